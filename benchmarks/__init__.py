@@ -1,0 +1,1 @@
+"""Measurements of speed: tables to be read, not tests."""

@@ -1,0 +1,55 @@
+"""The command `floqzoo`."""
+
+import os
+import sys
+from typing import Annotated
+
+import tyro
+
+from floqzoo._version import __version__
+from floqzoo.training.data import collect_visibly
+from floqzoo.training.door import errors_explained
+
+
+def collect(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+    /,
+    *,
+    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    seed: int = 0,
+    workers: int = os.cpu_count() or 1,
+    directory: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None,
+) -> None:
+    """Collects an OGBench dataset on this machine, with OGBench's own scripted oracles.
+
+    A collection that was interrupted goes on where it stopped; one that is finished is kept and used again.
+
+    Args:
+        name: The dataset, such as cube-single-play-v0.
+        episodes: Episodes to train on; without it as many as the official dataset has. A tenth as many come on
+            top for validation.
+        seed: Seeds every episode; the same seed gives the same files, whatever the number of workers.
+        workers: Processes that collect at once.
+        directory: Where the files go; without it ~/.floqzoo/collected.
+    """
+    path = collect_visibly(name, episodes=episodes, seed=seed, workers=workers, directory=directory)
+    print(f"dataset: {path}")
+    print(f"To train on it, add --dataset_path={path} to a recipe's command.")
+
+
+COMMANDS = {"collect": collect}
+
+
+def main() -> None:
+    """The console entry; ends the program with status 2 after a user's mistake, 130 after Ctrl-C."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"floqzoo {__version__}")
+        return
+    with errors_explained():
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="floqzoo",
+            description="A modular zoo of flow-matching reinforcement learning. Methods are trained by their own "
+            "programs, such as `python recipes/floq.py --help`; here is what goes with them. --version prints the version.",
+            use_underscores=True,
+        )

@@ -1,0 +1,199 @@
+"""The flow critic: noise turned into a value by integrating a learnt velocity field."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.critics.aggregation import MeanOverEnsemble
+from floqzoo.critics.backup import ExpectedBackup
+from floqzoo.critics.noise_coupling import IndependentNoise
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.flow import Flow
+from floqzoo.flow.path import Linear
+from floqzoo.flow.time_distribution import UniformTime
+from floqzoo.hyperparameter import Hyperparameter, frozen, hyperparameter, require
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.protocols import (
+    Aggregation,
+    Backup,
+    NoiseCoupling,
+    NoisePrior,
+    ODESolver,
+    Policy,
+    ProbabilityPath,
+    TimeDistribution,
+    VelocityField,
+)
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class FlowCriticMetrics(eqx.Module):
+    """What a flow critic reports of a batch.
+
+    - `critic_loss`: `flow_loss` + `distill_loss`.
+    - `flow_loss`: Squared velocity error, summed over noise copies, averaged over members and batch.
+    - `distill_loss`: Squared error of the distilled readout, averaged over members and batch.
+    - `q_mean`, `q_max`, `q_min`: The distilled readout over batch and members.
+    - `flow_q_mean`: The flow's own readout, averaged over everything.
+    - `q_noise_variance`: The variance of the flow's readout over noise copies, averaged over batch and members.
+    """
+
+    critic_loss: Scalar
+    flow_loss: Scalar
+    distill_loss: Scalar
+    q_mean: Scalar
+    q_max: Scalar
+    q_min: Scalar
+    flow_q_mean: Scalar
+    q_noise_variance: Scalar
+
+
+class FlowCritic(eqx.Module):
+    r"""Q(s, a) as the end of a flow over the real line: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
+
+    Trained by matching the velocity of the path from noise to TD target at every time,
+
+    $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
+    z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
+
+    where each of the $m$ copies has its own noise, time, next action and next noise, and the targets come from
+    integrating the target fields, by the expected backup
+    $y_j = r + \gamma \, \text{mask} \, \frac1m \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$.
+    A distilled readout is regressed to the mean of the online flow's ends, from the same noises,
+    and serves as the score for policy improvement. No gradient passes through an integration.
+
+    - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
+    - `readout`: The distilled readout.
+    - `prior`: $p_0$; floq's is `Uniform.from_rewards(...)`.
+    - `path`, `solver`: How noise and target are joined, and how the field is followed; floq: straight, K = 8 Euler steps.
+    - `discount`: $\gamma$ in [0, 1).
+    - `copies`: The number $m$ of noises for each transition, at least 1. The loss is summed over them.
+    - `aggregation`: How members become one value in the target, for each copy, before the backup.
+    - `backup`: Expected (floq) or distributional.
+    - `coupling`: Whether the target flow starts from fresh noise (floq) or from the regression's own.
+    - `times`: Where along the path the field is trained.
+
+    Source: floq (arXiv 2509.06863), section 4, and its official code, whose reductions are kept.
+    """
+
+    fields: Ensemble[VelocityField]
+    readout: QEnsemble
+    prior: NoisePrior
+    path: ProbabilityPath = Linear()
+    solver: ODESolver = Euler(8)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    copies: int = eqx.field(static=True, default=8)
+    aggregation: Aggregation = MeanOverEnsemble()
+    backup: Backup = ExpectedBackup()
+    coupling: NoiseCoupling = IndependentNoise()
+    times: TimeDistribution = UniformTime()
+
+    def __check_init__(self):
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        if self.copies < 1:
+            raise ValueError(f"`copies` must be at least 1; got {self.copies}.")
+
+    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
+        """The aggregated ends of the members' flows from one noise, in units of reward."""
+        noise = self.prior.sample(key, (1,))
+        return self.aggregation.aggregate(self.returns(observation, action, noise))
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The mean of the distilled readout."""
+        return self.readout.mean(observation, action)
+
+    def returns(
+        self, observation: Observation, action: Action, noise: Float[Array, "1"]
+    ) -> Float[Array, " members"]:
+        """Where the flow of each member ends when it starts from `noise`."""
+
+        def of_member(field):
+            flow = self.flow(field)
+            return flow.push_forward(noise, flow.encode(observation, action))[0]
+
+        return self.fields.each(of_member)
+
+    def flow(self, field: VelocityField) -> Flow:
+        """The flow of one member."""
+        return Flow(field, 1, self.prior, self.path, self.solver)
+
+    def critic_loss(
+        self, batch: Transition, target: "FlowCritic", policy: Policy, key: Key
+    ) -> tuple[Scalar, FlowCriticMetrics]:
+        """The velocity error and the readout's error of a batch."""
+        size = batch.reward.shape[0]
+        action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
+        noise = self.prior.sample(noise_key, (size, self.copies, 1))
+        fresh = self.prior.sample(fresh_key, (size, self.copies, 1))
+        next_noise = jax.vmap(self.coupling.next_noise)(noise, fresh)
+        times = self.times.sample_times(time_key, (size, self.copies))
+
+        td_target = jax.lax.stop_gradient(target.td_targets(batch, policy, next_noise, self.backup, action_key))
+        flow_q = frozen(self).batch_returns(batch, noise)
+        flow_loss = self._flow_loss(batch, times, noise, td_target)
+        q = self.readout.batch_values(batch.observation, batch.action)
+        distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)
+
+        metrics = FlowCriticMetrics(
+            critic_loss=flow_loss + distill_loss,
+            flow_loss=flow_loss,
+            distill_loss=distill_loss,
+            q_mean=jnp.mean(q),
+            q_max=jnp.max(q),
+            q_min=jnp.min(q),
+            flow_q_mean=jnp.mean(flow_q),
+            q_noise_variance=jnp.mean(jnp.var(flow_q, axis=2)),
+        )
+        return metrics.critic_loss, metrics
+
+    def td_targets(
+        self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], backup: Backup, key: Key
+    ) -> Float[Array, "batch copies"]:
+        """The target of each copy, with this critic as the target network and a next action for each copy."""
+        keys = jax.random.split(key, next_noise.shape[:2])
+        act_copies = jax.vmap(policy.act, (None, 0))
+        next_action = jax.vmap(act_copies)(batch.next_observation, keys)
+
+        def of_member(field):
+            flow = self.flow(field)
+
+            def end(observation, action, noise):
+                return flow.push_forward(noise, flow.encode(observation, action))[0]
+
+            return jax.vmap(jax.vmap(end, (None, 0, 0)))(batch.next_observation, next_action, next_noise)
+
+        next_values = self.aggregation.aggregate(self.fields.each(of_member))
+        continuation = self.discount.value * batch.mask
+        return jax.vmap(backup.td_targets)(batch.reward, continuation, next_values)
+
+    def batch_returns(
+        self, batch: Transition, noise: Float[Array, "batch copies 1"]
+    ) -> Float[Array, "members batch copies"]:
+        """Where the members' flows at (s, a) end from each noise."""
+
+        def of_member(field):
+            flow = self.flow(field)
+
+            def ends(observation, action, noises):
+                code = flow.encode(observation, action)
+                return jax.vmap(lambda noise: flow.push_forward(noise, code)[0])(noises)
+
+            return jax.vmap(ends)(batch.observation, batch.action, noise)
+
+        return self.fields.each(of_member)
+
+    def _flow_loss(self, batch, times, noise, td_target) -> Scalar:
+        def of_member(field):
+            flow = self.flow(field)
+
+            def of_example(observation, action, times, noises, targets):
+                code = flow.encode(observation, action)
+                losses = jax.vmap(lambda t, z0, y: flow.matching_loss(t, z0, y[None], code))(times, noises, targets)
+                return jnp.sum(losses)
+
+            return jax.vmap(of_example)(batch.observation, batch.action, times, noise, td_target)
+
+        return jnp.mean(self.fields.each(of_member))

@@ -1,0 +1,23 @@
+"""How far a path is from a straight line at constant speed."""
+
+import jax.numpy as jnp
+
+from floqzoo.records import Trajectory
+from floqzoo.typing import Scalar
+
+
+def path_curvature(trajectory: Trajectory) -> Scalar:
+    r"""The mean squared deviation of a path's velocity from its chord's.
+
+    $$\int_0^1 \lVert \dot x_t - (x_1 - x_0) \rVert^2 \, dt$$
+
+    with the velocity of each interval taken as constant, and time rescaled to [0, 1]. It is 0 for a straight line
+    crossed at constant speed, and then one Euler step is exact; in one dimension, where each path is a straight
+    line, it measures the change of speed. In squared units of the space.
+
+    Source: rectified flow (arXiv 2209.03003), section 2.3, where it is called straightness.
+    """
+    share = jnp.diff(trajectory.t) / (trajectory.t[-1] - trajectory.t[0])
+    chord = trajectory.x[-1] - trajectory.x[0]
+    velocity = jnp.diff(trajectory.x, axis=0) / share[:, None]
+    return jnp.sum(share * jnp.sum((velocity - chord[None, :]) ** 2, axis=1))

@@ -1,0 +1,87 @@
+"""Any solver of diffrax, as a solver of flows."""
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from floqzoo.records import Trajectory
+from floqzoo.typing import Point, Time, Velocity
+
+
+class Diffrax(eqx.Module):
+    """Wraps a diffrax solver, step-size controller and adjoint.
+
+    - `solver`: Any explicit or implicit ODE solver of diffrax.
+    - `steps`: With a constant step size, the number of steps; with an adaptive one, only the number of
+      intervals that `trajectory` reports. At least 1.
+    - `controller`: The step-size controller; constant steps by default,
+      `diffrax.PIDController(rtol=1e-5, atol=1e-5)` for adaptive ones.
+    - `adjoint`: How gradients pass through the solve.
+    - `max_steps`: The largest number of steps of an adaptive solve; more raise an error.
+    """
+
+    solver: diffrax.AbstractSolver = eqx.field(default_factory=diffrax.Tsit5)
+    steps: int = eqx.field(static=True, default=16)
+    controller: diffrax.AbstractStepSizeController = eqx.field(default_factory=diffrax.ConstantStepSize)
+    adjoint: diffrax.AbstractAdjoint = eqx.field(default_factory=diffrax.RecursiveCheckpointAdjoint)
+    max_steps: int = eqx.field(static=True, default=4096)
+
+    def __check_init__(self):
+        for name in ("steps", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the controller chooses the steps."""
+        return not isinstance(self.controller, diffrax.ConstantStepSize)
+
+    @property
+    def evaluations(self) -> int:
+        """Velocity evaluations in one solve: exact for constant steps, the upper bound for adaptive ones.
+
+        What an adaptive solve really took is told by `count_evaluations`.
+        """
+        return self._evaluations_of(self.max_steps if self.is_adaptive else self.steps)
+
+    def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
+        """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
+        solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
+        assert solution.ys is not None
+        return solution.ys[0]
+
+    def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
+        """The same curve at `steps + 1` equally spaced times."""
+        index = jnp.arange(self.steps + 1, dtype=x0.dtype)
+        times = (t0 * (self.steps - index) + t1 * index) / self.steps
+        solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))
+        assert solution.ys is not None
+        return Trajectory(times, solution.ys)
+
+    def count_evaluations(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Int[Array, ""]:
+        """The velocity evaluations that this very solve takes, rejected steps included."""
+        solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
+        return jnp.asarray(self._evaluations_of(solution.stats["num_steps"]))
+
+    def _solution(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, save: diffrax.SaveAt) -> diffrax.Solution:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, x, _: velocity(t, x)),
+            self.solver,
+            t0,
+            t1,
+            None if self.is_adaptive else (t1 - t0) / self.steps,
+            x0,
+            saveat=save,
+            stepsize_controller=self.controller,
+            adjoint=self.adjoint,
+            max_steps=self.max_steps if self.is_adaptive else self.steps,
+        )
+
+    def _evaluations_of(self, steps):
+        tableau = getattr(self.solver, "tableau", None)
+        if tableau is None:
+            return steps
+        if tableau.fsal:
+            return steps * (tableau.num_stages - 1) + 1
+        return steps * tableau.num_stages

@@ -1,0 +1,108 @@
+"""Explicit solvers with equal steps: each is its name, its order and one step."""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+
+from floqzoo.records import Trajectory
+from floqzoo.typing import Point, Time, Velocity
+
+
+class FixedStepSolver(eqx.Module):
+    """Cuts the way from `t0` to `t1` into `steps` equal intervals and crosses one after the other.
+
+    Reverse-differentiable; memory in the backward pass grows with `steps`.
+    """
+
+    steps: eqx.AbstractVar[int]
+    unroll: eqx.AbstractVar[bool]
+    evaluations_per_step: eqx.AbstractClassVar[int]
+
+    def __check_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"`steps` must be at least 1; got {self.steps}.")
+
+    @abc.abstractmethod
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """Crosses one interval, from `t` to `t + dt`."""
+
+    @property
+    def evaluations(self) -> int:
+        """Velocity evaluations in one solve."""
+        return self.steps * self.evaluations_per_step
+
+    def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
+        """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
+        return self._states(velocity, x0, t0, t1, keep=False)[0]
+
+    def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
+        """The same curve, with all `steps + 1` states."""
+        _, states = self._states(velocity, x0, t0, t1, keep=True)
+        times = self._time(jnp.arange(self.steps + 1, dtype=x0.dtype), t0, t1)
+        return Trajectory(times, jnp.concatenate([x0[None], states]))
+
+    def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool):
+        dt = (t1 - t0) / self.steps
+
+        def advance(x, index):
+            x = self.step(velocity, self._time(index, t0, t1), dt, x)
+            return x, (x if keep else None)
+
+        return lax.scan(advance, x0, jnp.arange(self.steps, dtype=x0.dtype), unroll=self.unroll)
+
+    def _time(self, index, t0: Time, t1: Time):
+        # A weighted mean of the ends, so that the times of [0, 1] are k / K to the last bit.
+        return (t0 * (self.steps - index) + t1 * index) / self.steps
+
+
+class Euler(FixedStepSolver):
+    r"""$x + \Delta t \, v(t, x)$. Order 1, one evaluation a step; floq's and FQL's choice.
+
+    - `steps`: The number K of steps, at least 1.
+    - `unroll`: Compiles the steps one after the other instead of a loop.
+    """
+
+    steps: int = eqx.field(static=True)
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 1
+
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """One step, with the velocity at its beginning."""
+        return x + dt * velocity(t, x)
+
+
+class Midpoint(FixedStepSolver):
+    r"""$x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$. Order 2; TD-Flow's choice.
+
+    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
+    """
+
+    steps: int = eqx.field(static=True)
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 2
+
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """One step, with the velocity in its middle."""
+        half = dt / 2
+        return x + dt * velocity(t + half, x + half * velocity(t, x))
+
+
+class Heun(FixedStepSolver):
+    r"""$x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$, $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$. Order 2.
+
+    Its last evaluation is at `t1` itself, where fields of paths that end in a point are singular.
+
+    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
+    """
+
+    steps: int = eqx.field(static=True)
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 2
+
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """One step, with the mean of the velocities at its ends."""
+        start = velocity(t, x)
+        return x + dt / 2 * (start + velocity(t + dt, x + dt * start))

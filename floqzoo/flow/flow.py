@@ -1,0 +1,102 @@
+"""The one object behind flow critics, flow policies and successor measures."""
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.flow.curvature import path_curvature
+from floqzoo.flow.diffrax_solver import Diffrax
+from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.path import Linear
+from floqzoo.flow.prior import Gaussian
+from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField
+from floqzoo.records import Trajectory
+from floqzoo.typing import Code, Key, Point, Scalar, Time
+
+
+def accurate_solver() -> Diffrax:
+    """Tsit5 with adaptive steps to a tolerance of 1e-5: the default for log-densities."""
+    return Diffrax(diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-5, atol=1e-5))
+
+
+class Flow(eqx.Module):
+    r"""A conditional flow: $\dot x_t = v_\theta(t, x_t \mid c)$ from $x_0 \sim p_0$ to $x_1$.
+
+    - `field`: The velocity field $v_\theta$.
+    - `dim`: The number of coordinates of a point, at least 1.
+    - `prior`: $p_0$.
+    - `path`: What the field is matched to.
+    - `solver`: How the field is followed. It may be changed after training.
+
+    Source: flow matching (arXiv 2210.02747).
+    """
+
+    field: VelocityField
+    dim: int = eqx.field(static=True)
+    prior: NoisePrior = eqx.field(default_factory=Gaussian)
+    path: ProbabilityPath = eqx.field(default_factory=Linear)
+    solver: ODESolver = eqx.field(default_factory=lambda: Euler(10))
+
+    def __check_init__(self):
+        if self.dim < 1:
+            raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
+
+    def encode(self, *condition: Float[Array, " _"]) -> Code:
+        """The condition, read once, for the methods that take a `code`."""
+        return self.field.encode(*condition)
+
+    def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:
+        r"""$\psi_{t_1}(x_0)$: carries a point from `t0` to `t1` along the field."""
+        return self.solver.solve(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
+
+    def trajectory(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
+        """The same way, with each state visited."""
+        return self.solver.trajectory(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
+
+    def sample(self, key: Key, *condition: Float[Array, " _"]) -> Point:
+        """Draws noise and carries it to $t = 1$."""
+        return self.push_forward(self.prior.sample(key, (self.dim,)), self.encode(*condition))
+
+    def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code) -> Scalar:
+        r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
+
+        The mean over coordinates, as in FQL, so that its size does not depend on the dimension $d$.
+        """
+        point = self.path.at(t, x0, x1)
+        return jnp.mean((self.field.velocity(t, point.x, code) - point.velocity) ** 2)
+
+    def curvature(self, x0: Point, code: Code) -> Scalar:
+        """How far the way of `x0` is from a straight line at constant speed; see `path_curvature`."""
+        return path_curvature(self.trajectory(x0, code))
+
+    def log_prob(
+        self,
+        x1: Point,
+        *condition: Float[Array, " _"],
+        divergence: ExactDivergence | HutchinsonDivergence = ExactDivergence(),
+        solver: ODESolver | None = None,
+        key: Key | None = None,
+    ) -> Scalar:
+        r"""$\log p_1(x_1 \mid c) = \log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$.
+
+        The instantaneous change of variables: `x1` is carried back to $t = 0$ together with the integral.
+
+        - `divergence`: Exact, or Hutchinson's estimate, which needs a `key` and is unbiased.
+        - `solver`: `accurate_solver()` if `None`; the flow's own for the density of the samples that it draws.
+
+        Source: neural ODEs (arXiv 1806.07366), theorem 1.
+        """
+        code = self.encode(*condition)
+
+        def augmented(t, state):
+            def velocity(x):
+                return self.field.velocity(t, x, code)
+
+            x = state[:-1]
+            return jnp.append(velocity(x), divergence.divergence(velocity, x, key))
+
+        solver = accurate_solver() if solver is None else solver
+        start = solver.solve(augmented, jnp.append(x1, 0.0), 1.0, 0.0)
+        return self.prior.log_prob(start[:-1]) + start[-1]

@@ -1,0 +1,134 @@
+r"""Probability paths $x_t = \alpha_t x_1 + \beta_t x_0$, from noise at $t = 0$ to data at $t = 1$.
+
+A path is four functions of time; what is done with them is written once, in `AffinePath`.
+"""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.records import PathPoint
+from floqzoo.typing import Point, Scalar, Time
+
+
+Coefficient = Float[Array, ""] | float | int
+
+
+class PathCoefficients(eqx.Module):
+    r"""$\alpha_t$, $\beta_t$ and their rates of change at one time."""
+
+    alpha: Coefficient
+    beta: Coefficient
+    alpha_rate: Coefficient
+    beta_rate: Coefficient
+
+
+class AffinePath(eqx.Module):
+    r"""$x_t = \alpha_t x_1 + \beta_t x_0$, whose velocity is $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
+
+    @abc.abstractmethod
+    def coefficients(self, t: Time) -> PathCoefficients:
+        """The coefficients at time `t`."""
+
+    def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
+        """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
+        c = self.coefficients(t)
+        return PathPoint(c.alpha * x1 + c.beta * x0, c.alpha_rate * x1 + c.beta_rate * x0)
+
+    def marginal_velocity(self, t: Time, x: Point, x1: Point) -> Point:
+        r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
+
+        The velocity at `x` of the path that ends in `x1`, whatever the noise it came from. Not defined where
+        $\beta_t = 0$, that is at $t = 1$.
+        """
+        c = self.coefficients(t)
+        return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
+
+
+class Linear(AffinePath):
+    r"""The straight line $x_t = t x_1 + (1 - t) x_0$, with velocity $x_1 - x_0$ and $u_t(x|x_1) = (x_1 - x)/(1 - t)$.
+
+    Source: rectified flow (arXiv 2209.03003); the path of floq, FQL and TD-Flow.
+    """
+
+    def coefficients(self, t: Time) -> PathCoefficients:
+        r"""$\alpha_t = t$, $\beta_t = 1 - t$."""
+        return PathCoefficients(t, 1 - t, 1.0, -1.0)
+
+
+class OptimalTransport(AffinePath):
+    r"""The straight line that ends in a Gaussian around the data, $x_t = t x_1 + (1 - (1 - \sigma_{\min}) t) x_0$.
+
+    - `sigma_min`: The standard deviation left at $t = 1$ for unit noise, in (0, 1).
+
+    Source: flow matching (arXiv 2210.02747), example II.
+    """
+
+    sigma_min: Hyperparameter = eqx.field(converter=hyperparameter, default=1e-4)
+
+    def __check_init__(self):
+        require("sigma_min", self.sigma_min, lambda value: (value > 0) & (value < 1), "in (0, 1)")
+
+    @property
+    def end_error(self) -> Scalar:
+        """The share of one end that is left at the other: `sigma_min`."""
+        return jnp.asarray(self.sigma_min.value)
+
+    def coefficients(self, t: Time) -> PathCoefficients:
+        r"""$\alpha_t = t$, $\beta_t = 1 - (1 - \sigma_{\min}) t$."""
+        shrink = 1 - self.sigma_min.value
+        return PathCoefficients(t, 1 - shrink * t, 1.0, -shrink)
+
+
+class Trigonometric(AffinePath):
+    r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: TD-Flow's curved path.
+
+    It keeps the variance of independent unit-variance ends.
+
+    Source: TD-Flow (arXiv 2503.09817), table 2; stochastic interpolants (arXiv 2303.08797).
+    """
+
+    def coefficients(self, t: Time) -> PathCoefficients:
+        r"""$\alpha_t = \sin(\pi t / 2)$, $\beta_t = \cos(\pi t / 2)$."""
+        angle, rate = jnp.pi / 2 * jnp.asarray(t, dtype=float), jnp.pi / 2
+        return PathCoefficients(jnp.sin(angle), jnp.cos(angle), rate * jnp.cos(angle), -rate * jnp.sin(angle))
+
+
+class VariancePreserving(AffinePath):
+    r"""Diffusion's path: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$,
+    with $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
+
+    Time runs from noise to data, so diffusion time is $s = 1 - t$. The noise end is reached up to
+    $\alpha_0 = e^{-\frac12 B(1)}$ (0.0066 for the defaults), and the velocity has a singularity at $t = 1$ that
+    grows like $(1 - t)^{-1/2}$.
+
+    - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
+
+    Source: score-based SDEs (arXiv 2011.13456), with its defaults; as a path, arXiv 2210.02747, example I.
+    """
+
+    low: Hyperparameter = eqx.field(converter=hyperparameter, default=0.1)
+    high: Hyperparameter = eqx.field(converter=hyperparameter, default=20.0)
+
+    def __check_init__(self):
+        require("low", self.low, lambda value: value > 0, "above 0")
+        require_ordered(self.low, self.high)
+
+    @property
+    def end_error(self) -> Scalar:
+        r"""The share of one end that is left at the other: $\alpha_0$."""
+        return jnp.asarray(self.coefficients(0.0).alpha)
+
+    def coefficients(self, t: Time) -> PathCoefficients:
+        r"""$\alpha_t$ and $\beta_t$ as above; $\dot\alpha_t = \frac12 b(s) \alpha_t$, $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$."""
+        s = 1 - jnp.asarray(t, dtype=float)
+        slope = self.high.value - self.low.value
+        integral = self.low.value * s + slope * s**2 / 2
+        alpha = jnp.exp(-integral / 2)
+        beta = jnp.sqrt(-jnp.expm1(-integral))
+        alpha_rate = (self.low.value + slope * s) * alpha / 2
+        return PathCoefficients(alpha, beta, alpha_rate, -alpha * alpha_rate / beta)

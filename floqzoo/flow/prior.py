@@ -1,0 +1,87 @@
+"""Where flows start: the noise priors."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.typing import Key, Point, Scalar
+
+
+class Uniform(eqx.Module):
+    r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: floq's prior over values.
+
+    A narrow interval gives nearly straight value paths, and a flow critic that does what a monolithic one does;
+    a wide one gives curved paths, along which each solver step does work of its own.
+
+    - `low`, `high`: The interval, in units of return; low < high.
+    """
+
+    low: Hyperparameter = eqx.field(converter=hyperparameter)
+    high: Hyperparameter = eqx.field(converter=hyperparameter)
+
+    def __check_init__(self):
+        require_ordered(self.low, self.high)
+
+    @staticmethod
+    def from_rewards(
+        reward_range: tuple[float | int, float | int], discount: float | int, *, noise_coverage: float | int = 0.1
+    ) -> "Uniform":
+        r"""floq's interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$: a share of the range of returns.
+
+        - `reward_range`: Least and greatest reward of the dataset.
+        - `discount`: $\gamma$ in [0, 1).
+        - `noise_coverage`: $\kappa$, above 0; floq uses 0.1, and 0.25 on puzzle-4x4.
+
+        **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
+
+        Source: floq (arXiv 2509.06863), official code.
+        """
+        low, high = reward_range
+        if not low < high:
+            raise ValueError(
+                f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
+                "Give the interval itself, `Uniform(low, high)`, for rewards that never differ."
+            )
+        if not 0 <= discount < 1:
+            raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
+        if not noise_coverage > 0:
+            raise ValueError(f"`noise_coverage` must be above 0; got {noise_coverage}.")
+        scale = noise_coverage / (1 - discount)
+        return Uniform(scale * low, scale * high)
+
+    def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Independent draws, one for each entry of `shape`."""
+        return jax.random.uniform(key, shape, minval=self.low.value, maxval=self.high.value)
+
+    def log_prob(self, x: Point) -> Scalar:
+        r"""$-d \log(\text{high} - \text{low})$ inside, $-\infty$ outside."""
+        inside = jnp.all((x >= self.low.value) & (x <= self.high.value))
+        density = -x.size * jnp.log(jnp.asarray(self.high.value - self.low.value))
+        return jnp.where(inside, density, -jnp.inf).astype(x.dtype)
+
+
+class Gaussian(eqx.Module):
+    r"""$x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate: the prior of FQL and TD-Flow.
+
+    - `mean`: In units of the space.
+    - `scale`: The standard deviation, above 0.
+    """
+
+    mean: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
+    scale: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+
+    def __check_init__(self):
+        require("mean", self.mean, np.isfinite, "finite")
+        require("scale", self.scale, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+
+    def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Independent draws, one for each entry of `shape`."""
+        return self.mean.value + self.scale.value * jax.random.normal(key, shape)
+
+    def log_prob(self, x: Point) -> Scalar:
+        r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$."""
+        return jnp.sum(norm.logpdf(x, self.mean.value, self.scale.value))

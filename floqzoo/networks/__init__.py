@@ -1,0 +1,10 @@
+"""Networks, their layers, and what they see of times and values."""
+
+from floqzoo.networks.conditional_field import ConditionalField as ConditionalField
+from floqzoo.networks.dense import Dense as Dense
+from floqzoo.networks.ensemble import Ensemble as Ensemble
+from floqzoo.networks.layer_norm import LayerNorm as LayerNorm
+from floqzoo.networks.mlp import MLP as MLP
+from floqzoo.networks.point_embedding import HLGauss as HLGauss, NormalisedValue as NormalisedValue, RawPoint as RawPoint
+from floqzoo.networks.residual_mlp import ResidualMLP as ResidualMLP
+from floqzoo.networks.time_embedding import CosineTime as CosineTime, FourierTime as FourierTime, RawTime as RawTime

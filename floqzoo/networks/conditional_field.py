@@ -1,0 +1,68 @@
+"""A velocity field made of one network and two embeddings."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.point_embedding import RawPoint
+from floqzoo.networks.time_embedding import RawTime
+from floqzoo.protocols import Network, PointEmbedding, TimeEmbedding
+from floqzoo.typing import Key, Point, Time
+
+
+class ConditionalField(eqx.Module):
+    r"""$v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x), \text{embed}(t))$.
+
+    The condition enters through the first layer, which is linear: its share is computed once by `encode`
+    and added at each evaluation, so that K solver steps from m noises read the condition once, not K m times.
+
+    - `dim`: The number of coordinates that the field moves.
+    - `condition_features`: The total size of the condition.
+    - `build`: Makes the network, as `build(in_features, out_features, key=key)`; for other sizes pass
+      `functools.partial(MLP, hidden=(256, 256))`.
+    - `time_embedding`, `point_embedding`: What the network sees of time and point.
+    """
+
+    network: Network
+    time_embedding: TimeEmbedding
+    point_embedding: PointEmbedding
+    condition_features: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        condition_features: int,
+        *,
+        build: Callable[..., Network] = MLP,
+        time_embedding: TimeEmbedding = RawTime(),
+        point_embedding: PointEmbedding = RawPoint(),
+        key: Key,
+    ):
+        features = condition_features + point_embedding.point_features(dim) + time_embedding.time_features
+        self.network = build(features, dim, key=key)
+        self.time_embedding = time_embedding
+        self.point_embedding = point_embedding
+        self.condition_features = condition_features
+
+    def encode(self, *condition: Float[Array, " _"]) -> Float[Array, " width"]:
+        """The condition's share of the first layer's pre-activation, the bias included.
+
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
+        """
+        size = sum(part.shape[-1] for part in condition)
+        if size != self.condition_features:
+            raise ValueError(
+                f"`condition` must have {self.condition_features} features in all (`condition_features`); "
+                f"got {' + '.join(str(part.shape[-1]) for part in condition) or '0'} = {size}."
+            )
+        stem = self.network.stem
+        return stem.with_bias(stem.part(jnp.concatenate(condition), 0))
+
+    def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
+        """The velocity at time `t` and point `x`, in the dtype of `x`."""
+        features = jnp.concatenate([self.point_embedding.embed_point(x), self.time_embedding.embed_time(t)])
+        hidden = code + self.network.stem.part(features, self.condition_features)
+        return self.network.body(hidden).astype(x.dtype)

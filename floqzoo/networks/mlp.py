@@ -1,0 +1,76 @@
+"""The multilayer perceptron of fql and floq."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, DTypeLike, Float
+
+from floqzoo.networks.dense import Dense
+from floqzoo.networks.layer_norm import LayerNorm
+from floqzoo.typing import Key
+
+
+class Activated(eqx.Module):
+    """Activation, then layer norm or none: what follows each hidden layer, in this order (floq's networks)."""
+
+    norm: LayerNorm | None
+    activation: Callable[[Any], Any] = eqx.field(static=True)
+
+    def __init__(self, width: int, layer_norm: bool, activation: Callable[[Any], Any]):
+        self.norm = LayerNorm(width) if layer_norm else None
+        self.activation = activation
+
+    def __call__(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
+        """The activations of a layer, from its pre-activations."""
+        hidden = self.activation(hidden)
+        return hidden if self.norm is None else self.norm(hidden)
+
+
+class MLP(eqx.Module):
+    """Hidden layers, each dense, GELU, layer norm; then a linear output.
+
+    - `in_features`, `out_features`: Sizes of input and output, at least 1.
+    - `hidden`: The sizes of the hidden layers, one or more. The papers use four of 512.
+    - `layer_norm`: Whether each activation is normalised: critics yes, actors no.
+    - `activation`: An element-wise function; GELU in its tanh form, as in flax.
+    - `dtype`: The dtype of compute, `jnp.bfloat16` say; the output is of the input's dtype.
+
+    Source: floq (arXiv 2509.06863) and FQL (arXiv 2502.02538), official code.
+    """
+
+    stem: Dense
+    activated: tuple[Activated, ...]
+    layers: tuple[Dense, ...]
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        hidden: tuple[int, ...] = (512, 512, 512, 512),
+        layer_norm: bool = False,
+        activation: Callable[[Any], Any] = jax.nn.gelu,
+        dtype: DTypeLike | None = None,
+        key: Key,
+    ):
+        if not hidden:
+            raise ValueError(f"`hidden` must name at least one layer; got {hidden}.")
+        sizes = (in_features, *hidden, out_features)
+        keys = jax.random.split(key, len(hidden) + 1)
+        self.stem, *rest = (
+            Dense(a, b, dtype=dtype, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        )
+        self.layers = tuple(rest)
+        self.activated = tuple(Activated(width, layer_norm, activation) for width in hidden)
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        """The output for one input."""
+        return self.body(self.stem(x)).astype(x.dtype)
+
+    def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
+        """Everything after the first layer, from its pre-activation."""
+        for activated, layer in zip(self.activated, self.layers, strict=True):
+            hidden = layer(activated(hidden))
+        return hidden

@@ -1,0 +1,86 @@
+"""What a velocity field sees of the point that it moves."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.scipy.special import erf
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.typing import Point
+
+
+class RawPoint(eqx.Module):
+    """The coordinates themselves: FQL's choice for actions."""
+
+    def point_features(self, dim: int) -> int:
+        """As many as coordinates."""
+        return dim
+
+    def embed_point(self, x: Point) -> Point:
+        """`x`."""
+        return x
+
+
+class NormalisedValue(eqx.Module):
+    r"""$(x - \text{low}) / (\text{high} - \text{low})$: floq without its categorical embedding.
+
+    - `low`, `high`: The range of values, in units of return; low < high.
+    """
+
+    low: Hyperparameter = eqx.field(converter=hyperparameter)
+    high: Hyperparameter = eqx.field(converter=hyperparameter)
+
+    def __check_init__(self):
+        require_ordered(self.low, self.high)
+
+    def point_features(self, dim: int) -> int:
+        """As many as coordinates."""
+        return dim
+
+    def embed_point(self, x: Point) -> Point:
+        """The coordinates as shares of the range."""
+        return (x - self.low.value) / (self.high.value - self.low.value)
+
+
+class HLGauss(eqx.Module):
+    r"""A value as a smoothed histogram: the mass that a Gaussian around it puts into each bin.
+
+    $$p_i(x) = \frac{\operatorname{erf}\frac{e_{i+1} - x}{\sqrt 2 \sigma}
+    - \operatorname{erf}\frac{e_i - x}{\sqrt 2 \sigma}}
+    {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
+
+    for $n$ edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate.
+    It is a distribution for values inside the range and up to about five $\sigma$ outside it; further away
+    the masses underflow.
+
+    - `low`, `high`: The range of values, in units of return; low < high.
+    - `edges`: The number of edges, at least 2. floq: 51.
+    - `sigma`: The Gaussian's width in bins, above 0. floq: 16, which keeps every bin active.
+
+    Source: floq (arXiv 2509.06863), official code, `use_prob_embed`; after HL-Gauss (arXiv 2403.03950).
+    """
+
+    low: Hyperparameter = eqx.field(converter=hyperparameter)
+    high: Hyperparameter = eqx.field(converter=hyperparameter)
+    edges: int = eqx.field(static=True, default=51)
+    sigma: Hyperparameter = eqx.field(converter=hyperparameter, default=16.0)
+
+    def __check_init__(self):
+        require_ordered(self.low, self.high)
+        if self.edges < 2:
+            raise ValueError(f"`edges` must be at least 2; got {self.edges}.")
+        require("sigma", self.sigma, lambda value: value > 0, "above 0")
+
+    def point_features(self, dim: int) -> int:
+        """One less than edges, for each coordinate."""
+        return dim * (self.edges - 1)
+
+    def embed_point(self, x: Point) -> Float[Array, " features"]:
+        """The bin masses of each coordinate in turn; those of a coordinate sum to 1."""
+        span = self.high.value - self.low.value
+        edges = self.low.value + span * jnp.linspace(0.0, 1.0, self.edges)
+        width = self.sigma.value * span / (self.edges - 1)
+        cumulative = erf((edges[None, :] - x[:, None]) / (jnp.sqrt(2.0) * width))
+        mass = jnp.diff(cumulative) / (cumulative[:, -1:] - cumulative[:, :1])
+        return mass.reshape(-1)
+

@@ -1,0 +1,87 @@
+"""The residual network that floq's code offers beside its plain one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, DTypeLike, Float
+
+from floqzoo.networks.dense import Dense
+from floqzoo.networks.mlp import Activated
+from floqzoo.typing import Key
+
+
+class ResidualBlock(eqx.Module):
+    """$x + f(x)$, where $f$ is `depth` layers of dense, GELU, layer norm."""
+
+    layers: tuple[Dense, ...]
+    activated: tuple[Activated, ...]
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        layer_norm: bool,
+        activation: Callable[[Any], Any],
+        dtype: DTypeLike | None,
+        key: Key,
+    ):
+        self.layers = tuple(Dense(width, width, dtype=dtype, key=k) for k in jax.random.split(key, depth))
+        self.activated = tuple(Activated(width, layer_norm, activation) for _ in range(depth))
+
+    def __call__(self, x: Float[Array, " width"]) -> Float[Array, " width"]:
+        """The block's output."""
+        hidden = x
+        for layer, activated in zip(self.layers, self.activated, strict=True):
+            hidden = activated(layer(hidden))
+        return x + hidden
+
+
+class ResidualMLP(eqx.Module):
+    """A dense stem, then `blocks` residual blocks of `block_depth` layers, then a linear output.
+
+    - `in_features`, `out_features`, `width`: Sizes, at least 1.
+    - `blocks`, `block_depth`: Numbers of blocks and of layers in each, at least 1. floq's code: 2 and 4.
+    - `layer_norm`, `activation`, `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
+
+    Source: floq (arXiv 2509.06863), official code, `use_resnets`.
+    """
+
+    stem: Dense
+    stem_activated: Activated
+    blocks: tuple[ResidualBlock, ...]
+    head: Dense
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int = 512,
+        blocks: int = 2,
+        block_depth: int = 4,
+        layer_norm: bool = True,
+        activation: Callable[[Any], Any] = jax.nn.gelu,
+        dtype: DTypeLike | None = None,
+        key: Key,
+    ):
+        for name, count in (("blocks", blocks), ("block_depth", block_depth)):
+            if count < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {count}.")
+        stem_key, head_key, *block_keys = jax.random.split(key, blocks + 2)
+        self.stem = Dense(in_features, width, dtype=dtype, key=stem_key)
+        self.stem_activated = Activated(width, layer_norm, activation)
+        self.blocks = tuple(ResidualBlock(width, block_depth, layer_norm, activation, dtype, k) for k in block_keys)
+        self.head = Dense(width, out_features, dtype=dtype, key=head_key)
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        """The output for one input."""
+        return self.body(self.stem(x)).astype(x.dtype)
+
+    def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
+        """Everything after the first layer, from its pre-activation."""
+        hidden = self.stem_activated(hidden)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(hidden)

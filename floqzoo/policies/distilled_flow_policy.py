@@ -1,0 +1,108 @@
+"""FQL's policy: a behaviour flow distilled into one step, and bent towards higher values."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, require
+from floqzoo.networks.mlp import MLP
+from floqzoo.policies.behaviour_flow import BehaviourFlow
+from floqzoo.protocols import Critic, Network
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Point, Scalar
+
+
+class DistilledMetrics(eqx.Module):
+    """What a distilled flow policy reports of a batch.
+
+    - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
+    - `bc_flow_loss`: The behaviour flow's velocity error.
+    - `distill_loss`: Squared distance of the one-step action from the flow's, from the same noise.
+    - `q_loss`: Minus the mean score, scaled where asked for.
+    - `q`: The mean score of the one-step actions.
+    - `mse`: Squared distance of the one-step actions from the data's.
+    """
+
+    actor_loss: Scalar
+    bc_flow_loss: Scalar
+    distill_loss: Scalar
+    q_loss: Scalar
+    q: Scalar
+    mse: Scalar
+
+
+class DistilledFlowPolicy(eqx.Module):
+    r"""A one-step policy $\mu(s, x_0)$ that imitates a behaviour flow and maximises a critic's score.
+
+    $$\mathcal L_{\text{flow}} + \alpha \, \mathbb E \tfrac1d \lVert \mu(s, x_0) - \bar\psi_1(x_0 \mid s) \rVert^2
+    - \lambda \, \mathbb E \, Q(s, \operatorname{clip} \mu(s, x_0))$$
+
+    where $\bar\psi_1$ is the behaviour flow's action, clipped, through which no gradient passes, and
+    $\lambda = 1$, or $1 / \overline{|Q|}$ without gradient if `normalise_q`.
+
+    - `behaviour`: The behaviour flow; it learns from the data alone.
+    - `network`: $\mu$, from observation and noise to an action before clipping.
+    - `alpha`: The weight of the distillation, at least 0; the one number to tune for each environment.
+    - `normalise_q`: Whether the score is divided by its mean size. FQL advises it for new environments,
+      with alpha in [0.03, 10].
+
+    Source: FQL (arXiv 2502.02538), equations 5 to 8, and its official code.
+    """
+
+    behaviour: BehaviourFlow
+    network: Network
+    alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
+    normalise_q: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    @staticmethod
+    def build(
+        observation_dim: int,
+        action_dim: int,
+        *,
+        network: Callable[..., Network] = MLP,
+        flow_steps: int = 10,
+        alpha: Number = 10.0,
+        normalise_q: bool = False,
+        key: Key,
+    ) -> "DistilledFlowPolicy":
+        """FQL's policy, its two networks of one form; arguments as in `BehaviourFlow.build` and above."""
+        behaviour_key, network_key = jax.random.split(key)
+        behaviour = BehaviourFlow.build(
+            observation_dim, action_dim, network=network, flow_steps=flow_steps, key=behaviour_key
+        )
+        one_step = network(observation_dim + action_dim, action_dim, key=network_key)
+        return DistilledFlowPolicy(behaviour, one_step, alpha, normalise_q)
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """Draws an action in one step."""
+        flow = self.behaviour.flow
+        return jnp.clip(self.act_from(observation, flow.prior.sample(key, (flow.dim,))), -1, 1)
+
+    def act_from(self, observation: Observation, noise: Point) -> Point:
+        """What a given noise becomes, before clipping."""
+        return self.network(jnp.concatenate([observation, noise]))
+
+    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, DistilledMetrics]:
+        """The three terms, each averaged over the batch."""
+        behaviour_key, noise_key = jax.random.split(key)
+        bc_flow_loss, _ = self.behaviour.policy_loss(batch, critic, behaviour_key)
+
+        noise = self.behaviour.flow.prior.sample(noise_key, batch.action.shape)
+        flow_action = jax.vmap(frozen(self.behaviour).act_from)(batch.observation, noise)
+        action = jax.vmap(self.act_from)(batch.observation, noise)
+        distill_loss = jnp.mean((action - flow_action) ** 2)
+
+        clipped = jnp.clip(action, -1, 1)
+        q = jax.vmap(frozen(critic).score)(batch.observation, clipped)
+        scale = jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))) if self.normalise_q else 1.0
+        q_loss = -scale * jnp.mean(q)
+
+        loss = bc_flow_loss + self.alpha.value * distill_loss + q_loss
+        mse = jnp.mean((clipped - batch.action) ** 2)
+        return loss, DistilledMetrics(loss, bc_flow_loss, distill_loss, q_loss, jnp.mean(q), mse)

@@ -1,0 +1,10 @@
+"""Tasks and data: OGBench's environments, their datasets, and the collection of such datasets on this machine.
+
+Importing this package imports neither OGBench nor MuJoCo nor gymnasium.
+"""
+
+from floqzoo.tasks.collect import collect as collect
+from floqzoo.tasks.dataset import Dataset as Dataset, make_dataset as make_dataset
+from floqzoo.tasks.load import Task as Task, load as load
+from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names
+from floqzoo.tasks.scripts import SCRIPTS as SCRIPTS

@@ -1,0 +1,238 @@
+"""Collects an OGBench dataset on this machine, with OGBench's own scripted oracles."""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from floqzoo.tasks.episodes import join_episodes
+from floqzoo.tasks.files import read_json, sha256_of, write_json
+from floqzoo.tasks.recording import TRAIN, VALIDATION, EpisodeJob, record_all
+from floqzoo.tasks.scripts import Script, find_script
+from floqzoo.tasks.simulator import require_ogbench
+
+
+DEFAULT_DIRECTORY = "~/.floqzoo/collected"
+OGBENCH_DIRECTORY = "~/.ogbench"
+
+Progress = Callable[[int, int, int], Any]
+
+
+def collect(
+    name: str,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    directory: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Generates a dataset of OGBench with OGBench's own scripted oracles, and returns its training file.
+
+    - `name`: A dataset's name, such as "cube-single-play-v0".
+    - `episodes`: Training episodes; the number of the published dataset by default. A tenth as many, and at least
+      one, are recorded for validation beside them.
+    - `seed`: Together with the name and an episode's number it fixes the episode.
+    - `workers`: Processes that record at once. The files do not depend on it.
+    - `directory`: Where the files go; "~/.floqzoo/collected" by default. Never inside "~/.ogbench".
+    - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at first and after each episode.
+
+    An interrupted collection goes on where it stopped, and a finished one is returned at once. The training file
+    lies beside a validation file ("-val.npz") and a record of how both were made (".json").
+
+    **Raises** `ValueError` for a bad argument or a folder that holds other settings, `FileExistsError` where a file of
+    unknown origin has the name, `BlockingIOError` while another process collects the same, `ModuleNotFoundError`
+    without OGBench and `RuntimeError` if a worker dies.
+    """
+    script = find_script(name)
+    return collect_script(
+        script,
+        episodes=script.episodes if episodes is None else episodes,
+        seed=seed,
+        workers=workers,
+        directory=Path(DEFAULT_DIRECTORY if directory is None else directory),
+        progress=progress,
+    )
+
+
+def collect_script(
+    script: Script, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
+) -> Path:
+    """`collect` for a script of one's own."""
+    for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"`{argument}` is {value}; it must be at least {least}.")
+    require_ogbench()
+    collection = Collection(script, episodes, seed, _checked_directory(directory))
+    if collection.is_finished():
+        shutil.rmtree(collection.partial, ignore_errors=True)  # Left behind by a process that was killed at the end.
+        return collection.train
+    with collection.locked():
+        if not collection.is_finished():  # Another process may have finished while this one waited for the lock.
+            collection.begin()
+            collection.record(workers, progress)
+            collection.join()
+        shutil.rmtree(collection.partial, ignore_errors=True)
+    return collection.train
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The files of one collection, and the steps that bring them about."""
+
+    script: Script
+    episodes: int
+    seed: int
+    directory: Path
+
+    @property
+    def train(self) -> Path:
+        """The training file, under a name that no published file has."""
+        return self.directory / f"{self.script.name}-collected-{self.episodes}ep-seed{self.seed}.npz"
+
+    @property
+    def validation(self) -> Path:
+        """The validation file, where OGBench looks for it."""
+        return self.train.with_name(f"{self.train.stem}-val.npz")
+
+    @property
+    def sidecar(self) -> Path:
+        """The record of how the files were made; it is written last, so that it marks them as finished."""
+        return self.train.with_suffix(".json")
+
+    @property
+    def partial(self) -> Path:
+        """The folder of finished episodes."""
+        return self.train.with_name(f"{self.train.name}.partial")
+
+    @property
+    def validation_episodes(self) -> int:
+        """Episodes recorded for validation."""
+        return max(1, self.episodes // 10)
+
+    def settings(self) -> dict[str, Any]:
+        """All that the data depend on, but for versions."""
+        return {
+            "script": json.loads(json.dumps(asdict(self.script))),
+            "episodes": self.episodes,
+            "validation_episodes": self.validation_episodes,
+            "seed": self.seed,
+        }
+
+    def jobs(self) -> list[EpisodeJob]:
+        """Every episode, training first."""
+        return [
+            EpisodeJob(self.seed, split, index, self.partial / f"{label}-{index:06d}.npz")
+            for split, label, count in ((TRAIN, "train", self.episodes), (VALIDATION, "val", self.validation_episodes))
+            for index in range(count)
+        ]
+
+    def is_finished(self) -> bool:
+        """Whether the files are there, whole, with these settings.
+
+        Raises `ValueError` where other settings have the name, `FileExistsError` where a file of unknown origin has.
+        """
+        if not self.sidecar.exists():
+            if self.train.exists() and not self.partial.exists():
+                raise FileExistsError(f"{self.train} exists without {self.sidecar.name}, so its origin is unknown.")
+            return False
+        record = read_json(self.sidecar)
+        _refuse_difference(self.sidecar, {"settings": record.get("settings")}, {"settings": self.settings()})
+        for path in (self.train, self.validation):
+            expected = record["files"][path.name]["bytes"]
+            if not path.exists() or path.stat().st_size != expected:
+                raise ValueError(
+                    f"{path} must have {expected} bytes by {self.sidecar.name}. Remove both, and collect again."
+                )
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from the same collection; the system lifts the lock when this process ends."""
+        import fcntl
+
+        self.partial.mkdir(parents=True, exist_ok=True)
+        with (self.partial / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(f"another process is collecting into {self.partial}. Wait for it.") from error
+            yield
+
+    def begin(self) -> None:
+        """Writes down the settings of the partial folder, or checks those that are there.
+
+        Raises `ValueError` if the folder was begun with other settings or versions.
+        """
+        manifest = self.partial / "manifest.json"
+        wanted = {"settings": self.settings(), "versions": _versions()}
+        if manifest.exists():
+            _refuse_difference(self.partial, read_json(manifest), wanted)
+        else:
+            write_json(manifest, wanted)
+
+    def record(self, workers: int, progress: Progress | None) -> None:
+        """Records the episodes that are not there yet."""
+        jobs = self.jobs()
+        missing = [job for job in jobs if not job.path.exists()]
+        done = len(jobs) - len(missing)
+
+        def report() -> None:
+            if progress is not None:
+                progress(done, len(jobs), done * self.script.steps)
+
+        def finished_one() -> None:
+            nonlocal done
+            done += 1
+            report()
+
+        report()
+        record_all(self.script, missing, workers, finished_one)
+
+    def join(self) -> None:
+        """Joins the episodes into the two files, and writes the record of both."""
+        jobs = self.jobs()
+        files = {}
+        for path, split in ((self.train, TRAIN), (self.validation, VALIDATION)):
+            join_episodes([job.path for job in jobs if job.split == split], path)
+            files[path.name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        write_json(self.sidecar, {"settings": self.settings(), "versions": _versions(), "files": files})
+
+
+def _refuse_difference(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    found, wanted = _flat(found), _flat(wanted)
+    differences = [
+        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} here"
+        for key in sorted({*found, *wanted})
+        if found.get(key) != wanted.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was made with other settings: {'; '.join(differences)}. Remove it, or choose another `directory`."
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys, joined by dots."""
+    flat = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _checked_directory(directory: Path) -> Path:
+    resolved = directory.expanduser().resolve()
+    official = Path(OGBENCH_DIRECTORY).expanduser().resolve()
+    if resolved.is_relative_to(official):
+        raise ValueError(
+            f"`directory` is {directory}, inside {official}, where collected data could pass for official."
+        )
+    return resolved
+
+
+def _versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in ("ogbench", "mujoco", "numpy")}

@@ -1,0 +1,83 @@
+"""Reads OGBench's file format, and refuses what only looks like it."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from floqzoo.tasks.episodes import ARRAY_DTYPES, Episode
+
+
+REQUIRED = ("observations", "actions", "terminals", "qpos")
+
+
+def validation_path(path: Path) -> Path:
+    """Where OGBench looks for the validation file of a training file."""
+    return path.with_name(f"{path.stem}-val.npz")
+
+
+def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
+    """Reads the arrays that a task is made from: one row a state, whole episodes one after another.
+
+    - `needs_buttons`: Whether the task's reward depends on "button_states".
+
+    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, holds Python objects,
+    lacks an array, or has an array of the wrong kind or length.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
+    try:
+        archive = zipfile.ZipFile(path)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is truncated, or no npz file: {error}.") from error
+    with archive:
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        missing = [key for key in keys if key not in present]
+        if missing:
+            raise ValueError(
+                f"{path} lacks {', '.join(missing)}, and has {', '.join(sorted(present)) or 'nothing'}; "
+                "it is no OGBench dataset, or not of this environment."
+            )
+        arrays = {key: _checked(path, key, _array(path, archive, key)) for key in keys}
+    rows = len(arrays["observations"])
+    for key, array in arrays.items():
+        if len(array) != rows:
+            raise ValueError(f"{path}: `{key}` has {len(array)} rows; it needs {rows}, as `observations` has.")
+    return arrays
+
+
+# What zipfile and NumPy raise for bytes that are not what they should be.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+
+
+def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """One array of the archive; never a Python object, and its checksum is right."""
+    try:
+        with archive.open(f"{key}.npy") as entry:
+            array = np.lib.format.read_array(entry, allow_pickle=False)
+            if entry.read(1):  # Reading to the end is also what makes zipfile compare the checksum.
+                raise ValueError("more bytes follow than it needs")
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: `{key}` cannot be read as plain numbers: {error}.") from error
+    return array
+
+
+def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
+    """The array in the dtype of the format; whole numbers may be stored in any dtype that holds them."""
+    rank = 1 if key == "terminals" else 2
+    if array.ndim != rank:
+        raise ValueError(f"{path}: `{key}` has shape {array.shape}; it needs {rank} axes.")
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs numbers.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise ValueError(f"{path}: `{key}` has a NaN or an infinity, first in row {row}.")
+    if key == "terminals" and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{path}: `terminals` has a value that is neither 0 nor 1.")
+    if ARRAY_DTYPES[key] is np.float32 and array.dtype != np.float32:
+        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs float32.")
+    if ARRAY_DTYPES[key] is np.int64 and array.dtype.kind not in "iub":
+        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs whole numbers.")
+    return array.astype(ARRAY_DTYPES[key], copy=False)

@@ -1,0 +1,123 @@
+r"""Transitions on the device, each state stored once."""
+
+import hashlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.records import Transition
+from floqzoo.typing import Key
+
+
+class Dataset(eqx.Module):
+    r"""Episodes one after another, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
+
+    The last state of an episode starts none, so no transition crosses from one episode to the next. `make_dataset`
+    checks the arrays and finds the starts.
+
+    - `observations`, `actions`: One row a state; actions lie in [-1, 1].
+    - `rewards`, `masks`: What the transition that starts at a state pays, and 0 where it ends at the goal, else 1.
+    - `starts`: The states at which a transition starts, ascending.
+    """
+
+    observations: Float[Array, "states observation"]
+    actions: Float[Array, "states action"]
+    rewards: Float[Array, " states"]
+    masks: Float[Array, " states"]
+    starts: Int[Array, " transitions"]
+
+    @property
+    def size(self) -> int:
+        """The number of transitions."""
+        return self.starts.shape[0]
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """Draws transitions uniformly, with replacement; to be used inside `jax.jit` and `jax.lax.scan`."""
+        return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))
+
+    def transitions(self, indices: Int[Array, "*batch"]) -> Transition:
+        """The transitions of these numbers, each in [0, `size`)."""
+        state = self.starts[indices]
+        return Transition(
+            observation=self.observations[state],
+            action=self.actions[state],
+            reward=self.rewards[state],
+            mask=self.masks[state],
+            next_observation=self.observations[state + 1],
+        )
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the greatest reward of a transition."""
+        rewards = np.asarray(self.rewards)[np.asarray(self.starts)]
+        return float(rewards.min()), float(rewards.max())
+
+    def fingerprint(self) -> str:
+        """The SHA-256, in hexadecimal, of the arrays with their dtypes and shapes."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(self):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
+
+
+def make_dataset(
+    *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, masks: np.ndarray, terminals: np.ndarray
+) -> Dataset:
+    """Checks the arrays of whole episodes, stored one after another, and puts them on the device.
+
+    - `observations`, `actions`: One row a state; of one floating dtype that JAX keeps as it is.
+    - `rewards`, `masks`: One number a state, of the same dtype; masks are 0 or 1.
+    - `terminals`: One bool a state: whether it is the last of its episode. The last state of all must be.
+
+    **Raises** `ValueError`, which names the array, what it has and what it needs.
+    """
+    matrices = {"observations": observations, "actions": actions}
+    vectors = {"rewards": rewards, "masks": masks, "terminals": terminals}
+    states = observations.shape[0] if observations.ndim else 0
+    for rank, arrays in ((2, matrices), (1, vectors)):
+        for name, array in arrays.items():
+            _check_shape(name, array, rank, states)
+    for name, array in {**matrices, "rewards": rewards, "masks": masks}.items():
+        _check_numbers(name, array, observations.dtype)
+    if terminals.dtype != np.bool_:
+        raise ValueError(f"`terminals` has dtype {terminals.dtype}; it needs bool.")
+    if not terminals[-1]:
+        raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")
+    if np.abs(actions).max() > 1.0:
+        raise ValueError(f"`actions` reach {np.abs(actions).max()}; they must lie in [-1, 1].")
+    if not np.isin(masks, (0.0, 1.0)).all():
+        raise ValueError("`masks` has a value that is neither 0 nor 1.")
+    starts = np.flatnonzero(~terminals)
+    if len(starts) == 0:
+        raise ValueError("`terminals` is True everywhere; an episode of one state holds no transition.")
+    return Dataset(
+        observations=jnp.asarray(observations),
+        actions=jnp.asarray(actions),
+        rewards=jnp.asarray(rewards),
+        masks=jnp.asarray(masks),
+        starts=jnp.asarray(starts.astype(np.int32)),
+    )
+
+
+def _check_shape(name: str, array: np.ndarray, rank: int, states: int) -> None:
+    if array.ndim != rank or array.size == 0:
+        raise ValueError(f"`{name}` has shape {array.shape}; it needs {rank} axes, none of them empty.")
+    if len(array) != states:
+        raise ValueError(f"`{name}` has {len(array)} rows; it needs {states}, as `observations` has.")
+
+
+def _check_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> None:
+    if not np.issubdtype(dtype, np.floating) or jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(
+            f"`observations` has dtype {dtype}; it needs a floating dtype that JAX keeps, such as float32."
+        )
+    if array.dtype != dtype:
+        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as `observations` has.")
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise ValueError(f"`{name}` has a NaN or an infinity, first in row {row}; every value must be finite.")

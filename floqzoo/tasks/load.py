@@ -1,0 +1,167 @@
+r"""An OGBench task: its environment, and its transitions on the device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.datafile import read_datafile, validation_path
+from floqzoo.tasks.dataset import Dataset, make_dataset
+from floqzoo.tasks.download import official_file
+from floqzoo.tasks.episodes import Episode
+from floqzoo.tasks.names import TaskName, task_name
+from floqzoo.tasks.simulator import make, ogbench_module
+
+
+DEFAULT_DATASET_DIR = "~/.ogbench/data"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A single-task problem of OGBench with its data, and where these came from.
+
+    - `name`: Its name, taken apart.
+    - `dataset`, `validation`: The transitions to train on, and those held out.
+    - `success_timing`: Which state the environment's reward and success are of: "pre", the one before the action, or
+      "post", the one after.
+    - `reward_timing`: The same of the rewards and masks in `dataset`.
+    - `action_limit`: The bound to which the data's actions were clipped.
+    - `provenance`: "official" for OGBench's own file, "collected" for one that `collect` made, else "file".
+    - `path`: The training file.
+    """
+
+    name: TaskName
+    dataset: Dataset
+    validation: Dataset
+    success_timing: str
+    reward_timing: str
+    action_limit: float
+    provenance: str
+    path: Path
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the greatest reward of a transition to train on."""
+        return self.dataset.reward_range
+
+    @property
+    def observation_dim(self) -> int:
+        """The number of coordinates of an observation."""
+        return self.dataset.observations.shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """The number of coordinates of an action."""
+        return self.dataset.actions.shape[1]
+
+    def make_environment(self) -> Any:
+        """A fresh gymnasium environment of the task."""
+        return make(self.name.environment, success_timing=self.success_timing)
+
+    def describe(self) -> dict[str, str | float]:
+        """What a result must say of its data: plain values, for a file beside it."""
+        return {
+            "env_name": self.name.full,
+            "dataset": self.name.dataset,
+            "provenance": self.provenance,
+            "path": str(self.path),
+            "fingerprint": self.dataset.fingerprint(),
+            "success_timing": self.success_timing,
+            "reward_timing": self.reward_timing,
+            "action_limit": self.action_limit,
+        }
+
+
+def load(
+    env_name: str,
+    *,
+    dataset_path: str | Path | None = None,
+    dataset_dir: str | Path = DEFAULT_DATASET_DIR,
+    success_timing: str = "pre",
+    reward_timing: str = "pre",
+    action_limit: float = 1 - 1e-5,
+) -> Task:
+    r"""Loads a task: its data from `dataset_path`, or else OGBench's own file, which is downloaded where it is missing.
+
+    - `env_name`: A single task, such as "cube-single-play-singletask-v0" or "scene-play-singletask-task1-v0".
+    - `dataset_path`: A training file, with its validation file ("-val.npz") beside it.
+    - `dataset_dir`: Where OGBench's own files are, and where a download goes.
+    - `success_timing`: Of the environment: "pre" pays $r(s)$, as OGBench has it since 1.2; "post" pays $r(s')$, as
+      before, and as the scores published with 1.1 have it.
+    - `reward_timing`: Of the data: "pre" labels a transition with $r(s)$, as every version of OGBench does; "post"
+      with $r(s')$, to agree with an environment of that timing.
+    - `action_limit`: The data's actions are clipped to this bound, in (0, 1], as fql and floq do: a flow or a tanh
+      never quite reaches 1.
+
+    **Raises** `ValueError` for a bad argument or bad data, `FileNotFoundError` for a missing file, `ConnectionError`
+    where the download fails; its message holds the command that collects the data instead.
+    """
+    for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
+        if value not in ("pre", "post"):
+            raise ValueError(f"`{argument}` is {value!r}; it must be 'pre' or 'post'.")
+    if not 0.0 < action_limit <= 1.0:
+        raise ValueError(f"`action_limit` is {action_limit}; it must be in (0, 1].")
+    name = task_name(env_name)
+    if dataset_path is None:
+        path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
+    else:
+        path = Path(dataset_path).expanduser()
+        provenance = "collected" if path.with_suffix(".json").exists() else "file"
+    environment = make(name.environment)
+    try:
+        train, validation = (
+            _dataset(file, name, environment, reward_timing, action_limit) for file in (path, validation_path(path))
+        )
+    finally:
+        environment.close()
+    return Task(name, train, validation, success_timing, reward_timing, action_limit, provenance, path)
+
+
+def _dataset(path: Path, name: TaskName, environment: Any, timing: str, action_limit: float) -> Dataset:
+    arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"))
+    _check_widths(path, arrays, environment)
+    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.environment, environment, arrays)
+    rewards, masks = arrays["rewards"], arrays["masks"]
+    if timing == "post":
+        rewards, masks = of_next_state(rewards), of_next_state(masks)
+    try:
+        dataset = make_dataset(
+            observations=arrays["observations"],
+            actions=_clipped(arrays["actions"], action_limit),
+            rewards=rewards,
+            masks=masks,
+            terminals=arrays["terminals"],
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return dataset
+
+
+def of_next_state(values: np.ndarray) -> np.ndarray:
+    """Values of states, moved one state ahead; the last state, at which no transition starts, keeps its own."""
+    return np.concatenate([values[1:], values[-1:]])
+
+
+def _clipped(actions: np.ndarray, limit: float) -> np.ndarray:
+    if np.abs(actions).max(initial=0.0) > 1.0:
+        raise ValueError(f"`actions` reach {np.abs(actions).max()}; they must lie in [-1, 1].")
+    return np.clip(actions, -limit, limit)
+
+
+def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
+    """Refuses data of another environment."""
+    simulator = environment.unwrapped
+    environment.reset()
+    widths = {
+        "observations": environment.observation_space.shape[0],
+        "actions": environment.action_space.shape[0],
+        "qpos": simulator.model.nq,
+        "button_states": getattr(simulator, "_num_buttons", 0),
+    }
+    for key, array in arrays.items():
+        if key in widths and array.shape[1] != widths[key]:
+            raise ValueError(
+                f"{path}: `{key}` has {array.shape[1]} columns; {environment.spec.id} needs {widths[key]}. "
+                "It is data of another environment."
+            )

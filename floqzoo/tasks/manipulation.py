@@ -1,0 +1,134 @@
+"""OGBench's scripted robot arm: what it does in an episode, and its recording."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.episodes import Episode, StepLog, first_accepted, seeded
+from floqzoo.tasks.simulator import make, ogbench_module
+
+
+@dataclass(frozen=True)
+class ManipulationScript:
+    """How OGBench generated a dataset of its robot arm.
+
+    - `name`: The dataset's name.
+    - `environment`: The environment's name, as gymnasium registers it.
+    - `episodes`, `steps`: Training episodes of the published dataset, and the steps of each.
+    - `planned`: Follow a plan with temporally correlated noise ("play"), or else act from the present state
+      with independent noise ("noisy").
+    - `stacking`: The interval from which an episode draws its probability of stacking a cube on another.
+    - `random_actions`: The probability that a step's action is uniformly random.
+    - `gripper_closed`: Keep the gripper closed.
+    - `cubes_in_view`: Throw away and record again an episode in which a cube leaves the view.
+    """
+
+    name: str
+    environment: str
+    episodes: int
+    steps: int
+    planned: bool
+    stacking: tuple[float, float]
+    random_actions: float
+    gripper_closed: bool
+    cubes_in_view: bool
+
+    def recorder(self) -> "ManipulationRecorder":
+        """Builds the environment and its oracles."""
+        return ManipulationRecorder(self)
+
+
+class ManipulationRecorder:
+    """The environment and the oracles of a `ManipulationScript`, ready to record."""
+
+    def __init__(self, script: ManipulationScript):
+        self._script = script
+        self._environment = make(
+            script.environment, terminate_at_goal=False, mode="data_collection", max_episode_steps=script.steps
+        )
+        self._environment.reset(seed=0)  # The first reset also compiles the model, and is unlike the later ones.
+        self._oracles = _oracles(self._environment, script)
+        simulator: Any = self._environment.unwrapped
+        self._site_positions = simulator.model.site_pos.copy()
+        self._targets = copy.deepcopy({k: v for k, v in vars(simulator).items() if k.startswith("_target_")})
+
+    def record(self, seeds: np.random.SeedSequence) -> Episode:
+        """Records one episode, which depends on the script and `seeds` alone."""
+        accept = _cubes_stay_in_view if self._script.cubes_in_view else _accept_all
+        return first_accepted(self._attempt, accept, seeds)
+
+    def _attempt(self, seeds: np.random.SeedSequence) -> Episode:
+        environment, script = self._environment, self._script
+        simulator: Any = environment.unwrapped
+        self._forget_targets()
+        log = StepLog()
+        with seeded(environment, seeds) as random:
+            stacking = random.uniform(*script.stacking)
+            scale = 0.0 if script.planned else random.uniform(0.0, 0.1)
+            observation, info = environment.reset()
+            oracle = self._oracle(observation, info)
+            done = False
+            while not done:
+                action = self._action(oracle, observation, info, scale, random)
+                next_observation, _, terminated, truncated, info = environment.step(action)
+                done = bool(terminated or truncated)
+                if oracle.done:
+                    oracle = self._oracle(*simulator.set_new_target(p_stack=stacking))
+                log.add(observation, action, done, info)
+                observation = next_observation
+        return log.arrays()
+
+    def _action(
+        self, oracle: Any, observation: np.ndarray, info: dict, scale: float, random: np.random.Generator
+    ) -> np.ndarray:
+        if random.uniform() < self._script.random_actions:
+            return random.uniform(-1.0, 1.0, size=5)
+        noise = scale * np.array([1.0, 1.0, 1.0, 3.0, 10.0]) * random.normal(size=5)
+        return np.clip(oracle.select_action(observation, info) + noise, -1.0, 1.0)
+
+    def _oracle(self, observation: np.ndarray, info: dict) -> Any:
+        """The oracle of the present target, begun afresh."""
+        oracle = self._oracles[info["privileged/target_task"]]
+        oracle.reset(observation, info)
+        return oracle
+
+    def _forget_targets(self) -> None:
+        # Targets outlive a reset, and an oracle's first action may still see the one before. An episode must not
+        # depend on which episodes its process happened to record earlier.
+        simulator: Any = self._environment.unwrapped
+        simulator.model.site_pos[:] = self._site_positions
+        for key, value in copy.deepcopy(self._targets).items():
+            setattr(simulator, key, value)
+
+
+def _oracles(environment: Any, script: ManipulationScript) -> dict[str, Any]:
+    """One oracle for each kind of target."""
+    if script.planned:
+        kind, settings = "plan", {"noise": 0.1, "noise_smoothing": 0.5}
+    else:
+        kind, settings = "markov", {"min_norm": 0.4}
+
+    def oracle(target: str, **more: bool) -> Any:
+        module = ogbench_module(f"ogbench.manipspace.oracles.{kind}.{target}_{kind}")
+        return getattr(module, f"{target.title()}{kind.title()}Oracle")(env=environment, **settings, **more)
+
+    return {
+        "cube": oracle("cube"),
+        "button": oracle("button", gripper_always_closed=script.gripper_closed),
+        "drawer": oracle("drawer"),
+        "window": oracle("window"),
+    }
+
+
+def _accept_all(episode: Episode) -> bool:
+    del episode
+    return True
+
+
+def _cubes_stay_in_view(episode: Episode) -> bool:
+    """Whether the scene's cube stays visible, unless it lies in the drawer, which has a height of its own."""
+    _, y, z = episode["qpos"][:, 14:17].T
+    in_drawer = (z >= 0.06) & (z <= 0.08)
+    return not bool(np.any(y >= 0.29) or np.any((y <= -0.3) & ~in_drawer))

@@ -1,0 +1,97 @@
+"""OGBench's scripted point mass: what it does in an episode, and its recording."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.episodes import Episode, StepLog, seeded
+from floqzoo.tasks.simulator import make
+
+
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MazeScript:
+    """How OGBench generated a dataset of its point mass in a maze.
+
+    - `name`: The dataset's name.
+    - `environment`: The environment's name, as gymnasium registers it.
+    - `episodes`, `steps`: Training episodes of the published dataset, and the steps of each.
+    - `stitch`: Stay near the start, with one goal an episode, four cells away; or else ("navigate") go to one
+      junction after another.
+    """
+
+    name: str
+    environment: str
+    episodes: int
+    steps: int
+    stitch: bool
+
+    def recorder(self) -> "MazeRecorder":
+        """Builds the environment."""
+        return MazeRecorder(self)
+
+
+class MazeRecorder:
+    """The environment of a `MazeScript`, ready to record."""
+
+    def __init__(self, script: MazeScript):
+        self._script = script
+        self._environment = make(script.environment, terminate_at_goal=False, max_episode_steps=script.steps)
+        self._maze: Any = self._environment.unwrapped
+        self._cells = free_cells(self._maze.maze_map)
+        self._junctions = [cell for cell in self._cells if not is_corridor(self._maze.maze_map, cell)]
+
+    def record(self, seeds: np.random.SeedSequence) -> Episode:
+        """Records one episode, which depends on the script and `seeds` alone."""
+        environment, maze = self._environment, self._maze
+        log = StepLog()
+        with seeded(environment, seeds) as random:
+            start = pick(self._cells, random)
+            goal = self._goal_near(start, random) if self._script.stitch else pick(self._junctions, random)
+            observation, _ = environment.reset(options={"task_info": {"init_ij": start, "goal_ij": goal}})
+            done = False
+            while not done:
+                action = self._action(random)
+                next_observation, _, terminated, truncated, info = environment.step(action)
+                done = bool(terminated or truncated)
+                log.add(observation, action, done, info)
+                observation = next_observation
+                if info["success"] and not self._script.stitch:
+                    goal = pick(self._junctions, random)
+                    maze.set_goal(goal_xy=maze.add_noise(maze.ij_to_xy(goal)))
+        return log.arrays()
+
+    def _action(self, random: np.random.Generator) -> np.ndarray:
+        """A unit step along the shortest path to the goal, with noise."""
+        position = self._maze.get_xy()
+        waypoint, _ = self._maze.get_oracle_subgoal(position, self._maze.cur_goal_xy)
+        direction = (waypoint - position) / (np.linalg.norm(waypoint - position) + 1e-6)
+        return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
+
+    def _goal_near(self, start: Cell, random: np.random.Generator) -> Cell:
+        """A cell at a walking distance of exactly four cells, or the start itself where there is none."""
+        centre = np.asarray(self._maze.ij_to_xy(start))
+        _, distances = self._maze.get_oracle_subgoal(centre, centre)
+        near = [cell for cell in self._cells if distances[cell] == 4]
+        return pick(near, random) if near else start
+
+
+def pick(cells: list[Cell], random: np.random.Generator) -> Cell:
+    """One of the cells, uniformly."""
+    return cells[int(random.integers(len(cells)))]
+
+
+def free_cells(walls: np.ndarray) -> list[Cell]:
+    """The cells, as row and column, that hold no wall."""
+    return [(int(row), int(column)) for row, column in np.argwhere(walls == 0)]
+
+
+def is_corridor(walls: np.ndarray, cell: Cell) -> bool:
+    """Whether a free cell is a straight corridor: open along one axis, and walled along the other."""
+    row, column = cell
+    across = {bool(walls[row, column - 1]), bool(walls[row, column + 1])}
+    along = {bool(walls[row - 1, column]), bool(walls[row + 1, column])}
+    return (across, along) in [({True}, {False}), ({False}, {True})]

@@ -1,0 +1,78 @@
+"""The names of OGBench's single-task problems."""
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from floqzoo.tasks.simulator import registered_environments
+
+
+# How the data of each family were gathered: the part of a dataset's name that its environment's name lacks.
+DATASET_KINDS: dict[str, tuple[str, ...]] = {
+    "cube": ("play", "noisy"),
+    "scene": ("play", "noisy"),
+    "puzzle": ("play", "noisy"),
+    "pointmaze": ("navigate", "stitch"),
+    "antmaze": ("navigate", "stitch", "explore"),
+    "humanoidmaze": ("navigate", "stitch"),
+    "antsoccer": ("navigate", "stitch"),
+}
+
+
+@dataclass(frozen=True)
+class TaskName:
+    """The name of a single-task problem, taken apart.
+
+    - `full`: As OGBench spells it, "cube-single-play-singletask-task2-v0".
+    - `environment`: The environment's name as gymnasium registers it, "cube-single-singletask-task2-v0".
+    - `dataset`: The name of the dataset's file, "cube-single-play-v0".
+    - `task`: The task's number, or None for OGBench's default task.
+    - `family`: The first word, "cube".
+    """
+
+    full: str
+    environment: str
+    dataset: str
+    task: int | None
+    family: str
+
+
+_PATTERN = re.compile(
+    r"(?P<stem>[a-z0-9-]+)-(?P<kind>[a-z]+)-singletask(?P<suffix>-task(?P<task>\d+))?-(?P<version>v\d+)"
+)
+
+
+def task_name(name: str) -> TaskName:
+    """Takes the name of a single-task problem apart.
+
+    **Raises** `ValueError`, with near names, for a name that OGBench does not have, and for a problem of pixels.
+    """
+    match = _PATTERN.fullmatch(name)
+    if match is None:
+        raise ValueError(f"`env_name` is {name!r}, which OGBench does not have as a single task.{_suggestions(name)}")
+    if name.startswith("visual-"):
+        raise ValueError(f"`env_name` is {name!r}, a task of pixels. Only observations of states are supported.")
+    stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
+    environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
+    family, task = stem.split("-")[0], int(match["task"]) if match["task"] else None
+    if kind not in DATASET_KINDS.get(family, ()) or environment not in registered_environments():
+        raise ValueError(f"`env_name` is {name!r}, which OGBench does not have.{_suggestions(name)}")
+    return TaskName(name, environment, dataset, task, family)
+
+
+def task_names() -> list[str]:
+    """The names of all single-task problems with observations of states; needs OGBench."""
+    names = []
+    for environment in registered_environments():
+        stem, separator, ending = environment.partition("-singletask")
+        for kind in DATASET_KINDS.get(stem.split("-")[0], ()) if separator else ():
+            names.append(f"{stem}-{kind}-singletask{ending}")
+    return names
+
+
+def _suggestions(name: str) -> str:
+    known, spellings = task_names(), (name, f"{name.removesuffix('-v0')}-singletask-v0")
+    near = [match for spelling in spellings for match in difflib.get_close_matches(spelling, known, n=3, cutoff=0.7)]
+    if not near:
+        return " A name is like 'cube-single-play-singletask-v0'."
+    return f" Near names: {', '.join(dict.fromkeys(near))}."

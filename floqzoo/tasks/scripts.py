@@ -1,0 +1,142 @@
+"""The datasets that OGBench's own scripts can generate, with the settings of its published commands."""
+
+import difflib
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from floqzoo.tasks.episodes import Episode
+from floqzoo.tasks.manipulation import ManipulationScript
+from floqzoo.tasks.maze import MazeScript
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Records episodes."""
+
+    def record(self, seeds: np.random.SeedSequence) -> Episode:
+        """Records one episode, which depends on the script and `seeds` alone."""
+        ...
+
+
+@runtime_checkable
+class Script(Protocol):
+    """How a dataset is generated: its name, its size, and what records its episodes. A dataclass of plain values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Training episodes of the published dataset."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps of each episode."""
+        ...
+
+    def recorder(self) -> Recorder:
+        """Builds what records the episodes; slow, and needs OGBench."""
+        ...
+
+
+def _cube(cubes: str, episodes: int, stacking: tuple[float, float]) -> list[ManipulationScript]:
+    return [
+        ManipulationScript(
+            name=f"cube-{cubes}-{kind}-v0",
+            environment=f"cube-{cubes}-v0",
+            episodes=episodes,
+            steps=1001,
+            planned=kind == "play",
+            stacking=stacking,
+            random_actions=0.0 if kind == "play" else 0.1,
+            gripper_closed=False,
+            cubes_in_view=False,
+        )
+        for kind in ("play", "noisy")
+    ]
+
+
+def _scene() -> list[ManipulationScript]:
+    return [
+        ManipulationScript(
+            name=f"scene-{kind}-v0",
+            environment="scene-v0",
+            episodes=1000,
+            steps=1001,
+            planned=kind == "play",
+            stacking=(0.5, 0.5),
+            random_actions=0.0 if kind == "play" else 0.1,
+            gripper_closed=False,
+            cubes_in_view=True,
+        )
+        for kind in ("play", "noisy")
+    ]
+
+
+def _puzzle(board: str, episodes: int) -> list[ManipulationScript]:
+    return [
+        ManipulationScript(
+            name=f"puzzle-{board}-{kind}-v0",
+            environment=f"puzzle-{board}-v0",
+            episodes=episodes,
+            steps=1001,
+            planned=kind == "play",
+            stacking=(0.5, 0.5),
+            random_actions=0.0 if kind == "play" else 0.2,
+            gripper_closed=True,
+            cubes_in_view=False,
+        )
+        for kind in ("play", "noisy")
+    ]
+
+
+def _pointmaze(maze: str, navigate: tuple[int, int]) -> list[MazeScript]:
+    environment, (episodes, steps) = f"pointmaze-{maze}-v0", navigate
+    return [
+        MazeScript(f"pointmaze-{maze}-navigate-v0", environment, episodes, steps, stitch=False),
+        MazeScript(f"pointmaze-{maze}-stitch-v0", environment, episodes=5000, steps=201, stitch=True),
+    ]
+
+
+SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
+    *_cube("single", 1000, (0.0, 0.0)),
+    *_cube("double", 1000, (0.0, 0.25)),
+    *_cube("triple", 3000, (0.05, 0.35)),
+    *_cube("quadruple", 5000, (0.1, 0.5)),
+    *_scene(),
+    *_puzzle("3x3", 1000),
+    *_puzzle("4x4", 1000),
+    *_puzzle("4x5", 3000),
+    *_puzzle("4x6", 5000),
+    *_pointmaze("medium", (1000, 1001)),
+    *_pointmaze("large", (1000, 1001)),
+    *_pointmaze("giant", (500, 2001)),
+    *_pointmaze("teleport", (1000, 1001)),
+)
+
+EXPERT_FAMILIES = ("antmaze", "humanoidmaze", "antsoccer")
+
+
+def find_script(name: str) -> ManipulationScript | MazeScript:
+    """The script that generates the dataset of this name.
+
+    **Raises** `ValueError` for a dataset that needs expert policies or pixels, and for an unknown name.
+    """
+    scripts = {script.name: script for script in SCRIPTS}
+    if name in scripts:
+        return scripts[name]
+    if name.startswith("visual-"):
+        raise ValueError(f"`name` is {name!r}, a dataset of pixels. Only datasets of states can be collected.")
+    if name.startswith(EXPERT_FAMILIES):
+        raise ValueError(
+            f"`name` is {name!r}, a locomotion dataset. OGBench generated these with expert policies, which must "
+            "first be trained by reinforcement learning, so they cannot be collected here. Use OGBench's own files."
+        )
+    near = difflib.get_close_matches(name, scripts, n=3, cutoff=0.6) or list(scripts)
+    raise ValueError(f"`name` is {name!r}, which no script generates. Near names: {', '.join(near)}.")

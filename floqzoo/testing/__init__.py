@@ -1,0 +1,30 @@
+"""The laws of the zoo as a library: hold a part of your own to them in one line.
+
+    from floqzoo.testing import assert_obeys
+
+    def test_my_path():
+        assert_obeys(MyPath())
+
+Needs hypothesis (`pip install "floqzoo[test]"`), which `import floqzoo` does not.
+"""
+
+from floqzoo.testing.closeness import assert_close as assert_close
+from floqzoo.testing.examples import Example as Example, Sizes as Sizes, examples as examples
+from floqzoo.testing.families import (
+    every_aggregation as every_aggregation,
+    every_backup as every_backup,
+    every_critic as every_critic,
+    every_field as every_field,
+    every_layer as every_layer,
+    every_network as every_network,
+    every_noise_coupling as every_noise_coupling,
+    every_path as every_path,
+    every_point_embedding as every_point_embedding,
+    every_policy as every_policy,
+    every_prior as every_prior,
+    every_solver as every_solver,
+    every_time_distribution as every_time_distribution,
+    every_time_embedding as every_time_embedding,
+)
+from floqzoo.testing.laws import LAWS as LAWS
+from floqzoo.testing.obey import assert_holds as assert_holds, assert_obeys as assert_obeys, laws_of as laws_of

@@ -1,0 +1,98 @@
+"""What every aggregation, backup and noise coupling promises: the arithmetic of TD targets."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.protocols import Aggregation, Backup, NoiseCoupling
+from floqzoo.testing.closeness import assert_close
+from floqzoo.testing.examples import Example
+
+
+def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
+    """A permutation of the members changes nothing."""
+    values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
+    assert_close(aggregation.aggregate(values[jnp.array([2, 0, 1])]), aggregation.aggregate(values))
+
+
+def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Example) -> None:
+    """$\\min_e q_e \\le \\text{agg}_e \\, q_e \\le \\max_e q_e$; so equal members give their value, and one member gives its own."""
+    values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
+    result = aggregation.aggregate(values)
+    slack = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
+    assert result.shape == example.x0.shape, f"shape {result.shape} instead of {example.x0.shape}"
+    assert jnp.all((result >= jnp.min(values, axis=0) - slack) & (result <= jnp.max(values, axis=0) + slack))
+
+
+def an_aggregate_moves_with_its_members(aggregation: Aggregation, example: Example) -> None:
+    r"""$\text{agg}_e (a q_e + b) = a \, \text{agg}_e \, q_e + b$ for $a > 0$."""
+    values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
+    a, b = 1 + example.t, example.s
+    assert_close(aggregation.aggregate(a * values + b), a * aggregation.aggregate(values) + b)
+
+
+def nothing_is_added_after_the_end(backup: Backup, example: Example) -> None:
+    """Where the episode ends, with a continuation of 0, every target is the reward."""
+    targets = backup.td_targets(example.t, jnp.zeros_like(example.t), example.inputs)
+    assert_close(targets, jnp.full_like(example.inputs, example.t))
+
+
+def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None:
+    r"""$y = r + \gamma v$ where all copies have the value $v$; so $r / (1 - \gamma)$ is kept as it is."""
+    reward, discount = example.inputs[0], example.t
+    value = reward / (1 - discount)
+    targets = backup.td_targets(reward, discount, jnp.full_like(example.inputs, value))
+    assert_close(targets, jnp.full_like(example.inputs, value))
+
+
+def targets_move_with_rewards_and_values(backup: Backup, example: Example) -> None:
+    r"""$y(a r + b, \gamma, a v) = a \, y(r, \gamma, v) + b$ for $a > 0$."""
+    a, b = 1 + example.t, example.inputs[1]
+    reward, discount, values = example.inputs[0], example.s, example.inputs
+    targets = backup.td_targets(reward, discount, values)
+    assert_close(backup.td_targets(a * reward + b, discount, a * values), a * targets + b)
+
+
+def copies_have_no_order(backup: Backup, example: Example) -> None:
+    """A permutation of the noise copies permutes their targets."""
+    turned = backup.td_targets(example.t, example.s, jnp.roll(example.inputs, 1))
+    assert_close(turned, jnp.roll(backup.td_targets(example.t, example.s, example.inputs), 1))
+
+
+def noise_keeps_its_shape(coupling: NoiseCoupling, example: Example) -> None:
+    """The next noise has the shape of the noise: one for each copy."""
+    assert _couple(coupling, example).shape == (2, example.inputs.size)
+
+
+def noise_is_not_made_up(coupling: NoiseCoupling, example: Example) -> None:
+    """Every entry is the regression's own noise or the fresh draw, so that each follows the prior."""
+    noise, fresh = _noises(example)
+    coupled = _couple(coupling, example)
+    assert np.all((coupled == noise) | (coupled == fresh)), f"{coupled} is neither {noise} nor {fresh}"
+
+
+def _noises(example: Example):
+    noise = jnp.stack([example.inputs, -example.inputs])
+    return noise, noise + 1 + example.t
+
+
+def _couple(coupling: NoiseCoupling, example: Example):
+    return coupling.next_noise(*_noises(example))
+
+
+aggregation_laws = (
+    members_have_no_order,
+    an_aggregate_lies_among_its_members,
+    an_aggregate_moves_with_its_members,
+)
+
+backup_laws = (
+    nothing_is_added_after_the_end,
+    known_values_are_backed_up_exactly,
+    targets_move_with_rewards_and_values,
+    copies_have_no_order,
+)
+
+noise_coupling_laws = (
+    noise_keeps_its_shape,
+    noise_is_not_made_up,
+)

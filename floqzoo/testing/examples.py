@@ -1,0 +1,123 @@
+"""What laws are tried on: times, points, conditions and keys, drawn by hypothesis."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+from jaxtyping import Array, Float
+
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Point, Scalar
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that a part under test was built for; most parts have none of their own.
+
+    - `point`: The coordinates that a velocity field moves.
+    - `condition`: The parts of a velocity field's condition, in the order in which they are encoded.
+    - `inputs`: The inputs of a network or of a layer, at least 2.
+    - `observation`, `action`: What a critic or policy reads.
+    """
+
+    point: int = 2
+    condition: tuple[int, ...] = (3, 2)
+    inputs: int = 5
+    observation: int = 3
+    action: int = 2
+
+
+@dataclass(frozen=True)
+class Example:
+    """One case that a law is tried on.
+
+    - `t`, `s`: Two different times in (0, 1).
+    - `x0`, `x1`: Two points.
+    - `condition`: The condition of a velocity field.
+    - `inputs`: What a network reads.
+    - `observation`, `action`: What a critic or policy reads.
+    - `seed`: What `key` and `batch` are made from.
+    """
+
+    t: Scalar
+    s: Scalar
+    x0: Point
+    x1: Point
+    condition: tuple[Float[Array, " _"], ...]
+    inputs: Float[Array, " inputs"]
+    observation: Observation
+    action: Action
+    seed: int
+
+    def __repr__(self) -> str:
+        """All numbers, without the decoration of arrays."""
+        plain = {name: jax.tree.map(lambda x: np.asarray(x).tolist(), value) for name, value in vars(self).items()}
+        return f"Example({', '.join(f'{name}={value}' for name, value in plain.items())})"
+
+    @property
+    def key(self) -> Key:
+        """A random key, made anew each time: the same value, and no reuse."""
+        return jax.random.key(self.seed)
+
+    @property
+    def batch(self) -> Transition:
+        """Four transitions, the last of which ends its episode."""
+        draw = np.random.default_rng(self.seed)
+
+        def states() -> Float[Array, "batch observation"]:
+            return jnp.asarray(draw.normal(size=(4, self.observation.size)), dtype=float)
+
+        return Transition(
+            observation=states(),
+            action=jnp.asarray(draw.uniform(-1, 1, (4, self.action.size)), dtype=float),
+            reward=jnp.asarray(draw.uniform(-1, 1, 4), dtype=float),
+            mask=jnp.asarray([1, 1, 1, 0], dtype=float),
+            next_observation=states(),
+        )
+
+
+@contextmanager
+def leave_random_alone() -> Iterator[None]:
+    """Shape checks look at a random item of a tuple, and hypothesis asks that no one draws while it does."""
+    state = random.getstate()
+    yield
+    random.setstate(state)
+
+
+def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
+    """Numbers from `low` to `high` in steps of 1/16, which every dtype holds exactly and every reader can read."""
+    return st.integers(16 * low, 16 * high).map(lambda numerator: numerator / 16)
+
+
+def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
+    """Examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1]."""
+
+    def vectors(size: int, bound: int = 2) -> st.SearchStrategy[Array]:
+        return st.tuples(*[sixteenths(-bound, bound)] * size).map(floating)
+
+    @leave_random_alone()
+    def example(times: tuple[int, int], **rest) -> Example:
+        return Example(floating(times[0] / 32), floating(times[1] / 32), **rest)
+
+    return st.builds(
+        example,
+        times=st.permutations(range(1, 32)).map(lambda order: (order[0], order[1])),
+        x0=vectors(sizes.point),
+        x1=vectors(sizes.point),
+        condition=st.tuples(*map(vectors, sizes.condition)),
+        inputs=vectors(sizes.inputs),
+        observation=vectors(sizes.observation),
+        action=vectors(sizes.action, bound=1),
+        seed=st.integers(0, 9999),
+    )
+
+
+@leave_random_alone()
+def floating(numbers: float | tuple[float, ...]) -> Float[Array, "..."]:
+    """An array of the session's floating dtype."""
+    return jnp.asarray(numbers, dtype=float)

@@ -1,0 +1,42 @@
+"""Which laws hold for which kind of part: the sockets, and the families that promise more than their socket."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from floqzoo import protocols
+from floqzoo.flow.fixed_step import FixedStepSolver
+from floqzoo.flow.path import AffinePath
+from floqzoo.testing.backup_laws import aggregation_laws, backup_laws, noise_coupling_laws
+from floqzoo.testing.critic_laws import critic_laws
+from floqzoo.testing.embedding_laws import point_embedding_laws, time_embedding_laws
+from floqzoo.testing.field_laws import field_laws
+from floqzoo.testing.network_laws import layer_laws, network_laws
+from floqzoo.testing.path_laws import affine_path_laws, path_laws
+from floqzoo.testing.policy_laws import policy_laws
+from floqzoo.testing.prior_laws import prior_laws
+from floqzoo.testing.solver_laws import fixed_step_laws, solver_laws
+from floqzoo.testing.successor_laws import successor_laws
+from floqzoo.testing.time_distribution_laws import time_distribution_laws
+
+
+LAWS: Mapping[type, tuple] = MappingProxyType(
+    {
+        protocols.NoisePrior: prior_laws,
+        protocols.ProbabilityPath: path_laws,
+        AffinePath: affine_path_laws,
+        protocols.ODESolver: solver_laws,
+        FixedStepSolver: fixed_step_laws,
+        protocols.VelocityField: field_laws,
+        protocols.LinearLayer: layer_laws,
+        protocols.Network: network_laws,
+        protocols.TimeEmbedding: time_embedding_laws,
+        protocols.PointEmbedding: point_embedding_laws,
+        protocols.TimeDistribution: time_distribution_laws,
+        protocols.Aggregation: aggregation_laws,
+        protocols.Backup: backup_laws,
+        protocols.NoiseCoupling: noise_coupling_laws,
+        protocols.Critic: critic_laws,
+        protocols.Policy: policy_laws,
+        protocols.SuccessorMeasure: successor_laws,
+    }
+)

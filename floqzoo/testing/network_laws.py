@@ -1,0 +1,61 @@
+"""What every network, and the linear layer that it begins with, promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.protocols import LinearLayer, Network
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped
+from floqzoo.testing.examples import Example
+
+
+def parts_of_an_input_add_up(layer: LinearLayer, example: Example) -> None:
+    r"""$\text{part}(x, 0) = \text{part}(x_{<k}, 0) + \text{part}(x_{\ge k}, k)$ for every $k$."""
+    x = example.inputs
+    whole = layer.part(x, 0)
+    for k in range(1, x.size):
+        assert_close(layer.part(x[:k], 0) + layer.part(x[k:], k), whole)
+
+
+def a_layer_is_linear_without_its_bias(layer: LinearLayer, example: Example) -> None:
+    r"""$\text{part}(x + 2 y) = \text{part}(x) + 2 \, \text{part}(y)$."""
+    x, y = example.inputs, jnp.flip(example.inputs)
+    assert_close(layer.part(x + 2 * y, 0), layer.part(x, 0) + 2 * layer.part(y, 0))
+
+
+def the_bias_is_the_same_for_every_input(layer: LinearLayer, example: Example) -> None:
+    r"""$\text{with\_bias}(p) = p + b$."""
+    product = layer.part(example.inputs, 0)
+    assert_close(layer.with_bias(product), product + layer.with_bias(jnp.zeros_like(product)))
+
+
+def a_network_is_the_body_of_its_stem(network: Network, example: Example) -> None:
+    r"""$f(x) = \text{body}(\text{stem}(x))$, finite, and in the dtype of $x$."""
+    x, stem = example.inputs, network.stem
+    output, body = network(x), network.body(stem.with_bias(stem.part(x, 0)))
+    assert output.dtype == x.dtype, f"dtype {output.dtype} instead of {x.dtype}"
+    assert_close(output, body)
+
+
+def a_batch_of_inputs_is_its_rows(network: Network, example: Example) -> None:
+    """`jax.vmap` over inputs is the outputs one by one."""
+    assert_rows_are_mapped(network, jnp.stack([example.inputs, -example.inputs, 2 * example.inputs]))
+
+
+def gradients_reach_every_input(network: Network, example: Example) -> None:
+    """The gradient of the output by the input is finite, and not 0 in any coordinate."""
+    gradient = jax.grad(lambda x: jnp.sum(network(x)))(example.inputs)
+    assert np.isfinite(gradient).all() and np.all(gradient != 0), f"gradient {gradient}"
+
+
+layer_laws = (
+    parts_of_an_input_add_up,
+    a_layer_is_linear_without_its_bias,
+    the_bias_is_the_same_for_every_input,
+)
+
+network_laws = (
+    a_network_is_the_body_of_its_stem,
+    a_batch_of_inputs_is_its_rows,
+    gradients_reach_every_input,
+)

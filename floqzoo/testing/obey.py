@@ -1,0 +1,79 @@
+"""Holds a part to the laws of its socket."""
+
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from hypothesis import Phase, Verbosity, given, settings, strategies as st
+
+from floqzoo.testing.examples import Example, Sizes, examples
+from floqzoo.testing.laws import LAWS
+
+
+Law = Callable[[Any, Example], None]
+
+
+def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
+    """Holds a part to every law of every socket that it fits.
+
+    - `part`: Any object with the methods of a socket of `floqzoo.protocols`.
+    - `sizes`: The sizes that the part was built for, where it has sizes of its own.
+
+    **Raises** `AssertionError` for the first law that is broken, naming law, part and witness; `TypeError` if the
+    part fits no socket.
+    """
+    for law in laws_of(part):
+        assert_holds(law, st.just(part), sizes)
+
+
+def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
+    """Tries one law on many parts and examples, as many as the profile of hypothesis asks for.
+
+    **Raises** `AssertionError` if it is broken, naming law, part and the simplest witness that was found.
+    """
+
+    @settings(
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        phases=(Phase.generate, Phase.shrink),
+    )
+    @given(part=parts, example=examples(sizes))
+    def holds(part, example):
+        try:
+            law(part, example)
+        except Exception as error:
+            raise AssertionError(_verdict(law, part, example, error)) from error
+
+    holds()
+
+
+def laws_of(part: object) -> tuple[Law, ...]:
+    """The laws of all sockets, and of all families with laws of their own, that a part belongs to.
+
+    **Raises** `TypeError` if there are none, naming what it lacks for the nearest socket.
+    """
+    found = tuple(law for kind, laws in LAWS.items() if isinstance(part, kind) for law in laws)
+    if not found:
+        lacks = {kind.__name__: [name for name in _methods(kind) if not hasattr(part, name)] for kind in LAWS}
+        nearest = min(lacks, key=lambda kind: len(lacks[kind]))
+        raise TypeError(
+            f"`part` must fit a socket of floqzoo.protocols; got {type(part).__name__}. "
+            f"The nearest is {nearest}, for which it lacks {', '.join(lacks[nearest])}."
+        )
+    return found
+
+
+def _methods(kind: type) -> list[str]:
+    return [name for name in {**vars(kind), **getattr(kind, "__annotations__", {})} if not name.startswith("_")]
+
+
+def _verdict(law: Law, part: object, example: Example, error: Exception) -> str:
+    statement = textwrap.indent(textwrap.dedent(law.__doc__ or "").strip(), "    ")
+    problem = textwrap.indent(f"{type(error).__name__}: {str(error).strip()}", "    ")
+    numbers = jax.tree.map(lambda leaf: leaf.item() if eqx.is_array_like(leaf) and np.size(leaf) == 1 else leaf, part)
+    return f"{numbers} breaks the law {law.__name__}:\n\n{statement}\n\nwitness: {example}\n\n{problem}"

@@ -1,0 +1,32 @@
+"""What every distribution of training times promises."""
+
+import numpy as np
+
+from floqzoo.protocols import TimeDistribution
+from floqzoo.testing.examples import Example
+
+
+def times_have_the_shape_asked_for(times: TimeDistribution, example: Example) -> None:
+    """`sample_times(key, shape)` has the shape asked for."""
+    for shape in ((), (3,), (2, 3)):
+        drawn = times.sample_times(example.key, shape)
+        assert drawn.shape == shape, f"shape {drawn.shape} instead of {shape}"
+
+
+def times_lie_before_the_end(times: TimeDistribution, example: Example) -> None:
+    """Every time lies in [0, 1): at 1 the velocity of many a path is not defined."""
+    drawn = np.asarray(times.sample_times(example.key, (4096,)))
+    assert np.all((drawn >= 0) & (drawn < 1)), f"times from {drawn.min()} to {drawn.max()}"
+
+
+def a_key_decides_the_times(times: TimeDistribution, example: Example) -> None:
+    """The same key gives the same times."""
+    drawn = times.sample_times(example.key, (8,))
+    np.testing.assert_array_equal(drawn, times.sample_times(example.key, (8,)))
+
+
+time_distribution_laws = (
+    times_have_the_shape_asked_for,
+    times_lie_before_the_end,
+    a_key_decides_the_times,
+)

@@ -1,0 +1,67 @@
+"""What a run is: its task, its data, how long, and how it is measured."""
+
+import os
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+
+AgentConfig = TypeVar("AgentConfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Generic[AgentConfig]):
+    """Everything that can be set for a run, spelt as in the official code of FQL where that has it.
+
+    **Raises** `ValueError` for a number out of its range, naming it.
+    """
+
+    agent: AgentConfig
+    """The settings of the method."""
+    env_name: str
+    """OGBench's single task, such as cube-single-play-singletask-task2-v0."""
+    seed: int = 0
+    """Seeds the parameters, the batches and the evaluation episodes."""
+    run_group: str = "debug"
+    """A folder for runs that belong together."""
+    save_dir: str = "exp"
+    """The folder of all runs."""
+    offline_steps: int = 1_000_000
+    """Updates in all."""
+    log_interval: int = 5_000
+    """Updates between two rows of train.csv."""
+    eval_interval: int = 100_000
+    """Updates between two evaluations; 0 evaluates at the end only."""
+    save_interval: int = 1_000_000
+    """Updates between two checkpoints; 0 saves at the end only."""
+    eval_episodes: int = 50
+    """Episodes in an evaluation; 0 does not evaluate."""
+    dataset_path: str | None = None
+    """A dataset file (npz) to train on; its validation file, with -val in its name, lies beside it."""
+    dataset_dir: str = "~/.ogbench/data"
+    """Where the official datasets are, or are downloaded to."""
+    success_timing: Literal["pre", "post"] = "pre"
+    """Whether reward and success look at the state before a step (OGBench from 1.2.0) or after it (before that)."""
+    collect_episodes: int = 0
+    """Episodes to collect on this machine where there is no official file; they are kept for the next run. 0: none."""
+    collect_workers: int = os.cpu_count() or 1
+    """Processes that collect at once; the data do not depend on it."""
+
+    def __post_init__(self):
+        least = {
+            "seed": 0,
+            "offline_steps": 1,
+            "log_interval": 1,
+            "eval_interval": 0,
+            "save_interval": 0,
+            "eval_episodes": 0,
+            "collect_episodes": 0,
+            "collect_workers": 1,
+        }
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
+        if getattr(self.agent, "batch_size", 1) < 1:
+            raise ValueError(f"`agent.batch_size` must be at least 1; got {self.agent.batch_size}.")
+        for name in ("env_name", "run_group", "save_dir"):
+            if not getattr(self, name):
+                raise ValueError(f"`{name}` must not be empty.")

@@ -1,0 +1,90 @@
+"""How far a long piece of work is: a bar on a terminal, a plain line now and then elsewhere."""
+
+import io
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+LINE_SECONDS = 30.0
+"""Where there is no terminal, the time between two lines."""
+
+
+class ProgressReport:
+    """Shows how much of a piece of work is done, how fast it goes, and the time left.
+
+    Use it as a context, and call `update` as often as you like; before the first call nothing is shown.
+
+    - `title`: What is done, such as "training".
+    - `unit`: What is counted, such as "updates".
+    - `stream`: Where it is shown; standard error by default.
+    """
+
+    def __init__(self, title: str, unit: str, *, stream: io.TextIOBase | None = None):
+        self._title, self._unit = title, unit
+        self._console = Console(file=stream or sys.stderr)
+        self._bar = _bar(self._console) if self._console.is_terminal else None
+        self._note = ""
+        self._started: float | None = None
+        self._started_at = 0
+        self._last_line, self._last_done = time.monotonic(), 0
+
+    def __enter__(self) -> "ProgressReport":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, done: int, total: int, note: str | None = None) -> None:
+        """Says that `done` units of `total` are done; a note stays until the next one."""
+        self._note = self._note if note is None else note
+        if self._started is None:
+            self.restart_clock(done)
+        if self._bar:
+            self._update_bar(self._bar, done, total)
+        elif time.monotonic() - self._last_line >= LINE_SECONDS or self._last_done < total <= done:
+            self._last_line, self._last_done = time.monotonic(), done
+            self._print_line(done, total)
+
+    def restart_clock(self, done: int) -> None:
+        """Measures the speed from here, so that a pause in the work does not count."""
+        self._started, self._started_at = time.monotonic(), done
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own, above the bar where there is one."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _speed(self, done: int) -> float:
+        return (done - self._started_at) / max(time.monotonic() - (self._started or 0.0), 1e-9)
+
+    def _update_bar(self, bar: Progress, done: int, total: int) -> None:
+        if not bar.tasks:
+            bar.add_task(self._title, rate="", note="")
+            bar.start()
+        speed = self._speed(done)
+        rate = f"{speed:,.1f} {self._unit}/s" if speed else ""
+        bar.update(bar.task_ids[0], completed=done, total=total, rate=rate, note=self._note)
+
+    def _print_line(self, done: int, total: int) -> None:
+        speed = self._speed(done)
+        rate = f"{speed:,.1f} {self._unit}/s" if speed else ""
+        left = f"{(total - done) / speed / 60:.1f} min left" if speed and done < total else ""
+        parts = [f"{self._title}: {done:,}/{total:,} {self._unit}", rate, left, self._note]
+        self.say(", ".join(part for part in parts if part))
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        expand=True,
+    )

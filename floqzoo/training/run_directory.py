@@ -1,0 +1,112 @@
+"""The folder of a run: made once, never over another, with a record of what made the run."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from floqzoo._version import __version__
+from floqzoo.tasks.files import write_json
+from floqzoo.training.configuration import RunConfig
+
+
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
+
+
+def claim_directory(path: Path) -> Path:
+    """Makes a folder that nothing else uses.
+
+    **Raises** `FileExistsError` if there is something at `path` already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise FileExistsError(f"a run is never written over another: {path} exists; choose another path.") from None
+    return path
+
+
+def new_run_directory(save_dir: str, run_group: str, seed: int) -> Path:
+    """Makes `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a number behind it if that is taken.
+
+    **Raises** `OSError` if the folder cannot be made.
+    """
+    group = Path(save_dir).expanduser() / "floqzoo" / run_group
+    name = f"sd{seed:03d}_{datetime.now():%Y%m%d_%H%M%S}"
+    number = 1
+    while True:
+        try:
+            return claim_directory(group / (name if number == 1 else f"{name}_{number}"))
+        except FileExistsError:
+            number += 1
+
+
+def record_machine(directory: Path) -> None:
+    """Writes `machine.json`: the command, the code, the libraries and the machine of the run."""
+    import jax
+
+    device = jax.devices()[0]
+    write_json(
+        directory / "machine.json",
+        {
+            "command": shlex.join([sys.executable, *sys.argv]),
+            "working_directory": str(Path.cwd()),
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "floqzoo": __version__,
+            "git_commit": _git_commit(),
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "cpu_count": os.cpu_count(),
+            "device_kind": device.device_kind,
+            "device_platform": device.platform,
+            "device_count": jax.device_count(),
+        },
+    )
+
+
+def record_data(directory: Path, task: Any) -> None:
+    """Writes `data.json`: what the run is trained on, and how its rewards and successes are timed."""
+    facts = {
+        "transitions": int(task.dataset.size),
+        "reward_range": [float(bound) for bound in task.reward_range],
+        "observation_dim": task.observation_dim,
+        "action_dim": task.action_dim,
+    }
+    write_json(directory / "data.json", {**task.describe(), **facts})
+
+
+def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
+    """Writes `flags.json`: the recipe and every setting of the run."""
+    write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, `-dirty` behind it if the code differs from it; None outside git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,24 @@
+"""Where the time of a run goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent on each part of a run."""
+
+    compilation: float = 0.0
+    updates: float = 0.0
+    evaluation: float = 0.0
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Adds the time of a block to a part."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.monotonic() - start)

@@ -1,0 +1,1 @@
+"""The methods, each a page that assembles an ordinary agent from ordinary parts."""

@@ -1,0 +1,31 @@
+"""One strict setting for every test: promotions, random keys, warnings and shapes are all checked."""
+
+import itertools
+import os
+
+
+# Before JAX and MuJoCo are imported: tests run on the CPU and draw nothing, unless the caller says otherwise.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MUJOCO_GL", "disabled")
+
+import hypothesis
+import jax
+import jax.random as jr
+import pytest
+
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+# An example compiles, so its time says nothing about the law; hence no deadline.
+hypothesis.settings.register_profile("ci", derandomize=True, max_examples=20, deadline=None, database=None)
+hypothesis.settings.register_profile("long", max_examples=500, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def getkey():
+    """A function that hands out typed keys, each once; every test sees the same ones."""
+    count = itertools.count()
+    return lambda: jr.fold_in(jr.key(0), next(count))

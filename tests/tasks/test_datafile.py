@@ -1,0 +1,116 @@
+"""What only looks like OGBench's file format is refused, whatever is wrong with it."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from floqzoo.tasks.datafile import read_datafile
+
+
+ROWS = 12
+
+
+def good():
+    random = np.random.default_rng(0)
+    return {
+        "observations": random.normal(size=(ROWS, 3)).astype(np.float32),
+        "actions": random.uniform(-1, 1, size=(ROWS, 2)).astype(np.float32),
+        "terminals": np.arange(ROWS) % 4 == 3,
+        "qpos": random.normal(size=(ROWS, 5)).astype(np.float32),
+        "button_states": random.integers(0, 2, size=(ROWS, 2)),
+    }
+
+
+def written(directory, arrays):
+    path = directory / "data.npz"
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def with_nan(array):
+    array = array.copy()
+    array[2, 1] = np.nan
+    return array
+
+
+def test_good_arrays_come_back(tmp_path):
+    read = read_datafile(written(tmp_path, {**good(), "more": np.zeros(1)}), needs_buttons=True)
+    assert read.keys() == good().keys()
+    for key, array in good().items():
+        np.testing.assert_array_equal(read[key], array)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_terminals_may_be_numbers(tmp_path, dtype):
+    path = written(tmp_path, {**good(), "terminals": good()["terminals"].astype(dtype)})
+    terminals = read_datafile(path, needs_buttons=False)["terminals"]
+    assert terminals.dtype == bool
+    np.testing.assert_array_equal(terminals, good()["terminals"])
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("qpos", None, "lacks qpos, and has actions, button_states, observations, terminals"),
+        ("button_states", None, "lacks button_states"),
+        ("observations", lambda a: a.astype(object), "`observations` cannot be read as plain numbers"),
+        ("terminals", lambda a: a.astype(object), "`terminals` cannot be read as plain numbers"),
+        ("observations", lambda a: a.astype(str), "`observations` has dtype <U32; it needs numbers"),
+        ("observations", lambda a: a.astype(float), "`observations` has dtype float64; it needs float32"),
+        ("actions", lambda a: a.astype(int), "`actions` has dtype int64; it needs float32"),
+        ("actions", lambda a: a[:, 0], "`actions` has shape"),
+        ("qpos", lambda a: a[1:], "`qpos` has 11 rows; it needs 12"),
+        ("qpos", with_nan, "`qpos` has a NaN or an infinity, first in row 2"),
+        ("terminals", lambda a: a + 1, "`terminals` has a value that is neither 0 nor 1"),
+        ("terminals", lambda a: a[:, None], "`terminals` has shape"),
+        ("button_states", lambda a: a + 0.5, "`button_states` has dtype float64; it needs whole numbers"),
+    ],
+)
+def test_bad_arrays_are_refused(tmp_path, key, change, message):
+    arrays = good()
+    array = arrays.pop(key)
+    if change is not None:
+        arrays[key] = change(array)
+    path = written(tmp_path, arrays)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_datafile(path, needs_buttons=True)
+    assert str(path) in str(caught.value)
+
+
+@given(end=st.floats(0, 1, exclude_max=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path, end):
+    whole = written(tmp_path, good()).read_bytes()
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(whole[: int(end * len(whole))])
+    with pytest.raises(ValueError, match=r"cut\.npz is truncated, or no npz file"):
+        read_datafile(cut, needs_buttons=True)
+
+
+@given(place=st.integers(0, 10**6), change=st.integers(1, 255))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_spoilt_file_is_refused_or_reads_the_same(tmp_path, place, change):
+    spoilt = bytearray(written(tmp_path, good()).read_bytes())
+    spoilt[place % len(spoilt)] ^= change
+    path = tmp_path / "spoilt.npz"
+    path.write_bytes(spoilt)
+    try:
+        read = read_datafile(path, needs_buttons=True)
+    except ValueError:
+        return  # Any other error fails the test.
+    for key, array in good().items():
+        np.testing.assert_array_equal(read[key], array)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a dataset", b"\x93NUMPY\x01\x00"])
+def test_what_is_no_npz_is_refused(tmp_path, content):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="truncated, or no npz file"):
+        read_datafile(path, needs_buttons=False)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.npz"):
+        read_datafile(tmp_path / "nowhere.npz", needs_buttons=False)

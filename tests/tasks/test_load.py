@@ -1,0 +1,229 @@
+"""Loading: OGBench's own transitions, with rewards whose timing is what it is said to be."""
+
+import json
+import urllib.error
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floqzoo.tasks import load
+from floqzoo.tasks.collect import collect_script
+from floqzoo.tasks.scripts import find_script
+
+
+ogbench = pytest.importorskip("ogbench")
+
+TASKS = {
+    "pointmaze-medium-navigate-singletask-task1-v0": "pointmaze-medium-navigate-v0",
+    "cube-double-play-singletask-v0": "cube-double-play-v0",
+    "scene-play-singletask-task1-v0": "scene-play-v0",
+    "puzzle-3x3-noisy-singletask-task4-v0": "puzzle-3x3-noisy-v0",
+}
+MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A small collected file for each task, the maze's with visits of its goal."""
+    directory = tmp_path_factory.mktemp("data")
+    return {
+        task: collect_script(
+            replace(find_script(name), steps=1001 if task == MAZE else 40),
+            episodes=4 if task == MAZE else 2,
+            seed=0,
+            workers=1,
+            directory=directory,
+        )
+        for task, name in TASKS.items()
+    }
+
+
+@pytest.fixture
+def maze(files, tmp_path):
+    """The arrays of the maze's file, and a function that writes them again, changed."""
+    with np.load(files[MAZE]) as file:
+        arrays = {key: file[key] for key in file.files}
+
+    def write(**changes):
+        for name in ("data.npz", "data-val.npz"):
+            np.savez(tmp_path / name, **{**arrays, **changes})
+        return tmp_path / "data.npz"
+
+    return arrays, write
+
+
+def transitions(dataset):
+    batch = dataset.transitions(jnp.arange(dataset.size))
+    return {
+        "observations": batch.observation,
+        "actions": batch.action,
+        "rewards": batch.reward,
+        "masks": batch.mask,
+        "next_observations": batch.next_observation,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*Box")
+@pytest.mark.parametrize("name", TASKS)
+def test_the_transitions_are_ogbenchs(files, name):
+    task = load(name, dataset_path=files[name], action_limit=1.0)
+    environment, *splits = ogbench.make_env_and_datasets(name, dataset_path=str(files[name]))
+    for dataset, expected in zip((task.dataset, task.validation), splits, strict=True):
+        for key, array in transitions(dataset).items():
+            np.testing.assert_array_equal(array, expected[key])
+            assert array.dtype == jnp.float32
+        assert dataset.reward_range == (expected["rewards"].min(), expected["rewards"].max())
+    assert task.observation_dim == environment.observation_space.shape[0]
+    assert task.action_dim == environment.action_space.shape[0]
+
+
+def visits(task):
+    """Transitions of the maze near the time at which the goal is reached or left, and some others."""
+    rewards = np.asarray(task.dataset.rewards)[np.asarray(task.dataset.starts)]
+    changes = np.flatnonzero(np.diff(rewards))
+    assert len(changes) >= 2
+    near = np.concatenate([changes + shift for shift in (-1, 0, 1)])
+    return np.unique(np.concatenate([near, np.arange(0, len(rewards), 97)]).clip(0, len(rewards) - 1))
+
+
+@pytest.mark.parametrize("timing", ["pre", "post"])
+def test_the_data_are_paid_as_an_environment_of_the_same_timing_pays(files, timing):
+    task = load(MAZE, dataset_path=files[MAZE], success_timing=timing, reward_timing=timing, action_limit=1.0)
+    environment = task.make_environment()
+    environment.reset()
+    batch = task.dataset.transitions(jnp.asarray(visits(task)))
+    for number in range(len(batch.reward)):
+        state = np.asarray(batch.observation[number], np.float64)
+        environment.unwrapped.set_state(state, np.zeros(2))
+        _, reward, terminated, _, _ = environment.step(np.asarray(batch.action[number]))
+        assert reward == batch.reward[number]
+        assert terminated == (batch.mask[number] == 0.0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_post_is_pre_one_state_ahead(files, name):
+    pre, post = (load(name, dataset_path=files[name], reward_timing=timing).dataset for timing in ("pre", "post"))
+    starts = pre.starts
+    for key in ("rewards", "masks"):
+        np.testing.assert_array_equal(getattr(post, key)[starts], getattr(pre, key)[starts + 1])
+    np.testing.assert_array_equal(pre.observations, post.observations)
+    assert (pre.fingerprint() == post.fingerprint()) == bool((pre.rewards[1:] == pre.rewards[:-1]).all())
+
+
+def test_ogbench_labels_data_alike_whatever_the_timing_of_its_environment(files):
+    environment, *_ = (ogbench.make_env_and_datasets(MAZE, dataset_path=str(files[MAZE]), success_timing="post"),)
+    published = load(MAZE, dataset_path=files[MAZE], success_timing="post", action_limit=1.0)
+    np.testing.assert_array_equal(transitions(published.dataset)["rewards"], environment[1]["rewards"])
+    assert published.make_environment().unwrapped._success_timing == "post"
+    assert load(MAZE, dataset_path=files[MAZE]).make_environment().unwrapped._success_timing == "pre"
+
+
+def test_actions_are_clipped_as_fql_does_it(files):
+    data = load(MAZE, dataset_path=files[MAZE]).dataset
+    free = load(MAZE, dataset_path=files[MAZE], action_limit=1.0).dataset
+    assert jnp.abs(free.actions).max() == 1.0
+    np.testing.assert_array_equal(data.actions, np.clip(np.asarray(free.actions), -1 + 1e-5, 1 - 1e-5))
+
+
+def test_a_task_says_where_its_data_came_from(files, maze, tmp_path):
+    task = load(MAZE, dataset_path=files[MAZE], success_timing="post")
+    said = task.describe()
+    assert json.loads(json.dumps(said)) == said
+    assert said["provenance"] == task.provenance == "collected"
+    assert said["path"] == str(files[MAZE])
+    assert said["fingerprint"] == task.dataset.fingerprint()
+    assert (said["success_timing"], said["reward_timing"], said["action_limit"]) == ("post", "pre", 1 - 1e-5)
+    assert load(MAZE, dataset_path=maze[1]()).provenance == "file"
+
+
+def test_an_official_file_is_taken_where_it_is_and_downloaded_where_not(files, monkeypatch, tmp_path):
+    asked = []
+
+    def download(names, directory):
+        asked.append((names, directory))
+        for suffix in (".npz", "-val.npz"):
+            (tmp_path / f"{names[0]}{suffix}").write_bytes(
+                files[MAZE].with_name(files[MAZE].stem + suffix).read_bytes()
+            )
+
+    monkeypatch.setattr(ogbench, "download_datasets", download)
+    for _ in range(2):
+        task = load(MAZE, dataset_dir=tmp_path)
+        assert task.provenance == "official"
+        assert task.path == tmp_path / "pointmaze-medium-navigate-v0.npz"
+    assert asked == [(["pointmaze-medium-navigate-v0"], str(tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (MAZE, "`floqzoo collect pointmaze-medium-navigate-v0`, and pass the file as `dataset_path`"),
+        ("antmaze-large-navigate-singletask-v0", "cannot be collected, since it needs expert policies"),
+    ],
+)
+@pytest.mark.parametrize("error", [urllib.error.URLError("no network"), TimeoutError("too slow")])
+def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path, name, advice, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(ConnectionError, match=advice):
+        load(name, dataset_dir=tmp_path)
+
+
+def test_a_missing_validation_file_is_named(maze):
+    path = maze[1]()
+    path.with_name("data-val.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*data-val\.npz"):
+        load(MAZE, dataset_path=path)
+
+
+def test_a_truncated_file_is_refused(maze):
+    path = maze[1]()
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"data\.npz is truncated"):
+        load(MAZE, dataset_path=path)
+
+
+def test_data_of_another_environment_are_refused(files):
+    with pytest.raises(ValueError, match="`observations` has 37 columns; cube-single-singletask-v0 needs 28"):
+        load("cube-single-play-singletask-v0", dataset_path=files["cube-double-play-singletask-v0"])
+
+
+def test_data_without_what_the_reward_needs_are_refused(files):
+    with pytest.raises(ValueError, match="lacks button_states"):
+        load("scene-play-singletask-v0", dataset_path=files["cube-double-play-singletask-v0"])
+
+
+def test_actions_outside_the_action_space_are_refused_and_not_clipped(maze):
+    arrays, write = maze
+    with pytest.raises(ValueError, match=r"data\.npz: `actions` reach 2\.0; they must lie in \[-1, 1\]"):
+        load(MAZE, dataset_path=write(actions=arrays["actions"] * 2))
+
+
+def test_an_episode_without_an_end_is_refused(maze):
+    arrays, write = maze
+    with pytest.raises(ValueError, match=r"data\.npz: `terminals` does not end with True"):
+        load(MAZE, dataset_path=write(**{key: array[:-1] for key, array in arrays.items()}))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("success_timing", "late", "`success_timing` is 'late'; it must be 'pre' or 'post'"),
+        ("reward_timing", "", "`reward_timing` is ''; it must be 'pre' or 'post'"),
+        ("action_limit", 0.0, r"`action_limit` is 0.0; it must be in \(0, 1\]"),
+        ("action_limit", 1.5, "`action_limit` is 1.5"),
+        ("action_limit", float("nan"), "`action_limit` is nan"),
+    ],
+)
+def test_bad_arguments_are_refused(argument, value, message):
+    with pytest.raises(ValueError, match=message):
+        load(MAZE, **{argument: value})
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match=r"Near names: .*pointmaze-medium-navigate-singletask-v0"):
+        load("pointmaze-medium-navigate-v0")

@@ -1,0 +1,109 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_run import toy_agent
+
+from floqzoo.training import checkpoint_steps, restore_checkpoint, save_checkpoint
+from floqzoo.training.leaves import named_leaves, split_arrays
+
+
+class Everything(eqx.Module):
+    """Every kind of leaf that an agent may have."""
+
+    weight: jax.Array
+    half: jax.Array
+    count: jax.Array
+    flags: jax.Array
+    key: jax.Array
+    keys: jax.Array
+    empty: jax.Array
+    number: np.ndarray
+    name: str = "everything"
+
+
+def everything(seed: int) -> Everything:
+    return Everything(
+        weight=jax.random.normal(jax.random.key(seed), (3, 2)),
+        half=jnp.full(4, seed, jnp.bfloat16),
+        count=jnp.asarray(seed, jnp.int32),
+        flags=jnp.arange(3) == seed,
+        key=jax.random.key(seed),
+        keys=jax.random.split(jax.random.key(seed + 1), 2),
+        empty=jnp.zeros((0, 2)),
+        number=np.asarray(0.25 * seed),
+    )
+
+
+def raw(leaf):
+    return np.asarray(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+
+def assert_same(one, other):
+    one, other = (named_leaves(split_arrays(tree)[0]) for tree in (one, other))
+    assert one.keys() == other.keys()
+    for name, leaf in one.items():
+        assert leaf.dtype == other[name].dtype
+        np.testing.assert_array_equal(raw(leaf), raw(other[name]), err_msg=name)
+
+
+@pytest.mark.parametrize("make", [everything, toy_agent])
+def test_what_is_saved_comes_back(tmp_path, make):
+    # Two that differ, so that what comes back cannot be what was there.
+    save_checkpoint(tmp_path, make(1), 7)
+    restored, step = restore_checkpoint(tmp_path, make(2))
+    assert step == 7
+    saved = make(1)
+    if make is everything:
+        saved = eqx.tree_at(lambda tree: tree.number, saved, jnp.asarray(saved.number))
+    assert_same(restored, saved)
+
+
+def test_the_latest_are_kept_and_the_latest_comes_back(tmp_path):
+    for step in (1, 2, 10, 20):
+        save_checkpoint(tmp_path, everything(step), step, keep=2)
+    assert checkpoint_steps(tmp_path) == [10, 20]
+    assert int(restore_checkpoint(tmp_path, everything(0))[0].count) == 20
+    assert int(restore_checkpoint(tmp_path, everything(0), step=10)[0].count) == 10
+
+
+def test_a_step_is_saved_once(tmp_path):
+    save_checkpoint(tmp_path, everything(1), 5)
+    save_checkpoint(tmp_path, everything(2), 5)
+    assert int(restore_checkpoint(tmp_path, everything(0))[0].count) == 1
+
+
+def test_an_unfinished_checkpoint_does_not_count(tmp_path):
+    path = save_checkpoint(tmp_path, everything(1), 5)
+    path.rename(path.with_name(path.name + ".orbax-checkpoint-tmp"))
+    assert checkpoint_steps(tmp_path) == []
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold a checkpoint; it has none"):
+        restore_checkpoint(tmp_path / "nowhere", everything(0))
+    save_checkpoint(tmp_path, everything(1), 5)
+    with pytest.raises(FileNotFoundError, match=r"must hold a checkpoint of step 6; it has \[5\]"):
+        restore_checkpoint(tmp_path, everything(0), step=6)
+
+
+@pytest.mark.parametrize(
+    ("saved", "like", "message"),
+    [
+        ({"a": jnp.zeros(2)}, {"a": jnp.zeros(3)}, r"the shape of `a` must be \(3,\), .* it is \(2,\)"),
+        ({"a": jnp.zeros(2)}, {"a": jnp.zeros(2, jnp.int32)}, "the dtype of `a` must be int32, .* it is float32"),
+        ({"a": jnp.zeros(2)}, {"a": jnp.zeros(2), "b": jnp.zeros(1)}, "has an array `b`, which the checkpoint .* lacks"),
+        ({"a": jnp.zeros(2), "b": jnp.zeros(1)}, {"a": jnp.zeros(2)}, "has an array `b`, which the agent lacks"),
+    ],
+)
+def test_another_agent_is_refused(tmp_path, saved, like, message):
+    save_checkpoint(tmp_path, saved, 1)
+    with pytest.raises(ValueError, match=message):
+        restore_checkpoint(tmp_path, like)
+
+
+@pytest.mark.parametrize(("step", "keep", "name"), [(-1, 1, "step"), (1, 0, "keep")])
+def test_numbers_out_of_range_are_refused(tmp_path, step, keep, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least"):
+        save_checkpoint(tmp_path, everything(1), step, keep=keep)

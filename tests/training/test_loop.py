@@ -1,0 +1,214 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_run import Line, ToyTask, toy_agent, toy_config, toy_task
+
+from floqzoo.training import (
+    NonFiniteError,
+    checkpoint_steps,
+    evaluate,
+    plot_learning_curve,
+    read_metrics,
+    restore_checkpoint,
+    train,
+)
+from floqzoo.training.leaves import named_leaves, split_arrays
+from floqzoo.training.loop import updates_in_a_call
+
+
+def assert_same(one, other):
+    one, other = (named_leaves(split_arrays(tree)[0]) for tree in (one, other))
+    assert one.keys() == other.keys()
+    for name, leaf in one.items():
+        np.testing.assert_array_equal(leaf, other[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run")
+    return directory, train(toy_agent(), toy_task(), toy_config(), directory)
+
+
+def test_a_run_leaves_metrics_and_checkpoints(finished):
+    directory, result = finished
+    assert not result.interrupted
+    assert result.steps == 20
+    metrics = read_metrics(directory / "train.csv")
+    np.testing.assert_array_equal(metrics["step"], [10, 20])
+    assert set(metrics) == {"step", "training/actor/actor_loss", "training/actor/bc_flow_loss", "time/epoch_time", "time/total_time"}
+    assert all(np.isfinite(column).all() for column in metrics.values())
+    assert checkpoint_steps(directory / "checkpoints") == [10, 20]
+
+
+def test_the_last_checkpoint_is_the_agent(finished):
+    directory, result = finished
+    restored, step = restore_checkpoint(directory / "checkpoints", toy_agent(seed=9))
+    assert step == 20
+    assert_same(restored, result.agent)
+
+
+def test_the_run_is_evaluated_as_its_policy_is(finished):
+    directory, result = finished
+    by_hand = evaluate(result.agent.policy, Line, episodes=3, seed=0)
+    np.testing.assert_array_equal(result.evaluation.episode_return, by_hand.episode_return)
+    rows = read_metrics(directory / "eval.csv")
+    np.testing.assert_array_equal(rows["step"], [10, 20])
+    assert rows["evaluation/success"][-1] == by_hand.success_rate
+    assert rows["evaluation/episode.return"][-1] == by_hand.episode_return.mean()
+    assert rows["evaluation/episode.length"][-1] == by_hand.length.mean()
+
+
+def test_how_often_a_run_looks_up_does_not_change_it(finished, tmp_path):
+    """Other intervals cut the updates into other calls of another length; the numbers are rounded as before."""
+    _, result = finished
+    config = toy_config(log_interval=4, eval_interval=0, save_interval=0)
+    other = train(toy_agent(), toy_task(), config, tmp_path)
+    for ours, theirs in zip(jax.tree.leaves(result.agent), jax.tree.leaves(other.agent), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [20]
+    np.testing.assert_array_equal(read_metrics(tmp_path / "eval.csv")["step"], [20])
+
+
+def test_the_policys_behaviour_flow_is_the_baseline(tmp_path):
+    class Bent(eqx.Module):
+        behaviour: eqx.Module
+
+        def act(self, observation, key):
+            return -self.behaviour.act(observation, key)
+
+        def policy_loss(self, batch, critic, key):
+            return self.behaviour.policy_loss(batch, critic, key)
+
+    agent = toy_agent()
+    agent = eqx.tree_at(lambda agent: agent.policy, agent, Bent(agent.policy))
+    agent = type(agent)(critic=agent.critic, policy=agent.policy)
+    result = train(agent, toy_task(), toy_config(offline_steps=2), tmp_path)
+    by_hand = evaluate(result.agent.policy.behaviour, Line, episodes=3, seed=0)
+    np.testing.assert_array_equal(result.baseline.episode_return, by_hand.episode_return)
+    rows = read_metrics(tmp_path / "eval.csv")
+    assert rows["behaviour/episode.return"][-1] == by_hand.episode_return.mean()
+    assert plot_learning_curve(tmp_path, "toy on line").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_episodes_nothing_is_evaluated(tmp_path):
+    result = train(toy_agent(), toy_task(), toy_config(offline_steps=2, eval_episodes=0), tmp_path)
+    assert result.evaluation is None
+    assert not (tmp_path / "eval.csv").exists()
+    assert plot_learning_curve(tmp_path, "nothing") is None
+
+
+def test_a_nan_stops_the_run_and_is_named(tmp_path):
+    class Failing(eqx.Module):
+        weight: jax.Array
+        critic: None = None
+        target_critic: None = None
+        policy: None = None
+
+        def update(self, batch, key):
+            loss = jnp.where(self.weight >= 13, jnp.nan, self.weight)
+            return eqx.tree_at(lambda agent: agent.weight, self, self.weight + 1), {"critic": {"critic_loss": loss}}
+
+    config = toy_config(eval_episodes=0, save_interval=6, log_interval=6, offline_steps=24)
+    with pytest.raises(NonFiniteError, match=r"metric critic/critic_loss became NaN or infinite in update 14\..*step 12 .*kept"):
+        train(Failing(jnp.zeros(())), toy_task(), config, tmp_path)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [6, 12]
+    assert float(restore_checkpoint(tmp_path / "checkpoints", Failing(jnp.zeros(())))[0].weight) == 12
+    # The last row shows what went wrong.
+    rows = read_metrics(tmp_path / "train.csv")
+    np.testing.assert_array_equal(rows["training/critic/critic_loss"], [2.5, 8.5, np.nan])
+
+
+def test_nan_in_the_data_stops_the_run_before_it_is_saved(tmp_path):
+    with pytest.raises(NonFiniteError, match="became NaN or infinite in update .* No checkpoint was due"):
+        train(toy_agent(), toy_task(bad_row=True), toy_config(offline_steps=500, save_interval=0, eval_interval=0), tmp_path)
+    assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+def test_nan_in_a_parameter_is_never_saved(tmp_path):
+    class Failing(eqx.Module):
+        weight: jax.Array
+        critic: None = None
+        target_critic: None = None
+        policy: None = None
+
+        def update(self, batch, key):
+            return eqx.tree_at(lambda agent: agent.weight, self, self.weight * jnp.inf), {"loss": jnp.zeros(())}
+
+    with pytest.raises(NonFiniteError, match="a parameter became NaN or infinite within the 2 updates"):
+        train(Failing(jnp.zeros(())), toy_task(), toy_config(offline_steps=2, eval_episodes=0), tmp_path)
+    assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize("name", ["train.csv", "eval.csv", "checkpoints"])
+def test_a_run_is_not_written_over_another(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(FileExistsError, match=f"never written over another: .* has a {name} already"):
+        train(toy_agent(), toy_task(), toy_config(), tmp_path)
+    assert (tmp_path / name).read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_ctrl_c_in_an_evaluation_loses_nothing(tmp_path):
+    class Interrupting(Line):
+        def step(self, action):
+            raise KeyboardInterrupt
+
+    task = ToyTask(toy_task().dataset, make_environment=Interrupting)
+    result = train(toy_agent(), task, toy_config(save_interval=0), tmp_path)
+    assert result.interrupted
+    assert result.steps == 10
+    restored, step = restore_checkpoint(tmp_path / "checkpoints", toy_agent())
+    assert step == 10
+    assert_same(restored, result.agent)
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from toy_run import toy_agent, toy_config, toy_task
+from floqzoo.training import train
+config = toy_config(offline_steps=10**9, log_interval=1000, eval_interval=0, save_interval=0)
+result = train(toy_agent(), toy_task(), config, Path({directory!r}))
+print("result", result.interrupted, result.steps)
+"""
+
+
+def test_ctrl_c_leaves_a_usable_checkpoint_and_metrics(tmp_path):
+    """A real process, interrupted by a real signal once it has written its first rows."""
+    script = ENDLESS.format(tests=str(Path(__file__).parent), directory=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (tmp_path / "train.csv").exists():
+            assert process.poll() is None, process.stderr.read()
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    steps = int(output.split()[-1])
+    assert output.startswith("result True")
+    restored, step = restore_checkpoint(tmp_path / "checkpoints", toy_agent())
+    assert step == steps
+    assert read_metrics(tmp_path / "train.csv")["step"][-1] == steps
+    assert all(np.isfinite(leaf).all() for leaf in named_leaves(split_arrays(restored)[0]).values())
+
+
+@pytest.mark.parametrize(
+    ("intervals", "at_most", "expected"),
+    [((1_000_000, 5_000, 100_000, 1_000_000), 100, 100), ((30, 20, 0, 0), 100, 10), ((7, 5, 3, 2), 100, 1), ((97, 97, 0, 97), 10, 1)],
+)
+def test_a_call_divides_every_interval(intervals, at_most, expected):
+    names = ("offline_steps", "log_interval", "eval_interval", "save_interval")
+    config = toy_config(**dict(zip(names, intervals, strict=True)))
+    assert updates_in_a_call(config, at_most) == expected

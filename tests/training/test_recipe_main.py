@@ -1,0 +1,138 @@
+import dataclasses
+import json
+
+import pytest
+from toy_run import Line, ToyConfig, ToyTask, build_toy, toy_config, toy_task
+
+from floqzoo.training import Recipe, RunConfig, read_metrics, recipe_main, run_recipe
+from floqzoo.training.arguments import parse_arguments
+
+
+def default(env_name):
+    """What is published."""
+    if env_name == "nowhere":
+        raise ValueError("`env_name` is 'nowhere'; did you mean 'line'?")
+    config = toy_config(env_name=env_name or "line")
+    return dataclasses.replace(config, agent=ToyConfig(alpha=300.0 if env_name == "steep" else 10.0))
+
+
+def quick(env_name):
+    """A minute's worth."""
+    return dataclasses.replace(default(env_name), offline_steps=4, log_interval=2, eval_interval=2, eval_episodes=2)
+
+
+RECIPE = Recipe(name="toy", build=build_toy, presets={"default": default, "quickstart": quick})
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the recipe as a program would, in this process; returns its exit status."""
+
+    def run(*words, task=None):
+        monkeypatch.setattr("sys.argv", ["toy.py", *words, f"--save_dir={tmp_path}"])
+        monkeypatch.setattr(recipe_main, "load_task", lambda config: task or toy_task())
+        try:
+            run_recipe(RECIPE)
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return run
+
+
+def test_without_words_the_default_preset():
+    assert parse_arguments(RECIPE, []) == default(None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--env_name=steep", "--agent.alpha=7", "--seed=3"],
+        ["--env-name=steep", "--agent.alpha", "7", "--seed", "3"],
+        ["--seed", "3", "--agent.alpha=7", "--env_name", "steep", "--preset", "default"],
+    ],
+)
+def test_flags_are_laid_over_the_preset(words):
+    config = parse_arguments(RECIPE, words)
+    assert isinstance(config, RunConfig)
+    assert (config.env_name, config.agent.alpha, config.seed) == ("steep", 7.0, 3)
+
+
+def test_the_environment_chooses_the_settings():
+    assert parse_arguments(RECIPE, ["--env_name=steep"]).agent.alpha == 300
+    assert parse_arguments(RECIPE, ["--preset=quickstart", "--env_name=steep"]) == quick("steep")
+
+
+def test_help_tells_presets_flags_and_defaults(run, capsys):
+    assert run("--preset=quickstart", "--env_name=steep", "--help") == 0
+    text = capsys.readouterr().out
+    for part in ("default: What is published.", "quickstart: A minute's worth.", "--agent.alpha", "300.0", "--offline_steps"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset=quikstart"], "`preset` must be one of default, quickstart; got 'quikstart'; did you mean quickstart?"),
+        (["--env_name=nowhere"], "did you mean 'line'?"),
+        (["--offline_steps=0"], "`offline_steps` must be at least 1; got 0"),
+        (["--agent.batch_size=0"], "`agent.batch_size` must be at least 1; got 0"),
+        (["--agent.alpah=3"], "--agent.alpah"),
+        (["--seed=one"], "--seed"),
+        (["--preset"], "--preset"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_2(run, capsys, tmp_path, words, message):
+    assert run(*words) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_without_a_default_is_refused():
+    with pytest.raises(ValueError, match=r"`presets` must have one named 'default'; it has \['other'\]"):
+        Recipe(name="toy", build=build_toy, presets={"other": default})
+
+
+def test_a_run_prints_a_table_and_leaves_a_folder(run, capsys, tmp_path):
+    assert run("--preset=quickstart") == 0
+    out = capsys.readouterr().out
+    (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
+    for part in ("toy on line, seed 0", "success rate", "4, ", f"run directory: {folder}", f"{folder}/learning_curve.png"):
+        assert part in out
+    names = {"flags.json", "machine.json", "data.json", "train.csv", "eval.csv", "checkpoints", "learning_curve.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert json.loads((folder / "flags.json").read_text())["offline_steps"] == 4
+    assert len(read_metrics(folder / "train.csv")["step"]) == 2
+
+
+def test_ctrl_c_ends_with_130_and_says_where_the_run_is(run, capsys, tmp_path):
+    class Interrupting(Line):
+        def step(self, action):
+            raise KeyboardInterrupt
+
+    assert run("--preset=quickstart", task=ToyTask(toy_task().dataset, make_environment=Interrupting)) == 130
+    (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
+    assert f"Interrupted after 2 updates; metrics and a checkpoint are in {folder}." in capsys.readouterr().err
+    assert (folder / "checkpoints" / "step_000000002").is_dir()
+
+
+def test_nan_ends_with_1_and_one_line(run, capsys):
+    words = ("--offline_steps=500", "--eval_interval=0", "--save_interval=0")
+    assert run(*words, task=toy_task(bad_row=True)) == 1
+    errors = capsys.readouterr().err
+    assert "became NaN or infinite in update" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_bad_file_is_a_users_mistake(run, capsys, monkeypatch):
+    def missing(config):
+        raise FileNotFoundError("there is no file here.npz.")
+
+    monkeypatch.setattr("sys.argv", ["toy.py"])
+    monkeypatch.setattr(recipe_main, "load_task", missing)
+    with pytest.raises(SystemExit) as end:
+        run_recipe(RECIPE)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: there is no file here.npz.\n"

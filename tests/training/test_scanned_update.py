@@ -1,0 +1,117 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_run import toy_agent, toy_task
+
+from floqzoo.training import ScannedUpdate
+from floqzoo.training.leaves import named_leaves, split_arrays
+
+
+def leaves(tree):
+    return {name: np.asarray(leaf) for name, leaf in named_leaves(split_arrays(tree)[0]).items()}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return toy_task().dataset
+
+
+def run(agent, dataset, calls, updates):
+    scanned = ScannedUpdate(agent, 8, updates)
+    arrays, every = scanned.arrays(agent), []
+    for call in range(calls):
+        arrays, metrics = scanned(arrays, dataset, jax.random.key(5), call * updates)
+        every.append(metrics.mean)
+    return scanned.agent(arrays), every
+
+
+def test_a_scan_is_the_sequence_of_its_updates(dataset):
+    agent = toy_agent()
+    scanned, (means,) = run(agent, dataset, 1, 6)
+
+    @eqx.filter_jit
+    def single(agent, step):
+        batch_key, update_key = jax.random.split(jax.random.fold_in(jax.random.key(5), step))
+        return agent.update(dataset.sample(batch_key, 8), update_key)
+
+    losses = []
+    for step in range(6):
+        agent, metrics = single(agent, jnp.asarray(step))
+        losses.append(float(metrics.actor.bc_flow_loss))
+    # Compiled apart, the same sums may be rounded apart; nothing more.
+    for name, leaf in leaves(agent).items():
+        np.testing.assert_allclose(leaves(scanned)[name], leaf, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert float(means["actor/bc_flow_loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_calls_of_one_program_join_without_a_seam(dataset):
+    """Four calls of three updates: the same bits whether a call's state is fresh or has been to the host and back."""
+    straight, _ = run(toy_agent(), dataset, 4, 3)
+    agent = toy_agent()
+    scanned = ScannedUpdate(agent, 8, 3)
+    for call in range(4):
+        arrays, _ = scanned(scanned.arrays(agent), dataset, jax.random.key(5), call * 3)
+        agent = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, scanned.agent(arrays))
+    for name, leaf in leaves(agent).items():
+        np.testing.assert_array_equal(leaves(straight)[name], leaf, err_msg=name)
+
+
+def test_however_often_it_is_called_it_is_traced_once(dataset):
+    traces = []
+
+    class Counting(eqx.Module):
+        weight: jax.Array
+
+        def update(self, batch, key):
+            traces.append(1)
+            return Counting(self.weight - 0.1 * jnp.mean(batch.reward)), {"weight": self.weight}
+
+    scanned = ScannedUpdate(Counting(jnp.zeros(())), 4, 2)
+    arrays = scanned.arrays(Counting(jnp.zeros(())))
+    scanned.compile(arrays, dataset, jax.random.key(0), 0)
+    for call in range(5):
+        arrays, metrics = scanned(arrays, dataset, jax.random.key(call), 2 * call)
+    assert len(traces) == 1
+    # Ten updates of +0.1; the last two report 0.8 and 0.9.
+    assert float(scanned.agent(arrays).weight) == pytest.approx(1.0)
+    assert float(metrics.mean["weight"]) == pytest.approx(0.85)
+
+
+def test_the_given_agent_outlives_the_donation(dataset):
+    agent = toy_agent()
+    before = leaves(agent)
+    run(agent, dataset, 2, 2)
+    for name, leaf in leaves(agent).items():
+        np.testing.assert_array_equal(before[name], leaf)
+
+
+def test_an_aliased_target_can_be_donated(dataset):
+    agent = toy_agent()
+    aliased = eqx.tree_at(lambda agent: agent.target_critic, agent, agent.policy)
+    scanned = ScannedUpdate(aliased, 4, 1)
+    buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(scanned.arrays(aliased))]
+    assert len(set(buffers)) == len(buffers)
+
+
+def test_one_nan_shows_in_the_mean_and_says_when(dataset):
+    class Failing(eqx.Module):
+        count: jax.Array
+
+        def update(self, batch, key):
+            loss = jnp.where(self.count == 3, jnp.nan, 1.0)
+            return Failing(self.count + 1), {"loss": loss, "other": jnp.ones(())}
+
+    scanned = ScannedUpdate(Failing(jnp.zeros((), jnp.int32)), 4, 5)
+    _, metrics = scanned(scanned.arrays(Failing(jnp.zeros((), jnp.int32))), dataset, jax.random.key(0), 0)
+    assert np.isnan(metrics.mean["loss"])
+    assert float(metrics.mean["other"]) == 1.0
+    assert int(metrics.first_non_finite["loss"]) == 3
+    assert int(metrics.first_non_finite["other"]) == 5
+
+
+@pytest.mark.parametrize(("batch_size", "updates", "name"), [(0, 1, "batch_size"), (1, 0, "updates")])
+def test_empty_work_is_refused(batch_size, updates, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
+        ScannedUpdate(toy_agent(), batch_size, updates)
