@@ -1,5 +1,7 @@
 """The one agent and the one update that serve every recipe."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,11 +41,12 @@ class Agent(eqx.Module):
     def __init__(
         self,
         *,
-        critic: Critic,
-        policy: Policy,
+        critic: Critic | Any,
+        policy: Policy | Any,
         optimiser: optax.GradientTransformation | None = None,
         tau: Number = 0.005,
     ):
+        # Hence `| Any`: these errors say more than that of the type checker.
         require_socket("critic", critic, Critic)
         require_socket("policy", policy, Policy)
         self.critic = critic

@@ -49,7 +49,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="floqzoo",
-            description="A modular zoo of flow-matching reinforcement learning. Methods are trained by their own "
-            "programs, such as `python recipes/floq.py --help`; here is what goes with them. --version prints the version.",
+            description="A modular zoo of flow-matching reinforcement learning. Methods are trained by programs of "
+            "their own, see `python recipes/floq.py --help`; here is what goes with them. --version tells the version.",
             use_underscores=True,
         )

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
+from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.records import PathPoint, Trajectory, Transition
 from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
@@ -206,6 +207,8 @@ class Critic(Protocol):
 class SuccessorMeasure(Protocol):
     """The discounted distribution of the states that a policy will visit."""
 
+    discount: Hyperparameter
+
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
@@ -218,4 +221,39 @@ class SuccessorMeasure(Protocol):
 
     def successor_loss(self, batch: Transition, target: Any, policy: Policy, key: Key) -> tuple[Scalar, Metrics]:
         """The loss of a batch and its metrics. `target` is of the same class; no gradient reaches it or the policy."""
+        ...
+
+
+@runtime_checkable
+class SuccessorTarget(Protocol):
+    """What a successor measure is regressed to for the futures that lie beyond the next state."""
+
+    def regression(self, flow: Any, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
+        """A point at time `t` and the velocity to learn there.
+
+        `flow` is the target's, `code` its code of the next state and action, `step` the transition in the
+        coordinates of the flow.
+        """
+        ...
+
+
+@runtime_checkable
+class NextAction(Protocol):
+    """Which policy a successor measure is the measure of."""
+
+    def next_actions(self, batch: Transition, policy: Policy, key: Key) -> Float[Array, "batch action"]:
+        """The action at each next observation, in the units of the environment."""
+        ...
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """The reward of being in a state."""
+
+    def reward_of(self, observation: Observation) -> Scalar:
+        """The reward, differentiable in the observation where policies improve on it."""
+        ...
+
+    def reward_loss(self, batch: Transition) -> Scalar:
+        """The loss of a batch; 0 where there is nothing to learn."""
         ...

@@ -33,6 +33,17 @@ class Transition(eqx.Module):
     next_observation: Float[Array, "*batch observation"]
 
 
+class FutureTransition(Transition):
+    r"""A transition, the action after it, and a draw of what comes after that: what a successor measure may learn from.
+
+    - `next_action`: The action $a'$ that followed at $s'$.
+    - `future`: A state visited from $(s', a')$ on, drawn from their successor measure.
+    """
+
+    next_action: Float[Array, "*batch action"]
+    future: Float[Array, "*batch observation"]
+
+
 class UpdateMetrics(eqx.Module):
     """What one update reports: a record of scalars from the critic and one from the policy.
 

@@ -27,6 +27,13 @@ class PathCoefficients(eqx.Module):
     beta_rate: Coefficient
 
 
+class PathEnds(eqx.Module):
+    """The noise and the data that a point and its velocity belong to."""
+
+    x0: Float[Array, " dim"]
+    x1: Float[Array, " dim"]
+
+
 class AffinePath(eqx.Module):
     r"""$x_t = \alpha_t x_1 + \beta_t x_0$, whose velocity is $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
 
@@ -47,6 +54,32 @@ class AffinePath(eqx.Module):
         """
         c = self.coefficients(t)
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
+
+    def velocity_of_noise(self, t: Time, x: Point, x0: Point) -> Point:
+        r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that began in `x0`.
+
+        It turns a prediction of the noise, which diffusion models make, into a velocity. Not defined where
+        $\alpha_t = 0$: for the straight path at $t = 0$.
+        """
+        c = self.coefficients(t)
+        return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
+
+    def ends_of(self, t: Time, x: Point, velocity: Point) -> PathEnds:
+        r"""Solves $x = \alpha_t x_1 + \beta_t x_0$, $v = \dot\alpha_t x_1 + \dot\beta_t x_0$ for noise and data."""
+        c = self.coefficients(t)
+        determinant = c.alpha_rate * c.beta - c.alpha * c.beta_rate
+        return PathEnds(
+            x0=(c.alpha_rate * x - c.alpha * velocity) / determinant,
+            x1=(c.beta * velocity - c.beta_rate * x) / determinant,
+        )
+
+    def noise_error_weight(self, t: Time) -> Scalar:
+        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: a squared error of the noise, per one of the velocity.
+
+        Two velocities at one point differ by $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times what their noises differ by.
+        """
+        c = self.coefficients(t)
+        return jnp.square(jnp.asarray(c.alpha / (c.alpha * c.beta_rate - c.alpha_rate * c.beta), dtype=float))
 
 
 class Linear(AffinePath):
@@ -80,7 +113,7 @@ class OptimalTransport(AffinePath):
 
     def coefficients(self, t: Time) -> PathCoefficients:
         r"""$\alpha_t = t$, $\beta_t = 1 - (1 - \sigma_{\min}) t$."""
-        shrink = 1 - self.sigma_min.value
+        shrink = 1 - jnp.asarray(self.sigma_min.value)
         return PathCoefficients(t, 1 - shrink * t, 1.0, -shrink)
 
 

@@ -41,4 +41,4 @@ class FourierTime(eqx.Module):
 
     def embed_time(self, t: Time) -> Float[Array, " features"]:
         """The cosines, each in [-1, 1]."""
-        return jnp.cos(jnp.pi * jnp.arange(1, self.time_features + 1) * jnp.asarray(t, dtype=float))
+        return jnp.cos(jnp.pi * jnp.arange(1, self.time_features + 1, dtype=float) * jnp.asarray(t, dtype=float))

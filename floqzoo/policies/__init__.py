@@ -2,3 +2,6 @@
 
 from floqzoo.policies.behaviour_flow import BehaviourFlow as BehaviourFlow
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy as DistilledFlowPolicy
+from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy
+from floqzoo.policies.function_policy import FunctionPolicy as FunctionPolicy
+from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy

@@ -15,7 +15,7 @@ def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
 
 
 def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Example) -> None:
-    """$\\min_e q_e \\le \\text{agg}_e \\, q_e \\le \\max_e q_e$; so equal members give their value, and one member gives its own."""
+    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$: members that agree are believed."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     result = aggregation.aggregate(values)
     slack = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))

@@ -1,11 +1,13 @@
-"""Equality up to rounding."""
+"""Equality up to rounding, of arrays and of batches with their rows."""
 
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 
 def assert_close(
@@ -15,9 +17,9 @@ def assert_close(
     scale: Float[Array, "..."] | float = 1.0,
     roundings: int = 512,
 ) -> None:
-    r"""$\max |a - b| \le n \, \epsilon \, (\lvert\text{scale}\rvert + \max |b|)$, with the $\epsilon$ of the coarser dtype.
+    r"""$\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.
 
-    - `scale`: The size of the terms that were added up on the way.
+    - `scale`: $c$, the size of the terms that were added up on the way.
     - `roundings`: The number $n$ of roundings that are forgiven.
 
     **Raises** `AssertionError` otherwise, and for unequal shapes or anything that is not finite.
@@ -31,9 +33,23 @@ def assert_close(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=roundings * epsilon * size)
 
 
-def assert_rows_are_mapped(function: Callable, rows: Float[Array, "rows ..."]) -> None:
-    """`jax.vmap(function)` of all rows is `function` of each.
+@eqx.filter_jit
+def compiled(function: Callable, *arguments: Any) -> Any:
+    """`function(*arguments)`, compiled once for each function and form of its arguments."""
+    return function(*arguments)
+
+
+@eqx.filter_jit
+def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
+    """`function(row, *rest)` for all rows at once, compiled once."""
+    return jax.vmap(lambda row: function(row, *rest))(rows)
+
+
+def assert_rows_are_mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> None:
+    """`jax.vmap` of `function(row, *rest)` over all rows is its value at each.
 
     **Raises** `AssertionError` otherwise.
     """
-    assert_close(jax.vmap(function)(rows), jnp.stack([function(row) for row in rows]))
+    leaves, form = jax.tree.flatten(rows)
+    one_by_one = [compiled(function, form.unflatten(row), *rest) for row in zip(*leaves, strict=True)]
+    assert_close(mapped(function, rows, *rest), jnp.stack(one_by_one))

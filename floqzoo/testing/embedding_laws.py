@@ -28,7 +28,7 @@ def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
 
 def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> None:
     """`jax.vmap` over times is the embeddings one by one."""
-    assert_rows_are_mapped(embedding.embed_time, jnp.stack([example.t, example.s]))
+    assert_rows_are_mapped(_embed_time, jnp.stack([example.t, example.s]), embedding)
 
 
 def point_features_are_counted(embedding: PointEmbedding, example: Example) -> None:
@@ -47,7 +47,15 @@ def different_points_look_different(embedding: PointEmbedding, example: Example)
 
 def a_batch_of_points_is_its_rows(embedding: PointEmbedding, example: Example) -> None:
     """`jax.vmap` over points is the embeddings one by one."""
-    assert_rows_are_mapped(embedding.embed_point, jnp.stack([example.x0, example.x1]))
+    assert_rows_are_mapped(_embed_point, jnp.stack([example.x0, example.x1]), embedding)
+
+
+def _embed_time(t, embedding: TimeEmbedding):
+    return embedding.embed_time(t)
+
+
+def _embed_point(x, embedding: PointEmbedding):
+    return embedding.embed_point(x)
 
 
 time_embedding_laws = (

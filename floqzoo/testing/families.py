@@ -85,7 +85,7 @@ every_solver = (
     st.builds(Midpoint, steps),
     st.builds(Heun, steps),
     st.builds(Diffrax, st.just(diffrax.Tsit5()), st.just(4)),
-    st.builds(Diffrax, st.just(diffrax.Kvaerno3()), st.just(4)),
+    st.builds(Diffrax, st.just(diffrax.Bosh3()), st.just(2)),
     st.builds(accurate_solver),
 )
 every_time_distribution = (st.builds(UniformTime), st.builds(ZeroTime))

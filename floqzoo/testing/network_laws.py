@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.protocols import LinearLayer, Network
-from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
 
 
@@ -31,21 +31,33 @@ def the_bias_is_the_same_for_every_input(layer: LinearLayer, example: Example) -
 
 def a_network_is_the_body_of_its_stem(network: Network, example: Example) -> None:
     r"""$f(x) = \text{body}(\text{stem}(x))$, finite, and in the dtype of $x$."""
-    x, stem = example.inputs, network.stem
-    output, body = network(x), network.body(stem.with_bias(stem.part(x, 0)))
+    x = example.inputs
+    output, body = compiled(_apply, x, network), compiled(_apply_in_stages, x, network)
     assert output.dtype == x.dtype, f"dtype {output.dtype} instead of {x.dtype}"
     assert_close(output, body)
 
 
 def a_batch_of_inputs_is_its_rows(network: Network, example: Example) -> None:
     """`jax.vmap` over inputs is the outputs one by one."""
-    assert_rows_are_mapped(network, jnp.stack([example.inputs, -example.inputs, 2 * example.inputs]))
+    assert_rows_are_mapped(_apply, jnp.stack([example.inputs, -example.inputs, 2 * example.inputs]), network)
 
 
 def gradients_reach_every_input(network: Network, example: Example) -> None:
     """The gradient of the output by the input is finite, and not 0 in any coordinate."""
-    gradient = jax.grad(lambda x: jnp.sum(network(x)))(example.inputs)
+    gradient = compiled(_gradient, example.inputs, network)
     assert np.isfinite(gradient).all() and np.all(gradient != 0), f"gradient {gradient}"
+
+
+def _apply(x, network: Network):
+    return network(x)
+
+
+def _apply_in_stages(x, network: Network):
+    return network.body(network.stem.with_bias(network.stem.part(x, 0)))
+
+
+def _gradient(x, network: Network):
+    return jax.grad(lambda x: jnp.sum(network(x)))(x)
 
 
 layer_laws = (

@@ -60,16 +60,15 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
     """`jax.vmap` over noises is the paths one by one."""
     rows = jnp.stack([example.x0, example.x1, -example.x0])
-    assert_rows_are_mapped(lambda x0: path.at(example.t, x0, example.x1).x, rows)
-    assert_rows_are_mapped(lambda x0: path.at(example.t, x0, example.x1).velocity, rows)
-    assert_rows_are_mapped(lambda x: path.marginal_velocity(example.t, x, example.x1), rows)
+    assert_rows_are_mapped(_place_and_velocity, rows, path, example.t, example.x1)
+    assert_rows_are_mapped(_marginal_velocity, rows, path, example.t, example.x1)
 
 
-def gaussian_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
-    r"""$\partial_t \log p_t + u_t \, \partial_x \log p_t + \partial_x u_t = 0$ for data $x_1 \sim N(m, s^2)$ and unit noise.
+def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
+    r"""$\partial_t \log p_t + u_t \, \partial_x \log p_t + \partial_x u_t = 0$ for data $x_1 \sim N(m, s^2)$.
 
-    In one dimension, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$, and the marginal velocity
-    $u_t(x) = \mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is affine in $x_1$.
+    In one dimension and for unit noise, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$; the marginal velocity
+    $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is affine in $x_1$.
     """
     mean, deviation = example.x1[:1], 0.25 + jnp.abs(example.x1[-1])
 
@@ -98,6 +97,15 @@ def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
     before, after = path.coefficients(early), path.coefficients(late)
     assert 0 < before.alpha < after.alpha, f"alpha goes from {before.alpha} to {after.alpha}"
     assert before.beta > after.beta > 0, f"beta goes from {before.beta} to {after.beta}"
+
+
+def _place_and_velocity(x0, path: ProbabilityPath, t, x1):
+    point = path.at(t, x0, x1)
+    return jnp.stack([point.x, point.velocity])
+
+
+def _marginal_velocity(x, path: ProbabilityPath, t, x1):
+    return path.marginal_velocity(t, x, x1)
 
 
 def _assert_reaches(path: ProbabilityPath, example: Example, time: float, end: Point) -> None:
@@ -130,6 +138,6 @@ path_laws = (
 )
 
 affine_path_laws = (
-    gaussian_density_obeys_the_continuity_equation,
+    marginal_density_obeys_the_continuity_equation,
     noise_gives_way_to_data,
 )

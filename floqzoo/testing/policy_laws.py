@@ -9,7 +9,7 @@ from floqzoo.critics.no_critic import NoCritic
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import Critic, Policy
 from floqzoo.records import Transition
-from floqzoo.testing.closeness import assert_close
+from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
 from floqzoo.typing import Action, Key, Observation, Scalar
 
@@ -32,38 +32,40 @@ class UniformPolicy(eqx.Module):
 
 def actions_lie_in_their_box(policy: Policy, example: Example) -> None:
     """Every action has the shape of the data's, and every coordinate lies in [-1, 1]."""
-    actions = _actions(policy, example.observation, jax.random.split(example.key, 64))
+    actions = mapped(_action, jax.random.split(example.key, 64), policy, example.observation)
     assert actions.shape[1:] == example.action.shape, f"shape {actions.shape[1:]} instead of {example.action.shape}"
     assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
 
 
 def a_key_decides_the_action(policy: Policy, example: Example) -> None:
     """The same observation and key give the same action, alone or in a batch."""
-    keys = jax.random.split(example.key, 2)
-    batch = _actions(policy, example.observation, keys)
-    assert_close(policy.act(example.observation, keys[1]), batch[1])
+    assert_rows_are_mapped(_action_from, jnp.arange(2) + example.seed, policy, example.observation)
 
 
 def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) -> None:
     """`policy_loss` is a finite scalar with a finite gradient, and its key decides it."""
-    loss, gradient = _loss_and_gradient(policy, example.batch, example.key)
-    again, _ = _loss_and_gradient(policy, example.batch, example.key)
+    loss, gradient = compiled(_loss_and_gradient, policy, example.batch, example.key)
+    again, _ = compiled(_loss_and_gradient, policy, example.batch, example.key)
     assert loss.shape == (), f"shape {loss.shape}"
     assert np.isfinite(loss) and loss == again, f"losses {loss} and {again} from one key"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-@eqx.filter_jit
-def _actions(policy, observation, keys):
-    return jax.vmap(policy.act, (None, 0))(observation, keys)
+def _action(key, policy: Policy, observation):
+    return policy.act(observation, key)
 
 
-@eqx.filter_jit
-def _loss_and_gradient(policy, batch, key):
+def _action_from(seed, policy: Policy, observation):
+    return policy.act(observation, jax.random.key(seed))
+
+
+def _loss_and_gradient(policy: Policy, batch: Transition, key):
     trainable, rest = partition_trainable(policy)
-    return jax.value_and_grad(lambda trainable: eqx.combine(trainable, rest).policy_loss(batch, NoCritic(), key)[0])(
-        trainable
-    )
+
+    def loss(trainable):
+        return eqx.combine(trainable, rest).policy_loss(batch, NoCritic(), key)[0]
+
+    return jax.value_and_grad(loss)(trainable)
 
 
 policy_laws = (

@@ -2,35 +2,23 @@
 
 from dataclasses import replace
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.protocols import ODESolver
-from floqzoo.testing.closeness import assert_close
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
 from floqzoo.testing.velocities import Observed, Wave
-from floqzoo.typing import Point, Velocity
 
 
 SHORT = 1 / 64
 
 
-@eqx.filter_jit
-def solve(solver: ODESolver, velocity: Velocity, x0: Point, t0: Float[Array, ""], t1: Float[Array, ""]) -> Point:
-    """`solver.solve`, compiled once for all examples."""
-    return solver.solve(velocity, x0, t0, t1)
-
-
-trajectory = eqx.filter_jit(lambda solver, velocity, x0, t0, t1: solver.trajectory(velocity, x0, t0, t1))
-
-
 def constant_fields_are_crossed_exactly(solver: ODESolver, example: Example) -> None:
     r"""$x(t_1) = x(t_0) + (t_1 - t_0) \, c$ for $\dot x = c$, forward and backward, over any interval."""
-    end = solve(solver, _constant(example), example.x0, example.s, example.t)
+    end = compiled(_end, example.x0, solver, _constant(example), example.s, example.t)
     assert_close(end, example.x0 + (example.t - example.s) * example.x1)
 
 
@@ -42,7 +30,7 @@ def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> Non
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     start = velocity(example.t, example.x0)
     for h in (SHORT, -SHORT):
-        end = solve(solver, velocity, example.x0, example.t, example.t + h)
+        end = compiled(_end, example.x0, solver, velocity, example.t, example.t + h)
         remainder = jnp.abs(end - example.x0 - h * start)
         bound = h**2 * (2 + jnp.abs(example.x1)) + 64 * jnp.finfo(end.dtype).eps
         assert jnp.all(remainder <= bound), f"remainder {remainder}, above {bound}, for h = {h}"
@@ -51,9 +39,9 @@ def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> Non
 def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -> None:
     """A trajectory begins at the start, ends where `solve` ends, and its times go one way from `t0` to `t1`."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
-    way = trajectory(solver, velocity, example.x0, example.s, example.t)
+    way = compiled(_way, solver, velocity, example.x0, example.s, example.t)
     assert_close(way.x[0], example.x0)
-    assert_close(way.x[-1], solve(solver, velocity, example.x0, example.s, example.t))
+    assert_close(way.x[-1], compiled(_end, example.x0, solver, velocity, example.s, example.t))
     assert_close(way.t[jnp.array([0, -1])], jnp.stack([example.s, example.t]))
     assert jnp.all(jnp.sign(jnp.diff(way.t)) == jnp.sign(example.t - example.s)), f"times {way.t}"
 
@@ -76,8 +64,8 @@ def no_time_outside_the_interval_is_looked_at(solver: ODESolver, example: Exampl
 
 
 def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -> None:
-    r"""For $\dot x = c$: $\partial x(t_1) / \partial x(t_0) = 1$, $\partial / \partial c = t_1 - t_0$, $\partial / \partial t_1 = c$."""
-    by_velocity, by_start, by_time = _gradients(solver, _constant(example), example.x0, example.s, example.t)
+    r"""For $\dot x = c$, the end has the derivative 1 by the start, $t_1 - t_0$ by $c$, and $c$ by $t_1$."""
+    by_velocity, by_start, by_time = compiled(_gradients, solver, _constant(example), example.x0, example.s, example.t)
     assert_close(by_start, jnp.ones_like(example.x0))
     assert_close(by_velocity.constant, jnp.full_like(example.x0, example.t - example.s))
     assert_close(by_time, jnp.sum(example.x1))
@@ -87,8 +75,7 @@ def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
     """`jax.vmap` over starts is the solves one by one."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     rows = jnp.stack([example.x0, -example.x0])
-    batch = _solve_rows(solver, velocity, rows, example.s, example.t)
-    assert_close(batch, jnp.stack([solve(solver, velocity, row, example.s, example.t) for row in rows]))
+    assert_rows_are_mapped(_end, rows, solver, velocity, example.s, example.t)
 
 
 def two_halves_make_the_whole(solver: FixedStepSolver, example: Example) -> None:
@@ -96,16 +83,20 @@ def two_halves_make_the_whole(solver: FixedStepSolver, example: Example) -> None
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     twice = replace(solver, steps=2 * solver.steps)
     middle = (example.s + example.t) / 2
-    half_way = solve(solver, velocity, example.x0, example.s, middle)
+    half_way = compiled(_end, example.x0, solver, velocity, example.s, middle)
     assert_close(
-        solve(solver, velocity, half_way, middle, example.t), solve(twice, velocity, example.x0, example.s, example.t)
+        compiled(_end, half_way, solver, velocity, middle, example.t),
+        solve(twice, velocity, example.x0, example.s, example.t),
     )
 
 
 def a_trajectory_is_one_step_after_another(solver: FixedStepSolver, example: Example) -> None:
-    r"""$x_{k+1} = \text{step}(t_k, \Delta t, x_k)$ with $t_k = t_0 + k \, \Delta t$ and $\Delta t = (t_1 - t_0) / K$."""
+    r"""$x_{k+1} = \text{step}(t_k, \Delta t, x_k)$, with $t_k = t_0 + k \, \Delta t$ and $\Delta t = (t_1 - t_0) / K$.
+
+    Step by step, in a plain loop.
+    """
     velocity = Wave(example.x1, jnp.ones_like(example.t))
-    way = trajectory(solver, velocity, example.x0, example.s, example.t)
+    way = compiled(_way, solver, velocity, example.x0, example.s, example.t)
     dt = (example.t - example.s) / solver.steps
     assert_close(way.t, example.s + dt * jnp.arange(solver.steps + 1, dtype=dt.dtype))
     for k in range(solver.steps):
@@ -116,18 +107,20 @@ def an_unrolled_loop_is_the_loop(solver: FixedStepSolver, example: Example) -> N
     """`unroll` changes how the steps are compiled, and nothing else."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     other = replace(solver, unroll=not solver.unroll)
-    end = solve(solver, velocity, example.x0, example.s, example.t)
-    assert_close(solve(other, velocity, example.x0, example.s, example.t), end)
+    end = compiled(_end, example.x0, solver, velocity, example.s, example.t)
+    assert_close(compiled(_end, example.x0, other, velocity, example.s, example.t), end)
 
 
-@eqx.filter_jit
-def _gradients(solver, velocity, x0, t0, t1):
+def _end(x0, solver: ODESolver, velocity, t0, t1):
+    return solver.solve(velocity, x0, t0, t1)
+
+
+def _way(solver: ODESolver, velocity, x0, t0, t1):
+    return solver.trajectory(velocity, x0, t0, t1)
+
+
+def _gradients(solver: ODESolver, velocity, x0, t0, t1):
     return jax.grad(lambda velocity, x0, t1: jnp.sum(solver.solve(velocity, x0, t0, t1)), (0, 1, 2))(velocity, x0, t1)
-
-
-@eqx.filter_jit
-def _solve_rows(solver, velocity, rows, t0, t1):
-    return jax.vmap(lambda x0: solver.solve(velocity, x0, t0, t1))(rows)
 
 
 _WATCHED = Observed(lambda t, x: jnp.sin(x + t))
@@ -135,7 +128,7 @@ _WATCHED = Observed(lambda t, x: jnp.sin(x + t))
 
 def _times_of_evaluations(solver: ODESolver, example: Example) -> list[float]:
     _WATCHED.times.clear()
-    jax.block_until_ready(solve(solver, _WATCHED, example.x0, example.s, example.t))
+    jax.block_until_ready(compiled(_end, example.x0, solver, _WATCHED, example.s, example.t))
     return list(_WATCHED.times)
 
 

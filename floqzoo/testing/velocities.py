@@ -23,10 +23,9 @@ class Wave(eqx.Module):
 
 
 class TowardsPoint(eqx.Module):
-    r"""$v(t, x) = u - c \, (x - y_t) / (1 - t)$, with $y_t = x_1 - (1 - t) u$: a pull of strength $c$ to a straight line.
+    r"""$v(t, x) = u - c \, (x - y_t) / (1 - t)$: a pull of strength $c$ to the straight line $y_t = x_1 - (1 - t) u$.
 
-    The line arrives at $x_1$ with velocity $u$. For $c = 1$ this is $(x_1 - x) / (1 - t)$, the marginal velocity of the
-    straight path that ends in $x_1$. An Euler step of $1 / K$ from $t = k / K$ multiplies the distance from the line by
+    For $c = 1$ this is $(x_1 - x) / (1 - t)$, the marginal velocity of the straight path that ends in $x_1$. An Euler step of $1 / K$ from $t = k / K$ multiplies the distance from the line by
     $1 - c / (K - k)$.
     """
 

@@ -5,7 +5,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from floqzoo.protocols import Policy
 from floqzoo.training.leaves import split_arrays
@@ -65,8 +65,6 @@ def _act(
     steps: Int[Array, " rows"],
 ) -> Float[Array, "rows action"]:
     arrays_structure, rest_leaves, rest_structure = structure
-    policy = eqx.combine(
-        jax.tree.unflatten(arrays_structure, arrays), jax.tree.unflatten(rest_structure, rest_leaves)
-    )
+    policy = eqx.combine(jax.tree.unflatten(arrays_structure, arrays), jax.tree.unflatten(rest_structure, rest_leaves))
     keys = jax.vmap(lambda episode, step: jax.random.fold_in(jax.random.fold_in(key, episode), step))(episodes, steps)
     return jax.vmap(policy.act)(observations, keys)

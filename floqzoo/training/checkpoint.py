@@ -83,13 +83,15 @@ def _stored_leaves(agent: PyTree) -> dict[str, Any]:
 
 def _plain(leaf: Any) -> jax.Array:
     """An array as JAX has it, and in place of keys the numbers behind them."""
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jnp.asarray(leaf)
+    return jax.random.key_data(leaf) if _holds_keys(leaf) else jnp.asarray(leaf)
 
 
 def _as_stored(data: jax.Array, leaf: Any) -> jax.Array:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    return data
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if _holds_keys(leaf) else data
+
+
+def _holds_keys(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _with_leaves(agent: PyTree, leaves: dict[str, jax.Array]) -> PyTree:
@@ -110,4 +112,4 @@ def _check_same(path: Path, stored: dict[str, Any], wanted: dict[str, jax.ShapeD
         for fact in ("shape", "dtype"):
             here, there = getattr(wanted[name], fact), getattr(array, fact)
             if here != there:
-                raise ValueError(f"the {fact} of `{name}` must be {here}, as the agent has it; in {path} it is {there}.")
+                raise ValueError(f"the {fact} of `{name}` must be {here}, as in the agent; in {path} it is {there}.")

@@ -60,8 +60,9 @@ class RunConfig(Generic[AgentConfig]):
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
-        if getattr(self.agent, "batch_size", 1) < 1:
-            raise ValueError(f"`agent.batch_size` must be at least 1; got {self.agent.batch_size}.")
+        batch_size = getattr(self.agent, "batch_size", 1)
+        if batch_size < 1:
+            raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 
 class EpisodePlayer:
@@ -58,12 +59,12 @@ class EpisodePlayer:
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
         # Swapping the generator takes under a microsecond, copying its state fifty.
-        others = np.random.get_bit_generator()
-        np.random.set_bit_generator(self._global)
+        others = get_bit_generator()
+        set_bit_generator(self._global)
         try:
             yield
         finally:
-            np.random.set_bit_generator(others)
+            set_bit_generator(others)
 
 
 @contextmanager

@@ -87,9 +87,7 @@ class Evaluator:
         while self._players:
             self._players.pop().environment.close()
 
-    def _play(
-        self, policy: BatchedPolicy, episodes: int, seed: int, progress: Callable[[int], None]
-    ) -> Evaluation:
+    def _play(self, policy: BatchedPolicy, episodes: int, seed: int, progress: Callable[[int], None]) -> Evaluation:
         result = Evaluation(np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, int))
         active = self._players[:episodes]
         for episode, player in enumerate(active):

@@ -13,9 +13,11 @@ def interrupt_held() -> Iterator[None]:
     """Lets a Ctrl-C take effect only when the block is done; a second one takes effect at once.
 
     Inside the block the state of a run may be half donated or half written, and an interrupt would lose it.
-    Outside the main thread no signal arrives, and nothing is changed.
+    Outside the main thread no signal arrives, and where the process ignores Ctrl-C, as one in the background
+    may, it goes on doing so.
     """
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[int] = []

@@ -1,5 +1,7 @@
 """The arrays of a tree, apart from all else, and their names."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ def own_arrays(arrays: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), arrays)
 
 
-def named_leaves(tree: PyTree, separator: str = ".") -> dict[str, object]:
+def named_leaves(tree: PyTree, separator: str = ".") -> dict[str, Any]:
     """The leaves of a tree by the path of their fields, such as `critic.network.layers.0.weight`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator=separator): leaf for path, leaf in leaves}

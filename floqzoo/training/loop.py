@@ -205,7 +205,7 @@ class _Run:
 
     def what_is_left(self) -> str:
         steps = checkpoint_steps(self.checkpoints)
-        kept = f"The checkpoint of step {steps[-1]:,} in {self.checkpoints} is kept." if steps else "No checkpoint was due."
+        kept = f"Step {steps[-1]:,} is kept in {self.checkpoints}." if steps else "No checkpoint was due before."
         return f"The run is stopped. {kept} A smaller learning rate is the first thing to try."
 
 

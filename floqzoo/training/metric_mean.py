@@ -1,7 +1,6 @@
 """Means of metrics over more updates than one call runs."""
 
 import jax
-import numpy as np
 
 from floqzoo.training.scanned_update import ChunkMetrics
 

@@ -1,9 +1,9 @@
 """How far a long piece of work is: a bar on a terminal, a plain line now and then elsewhere."""
 
-import io
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,7 +23,7 @@ class ProgressReport:
     - `stream`: Where it is shown; standard error by default.
     """
 
-    def __init__(self, title: str, unit: str, *, stream: io.TextIOBase | None = None):
+    def __init__(self, title: str, unit: str, *, stream: Any = None):
         self._title, self._unit = title, unit
         self._console = Console(file=stream or sys.stderr)
         self._bar = _bar(self._console) if self._console.is_terminal else None

@@ -53,13 +53,14 @@ def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{recipe.name} on {config.env_name}, seed {config.seed}", show_header=False, title_justify="left")
+    title = f"{recipe.name} on {config.env_name}"
+    table = Table(title=f"{title}, seed {config.seed}", show_header=False, title_justify="left")
     for name, value in _facts(config, result, data_seconds).items():
         table.add_row(name, value)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     if result.evaluation is not None:
-        console.print(f"learning curve: {_draw(directory, f'{recipe.name} on {config.env_name}')}")
+        console.print(f"learning curve: {_draw(directory, title)}")
     console.print(f"run directory: {directory}")
 
 

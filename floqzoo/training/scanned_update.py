@@ -1,5 +1,7 @@
 """Many updates of an agent in one compiled call."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,7 +45,8 @@ class ScannedUpdate:
         self.batch_size = batch_size
         self.updates = updates
         _, self._rest = split_arrays(agent)
-        self._run = jax.jit(self._scan, donate_argnums=0)
+        self._jitted = jax.jit(self._scan, donate_argnums=0)
+        self._compiled: Callable[..., tuple[PyTree, ChunkMetrics]] | None = None
 
     def arrays(self, agent: PyTree) -> PyTree:
         """The agent's arrays, copied, ready to be donated."""
@@ -55,13 +58,15 @@ class ScannedUpdate:
 
     def compile(self, arrays: PyTree, dataset: PyTree, key: Key, first_step: int) -> None:
         """Compiles for arguments of these shapes, so that the first call is as fast as the next."""
-        self._run = self._run.lower(arrays, dataset, key, first_step).compile()
+        self._compiled = self._jitted.lower(arrays, dataset, key, first_step).compile()
 
     def __call__(self, arrays: PyTree, dataset: PyTree, key: Key, first_step: int) -> tuple[PyTree, ChunkMetrics]:
         """Runs updates `first_step` to `first_step + updates - 1`, starting from 0."""
-        return self._run(arrays, dataset, key, first_step)
+        return (self._compiled or self._jitted)(arrays, dataset, key, first_step)
 
-    def _scan(self, arrays: PyTree, dataset: PyTree, key: Key, first_step: Int[Array, ""]) -> tuple[PyTree, ChunkMetrics]:
+    def _scan(
+        self, arrays: PyTree, dataset: PyTree, key: Key, first_step: Int[Array, ""]
+    ) -> tuple[PyTree, ChunkMetrics]:
         def update(arrays: PyTree, step: Int[Array, ""]) -> tuple[PyTree, dict[str, Array]]:
             batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
             batch = dataset.sample(batch_key, self.batch_size)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from doubles import ACTION, OBSERVATION, SteadyPolicy, linear_q, transitions
+from doubles import ACTION, OBSERVATION, LinearNetwork, SteadyPolicy, linear_q, transitions
 
 import floqzoo as fz
 from floqzoo.testing import assert_close
@@ -38,7 +38,7 @@ def test_values_of_a_batch_are_the_values_of_its_rows():
 
 
 def test_members_have_parameters_of_their_own(getkey):
-    ensemble = fz.QEnsemble(OBSERVATION, ACTION, size=3, key=getkey())
+    ensemble = fz.QEnsemble(OBSERVATION, ACTION, size=3, build=LinearNetwork, key=getkey())
     found = ensemble.values(jnp.ones(OBSERVATION), jnp.ones(ACTION))
     assert len(np.unique(found)) == 3
 

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from floqzoo import testing
+from floqzoo.flow.fixed_step import FixedStepSolver
+from floqzoo.flow.path import AffinePath
 from floqzoo.protocols import (
     Aggregation,
     Backup,
@@ -21,8 +23,6 @@ from floqzoo.protocols import (
     TimeEmbedding,
     VelocityField,
 )
-from floqzoo.flow.fixed_step import FixedStepSolver
-from floqzoo.flow.path import AffinePath
 from floqzoo.testing import LAWS, assert_holds
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from toy_run import toy_config
 
+from floqzoo.tasks import Task
 from floqzoo.training import data, load_task
 
 
@@ -16,6 +17,7 @@ def asked(monkeypatch):
 
     def load(env_name, **settings):
         asked["load"] = {"env_name": env_name, **settings}
+        return Task.__new__(Task)
 
     def collect(name, **settings):
         asked["collect"] = {"name": name, **settings}

@@ -99,7 +99,7 @@ def test_a_bad_action_is_named(value):
         def act(self, observation, key):
             return jnp.where(observation[:1] < 100, value, 0.0)
 
-    with pytest.raises(ValueError, match="finite actions between .* in step 0 of episode 0 it drew"):
+    with pytest.raises(ValueError, match=r"finite actions between .* in step 0 of episode 0 it drew"):
         play(2, policy=Bad(jnp.asarray(1.0)))
 
 
@@ -171,7 +171,8 @@ def test_a_maze_of_ogbench_keeps_to_the_same_law():
     def paths(environments):
         every = [[] for _ in range(environments)]
         unused = iter(every)
-        evaluate(ToTeleport(jnp.asarray(0.0)), lambda: Noted(next(unused)), episodes=5, seed=0, environments=environments)
+        policy = ToTeleport(jnp.asarray(0.0))
+        evaluate(policy, lambda: Noted(next(unused)), episodes=5, seed=0, environments=environments)
         return sorted(path for paths in every for path in paths)
 
     alone = paths(1)

@@ -43,7 +43,8 @@ def test_a_run_leaves_metrics_and_checkpoints(finished):
     assert result.steps == 20
     metrics = read_metrics(directory / "train.csv")
     np.testing.assert_array_equal(metrics["step"], [10, 20])
-    assert set(metrics) == {"step", "training/actor/actor_loss", "training/actor/bc_flow_loss", "time/epoch_time", "time/total_time"}
+    times, losses = {"time/epoch_time", "time/total_time"}, {"training/actor/actor_loss", "training/actor/bc_flow_loss"}
+    assert set(metrics) == {"step"} | times | losses
     assert all(np.isfinite(column).all() for column in metrics.values())
     assert checkpoint_steps(directory / "checkpoints") == [10, 20]
 
@@ -117,7 +118,8 @@ def test_a_nan_stops_the_run_and_is_named(tmp_path):
             return eqx.tree_at(lambda agent: agent.weight, self, self.weight + 1), {"critic": {"critic_loss": loss}}
 
     config = toy_config(eval_episodes=0, save_interval=6, log_interval=6, offline_steps=24)
-    with pytest.raises(NonFiniteError, match=r"metric critic/critic_loss became NaN or infinite in update 14\..*step 12 .*kept"):
+    message = r"metric critic/critic_loss became NaN or infinite in update 14\. .*Step 12 is kept"
+    with pytest.raises(NonFiniteError, match=message):
         train(Failing(jnp.zeros(())), toy_task(), config, tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == [6, 12]
     assert float(restore_checkpoint(tmp_path / "checkpoints", Failing(jnp.zeros(())))[0].weight) == 12
@@ -127,8 +129,9 @@ def test_a_nan_stops_the_run_and_is_named(tmp_path):
 
 
 def test_nan_in_the_data_stops_the_run_before_it_is_saved(tmp_path):
-    with pytest.raises(NonFiniteError, match="became NaN or infinite in update .* No checkpoint was due"):
-        train(toy_agent(), toy_task(bad_row=True), toy_config(offline_steps=500, save_interval=0, eval_interval=0), tmp_path)
+    config = toy_config(offline_steps=500, save_interval=0, eval_interval=0)
+    with pytest.raises(NonFiniteError, match=r"became NaN or infinite in update .* No checkpoint was due"):
+        train(toy_agent(), toy_task(bad_row=True), config, tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == []
 
 
@@ -185,7 +188,8 @@ print("result", result.interrupted, result.steps)
 def test_ctrl_c_leaves_a_usable_checkpoint_and_metrics(tmp_path):
     """A real process, interrupted by a real signal once it has written its first rows."""
     script = ENDLESS.format(tests=str(Path(__file__).parent), directory=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while not (tmp_path / "train.csv").exists():
             assert process.poll() is None, process.stderr.read()
@@ -206,7 +210,12 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_metrics(tmp_path):
 
 @pytest.mark.parametrize(
     ("intervals", "at_most", "expected"),
-    [((1_000_000, 5_000, 100_000, 1_000_000), 100, 100), ((30, 20, 0, 0), 100, 10), ((7, 5, 3, 2), 100, 1), ((97, 97, 0, 97), 10, 1)],
+    [
+        ((1_000_000, 5_000, 100_000, 1_000_000), 100, 100),
+        ((30, 20, 0, 0), 100, 10),
+        ((7, 5, 3, 2), 100, 1),
+        ((97, 97, 0, 97), 10, 1),
+    ],
 )
 def test_a_call_divides_every_interval(intervals, at_most, expected):
     names = ("offline_steps", "log_interval", "eval_interval", "save_interval")

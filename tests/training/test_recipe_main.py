@@ -66,14 +66,15 @@ def test_the_environment_chooses_the_settings():
 def test_help_tells_presets_flags_and_defaults(run, capsys):
     assert run("--preset=quickstart", "--env_name=steep", "--help") == 0
     text = capsys.readouterr().out
-    for part in ("default: What is published.", "quickstart: A minute's worth.", "--agent.alpha", "300.0", "--offline_steps"):
+    summaries = ("default: What is published.", "quickstart: A minute's worth.")
+    for part in (*summaries, "--agent.alpha", "300.0", "--offline_steps"):
         assert part in text
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--preset=quikstart"], "`preset` must be one of default, quickstart; got 'quikstart'; did you mean quickstart?"),
+        (["--preset=quikstart"], "one of default, quickstart; got 'quikstart'; did you mean quickstart?"),
         (["--env_name=nowhere"], "did you mean 'line'?"),
         (["--offline_steps=0"], "`offline_steps` must be at least 1; got 0"),
         (["--agent.batch_size=0"], "`agent.batch_size` must be at least 1; got 0"),
@@ -99,7 +100,8 @@ def test_a_run_prints_a_table_and_leaves_a_folder(run, capsys, tmp_path):
     assert run("--preset=quickstart") == 0
     out = capsys.readouterr().out
     (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
-    for part in ("toy on line, seed 0", "success rate", "4, ", f"run directory: {folder}", f"{folder}/learning_curve.png"):
+    table = ("toy on line, seed 0", "success rate", "2 each, success timing pre", "updates", "compilation")
+    for part in (*table, f"run directory: {folder}", f"learning curve: {folder}/learning_curve.png"):
         assert part in out
     names = {"flags.json", "machine.json", "data.json", "train.csv", "eval.csv", "checkpoints", "learning_curve.png"}
     assert {path.name for path in folder.iterdir()} == names

@@ -16,7 +16,7 @@ from floqzoo.training.run_directory import (
 def test_an_existing_folder_is_not_claimed(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "train.csv").write_text("precious")
-    with pytest.raises(FileExistsError, match="never written over another: .*run exists"):
+    with pytest.raises(FileExistsError, match=r"never written over another: .*run exists"):
         claim_directory(tmp_path / "run")
     assert (tmp_path / "run" / "train.csv").read_text() == "precious"
 

@@ -14,6 +14,9 @@ from floqzoo.tasks import make_dataset
 from floqzoo.training import RunConfig
 
 
+FLOAT = jax.dtypes.canonicalize_dtype(np.float64)
+
+
 class Line(gymnasium.Env):
     """Every kind of randomness that OGBench draws from: its own, the action space's, and NumPy's global state."""
 
@@ -74,12 +77,12 @@ class ToyTask:
 
 def toy_task(bad_row: bool = False) -> ToyTask:
     random = np.random.default_rng(0)
-    observations = random.normal(size=(200, 2)).astype(np.float32)
+    observations = random.normal(size=(200, 2)).astype(FLOAT)
     dataset = make_dataset(
         observations=observations,
         actions=np.clip(observations[:, 1:] - observations[:, :1], -1, 1),
-        rewards=-np.ones(200, np.float32),
-        masks=np.ones(200, np.float32),
+        rewards=-np.ones(200, FLOAT),
+        masks=np.ones(200, FLOAT),
         terminals=np.arange(200) % 20 == 19,
     )
     if bad_row:

@@ -1,0 +1,35 @@
+"""The sampler of diffusion models, as a solver of flows."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from floqzoo.flow.fixed_step import FixedStepSolver
+from floqzoo.flow.path import AffinePath, VariancePreserving
+from floqzoo.typing import Point, Time, Velocity
+
+
+class DDIM(FixedStepSolver):
+    r"""$x_{t + \Delta t} = \alpha_{t + \Delta t} \hat x_1 + \beta_{t + \Delta t} \hat x_0$: each step follows a whole path of its own.
+
+    $\hat x_0$ and $\hat x_1$ are the noise and the data that the point and its velocity speak of. The step is exact
+    where these do not change, and on the straight path it is Euler's. It never looks at the end of its interval,
+    where a diffusion's velocity may be singular. Order 1, deterministic.
+
+    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusions with 20.
+    - `path`: The path that the field was matched to.
+
+    Source: DDIM (arXiv 2010.02502), $\eta = 0$, with equal steps of time.
+    """
+
+    steps: int = eqx.field(static=True, default=20)
+    path: AffinePath = VariancePreserving()
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 1
+
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """One step, with the velocity at its beginning."""
+        ends = self.path.ends_of(t, x, velocity(t, x))
+        # Rounding must not carry the last step past the end, where a path need not be defined.
+        return self.path.at(jnp.minimum(t + dt, 1), ends.x0, ends.x1).x

@@ -1,0 +1,37 @@
+"""Layer normalisation whose scale and shift come from a condition."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from floqzoo.networks.dense import Dense
+from floqzoo.typing import Key
+
+
+class FiLM(eqx.Module):
+    r"""$(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$, where $(\gamma, \beta)$ are linear in the condition.
+
+    - `condition_features`: The size of the condition.
+    - `size`: The size of what is normalised.
+    - `dtype`: As in [`Dense`][floqzoo.networks.dense.Dense].
+
+    Source: FiLM (arXiv 1709.07871) in place of layer norm's own scale and shift, as TD-Flow has it.
+    """
+
+    modulation: Dense
+    epsilon: float = eqx.field(static=True)
+
+    def __init__(
+        self, condition_features: int, size: int, *, epsilon: float = 1e-6, dtype: DTypeLike | None = None, key: Key
+    ):
+        self.modulation = Dense(condition_features, 2 * size, dtype=dtype, key=key)
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, " size"], modulation: Float[Array, " twice"]) -> Float[Array, " size"]:
+        """The normalised vector under a scale and a shift, in the dtype of `x`."""
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        centred = wide - jnp.mean(wide)
+        normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred)) + self.epsilon)
+        scale, shift = jnp.split(modulation.astype(wide.dtype), 2)
+        return ((1 + scale) * normal + shift).astype(x.dtype)

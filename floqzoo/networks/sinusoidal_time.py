@@ -1,0 +1,32 @@
+"""The time embedding of diffusion models."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.typing import Time
+
+
+class SinusoidalTime(eqx.Module):
+    r"""$(\sin \omega_i t, \cos \omega_i t)$ for frequencies from 1000 down to 0.1, in geometric steps.
+
+    These are the transformer's frequencies, $10^{-4 i / (n / 2 - 1)}$, with time counted in thousandths as in
+    DDPM: $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
+
+    - `time_features`: The number $n$ of features, even and at least 4. TD-Flow's number is not published; 256 is
+      a choice, the one of a public reproduction.
+
+    Source: TD-Flow (arXiv 2503.09817) names a sinusoidal embedding; its form is DDPM's (arXiv 2006.11239).
+    """
+
+    time_features: int = eqx.field(static=True, default=256)
+
+    def __check_init__(self):
+        if self.time_features < 4 or self.time_features % 2:
+            raise ValueError(f"`time_features` must be even and at least 4; got {self.time_features}.")
+
+    def embed_time(self, t: Time) -> Float[Array, " features"]:
+        """The sines, then the cosines, each in [-1, 1]."""
+        exponents = jnp.linspace(3.0, -1.0, self.time_features // 2)
+        angles = 10.0**exponents * jnp.asarray(t, dtype=float)
+        return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])

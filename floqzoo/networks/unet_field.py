@@ -1,0 +1,134 @@
+"""TD-Flow's velocity field: a U-shaped perceptron, modulated by time and condition."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from floqzoo.networks.dense import Dense
+from floqzoo.networks.film import FiLM
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.sinusoidal_time import SinusoidalTime
+from floqzoo.protocols import TimeEmbedding
+from floqzoo.typing import Key, Point, Time
+
+
+class UNetBlock(eqx.Module):
+    """Dense, FiLM, Mish."""
+
+    dense: Dense
+    film: FiLM
+
+    def __init__(self, in_features: int, out_features: int, embedding: int, dtype: DTypeLike | None, key: Key):
+        dense_key, film_key = jax.random.split(key)
+        self.dense = Dense(in_features, out_features, dtype=dtype, key=dense_key)
+        self.film = FiLM(2 * embedding, out_features, dtype=dtype, key=film_key)
+
+    def __call__(self, x: Float[Array, " in"], modulation: Float[Array, " twice"]) -> Float[Array, " out"]:
+        """The block's output under a modulation."""
+        return jax.nn.mish(self.film(self.dense(x), modulation))
+
+
+class UNetCode(eqx.Module):
+    """The condition's share of each block's modulation, the bias included."""
+
+    down: tuple[Float[Array, " _"], ...]
+    up: tuple[Float[Array, " _"], ...]
+
+
+class UNetField(eqx.Module):
+    r"""$v_\theta(t, x \mid c)$: blocks of shrinking width, then of growing width, each of which also reads its twin.
+
+    For widths $(w_1, \dots, w_n)$ the way down is $x \to w_1 \to \dots \to w_n$, and the way up
+    $w_n \to w_{n-1} \to \dots \to w_1$, where the block of width $w_i$ reads the output of the way down of that width
+    beside its own input. A linear layer ends in a velocity. Each block is dense, layer norm with FiLM, Mish.
+
+    Time is embedded and read by a perceptron of two layers, the condition by another; both outputs together give
+    every block its scale and shift. The condition's share of these is computed once, by `encode`.
+
+    - `dim`: The number of coordinates that the field moves.
+    - `condition_features`: The total size of the condition.
+    - `widths`: $w_1, \dots, w_n$, two or more.
+    - `embedding`: The size of the embeddings of time and condition.
+    - `time_embedding`: What is seen of the time.
+    - `dtype`: The dtype of compute; the output is of the point's dtype.
+
+    Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this form. Its widths, number of levels and
+    embedding sizes are not published: the defaults here are a choice.
+    """
+
+    time_embedding: TimeEmbedding
+    time_network: MLP
+    condition_network: MLP
+    down: tuple[UNetBlock, ...]
+    up: tuple[UNetBlock, ...]
+    head: Dense
+    condition_features: int = eqx.field(static=True)
+    embedding: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        condition_features: int,
+        *,
+        widths: tuple[int, ...] = (512, 256, 128),
+        embedding: int = 256,
+        time_embedding: TimeEmbedding = SinusoidalTime(),
+        dtype: DTypeLike | None = None,
+        key: Key,
+    ):
+        if len(widths) < 2:
+            raise ValueError(f"`widths` must name at least two levels; got {widths}.")
+        time_key, condition_key, head_key, key = jax.random.split(key, 4)
+        keys = iter(jax.random.split(key, 2 * len(widths) - 1))
+
+        def reader(features: int, key: Key) -> MLP:
+            return MLP(features, embedding, hidden=(embedding,), activation=jax.nn.mish, dtype=dtype, key=key)
+
+        def block(in_features: int, out_features: int) -> UNetBlock:
+            return UNetBlock(in_features, out_features, embedding, dtype, next(keys))
+
+        self.time_embedding = time_embedding
+        self.time_network = reader(time_embedding.time_features, time_key)
+        self.condition_network = reader(condition_features, condition_key)
+        self.down = tuple(block(a, b) for a, b in itertools.pairwise((dim, *widths)))
+        upward = widths[::-1]
+        self.up = tuple(block(a + b, b) for a, b in itertools.pairwise(upward))
+        self.head = Dense(widths[0], dim, dtype=dtype, key=head_key)
+        self.condition_features = condition_features
+        self.embedding = embedding
+
+    def encode(self, *condition: Float[Array, " _"]) -> UNetCode:
+        """The condition's share of every modulation.
+
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
+        """
+        size = sum(part.shape[-1] for part in condition)
+        if size != self.condition_features:
+            raise ValueError(
+                f"`condition` must have {self.condition_features} features in all (`condition_features`); "
+                f"got {' + '.join(str(part.shape[-1]) for part in condition) or '0'} = {size}."
+            )
+        read = self.condition_network(jnp.concatenate(condition))
+
+        def share(block: UNetBlock) -> Float[Array, " twice"]:
+            return block.film.modulation.with_bias(block.film.modulation.part(read, 0))
+
+        return UNetCode(tuple(map(share, self.down)), tuple(map(share, self.up)))
+
+    def velocity(self, t: Time, x: Point, code: UNetCode) -> Point:
+        """The velocity at time `t` and point `x`, in the dtype of `x`."""
+        time = self.time_network(self.time_embedding.embed_time(t)).astype(x.dtype)
+
+        def apply(block: UNetBlock, hidden: Float[Array, " in"], share: Float[Array, " twice"]) -> Float[Array, " out"]:
+            return block(hidden, share + block.film.modulation.part(time, self.embedding).astype(share.dtype))
+
+        hidden, skips = x, []
+        for block, share in zip(self.down, code.down, strict=True):
+            hidden = apply(block, hidden, share)
+            skips.append(hidden)
+        for block, share, skip in zip(self.up, code.up, skips[-2::-1], strict=True):
+            hidden = apply(block, jnp.concatenate([hidden, skip]), share)
+        return self.head(hidden).astype(x.dtype)

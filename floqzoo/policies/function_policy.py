@@ -1,0 +1,31 @@
+"""A function of the observation as a policy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from floqzoo.protocols import Critic
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class FunctionPolicy(eqx.Module):
+    """Acts by a given function, and has nothing to learn.
+
+    - `function`: From an observation to an action; a plain function, or a module. The parameters of a module are
+      not trained, but an optimiser with weight decay would shrink them: put it into a `FixedPolicy` then.
+    """
+
+    function: Callable[[Any], Any]
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """What the function says."""
+        del key
+        return self.function(observation)
+
+    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics."""
+        del batch, critic, key
+        return jnp.zeros(()), None

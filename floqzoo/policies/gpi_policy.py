@@ -1,0 +1,63 @@
+"""Generalised policy improvement: the best of some policies, chosen anew at every step."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.protocols import Critic, Policy
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class GPIPolicy(eqx.Module):
+    r"""$\pi(s) = \pi_{i^*}(s)$ with $i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s))$.
+
+    It is at least as good as each of the policies where the critics are exact.
+
+    With a [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] for each policy's successor measure, a new reward
+    function needs no training: each value is the mean reward of futures, 128 by default.
+
+    - `policies`: One or more.
+    - `critics`: One for each policy, which estimates the return of that policy.
+
+    **Raises** `ValueError` if there is no policy, or not one critic for each.
+
+    Source: GPI (arXiv 1606.05312); over flows, TD-Flow (arXiv 2503.09817), section 5.
+    """
+
+    policies: tuple[Policy, ...]
+    critics: tuple[Critic, ...]
+
+    def __check_init__(self):
+        if not self.policies:
+            raise ValueError("`policies` must name at least one; got none.")
+        if len(self.critics) != len(self.policies):
+            raise ValueError(f"`critics` must be {len(self.policies)}, one for each policy; got {len(self.critics)}.")
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """The action of the policy whose action has the highest value."""
+        action_key, value_key = jax.random.split(key)
+        actions = self._actions(observation, action_key)
+        return actions[jnp.argmax(self._values(observation, actions, value_key))]
+
+    def values(self, observation: Observation, key: Key) -> Float[Array, " policies"]:
+        """The value of each policy's action, from the same key as `act` has it."""
+        action_key, value_key = jax.random.split(key)
+        return self._values(observation, self._actions(observation, action_key), value_key)
+
+    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics: what there is to learn, the policies and critics learn elsewhere."""
+        del batch, critic, key
+        return jnp.zeros(()), None
+
+    def _actions(self, observation: Observation, key: Key) -> Float[Array, "policies action"]:
+        keys = jax.random.split(key, len(self.policies))
+        return jnp.stack([policy.act(observation, k) for policy, k in zip(self.policies, keys, strict=True)])
+
+    def _values(
+        self, observation: Observation, actions: Float[Array, "policies action"], key: Key
+    ) -> Float[Array, " policies"]:
+        keys = jax.random.split(key, len(self.critics))
+        rows = zip(self.critics, actions, keys, strict=True)
+        return jnp.stack([critic.value(observation, action, k) for critic, action, k in rows])

@@ -1,0 +1,72 @@
+"""The methods of TD-Flow by name: each is a target rule over a flow or over a diffusion."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from floqzoo.flow.ddim import DDIM
+from floqzoo.flow.fixed_step import Midpoint
+from floqzoo.flow.flow import Flow
+from floqzoo.flow.noise_prediction import NoisePrediction
+from floqzoo.flow.path import AffinePath, Linear, VariancePreserving
+from floqzoo.protocols import ODESolver, ProbabilityPath, SuccessorTarget, VelocityField
+from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
+from floqzoo.successor.velocity_error import NoiseError
+
+
+def flow_measure(
+    target_rule: SuccessorTarget,
+    field: VelocityField,
+    dim: int,
+    *,
+    path: ProbabilityPath = Linear(),
+    solver: ODESolver = Midpoint(10),
+    **parts: Any,
+) -> FlowSuccessor:
+    """A successor measure by flow matching.
+
+    - `target_rule`: What stands in for the futures beyond the next state.
+    - `field`: The velocity field, conditioned on observation and action.
+    - `dim`: The number of coordinates of an observation.
+    - `path`, `solver`: TD-Flow's by default; its curved variant has the path `Trigonometric()`, which for `TD2`
+      changes the one-step term alone.
+    - `parts`: Other parts of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
+    """
+    return FlowSuccessor(Flow(field, dim, path=path, solver=solver), target_rule, **parts)
+
+
+def diffusion_measure(
+    target_rule: SuccessorTarget,
+    field: VelocityField,
+    dim: int,
+    *,
+    path: AffinePath = VariancePreserving(),
+    steps: int = 20,
+    **parts: Any,
+) -> FlowSuccessor:
+    """A successor measure by diffusion: the network predicts noise, noises are regressed, DDIM draws the samples.
+
+    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, and DDIM takes `steps`
+    equal steps of whatever way it goes. Its probability flow is the same, so it has log-densities too.
+
+    - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field.
+    - `path`: The schedule; TD-Flow's has noise rates from 0.1 to 20.
+    - `target_rule`, `dim`, `parts`: As in [`flow_measure`][floqzoo.successor.flow_measure].
+    """
+    flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path))
+    return FlowSuccessor(flow, target_rule, velocity_error=NoiseError(), **parts)
+
+
+METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(
+    {
+        "mc-cfm": partial(flow_measure, MonteCarlo()),
+        "td-cfm": partial(flow_measure, TD()),
+        "td-cfm-c": partial(flow_measure, CoupledTD()),
+        "td2-cfm": partial(flow_measure, TD2()),
+        "td-dd": partial(diffusion_measure, TD()),
+        "td2-dd": partial(diffusion_measure, TD2()),
+    }
+)
+"""Each makes a measure from a velocity field and the number of its coordinates."""

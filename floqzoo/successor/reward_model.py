@@ -1,0 +1,65 @@
+"""The reward of being in a state: given, or learnt from the data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from floqzoo.protocols import Network, RewardModel
+from floqzoo.records import Transition
+from floqzoo.typing import Observation, Scalar
+
+
+class KnownReward(eqx.Module):
+    """A given function of the observation.
+
+    - `function`: From an observation to a scalar.
+    """
+
+    function: Callable[[Any], Any]
+
+    def reward_of(self, observation: Observation) -> Scalar:
+        """What the function says.
+
+        **Raises** `ValueError` if that is no scalar.
+        """
+        reward = jnp.asarray(self.function(observation), dtype=float)
+        if reward.shape != ():
+            raise ValueError(
+                f"the reward function must give one number for an observation of shape {observation.shape}; "
+                f"got shape {reward.shape}."
+            )
+        return reward
+
+    def reward_loss(self, batch: Transition) -> Scalar:
+        """0: there is nothing to learn."""
+        del batch
+        return jnp.zeros(())
+
+
+class LearntReward(eqx.Module):
+    r"""A regression of the data's rewards, $\frac1B \sum (\hat r(x) - r)^2$.
+
+    - `network`: $\hat r$, from an observation to one number.
+    - `of_next`: Which state the data pays for: the one that an action is taken in (False; OGBench's rewards, which
+      `floqzoo.tasks.load` calls "pre"), or the one that it leads to (True; "post").
+    """
+
+    network: Network
+    of_next: bool = eqx.field(static=True, default=False)
+
+    def reward_of(self, observation: Observation) -> Scalar:
+        """The estimate."""
+        return self.network(observation)[0]
+
+    def reward_loss(self, batch: Transition) -> Scalar:
+        """The mean squared error."""
+        states = batch.next_observation if self.of_next else batch.observation
+        return jnp.mean((jax.vmap(self.reward_of)(states) - batch.reward) ** 2)
+
+
+def reward_model(reward: Any) -> RewardModel:
+    """A reward model as it is, and any other function as a `KnownReward`; a field converter."""
+    return reward if isinstance(reward, RewardModel) else KnownReward(reward)

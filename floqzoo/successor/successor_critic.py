@@ -1,0 +1,83 @@
+"""Values read from a successor measure."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.protocols import Policy, RewardModel, SuccessorMeasure
+from floqzoo.records import Transition
+from floqzoo.successor.reward_model import reward_model
+from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+
+
+class ValueEstimate(eqx.Module):
+    """A mean over samples, and its standard error."""
+
+    mean: Scalar
+    standard_error: Scalar
+
+
+class SuccessorCriticMetrics(eqx.Module):
+    """What a successor critic reports of a batch: the measure's metrics, and the error of the reward model."""
+
+    measure: Metrics
+    critic_loss: Scalar
+    reward_loss: Scalar
+
+
+class SuccessorCritic(eqx.Module):
+    r"""$Q(s, a) = \frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)} [r(X)]$: a successor measure as a critic.
+
+    The sum begins with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. Where the data
+    pays for the state that an action is taken in, the return is $r(s) + \gamma Q$, with the same best action.
+
+    - `measure`: Any successor measure, which brings the discount; for `score` its samples must be differentiable in
+      the action.
+    - `reward`: The reward of being in a state: a function of the observation, or a `LearntReward`, which is trained
+      beside the measure.
+    - `count`: Samples of a value, at least 2; TD-Flow's 128.
+    - `score_count`: Samples of a score, at least 1. They come from the same noises every time, so that the score is
+      one differentiable function of the action. 8 is a choice: cost against its bias, of the order of one standard
+      error of as many samples.
+
+    Source: TD-Flow (arXiv 2503.09817), section 5.
+    """
+
+    measure: SuccessorMeasure
+    reward: RewardModel = eqx.field(converter=reward_model)
+    count: int = eqx.field(static=True, default=128)
+    score_count: int = eqx.field(static=True, default=8)
+
+    def __check_init__(self):
+        for name, least in (("count", 2), ("score_count", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
+
+    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
+        """The mean over `count` samples, in units of return."""
+        return jnp.mean(self._returns(observation, action, self.count, key))
+
+    def estimate(self, observation: Observation, action: Action, key: Key) -> ValueEstimate:
+        """The same with its standard error, which counts the samples and not the error of the measure."""
+        returns = self._returns(observation, action, self.count, key)
+        return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.count**0.5)
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The mean over `score_count` samples from noises that never change."""
+        return jnp.mean(self._returns(observation, action, self.score_count, jax.random.key(0)))
+
+    def critic_loss(
+        self, batch: Transition, target: "SuccessorCritic", policy: Policy, key: Key
+    ) -> tuple[Scalar, SuccessorCriticMetrics]:
+        """The loss of the measure and that of the reward model."""
+        successor_loss, metrics = self.measure.successor_loss(batch, target.measure, policy, key)
+        reward_loss = self.reward.reward_loss(batch)
+        loss = successor_loss + reward_loss
+        return loss, SuccessorCriticMetrics(metrics, loss, reward_loss)
+
+    def _returns(
+        self, observation: Observation, action: Action, count: int, key: Key
+    ) -> Float[Array, " count"]:
+        futures = self.measure.sample_futures(observation, action, count, key)
+        return jax.vmap(self.reward.reward_of)(futures) / (1 - self.measure.discount.value)

@@ -1,0 +1,237 @@
+"""A chain whose successor measure is known in closed form."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, Int
+
+from floqzoo.flow.path import AffinePath
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.function_policy import FunctionPolicy
+from floqzoo.records import FutureTransition
+from floqzoo.tasks.quadratic_reward import QuadraticReward
+from floqzoo.typing import Action, Key, Observation, Point, Scalar, Time
+
+
+class Moments(eqx.Module):
+    """Mean and covariance of a distribution."""
+
+    mean: Float[Array, " observation"]
+    covariance: Float[Array, "observation observation"]
+
+
+class LinearGaussian(eqx.Module):
+    r"""$s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
+
+    With $M = A + B K$ the $k$-th state after $(s, a)$ is Gaussian, of mean $\mu_k$ and covariance $\Sigma_k$:
+    $\mu_1 = A s + B a$, $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. So the successor
+    measure is a geometric mixture,
+
+    $$m(\cdot \mid s, a) = \sum_{k \ge 1} (1 - \gamma) \gamma^{k-1} N(\mu_k, \Sigma_k).$$
+
+    Its moments and values are computed from the whole series; its density and samples from the first `terms` of it,
+    with the weights of the rest shared out in proportion. It is a data source too, with `sample`. Actions are not
+    bounded.
+
+    - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ is below 1.
+    - `start`: Behaviour visits states from $N(0, \text{start}^2 I)$.
+    - `exploration`: Behaviour adds noise of this standard deviation to the policy's action.
+    - `discount`: $\gamma$ in [0, 1).
+    - `terms`: The terms of the series, enough that $\gamma^{\text{terms}}$, the share that is left out, is small.
+    """
+
+    dynamics: Hyperparameter
+    control: Hyperparameter
+    gain: Hyperparameter
+    noise: Hyperparameter
+    start: Hyperparameter
+    exploration: Hyperparameter
+    discount: Hyperparameter
+    powers: Hyperparameter
+    covariances: Hyperparameter
+    factors: Hyperparameter
+    terms: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dynamics: np.ndarray,
+        control: np.ndarray,
+        gain: np.ndarray,
+        noise: np.ndarray,
+        *,
+        start: float = 1.5,
+        exploration: float = 0.5,
+        discount: Hyperparameter | float | Float[Array, ""] = 0.9,
+        terms: int = 256,
+    ):
+        closed = np.asarray(dynamics) + np.asarray(control) @ np.asarray(gain)
+        radius = np.abs(np.linalg.eigvals(closed)).max()
+        if not radius < 1:
+            raise ValueError(f"`dynamics` + `control` `gain` must have a spectral radius below 1; got {radius}.")
+        if terms < 1:
+            raise ValueError(f"`terms` must be at least 1; got {terms}.")
+        powers, covariances = [np.eye(len(closed))], [np.asarray(noise)]
+        for _ in range(terms - 1):
+            powers.append(closed @ powers[-1])
+            covariances.append(closed @ covariances[-1] @ closed.T + noise)
+        numbers = {
+            "dynamics": dynamics,
+            "control": control,
+            "gain": gain,
+            "noise": noise,
+            "start": start,
+            "exploration": exploration,
+            "powers": np.stack(powers),
+            "covariances": np.stack(covariances),
+            "factors": np.linalg.cholesky(np.stack(covariances)),
+        }
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        for name, number in numbers.items():
+            setattr(self, name, Hyperparameter(np.asarray(number, dtype)))
+        self.discount = hyperparameter(discount)
+        self.terms = terms
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    @staticmethod
+    def spiral(discount: Hyperparameter | float | Float[Array, ""] = 0.9, *, tolerance: float = 1e-3) -> "LinearGaussian":
+        r"""States turn about the origin of the plane, once in 25 steps, and sink towards it, by 2 % a step.
+
+        Noise of 0.1 a step holds them at a distance of about 0.5 from it; behaviour begins at about 1.5. A long horizon
+        so sees a spiral with a dense middle. Actions push by a tenth of themselves.
+
+        - `tolerance`: The largest share $\gamma^{\text{terms}}$ of the series that density and samples leave out. With
+          a discount that is not known yet, inside `jax.vmap`, it is met for discounts up to 0.99.
+        """
+        angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        value = hyperparameter(discount).value
+        known = 0.99 if isinstance(value, jax.core.Tracer) else float(np.max(value))
+        terms = 1 if known <= 0 else int(np.ceil(np.log(tolerance) / np.log(known)))
+        return LinearGaussian(
+            0.98 * turn - control @ gain, control, gain, 0.01 * np.eye(2), discount=discount, terms=max(terms, 1)
+        )
+
+    @property
+    def observation_dim(self) -> int:
+        """The number of coordinates of a state."""
+        return self.control.value.shape[-2]
+
+    @property
+    def action_dim(self) -> int:
+        """The number of coordinates of an action."""
+        return self.control.value.shape[-1]
+
+    @property
+    def policy(self) -> FunctionPolicy:
+        """The policy whose successor measure is known."""
+        return FunctionPolicy(self.policy_action)
+
+    def policy_action(self, observation: Observation) -> Action:
+        """$K s$."""
+        return self.gain.value @ observation
+
+    def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
+        """States as behaviour visits them."""
+        return self.start.value * jax.random.normal(key, (count, self.observation_dim))
+
+    def sample(self, key: Key, batch_size: int) -> FutureTransition:
+        """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
+
+        def draw(key):
+            start_key, action_key, step_key, future_key = jax.random.split(key, 4)
+            state = self.starts(start_key, 1)[0]
+            explore = self.exploration.value * jax.random.normal(action_key, (self.action_dim,))
+            action = self.gain.value @ state + explore
+            next_state = self._draw(0, self._after(state, action), step_key)
+            next_action = self.gain.value @ next_state
+            future = self.sample_futures(next_state, next_action, 1, future_key)[0]
+            zero = jnp.zeros(())
+            return FutureTransition(state, action, zero, zero + 1, next_state, next_action, future)
+
+        return jax.vmap(draw)(jax.random.split(key, batch_size))
+
+    def sample_futures(
+        self, observation: Observation, action: Action, count: int, key: Key
+    ) -> Float[Array, "count observation"]:
+        """Draws from the successor measure."""
+        first = self._after(observation, action)
+
+        def draw(key):
+            term_key, noise_key = jax.random.split(key)
+            gamma = self.discount.value
+            share = jax.random.uniform(term_key) * (1 - gamma**self.terms)
+            term = jnp.clip((jnp.log1p(-share) / jnp.log(gamma)).astype(int), 0, self.terms - 1)
+            return self._draw(term, first, noise_key)
+
+        return jax.vmap(draw)(jax.random.split(key, count))
+
+    def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
+        """The log-density of the successor measure."""
+        means, covariances = self._means(observation, action), self.covariances.value
+        return logsumexp(self._log_weights() + jax.vmap(gaussian_log_density, (None, 0, 0))(future, means, covariances))
+
+    def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
+        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard noise to the successor measure: the exact field.
+
+        For each term $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and
+        $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
+        """
+        c = path.coefficients(t)
+        eye = jnp.eye(x.size)
+
+        def term(mean, covariance):
+            spread = c.alpha**2 * covariance + c.beta**2 * eye
+            joint = c.alpha_rate * c.alpha * covariance + c.beta_rate * c.beta * eye
+            velocity = c.alpha_rate * mean + joint @ jnp.linalg.solve(spread, x - c.alpha * mean)
+            return gaussian_log_density(x, c.alpha * mean, spread), velocity
+
+        log_densities, velocities = jax.vmap(term)(self._means(observation, action), self.covariances.value)
+        return jax.nn.softmax(self._log_weights() + log_densities) @ velocities
+
+    def moments(self, observation: Observation, action: Action) -> Moments:
+        r"""Mean and covariance of the successor measure, from the whole series.
+
+        $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X X^\top$ solves
+        $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
+        """
+        gamma, first, noise = self.discount.value, self._after(observation, action), self.noise.value
+        closed = self.dynamics.value + self.control.value @ self.gain.value
+        dim = first.size
+        mean = (1 - gamma) * jnp.linalg.solve(jnp.eye(dim) - gamma * closed, first)
+        right = (1 - gamma) * (jnp.outer(first, first) + noise) + gamma * noise
+        system = jnp.eye(dim**2) - gamma * jnp.kron(closed, closed)
+        second = jnp.linalg.solve(system, right.reshape(-1)).reshape(dim, dim)
+        return Moments(mean, second - jnp.outer(mean, mean))
+
+    def value(self, observation: Observation, action: Action, reward: QuadraticReward) -> Scalar:
+        r"""$\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the whole series."""
+        moments = self.moments(observation, action)
+        expected = reward(moments.mean) + jnp.sum(reward.quadratic.value * moments.covariance)
+        return expected / (1 - self.discount.value)
+
+    def _after(self, observation: Observation, action: Action) -> Observation:
+        return self.dynamics.value @ observation + self.control.value @ action
+
+    def _means(self, observation: Observation, action: Action) -> Float[Array, "terms observation"]:
+        return self.powers.value @ self._after(observation, action)
+
+    def _log_weights(self) -> Float[Array, " terms"]:
+        gamma = self.discount.value
+        k = jnp.arange(self.terms, dtype=float)
+        # 0 log 0 = 0, for the first term of a discount of 0.
+        growth = jnp.where(k > 0, k * jnp.log(jnp.where(k > 0, gamma, 1.0)), 0.0)
+        return jnp.log1p(-gamma) + growth - jnp.log1p(-(gamma**self.terms))
+
+    def _draw(self, term: Int[Array, ""] | int, first: Observation, key: Key) -> Observation:
+        """A draw from one term, given the mean of the first."""
+        noise = jax.random.normal(key, first.shape)
+        return jnp.asarray(self.powers.value)[term] @ first + jnp.asarray(self.factors.value)[term] @ noise
+
+
+def gaussian_log_density(
+    x: Float[Array, " d"], mean: Float[Array, " d"], covariance: Float[Array, "d d"]
+) -> Scalar:
+    """The log-density of a normal distribution."""
+    return jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance)

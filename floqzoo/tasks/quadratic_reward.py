@@ -1,0 +1,34 @@
+"""A reward whose expectation needs two moments only."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter
+from floqzoo.typing import Observation, Scalar
+
+
+class QuadraticReward(eqx.Module):
+    r"""$r(x) = x^\top C x + c^\top x + b$.
+
+    - `quadratic`, `linear`, `constant`: $C$, $c$ and $b$; zeros make it linear, or constant.
+    """
+
+    quadratic: Hyperparameter
+    linear: Hyperparameter
+    constant: Hyperparameter
+
+    def __init__(
+        self,
+        quadratic: Float[Array | np.ndarray, "d d"],
+        linear: Float[Array | np.ndarray, " d"],
+        constant: float = 0.0,
+    ):
+        for name, array in (("quadratic", quadratic), ("linear", linear)):
+            setattr(self, name, hyperparameter(jnp.asarray(array, dtype=float)))
+        self.constant = hyperparameter(constant)
+
+    def __call__(self, x: Observation) -> Scalar:
+        """The reward."""
+        return x @ self.quadratic.value @ x + self.linear.value @ x + self.constant.value

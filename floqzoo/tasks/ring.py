@@ -1,0 +1,139 @@
+"""A ring of cells in the plane, whose occupancy is exact by matrix inversion."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.function_policy import FunctionPolicy
+from floqzoo.records import FutureTransition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class Ring(eqx.Module):
+    r"""Cells on the unit circle; an action $a$ goes one cell on with probability $(1 + a) / 2$, else one cell back.
+
+    An observation is the cell's centre plus noise, uniform on a disc so small that the cell can always be told from
+    it. The policy's action is one number, `drift`, everywhere; behaviour draws cells and actions uniformly. With the
+    policy's transition matrix $P$ and that of the first step $P_a$,
+
+    $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
+
+    over cells; over observations, uniform on the cells' discs.
+
+    - `cells`: The number of cells, at least 3.
+    - `drift`: The policy's action, in [-1, 1].
+    - `discount`: $\gamma$ in [0, 1).
+    - `radius`: The discs' radius as a share of half the distance between neighbours, in (0, 1).
+    """
+
+    cells: int = eqx.field(static=True, default=12)
+    drift: Hyperparameter = eqx.field(converter=hyperparameter, default=0.6)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.9)
+    radius: Hyperparameter = eqx.field(converter=hyperparameter, default=0.8)
+
+    def __check_init__(self):
+        if self.cells < 3:
+            raise ValueError(f"`cells` must be at least 3; got {self.cells}.")
+        require("drift", self.drift, lambda value: np.abs(value) <= 1, "in [-1, 1]")
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        require("radius", self.radius, lambda value: (value > 0) & (value < 1), "in (0, 1)")
+
+    @property
+    def observation_dim(self) -> int:
+        """2: the plane."""
+        return 2
+
+    @property
+    def action_dim(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def centres(self) -> Float[Array, "cells 2"]:
+        """The centres of the cells."""
+        angles = 2 * jnp.pi * jnp.arange(self.cells, dtype=float) / self.cells
+        return jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+
+    @property
+    def disc_radius(self) -> Scalar:
+        """The radius of a cell's disc."""
+        return self.radius.value * jnp.sin(jnp.pi / self.cells)
+
+    def cell_of(self, observation: Observation) -> Int[Array, ""]:
+        """The cell whose centre is nearest."""
+        return jnp.argmax(self.centres @ observation)
+
+    @property
+    def policy(self) -> FunctionPolicy:
+        """The policy whose successor measure is known."""
+        return FunctionPolicy(self.policy_action)
+
+    def policy_action(self, observation: Observation) -> Action:
+        """The drift."""
+        del observation
+        return jnp.asarray(self.drift.value)[None]
+
+    def transition_matrix(self, action: Action) -> Float[Array, "cells cells"]:
+        """From cell (row) to cell (column), under one action everywhere."""
+        onward = jnp.roll(jnp.eye(self.cells), 1, axis=1)
+        share = (1 + action[0]) / 2
+        return share * onward + (1 - share) * onward.T
+
+    def occupancy(self, observation: Observation, action: Action) -> Float[Array, " cells"]:
+        """The mass of each cell under the successor measure."""
+        gamma = self.discount.value
+        policy = self.transition_matrix(jnp.asarray(self.drift.value)[None])
+        first = self.transition_matrix(action)[self.cell_of(observation)]
+        return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
+
+    def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
+        """The share of some observations that is nearest to each cell."""
+        return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
+
+    def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:
+        """Observations as behaviour visits them."""
+        cell_key, noise_key = jax.random.split(key)
+        return self._observe(jax.random.randint(cell_key, (count,), 0, self.cells), noise_key)
+
+    def sample(self, key: Key, batch_size: int) -> FutureTransition:
+        """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
+
+        def draw(key):
+            start_key, action_key, step_key, noise_key, future_key = jax.random.split(key, 5)
+            observation = self.starts(start_key, 1)[0]
+            action = jax.random.uniform(action_key, (1,), minval=-1, maxval=1)
+            step = jnp.where(jax.random.uniform(step_key) < (1 + action[0]) / 2, 1, -1)
+            cell = (self.cell_of(observation) + step) % self.cells
+            next_observation = self._observe(cell[None], noise_key)[0]
+            next_action = jnp.asarray(self.drift.value)[None]
+            future = self.sample_futures(next_observation, next_action, 1, future_key)[0]
+            zero = jnp.zeros(())
+            return FutureTransition(observation, action, zero, zero + 1, next_observation, next_action, future)
+
+        return jax.vmap(draw)(jax.random.split(key, batch_size))
+
+    def sample_futures(self, observation: Observation, action: Action, count: int, key: Key) -> Float[Array, "count 2"]:
+        """Draws from the successor measure."""
+        cell_key, noise_key = jax.random.split(key)
+        cells = jax.random.categorical(cell_key, jnp.log(self.occupancy(observation, action)), shape=(count,))
+        return self._observe(cells, noise_key)
+
+    def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
+        """The log-density of the successor measure: minus infinity outside the discs."""
+        cell = self.cell_of(future)
+        inside = jnp.sum((future - self.centres[cell]) ** 2) <= self.disc_radius**2
+        log_mass = jnp.log(self.occupancy(observation, action)[cell])
+        return jnp.where(inside, log_mass - jnp.log(jnp.pi * self.disc_radius**2), -jnp.inf)
+
+    def value(self, observation: Observation, action: Action, reward: Float[Array, " cells"]) -> Scalar:
+        """The exact value of a reward for each cell."""
+        return self.occupancy(observation, action) @ reward / (1 - self.discount.value)
+
+    def _observe(self, cells: Int[Array, " count"], key: Key) -> Float[Array, "count 2"]:
+        angle_key, radius_key = jax.random.split(key)
+        angle = jax.random.uniform(angle_key, cells.shape, maxval=2 * jnp.pi)
+        radius = self.disc_radius * jnp.sqrt(jax.random.uniform(radius_key, cells.shape))
+        return self.centres[cells] + radius[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)

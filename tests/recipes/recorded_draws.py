@@ -1,0 +1,57 @@
+"""Random draws made by NumPy and written down, in place of a prior or of a law of times."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Record:
+    """What was drawn: an array for each request that the program makes, in the order in which it is traced."""
+
+    def __init__(self, draw):
+        self.draw = draw
+        self.arrays = []
+
+    def request(self, key, shape):
+        """New numbers at each run of the program, for all rows of a batch at once."""
+        number = len(self.arrays)
+        self.arrays.append(None)
+
+        def numbers(key_data):
+            self.arrays[number] = self.draw(key_data.shape[:-1] + shape)
+            return self.arrays[number]
+
+        shape_of_one = jax.ShapeDtypeStruct(shape, jnp.float64)
+        return jax.pure_callback(numbers, shape_of_one, jax.random.key_data(key), vmap_method="broadcast_all")
+
+
+class RecordedPrior(eqx.Module):
+    """A prior whose draws are written down."""
+
+    record: Record = eqx.field(static=True)
+
+    def sample(self, key, shape):
+        return self.record.request(key, shape)
+
+    def log_prob(self, x):
+        raise NotImplementedError
+
+
+class RecordedTimes(eqx.Module):
+    """A law of times whose draws are written down."""
+
+    record: Record = eqx.field(static=True)
+
+    def sample_times(self, key, shape):
+        return self.record.request(key, shape)
+
+
+def recorder(seed):
+    """Three kinds of record from one generator: uniform on [-3, 1], normal, and times in [0, 1)."""
+    draw = np.random.default_rng(seed)
+    return (
+        Record(lambda shape: draw.uniform(-3, 1, shape)),
+        Record(lambda shape: draw.normal(size=shape)),
+        Record(lambda shape: draw.uniform(size=shape)),
+    )

@@ -1,0 +1,228 @@
+"""floq and FQL are, to rounding, the equations of their papers: three updates of each beside those in NumPy.
+
+The same parameters, the same batches and the same draws go into both. All random numbers are made by NumPy and handed
+to the agent through its sockets, a prior and a law of times that remember what they gave. Compared are the losses,
+the parameters, the target, and both moments of Adam: the first moment after one update is a tenth of the gradient
+itself, which Adam's first step, nearly the sign of it, would hide. The gradients of the transcription are written out
+by hand, and checked against finite differences here.
+"""
+
+import dataclasses
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import plain_networks
+import pytest
+import transcription
+from doubles import leaves_by_path, transitions
+from recorded_draws import RecordedPrior, RecordedTimes, recorder
+from transcription import Batch, Draws, Settings, State
+
+import floqzoo as fz
+from floqzoo.hyperparameter import partition_trainable
+from recipes.floq import FloqConfig, floq
+from recipes.fql import FQLConfig, fql
+
+
+BATCH, OBSERVATION, ACTION, COPIES = 5, 3, 2, 3
+REWARD_RANGE = (-1.0, 0.0)
+FLOQ = FloqConfig(
+    lr=0.01,
+    tau=0.1,
+    alpha=3.0,
+    noise_samples=COPIES,
+    critic_flow_steps=4,
+    actor_flow_steps=3,
+    block_width=6,
+    block_depth=2,
+    value_hidden_dims=(5, 4),
+    actor_hidden_dims=(6, 5),
+)
+FQL = FQLConfig(
+    lr=0.01, tau=0.1, alpha=3.0, flow_steps=3, value_hidden_dims=(5, 4), actor_hidden_dims=(6, 5)
+)
+CASES = {
+    "floq": FLOQ,
+    "floq, min, normalised": replace(FLOQ, q_agg="min", use_prob_embed=False, normalize_q_loss=True),
+    "FQL": FQL,
+    "FQL, min, normalised": replace(FQL, q_agg="min", normalize_q_loss=True, actor_layer_norm=True),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield CASES[request.param]
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+def settings_of(config):
+    shared = Settings(config.discount, config.alpha, config.tau, config.lr, config.q_agg, config.normalize_q_loss)
+    if isinstance(config, FQLConfig):
+        return replace(shared, actor_steps=config.flow_steps)
+    low, high = ((reward + offset) / (1 - config.discount) for reward, offset in zip(REWARD_RANGE, (-0.01, 0.01), strict=True))
+    return replace(
+        shared,
+        critic_steps=config.critic_flow_steps,
+        actor_steps=config.actor_flow_steps,
+        bounds=(low, high),
+        histogram=config.use_prob_embed,
+    )
+
+
+# The agent, with parameters that nothing is trivial for, and with recorded draws
+
+
+@eqx.filter_jit
+def random_agent(config, key):
+    """The agent of a recipe, with a target of its own."""
+    build = floq if isinstance(config, FloqConfig) else fql
+    keys = jax.random.split(key, 3)
+    agent = build(
+        observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARD_RANGE, config=config, key=keys[0]
+    )
+    critic, policy = shaken((agent.critic, agent.policy), keys[1])
+    return fz.Agent(critic=critic, policy=policy, optimiser=agent.optimiser, tau=agent.tau), shaken(critic, keys[2])
+
+
+def agent_and_records(config):
+    agent, target = random_agent(config, jax.random.key(0))
+    records = values, actions, times = recorder(0)
+    prior, law = RecordedPrior(actions), RecordedTimes(times)
+    behaviour = agent.policy.behaviour
+    behaviour = replace(behaviour, flow=replace(behaviour.flow, prior=prior), times=law)
+    critic = agent.critic
+    if isinstance(critic, fz.FlowCritic):
+        critic, target = (replace(part, prior=RecordedPrior(values), times=law) for part in (critic, target))
+    policy = replace(agent.policy, behaviour=behaviour)
+    agent = fz.Agent(critic=critic, policy=policy, optimiser=agent.optimiser, tau=agent.tau)
+    return eqx.tree_at(lambda agent: agent.target_critic, agent, target), records
+
+
+def shaken(tree, key):
+    """The tree with noise on every parameter, so that no bias is 0 and no scale is 1."""
+    parameters, rest = partition_trainable(tree)
+    leaves, structure = jax.tree.flatten(parameters)
+    keys = jax.random.split(key, len(leaves))
+    leaves = [leaf + 0.3 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+
+
+# The agent's arrays, as the transcription wants them
+
+
+def layers(mlp):
+    found = []
+    for number, dense in enumerate((mlp.stem, *mlp.layers)):
+        layer = {"weight": np.asarray(dense.weight), "bias": np.asarray(dense.bias)}
+        if number < len(mlp.activated) and mlp.activated[number].norm is not None:
+            norm = mlp.activated[number].norm
+            layer |= {"scale": np.asarray(norm.scale), "shift": np.asarray(norm.shift)}
+        found.append(layer)
+    return found
+
+
+def members(ensemble):
+    return [
+        layers(jax.tree.map(lambda leaf: leaf[e], eqx.filter(ensemble.members, eqx.is_array)))  # noqa: B023
+        for e in range(ensemble.size)
+    ]
+
+
+def networks(critic, policy, target=None):
+    """The state that a transcription starts from; also of gradients and moments, which have the same form."""
+    readout = critic.readout if isinstance(critic, fz.FlowCritic) else critic.networks
+    fields = [layers(f.network) for f in unstacked(critic.fields)] if isinstance(critic, fz.FlowCritic) else []
+    behaviour, one_step = layers(policy.behaviour.flow.field.network), layers(policy.network)
+    return State(members(readout.networks), behaviour, one_step, target_networks(target), fields)
+
+
+def target_networks(target):
+    if target is None:
+        return []
+    if isinstance(target, fz.FlowCritic):
+        return [layers(f.network) for f in unstacked(target.fields)]
+    return members(target.networks.networks)
+
+
+def unstacked(ensemble):
+    return [jax.tree.map(lambda leaf: leaf[e], ensemble.members) for e in range(ensemble.size)]  # noqa: B023
+
+
+def draws(records):
+    values, actions, times = (record.arrays for record in records)
+    next_action_noise, flow_noise, step_noise = actions
+    if not values:
+        return Draws(next_action_noise, flow_noise, times[0], step_noise)
+    return Draws(next_action_noise, flow_noise, times[1], step_noise, values[0][..., 0], values[1][..., 0], times[0])
+
+
+def assert_same(actual, expected, what):
+    """Every array is the expected one to a millionth of its own largest entry."""
+
+    def same(found, wanted):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 * np.max(np.abs(wanted), initial=1e-12), err_msg=what)
+
+    plain_networks.each(same, actual, expected)
+
+
+def test_three_updates_are_those_of_the_equations(case):
+    agent, records = agent_and_records(case)
+    settings, is_floq = settings_of(case), isinstance(case, FloqConfig)
+    losses_of = transcription.floq_losses if is_floq else transcription.fql_losses
+    state = networks(agent.critic, agent.policy, agent.target_critic)
+    moments = [plain_networks.each(np.zeros_like, state.learnt())] * 2
+    update = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))
+
+    for number in range(3):
+        data = transitions(number, BATCH, OBSERVATION, ACTION)
+        agent, metrics = update(agent, data, jax.random.key(number))
+        jax.block_until_ready(jax.tree.leaves(eqx.filter(agent, eqx.is_array)))
+        batch = Batch(*(np.asarray(getattr(data, f.name)) for f in dataclasses.fields(data)))
+        losses, state, moments = transcription.update(losses_of, state, moments, number + 1, batch, draws(records), settings)
+
+        critic, actor = metrics.critic, metrics.actor
+        first = [critic.flow_loss, critic.distill_loss] if is_floq else [critic.critic_loss]
+        assert_same([*first, actor.bc_flow_loss, actor.distill_loss, actor.q_loss], losses, "losses")
+        assert critic.critic_loss == pytest.approx(sum(losses[:-3]), rel=1e-6)
+        assert actor.actor_loss == pytest.approx(losses[-3] + case.alpha * losses[-2] + losses[-1], rel=1e-6)
+        adam = agent.optimiser_state[0]
+        assert_same(networks(*adam.mu).learnt(), moments[0], "first moments: the gradients")
+        assert_same(networks(*adam.nu).learnt(), moments[1], "second moments")
+        after = networks(agent.critic, agent.policy, agent.target_critic)
+        assert_same(after.learnt(), state.learnt(), "parameters")
+        assert_same(after.target, state.target, "target")
+
+
+def test_the_gradients_of_the_transcription_are_those_of_finite_differences():
+    draw = np.random.default_rng(0)
+    sizes = (3, 5, 4, 2)
+    network = [
+        {"weight": draw.normal(size=shape), "bias": draw.normal(size=shape[1])}
+        | ({"scale": draw.normal(size=shape[1]), "shift": draw.normal(size=shape[1])} if shape[1] != 2 else {})
+        for shape in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+    x, outer = draw.normal(size=(6, 3)), draw.normal(size=(6, 2))
+    _, tape = plain_networks.outputs_and_tape(network, x)
+    by_parameters, by_inputs = plain_networks.gradients(network, tape, outer)
+    directions = plain_networks.each(lambda p: draw.normal(size=p.shape), network), draw.normal(size=x.shape)
+
+    def along(step):
+        moved = plain_networks.each(lambda p, d: p + step * d, network, directions[0])
+        return np.sum(outer * plain_networks.apply(moved, x + step * directions[1]))
+
+    products = []
+    plain_networks.each(lambda g, d: products.append(np.sum(g * d)), by_parameters, directions[0])
+    slope = sum(products) + np.sum(by_inputs * directions[1])
+    assert (along(1e-5) - along(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-8)
+
+
+def test_double_precision_does_not_leak():
+    assert jnp.ones(()).dtype == jnp.float32
+    assert all(leaf.dtype == np.float32 for leaf in leaves_by_path(fz.Gaussian()).values())

@@ -1,0 +1,310 @@
+"""The agent and its update, with parts from outside the zoo whose answers are known."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from doubles import ACTION, OBSERVATION, SteadyPolicy, leaves_by_path, transitions
+
+import floqzoo as fz
+from floqzoo.hyperparameter import partition_trainable
+from floqzoo.testing import assert_close
+
+
+# Agents are alike to a compiler if their optimiser is the same object.
+ADAM = optax.adam(1e-2)
+
+
+class LineCritic(eqx.Module):
+    """A critic of one's own: Q(s, a) = weight . (s, a) + bias, learnt by TD with a discount of 1/2."""
+
+    weight: jax.Array
+    bias: jax.Array
+
+    def value(self, observation, action, key):
+        return self.score(observation, action)
+
+    def score(self, observation, action):
+        return jnp.concatenate([observation, action]) @ self.weight + self.bias
+
+    def critic_loss(self, batch, target, policy, key):
+        next_action = jax.vmap(policy.act)(batch.next_observation, jax.random.split(key, len(batch.reward)))
+        next_value = jax.vmap(target.score)(batch.next_observation, next_action)
+        error = jax.vmap(self.score)(batch.observation, batch.action) - batch.reward - 0.5 * batch.mask * next_value
+        return jnp.mean(error**2), {"error": jnp.mean(jnp.abs(error))}
+
+
+class ThriftyPolicy(eqx.Module):
+    """A policy of one's own: one action for all states, which it likes to be worth much and small."""
+
+    action: jax.Array
+
+    def act(self, observation, key):
+        return jnp.clip(self.action, -1, 1)
+
+    def policy_loss(self, batch, critic, key):
+        worth = jax.vmap(critic.score, (0, None))(batch.observation, self.action)
+        return jnp.sum(self.action**2) - jnp.mean(worth), None
+
+
+def line_critic(seed=0):
+    return LineCritic(0.1 * jax.random.normal(jax.random.key(seed), (OBSERVATION + ACTION,)), jnp.full((), 0.2))
+
+
+def line_agent(seed=0, critic=None, policy=None, **parts):
+    policy = ThriftyPolicy(jnp.array([0.3, -0.4])) if policy is None else policy
+    return fz.Agent(critic=line_critic(seed) if critic is None else critic, policy=policy, **parts)
+
+
+@eqx.filter_jit
+def updated(agent, batch, key):
+    return agent.update(batch, key)
+
+
+@eqx.filter_jit
+def trained(agent, batch, key, updates):
+    arrays, rest = eqx.partition(agent, eqx.is_array)
+
+    def update(arrays, key):
+        agent, metrics = eqx.combine(arrays, rest).update(batch, key)
+        return eqx.partition(agent, eqx.is_array)[0], metrics
+
+    arrays, metrics = jax.lax.scan(update, arrays, jax.random.split(key, updates))
+    return eqx.combine(arrays, rest), metrics
+
+
+def assert_trees_close(actual, expected):
+    actual, expected = leaves_by_path(actual), leaves_by_path(expected)
+    assert actual.keys() == expected.keys()
+    for path, leaf in actual.items():
+        assert_close(leaf, expected[path])
+
+
+# Parts from outside
+
+
+def test_a_critic_and_a_policy_of_ones_own_learn_a_known_answer():
+    """Every state leads to itself, and r = 2 s_0 - a_0 + 1. So the best small action, of largest -a_0 - |a|^2, is
+    (-1/2, 0), and with it Q(s, a) = r(s, a) + 1/2 (2 s_0 + 3/2) / (1 - 1/2) = 4 s_0 - a_0 + 5/2."""
+    batch = transitions(size=32)
+    reward = 2 * batch.observation[:, 0] - batch.action[:, 0] + 1
+    batch = fz.Transition(batch.observation, batch.action, reward, jnp.ones(32), batch.observation)
+    agent = line_agent(optimiser=optax.adam(optax.linear_schedule(0.1, 0.0, 1000)), tau=0.2)
+    agent, metrics = trained(agent, batch, jax.random.key(0), 1000)
+    np.testing.assert_allclose(agent.policy.action, [-0.5, 0.0], atol=1e-3)
+    np.testing.assert_allclose(agent.critic.weight, [4, 0, 0, -1, 0], atol=1e-2)
+    np.testing.assert_allclose(agent.critic.bias, 2.5, atol=1e-2)
+    assert metrics.critic["error"][-1] < 1e-2
+
+
+def test_a_critic_that_is_no_tree_at_all_fits_too():
+    class Plain:
+        def value(self, observation, action, key):
+            return jnp.sum(action)
+
+        def score(self, observation, action):
+            return jnp.sum(action)
+
+        def critic_loss(self, batch, target, policy, key):
+            return jnp.zeros(()), None
+
+    agent, _ = updated(line_agent(critic=Plain(), optimiser=optax.sgd(0.1)), transitions(), jax.random.key(0))
+    np.testing.assert_allclose(agent.policy.action, np.array([0.3, -0.4]) * 0.8 + 0.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["value", "score", "critic_loss"])
+def test_a_critic_that_lacks_a_method_is_refused_with_its_name(missing):
+    methods = {name: lambda self: None for name in ("value", "score", "critic_loss") if name != missing}
+    part = type("Stranger", (), methods)()
+    with pytest.raises(TypeError, match=rf"`critic` must be a Critic.*got Stranger, which lacks {missing}\."):
+        fz.Agent(critic=part, policy=SteadyPolicy())
+
+
+@pytest.mark.parametrize("missing", ["act", "policy_loss"])
+def test_a_policy_that_lacks_a_method_is_refused_with_its_name(missing):
+    methods = {name: lambda self: None for name in ("act", "policy_loss") if name != missing}
+    part = type("Stranger", (), methods)()
+    with pytest.raises(TypeError, match=rf"`policy` must be a Policy.*got Stranger, which lacks {missing}\."):
+        fz.Agent(critic=fz.NoCritic(), policy=part)
+
+
+# One update
+
+
+def test_one_step_of_gradient_descent_on_each_loss_for_its_own_part():
+    batch, agent = transitions(), line_agent(optimiser=optax.sgd(0.1))
+    after, metrics = updated(agent, batch, jax.random.key(0))
+    critic, target, policy = agent.critic, agent.target_critic, agent.policy
+    gradient = jax.grad(lambda critic: critic.critic_loss(batch, target, policy, jax.random.key(1))[0])(critic)
+    assert_trees_close(after.critic, jax.tree.map(lambda x, g: x - 0.1 * g, critic, gradient))
+    gradient = jax.grad(lambda policy: policy.policy_loss(batch, critic, jax.random.key(1))[0])(policy)
+    assert_trees_close(after.policy, jax.tree.map(lambda x, g: x - 0.1 * g, policy, gradient))
+    error = critic.critic_loss(batch, target, policy, jax.random.key(1))[1]["error"]
+    assert_close(metrics.critic["error"], error)
+
+
+def test_neither_loss_trains_what_it_is_given():
+    """Parts that never stop a gradient, and losses that grow with everything they see: each trains itself alone."""
+
+    class Greedy(LineCritic):
+        def critic_loss(self, batch, target, policy, key):
+            return jnp.sum(self.bias) + 10 * jnp.sum(target.bias) + 10 * jnp.sum(policy.action), None
+
+    class Grasping(ThriftyPolicy):
+        def policy_loss(self, batch, critic, key):
+            return jnp.sum(self.action) + 10 * jnp.sum(critic.bias), None
+
+    agent = line_agent(
+        critic=Greedy(jnp.zeros(OBSERVATION + ACTION), jnp.zeros(())),
+        policy=Grasping(jnp.zeros(ACTION)),
+        optimiser=optax.sgd(1.0),
+        tau=0.0,
+    )
+    after, _ = updated(agent, transitions(), jax.random.key(0))
+    assert after.critic.bias == -1
+    assert after.target_critic.bias == 0
+    assert after.policy.action.tolist() == [-1, -1]
+
+
+def test_adam_with_the_papers_rate_is_the_default():
+    agent = line_agent()
+    after, _ = updated(agent, transitions(), jax.random.key(0))
+    for path, leaf in leaves_by_path((after.critic, after.policy)).items():
+        moved = np.abs(leaf - leaves_by_path((agent.critic, agent.policy))[path])
+        np.testing.assert_allclose(moved, 3e-4, rtol=1e-2)
+
+
+# The target
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.3, 1.0])
+def test_the_target_follows_the_critic_from_before_each_step(tau):
+    agent = line_agent(optimiser=optax.sgd(0.1), tau=tau)
+    for number in range(3):
+        after, _ = updated(agent, transitions(number), jax.random.key(number))
+        wanted = jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, agent.target_critic, agent.critic)
+        assert_trees_close(after.target_critic, wanted)
+        assert after.critic.bias != agent.critic.bias
+        agent = after
+
+
+def test_at_first_the_target_is_a_copy_of_the_critic_and_no_alias():
+    agent = line_agent()
+    assert eqx.tree_equal(agent.target_critic, agent.critic)
+    buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.Array)]
+    assert len(set(buffers)) == len(buffers)
+
+
+@pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
+def test_a_tau_outside_its_range_is_refused(tau):
+    with pytest.raises(ValueError, match=rf"`tau` must be in \[0, 1\]; got {tau}"):
+        line_agent(tau=tau)
+
+
+# Compilation
+
+
+def test_a_scan_of_updates_is_the_updates_one_by_one():
+    agent, batch, key = line_agent(), transitions(), jax.random.key(0)
+    scanned, _ = trained(agent, batch, jax.random.clone(key), 5)
+    for step_key in jax.random.split(key, 5):
+        agent, _ = updated(agent, batch, step_key)
+    assert_trees_close(scanned, agent)
+
+
+def test_compilation_changes_nothing():
+    agent, batch = line_agent(), transitions()
+    eager, metrics = agent.update(batch, jax.random.key(0))
+    compiled, compiled_metrics = updated(agent, batch, jax.random.key(0))
+    assert_trees_close(compiled, eager)
+    assert_trees_close(compiled_metrics, metrics)
+
+
+def test_seeds_trained_together_are_the_seeds_trained_one_by_one():
+    batch, keys = transitions(), jax.random.split(jax.random.key(0), 3)
+    agents = [line_agent(seed, tau=0.1 * seed, optimiser=ADAM) for seed in range(3)]
+    arrays, rests = zip(*(eqx.partition(agent, eqx.is_array) for agent in agents), strict=True)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+    together = jax.vmap(lambda arrays, key: eqx.filter(eqx.combine(arrays, rests[0]).update(batch, key)[0], eqx.is_array))(
+        stacked, jax.random.clone(keys)
+    )
+    for number, agent in enumerate(agents):
+        alone, _ = updated(agent, batch, keys[number])
+        assert_trees_close(jax.tree.map(lambda x: x[number], together), eqx.filter(alone, eqx.is_array))  # noqa: B023
+
+
+def test_a_part_that_uses_a_key_twice_is_found_out():
+    """The guard that all these tests run under does see into the parts."""
+
+    class Careless(SteadyPolicy):
+        def policy_loss(self, batch, critic, key):
+            return jax.random.normal(key) + jax.random.uniform(key), None
+
+    with pytest.raises(jax.errors.KeyReuseError):
+        updated(line_agent(policy=Careless()), transitions(), jax.random.key(0))
+
+
+# The published methods
+
+
+@functools.cache
+def floq_agent(discount=0.9, alpha=10.0, tau=0.1, width=1.0):
+    narrow = functools.partial(fz.MLP, hidden=(4,))
+    field = functools.partial(fz.ConditionalField, 1, OBSERVATION + ACTION, build=narrow)
+    keys = jax.random.split(jax.random.key(0), 3)
+    critic = fz.FlowCritic(
+        fz.Ensemble.build(
+            lambda key: field(point_embedding=fz.HLGauss(-10.0 * width, 1.0), key=key), 2, key=keys[0]
+        ),
+        fz.QEnsemble(OBSERVATION, ACTION, build=narrow, key=keys[1]),
+        fz.Uniform(-width, 0.0),
+        solver=fz.Euler(2),
+        discount=discount,
+        copies=2,
+    )
+    policy = fz.DistilledFlowPolicy.build(OBSERVATION, ACTION, network=narrow, flow_steps=2, alpha=alpha, key=keys[2])
+    return fz.Agent(critic=critic, policy=policy, optimiser=ADAM, tau=tau)
+
+
+TRACES = []
+
+
+@eqx.filter_jit
+def traced_update(agent, batch, key):
+    TRACES.append(agent)
+    return agent.update(batch, key)
+
+
+def test_no_number_of_floq_is_compiled_in():
+    """Other weights, discounts, target steps and noise intervals run the same program, and each matters."""
+    changes = [{}, {"discount": 0.5}, {"alpha": 300.0}, {"tau": 0.5}, {"width": 2.0}]
+    results = []
+    for change in changes:
+        agent, batch = floq_agent(**change), transitions()
+        for number in range(2):  # at first the target is the critic, whatever tau
+            agent, _ = traced_update(agent, batch, jax.random.key(number))
+        results.append(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(partition_trainable(agent)[0])]))
+    assert len(TRACES) == 1
+    assert len({result.tobytes() for result in results}) == len(changes)
+
+
+def test_training_floq_leaves_its_hyperparameters_alone_and_moves_every_parameter():
+    before = floq_agent()
+    after, _ = traced_update(before, transitions(), jax.random.key(0))
+    for part in ("critic", "policy"):
+        old, new = (leaves_by_path(getattr(agent, part)) for agent in (before, after))
+        numbers = {path for path in old if path.endswith(".value")}
+        assert numbers
+        assert all(np.array_equal(old[path], new[path]) is (path in numbers) for path in old)
+    assert after.tau.value == before.tau.value
+
+
+def test_training_goes_by_the_key_alone():
+    batch, agent = transitions(), floq_agent()
+    first, again, other = (traced_update(agent, batch, jax.random.key(seed))[0] for seed in (0, 0, 1))
+    assert eqx.tree_equal(first, again)
+    assert not eqx.tree_equal(first, other)

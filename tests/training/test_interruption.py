@@ -1,0 +1,66 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from floqzoo.training.interruption import interrupt_held
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_block_is_finished_first(capfd):
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 (what matters is the way through the block)
+        with interrupt_held():
+            interrupt()
+            done.append(True)
+    assert done
+    assert "press Ctrl-C again" in capfd.readouterr().err
+
+
+def test_a_second_one_takes_effect_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 (as above)
+        with interrupt_held():
+            interrupt()
+            interrupt()
+            done.append(True)
+    assert not done
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_the_handler_is_put_back(error):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with interrupt_held():
+            assert signal.getsignal(signal.SIGINT) is not before
+            if error:
+                raise error
+    except ValueError:
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt_held():
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_outside_the_main_thread_nothing_is_changed():
+    seen = []
+
+    def work():
+        with interrupt_held():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
