@@ -14,4 +14,8 @@ from floqzoo.flow.path import (
     VariancePreserving as VariancePreserving,
 )
 from floqzoo.flow.prior import Gaussian as Gaussian, Uniform as Uniform
-from floqzoo.flow.time_distribution import UniformTime as UniformTime, ZeroTime as ZeroTime
+from floqzoo.flow.time_distribution import (
+    UniformTime as UniformTime,
+    UniformTimeUntil as UniformTimeUntil,
+    ZeroTime as ZeroTime,
+)

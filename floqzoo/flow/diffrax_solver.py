@@ -5,6 +5,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from floqzoo.flow.time_grid import time_grid
 from floqzoo.records import Trajectory
 from floqzoo.typing import Point, Time, Velocity
 
@@ -41,7 +42,8 @@ class Diffrax(eqx.Module):
     def evaluations(self) -> int:
         """Velocity evaluations in one solve: exact for constant steps, the upper bound for adaptive ones.
 
-        What an adaptive solve really took is told by `count_evaluations`.
+        What an adaptive solve really took is told by `count_evaluations`. For implicit solvers both count stages
+        only, without the evaluations by which each stage is solved for.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.steps)
 
@@ -53,8 +55,7 @@ class Diffrax(eqx.Module):
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
         """The same curve at `steps + 1` equally spaced times."""
-        index = jnp.arange(self.steps + 1, dtype=x0.dtype)
-        times = (t0 * (self.steps - index) + t1 * index) / self.steps
+        times = time_grid(t0, t1, self.steps, x0.dtype)
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))
         assert solution.ys is not None
         return Trajectory(times, solution.ys)
@@ -70,13 +71,19 @@ class Diffrax(eqx.Module):
             self.solver,
             t0,
             t1,
-            None if self.is_adaptive else (t1 - t0) / self.steps,
+            self._first_step(t0, t1),
             x0,
             saveat=save,
             stepsize_controller=self.controller,
             adjoint=self.adjoint,
             max_steps=self.max_steps if self.is_adaptive else self.steps,
         )
+
+    def _first_step(self, t0: Time, t1: Time) -> Time | None:
+        if self.is_adaptive:
+            return None
+        # A lone step is asked for too long, and is then cut at t1: t0 + (t1 - t0) may round to just before it.
+        return 2 * (t1 - t0) if self.steps == 1 else (t1 - t0) / self.steps
 
     def _evaluations_of(self, steps):
         tableau = getattr(self.solver, "tableau", None)

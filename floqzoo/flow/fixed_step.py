@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 
+from floqzoo.flow.time_grid import time_grid
 from floqzoo.records import Trajectory
 from floqzoo.typing import Point, Time, Velocity
 
@@ -41,21 +42,16 @@ class FixedStepSolver(eqx.Module):
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
         """The same curve, with all `steps + 1` states."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
-        times = self._time(jnp.arange(self.steps + 1, dtype=x0.dtype), t0, t1)
-        return Trajectory(times, jnp.concatenate([x0[None], states]))
+        return Trajectory(time_grid(t0, t1, self.steps, x0.dtype), jnp.concatenate([x0[None], states]))
 
     def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool):
         dt = (t1 - t0) / self.steps
 
-        def advance(x, index):
-            x = self.step(velocity, self._time(index, t0, t1), dt, x)
+        def advance(x, t):
+            x = self.step(velocity, t, dt, x)
             return x, (x if keep else None)
 
-        return lax.scan(advance, x0, jnp.arange(self.steps, dtype=x0.dtype), unroll=self.unroll)
-
-    def _time(self, index, t0: Time, t1: Time):
-        # A weighted mean of the ends, so that the times of [0, 1] are k / K to the last bit.
-        return (t0 * (self.steps - index) + t1 * index) / self.steps
+        return lax.scan(advance, x0, time_grid(t0, t1, self.steps, x0.dtype)[:-1], unroll=self.unroll)
 
 
 class Euler(FixedStepSolver):

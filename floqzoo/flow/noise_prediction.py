@@ -1,9 +1,11 @@
 """A velocity field whose network predicts the noise, as diffusion models do."""
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from floqzoo.flow.path import AffinePath, VariancePreserving
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import VelocityField
 from floqzoo.typing import Code, Point, Time
 
@@ -14,12 +16,18 @@ class NoisePrediction(eqx.Module):
 
     - `network`: $\epsilon_\theta$, with the methods of a velocity field.
     - `path`: The path along which the noise is predicted; one with $\alpha_0 > 0$, such as diffusion's.
+    - `end`: From this time on the velocity is that of this time, in (0, 1): at $t = 1$ a diffusion's is infinite.
+      0.999 is the least noise of DDPM's thousand levels.
 
     Source: DDPM (arXiv 2006.11239); its probability flow, arXiv 2011.13456.
     """
 
     network: VelocityField
     path: AffinePath = VariancePreserving()
+    end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)
+
+    def __check_init__(self):
+        require("end", self.end, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
     def encode(self, *condition: Float[Array, " _"]) -> Code:
         """The condition, as the network reads it."""
@@ -27,4 +35,5 @@ class NoisePrediction(eqx.Module):
 
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
         """The velocity of the path that began in the predicted noise."""
-        return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code))
+        t = jnp.minimum(jnp.asarray(t, dtype=float), self.end.value)
+        return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code)).astype(x.dtype)

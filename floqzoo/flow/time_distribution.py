@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.typing import Key
 
 
@@ -28,3 +29,19 @@ class ZeroTime(eqx.Module):
         """Zeros."""
         del key
         return jnp.zeros(shape)
+
+
+class UniformTimeUntil(eqx.Module):
+    r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as diffusion's.
+
+    - `end`: In (0, 1]. 0.999 leaves out the noise levels below the least of DDPM's thousand.
+    """
+
+    end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)
+
+    def __check_init__(self):
+        require("end", self.end, lambda value: (value > 0) & (value <= 1), "in (0, 1]")
+
+    def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Independent times."""
+        return self.end.value * jax.random.uniform(key, shape)

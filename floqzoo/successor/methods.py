@@ -10,6 +10,7 @@ from floqzoo.flow.fixed_step import Midpoint
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.noise_prediction import NoisePrediction
 from floqzoo.flow.path import AffinePath, Linear, VariancePreserving
+from floqzoo.flow.time_distribution import UniformTimeUntil
 from floqzoo.protocols import ODESolver, ProbabilityPath, SuccessorTarget, VelocityField
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
@@ -48,15 +49,15 @@ def diffusion_measure(
 ) -> FlowSuccessor:
     """A successor measure by diffusion: the network predicts noise, noises are regressed, DDIM draws the samples.
 
-    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, and DDIM takes `steps`
-    equal steps of whatever way it goes. Its probability flow is the same, so it has log-densities too.
+    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, down to the least of these
+    levels, and DDIM takes `steps` equal steps of whatever way it goes. Its probability flow is the same, so it has log-densities too.
 
     - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field.
     - `path`: The schedule; TD-Flow's has noise rates from 0.1 to 20.
     - `target_rule`, `dim`, `parts`: As in [`flow_measure`][floqzoo.successor.flow_measure].
     """
     flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path))
-    return FlowSuccessor(flow, target_rule, velocity_error=NoiseError(), **parts)
+    return FlowSuccessor(flow, target_rule, times=UniformTimeUntil(), velocity_error=NoiseError(), **parts)
 
 
 METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(

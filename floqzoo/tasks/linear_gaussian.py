@@ -22,6 +22,16 @@ class Moments(eqx.Module):
     covariance: Float[Array, "observation observation"]
 
 
+class LinearAction(eqx.Module):
+    """$a = K s$."""
+
+    gain: Hyperparameter
+
+    def __call__(self, observation: Observation) -> Action:
+        """The action."""
+        return self.gain.value @ observation
+
+
 class LinearGaussian(eqx.Module):
     r"""$s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
 
@@ -50,8 +60,8 @@ class LinearGaussian(eqx.Module):
     exploration: Hyperparameter
     discount: Hyperparameter
     powers: Hyperparameter
-    covariances: Hyperparameter
-    factors: Hyperparameter
+    axes: Hyperparameter
+    variances: Hyperparameter
     terms: int = eqx.field(static=True)
 
     def __init__(
@@ -76,6 +86,7 @@ class LinearGaussian(eqx.Module):
         for _ in range(terms - 1):
             powers.append(closed @ powers[-1])
             covariances.append(closed @ covariances[-1] @ closed.T + noise)
+        variances, axes = np.linalg.eigh(np.stack(covariances))
         numbers = {
             "dynamics": dynamics,
             "control": control,
@@ -84,8 +95,8 @@ class LinearGaussian(eqx.Module):
             "start": start,
             "exploration": exploration,
             "powers": np.stack(powers),
-            "covariances": np.stack(covariances),
-            "factors": np.linalg.cholesky(np.stack(covariances)),
+            "axes": axes,
+            "variances": variances,
         }
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         for name, number in numbers.items():
@@ -126,11 +137,7 @@ class LinearGaussian(eqx.Module):
     @property
     def policy(self) -> FunctionPolicy:
         """The policy whose successor measure is known."""
-        return FunctionPolicy(self.policy_action)
-
-    def policy_action(self, observation: Observation) -> Action:
-        """$K s$."""
-        return self.gain.value @ observation
+        return FunctionPolicy(LinearAction(self.gain))
 
     def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
         """States as behaviour visits them."""
@@ -169,8 +176,8 @@ class LinearGaussian(eqx.Module):
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
         """The log-density of the successor measure."""
-        means, covariances = self._means(observation, action), self.covariances.value
-        return logsumexp(self._log_weights() + jax.vmap(gaussian_log_density, (None, 0, 0))(future, means, covariances))
+        first = self._after(observation, action)
+        return logsumexp(self._log_weights() + self._log_densities(future, first, 1.0, 0.0))
 
     def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
         r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard noise to the successor measure: the exact field.
@@ -179,16 +186,12 @@ class LinearGaussian(eqx.Module):
         $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
         """
         c = path.coefficients(t)
-        eye = jnp.eye(x.size)
-
-        def term(mean, covariance):
-            spread = c.alpha**2 * covariance + c.beta**2 * eye
-            joint = c.alpha_rate * c.alpha * covariance + c.beta_rate * c.beta * eye
-            velocity = c.alpha_rate * mean + joint @ jnp.linalg.solve(spread, x - c.alpha * mean)
-            return gaussian_log_density(x, c.alpha * mean, spread), velocity
-
-        log_densities, velocities = jax.vmap(term)(self._means(observation, action), self.covariances.value)
-        return jax.nn.softmax(self._log_weights() + log_densities) @ velocities
+        first = self._after(observation, action)
+        share = jax.nn.softmax(self._log_weights() + self._log_densities(x, first, c.alpha, c.beta))
+        variances = jnp.asarray(self.variances.value)
+        pull = (c.alpha_rate * c.alpha * variances + c.beta_rate * c.beta) / (c.alpha**2 * variances + c.beta**2)
+        turned = jnp.einsum("kij,kj->ki", self.axes.value, pull * self._along_axes(x, first, c.alpha))
+        return share @ (c.alpha_rate * self._means(first) + turned)
 
     def moments(self, observation: Observation, action: Action) -> Moments:
         r"""Mean and covariance of the successor measure, from the whole series.
@@ -214,8 +217,20 @@ class LinearGaussian(eqx.Module):
     def _after(self, observation: Observation, action: Action) -> Observation:
         return self.dynamics.value @ observation + self.control.value @ action
 
-    def _means(self, observation: Observation, action: Action) -> Float[Array, "terms observation"]:
-        return self.powers.value @ self._after(observation, action)
+    def _means(self, first: Observation) -> Float[Array, "terms observation"]:
+        return self.powers.value @ first
+
+    def _along_axes(self, x: Point, first: Observation, alpha: Scalar | float) -> Float[Array, "terms observation"]:
+        """How far a point is from each term's mean, along the principal axes of that term."""
+        return jnp.einsum("kij,ki->kj", self.axes.value, x[None] - alpha * self._means(first))
+
+    def _log_densities(
+        self, x: Point, first: Observation, alpha: Scalar | float, beta: Scalar | float
+    ) -> Float[Array, " terms"]:
+        """The log-density of each term at a point of the path from standard noise, given the path's coefficients."""
+        variances = alpha**2 * jnp.asarray(self.variances.value) + beta**2
+        squares = self._along_axes(x, first, alpha) ** 2 / variances
+        return -jnp.sum(squares + jnp.log(2 * jnp.pi * variances), axis=1) / 2
 
     def _log_weights(self) -> Float[Array, " terms"]:
         gamma = self.discount.value
@@ -226,12 +241,5 @@ class LinearGaussian(eqx.Module):
 
     def _draw(self, term: Int[Array, ""] | int, first: Observation, key: Key) -> Observation:
         """A draw from one term, given the mean of the first."""
-        noise = jax.random.normal(key, first.shape)
-        return jnp.asarray(self.powers.value)[term] @ first + jnp.asarray(self.factors.value)[term] @ noise
-
-
-def gaussian_log_density(
-    x: Float[Array, " d"], mean: Float[Array, " d"], covariance: Float[Array, "d d"]
-) -> Scalar:
-    """The log-density of a normal distribution."""
-    return jax.scipy.stats.multivariate_normal.logpdf(x, mean, covariance)
+        noise = jnp.sqrt(jnp.asarray(self.variances.value)[term]) * jax.random.normal(key, first.shape)
+        return jnp.asarray(self.powers.value)[term] @ first + jnp.asarray(self.axes.value)[term] @ noise

@@ -21,10 +21,12 @@ def registered_environments() -> list[str]:
 def make(environment: str, **settings: Any) -> Any:
     """Makes one of OGBench's environments, without gymnasium's own check of it.
 
-    Silences one warning of gymnasium's from here on: OGBench's robot arm builds its action space anew at every use,
-    from float64 bounds, and each time gymnasium would say that it makes them float32.
+    Silences two warnings from here on: OGBench's robot arm builds its action space anew at every use, from float64
+    bounds, and each time gymnasium would say that it makes them float32; and MuJoCo's viewer misses a display, though
+    nothing is drawn.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
+    warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")
     return ogbench_module("gymnasium").make(environment, disable_env_checker=True, **settings)
 
 

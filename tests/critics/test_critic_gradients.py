@@ -45,7 +45,7 @@ def build(key, kind):
 @functools.cache
 def gradients(kind):
     """The gradients of each loss by every number there is: critic, target and policy, hyperparameters included."""
-    numbers, rest = eqx.partition(build(jax.random.key(0), kind), eqx.is_inexact_array)
+    numbers, rest = eqx.partition(build(jax.random.key(0, impl="unsafe_rbg"), kind), eqx.is_inexact_array)
 
     def losses(numbers):
         critic, target, policy = eqx.combine(numbers, rest)
@@ -102,7 +102,7 @@ def test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_t
 
 @every_critic
 def test_what_an_optimiser_is_given_are_the_parameters_and_no_hyperparameter(kind):
-    critic, _, policy = build(jax.random.key(0), kind)
+    critic, _, policy = build(jax.random.key(0, impl="unsafe_rbg"), kind)
     for part in (critic, policy):
         trainable, rest = map(leaves_by_path, partition_trainable(part))
         assert set(trainable) == set(parameters(leaves_by_path(part)))

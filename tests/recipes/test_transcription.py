@@ -92,7 +92,7 @@ def random_agent(config, key):
 
 
 def agent_and_records(config):
-    agent, target = random_agent(config, jax.random.key(0))
+    agent, target = random_agent(config, jax.random.key(0, impl="unsafe_rbg"))
     records = values, actions, times = recorder(0)
     prior, law = RecordedPrior(actions), RecordedTimes(times)
     behaviour = agent.policy.behaviour

@@ -1,0 +1,209 @@
+r"""Successor measures over horizons: how each target keeps up as the effective horizon $1 / (1 - \gamma)$ grows.
+
+Every model learns the successor measure of the analytic chain's own policy, from one-step transitions (Monte Carlo: from
+true futures), and is compared with the exact measure. Source: TD-Flow (arXiv 2503.09817), section 5, on a task of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import tyro
+
+from floqzoo.flow.path import Linear, Trigonometric
+from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, read_rows, save_figure, write_rows
+from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
+from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
+from floqzoo.successor.methods import METHODS
+from floqzoo.tasks.linear_gaussian import LinearGaussian
+from floqzoo.training.door import errors_explained
+from floqzoo.training.progress import ProgressReport
+
+
+TRUTH = "truth"
+LABELS = {
+    "mc-cfm": "MC-CFM",
+    "td-cfm": "TD-CFM",
+    "td-cfm-c": "TD-CFM(C)",
+    "td2-cfm": "TD²-CFM",
+    "td-dd": "TD-DD",
+    "td2-dd": "TD²-DD",
+    TRUTH: "two sets of true samples",
+}
+PATHS = {"straight": Linear(), "curved": Trigonometric()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """The settings of the sweep."""
+
+    directory: Path = Path("docs/figures")
+    """Where the table (NAME.csv) and the figure (NAME.png) go."""
+    name: str = "horizon_sweep"
+    """The files' name."""
+    methods: tuple[str, ...] = ("mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm")
+    """Which methods, of mc-cfm, td-cfm, td-cfm-c, td2-cfm, td-dd and td2-dd."""
+    horizons: tuple[int, ...] = (5, 10, 20, 50, 100)
+    """Effective horizons, each above 1."""
+    seeds: int = 3
+    """Models of each kind; they differ in their parameters, batches and noises."""
+    path: Literal["straight", "curved"] = "straight"
+    """The path of the flow models; the diffusions have their own."""
+    states: int = 32
+    """States where models are compared with the truth."""
+    samples: int = 1024
+    """Samples of each state, from which values are read."""
+    compared: int = 256
+    """How many of them the EMD and the MMD compare with as many true futures."""
+    squared_emd: bool = False
+    """Whether the EMD's cost is the squared distance."""
+    training: TrainingSettings = TrainingSettings()
+    """How each model is trained."""
+
+    def __post_init__(self):
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods:
+            raise ValueError(f"`methods` must be of {', '.join(METHODS)}; got {', '.join(unknown) or 'none'}.")
+        if not self.horizons or min(self.horizons) <= 1:
+            raise ValueError(f"`horizons` must name numbers above 1; got {self.horizons}.")
+        if self.seeds < 1:
+            raise ValueError(f"`seeds` must be at least 1; got {self.seeds}.")
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One model's errors, or, with the method "truth" and no seed, those between two sets of true samples."""
+
+    path: str
+    method: str
+    horizon: int
+    seed: int
+    emd: float
+    nll: float
+    value_mse: float
+    mmd: float
+
+    @staticmethod
+    def of(path: str, method: str, horizon: int, seed: int, errors: SuccessorErrors) -> "SweepRow":
+        """A row with these errors."""
+        return SweepRow(path, method, horizon, seed, **vars(errors))
+
+
+def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
+    """Trains and compares every model; all seeds of one method and horizon are one program.
+
+    - `done`: Called with all rows so far after each of these.
+    """
+    probes = {horizon: chain_probe(config, horizon) for horizon in config.horizons}
+    rows = [
+        SweepRow.of(config.path, TRUTH, horizon, -1, errors_of_truth(probe)) for horizon, probe in probes.items()
+    ]
+    total = len(config.methods) * len(config.horizons) * config.training.updates
+    with ProgressReport("training", "updates") as progress:
+        for index, (method, horizon) in enumerate((m, h) for h in config.horizons for m in config.methods):
+            before, note = index * config.training.updates, f"{LABELS[method]}, horizon {horizon}"
+            rows += _trained_rows(
+                config,
+                method,
+                horizon,
+                probes[horizon],
+                lambda updates, before=before, note=note: progress.update(before + updates, total, note),
+            )
+            done(rows)
+    return rows
+
+
+def chain_probe(config: SweepConfig, horizon: int) -> Probe:
+    """The states, futures and values of the chain at a horizon."""
+    chain = LinearGaussian.spiral(1 - 1 / horizon)
+    return probe(
+        chain,
+        REWARD,
+        lambda observation, action: chain.value(observation, action, REWARD),
+        states=config.states,
+        samples=config.samples,
+        compared=config.compared,
+        key=jax.random.key(10_000),
+        squared=config.squared_emd,
+    )
+
+
+def _trained_rows(
+    config: SweepConfig, method: str, horizon: int, probe: Probe, progress: Callable[[int], None]
+) -> list[SweepRow]:
+    seeds = list(range(config.seeds))
+    make = METHODS[method] if method.endswith("-dd") else partial(METHODS[method], path=PATHS[config.path])
+    measures = train_on_chain(make, np.full(len(seeds), 1 - 1 / horizon), seeds, config.training, progress)
+    return [
+        SweepRow.of(config.path, method, horizon, seed, errors_of(measure, probe, jax.random.key(20_000 + seed)))
+        for seed, measure in zip(seeds, measures, strict=True)
+    ]
+
+
+def read_sweep(path: Path) -> list[SweepRow]:
+    """The rows of a table that a sweep wrote."""
+    kinds = {field.name: field.type for field in fields(SweepRow)}
+    return [SweepRow(**{name: kinds[name](text) for name, text in row.items()}) for row in read_rows(path)]
+
+
+def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:
+    """Mean and standard error over seeds.
+
+    **Raises** `ValueError` if there is no such row.
+    """
+    values = [getattr(row, metric) for row in rows if (row.method, row.horizon) == (method, horizon)]
+    if not values:
+        raise ValueError(f"there is no row of the method {method!r} at horizon {horizon}.")
+    return mean_of(values)
+
+
+def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[list[str]]]:
+    """One metric as a table, horizons across and methods down, the truth last."""
+    horizons = sorted({row.horizon for row in rows})
+    methods = [name for name in LABELS if any(row.method == name for row in rows)]
+
+    def cell(method: str, horizon: int) -> str:
+        found = summary(rows, metric, method, horizon)
+        return number(found.mean) if method == TRUTH else str(found)
+
+    lines = [[LABELS[method], *(cell(method, horizon) for horizon in horizons)] for method in methods]
+    return [f"{METRICS[metric]}, by horizon", *map(str, horizons)], lines
+
+
+def draw(rows: Sequence[SweepRow], path: Path) -> Path:
+    """The figure: each metric over the horizon, with one standard error each way."""
+    figure = new_figure(10.0, 3.6)
+    horizons = sorted({row.horizon for row in rows})
+    shown = ("emd", "nll", "value_mse")
+    for axes, metric in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        for method in (name for name in LABELS if any(row.method == name for row in rows)):
+            means = [summary(rows, metric, method, horizon) for horizon in horizons]
+            errors = None if method == TRUTH else [mean.error for mean in means]
+            style = {"color": "black", "linestyle": "--"} if method == TRUTH else {"marker": "o", "markersize": 4}
+            axes.errorbar(horizons, [mean.mean for mean in means], errors, label=LABELS[method], **style)
+        axes.set(xscale="log", yscale="linear" if metric == "nll" else "log", title=METRICS[metric])
+        axes.set_xlabel("effective horizon")
+        axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=7)
+    return save_figure(figure, path)
+
+
+def main(config: Annotated[SweepConfig, tyro.conf.arg(name="")]) -> None:
+    """Runs the sweep, prints its tables, and writes its table and figure."""
+    table = config.directory / f"{config.name}.csv"
+    rows = horizon_sweep(config, lambda rows: write_rows(rows, table) and None)
+    for metric in METRICS:
+        columns, lines = table_of(rows, metric)
+        print_table(METRICS[metric], columns, lines)
+    print(f"table: {table}\nfigure: {draw(rows, config.directory / f'{config.name}.png')}")
+
+
+if __name__ == "__main__":
+    with errors_explained():
+        main(tyro.cli(SweepConfig, description=__doc__, use_underscores=True))

@@ -1,0 +1,91 @@
+"""What a study leaves behind: a table as CSV, on the screen and in Markdown, and a figure."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.files import replacing
+
+
+def write_rows(rows: Sequence[Any], path: Path) -> Path:
+    """Writes dataclasses as a table of comma-separated values, one row each.
+
+    **Raises** `ValueError` if there is none.
+    """
+    if not rows:
+        raise ValueError("`rows` must hold at least one row; got none.")
+    table = [asdict(row) for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    return path
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of such a table, as text."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Shows a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, in inches, that needs no screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Writes a figure as PNG, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    return path
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.3g}"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean, and its standard error."""
+
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        """Both, with three significant digits of the mean."""
+        return f"{number(self.mean)} ± {number(self.error)}"
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean over independent values; the error is NaN for one value."""
+    array = np.asarray(values, dtype=float)
+    return Mean(float(array.mean()), float(array.std(ddof=1) / len(array) ** 0.5) if len(array) > 1 else float("nan"))

@@ -1,0 +1,152 @@
+"""How far a successor measure is from the truth, beside how far the truth is from itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.flow.diffrax_solver import Diffrax
+from floqzoo.studies.distances import earth_movers_distance, maximum_mean_discrepancy
+from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+@dataclass(frozen=True)
+class SuccessorErrors:
+    """Metrics over some states, each a mean.
+
+    - `emd`: The earth mover's distance of samples from true samples.
+    - `nll`: Minus the log-density of true samples, divided by the number of coordinates.
+    - `value_mse`: The squared error of the value read from samples.
+    - `mmd`: The squared maximum mean discrepancy of samples from true samples.
+    """
+
+    emd: float
+    nll: float
+    value_mse: float
+    mmd: float
+
+
+METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd": "MMD²"}
+"""The metrics' names, as they stand in tables."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """States, their true values, and true futures to compare with.
+
+    - `task`: Has `starts`, `policy`, `sample_futures`, `log_prob`, as the analytic tasks have.
+    - `observations`, `actions`: The states, and what the policy does there.
+    - `futures`: True futures of each state; the first half is compared with, the second half stands for a perfect model.
+    - `values`: The exact values.
+    - `reward`: The reward of an observation.
+    - `compared`: How many samples of a state the EMD and MMD take, and at most how many true futures the NLL; values
+      take them all.
+    - `bandwidth`: Of the MMD's kernel: the median distance between two futures.
+    - `squared`: Whether the EMD's cost is the squared distance.
+    """
+
+    task: Any
+    observations: Float[Array, "states observation"]
+    actions: Float[Array, "states action"]
+    futures: Float[Array, "states twice observation"]
+    values: Float[Array, " states"]
+    reward: Callable[[Any], Any]
+    compared: int
+    bandwidth: float
+    squared: bool
+
+    @property
+    def samples(self) -> int:
+        """Samples of a state, from the model as from the truth."""
+        return self.futures.shape[1] // 2
+
+
+def probe(
+    task: Any,
+    reward: Callable[[Any], Any],
+    value: Callable[[Observation, Action], Scalar],
+    *,
+    states: int,
+    samples: int,
+    compared: int,
+    key: Key,
+    squared: bool = False,
+) -> Probe:
+    """Draws the states and the true futures that all models of a task are compared with.
+
+    - `value`: The exact value of the reward.
+
+    **Raises** `ValueError` if `states` or `compared` is too small to compare anything, or `samples` below `compared`.
+    """
+    for name, number, least in (("states", states, 1), ("compared", compared, 2), ("samples", samples, compared)):
+        if number < least:
+            raise ValueError(f"`{name}` must be at least {least}; got {number}.")
+    start_key, act_key, future_key = jax.random.split(key, 3)
+    observations = task.starts(start_key, states)
+    actions = jax.vmap(task.policy.act)(observations, jax.random.split(act_key, states))
+    futures = _futures(task, observations, actions, 2 * samples, future_key)
+    flat = np.asarray(futures).reshape(-1, futures.shape[-1])
+    pairs = np.random.default_rng(0).integers(0, len(flat), (2, 4096))
+    bandwidth = float(np.median(np.linalg.norm(flat[pairs[0]] - flat[pairs[1]], axis=1)))
+    values = jax.vmap(value)(observations, actions)
+    return Probe(task, observations, actions, futures, values, reward, compared, bandwidth, squared)
+
+
+def errors_of(measure: FlowSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
+    """The errors of a model: with samples of its own solver, densities by 64 steps of Tsit5."""
+    futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
+    return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
+
+
+def errors_of_truth(probe: Probe) -> SuccessorErrors:
+    """The errors that a perfect model would have: the same metrics between two sets of true samples."""
+    futures = probe.futures[:, probe.samples :]
+    return _compare(futures, _nll(probe.task, probe), float(probe.task.discount.value), probe)
+
+
+class _WithLogProb(eqx.Module):
+    """A measure whose densities come from equal steps, so that one stiff point does not hold up all others."""
+
+    measure: FlowSuccessor
+
+    def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
+        return self.measure.log_prob(future, observation, action, solver=Diffrax(diffrax.Tsit5(), steps=64))
+
+
+def _compare(futures: Float[Array, "states samples observation"], nll: float, discount: float, probe: Probe):
+    rewards = jax.vmap(jax.vmap(probe.reward))(futures)
+    values = jnp.mean(rewards, axis=1) / (1 - discount)
+    drawn, true = (np.asarray(samples[:, : probe.compared]) for samples in (futures, probe.futures))
+    pairs = list(zip(drawn, true, strict=True))
+    return SuccessorErrors(
+        emd=float(np.mean([earth_movers_distance(x, y, squared=probe.squared) for x, y in pairs])),
+        nll=nll,
+        value_mse=float(jnp.mean((values - probe.values) ** 2)),
+        mmd=float(np.mean([maximum_mean_discrepancy(x, y, bandwidth=probe.bandwidth) for x, y in pairs])),
+    )
+
+
+@eqx.filter_jit
+def _futures(
+    measure: Any, observations: Float[Array, "states o"], actions: Float[Array, "states a"], count: int, key: Key
+) -> Float[Array, "states count o"]:
+    keys = jax.random.split(key, observations.shape[0])
+    return jax.vmap(lambda s, a, k: measure.sample_futures(s, a, count, k))(observations, actions, keys)
+
+
+def _nll(measure: Any, probe: Probe) -> float:
+    futures = probe.futures[:, : min(probe.compared, 64)]
+    return float(_mean_nll(measure, futures, probe.observations, probe.actions))
+
+
+@eqx.filter_jit
+def _mean_nll(measure, futures, observations, actions) -> Scalar:
+    log_prob = jax.vmap(jax.vmap(measure.log_prob, (0, None, None)))
+    return -jnp.mean(log_prob(futures, observations, actions)) / observations.shape[-1]

@@ -1,0 +1,95 @@
+"""Successor measures of the analytic chain, several discounts and seeds at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from floqzoo.agent import Agent
+from floqzoo.networks.conditional_field import ConditionalField
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.time_embedding import FourierTime
+from floqzoo.studies.members import train_members
+from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.successor.normaliser import Normaliser
+from floqzoo.successor.successor_critic import SuccessorCritic
+from floqzoo.tasks.linear_gaussian import LinearGaussian
+from floqzoo.tasks.quadratic_reward import QuadraticReward
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How the models of a study are trained. What TD-Flow publishes is in brackets; a study is smaller."""
+
+    hidden: tuple[int, ...] = (64, 64, 64)
+    """Hidden layers of the velocity field (a U-Net-style perceptron of unknown size)."""
+    updates: int = 10_000
+    """Updates (3M)."""
+    batch_size: int = 256
+    """Transitions in an update (1024)."""
+    lr: float = 1e-3
+    """AdamW's learning rate (not published)."""
+    weight_decay: float = 1e-3
+    """AdamW's weight decay (0.001)."""
+    tau: float = 0.03
+    """Step of the target (0.001). What counts for a horizon H is tau * updates / H, the number of backups in units of
+    the horizon: (30) at a horizon of 100; here 3."""
+
+
+REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
+"""The reward of the studies: near the origin, and to the right."""
+
+
+def train_on_chain(
+    method: Callable[..., FlowSuccessor],
+    discounts: Float[Array | np.ndarray, " members"],
+    seeds: list[int],
+    settings: TrainingSettings,
+    progress: Callable[[int], None] | None = None,
+) -> list[FlowSuccessor]:
+    """Trains one measure for each discount and seed, all as one program, and returns the targets' measures.
+
+    - `method`: Makes a measure from a field and a number of coordinates, as `floqzoo.successor.METHODS` have it.
+    - `discounts`, `seeds`: One of each for every member.
+    """
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    gammas = jnp.asarray(discounts, dtype=float)
+    agents = eqx.filter_vmap(partial(chain_agent, method, settings))(gammas, keys)
+    chains = eqx.filter_vmap(LinearGaussian.spiral)(gammas)
+    agents, _ = train_members(
+        agents,
+        chains,
+        jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys),
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
+    arrays, rest = eqx.partition(agents.target_critic.measure, eqx.is_array)
+    return [eqx.combine(jax.tree.map(lambda leaf: leaf[i], arrays), rest) for i in range(len(seeds))]
+
+
+def chain_agent(
+    method: Callable[..., FlowSuccessor], settings: TrainingSettings, discount: Float[Array, ""], key: jax.Array
+) -> Agent:
+    """An untrained agent whose critic is a successor measure of the chain's own policy."""
+    chain = LinearGaussian.spiral(discount)
+    field = ConditionalField(
+        chain.observation_dim,
+        chain.observation_dim + chain.action_dim,
+        build=partial(MLP, hidden=settings.hidden),
+        time_embedding=FourierTime(8),
+        key=key,
+    )
+    measure = method(field, chain.observation_dim, discount=discount, normaliser=Normaliser(0.0, 1.0))
+    return Agent(
+        critic=SuccessorCritic(measure, REWARD),
+        policy=chain.policy,
+        optimiser=optax.adamw(settings.lr, weight_decay=settings.weight_decay),
+        tau=settings.tau,
+    )

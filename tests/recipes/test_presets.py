@@ -1,0 +1,239 @@
+"""The presets are the published settings, of which the tables here are an independent copy.
+
+Sources: floq's README and code for floq and for the baselines in its repository, FQL's for FQL.
+"""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blueprint import blueprint
+
+import floqzoo as fz
+from recipes import bc, floq, fql
+
+
+ENVIRONMENTS = {
+    "antmaze-large": "antmaze-large-navigate-singletask-v0",
+    "antmaze-giant": "antmaze-giant-navigate-singletask-task3-v0",
+    "humanoidmaze-medium": "humanoidmaze-medium-navigate-singletask-v0",
+    "humanoidmaze-large": "humanoidmaze-large-navigate-singletask-v0",
+    "antsoccer-arena": "antsoccer-arena-navigate-singletask-v0",
+    "cube-single": "cube-single-play-singletask-v0",
+    "cube-double": "cube-double-play-singletask-task1-v0",
+    "scene": "scene-play-singletask-v0",
+    "puzzle-3x3": "puzzle-3x3-play-singletask-v0",
+    "puzzle-4x4": "puzzle-4x4-play-singletask-v0",
+}
+# discount, batch, aggregation, alpha, depth of the velocity network
+FLOQ = {
+    "antmaze-large": (0.99, 256, "mean", 10, 4),
+    "antmaze-giant": (0.995, 512, "min", 10, 4),
+    "humanoidmaze-medium": (0.995, 256, "mean", 30, 4),
+    "humanoidmaze-large": (0.995, 512, "mean", 20, 4),
+    "antsoccer-arena": (0.995, 256, "mean", 10, 4),
+    "cube-single": (0.99, 256, "mean", 300, 2),
+    "cube-double": (0.99, 256, "mean", 300, 2),
+    "scene": (0.99, 256, "mean", 300, 4),
+    "puzzle-3x3": (0.99, 256, "mean", 1000, 4),
+    "puzzle-4x4": (0.99, 256, "mean", 1000, 4),
+}
+# Euler steps and noise coverage of floq-best, where they are not 8 and 0.1
+BEST = {"antmaze-giant": (4, 0.1), "puzzle-4x4": (8, 0.25)}
+# discount, aggregation, alpha
+FQL = {
+    "antmaze-large": (0.99, "min", 10),
+    "antmaze-giant": (0.995, "min", 10),
+    "humanoidmaze-medium": (0.995, "mean", 30),
+    "humanoidmaze-large": (0.995, "mean", 30),
+    "antsoccer-arena": (0.995, "mean", 10),
+    "cube-single": (0.99, "mean", 300),
+    "cube-double": (0.99, "mean", 300),
+    "scene": (0.99, "mean", 300),
+    "puzzle-3x3": (0.99, "mean", 1000),
+    "puzzle-4x4": (0.99, "mean", 1000),
+}
+AGGREGATIONS = {"mean": fz.MeanOverEnsemble, "min": fz.MinOverEnsemble}
+
+every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
+
+
+def hidden_widths(network):
+    """The sizes of a network's hidden layers, the leading axis of an ensemble left out."""
+    return tuple(layer.bias.shape[-1] for layer in (network.stem, *network.layers))[:-1]
+
+
+def normalised(network):
+    return [activated.norm is not None for activated in network.activated]
+
+
+def assert_is_fql_policy(policy, alpha):
+    for network in (policy.behaviour.flow.field.network, policy.network):
+        assert hidden_widths(network) == (512,) * 4
+        assert not any(normalised(network))
+    assert policy.behaviour.flow.solver == fz.Euler(10)
+    assert isinstance(policy.behaviour.flow.field.time_embedding, fz.RawTime)
+    assert policy.alpha.value == alpha
+    assert not policy.normalise_q
+
+
+@every_environment
+@pytest.mark.parametrize("preset", ["default", "best"])
+def test_floq_is_as_published(preset, environment):
+    run = floq.RECIPE.presets[preset](ENVIRONMENTS[environment])
+    discount, batch, aggregation, alpha, depth = FLOQ[environment]
+    steps, coverage = BEST.get(environment, (8, 0.1)) if preset == "best" else (8, 0.1)
+    assert run.agent.batch_size == batch
+    assert run.agent.lr == 3e-4
+    assert run.offline_steps == 2_000_000
+
+    agent = blueprint(floq.RECIPE.build, run.agent, reward_range=(-3.0, 0.0))
+    critic = agent.critic
+    assert critic.discount.value == np.float32(discount)
+    assert isinstance(critic.aggregation, AGGREGATIONS[aggregation])
+    assert isinstance(critic.backup, fz.ExpectedBackup)
+    assert isinstance(critic.coupling, fz.IndependentNoise)
+    assert isinstance(critic.times, fz.UniformTime)
+    assert isinstance(critic.path, fz.Linear)
+    assert critic.solver == fz.Euler(steps)
+    assert critic.copies == 8
+    np.testing.assert_allclose(critic.prior.low.value, -3 * coverage / (1 - discount), rtol=1e-6)
+    assert critic.prior.high.value == 0
+
+    assert critic.fields.size == critic.readout.networks.size == 2
+    field = critic.fields.members
+    assert hidden_widths(field.network) == (512,) * depth
+    assert hidden_widths(critic.readout.networks.members) == (512,) * 4
+    assert all(normalised(field.network) + normalised(critic.readout.networks.members))
+    assert isinstance(field.time_embedding, fz.CosineTime)
+    embedding = floq.value_embedding((-3.0, 0.0), run.agent)
+    assert isinstance(embedding, fz.HLGauss)
+    assert (embedding.edges, embedding.sigma.value) == (51, 16)
+    np.testing.assert_allclose(embedding.low.value, -3.01 / (1 - discount), rtol=1e-6)
+    np.testing.assert_allclose(embedding.high.value, 0.01 / (1 - discount), rtol=1e-6)
+
+    assert agent.tau.value == np.float32(0.005)
+    assert_is_fql_policy(agent.policy, alpha)
+
+
+@every_environment
+@pytest.mark.parametrize(("preset", "updates"), [("default", 1_000_000), ("2m", 2_000_000)])
+def test_fql_is_as_published(preset, updates, environment):
+    run = fql.RECIPE.presets[preset](ENVIRONMENTS[environment])
+    discount, aggregation, alpha = FQL[environment]
+    assert run.offline_steps == updates
+    assert run.agent.lr == 3e-4
+    assert run.agent.batch_size == (512 if (preset, environment) == ("2m", "humanoidmaze-large") else 256)
+
+    agent = blueprint(fql.RECIPE.build, run.agent)
+    critic = agent.critic
+    assert isinstance(critic, fz.MonolithicCritic)
+    assert critic.discount.value == np.float32(discount)
+    assert isinstance(critic.aggregation, AGGREGATIONS[aggregation])
+    assert critic.networks.networks.size == 2
+    assert hidden_widths(critic.networks.networks.members) == (512,) * 4
+    assert all(normalised(critic.networks.networks.members))
+    assert agent.tau.value == np.float32(0.005)
+    assert_is_fql_policy(agent.policy, alpha)
+
+
+def test_imitation_is_fqls_behaviour_flow_alone():
+    run = bc.RECIPE.presets["default"]("cube-single-play-singletask-v0")
+    agent = blueprint(bc.RECIPE.build, run.agent)
+    assert isinstance(agent.critic, fz.NoCritic)
+    assert hidden_widths(agent.policy.flow.field.network) == (512,) * 4
+    assert agent.policy.flow.solver == fz.Euler(10)
+    assert (run.agent.lr, run.agent.batch_size) == (3e-4, 256)
+
+
+EVERY_PRESET = [(recipe.RECIPE, preset) for recipe in (floq, fql, bc) for preset in recipe.RECIPE.presets]
+
+
+@pytest.mark.parametrize(("recipe", "preset"), EVERY_PRESET, ids=lambda part: getattr(part, "name", part))
+def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, preset):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = recipe.presets[preset](None)
+    assert caught == []
+    assert run.env_name
+    agent = blueprint(recipe.build, run.agent)
+    assert isinstance(agent, fz.Agent)
+
+
+@pytest.mark.parametrize("recipe", [floq.RECIPE, fql.RECIPE], ids=lambda recipe: recipe.name)
+def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):
+    name = "pointmaze-medium-navigate-singletask-v0"
+    with pytest.warns(UserWarning, match=f"no settings are published for {name}"):
+        run = recipe.presets["default"](name)
+    assert run.env_name == name
+    assert run.agent == type(run.agent)()
+
+
+# Switches
+
+
+def test_residual_critics_are_those_of_floqs_code():
+    config = floq.FloqConfig(use_resnets=True, block_width=32, block_depth=3, num_transformations=4)
+    network = blueprint(floq.floq, config).critic.fields.members.network
+    assert isinstance(network, fz.ResidualMLP)
+    assert [len(block.layers) for block in network.blocks] == [3] * 4
+    assert network.stem.bias.shape[-1] == 32
+    config = fql.FQLConfig(use_resnets=True, block_width=32)
+    assert isinstance(blueprint(fql.fql, config).critic.networks.networks.members, fz.ResidualMLP)
+
+
+def test_the_one_step_ablation_trains_at_the_start_alone():
+    critic = blueprint(floq.floq, floq.FloqConfig(train_at_zero_only=True, critic_flow_steps=1)).critic
+    assert isinstance(critic.times, fz.ZeroTime)
+    assert critic.solver == fz.Euler(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"discount": 1.0}, r"`discount` must lie in \[0, 1\); got 1.0"),
+        ({"discount": -0.1}, r"`discount` must lie in \[0, 1\); got -0.1"),
+        ({"noise_coverage": 0.0}, "`noise_coverage` must be above 0; got 0.0"),
+        ({"noise_samples": 0}, "`copies` must be at least 1; got 0"),
+        ({"critic_flow_steps": 0}, "`steps` must be at least 1; got 0"),
+        ({"actor_flow_steps": 0}, "`steps` must be at least 1; got 0"),
+        ({"num_bins": 1}, "`edges` must be at least 2; got 1"),
+        ({"sigma": 0.0}, "`sigma` must be above 0; got 0.0"),
+        ({"alpha": -1.0}, "`alpha` must be at least 0 and finite; got -1.0"),
+        ({"tau": 1.5}, r"`tau` must be in \[0, 1\]; got 1.5"),
+        ({"block_depth": 0}, r"`hidden` must name at least one layer; got \(\)"),
+        ({"block_width": 0}, "must be at least 1; got 0"),
+        ({"value_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),
+        ({"actor_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),
+        ({"q_agg": "median"}, "`q_agg` must be .*; got 'median'"),
+        ({"embed_time": "sine"}, "`embed_time` must be .*; got 'sine'"),
+    ],
+    ids=lambda part: "{0}={1}".format(*next(iter(part.items()))) if isinstance(part, dict) else "",
+)
+def test_floq_refuses_settings_that_cannot_be_meant(changes, error):
+    with pytest.raises(ValueError, match=error):
+        blueprint(floq.floq, replace(floq.FloqConfig(), **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"discount": 1.0}, r"`discount` must be in \[0, 1\); got 1.0"),
+        ({"flow_steps": 0}, "`steps` must be at least 1; got 0"),
+        ({"alpha": float("nan")}, "`alpha` must be at least 0 and finite; got nan"),
+        ({"tau": -0.1}, r"`tau` must be in \[0, 1\]; got -0.1"),
+        ({"value_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),
+        ({"q_agg": "median"}, "`q_agg` must be .*; got 'median'"),
+    ],
+    ids=lambda part: "{0}={1}".format(*next(iter(part.items()))) if isinstance(part, dict) else "",
+)
+def test_fql_refuses_settings_that_cannot_be_meant(changes, error):
+    with pytest.raises(ValueError, match=error):
+        blueprint(fql.fql, replace(fql.FQLConfig(), **changes))
+
+
+@pytest.mark.parametrize("reward_range", [(-1.0, -1.0), (0.0, -1.0)])
+def test_floq_needs_rewards_that_differ(reward_range):
+    with pytest.raises(ValueError, match=rf"`reward_range` must have .*; got \({reward_range[0]}, {reward_range[1]}\)"):
+        blueprint(floq.floq, floq.FloqConfig(), reward_range=reward_range)
