@@ -13,7 +13,7 @@ class FloqzooPages(griffe.Extension):
 
 
 def _visit(module: griffe.Module) -> None:
-    if module.is_init_module:
+    if module.is_init_module and module.imports:
         module.exports = list(module.imports)  # `from room.file import Part as Part` says that the room exports it
     for submodule in module.modules.values():
         if not submodule.is_alias:

@@ -25,7 +25,9 @@ def part(alpha=2.0):
     return Part(jnp.array([1.0, -2.0]), alpha, jnp.array([3, 4]), (jnp.array(5.0), fz.Gaussian(0.5, 2.0), None), "part")
 
 
-@pytest.mark.parametrize("value", [3, 3.0, np.float64(3), np.asarray(3.0), jnp.asarray(3.0), fz.Hyperparameter(jnp.asarray(3.0))])
+@pytest.mark.parametrize(
+    "value", [3, 3.0, np.float64(3), np.asarray(3.0), jnp.asarray(3.0), fz.Hyperparameter(jnp.asarray(3.0))]
+)
 def test_any_number_becomes_the_same_hyperparameter(value):
     wrapped = hyperparameter(value)
     assert isinstance(wrapped, fz.Hyperparameter)
@@ -95,7 +97,9 @@ def test_a_requirement_holds_for_every_member_of_a_sweep():
 
 def test_within_a_trace_a_value_is_not_known_and_not_checked():
     def build(discount):
-        return fz.MonolithicCritic(fz.QEnsemble(1, 1, build=tiny, key=jax.random.key(0)), discount=discount).discount.value
+        return fz.MonolithicCritic(
+            fz.QEnsemble(1, 1, build=tiny, key=jax.random.key(0)), discount=discount
+        ).discount.value
 
     assert jax.jit(build)(0.5) == 0.5
 

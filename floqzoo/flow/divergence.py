@@ -40,5 +40,6 @@ class HutchinsonDivergence(eqx.Module):
         """
         if key is None:
             raise ValueError("`key` must be given: Hutchinson's divergence draws random signs.")
-        signs = jax.random.rademacher(key, (self.probes, x.size), dtype=x.dtype)
+        # A clone: that every evaluation of a solve draws the same signs is meant.
+        signs = jax.random.rademacher(jax.random.clone(key), (self.probes, x.size), dtype=x.dtype)
         return jnp.mean(jax.vmap(lambda sign: sign @ jax.jvp(velocity, (x,), (sign,))[1])(signs))

@@ -7,7 +7,6 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered

@@ -30,7 +30,7 @@ class FiLM(eqx.Module):
 
     def __call__(self, x: Float[Array, " size"], modulation: Float[Array, " twice"]) -> Float[Array, " size"]:
         """The normalised vector under a scale and a shift, in the dtype of `x`."""
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = x.astype(self.modulation.bias.dtype)
         centred = wide - jnp.mean(wide)
         normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred)) + self.epsilon)
         scale, shift = jnp.split(modulation.astype(wide.dtype), 2)

@@ -1,7 +1,6 @@
 """A reward whose expectation needs two moments only."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -25,8 +24,8 @@ class QuadraticReward(eqx.Module):
         linear: Float[Array | np.ndarray, " d"],
         constant: float = 0.0,
     ):
-        for name, array in (("quadratic", quadratic), ("linear", linear)):
-            setattr(self, name, hyperparameter(jnp.asarray(array, dtype=float)))
+        self.quadratic = hyperparameter(quadratic)
+        self.linear = hyperparameter(linear)
         self.constant = hyperparameter(constant)
 
     def __call__(self, x: Observation) -> Scalar:

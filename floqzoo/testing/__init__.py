@@ -11,18 +11,24 @@ Needs hypothesis (`pip install "floqzoo[test]"`), which `import floqzoo` does no
 from floqzoo.testing.closeness import assert_close as assert_close
 from floqzoo.testing.examples import Example as Example, Sizes as Sizes, examples as examples
 from floqzoo.testing.families import (
+    FAMILIES as FAMILIES,
     every_aggregation as every_aggregation,
     every_backup as every_backup,
     every_critic as every_critic,
     every_field as every_field,
+    every_fixed_step_solver as every_fixed_step_solver,
     every_layer as every_layer,
     every_network as every_network,
+    every_next_action as every_next_action,
     every_noise_coupling as every_noise_coupling,
     every_path as every_path,
     every_point_embedding as every_point_embedding,
     every_policy as every_policy,
     every_prior as every_prior,
+    every_reward_model as every_reward_model,
     every_solver as every_solver,
+    every_successor_measure as every_successor_measure,
+    every_successor_target as every_successor_target,
     every_time_distribution as every_time_distribution,
     every_time_embedding as every_time_embedding,
 )

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from jaxtyping import Array, Float
 
-from floqzoo.records import Transition
+from floqzoo.records import FutureTransition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
@@ -65,19 +65,24 @@ class Example:
         return jax.random.key(self.seed)
 
     @property
-    def batch(self) -> Transition:
-        """Four transitions, the last of which ends its episode."""
+    def batch(self) -> FutureTransition:
+        """Four transitions with what came after them; the last ends its episode."""
         draw = np.random.default_rng(self.seed)
 
         def states() -> Float[Array, "batch observation"]:
-            return jnp.asarray(draw.normal(size=(4, self.observation.size)), dtype=float)
+            return floating(draw.normal(size=(4, self.observation.size)))
 
-        return Transition(
+        def actions() -> Float[Array, "batch action"]:
+            return floating(draw.uniform(-1, 1, (4, self.action.size)))
+
+        return FutureTransition(
             observation=states(),
-            action=jnp.asarray(draw.uniform(-1, 1, (4, self.action.size)), dtype=float),
-            reward=jnp.asarray(draw.uniform(-1, 1, 4), dtype=float),
-            mask=jnp.asarray([1, 1, 1, 0], dtype=float),
+            action=actions(),
+            reward=floating(draw.uniform(-1, 1, 4)),
+            mask=floating((1.0, 1.0, 1.0, 0.0)),
             next_observation=states(),
+            next_action=actions(),
+            future=states(),
         )
 
 
@@ -118,6 +123,6 @@ def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
 
 
 @leave_random_alone()
-def floating(numbers: float | tuple[float, ...]) -> Float[Array, "..."]:
+def floating(numbers: float | tuple[float, ...] | np.ndarray) -> Float[Array, "..."]:
     """An array of the session's floating dtype."""
     return jnp.asarray(numbers, dtype=float)

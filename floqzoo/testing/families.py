@@ -4,14 +4,17 @@ A family is a tuple with one strategy for each member, which draws the numbers o
 `st.one_of(every_path)` draws from all of them. Members with sizes of their own are built for `Sizes()`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import diffrax
 import jax
+import jax.numpy as jnp
 from hypothesis import strategies as st
 
+from floqzoo import protocols
 from floqzoo.critics.aggregation import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.critics.backup import DistributionalBackup, ExpectedBackup
 from floqzoo.critics.flow_critic import FlowCritic
@@ -19,21 +22,34 @@ from floqzoo.critics.monolithic_critic import MonolithicCritic
 from floqzoo.critics.no_critic import NoCritic
 from floqzoo.critics.noise_coupling import IndependentNoise, SharedNoise
 from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.flow.ddim import DDIM
 from floqzoo.flow.diffrax_solver import Diffrax
-from floqzoo.flow.fixed_step import Euler, Heun, Midpoint
+from floqzoo.flow.fixed_step import Euler, FixedStepSolver, Heun, Midpoint
 from floqzoo.flow.flow import accurate_solver
-from floqzoo.flow.path import Linear, OptimalTransport, Trigonometric, VariancePreserving
+from floqzoo.flow.noise_prediction import NoisePrediction
+from floqzoo.flow.path import AffinePath, Linear, OptimalTransport, Trigonometric, VariancePreserving
 from floqzoo.flow.prior import Gaussian, Uniform
-from floqzoo.flow.time_distribution import UniformTime, ZeroTime
+from floqzoo.flow.time_distribution import UniformTime, UniformTimeUntil, ZeroTime
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import HLGauss, NormalisedValue, RawPoint
 from floqzoo.networks.residual_mlp import ResidualMLP
+from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.networks.time_embedding import CosineTime, FourierTime, RawTime
+from floqzoo.networks.unet_field import UNetField
 from floqzoo.policies.behaviour_flow import BehaviourFlow
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
+from floqzoo.policies.fixed_policy import FixedPolicy
+from floqzoo.policies.function_policy import FunctionPolicy
+from floqzoo.policies.gpi_policy import GPIPolicy
+from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.successor.methods import diffusion_measure, flow_measure
+from floqzoo.successor.next_action import FromData, FromPolicy
+from floqzoo.successor.reward_model import KnownReward, LearntReward
+from floqzoo.successor.successor_critic import SuccessorCritic
+from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
 from floqzoo.typing import Key
 
@@ -56,18 +72,59 @@ def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
     return st.builds(member, st.sampled_from((0, 1)))
 
 
-def flow_critic(key: Key, **parts: Any) -> FlowCritic:
+def field(dim: int = sizes.point, condition: int = sum(sizes.condition), *, key: Key, **parts: Any) -> ConditionalField:
+    """A small velocity field, with some parts exchanged."""
+    return ConditionalField(dim, condition, key=key, **{"build": narrow, **parts})
+
+
+def noise_prediction(*, key: Key) -> NoisePrediction:
+    """A small network that predicts noise, as a velocity field."""
+    return NoisePrediction(field(key=key))
+
+
+def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
+    """A small critic, with some parts exchanged."""
+    return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
+
+
+def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
     """A small floq critic, with some parts exchanged."""
     field_key, readout_key = jax.random.split(key)
-    condition = sizes.observation + sizes.action
-    fields = Ensemble.build(lambda key: ConditionalField(1, condition, build=narrow, key=key), 2, key=field_key)
+    fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     readout = QEnsemble(sizes.observation, sizes.action, build=narrow, key=readout_key)
     return FlowCritic(fields, readout, Uniform(-1.0, 0.0), solver=Euler(2), copies=3, **parts)
 
 
-def monolithic_critic(key: Key, **parts: Any) -> MonolithicCritic:
-    """A small critic, with some parts exchanged."""
-    return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
+def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
+    """A small flow policy."""
+    return kind.build(sizes.observation, sizes.action, network=narrow, flow_steps=2, key=key)
+
+
+def fixed_policy(*, key: Key) -> FixedPolicy:
+    """A small policy that learns no more."""
+    return FixedPolicy(policy(key=key))
+
+
+def best_of_two(*, key: Key) -> GPIPolicy:
+    """A policy that chooses between two."""
+    keys = jax.random.split(key, 4)
+    return GPIPolicy(tuple(policy(key=k) for k in keys[:2]), tuple(critic(key=k) for k in keys[2:]))
+
+
+def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key: Key, **parts: Any) -> FlowSuccessor:
+    """A small successor measure."""
+    dim, condition = sizes.observation, sizes.observation + sizes.action
+    return make(rule, field(dim, condition, key=key), dim, **parts)
+
+
+def successor_critic(*, key: Key) -> SuccessorCritic:
+    """The values that a small successor measure gives to the sum of the coordinates."""
+    return SuccessorCritic(measure(TD2(), key=key), jnp.sum, count=4, score_count=2)
+
+
+def learnt_reward(*, key: Key) -> LearntReward:
+    """A small network that predicts rewards."""
+    return LearntReward(narrow(sizes.observation, 1, key=key))
 
 
 every_prior = (
@@ -80,19 +137,23 @@ every_path = (
     st.builds(Trigonometric),
     st.builds(VariancePreserving, low=st.integers(1, 10).map(lambda tenths: tenths / 10), high=sixteenths(2, 24)),
 )
-every_solver = (
+every_fixed_step_solver = (
     st.builds(Euler, steps),
     st.builds(Midpoint, steps),
     st.builds(Heun, steps),
+    st.builds(DDIM, steps, st.just(Linear())),  # on its own path; on others it is exact for other fields
+)
+every_solver = (
+    *every_fixed_step_solver,
     st.builds(Diffrax, st.just(diffrax.Tsit5()), st.just(4)),
-    st.builds(Diffrax, st.just(diffrax.Bosh3()), st.just(2)),
     st.builds(accurate_solver),
 )
-every_time_distribution = (st.builds(UniformTime), st.builds(ZeroTime))
+every_time_distribution = (st.builds(UniformTime), st.builds(UniformTimeUntil), st.builds(ZeroTime))
 every_time_embedding = (
     st.builds(RawTime),
     st.builds(CosineTime),
     st.builds(FourierTime, st.sampled_from((1, 64))),
+    st.builds(SinusoidalTime, st.sampled_from((4, 64))),
 )
 every_point_embedding = (
     st.builds(RawPoint),
@@ -106,30 +167,63 @@ every_network = (
     seeded(partial(narrow_residual, sizes.inputs, 3)),
 )
 every_field = (
-    seeded(partial(ConditionalField, sizes.point, sum(sizes.condition), build=narrow)),
-    seeded(partial(ConditionalField, sizes.point, sum(sizes.condition), build=narrow_residual)),
-    seeded(
-        partial(
-            ConditionalField,
-            sizes.point,
-            sum(sizes.condition),
-            build=narrow,
-            time_embedding=FourierTime(),
-            point_embedding=HLGauss(-3.0, 3.0),
-        )
-    ),
+    seeded(field),
+    seeded(partial(field, build=narrow_residual)),
+    seeded(partial(field, time_embedding=FourierTime(), point_embedding=HLGauss(-3.0, 3.0))),
+    seeded(partial(UNetField, sizes.point, sum(sizes.condition), widths=(8, 4), embedding=4)),
+    seeded(noise_prediction),
 )
 every_aggregation = (st.builds(MeanOverEnsemble), st.builds(MinOverEnsemble))
 every_backup = (st.builds(ExpectedBackup), st.builds(DistributionalBackup))
 every_noise_coupling = (st.builds(IndependentNoise), st.builds(SharedNoise))
+every_successor_target = (st.builds(MonteCarlo), st.builds(TD), st.builds(CoupledTD), st.builds(TD2))
+every_next_action = (st.builds(FromPolicy), st.builds(FromData))
+every_reward_model = (
+    st.builds(KnownReward, st.just(jnp.sum)),
+    seeded(learnt_reward),
+)
+every_successor_measure = (
+    seeded(partial(measure, TD2())),
+    seeded(partial(measure, MonteCarlo(), path=Trigonometric(), next_action=FromData())),
+    seeded(partial(measure, TD(), diffusion_measure, path=VariancePreserving(0.1, 4.0), steps=4)),
+)
 every_critic = (
-    seeded(monolithic_critic),
-    seeded(partial(monolithic_critic, aggregation=MinOverEnsemble())),
+    st.builds(NoCritic),
+    seeded(critic),
+    seeded(partial(critic, aggregation=MinOverEnsemble())),
     seeded(flow_critic),
     seeded(partial(flow_critic, backup=DistributionalBackup(), coupling=SharedNoise(), times=ZeroTime())),
-    st.builds(NoCritic),
+    seeded(successor_critic),
 )
 every_policy = (
-    seeded(partial(BehaviourFlow.build, sizes.observation, sizes.action, network=narrow, flow_steps=2)),
-    seeded(partial(DistilledFlowPolicy.build, sizes.observation, sizes.action, network=narrow, flow_steps=2)),
+    seeded(policy),
+    seeded(partial(policy, DistilledFlowPolicy)),
+    seeded(fixed_policy),
+    seeded(best_of_two),
+    st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
+)
+
+FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
+    {
+        protocols.NoisePrior: every_prior,
+        protocols.ProbabilityPath: every_path,
+        AffinePath: every_path,
+        protocols.ODESolver: every_solver,
+        FixedStepSolver: every_fixed_step_solver,
+        protocols.VelocityField: every_field,
+        protocols.LinearLayer: every_layer,
+        protocols.Network: every_network,
+        protocols.TimeEmbedding: every_time_embedding,
+        protocols.PointEmbedding: every_point_embedding,
+        protocols.TimeDistribution: every_time_distribution,
+        protocols.Aggregation: every_aggregation,
+        protocols.Backup: every_backup,
+        protocols.NoiseCoupling: every_noise_coupling,
+        protocols.Critic: every_critic,
+        protocols.Policy: every_policy,
+        protocols.SuccessorMeasure: every_successor_measure,
+        protocols.SuccessorTarget: every_successor_target,
+        protocols.NextAction: every_next_action,
+        protocols.RewardModel: every_reward_model,
+    }
 )

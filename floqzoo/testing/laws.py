@@ -15,7 +15,12 @@ from floqzoo.testing.path_laws import affine_path_laws, path_laws
 from floqzoo.testing.policy_laws import policy_laws
 from floqzoo.testing.prior_laws import prior_laws
 from floqzoo.testing.solver_laws import fixed_step_laws, solver_laws
-from floqzoo.testing.successor_laws import successor_laws
+from floqzoo.testing.successor_laws import (
+    next_action_laws,
+    reward_model_laws,
+    successor_measure_laws,
+    successor_target_laws,
+)
 from floqzoo.testing.time_distribution_laws import time_distribution_laws
 
 
@@ -37,6 +42,9 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.NoiseCoupling: noise_coupling_laws,
         protocols.Critic: critic_laws,
         protocols.Policy: policy_laws,
-        protocols.SuccessorMeasure: successor_laws,
+        protocols.SuccessorMeasure: successor_measure_laws,
+        protocols.SuccessorTarget: successor_target_laws,
+        protocols.NextAction: next_action_laws,
+        protocols.RewardModel: reward_model_laws,
     }
 )

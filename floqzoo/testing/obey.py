@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from hypothesis import Phase, Verbosity, given, settings, strategies as st
 
+from floqzoo.flow.flow import Flow
 from floqzoo.testing.examples import Example, Sizes, examples
 from floqzoo.testing.laws import LAWS
 
@@ -57,6 +58,8 @@ def laws_of(part: object) -> tuple[Law, ...]:
 
     **Raises** `TypeError` if there are none, naming what it lacks for the nearest socket.
     """
+    if isinstance(part, Flow):
+        raise TypeError("`part` must fit a socket; a Flow is what parts make: hold its field, prior, path and solver.")
     found = tuple(law for kind, laws in LAWS.items() if isinstance(part, kind) for law in laws)
     if not found:
         lacks = {kind.__name__: [name for name in _methods(kind) if not hasattr(part, name)] for kind in LAWS}

@@ -108,6 +108,35 @@ def _marginal_velocity(x, path: ProbabilityPath, t, x1):
     return path.marginal_velocity(t, x, x1)
 
 
+def ends_are_recovered_from_point_and_velocity(path: AffinePath, example: Example) -> None:
+    r"""`ends_of` inverts `at`: $(x_t, \dot x_t)$ gives back $(x_0, x_1)$."""
+    point = path.at(example.t, example.x0, example.x1)
+    ends = path.ends_of(example.t, point.x, point.velocity)
+    assert_close(jnp.stack([ends.x0, ends.x1]), jnp.stack([example.x0, example.x1]), scale=_conditioning(path, example))
+
+
+def the_noise_of_a_point_tells_its_velocity(path: AffinePath, example: Example) -> None:
+    r"""`velocity_of_noise` at $x_t$ and $x_0$ is $\dot x_t$."""
+    point = path.at(example.t, example.x0, example.x1)
+    velocity = path.velocity_of_noise(example.t, point.x, example.x0)
+    assert_close(velocity, point.velocity, scale=_conditioning(path, example))
+
+
+def errors_of_noise_are_weighed_errors_of_velocity(path: AffinePath, example: Example) -> None:
+    r"""Where two velocities at one point differ by $e$, their noises differ by $e'$ with $e'^2 = w_t e^2$."""
+    first = path.velocity_of_noise(example.t, example.x1, example.x0)
+    second = path.velocity_of_noise(example.t, example.x1, example.x0 + 1)
+    weight = path.noise_error_weight(example.t)
+    assert_close(weight * (first - second) ** 2, jnp.ones_like(first), scale=_conditioning(path, example))
+
+
+def _conditioning(path: AffinePath, example: Example) -> Scalar:
+    """How much the conversions between noise, data and velocity magnify a rounding."""
+    c = path.coefficients(example.t)
+    numbers = [jnp.abs(jnp.asarray(x, dtype=float)) for x in (c.alpha, c.beta, c.alpha_rate, c.beta_rate)]
+    return _size(example) * (1 + jnp.max(jnp.stack(numbers))) ** 2 / jnp.min(jnp.stack(numbers[:2]))
+
+
 def _assert_reaches(path: ProbabilityPath, example: Example, time: float, end: Point) -> None:
     error = getattr(path, "end_error", 0.0)
     distance = jnp.max(jnp.abs(path.at(time, example.x0, example.x1).x - end))
@@ -140,4 +169,7 @@ path_laws = (
 affine_path_laws = (
     marginal_density_obeys_the_continuity_equation,
     noise_gives_way_to_data,
+    ends_are_recovered_from_point_and_velocity,
+    the_noise_of_a_point_tells_its_velocity,
+    errors_of_noise_are_weighed_errors_of_velocity,
 )

@@ -1,11 +1,13 @@
-"""What every successor measure promises."""
+"""What every successor measure promises, and every target, next action and reward model."""
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.flow import Flow
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import SuccessorMeasure
+from floqzoo.protocols import NextAction, RewardModel, SuccessorMeasure, SuccessorTarget
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
@@ -36,6 +38,34 @@ def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, exampl
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
+    """The regression of an observation is a point and a velocity of its shape, finite, and decided by the key."""
+    step = jax.tree.map(lambda leaf: leaf[0], example.batch)
+    point = compiled(_regression, target, step, example.t, example.key)
+    assert point.x.shape == point.velocity.shape == example.observation.shape, (
+        f"shapes {point.x.shape} and {point.velocity.shape}"
+    )
+    again = compiled(_regression, target, step, example.t, example.key)
+    assert_close(again.x, point.x, roundings=0)
+    assert_close(again.velocity, point.velocity, roundings=0)
+
+
+def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Example) -> None:
+    """There is one finite action for each transition."""
+    batch = example.batch
+    actions = next_action.next_actions(batch, UniformPolicy(batch.action.shape[-1]), example.key)
+    assert actions.shape == batch.action.shape, f"shape {actions.shape} instead of {batch.action.shape}"
+    assert np.isfinite(actions).all()
+
+
+def a_reward_is_a_number_with_a_gradient(model: RewardModel, example: Example) -> None:
+    """The reward of a state is a finite scalar with a finite gradient by the state, and the loss a finite scalar."""
+    reward, gradient = jax.value_and_grad(model.reward_of)(example.observation)
+    loss = model.reward_loss(example.batch)
+    assert reward.shape == loss.shape == (), f"shapes {reward.shape} and {loss.shape}"
+    assert np.isfinite(reward) and np.isfinite(loss) and np.isfinite(gradient).all()
+
+
 def _futures(measure: SuccessorMeasure, observation, action, key):
     return measure.sample_futures(observation, action, 3, key)
 
@@ -55,8 +85,29 @@ def _loss_and_gradient(measure: SuccessorMeasure, batch: Transition, key):
     return jax.value_and_grad(loss)(trainable)
 
 
-successor_laws = (
+class _Gale(eqx.Module):
+    """A velocity field that blows towards its condition."""
+
+    def encode(self, *condition):
+        return condition[0]
+
+    def velocity(self, t, x, code):
+        return code * (1 + t) - x
+
+
+def _regression(target: SuccessorTarget, step, t, key):
+    flow = Flow(_Gale(), step.observation.size, solver=Euler(2))
+    return target.regression(flow, flow.encode(step.observation), step, t, key)
+
+
+successor_measure_laws = (
     futures_have_the_form_of_observations,
     futures_are_possible,
     successor_loss_is_a_number_with_a_gradient,
 )
+
+successor_target_laws = (a_target_is_a_point_and_a_velocity,)
+
+next_action_laws = (a_next_action_has_the_form_of_an_action,)
+
+reward_model_laws = (a_reward_is_a_number_with_a_gradient,)

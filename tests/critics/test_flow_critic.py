@@ -140,7 +140,8 @@ def test_metrics_say_what_they_are_called():
 def test_shared_noise_is_the_regressions_own_and_independent_noise_is_not():
     """With reward 0 and no value but the noise's, y_j = discount * z'_j: a field that shrinks z by the discount
     is right about it where z' is z, and only there."""
-    parts = {"times": fz.ZeroTime(), "backup": fz.DistributionalBackup(), "discount": 0.5, "weight": np.zeros((2, INPUTS))}
+    parts = {"times": fz.ZeroTime(), "backup": fz.DistributionalBackup(), "discount": 0.5}
+    parts["weight"] = np.zeros((2, INPUTS))
     losses = {}
     for coupling in (fz.SharedNoise(), fz.IndependentNoise()):
         online = critic([0.5, 0.5], [0.0, 0.0], coupling=coupling, **parts)

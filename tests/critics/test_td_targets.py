@@ -5,67 +5,27 @@ arithmetic. All targets have the shape (batch, copies); a monolithic critic has 
 """
 
 import functools
+from dataclasses import replace
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from doubles import ACTION, OBSERVATION, RandomPolicy, SteadyPolicy, linear_fields, linear_q, transitions
+from doubles import ACTION, OBSERVATION, RandomPolicy, SteadyPolicy, linear_fields, linear_q
 from hypothesis import given, strategies as st
+from linear_world import BATCH, COPIES, MEMBERS, next_values, world
 
 import floqzoo as fz
 from floqzoo.testing import assert_close
 
 
-BATCH, COPIES, MEMBERS = 4, 3, 2
 AGGREGATIONS = {"mean": fz.MeanOverEnsemble(), "min": fz.MinOverEnsemble()}
 BACKUPS = {"monolithic": None, "expected": fz.ExpectedBackup(), "distributional": fz.DistributionalBackup()}
 
 every_backup = pytest.mark.parametrize("backup", BACKUPS)
-every_flow_backup = pytest.mark.parametrize("backup", ["expected", "distributional"])
 every_aggregation = pytest.mark.parametrize("aggregation", AGGREGATIONS)
 numbers = st.integers(-64, 64).map(lambda n: n / 16)
 discounts = st.integers(0, 15).map(lambda n: n / 16)
-
-
-class World(eqx.Module):
-    """A linear critic, a batch and the target flow's noise."""
-
-    weight: jax.Array
-    bias: jax.Array
-    spread: jax.Array
-    discount: jax.Array
-    batch: fz.Transition
-    noise: jax.Array
-
-    def with_(self, **changes):
-        """The same world with some arrays changed, each broadcast to the shape that it had."""
-        names = list(changes)
-        old = [getattr(self, name) for name in names]
-        new = [jnp.broadcast_to(jnp.asarray(changes[name], dtype=float), x.shape) for name, x in zip(names, old, strict=True)]
-        return eqx.tree_at(lambda world: [getattr(world, name) for name in names], self, new)
-
-    def with_batch(self, **changes):
-        """The same world with some arrays of the batch changed."""
-        batch = eqx.tree_at(
-            lambda batch: [getattr(batch, name) for name in changes],
-            self.batch,
-            [jnp.broadcast_to(jnp.asarray(new, dtype=float), getattr(self.batch, name).shape) for name, new in changes.items()],
-        )
-        return eqx.tree_at(lambda world: world.batch, self, batch)
-
-
-def world(seed=0):
-    draw = np.random.default_rng(seed)
-    arrays = (
-        draw.normal(size=(MEMBERS, OBSERVATION + ACTION)),
-        draw.normal(size=MEMBERS),
-        draw.uniform(0.2, 2, MEMBERS),
-        0.9,
-    )
-    noise = jnp.asarray(draw.uniform(-1, 0, (BATCH, COPIES, 1)), dtype=float)
-    return World(*(jnp.asarray(x, dtype=float) for x in arrays), transitions(seed, BATCH), noise)
 
 
 def uncompiled_targets(backup, aggregation, policy, world, key):
@@ -93,14 +53,6 @@ def compiled(backup, aggregation, policy):
 
 def targets(backup, aggregation, world, policy=SteadyPolicy(), seed=0):
     return compiled(backup, aggregation, policy)(world, jax.random.key(seed))
-
-
-def next_values(world):
-    """Where each member's flow at (s', a') ends from each noise, (member, batch, copy), by NumPy."""
-    states = np.asarray(world.batch.next_observation)
-    inputs = np.concatenate([states, np.tanh(states[:, :ACTION])], axis=1)
-    value = np.einsum("ei,bi->eb", world.weight, inputs) + np.asarray(world.bias)[:, None]
-    return value[:, :, None] + np.asarray(world.spread)[:, None, None] * np.asarray(world.noise)[None, :, :, 0]
 
 
 @every_aggregation
@@ -209,7 +161,7 @@ def test_members_may_change_places(backup, aggregation):
 def test_transitions_may_change_places(backup, aggregation):
     case, order = world(), jnp.array([2, 0, 3, 1])
     batch, noise = jax.tree.map(lambda x: x[order], (case.batch, case.noise))
-    shuffled = eqx.tree_at(lambda world: (world.batch, world.noise), case, (batch, noise))
+    shuffled = replace(case, batch=batch, noise=noise)
     wanted = np.asarray(targets(backup, aggregation, case))[np.asarray(order)]
     np.testing.assert_array_equal(targets(backup, aggregation, shuffled), wanted)
 
@@ -217,7 +169,7 @@ def test_transitions_may_change_places(backup, aggregation):
 @every_aggregation
 def test_copies_may_change_places(aggregation):
     case, order = world(), jnp.array([2, 0, 1])
-    shuffled = eqx.tree_at(lambda world: world.noise, case, case.noise[:, order])
+    shuffled = replace(case, noise=case.noise[:, order])
     wanted = np.asarray(targets("distributional", aggregation, case))[:, np.asarray(order)]
     np.testing.assert_array_equal(targets("distributional", aggregation, shuffled), wanted)
     unchanged = np.asarray(targets("expected", aggregation, case))

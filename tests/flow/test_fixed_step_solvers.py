@@ -138,9 +138,7 @@ def heun_loop(x, ts, dt):
     return x
 
 
-@pytest.mark.parametrize(
-    ("make", "loop"), [(fz.Euler, euler_loop), (fz.Midpoint, midpoint_loop), (fz.Heun, heun_loop)]
-)
+@pytest.mark.parametrize(("make", "loop"), [(fz.Euler, euler_loop), (fz.Midpoint, midpoint_loop), (fz.Heun, heun_loop)])
 @pytest.mark.parametrize(("t0", "t1"), [(0.0, 1.0), (0.8, 0.1)])
 def test_a_compiled_solve_is_a_plain_loop(make, loop, t0, t1):
     x0, steps = jnp.array([0.7, -0.2]), 5

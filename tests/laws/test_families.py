@@ -1,51 +1,20 @@
-"""Every member of every family keeps every law of its kind."""
+"""Every member of every family keeps every law of its kind; a new member joins in `floqzoo/testing/families.py`."""
 
 import re
 
 import pytest
 
-from floqzoo import testing
-from floqzoo.flow.fixed_step import FixedStepSolver
-from floqzoo.flow.path import AffinePath
-from floqzoo.protocols import (
-    Aggregation,
-    Backup,
-    Critic,
-    LinearLayer,
-    Network,
-    NoiseCoupling,
-    NoisePrior,
-    ODESolver,
-    PointEmbedding,
-    Policy,
-    ProbabilityPath,
-    TimeDistribution,
-    TimeEmbedding,
-    VelocityField,
-)
-from floqzoo.testing import LAWS, assert_holds
+from floqzoo import protocols
+from floqzoo.testing import FAMILIES, LAWS, assert_holds
 
 
-FAMILIES = {
-    NoisePrior: testing.every_prior,
-    ProbabilityPath: testing.every_path,
-    AffinePath: testing.every_path,
-    ODESolver: testing.every_solver,
-    FixedStepSolver: testing.every_solver[:3],
-    VelocityField: testing.every_field,
-    LinearLayer: testing.every_layer,
-    Network: testing.every_network,
-    TimeEmbedding: testing.every_time_embedding,
-    PointEmbedding: testing.every_point_embedding,
-    TimeDistribution: testing.every_time_distribution,
-    Aggregation: testing.every_aggregation,
-    Backup: testing.every_backup,
-    NoiseCoupling: testing.every_noise_coupling,
-    Critic: testing.every_critic,
-    Policy: testing.every_policy,
-}
+def name_of(member) -> str:
+    """The name of the class or function that a strategy builds its parts with."""
+    return re.search(r"\((\w+|lambda)", repr(member))[1]
+
+
 CASES = [
-    pytest.param(law, member, id=f"{law.__name__}-{re.split(r'[(),]', repr(member))[1]}{index}")
+    pytest.param(law, member, id=f"{law.__name__}-{name_of(member)}-{index}")
     for kind, family in FAMILIES.items()
     for index, member in enumerate(family)
     for law in LAWS[kind]
@@ -53,5 +22,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("law", "member"), CASES)
-def test_member_keeps_law(law, member):
+def test_a_member_keeps_a_law(law, member):
     assert_holds(law, member)
+
+
+def test_every_socket_has_laws_and_members():
+    sockets = {member for member in vars(protocols).values() if getattr(member, "_is_protocol", False)}
+    assert sockets - {protocols.Protocol} <= LAWS.keys()
+    assert LAWS.keys() == FAMILIES.keys()
+
+
+def test_every_law_is_stated():
+    laws = [law for laws in LAWS.values() for law in laws]
+    assert len({law.__name__ for law in laws}) == len(laws)
+    assert all(law.__doc__.strip().endswith((".", "$")) for law in laws)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from doubles import ACTION, OBSERVATION, transitions
+from ideal_field import ideal_flow
 
 import floqzoo as fz
 from floqzoo.testing import assert_close
-from ideal_field import ideal_flow
 
 
 def test_an_action_is_where_the_flow_ends_within_the_box():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from doubles import ACTION, OBSERVATION, LinearNetwork, leaves_by_path, transitions
 from hypothesis import given, strategies as st
+from ideal_field import ideal_flow
 
 import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.testing import assert_close
-from ideal_field import ideal_flow
 
 
 class ActionSum(fz.NoCritic):

@@ -9,9 +9,15 @@ def blueprint(build, config, observation_dim=7, action_dim=2, reward_range=(-1.0
     seen = []
 
     def make(key):
-        seen.append(build(
-            observation_dim=observation_dim, action_dim=action_dim, reward_range=reward_range, config=config, key=key
-        ))
+        seen.append(
+            build(
+                observation_dim=observation_dim,
+                action_dim=action_dim,
+                reward_range=reward_range,
+                config=config,
+                key=key,
+            )
+        )
         return eqx.filter(seen[0], eqx.is_array)
 
     jax.eval_shape(make, jax.random.key(0))

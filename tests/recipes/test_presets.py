@@ -209,7 +209,7 @@ def test_the_one_step_ablation_trains_at_the_start_alone():
         ({"q_agg": "median"}, "`q_agg` must be .*; got 'median'"),
         ({"embed_time": "sine"}, "`embed_time` must be .*; got 'sine'"),
     ],
-    ids=lambda part: "{0}={1}".format(*next(iter(part.items()))) if isinstance(part, dict) else "",
+    ids=lambda part: "=".join(map(str, *part.items())) if isinstance(part, dict) else "",
 )
 def test_floq_refuses_settings_that_cannot_be_meant(changes, error):
     with pytest.raises(ValueError, match=error):
@@ -226,7 +226,7 @@ def test_floq_refuses_settings_that_cannot_be_meant(changes, error):
         ({"value_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),
         ({"q_agg": "median"}, "`q_agg` must be .*; got 'median'"),
     ],
-    ids=lambda part: "{0}={1}".format(*next(iter(part.items()))) if isinstance(part, dict) else "",
+    ids=lambda part: "=".join(map(str, *part.items())) if isinstance(part, dict) else "",
 )
 def test_fql_refuses_settings_that_cannot_be_meant(changes, error):
     with pytest.raises(ValueError, match=error):

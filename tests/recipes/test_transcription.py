@@ -8,6 +8,8 @@ by hand, and checked against finite differences here.
 """
 
 import dataclasses
+import itertools
+import operator
 from dataclasses import replace
 
 import equinox as eqx
@@ -41,9 +43,7 @@ FLOQ = FloqConfig(
     value_hidden_dims=(5, 4),
     actor_hidden_dims=(6, 5),
 )
-FQL = FQLConfig(
-    lr=0.01, tau=0.1, alpha=3.0, flow_steps=3, value_hidden_dims=(5, 4), actor_hidden_dims=(6, 5)
-)
+FQL = FQLConfig(lr=0.01, tau=0.1, alpha=3.0, flow_steps=3, value_hidden_dims=(5, 4), actor_hidden_dims=(6, 5))
 CASES = {
     "floq": FLOQ,
     "floq, min, normalised": replace(FLOQ, q_agg="min", use_prob_embed=False, normalize_q_loss=True),
@@ -66,7 +66,7 @@ def settings_of(config):
     shared = Settings(config.discount, config.alpha, config.tau, config.lr, config.q_agg, config.normalize_q_loss)
     if isinstance(config, FQLConfig):
         return replace(shared, actor_steps=config.flow_steps)
-    low, high = ((reward + offset) / (1 - config.discount) for reward, offset in zip(REWARD_RANGE, (-0.01, 0.01), strict=True))
+    low, high = (reward / (1 - config.discount) for reward in (REWARD_RANGE[0] - 0.01, REWARD_RANGE[1] + 0.01))
     return replace(
         shared,
         critic_steps=config.critic_flow_steps,
@@ -84,9 +84,7 @@ def random_agent(config, key):
     """The agent of a recipe, with a target of its own."""
     build = floq if isinstance(config, FloqConfig) else fql
     keys = jax.random.split(key, 3)
-    agent = build(
-        observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARD_RANGE, config=config, key=keys[0]
-    )
+    agent = build(observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARD_RANGE, config=config, key=keys[0])
     critic, policy = shaken((agent.critic, agent.policy), keys[1])
     return fz.Agent(critic=critic, policy=policy, optimiser=agent.optimiser, tau=agent.tau), shaken(critic, keys[2])
 
@@ -129,30 +127,18 @@ def layers(mlp):
 
 
 def members(ensemble):
-    return [
-        layers(jax.tree.map(lambda leaf: leaf[e], eqx.filter(ensemble.members, eqx.is_array)))  # noqa: B023
-        for e in range(ensemble.size)
-    ]
+    """The networks of an ensemble of networks, or of fields made of a network each."""
+    stacked = ensemble.members.network if isinstance(ensemble.members, fz.ConditionalField) else ensemble.members
+    return [layers(jax.tree.map(operator.itemgetter(e), stacked)) for e in range(ensemble.size)]
 
 
 def networks(critic, policy, target=None):
     """The state that a transcription starts from; also of gradients and moments, which have the same form."""
     readout = critic.readout if isinstance(critic, fz.FlowCritic) else critic.networks
-    fields = [layers(f.network) for f in unstacked(critic.fields)] if isinstance(critic, fz.FlowCritic) else []
+    fields = members(critic.fields) if isinstance(critic, fz.FlowCritic) else []
     behaviour, one_step = layers(policy.behaviour.flow.field.network), layers(policy.network)
-    return State(members(readout.networks), behaviour, one_step, target_networks(target), fields)
-
-
-def target_networks(target):
-    if target is None:
-        return []
-    if isinstance(target, fz.FlowCritic):
-        return [layers(f.network) for f in unstacked(target.fields)]
-    return members(target.networks.networks)
-
-
-def unstacked(ensemble):
-    return [jax.tree.map(lambda leaf: leaf[e], ensemble.members) for e in range(ensemble.size)]  # noqa: B023
+    averaged = [] if target is None else members(target.fields if fields else target.networks.networks)
+    return State(members(readout.networks), behaviour, one_step, averaged, fields)
 
 
 def draws(records):
@@ -167,7 +153,9 @@ def assert_same(actual, expected, what):
     """Every array is the expected one to a millionth of its own largest entry."""
 
     def same(found, wanted):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 * np.max(np.abs(wanted), initial=1e-12), err_msg=what)
+        np.testing.assert_allclose(
+            found, wanted, rtol=1e-6, atol=1e-6 * np.max(np.abs(wanted), initial=1e-12), err_msg=what
+        )
 
     plain_networks.each(same, actual, expected)
 
@@ -185,7 +173,9 @@ def test_three_updates_are_those_of_the_equations(case):
         agent, metrics = update(agent, data, jax.random.key(number))
         jax.block_until_ready(jax.tree.leaves(eqx.filter(agent, eqx.is_array)))
         batch = Batch(*(np.asarray(getattr(data, f.name)) for f in dataclasses.fields(data)))
-        losses, state, moments = transcription.update(losses_of, state, moments, number + 1, batch, draws(records), settings)
+        losses, state, moments = transcription.update(
+            losses_of, state, moments, number + 1, batch, draws(records), settings
+        )
 
         critic, actor = metrics.critic, metrics.actor
         first = [critic.flow_loss, critic.distill_loss] if is_floq else [critic.critic_loss]
@@ -206,7 +196,7 @@ def test_the_gradients_of_the_transcription_are_those_of_finite_differences():
     network = [
         {"weight": draw.normal(size=shape), "bias": draw.normal(size=shape[1])}
         | ({"scale": draw.normal(size=shape[1]), "shift": draw.normal(size=shape[1])} if shape[1] != 2 else {})
-        for shape in zip(sizes[:-1], sizes[1:], strict=True)
+        for shape in itertools.pairwise(sizes)
     ]
     x, outer = draw.normal(size=(6, 3)), draw.normal(size=(6, 2))
     _, tape = plain_networks.outputs_and_tape(network, x)

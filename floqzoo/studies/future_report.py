@@ -1,0 +1,150 @@
+"""What a successor measure says of an OGBench task, beside what happened there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.agent import Agent
+from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
+from floqzoo.successor.reward_model import KnownReward
+from floqzoo.successor.successor_critic import SuccessorCritic
+from floqzoo.tasks.simulator import make
+from floqzoo.training.configuration import RunConfig
+
+
+
+ROLLOUTS = 16
+"""Episodes that are compared."""
+
+
+@dataclass(frozen=True)
+class ReadoutRow:
+    """A value read from the measure, beside the return of one episode from the same state and action."""
+
+    reward: str
+    episode: int
+    value: float
+    standard_error: float
+    episode_return: float
+
+
+def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ReadoutRow]:
+    """Prints values beside Monte-Carlo returns, and draws sampled futures: `futures.png`, `values.csv`.
+
+    The measure is the target's. Episodes are the validation data's for the behaviour's measure, and played in the
+    environment, which then does not end them at the goal, for the clone's. Two rewards are read: the task's, as it was
+    learnt, and the first coordinate of the observation, which is known.
+    """
+    critic = agent.target_critic
+    if config.agent.measure_of == "behaviour":
+        rollouts = recorded_rollouts(task.validation, ROLLOUTS)
+    else:
+        environment = make(task.name.environment, terminate_at_goal=False)
+        try:
+            rollouts = played_rollouts(agent.policy, environment, ROLLOUTS, config.seed)
+        finally:
+            environment.close()
+    key = jax.random.fold_in(jax.random.key(config.seed), 3)
+    rows = readouts(critic, rollouts, key)
+    _show(rows)
+    figure = draw_futures(critic, rollouts, np.asarray(task.dataset.observations), key, directory / "futures.png")
+    print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
+    return rows
+
+
+def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ReadoutRow]:
+    """The values of each first state and action, for the task's reward and for the first coordinate."""
+    discount = float(critic.measure.discount.value)
+    first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), count=critic.count)
+    rows = []
+    for name, reader, reward in (
+        ("the task's reward", critic, lambda rollout: rollout.rewards),
+        ("the first coordinate", first, lambda rollout: rollout.futures[:, 0]),
+    ):
+        rows += _readouts_of(name, reader, rollouts, reward, discount, key)
+    return rows
+
+
+def draw_futures(
+    critic: SuccessorCritic,
+    rollouts: Sequence[Rollout],
+    visited: Float[np.ndarray, "states observation"],
+    key: jax.Array,
+    path: Path,
+    *,
+    coordinates: tuple[int, int] = (0, 1),
+) -> Path:
+    """Four first states, with sampled futures over the states of the data and over what came after in one episode.
+
+    - `visited`: The data's states: they show the maze, or the workspace.
+    - `coordinates`: Which coordinates of the observation are drawn.
+    """
+    discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
+    ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]
+    figure = new_figure(12.0, 3.4)
+    for axes, rollout in zip(figure.subplots(1, 4), rollouts[:4], strict=False):
+        sampled = _futures(critic, rollout.observation, rollout.action, 512, key)
+        true = rollout.resampled(discount, 512, random)
+        axes.scatter(*ground.T, s=2, color="0.88", rasterized=True)
+        axes.scatter(*true[:, coordinates].T, s=7, color="C1", alpha=0.5, label="one episode's")
+        axes.scatter(*np.asarray(sampled)[:, coordinates].T, s=4, color="C0", alpha=0.5, label="sampled futures")
+        axes.scatter(*rollout.observation[list(coordinates)], s=70, marker="*", color="black", label="state")
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.axes[0].legend(loc="best", fontsize=7)
+    return save_figure(figure, path)
+
+
+def _readouts_of(
+    name: str,
+    critic: SuccessorCritic,
+    rollouts: Sequence[Rollout],
+    reward: Callable[[Rollout], np.ndarray],
+    discount: float,
+    key: jax.Array,
+) -> list[ReadoutRow]:
+    observations, actions = (jnp.stack([jnp.asarray(getattr(r, part)) for r in rollouts]) for part in _FIRST)
+    estimates = _estimates(critic, observations, actions, jax.random.split(key, len(rollouts)))
+    return [
+        ReadoutRow(
+            name,
+            episode,
+            float(estimates.mean[episode]),
+            float(estimates.standard_error[episode]),
+            float(np.sum(discount ** np.arange(len(rollout.futures)) * reward(rollout))),
+        )
+        for episode, rollout in enumerate(rollouts)
+    ]
+
+
+_FIRST = ("observation", "action")
+
+
+@eqx.filter_jit
+def _estimates(critic, observations, actions, keys):
+    return jax.vmap(critic.estimate)(observations, actions, keys)
+
+
+@eqx.filter_jit
+def _futures(critic, observation, action, count, key):
+    return critic.measure.sample_futures(jnp.asarray(observation), jnp.asarray(action), count, key)
+
+
+def _show(rows: Sequence[ReadoutRow]) -> None:
+    lines = []
+    for name in dict.fromkeys(row.reward for row in rows):
+        mine = [row for row in rows if row.reward == name]
+        values, returns = (np.array([getattr(row, part) for row in mine]) for part in ("value", "episode_return"))
+        correlation = np.corrcoef(values, returns)[0, 1] if values.std() and returns.std() else float("nan")
+        root = np.sqrt(np.mean((values - returns) ** 2))
+        lines.append([name, str(mean_of(values)), str(mean_of(returns)), number(root), number(correlation)])
+    columns = ["reward", "values", "returns of one episode each", "root mean square difference", "correlation"]
+    print_table(f"{len(rows) // 2} first states: values read from the measure, and Monte-Carlo returns", columns, lines)

@@ -1,0 +1,82 @@
+"""What came after a first state and action, as the environment had it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.protocols import Policy
+from floqzoo.tasks.future_dataset import FutureDataset
+from floqzoo.training.batched_policy import BatchedPolicy
+
+
+@dataclass(frozen=True)
+class Rollout:
+    r"""An episode: $s_0, a_0$, and what followed.
+
+    - `observation`, `action`: $s_0$ and $a_0$.
+    - `futures`: $s_1, s_2, \dots$
+    - `rewards`: $r(s_1), r(s_2), \dots$, the reward of being there.
+    """
+
+    observation: Float[np.ndarray, " observation"]
+    action: Float[np.ndarray, " action"]
+    futures: Float[np.ndarray, "steps observation"]
+    rewards: Float[np.ndarray, " steps"]
+
+    def discounted_return(self, discount: float) -> float:
+        r"""$\sum_{k \ge 0} \gamma^k r(s_{k+1})$, up to the end of the episode."""
+        return float(np.sum(discount ** np.arange(len(self.rewards)) * self.rewards))
+
+    def resampled(self, discount: float, count: int, random: np.random.Generator) -> Float[np.ndarray, "count observation"]:
+        """Futures at geometric times, those beyond the end of the episode drawn anew."""
+        weights = discount ** np.arange(len(self.futures))
+        return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
+
+
+def recorded_rollouts(dataset: FutureDataset, count: int) -> list[Rollout]:
+    """The first episodes of a dataset whose rewards are those of the state that an action is taken in ("pre").
+
+    **Raises** `ValueError` if `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1; got {count}.")
+    observations, actions, rewards = (
+        np.asarray(array) for array in (dataset.observations, dataset.actions, dataset.rewards)
+    )
+    ends = np.unique(np.asarray(dataset.last))[:count]
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    return [
+        Rollout(observations[b], actions[b], observations[b + 1 : e + 1], rewards[b + 1 : e + 1])
+        for b, e in zip(begins, ends, strict=True)
+    ]
+
+
+def played_rollouts(policy: Policy, environment: Any, count: int, seed: int) -> list[Rollout]:
+    """Episodes of a policy in an environment that pays for the state that an action is taken in, one after another.
+
+    - `environment`: A Gymnasium environment that ends episodes by truncation only.
+
+    **Raises** `ValueError` if `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1; got {count}.")
+    actor = BatchedPolicy(policy, seed)
+    return [_play(actor, environment, episode, seed) for episode in range(count)]
+
+
+def _play(actor: BatchedPolicy, environment: Any, episode: int, seed: int) -> Rollout:
+    observation, _ = environment.reset(seed=seed + episode)
+    dtype = jax.dtypes.canonicalize_dtype(np.float64)
+    states, actions, rewards, done = [np.asarray(observation, dtype)], [], [], False
+    while not done:
+        action = actor.actions(states[-1][None], np.array([episode]), np.array([len(actions)]))[0]
+        observation, reward, terminated, truncated, _ = environment.step(action)
+        states.append(np.asarray(observation, dtype))
+        actions.append(action)
+        rewards.append(float(reward))
+        done = bool(terminated or truncated)
+    # The reward of the last state is not paid before the episode ends.
+    return Rollout(states[0], actions[0], np.stack(states[1:-1]), np.array(rewards[1:]))

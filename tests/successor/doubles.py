@@ -1,0 +1,50 @@
+"""Parts of successor measures whose answers are known."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import floqzoo as fz
+from floqzoo.tasks import ExactField, LinearGaussian
+
+
+class Correctable(eqx.Module):
+    """A given field plus a linear correction, which is all there is to learn: 0 where the field is right."""
+
+    field: fz.protocols.VelocityField
+    correction: jax.Array
+
+    @staticmethod
+    def of(field, dim, condition):
+        return Correctable(field, jnp.zeros((dim + condition + 2, dim)))
+
+    def encode(self, *condition):
+        return self.field.encode(*condition), jnp.concatenate(condition)
+
+    def velocity(self, t, x, code):
+        given, condition = code
+        features = jnp.concatenate([x, condition, jnp.stack([jnp.asarray(t, dtype=float), jnp.ones(())])])
+        return self.field.velocity(t, x, given) + features @ self.correction
+
+
+class ExactNoise(eqx.Module):
+    """The noise that the chain's own measure makes likely, as a network of a diffusion predicts it."""
+
+    field: ExactField
+
+    def encode(self, *condition):
+        return self.field.encode(*condition)
+
+    def velocity(self, t, x, code):
+        return self.field.path.ends_of(t, x, self.field.velocity(t, x, code)).x0
+
+
+def exact_field(chain: LinearGaussian, path=fz.Linear()) -> ExactField:
+    return ExactField(chain, path)
+
+
+def small_field(key, dim=2, condition=4):
+    def build(*sizes, key):
+        return fz.MLP(*sizes, hidden=(8, 8), key=key)
+
+    return fz.ConditionalField(dim, condition, build=build, key=key)

@@ -1,0 +1,60 @@
+"""Futures of recorded episodes."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from floqzoo.records import FutureTransition
+from floqzoo.tasks import FutureDataset, make_dataset
+
+
+def two_episodes(lengths=(40, 3)):
+    """Episodes whose observations are (episode, time)."""
+    times = np.concatenate([np.arange(n) for n in lengths])
+    episodes = np.repeat(np.arange(len(lengths)), lengths)
+    ends = np.cumsum(lengths) - 1
+    return make_dataset(
+        observations=np.stack([episodes, times], axis=1).astype(np.float32),
+        actions=(times / 100).astype(np.float32)[:, None],
+        rewards=np.zeros(len(times), np.float32),
+        masks=np.ones(len(times), np.float32),
+        terminals=np.isin(np.arange(len(times)), ends),
+    )
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.5, 0.9])
+def test_futures_are_geometric_within_their_episode(discount, getkey):
+    dataset, count = FutureDataset.of(two_episodes(), discount), 40_000
+    batch = eqx.filter_jit(dataset.sample)(getkey(), count)
+    assert isinstance(batch, FutureTransition)
+    np.testing.assert_array_equal(batch.future[:, 0], batch.observation[:, 0])
+    np.testing.assert_array_equal(batch.next_observation[:, 1], batch.observation[:, 1] + 1)
+    ahead = np.asarray(batch.future[:, 1] - batch.next_observation[:, 1])
+    left = np.where(np.asarray(batch.observation[:, 0]) == 0, 39, 2) - np.asarray(batch.next_observation[:, 1])
+    assert np.all(ahead >= np.minimum(left, 1))
+    assert np.all(ahead <= left)
+    # Where 10 steps are left, k has the geometric law up to 10.
+    mine = ahead[left == 10]
+    law = discount ** np.arange(10) * (1 - discount) / (1 - discount**10)
+    shares = np.array([(mine == k).mean() for k in range(1, 11)])
+    assert np.all(np.abs(shares - law) <= 6 * np.sqrt(law * (1 - law) / len(mine)) + 1e-6)
+
+
+def test_the_next_action_is_the_one_that_was_taken_next(getkey):
+    batch = FutureDataset.of(two_episodes(), 0.9).sample(getkey(), 64)
+    np.testing.assert_allclose(batch.next_action[:, 0], batch.next_observation[:, 1] / 100, rtol=1e-6)
+
+
+def test_it_is_the_dataset_otherwise(getkey):
+    plain = two_episodes()
+    dataset = FutureDataset.of(plain, 0.9)
+    assert dataset.size == plain.size
+    assert dataset.reward_range == plain.reward_range
+    np.testing.assert_array_equal(dataset.last, np.repeat([39, 42], [40, 3]))
+
+
+@pytest.mark.parametrize("discount", [1.0, -0.5, np.nan])
+def test_a_discount_outside_of_its_range_is_refused(discount):
+    with pytest.raises(ValueError, match=r"`discount` must be in \[0, 1\)"):
+        FutureDataset.of(two_episodes(), discount)
