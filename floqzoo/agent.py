@@ -76,7 +76,8 @@ class Agent(eqx.Module):
         # optax mixes dtypes, which a program that asks for strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"):
             steps, optimiser_state = self.optimiser.update(gradients, self.optimiser_state, parameters)
-        critic, policy = eqx.combine(optax.apply_updates(parameters, steps), rest)
+        stepped: PyTree = optax.apply_updates(parameters, steps)
+        critic, policy = eqx.combine(stepped, rest)
         agent = eqx.tree_at(
             lambda agent: (agent.critic, agent.target_critic, agent.policy, agent.optimiser_state),
             self,

@@ -1,10 +1,12 @@
 """Numbers that belong to a part and are not learnt."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 
@@ -15,7 +17,7 @@ class Hyperparameter(eqx.Module):
     `Hyperparameter` it stays out of the differentiated tree (see `partition_trainable`).
     """
 
-    value: Float[Array | np.ndarray | np.generic, "*members"]
+    value: Float[Any, "*members"]
 
 
 Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
@@ -51,7 +53,7 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
 
     **Raises** `ValueError`, naming the argument, its value and the need, where `holds` is false of it.
     """
-    if isinstance(number.value, jax.core.Tracer):
+    if isinstance(number.value, Tracer):
         return
     if not np.all(holds(np.asarray(number.value))):
         raise ValueError(f"`{name}` must be {need}; got {number.value}.")
@@ -62,7 +64,7 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
 
     **Raises** `ValueError` otherwise.
     """
-    if isinstance(high.value, jax.core.Tracer):
+    if isinstance(high.value, Tracer):
         return
     require("low", low, np.isfinite, "finite")
     require("high", high, np.isfinite, "finite")

@@ -95,7 +95,10 @@ class LinearLayer(Protocol):
 class Network(Protocol):
     """A map between vectors whose first layer is linear."""
 
-    stem: LinearLayer
+    @property
+    def stem(self) -> LinearLayer:
+        """The first layer."""
+        ...
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         """The output for one input: the body of the stem."""

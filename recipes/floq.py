@@ -168,7 +168,35 @@ def best(env_name: str | None) -> RunConfig:
     return RunConfig(env_name=env_name, agent=agent, offline_steps=2_000_000)
 
 
-RECIPE = Recipe(name="floq", build=floq, presets={"default": default, "best": best})
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    small = FloqConfig(
+        lr=1e-3,
+        batch_size=192,
+        actor_hidden_dims=(128, 128, 128),
+        value_hidden_dims=(96, 96),
+        discount=0.97,
+        tau=0.02,
+        alpha=100.0,
+        critic_flow_steps=4,
+        actor_flow_steps=5,
+        noise_samples=2,
+        block_width=96,
+        block_depth=2,
+    )
+    return RunConfig(
+        env_name=env_name or "cube-single-play-singletask-task1-v0",
+        agent=small,
+        run_group="quickstart",
+        offline_steps=45_000,
+        log_interval=1_000,
+        eval_interval=15_000,
+        save_interval=15_000,
+        collect_episodes=150,
+    )
+
+
+RECIPE = Recipe(name="floq", build=floq, presets={"default": default, "best": best, "quickstart": quickstart})
 
 if __name__ == "__main__":
     run_recipe(RECIPE)

@@ -39,7 +39,9 @@ def test_one_update_by_hand_equals_the_modular_one():
     modular, _ = eqx.filter_jit(fz.Agent.update)(agent, batch, update_key)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         state = hand.state_of(agent)
-        by_hand = jax.jit(lambda state: hand.update(state, batch, jax.random.clone(update_key), SIZES, agent.optimiser))(state)
+        by_hand = jax.jit(
+            lambda state: hand.update(state, batch, jax.random.clone(update_key), SIZES, agent.optimiser)
+        )(state)
     expected = hand.state_of(modular).online
     # One Adam step moves each parameter by up to the learning rate; agreement is to a hundredth of that.
     for mine, theirs in zip(jax.tree.leaves(by_hand.online), jax.tree.leaves(expected), strict=True):

@@ -34,4 +34,3 @@ class DistributionalBackup(eqx.Module):
     ) -> Float[Array, " copies"]:
         """A target for each copy."""
         return reward + continuation * next_values
-

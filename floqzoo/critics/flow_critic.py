@@ -105,9 +105,7 @@ class FlowCritic(eqx.Module):
         """The mean of the distilled readout."""
         return self.readout.mean(observation, action)
 
-    def returns(
-        self, observation: Observation, action: Action, noise: Float[Array, "1"]
-    ) -> Float[Array, " members"]:
+    def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
         """Where the flow of each member ends when it starts from `noise`."""
 
         def of_member(field):

@@ -29,6 +29,7 @@ class HutchinsonDivergence(eqx.Module):
     """
 
     probes: int = eqx.field(static=True, default=1)
+
     def __check_init__(self):
         if self.probes < 1:
             raise ValueError(f"`probes` must be at least 1; got {self.probes}.")

@@ -1,7 +1,7 @@
 """Explicit solvers with equal steps: each is its name, its order and one step."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class FixedStepSolver(eqx.Module):
         _, states = self._states(velocity, x0, t0, t1, keep=True)
         return Trajectory(time_grid(t0, t1, self.steps, x0.dtype), jnp.concatenate([x0[None], states]))
 
-    def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool):
+    def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool) -> tuple[Any, Any]:
         dt = (t1 - t0) / self.steps
 
         def advance(x, t):

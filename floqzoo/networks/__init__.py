@@ -6,7 +6,11 @@ from floqzoo.networks.ensemble import Ensemble as Ensemble
 from floqzoo.networks.film import FiLM as FiLM
 from floqzoo.networks.layer_norm import LayerNorm as LayerNorm
 from floqzoo.networks.mlp import MLP as MLP
-from floqzoo.networks.point_embedding import HLGauss as HLGauss, NormalisedValue as NormalisedValue, RawPoint as RawPoint
+from floqzoo.networks.point_embedding import (
+    HLGauss as HLGauss,
+    NormalisedValue as NormalisedValue,
+    RawPoint as RawPoint,
+)
 from floqzoo.networks.residual_mlp import ResidualMLP as ResidualMLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime as SinusoidalTime
 from floqzoo.networks.time_embedding import CosineTime as CosineTime, FourierTime as FourierTime, RawTime as RawTime

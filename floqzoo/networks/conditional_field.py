@@ -20,7 +20,7 @@ class ConditionalField(eqx.Module):
     and added at each evaluation, so that K solver steps from m noises read the condition once, not K m times.
 
     - `dim`: The number of coordinates that the field moves.
-    - `condition_features`: The total size of the condition.
+    - `condition_features`: The total size of the condition; 0 for a field without one.
     - `build`: Makes the network, as `build(in_features, out_features, key=key)`; for other sizes pass
       `functools.partial(MLP, hidden=(256, 256))`.
     - `time_embedding`, `point_embedding`: What the network sees of time and point.
@@ -59,7 +59,7 @@ class ConditionalField(eqx.Module):
                 f"got {' + '.join(str(part.shape[-1]) for part in condition) or '0'} = {size}."
             )
         stem = self.network.stem
-        return stem.with_bias(stem.part(jnp.concatenate(condition), 0))
+        return stem.with_bias(stem.part(jnp.concatenate(condition) if condition else jnp.zeros(0), 0))
 
     def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
         """The velocity at time `t` and point `x`, in the dtype of `x`."""

@@ -83,4 +83,3 @@ class HLGauss(eqx.Module):
         cumulative = erf((edges[None, :] - x[:, None]) / (jnp.sqrt(2.0) * width))
         mass = jnp.diff(cumulative) / (cumulative[:, -1:] - cumulative[:, :1])
         return mass.reshape(-1)
-

@@ -20,7 +20,6 @@ from floqzoo.tasks.simulator import make
 from floqzoo.training.configuration import RunConfig
 
 
-
 ROLLOUTS = 16
 """Episodes that are compared."""
 

@@ -17,7 +17,6 @@ from typing import Annotated
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.flatten_util import ravel_pytree

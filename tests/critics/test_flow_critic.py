@@ -1,5 +1,6 @@
 """The flow critic's readouts and losses, with fields whose flows have a closed form."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,12 @@ def endless(reward, size=4):
 
 
 def loss(critic, batch, target=None, seed=0):
-    return critic.critic_loss(batch, critic if target is None else target, SteadyPolicy(), jax.random.key(seed))[1]
+    return metrics(critic, batch, critic if target is None else target, jax.random.key(seed))
+
+
+@eqx.filter_jit
+def metrics(critic, batch, target, key):
+    return critic.critic_loss(batch, target, SteadyPolicy(), key)[1]
 
 
 # Readouts

@@ -12,12 +12,13 @@ from floqzoo.testing.families import narrow, narrow_residual
 
 @pytest.mark.parametrize("build", [narrow, narrow_residual], ids=["MLP", "ResidualMLP"])
 @pytest.mark.parametrize(
-    "time", [fz.RawTime(), fz.CosineTime(), fz.FourierTime(5)], ids=lambda part: type(part).__name__
-)
-@pytest.mark.parametrize(
-    "point",
-    [fz.RawPoint(), fz.NormalisedValue(-2.0, 2.0), fz.HLGauss(-2.0, 2.0, 6)],
-    ids=lambda part: type(part).__name__,
+    ("time", "point"),
+    [
+        (fz.RawTime(), fz.HLGauss(-2.0, 2.0, 6)),
+        (fz.CosineTime(), fz.RawPoint()),
+        (fz.FourierTime(5), fz.NormalisedValue(-2.0, 2.0)),
+    ],
+    ids=["RawTime-HLGauss", "CosineTime-RawPoint", "FourierTime-NormalisedValue"],
 )
 def test_two_stages_are_the_network_of_all_inputs_at_once(build, time, point, getkey):
     r"""$v(t, x \mid c) = \text{network}(c, \text{embed}(x), \text{embed}(t))$, in this order."""

@@ -23,7 +23,7 @@ def test_a_dense_layer_is_an_affine_map(x, bias):
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(300, 200), (7, 900)])
 def test_weights_are_uniform_within_the_glorot_bound_and_biases_are_zero(inputs, outputs, getkey):
-    r"""$U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, hence variance $2 / (\text{in} + \text{out})$."""
+    r"""$U[-\ell, \ell]$ with $\ell^2 = 6 / (\text{in} + \text{out})$, whose variance is $\ell^2 / 3$."""
     layer = fz.Dense(inputs, outputs, key=getkey())
     weight, bound = np.asarray(layer.weight), np.sqrt(6 / (inputs + outputs))
     assert weight.shape == (inputs, outputs)

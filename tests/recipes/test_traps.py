@@ -33,6 +33,7 @@ def critic_of(config=FloqConfig(), ends=0.0, spread=(1.0, 1.0), readout=0.0, **p
     return replace(made.critic, readout=linear_q(nothing, jnp.full(2, readout)), **parts)
 
 
+@eqx.filter_jit
 def loss(critic, target):
     return critic.critic_loss(ENDLESS, target, SteadyPolicy(), jax.random.key(0))[1]
 

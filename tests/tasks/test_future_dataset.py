@@ -1,7 +1,6 @@
 """Futures of recorded episodes."""
 
 import equinox as eqx
-import jax
 import numpy as np
 import pytest
 

@@ -1,0 +1,236 @@
+"""For every law, a part that breaks it: each is a sound part with one plausible fault."""
+
+import types
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import floqzoo as fz
+from floqzoo.flow.path import PathCoefficients
+from floqzoo.policies import FunctionPolicy
+from floqzoo.records import PathPoint
+from floqzoo.successor import TD2, FromData, KnownReward
+
+
+def unmapped(x):
+    """Leaves JAX for a moment, and does not say what to do about a batch."""
+    return jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+
+@jax.custom_jvp
+def rough(x):
+    """A sine whose derivative is not a number."""
+    return jnp.sin(x)
+
+
+rough.defjvp(lambda primals, tangents: (rough(*primals), jnp.full_like(tangents[0], jnp.nan)))
+
+
+def normal(key, shape):
+    return jax.random.normal(key, shape)
+
+
+PRIORS = {
+    "draws_have_the_shape_asked_for": {"sample": lambda self, key, shape: normal(key, (*shape, 1))},
+    "a_key_decides_the_draw": {"sample": lambda self, key, shape: normal(jax.random.key(0), shape)},
+    "log_density_sums_over_coordinates": {"log_prob": lambda self, x: jnp.mean(fz.Gaussian().log_prob(x)) / x.size},
+    "density_integrates_to_one": {"log_prob": lambda self, x: -jnp.sum(x**2) / 2},
+    "draws_follow_the_density": {"sample": lambda self, key, shape: 1.2 * normal(key, shape)},
+    "coordinates_are_drawn_apart": {
+        "sample": lambda self, key, shape: jnp.broadcast_to(normal(key, (*shape[:-1], 1)), shape)
+    },
+}
+PATHS = {
+    "starts_at_its_noise": {"at": lambda self, t, x0, x1: fz.Linear().at(t, x1, x0)},
+    "ends_at_its_data": {"at": lambda self, t, x0, x1: fz.Linear().at(0.9 * t, x0, x1)},
+    "velocity_is_the_rate_of_change": {
+        "at": lambda self, t, x0, x1: PathPoint(t * x1 + (1 - t) * x0, x0 - x1),
+    },
+    "marginal_velocity_is_the_mean_conditional_velocity": {"marginal_velocity": lambda self, t, x, x1: (x1 - x) / t},
+    "conditional_density_obeys_the_continuity_equation": {
+        "marginal_velocity": lambda self, t, x, x1: jax.lax.stop_gradient((x1 - x) / (1 - t))
+    },
+    "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.Linear().at(t, unmapped(x0), x1)},
+    "marginal_density_obeys_the_continuity_equation": {"marginal_velocity": lambda self, t, x, x1: x1 - x},
+    "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
+    "ends_are_recovered_from_point_and_velocity": {
+        "ends_of": lambda self, t, x, velocity: fz.Linear().ends_of(t, x, -velocity)
+    },
+    "the_noise_of_a_point_tells_its_velocity": {"velocity_of_noise": lambda self, t, x, x0: x - x0},
+    "errors_of_noise_are_weighed_errors_of_velocity": {"noise_error_weight": lambda self, t: t},
+}
+
+
+def solve_with(change):
+    """A solve whose arguments are changed beforehand: velocity, start, first and last time."""
+    return {"solve": lambda self, velocity, x0, t0=0.0, t1=1.0: fz.Euler(4).solve(*change(velocity, x0, t0, t1))}
+
+
+SOLVERS = {
+    "constant_fields_are_crossed_exactly": solve_with(lambda v, x0, t0, t1: (v, x0, t0, t0 + 0.75 * (t1 - t0))),
+    "a_short_way_follows_the_velocity": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(1 - t, x), x0, t0, t1)),
+    "a_trajectory_joins_start_and_solution": {
+        "trajectory": lambda self, velocity, x0, t0, t1: fz.Euler(4).trajectory(velocity, x0, t1, t0)
+    },
+    "evaluations_are_counted": {"evaluations": 5},
+    "no_time_outside_the_interval_is_looked_at": {
+        "step": lambda self, velocity, t, dt, x: x + dt * velocity(t + 2 * dt, x)
+    },
+    "gradients_reach_start_field_and_times": solve_with(
+        lambda v, x0, t0, t1: (v, jax.lax.stop_gradient(x0), t0, t1),
+    ),
+    "a_batch_of_solves_is_its_rows": solve_with(lambda v, x0, t0, t1: (v, unmapped(x0), t0, t1)),
+    "two_halves_make_the_whole": {"step": lambda self, velocity, t, dt, x: x + (dt + dt**2) * velocity(t, x)},
+    "a_trajectory_is_one_step_after_another": {
+        "trajectory": lambda self, *way: fz.Midpoint(self.steps).trajectory(*way)
+    },
+    "an_unrolled_loop_is_the_loop": {
+        "solve": lambda self, *way: fz.Euler(self.steps).solve(*way) + (0.1 if self.unroll else 0.0)
+    },
+}
+
+
+class Field:
+    """A sound velocity field without parameters."""
+
+    def encode(self, *condition):
+        return condition[0][0]
+
+    def velocity(self, t, x, code):
+        return x * t + code
+
+
+FIELDS = {
+    "a_velocity_has_the_form_of_its_point": {"velocity": lambda self, t, x, code: (x * t + code)[:1]},
+    "a_code_serves_every_time_and_point": {"velocity": lambda self, t, x, code: unmapped(x) + code},
+    "a_batch_of_conditions_is_its_rows": {"encode": lambda self, *condition: unmapped(condition[0][0])},
+    "a_compiled_field_is_the_field": {
+        "velocity": lambda self, t, x, code: x * (1.0 if isinstance(x, jax.core.Tracer) else 2.0)
+    },
+    "a_velocity_can_be_differentiated": {"velocity": lambda self, t, x, code: rough(x)},
+}
+LAYERS = {
+    "parts_of_an_input_add_up": {"part": lambda self, x, start: x @ self.weight[: x.size]},
+    "a_layer_is_linear_without_its_bias": {
+        "part": lambda self, x, start: jnp.tanh(x) @ self.weight[start : start + x.size]
+    },
+    "the_bias_is_the_same_for_every_input": {"with_bias": lambda self, product: 2 * product + self.bias},
+}
+NETWORKS = {
+    "a_network_is_the_body_of_its_stem": {"__call__": lambda self, x: self.body(self.stem.part(x, 0) + 1)},
+    "a_batch_of_inputs_is_its_rows": {"body": lambda self, hidden: unmapped(hidden)[:3]},
+    "gradients_reach_every_input": {"body": lambda self, hidden: jax.lax.stop_gradient(hidden)[:3]},
+}
+TIME_EMBEDDINGS = {
+    "time_features_are_counted": {"embed_time": lambda self, t: jnp.stack([t, t])},
+    "different_times_look_different": {"embed_time": lambda self, t: jnp.zeros(1)},
+    "a_time_may_be_a_number": {"embed_time": lambda self, t: t[None]},
+    "a_batch_of_times_is_its_rows": {"embed_time": lambda self, t: unmapped(t)[None]},
+}
+POINT_EMBEDDINGS = {
+    "point_features_are_counted": {"embed_point": lambda self, x: jnp.repeat(x, 2)},
+    "different_points_look_different": {"embed_point": lambda self, x: jnp.full_like(x, x[0])},
+    "a_batch_of_points_is_its_rows": {"embed_point": lambda self, x: unmapped(x)},
+}
+TIME_DISTRIBUTIONS = {
+    "times_have_the_shape_asked_for": {"sample_times": lambda self, key, shape: jnp.zeros(())},
+    "times_lie_before_the_end": {"sample_times": lambda self, key, shape: 1.01 * jax.random.uniform(key, shape)},
+    "a_key_decides_the_times": {
+        "sample_times": lambda self, key, shape, draw=np.random.default_rng(0): jnp.asarray(draw.uniform(size=shape))
+    },
+}
+AGGREGATIONS = {
+    "members_have_no_order": {"aggregate": lambda self, values: values[0]},
+    "an_aggregate_lies_among_its_members": {"aggregate": lambda self, values: jnp.sum(values, axis=0)},
+    "an_aggregate_moves_with_its_members": {"aggregate": lambda self, values: jnp.median(values**2, axis=0)},
+}
+BACKUPS = {
+    "nothing_is_added_after_the_end": {"td_targets": lambda self, reward, gamma, values: reward + 0.9 * values},
+    "known_values_are_backed_up_exactly": {"td_targets": lambda self, r, gamma, values: r + gamma**2 * values},
+    "targets_move_with_rewards_and_values": {"td_targets": lambda self, r, gamma, values: r + gamma * values**2},
+    "copies_have_no_order": {"td_targets": lambda self, r, gamma, values: r + gamma * jnp.full_like(values, values[0])},
+}
+NOISE_COUPLINGS = {
+    "noise_keeps_its_shape": {"next_noise": lambda self, noise, fresh: fresh[0]},
+    "noise_is_not_made_up": {"next_noise": lambda self, noise, fresh: (noise + fresh) / 2},
+}
+
+
+def without_a_sound(self, batch, *others):
+    """A loss that is not a number."""
+    return jnp.full((), jnp.nan), None
+
+
+CRITICS = {
+    "values_are_numbers": {"value": lambda self, observation, action, key: observation},
+    "scores_can_be_improved": {"score": lambda self, observation, action: rough(action)[0]},
+    "critic_loss_is_a_number_with_a_gradient": {"critic_loss": without_a_sound},
+}
+POLICIES = {
+    "actions_lie_in_their_box": {"act": lambda self, observation, key: 2 * normal(key, (2,))},
+    "a_key_decides_the_action": {"act": lambda self, observation, key: unmapped(observation[:2])},
+    "policy_loss_is_a_number_with_a_gradient": {"policy_loss": without_a_sound},
+}
+
+
+class Measure:
+    """A sound successor measure: standard normal, whatever is done."""
+
+    discount = 0.9
+
+    def sample_futures(self, observation, action, count, key):
+        return normal(key, (count, observation.size))
+
+    def log_prob(self, future, observation, action):
+        return fz.Gaussian().log_prob(future)
+
+    def successor_loss(self, batch, target, policy, key):
+        return jnp.zeros(()), None
+
+
+SUCCESSOR_MEASURES = {
+    "futures_have_the_form_of_observations": {"sample_futures": lambda self, s, a, count, key: normal(key, (count, 2))},
+    "futures_are_possible": {"log_prob": lambda self, future, s, a: jnp.full((), -jnp.inf)},
+    "successor_loss_is_a_number_with_a_gradient": {"successor_loss": without_a_sound},
+}
+SUCCESSOR_TARGETS = {
+    "a_target_is_a_point_and_a_velocity": {
+        "regression": lambda self, flow, code, step, t, key: PathPoint(normal(key, (2,)), jnp.zeros(2))
+    }
+}
+NEXT_ACTIONS = {
+    "a_next_action_has_the_form_of_an_action": {"next_actions": lambda self, batch, policy, key: batch.next_action[0]}
+}
+REWARD_MODELS = {"a_reward_is_a_number_with_a_gradient": {"reward_of": lambda self, observation: observation}}
+
+# How the sound part is made, and the one member of it that each law is broken by.
+BROKEN = (
+    (fz.Gaussian, PRIORS),
+    (fz.Linear, PATHS),
+    (partial(fz.Euler, 4), SOLVERS),
+    (Field, FIELDS),
+    (partial(fz.Dense, 5, 3), LAYERS),
+    (partial(fz.MLP, 5, 3, hidden=(8,)), NETWORKS),
+    (fz.RawTime, TIME_EMBEDDINGS),
+    (fz.RawPoint, POINT_EMBEDDINGS),
+    (fz.UniformTime, TIME_DISTRIBUTIONS),
+    (fz.MeanOverEnsemble, AGGREGATIONS),
+    (fz.DistributionalBackup, BACKUPS),
+    (fz.SharedNoise, NOISE_COUPLINGS),
+    (fz.NoCritic, CRITICS),
+    (partial(FunctionPolicy, lambda observation: jnp.tanh(observation[:2])), POLICIES),
+    (Measure, SUCCESSOR_MEASURES),
+    (TD2, SUCCESSOR_TARGETS),
+    (FromData, NEXT_ACTIONS),
+    (partial(KnownReward, jnp.sum), REWARD_MODELS),
+)
+
+
+def build(make, members):
+    """The sound part with some members exchanged; none, for the sound part itself."""
+    make = make if isinstance(make, partial) else partial(make)
+    keyed = {"key": jax.random.key(0)} if make.func in (fz.Dense, fz.MLP) else {}
+    kind = types.new_class(make.func.__name__, (make.func,), exec_body=lambda space: space.update(members))
+    return kind(*make.args, **make.keywords, **keyed)

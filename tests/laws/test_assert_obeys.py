@@ -1,0 +1,97 @@
+"""The one line by which a part of one's own is held to the laws, and what it says."""
+
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import floqzoo as fz
+from floqzoo.records import PathPoint
+from floqzoo.testing import Sizes, assert_obeys, laws_of
+from floqzoo.testing.families import narrow
+
+
+class Quadratic:
+    """A path of one's own, which inherits from nothing: slow at first, then fast."""
+
+    def at(self, t, x0, x1):
+        return PathPoint(x0 + t**2 * (x1 - x0), 2 * t * (x1 - x0))
+
+    def marginal_velocity(self, t, x, x1):
+        return 2 * t * (x1 - x) / (1 - t**2)
+
+
+class TooFast(Quadratic):
+    """The same with a velocity of twice the size, and none to match."""
+
+    def at(self, t, x0, x1):
+        return PathPoint(x0 + t**2 * (x1 - x0), 4 * t * (x1 - x0))
+
+
+def test_a_sound_part_of_ones_own_obeys():
+    assert_obeys(Quadratic())
+
+
+def test_a_broken_law_is_named_with_its_statement_the_part_and_the_simplest_witness():
+    with pytest.raises(AssertionError) as failure:
+        assert_obeys(TooFast())
+    told = str(failure.value)
+    assert "TooFast" in told
+    assert "breaks the law velocity_is_the_rate_of_change" in told
+    assert r"$\dot x_t = \frac{d}{dt} x_t$." in told
+    assert re.search(r"witness: Example\(t=0\.\d+, s=0\.\d+, x0=\[", told)
+    assert "Mismatched elements" in told
+
+
+def test_numbers_of_a_broken_part_are_shown():
+    with pytest.raises(AssertionError, match=r"Hyperparameter\(value=0\.25"):
+        assert_obeys(Inexact(0.25))
+
+
+class Inexact(fz.OptimalTransport):
+    """A path that says that it reaches its end, and does not."""
+
+    end_error = 0.0
+
+
+def test_a_part_may_have_sizes_of_its_own(getkey):
+    field = fz.ConditionalField(1, 4, build=narrow, key=getkey())
+    assert_obeys(field, Sizes(point=1, condition=(4,)))
+    with pytest.raises(AssertionError, match="`condition` must have 4 features"):
+        assert_obeys(field)
+
+
+def test_what_fits_no_socket_is_told_what_it_lacks():
+    class Half:
+        def at(self, t, x0, x1):
+            return None
+
+    with pytest.raises(TypeError, match="got Half. The nearest is ProbabilityPath, for which it lacks marginal_vel"):
+        assert_obeys(Half())
+    with pytest.raises(TypeError, match="a Flow is what parts make"):
+        assert_obeys(fz.Flow(fz.ConditionalField(1, 1, build=narrow, key=jax.random.key(0)), 1))
+
+
+def test_members_of_a_family_keep_more_laws_than_their_socket_asks():
+    names = {law.__name__ for law in laws_of(fz.Euler(2))}
+    assert {"evaluations_are_counted", "two_halves_make_the_whole"} <= names
+    assert "two_halves_make_the_whole" not in {law.__name__ for law in laws_of(fz.Diffrax())}
+
+
+def test_a_law_can_be_asked_of_one_example(getkey):
+    """A law is a plain function of a part and an example."""
+    from floqzoo.testing import Example
+    from floqzoo.testing.path_laws import ends_at_its_data
+
+    zero = jnp.zeros(2)
+    example = Example(jnp.asarray(0.5), jnp.asarray(0.25), zero, zero + 1, (zero,), zero, zero, zero, 0)
+    ends_at_its_data(fz.Linear(), example)
+
+
+def test_the_package_does_not_need_what_its_laws_need():
+    code = "import sys, floqzoo; print(sorted({'hypothesis', 'floqzoo.testing'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
