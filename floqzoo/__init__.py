@@ -24,6 +24,7 @@ from floqzoo.critics import (  # noqa: E402
     SharedNoise as SharedNoise,
 )
 from floqzoo.flow import (  # noqa: E402
+    DDIM as DDIM,
     Diffrax as Diffrax,
     Euler as Euler,
     ExactDivergence as ExactDivergence,
@@ -33,6 +34,7 @@ from floqzoo.flow import (  # noqa: E402
     HutchinsonDivergence as HutchinsonDivergence,
     Linear as Linear,
     Midpoint as Midpoint,
+    NoisePrediction as NoisePrediction,
     OptimalTransport as OptimalTransport,
     Trigonometric as Trigonometric,
     Uniform as Uniform,
@@ -55,14 +57,33 @@ from floqzoo.networks import (  # noqa: E402
     RawPoint as RawPoint,
     RawTime as RawTime,
     ResidualMLP as ResidualMLP,
+    SinusoidalTime as SinusoidalTime,
+    UNetField as UNetField,
 )
 from floqzoo.policies import (  # noqa: E402
     BehaviourFlow as BehaviourFlow,
     DistilledFlowPolicy as DistilledFlowPolicy,
+    FixedPolicy as FixedPolicy,
+    FunctionPolicy as FunctionPolicy,
+    GPIPolicy as GPIPolicy,
 )
 from floqzoo.records import (  # noqa: E402
+    FutureTransition as FutureTransition,
     PathPoint as PathPoint,
     Trajectory as Trajectory,
     Transition as Transition,
     UpdateMetrics as UpdateMetrics,
+)
+from floqzoo.successor import (  # noqa: E402
+    TD as TD,
+    TD2 as TD2,
+    CoupledTD as CoupledTD,
+    FlowSuccessor as FlowSuccessor,
+    FromData as FromData,
+    FromPolicy as FromPolicy,
+    KnownReward as KnownReward,
+    LearntReward as LearntReward,
+    MonteCarlo as MonteCarlo,
+    Normaliser as Normaliser,
+    SuccessorCritic as SuccessorCritic,
 )

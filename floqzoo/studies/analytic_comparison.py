@@ -94,15 +94,11 @@ def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
     rows = [ComparisonRow("two sets of true samples", **vars(errors_of_truth(checks)))]
     with ProgressReport("training", "updates") as progress:
         for index, method in enumerate(methods):
-            before, total = index * config.offline_steps, len(methods) * config.offline_steps
-            errors = _train_and_compare(
-                recipe,
-                config,
-                method,
-                problem,
-                checks,
-                lambda done, before=before, method=method: progress.update(before + done, total, method),
-            )
+
+            def show(done: int, index: int = index, method: str = method) -> None:
+                progress.update(index * config.offline_steps + done, len(methods) * config.offline_steps, method)
+
+            errors = _train_and_compare(recipe, config, method, problem, checks, show)
             rows.insert(-1, ComparisonRow(method, **vars(errors)))
     _show(rows, config)
     print(f"table: {write_rows(rows, directory / 'comparison.csv')}")
@@ -148,5 +144,7 @@ def _as_members(tree: Any) -> Any:
 def _show(rows: list[ComparisonRow], config: RunConfig) -> None:
     lines = [[row.method, *(number(getattr(row, metric)) for metric in METRICS)] for row in rows]
     horizon = 1 / (1 - config.agent.discount)
-    title = f"{config.env_name}, effective horizon {horizon:.0f}, {config.offline_steps:,} updates each, seed {config.seed}"
+    title = (
+        f"{config.env_name}, effective horizon {horizon:.0f}, {config.offline_steps:,} updates each, seed {config.seed}"
+    )
     print_table(title, ["method", *METRICS.values()], lines)

@@ -99,20 +99,17 @@ def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = 
     - `done`: Called with all rows so far after each of these.
     """
     probes = {horizon: chain_probe(config, horizon) for horizon in config.horizons}
-    rows = [
-        SweepRow.of(config.path, TRUTH, horizon, -1, errors_of_truth(probe)) for horizon, probe in probes.items()
-    ]
+    rows = [SweepRow.of(config.path, TRUTH, horizon, -1, errors_of_truth(probe)) for horizon, probe in probes.items()]
     total = len(config.methods) * len(config.horizons) * config.training.updates
     with ProgressReport("training", "updates") as progress:
         for index, (method, horizon) in enumerate((m, h) for h in config.horizons for m in config.methods):
-            before, note = index * config.training.updates, f"{LABELS[method]}, horizon {horizon}"
-            rows += _trained_rows(
-                config,
-                method,
-                horizon,
-                probes[horizon],
-                lambda updates, before=before, note=note: progress.update(before + updates, total, note),
-            )
+
+            def show(
+                updates: int, before: int = index * config.training.updates, case: tuple = (method, horizon)
+            ) -> None:
+                progress.update(before + updates, total, f"{LABELS[case[0]]}, horizon {case[1]}")
+
+            rows += _trained_rows(config, method, horizon, probes[horizon], show)
             done(rows)
     return rows
 

@@ -30,7 +30,9 @@ class Rollout:
         r"""$\sum_{k \ge 0} \gamma^k r(s_{k+1})$, up to the end of the episode."""
         return float(np.sum(discount ** np.arange(len(self.rewards)) * self.rewards))
 
-    def resampled(self, discount: float, count: int, random: np.random.Generator) -> Float[np.ndarray, "count observation"]:
+    def resampled(
+        self, discount: float, count: int, random: np.random.Generator
+    ) -> Float[np.ndarray, "count observation"]:
         """Futures at geometric times, those beyond the end of the episode drawn anew."""
         weights = discount ** np.arange(len(self.futures))
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]

@@ -37,9 +37,9 @@ class TrainingSettings:
     """AdamW's learning rate (not published)."""
     weight_decay: float = 1e-3
     """AdamW's weight decay (0.001)."""
-    tau: float = 0.03
+    tau: float = 0.05
     """Step of the target (0.001). What counts for a horizon H is tau * updates / H, the number of backups in units of
-    the horizon: (30) at a horizon of 100; here 3."""
+    the horizon: (30) at a horizon of 100; here 5."""
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
@@ -71,7 +71,11 @@ def train_on_chain(
         progress=progress,
     )
     arrays, rest = eqx.partition(agents.target_critic.measure, eqx.is_array)
-    return [eqx.combine(jax.tree.map(lambda leaf: leaf[i], arrays), rest) for i in range(len(seeds))]
+
+    def member(index: int) -> FlowSuccessor:
+        return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), rest)
+
+    return [member(index) for index in range(len(seeds))]
 
 
 def chain_agent(

@@ -36,7 +36,9 @@ class Normaliser(eqx.Module):
         table = np.asarray(observations, dtype=np.float64)
         if not np.isfinite(table).all():
             row = int(np.argwhere(~np.isfinite(table))[0][0])
-            raise ValueError(f"`observations` has a NaN or an infinity, first in row {row}; every value must be finite.")
+            raise ValueError(
+                f"`observations` has a NaN or an infinity, first in row {row}; every value must be finite."
+            )
         scale = np.maximum(table.std(axis=0), least_scale)
         if not np.all(scale > 0):
             raise ValueError(

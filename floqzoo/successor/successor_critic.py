@@ -76,8 +76,6 @@ class SuccessorCritic(eqx.Module):
         loss = successor_loss + reward_loss
         return loss, SuccessorCriticMetrics(metrics, loss, reward_loss)
 
-    def _returns(
-        self, observation: Observation, action: Action, count: int, key: Key
-    ) -> Float[Array, " count"]:
+    def _returns(self, observation: Observation, action: Action, count: int, key: Key) -> Float[Array, " count"]:
         futures = self.measure.sample_futures(observation, action, count, key)
         return jax.vmap(self.reward.reward_of)(futures) / (1 - self.measure.discount.value)

@@ -38,7 +38,13 @@ class FutureDataset(Dataset):
         ends = np.setdiff1d(np.arange(len(dataset.rewards)), np.asarray(dataset.starts))
         last = ends[np.searchsorted(ends, np.arange(len(dataset.rewards)))].astype(np.int32)
         return FutureDataset(
-            dataset.observations, dataset.actions, dataset.rewards, dataset.masks, dataset.starts, jnp.asarray(last), number
+            dataset.observations,
+            dataset.actions,
+            dataset.rewards,
+            dataset.masks,
+            dataset.starts,
+            jnp.asarray(last),
+            number,
         )
 
     def sample(self, key: Key, batch_size: int) -> FutureTransition:

@@ -106,7 +106,9 @@ class LinearGaussian(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     @staticmethod
-    def spiral(discount: Hyperparameter | float | Float[Array, ""] = 0.9, *, tolerance: float = 1e-3) -> "LinearGaussian":
+    def spiral(
+        discount: Hyperparameter | float | Float[Array, ""] = 0.9, *, tolerance: float = 1e-3
+    ) -> "LinearGaussian":
         r"""States turn about the origin of the plane, once in 25 steps, and sink towards it, by 2 % a step.
 
         Noise of 0.1 a step holds them at a distance of about 0.5 from it; behaviour begins at about 1.5. A long horizon

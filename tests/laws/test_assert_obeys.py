@@ -69,7 +69,7 @@ def test_what_fits_no_socket_is_told_what_it_lacks():
         def at(self, t, x0, x1):
             return None
 
-    with pytest.raises(TypeError, match="got Half. The nearest is ProbabilityPath, for which it lacks marginal_vel"):
+    with pytest.raises(TypeError, match=r"got Half\. The nearest is ProbabilityPath, for which it lacks marginal_vel"):
         assert_obeys(Half())
     with pytest.raises(TypeError, match="a Flow is what parts make"):
         assert_obeys(fz.Flow(fz.ConditionalField(1, 1, build=narrow, key=jax.random.key(0)), 1))

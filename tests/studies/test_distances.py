@@ -14,7 +14,7 @@ def test_a_shift_costs_its_length():
     shift = np.array([3.0, 4.0])
     assert earth_movers_distance(x, x + shift) == pytest.approx(5.0)
     assert earth_movers_distance(x, x + shift, squared=True) == pytest.approx(25.0)
-    assert earth_movers_distance(x, x[::-1].copy()) == pytest.approx(0.0, abs=1e-9)
+    assert earth_movers_distance(x, x[::-1].copy()) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_on_a_line_it_is_the_area_between_the_quantiles():
@@ -30,12 +30,15 @@ def test_sets_may_differ_in_size():
 
 def test_the_discrepancy_is_unbiased_and_sees_a_shift():
     random = np.random.default_rng(0)
-    same = [maximum_mean_discrepancy(random.normal(size=(64, 2)), random.normal(size=(64, 2)), bandwidth=1.0) for _ in range(200)]
+    same = [
+        maximum_mean_discrepancy(random.normal(size=(64, 2)), random.normal(size=(64, 2)), bandwidth=1.0)
+        for _ in range(200)
+    ]
     assert abs(np.mean(same)) < 6 * np.std(same) / 200**0.5
     x = random.normal(size=(400, 2))
     # For Gaussians of unit covariance and h = 1 in two dimensions: 2/3 (1 - exp(-|shift|^2 / 6)).
     expected = 2 / 3 * (1 - np.exp(-4 / 6))
-    found = maximum_mean_discrepancy(x, random.normal(size=(400, 2)) + [2.0, 0.0], bandwidth=1.0)
+    found = maximum_mean_discrepancy(x, random.normal([2.0, 0.0], size=(400, 2)), bandwidth=1.0)
     assert found == pytest.approx(expected, abs=0.06)
 
 

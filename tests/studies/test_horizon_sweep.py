@@ -30,7 +30,14 @@ TINY = TrainingSettings(hidden=(8,), updates=500, batch_size=8)
 
 def test_a_sweep_leaves_one_row_for_each_model_and_its_files_can_be_read(tmp_path):
     config = SweepConfig(
-        directory=tmp_path, methods=("td2-cfm",), horizons=(2, 4), seeds=2, states=2, samples=16, compared=8, training=TINY
+        directory=tmp_path,
+        methods=("td2-cfm",),
+        horizons=(2, 4),
+        seeds=2,
+        states=2,
+        samples=16,
+        compared=8,
+        training=TINY,
     )
     seen = []
     rows = horizon_sweep(config, lambda rows: seen.append(len(rows)))

@@ -45,7 +45,9 @@ def gradients_at_the_truth(name, chain, path, key, shift=0.0):
 
             return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(jax.grad(loss)(trainable))])
 
-        return jax.lax.map(lambda row: gradient(*row), (batch, times, jax.random.split(loss_key, COUNT)), batch_size=500)
+        return jax.lax.map(
+            lambda row: gradient(*row), (batch, times, jax.random.split(loss_key, COUNT)), batch_size=500
+        )
 
     return np.asarray(run(measure, target, key), np.float64)
 

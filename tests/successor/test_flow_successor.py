@@ -107,7 +107,9 @@ def test_a_normaliser_is_fitted_and_never_learnt(getkey):
     chain = LinearGaussian.spiral(0.9)
     measure = METHODS["td2-cfm"](small_field(getkey()), 2, normaliser=normaliser)
     agent = fz.Agent(critic=fz.successor.SuccessorCritic(measure, lambda x: x[0]), policy=chain.policy)
-    after, _ = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))(agent, chain.sample(getkey(), 8), getkey())
+    after, _ = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))(
+        agent, chain.sample(getkey(), 8), getkey()
+    )
     np.testing.assert_array_equal(after.critic.measure.normaliser.mean.value, normaliser.mean.value)
     np.testing.assert_array_equal(after.critic.measure.normaliser.scale.value, normaliser.scale.value)
 

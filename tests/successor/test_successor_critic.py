@@ -37,13 +37,13 @@ def test_a_readout_of_the_exact_measure_is_the_exact_value(getkey):
 
 def test_the_standard_error_is_that_of_the_mean(getkey):
     critic = exact_critic(LinearGaussian.spiral(0.8), count=64)
-    estimates = eqx.filter_jit(jax.vmap(lambda key: critic.estimate(STATE, ACTION, key)))(jax.random.split(getkey(), 400))
+    estimates = eqx.filter_jit(jax.vmap(lambda key: critic.estimate(STATE, ACTION, key)))(
+        jax.random.split(getkey(), 400)
+    )
     # A standard deviation from n draws is known to 1 / sqrt(2 n) of itself; six of these.
     np.testing.assert_allclose(np.std(estimates.mean), np.mean(estimates.standard_error), rtol=6 / 800**0.5)
     key = getkey()
-    assert_close(
-        critic.value(STATE, ACTION, key), critic.estimate(STATE, ACTION, jax.random.clone(key)).mean
-    )
+    assert_close(critic.value(STATE, ACTION, key), critic.estimate(STATE, ACTION, jax.random.clone(key)).mean)
 
 
 def test_a_score_improves_in_the_direction_of_the_value(getkey):
@@ -102,9 +102,7 @@ def test_too_few_samples_are_refused(argument, value):
 
 def test_the_best_policy_is_chosen_at_every_state(getkey):
     """Two policies that push left and right; the reward is being on the right, or on the left."""
-    chain = LinearGaussian(
-        0.9 * np.eye(1), np.eye(1), np.zeros((1, 1)), 0.01 * np.eye(1), discount=0.5, terms=20
-    )
+    chain = LinearGaussian(0.9 * np.eye(1), np.eye(1), np.zeros((1, 1)), 0.01 * np.eye(1), discount=0.5, terms=20)
     left, right = (FunctionPolicy(lambda s, push=push: jnp.full(1, push)) for push in (-1.0, 1.0))
     field = exact_field(chain)
     measure = flow_measure(TD2(), field, 1, discount=0.5)

@@ -141,7 +141,9 @@ def test_without_a_discount_every_target_is_flow_matching_on_the_next_state(name
 
         return jnp.mean(jax.vmap(of_example)(batch.observation, batch.action, batch.next_observation, times, noise))
 
-    for mine, theirs in zip(*(jax.tree.leaves(jax.grad(f)(trainable)) for f in (successor_loss, flow_matching)), strict=True):
+    for mine, theirs in zip(
+        *(jax.tree.leaves(jax.grad(f)(trainable)) for f in (successor_loss, flow_matching)), strict=True
+    ):
         assert_close(mine, theirs)
 
 
@@ -176,7 +178,11 @@ def test_a_curved_path_changes_the_one_step_term_of_td2_alone(getkey):
 
 def test_normalised_coordinates_are_another_name_for_the_same_measure(getkey):
     """A measure with a normaliser has the loss of one without, on data that were normalised beforehand."""
-    normaliser, field, other = Normaliser(np.array([1.0, -2.0]), np.array([0.5, 3.0])), small_field(getkey()), small_field(getkey())
+    normaliser, field, other = (
+        Normaliser(np.array([1.0, -2.0]), np.array([0.5, 3.0])),
+        small_field(getkey()),
+        small_field(getkey()),
+    )
     batch, key = LinearGaussian.spiral(0.9).sample(getkey(), 4), repeatable(getkey())
     plain = eqx.tree_at(
         lambda b: (b.observation, b.next_observation, b.future),
@@ -200,8 +206,8 @@ def test_true_futures_must_be_in_the_batch(getkey):
     plain = Transition(batch.observation, batch.action, batch.reward, batch.mask, batch.next_observation)
     policy = LinearGaussian.spiral(0.9).policy
     measure = METHODS["mc-cfm"](small_field(getkey()), 2)
-    with pytest.raises(TypeError, match="MonteCarlo needs a batch of FutureTransition.*got Transition"):
+    with pytest.raises(TypeError, match=r"MonteCarlo needs a batch of FutureTransition.*got Transition"):
         measure.successor_loss(plain, measure, policy, getkey())
     of_data = METHODS["td2-cfm"](small_field(getkey()), 2, next_action=FromData())
-    with pytest.raises(TypeError, match="FromData needs a batch of FutureTransition.*got Transition"):
+    with pytest.raises(TypeError, match=r"FromData needs a batch of FutureTransition.*got Transition"):
         of_data.successor_loss(plain, of_data, policy, getkey())

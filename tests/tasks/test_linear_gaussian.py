@@ -16,7 +16,9 @@ REWARD = QuadraticReward(np.array([[-1.0, 0.3], [0.3, 0.5]]), np.array([1.0, -2.
 
 def series(chain, state=STATE, action=ACTION, terms=600):
     """Weights, means and covariances of the geometric mixture, one after the other."""
-    a, b, k, w = (np.asarray(part.value, np.float64) for part in (chain.dynamics, chain.control, chain.gain, chain.noise))
+    a, b, k, w = (
+        np.asarray(part.value, np.float64) for part in (chain.dynamics, chain.control, chain.gain, chain.noise)
+    )
     gamma = float(chain.discount.value)
     mean, covariance, rows = a @ state + b @ action, w, []
     for power in range(terms):

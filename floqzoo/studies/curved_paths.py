@@ -1,0 +1,77 @@
+"""What a curved path does to each method: its errors with the trigonometric path minus those with the straight one.
+
+For TD²-CFM the path enters the one-step term alone. Source: TD-Flow (arXiv 2503.09817), table 2, on a task of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from floqzoo.studies.horizon_sweep import LABELS, PATHS, TRUTH, SweepConfig, SweepRow, horizon_sweep
+from floqzoo.studies.report import Mean, mean_of, new_figure, print_table, save_figure, write_rows
+from floqzoo.studies.successor_errors import METRICS
+from floqzoo.training.door import errors_explained
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvedPathsConfig:
+    """The settings of the study."""
+
+    sweep: SweepConfig = SweepConfig(name="curved_paths", horizons=(20,))
+    """Methods, horizon, seeds and training, as in the horizon sweep; its `path` is not read."""
+
+
+def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
+    """Trains and compares every model, on both paths."""
+    return [row for path in PATHS for row in horizon_sweep(replace(config.sweep, path=path))]
+
+
+def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
+    """Curved minus straight over the seeds of a method, each seed with itself.
+
+    **Raises** `ValueError` if there is no such row, or the paths have other seeds.
+    """
+    curved, straight = (
+        {(row.horizon, row.seed): getattr(row, metric) for row in rows if (row.path, row.method) == (path, method)}
+        for path in ("curved", "straight")
+    )
+    if not curved or curved.keys() != straight.keys():
+        raise ValueError(f"the method {method!r} must have rows of the same seeds on both paths.")
+    return mean_of([curved[case] - straight[case] for case in straight])
+
+
+def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
+    """The differences as a table, methods down and metrics across."""
+    methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
+    lines = [[LABELS[name], *(str(difference(rows, metric, name)) for metric in METRICS)] for name in methods]
+    return ["curved minus straight", *METRICS.values()], lines
+
+
+def draw(rows: Sequence[SweepRow], path: Path) -> Path:
+    """The figure: the differences of EMD and NLL, with one standard error each way."""
+    methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
+    figure = new_figure(7.0, 2.8)
+    for axes, metric in zip(figure.subplots(1, 2), ("emd", "nll"), strict=True):
+        means = [difference(rows, metric, name) for name in methods]
+        axes.barh(np.arange(len(methods)), [mean.mean for mean in means], xerr=[mean.error for mean in means])
+        axes.set_yticks(np.arange(len(methods)), [LABELS[name] for name in methods])
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(title=f"{METRICS[metric]}, curved minus straight")
+    return save_figure(figure, path)
+
+
+def main(config: Annotated[CurvedPathsConfig, tyro.conf.arg(name="")]) -> None:
+    """Runs the study, prints its table, and writes its table and figure."""
+    rows = curved_paths(config)
+    print_table("The effect of a curved path", *table_of(rows))
+    folder, name = config.sweep.directory, config.sweep.name
+    print(f"table: {write_rows(rows, folder / f'{name}.csv')}\nfigure: {draw(rows, folder / f'{name}.png')}")
+
+
+if __name__ == "__main__":
+    with errors_explained():
+        main(tyro.cli(CurvedPathsConfig, description=__doc__, use_underscores=True))
