@@ -16,7 +16,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.records import PathPoint, Trajectory, Transition
 from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
@@ -210,7 +209,10 @@ class Critic(Protocol):
 class SuccessorMeasure(Protocol):
     """The discounted distribution of the states that a policy will visit."""
 
-    discount: Hyperparameter
+    @property
+    def discount(self) -> Any:
+        """The discount of the measure, a `Hyperparameter` in [0, 1)."""
+        ...
 
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key

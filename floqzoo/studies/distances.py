@@ -26,7 +26,7 @@ def earth_movers_distance(
 
     x, y = _finite("x", x), _finite("y", y)
     cost = ot.dist(x, y, metric="sqeuclidean" if squared else "euclidean")
-    return float(ot.emd2(np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), cost))
+    return float(ot.emd2(np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), cost))  # pyright: ignore[reportArgumentType]
 
 
 def maximum_mean_discrepancy(

@@ -43,6 +43,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     learnt, and the first coordinate of the observation, which is known.
     """
     critic = agent.target_critic
+    assert isinstance(critic, SuccessorCritic)
     if config.agent.measure_of == "behaviour":
         rollouts = recorded_rollouts(task.validation, ROLLOUTS)
     else:

@@ -27,7 +27,7 @@ from floqzoo.flow.path import Linear
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
-from floqzoo.records import Transition
+from floqzoo.records import FutureTransition
 from floqzoo.studies.report import new_figure, save_figure, write_rows
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import METHODS, flow_measure
@@ -110,7 +110,7 @@ def chain_gradients(
 
 
 def gradient_of_transition(
-    measure: FlowSuccessor, target: FlowSuccessor, step: Transition, t: Float[Array, ""], key: Key
+    measure: FlowSuccessor, target: FlowSuccessor, step: FutureTransition, t: Float[Array, ""], key: Key
 ) -> Float[Array, " parameters"]:
     """The gradient of one transition's loss, all parameters in a row."""
     trainable, rest = partition_trainable(measure)

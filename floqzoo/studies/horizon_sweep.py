@@ -144,7 +144,7 @@ def _trained_rows(
 def read_sweep(path: Path) -> list[SweepRow]:
     """The rows of a table that a sweep wrote."""
     kinds = {field.name: field.type for field in fields(SweepRow)}
-    return [SweepRow(**{name: kinds[name](text) for name, text in row.items()}) for row in read_rows(path)]
+    return [SweepRow(**{name: kinds[name](text) for name, text in row.items()}) for row in read_rows(path)]  # pyright: ignore[reportCallIssue]
 
 
 def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:

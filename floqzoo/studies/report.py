@@ -85,7 +85,7 @@ class Mean:
         return f"{number(self.mean)} ± {number(self.error)}"
 
 
-def mean_of(values: Sequence[float]) -> Mean:
+def mean_of(values: Sequence[float] | np.ndarray) -> Mean:
     """The mean over independent values; the error is NaN for one value."""
     array = np.asarray(values, dtype=float)
     return Mean(float(array.mean()), float(array.std(ddof=1) / len(array) ** 0.5) if len(array) > 1 else float("nan"))

@@ -145,7 +145,8 @@ class FlowSuccessor(eqx.Module):
 
     def _error(self, t: Time, point: PathPoint, code: Code) -> Scalar:
         velocity = self.flow.field.velocity(t, point.x, code)
-        return self.velocity_error.error(self.flow.path, t, velocity, point.velocity)
+        # A noise error needs an affine path, and says so while it is traced.
+        return self.velocity_error.error(self.flow.path, t, velocity, point.velocity)  # pyright: ignore[reportArgumentType]
 
     def _in_flow_coordinates(self, transition: Transition) -> Transition:
         names = ["observation", "next_observation"]

@@ -56,7 +56,7 @@ def diffusion_measure(
     - `path`: The schedule; TD-Flow's has noise rates from 0.1 to 20.
     - `target_rule`, `dim`, `parts`: As in [`flow_measure`][floqzoo.successor.flow_measure].
     """
-    flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path))
+    flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path=path))
     return FlowSuccessor(flow, target_rule, times=UniformTimeUntil(), velocity_error=NoiseError(), **parts)
 
 

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
@@ -120,7 +121,7 @@ class LinearGaussian(eqx.Module):
         angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         value = hyperparameter(discount).value
-        known = 0.99 if isinstance(value, jax.core.Tracer) else float(np.max(value))
+        known = 0.99 if isinstance(value, Tracer) else float(np.max(value))
         terms = 1 if known <= 0 else int(np.ceil(np.log(tolerance) / np.log(known)))
         return LinearGaussian(
             0.98 * turn - control @ gain, control, gain, 0.01 * np.eye(2), discount=discount, terms=max(terms, 1)

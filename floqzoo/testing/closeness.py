@@ -24,7 +24,7 @@ def assert_close(
 
     **Raises** `AssertionError` otherwise, and for unequal shapes or anything that is not finite.
     """
-    dtypes = [x.dtype for x in (actual, expected) if hasattr(x, "dtype")]
+    dtypes = [x.dtype for x in (actual, expected) if not isinstance(x, (float, int))]
     epsilon = max(float(jnp.finfo(dtype).eps) for dtype in dtypes)
     found, wanted = (np.asarray(x).astype(np.float64) for x in (actual, expected))
     assert found.shape == wanted.shape, f"shape {found.shape} instead of {wanted.shape}"

@@ -47,7 +47,8 @@ def _velocity(field: VelocityField, t, x, condition):
 
 
 def _velocity_under(time_and_point, field: VelocityField, code):
-    return field.velocity(*time_and_point, code)
+    t, x = time_and_point
+    return field.velocity(t, x, code)
 
 
 def _velocity_given(condition, field: VelocityField, t, x):

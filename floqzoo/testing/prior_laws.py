@@ -62,7 +62,7 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
 def coordinates_are_drawn_apart(prior: NoisePrior, example: Example) -> None:
     r"""The entries of a draw are uncorrelated: $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
     x = np.asarray(prior.sample(example.key, (DRAWS, 2)), dtype=np.float64)
-    correlation = np.corrcoef(x.T)[0, 1]
+    correlation = np.asarray(np.corrcoef(x.T))[0, 1]
     assert abs(correlation) < 6 / np.sqrt(DRAWS), f"correlation {correlation}"
 
 
