@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, run_recipe
+from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe
 from floqzoo.typing import Key
 
 
@@ -67,11 +67,15 @@ class FloqConfig:
     normalize_q_loss: bool = False
     """Whether the policy's value term is divided by its mean size."""
 
+    def __post_init__(self):
+        require_choices(self)
+
 
 def floq(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: FloqConfig, key: Key
 ) -> fz.Agent:
     """Builds the floq agent, untrained."""
+    prior = fz.Uniform.from_rewards(reward_range, config.discount, noise_coverage=config.noise_coverage)
     field_key, readout_key, policy_key = jax.random.split(key, 3)
     make_field = partial(
         fz.ConditionalField,
@@ -90,7 +94,7 @@ def floq(
                 build=partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm),
                 key=readout_key,
             ),
-            fz.Uniform.from_rewards(reward_range, config.discount, noise_coverage=config.noise_coverage),
+            prior,
             solver=fz.Euler(config.critic_flow_steps),
             discount=config.discount,
             copies=config.noise_samples,

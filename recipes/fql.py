@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, run_recipe
+from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe
 from floqzoo.typing import Key
 
 
@@ -48,6 +48,9 @@ class FQLConfig:
     """Layers in each residual block."""
     num_transformations: int = 2
     """Residual blocks."""
+
+    def __post_init__(self):
+        require_choices(self)
 
 
 def fql(

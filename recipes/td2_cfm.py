@@ -11,7 +11,7 @@ import floqzoo as fz
 from floqzoo.protocols import Policy, RewardModel
 from floqzoo.studies.successor_recipe import run_successor_recipe
 from floqzoo.successor import METHODS, FromData, FromPolicy, LearntReward, Normaliser, SuccessorCritic
-from floqzoo.training import Recipe, RunConfig
+from floqzoo.training import Recipe, RunConfig, require_choices
 from floqzoo.typing import Key
 
 
@@ -49,6 +49,9 @@ class TD2Config:
     """Hidden layers of the plain perceptron, of the reward model and of the clone (a choice)."""
     count: int = 128
     """Samples of a value."""
+
+    def __post_init__(self):
+        require_choices(self)
 
 
 def td2_cfm(

@@ -5,7 +5,7 @@ from floqzoo.training.checkpoint import (
     restore_checkpoint as restore_checkpoint,
     save_checkpoint as save_checkpoint,
 )
-from floqzoo.training.configuration import RunConfig as RunConfig
+from floqzoo.training.configuration import RunConfig as RunConfig, require_choices as require_choices
 from floqzoo.training.data import load_task as load_task
 from floqzoo.training.evaluation import Evaluation as Evaluation, Evaluator as Evaluator, evaluate as evaluate
 from floqzoo.training.learning_curve import plot_learning_curve as plot_learning_curve

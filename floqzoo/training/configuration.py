@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 
 AgentConfig = TypeVar("AgentConfig")
@@ -66,3 +66,14 @@ class RunConfig(Generic[AgentConfig]):
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")
+
+
+def require_choices(settings: Any) -> None:
+    """Checks every field of a dataclass that is a choice between words, annotated as a `Literal`.
+
+    **Raises** `ValueError`, naming the field, its value and the choices.
+    """
+    for name, kind in get_type_hints(type(settings)).items():
+        choices, value = get_args(kind), getattr(settings, name)
+        if get_origin(kind) is Literal and value not in choices:
+            raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
