@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 
 
 # Before JAX and MuJoCo are imported: tests run on the CPU and draw nothing, unless the caller says otherwise.
@@ -13,6 +14,10 @@ import jax
 import jax.random as jr
 import pytest
 
+
+# A program started in the background ignores Ctrl-C, and so would the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

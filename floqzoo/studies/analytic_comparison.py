@@ -82,7 +82,7 @@ def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
         problem.task,
         problem.reward,
         problem.value,
-        states=32,
+        states=16,
         samples=1024,
         compared=256,
         key=jax.random.key(10_000 + config.seed),

@@ -52,10 +52,12 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
             rollouts = played_rollouts(agent.policy, environment, ROLLOUTS, config.seed)
         finally:
             environment.close()
-    key = jax.random.fold_in(jax.random.key(config.seed), 3)
-    rows = readouts(critic, rollouts, key)
+    value_key, figure_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 3))
+    rows = readouts(critic, rollouts, value_key)
     _show(rows)
-    figure = draw_futures(critic, rollouts, np.asarray(task.dataset.observations), key, directory / "futures.png")
+    figure = draw_futures(
+        critic, rollouts, np.asarray(task.dataset.observations), figure_key, directory / "futures.png"
+    )
     print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
     return rows
 
@@ -64,13 +66,13 @@ def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Arra
     """The values of each first state and action, for the task's reward and for the first coordinate."""
     discount = float(critic.measure.discount.value)
     first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), count=critic.count)
-    rows = []
-    for name, reader, reward in (
-        ("the task's reward", critic, lambda rollout: rollout.rewards),
-        ("the first coordinate", first, lambda rollout: rollout.futures[:, 0]),
-    ):
-        rows += _readouts_of(name, reader, rollouts, reward, discount, key)
-    return rows
+    task_key, first_key = jax.random.split(key)
+    return [
+        *_readouts_of("the task's reward", critic, rollouts, lambda rollout: rollout.rewards, discount, task_key),
+        *_readouts_of(
+            "the first coordinate", first, rollouts, lambda rollout: rollout.futures[:, 0], discount, first_key
+        ),
+    ]
 
 
 def draw_futures(
@@ -90,8 +92,8 @@ def draw_futures(
     discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
     ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]
     figure = new_figure(12.0, 3.4)
-    for axes, rollout in zip(figure.subplots(1, 4), rollouts[:4], strict=False):
-        sampled = _futures(critic, rollout.observation, rollout.action, 512, key)
+    for axes, rollout, own_key in zip(figure.subplots(1, 4), rollouts[:4], jax.random.split(key, 4), strict=False):
+        sampled = _futures(critic, rollout.observation, rollout.action, 512, own_key)
         true = rollout.resampled(discount, 512, random)
         axes.scatter(*ground.T, s=2, color="0.88", rasterized=True)
         axes.scatter(*true[:, coordinates].T, s=7, color="C1", alpha=0.5, label="one episode's")

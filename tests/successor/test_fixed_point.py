@@ -72,6 +72,13 @@ def test_it_does_so_for_diffusions(name, getkey):
     assert np.abs(scores).max() < 6, scores
 
 
+def test_coupled_td_rests_elsewhere(getkey):
+    """Its points lie on straight lines between the ends of a flow that bends, so they have another law on the way."""
+    chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
+    scores = standard_scores(gradients_at_the_truth("td-cfm-c", chain, fz.Linear(), getkey()))
+    assert np.abs(scores).max() > 12
+
+
 @pytest.mark.parametrize("name", ["mc-cfm", "td-cfm", "td2-cfm"])
 def test_a_wrong_field_has_a_gradient(name, getkey):
     """So that the test above could fail: a correction of 0.2 is seen."""
