@@ -79,7 +79,7 @@ def test_the_way_back_returns_within_the_order(make, order):
 @given(st.sampled_from((1, 2, 5, 16)), sixteenths(-8, 8), sixteenths(-8, 8))
 def test_the_field_of_a_point_target_is_crossed_exactly(make, steps, x0, x1):
     """Its curves are straight lines at constant speed, however singular the field is at their end."""
-    x0, x1 = floating((x0,)), floating((x1,))
+    x0, x1 = floating(np.array([x0])), floating(np.array([x1]))
     field = Pull(x1, jnp.zeros(1), jnp.ones(()))
     assert_close(solve(make(steps), field, x0), x1, scale=x0, roundings=16)
 
@@ -97,7 +97,7 @@ def test_heun_reads_the_end_itself_where_a_point_target_has_no_velocity():
 )
 def test_euler_shrinks_an_error_by_the_product_of_its_factors(steps, c, numbers):
     r"""With slope $-c / (1 - t)$, $K$ steps multiply the distance from the line by $\prod_k (1 - c / (K - k))$."""
-    gap, x1, u = (floating((number,)) for number in numbers)
+    gap, x1, u = (floating(np.array([number])) for number in numbers)
     end = solve(fz.Euler(steps), Pull(x1, u, floating(c)), x1 - u + gap)
     factor = np.prod([1 - c / (steps - k) for k in range(steps)])
     assert_close(end - x1, floating(factor) * gap, scale=jnp.abs(x1) + jnp.abs(u) + jnp.abs(gap))
