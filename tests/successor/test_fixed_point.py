@@ -76,7 +76,7 @@ def test_coupled_td_rests_elsewhere(getkey):
     """Its points lie on straight lines between the ends of a flow that bends, so they have another law on the way."""
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
     scores = standard_scores(gradients_at_the_truth("td-cfm-c", chain, fz.Linear(), getkey()))
-    assert np.abs(scores).max() > 12
+    assert np.abs(scores).max() > 8  # six would be agreement
 
 
 @pytest.mark.parametrize("name", ["mc-cfm", "td-cfm", "td2-cfm"])
