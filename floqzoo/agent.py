@@ -9,7 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, partition_trainable, require
-from floqzoo.protocols import Critic, Policy
+from floqzoo.protocols import Critic, Policy, require_socket
 from floqzoo.records import Transition, UpdateMetrics
 from floqzoo.typing import Key
 
@@ -96,17 +96,3 @@ def polyak_step(target: PyTree, online: PyTree, tau: Hyperparameter) -> PyTree:
         return old + tau.value.astype(old.dtype) * (new - old)
 
     return eqx.combine(jax.tree.map(step, target_parameters, online_parameters), rest)
-
-
-def require_socket(name: str, part: object, socket: type) -> None:
-    """Checks that a part has the methods of a socket.
-
-    **Raises** `TypeError` naming the part and the methods that it lacks.
-    """
-    methods = [method for method in vars(socket) if not method.startswith("_")]
-    missing = [method for method in methods if not callable(getattr(part, method, None))]
-    if missing:
-        raise TypeError(
-            f"`{name}` must be a {socket.__name__}, with the methods {', '.join(methods)}; "
-            f"got {type(part).__name__}, which lacks {', '.join(missing)}."
-        )

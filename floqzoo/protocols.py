@@ -262,3 +262,17 @@ class RewardModel(Protocol):
     def reward_loss(self, batch: Transition) -> Scalar:
         """The loss of a batch; 0 where there is nothing to learn."""
         ...
+
+
+def require_socket(name: str, part: object, socket: type) -> None:
+    """Checks that a part has the methods of a socket.
+
+    **Raises** `TypeError` naming the part and the methods that it lacks.
+    """
+    methods = [method for method in vars(socket) if not method.startswith("_")]
+    missing = [method for method in methods if not hasattr(part, method)]
+    if missing:
+        raise TypeError(
+            f"`{name}` must be a {socket.__name__}, with the methods {', '.join(methods)}; "
+            f"got {type(part).__name__}, which lacks {', '.join(missing)}."
+        )

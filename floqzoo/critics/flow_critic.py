@@ -1,5 +1,7 @@
 """The flow critic: noise turned into a value by integrating a learnt velocity field."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ from floqzoo.protocols import (
     ProbabilityPath,
     TimeDistribution,
     VelocityField,
+    require_socket,
 )
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -81,17 +84,24 @@ class FlowCritic(eqx.Module):
 
     fields: Ensemble[VelocityField]
     readout: QEnsemble
-    prior: NoisePrior
-    path: ProbabilityPath = Linear()
-    solver: ODESolver = Euler(8)
+    prior: NoisePrior | Any
+    path: ProbabilityPath | Any = Linear()
+    solver: ODESolver | Any = Euler(8)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     copies: int = eqx.field(static=True, default=8)
-    aggregation: Aggregation = MeanOverEnsemble()
-    backup: Backup = ExpectedBackup()
-    coupling: NoiseCoupling = IndependentNoise()
-    times: TimeDistribution = UniformTime()
+    aggregation: Aggregation | Any = MeanOverEnsemble()
+    backup: Backup | Any = ExpectedBackup()
+    coupling: NoiseCoupling | Any = IndependentNoise()
+    times: TimeDistribution | Any = UniformTime()
 
     def __check_init__(self):
+        require_socket("prior", self.prior, NoisePrior)
+        require_socket("path", self.path, ProbabilityPath)
+        require_socket("solver", self.solver, ODESolver)
+        require_socket("aggregation", self.aggregation, Aggregation)
+        require_socket("backup", self.backup, Backup)
+        require_socket("coupling", self.coupling, NoiseCoupling)
+        require_socket("times", self.times, TimeDistribution)
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         if self.copies < 1:
             raise ValueError(f"`copies` must be at least 1; got {self.copies}.")

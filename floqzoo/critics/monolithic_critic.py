@@ -1,5 +1,7 @@
 """The ordinary critic: one forward pass from observation and action to a value."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float
 from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.protocols import Aggregation, Policy
+from floqzoo.protocols import Aggregation, Policy, require_socket
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
@@ -37,9 +39,10 @@ class MonolithicCritic(eqx.Module):
 
     networks: QEnsemble
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
-    aggregation: Aggregation = MeanOverEnsemble()
+    aggregation: Aggregation | Any = MeanOverEnsemble()
 
     def __check_init__(self):
+        require_socket("aggregation", self.aggregation, Aggregation)
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:

@@ -1,5 +1,7 @@
 """The one object behind flow critics, flow policies and successor measures."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.path import Linear
 from floqzoo.flow.prior import Gaussian
-from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField
+from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_socket
 from floqzoo.records import Trajectory
 from floqzoo.typing import Code, Key, Point, Scalar, Time
 
@@ -33,13 +35,17 @@ class Flow(eqx.Module):
     Source: flow matching (arXiv 2210.02747).
     """
 
-    field: VelocityField
+    field: VelocityField | Any
     dim: int = eqx.field(static=True)
-    prior: NoisePrior = eqx.field(default_factory=Gaussian)
-    path: ProbabilityPath = eqx.field(default_factory=Linear)
-    solver: ODESolver = eqx.field(default_factory=lambda: Euler(10))
+    prior: NoisePrior | Any = eqx.field(default_factory=Gaussian)
+    path: ProbabilityPath | Any = eqx.field(default_factory=Linear)
+    solver: ODESolver | Any = eqx.field(default_factory=lambda: Euler(10))
 
     def __check_init__(self):
+        require_socket("field", self.field, VelocityField)
+        require_socket("prior", self.prior, NoisePrior)
+        require_socket("path", self.path, ProbabilityPath)
+        require_socket("solver", self.solver, ODESolver)
         if self.dim < 1:
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 

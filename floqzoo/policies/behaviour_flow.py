@@ -1,6 +1,7 @@
 """Behaviour cloning by flow matching."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
-from floqzoo.protocols import Critic, Network, TimeDistribution
+from floqzoo.protocols import Critic, Network, TimeDistribution, require_socket
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
@@ -38,7 +39,10 @@ class BehaviourFlow(eqx.Module):
     """
 
     flow: Flow
-    times: TimeDistribution = UniformTime()
+    times: TimeDistribution | Any = UniformTime()
+
+    def __check_init__(self):
+        require_socket("times", self.times, TimeDistribution)
 
     @staticmethod
     def build(

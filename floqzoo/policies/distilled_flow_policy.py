@@ -1,6 +1,7 @@
 """FQL's policy: a behaviour flow distilled into one step, and bent towards higher values."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, require
 from floqzoo.networks.mlp import MLP
 from floqzoo.policies.behaviour_flow import BehaviourFlow
-from floqzoo.protocols import Critic, Network
+from floqzoo.protocols import Critic, Network, require_socket
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
@@ -53,11 +54,12 @@ class DistilledFlowPolicy(eqx.Module):
     """
 
     behaviour: BehaviourFlow
-    network: Network
+    network: Network | Any
     alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
     normalise_q: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
+        require_socket("network", self.network, Network)
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     @staticmethod

@@ -185,7 +185,12 @@ def test_an_ensemble_without_members_is_refused():
         fz.QEnsemble(OBSERVATION, ACTION, size=0, build=LinearNetwork, key=jax.random.key(0))
 
 
-@pytest.mark.parametrize("part", ["prior", "path", "solver", "aggregation", "backup", "coupling", "times", "readout"])
-def test_a_part_that_does_not_fit_is_refused_by_name(part):
-    with pytest.raises(TypeError, match=f"'{part}'"):
+@pytest.mark.parametrize("part", ["prior", "path", "solver", "aggregation", "backup", "coupling", "times"])
+def test_a_part_that_does_not_fit_is_refused_with_what_it_lacks(part):
+    with pytest.raises(TypeError, match=f"`{part}` must be a .*; got object, which lacks "):
         critic(**{part: object()})
+
+
+def test_a_readout_of_another_class_is_refused_by_name():
+    with pytest.raises(TypeError, match="'readout'"):
+        critic(readout=object())

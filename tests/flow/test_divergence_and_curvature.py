@@ -58,7 +58,7 @@ def test_hutchinson_asks_for_a_key_and_for_probes():
         fz.HutchinsonDivergence(0)
 
 
-@given(st.integers(1, 9), st.sampled_from((0.5, 1.0, 3.0)), st.sampled_from((-1.0, 2.0)))
+@given(st.sampled_from((1, 2, 7)), st.sampled_from((0.5, 1.0, 3.0)), st.sampled_from((-1.0, 2.0)))
 def test_the_curvature_of_a_parabola_is_known(steps, duration, height):
     r"""For $x = h s^2$ with $s = t / T$ in $K$ intervals: $\frac{h^2}3 (1 - K^{-2})$, whatever the duration $T$."""
     share = np.arange(steps + 1) / steps
