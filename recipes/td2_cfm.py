@@ -110,7 +110,7 @@ def velocity_field(config: TD2Config, dim: int, condition: int, key: Key):
 def default(env_name: str | None) -> RunConfig:
     """The behaviour's measure on an OGBench task, with the published settings, 3M updates."""
     env_name = env_name or "pointmaze-medium-navigate-singletask-v0"
-    return RunConfig(env_name=env_name, agent=TD2Config(), offline_steps=3_000_000)
+    return RunConfig(env_name=env_name, agent=TD2Config(), offline_steps=3_000_000, eval_episodes=0)
 
 
 def maze(env_name: str | None) -> RunConfig:

@@ -182,7 +182,7 @@ def draw(rows: Sequence[SweepRow], path: Path) -> Path:
             errors = None if method == TRUTH else [mean.error for mean in means]
             style = {"color": "black", "linestyle": "--"} if method == TRUTH else {"marker": "o", "markersize": 4}
             axes.errorbar(horizons, [mean.mean for mean in means], errors, label=LABELS[method], **style)
-        axes.set(xscale="log", yscale="linear" if metric == "nll" else "log", title=METRICS[metric])
+        axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=METRICS[metric])
         axes.set_xlabel("effective horizon")
         axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
         axes.minorticks_off()
