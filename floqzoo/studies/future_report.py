@@ -55,9 +55,8 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     value_key, figure_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 3))
     rows = readouts(critic, rollouts, value_key)
     _show(rows)
-    figure = draw_futures(
-        critic, rollouts, np.asarray(task.dataset.observations), figure_key, directory / "futures.png"
-    )
+    visited, path = np.asarray(task.dataset.observations), directory / "futures.png"
+    figure = draw_futures(critic, rollouts, visited, figure_key, path, coordinates=task.name.plane)
     print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
     return rows
 
@@ -87,7 +86,7 @@ def draw_futures(
     """Four first states, with sampled futures over the states of the data and over what came after in one episode.
 
     - `visited`: The data's states: they show the maze, or the workspace.
-    - `coordinates`: Which coordinates of the observation are drawn.
+    - `coordinates`: Which coordinates of the observation are drawn; `TaskName.plane` has those of a task.
     """
     discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
     ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]

@@ -17,6 +17,8 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "humanoidmaze": ("navigate", "stitch"),
     "antsoccer": ("navigate", "stitch"),
 }
+ARMS = ("cube", "scene", "puzzle")
+"""The families whose body is an arm over a table."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class TaskName:
     dataset: str
     task: int | None
     family: str
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """The coordinates of an observation that are a place seen from above: the body's, or those of an arm's gripper."""
+        return (12, 13) if self.family in ARMS else (0, 1)
 
 
 _PATTERN = re.compile(

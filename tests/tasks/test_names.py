@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from floqzoo.tasks import task_name, task_names
+from floqzoo.tasks.simulator import make
 
 
 def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
@@ -42,6 +44,26 @@ def test_unknown_names_are_refused_with_near_ones(name, message):
     pytest.importorskip("ogbench")
     with pytest.raises(ValueError, match=f"`env_name` is '{name}'.*{message}"):
         task_name(name)
+
+
+@pytest.mark.parametrize("name", ["cube-single-play", "scene-play", "puzzle-3x3-play"])
+def test_the_plane_of_an_arm_is_where_its_gripper_is(name):
+    pytest.importorskip("ogbench")
+    task = task_name(f"{name}-singletask-task1-v0")
+    environment = make(task.environment)
+    observation, info = environment.reset(seed=0)
+    gripper = (info["proprio/effector_pos"][:2] - np.array([0.425, 0.0])) * 10
+    np.testing.assert_allclose(observation[list(task.plane)], gripper, atol=1e-9)
+    environment.close()
+
+
+def test_the_plane_of_a_maze_is_where_the_body_is():
+    pytest.importorskip("ogbench")
+    task = task_name("pointmaze-medium-navigate-singletask-task1-v0")
+    environment = make(task.environment)
+    observation, _ = environment.reset(seed=0)
+    np.testing.assert_allclose(observation[list(task.plane)], environment.unwrapped.get_xy(), atol=1e-6)
+    environment.close()
 
 
 def test_import_loads_no_simulator():
