@@ -52,15 +52,16 @@ def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
 
 
 def draw(rows: Sequence[SweepRow], path: Path) -> Path:
-    """The figure: the differences of EMD and NLL, with one standard error each way."""
+    """The figure: the differences, with one standard error each way."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
-    figure = new_figure(7.0, 2.8)
-    for axes, metric in zip(figure.subplots(1, 2), ("emd", "nll"), strict=True):
+    figure = new_figure(9.0, 2.6)
+    shown = ("emd", "nll", "value_mse")
+    for axes, metric in zip(figure.subplots(1, len(shown), sharey=True), shown, strict=True):
         means = [difference(rows, metric, name) for name in methods]
         axes.barh(np.arange(len(methods)), [mean.mean for mean in means], xerr=[mean.error for mean in means])
         axes.set_yticks(np.arange(len(methods)), [LABELS[name] for name in methods])
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set(title=f"{METRICS[metric]}, curved minus straight")
+        axes.set(title=METRICS[metric], xlabel="curved minus straight")
     return save_figure(figure, path)
 
 

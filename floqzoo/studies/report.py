@@ -1,6 +1,7 @@
 """What a study leaves behind: a table as CSV, on the screen and in Markdown, and a figure."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +17,25 @@ def write_rows(rows: Sequence[Any], path: Path) -> Path:
 
     **Raises** `ValueError` if there is none.
     """
+    text = csv_table(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+    return path
+
+
+def csv_table(rows: Sequence[Any]) -> str:
+    """Dataclasses as comma-separated values, one row each, below the names of their fields.
+
+    **Raises** `ValueError` if there is none.
+    """
     if not rows:
         raise ValueError("`rows` must hold at least one row; got none.")
-    table = [asdict(row) for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, table[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    return path
+    table, text = [asdict(row) for row in rows], io.StringIO()
+    writer = csv.DictWriter(text, table[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -47,7 +58,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, soft_wrap=True).print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 160  # a file has no width to fit into
+    console.print(table)
 
 
 def new_figure(width: float, height: float) -> Any:
