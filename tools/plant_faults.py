@@ -1,42 +1,56 @@
-"""Plants known faults in a copy of the package, one by one, and tells which test catches each.
+"""Plants known faults in a copy of the project, one by one, and tells which test catches each.
 
-    python tools/plant_faults.py                # every fault of tools/faults.py
-    python tools/plant_faults.py Euler "prior"  # those whose name contains one of the words
+    python tools/plant_faults.py                # every fault of tools/faults/
+    python tools/plant_faults.py Euler "prior"  # those whose name or file contains one of the words
     python tools/plant_faults.py --list         # what would be planted
+    python tools/plant_faults.py --write        # every fault, and the table of docs/guides/laws.md
 
-Prints a table in Markdown, and fails if a fault survives. Each fault costs a run of its tests up to the first that
-fails, so the whole takes a while; it is no part of the continuous checks.
+Prints a table in Markdown, and fails if a fault survives. Each fault costs a start of pytest and a test or two, some
+four seconds; the whole is no part of the continuous checks.
 """
 
 import argparse
+import datetime
+import multiprocessing
 import os
+import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from faults import FAULTS, Fault
 
 
 ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "tools" / "faults" / "table.md"
 COPIED = ("floqzoo", "recipes", "tests", "pyproject.toml")
+# Each fault has a process of its own, forked from one that has imported what is not ours.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["diffrax", "hypothesis", "optax", "pytest", "scipy.stats"])
 
 
-def copy_project(folder: Path) -> None:
-    """Copies what the tests need into an empty folder."""
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+@contextmanager
+def copied_project() -> Iterator[Path]:
+    """A folder with what the tests need, and nothing else, for as long as it is used."""
+    with tempfile.TemporaryDirectory() as name:
+        for part in COPIED:
+            source, copy = ROOT / part, Path(name) / part
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, copy)
+        yield Path(name)
 
 
-def plant(fault: Fault, folder: Path) -> None:
-    """Puts a fault into a copy of the project.
+@contextmanager
+def planted(fault: Fault, folder: Path) -> Iterator[None]:
+    """The copy with a fault in it, which is sound again afterwards.
 
     **Raises** `ValueError` if the sound text does not occur exactly once, so that no fault is planted in vain.
     """
@@ -47,66 +61,95 @@ def plant(fault: Fault, folder: Path) -> None:
             f"{fault.name}: {fault.sound!r} must occur once in {fault.file}; it does {text.count(fault.sound)} times."
         )
     path.write_text(text.replace(fault.sound, fault.faulty))
+    try:
+        yield
+    finally:
+        path.write_text(text)
 
 
-def run_tests(tests: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess:
-    """Runs some tests in a copy, up to the first failure."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+def run_pytest(tests: tuple[str, ...], folder: Path, report: Path) -> None:
+    """Runs some tests in a copy, up to the first failure, and ends this process with pytest's own status."""
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.path.insert(0, str(folder))
+    # Assertions of packages that are imported already stay as they are; ours are not.
+    options = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    with report.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        status = pytest.main([*options, *tests])
+    sys.exit(int(status))
 
 
-def first_failure(output: str) -> str:
-    """The name of the test that failed first, as pytest's summary has it."""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-    return found[1] if found else "the run itself"
+def failing_test(tests: tuple[str, ...], folder: Path) -> str | None:
+    """The first of some tests that fails in a copy, or `None` if all pass.
 
-
-def caught_by(fault: Fault) -> str | None:
-    """The test that catches a fault, or `None` if it survives."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy_project(folder)
-        plant(fault, folder)
-        run = run_tests(fault.tests, folder)
-    return None if run.returncode == 0 else first_failure(run.stdout)
-
-
-def require_sound(faults: list[Fault]) -> None:
-    """Checks that the tests pass without a fault: a suite that fails anyway catches nothing.
-
-    **Raises** `SystemExit` otherwise, with what pytest says.
+    **Raises** `RuntimeError` if pytest could not run them: an unknown test catches nothing.
     """
+    report = folder / "report.txt"
+    process = PROCESSES.Process(target=run_pytest, args=(tests, folder, report))
+    process.start()
+    process.join()
+    if process.exitcode == pytest.ExitCode.OK:
+        return None
+    if process.exitcode != pytest.ExitCode.TESTS_FAILED:
+        raise RuntimeError(f"pytest could not run {tests}:\n{report.read_text()}")
+    return re.findall(r"^(?:FAILED|ERROR) (\S+)", report.read_text(), re.MULTILINE)[0]
+
+
+def require_sound(faults: list[Fault], folder: Path) -> None:
+    """Checks that every fault can be planted, and that the tests pass without one: what fails anyway catches nothing.
+
+    **Raises** `SystemExit` otherwise.
+    """
+    for fault in faults:
+        with planted(fault, folder):
+            pass
     tests = tuple(dict.fromkeys(test for fault in faults for test in fault.tests))
-    with tempfile.TemporaryDirectory() as name:
-        copy_project(Path(name))
-        run = run_tests(tests, Path(name))
-    if run.returncode != 0:
-        sys.exit(f"{run.stdout}\nThe tests fail without any fault.")
+    failed = failing_test(tests, folder)
+    if failed is not None:
+        sys.exit(f"{failed} fails without any fault.")
+
+
+def table(faults: list[Fault], folder: Path) -> Iterator[str]:
+    """The lines of the table, each as soon as it is known."""
+    yield "| fault | in | caught by |"
+    yield "|---|---|---|"
+    for fault in faults:
+        with planted(fault, folder):
+            test = failing_test(fault.tests, folder)
+        verdict = "**survives**" if test is None else f"`{test.rpartition('/')[2]}`"
+        yield f"| {fault.name} | `{fault.file}` | {verdict} |"
+
+
+def conditions() -> str:
+    """When and with what the faults were planted."""
+    return f"{datetime.date.today()}, Python {platform.python_version()}, jax {version('jax')}"
 
 
 def main() -> None:
     """Plants the chosen faults and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="plant the faults whose name contains one of these; all by default")
+    parser.add_argument("words", nargs="*", help="plant the faults whose name or file contains one of these")
     parser.add_argument("--list", action="store_true", help="only name the faults")
-    parser.add_argument("--trust", action="store_true", help="do not first run the tests without a fault")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {TABLE.relative_to(ROOT)}")
     options = parser.parse_args()
-    faults = [f for f in FAULTS if not options.words or any(word.lower() in f.name.lower() for word in options.words)]
+    faults = [
+        f for f in FAULTS if not options.words or any(w.lower() in (f.name + f.file).lower() for w in options.words)
+    ]
     if options.list:
         print(*(f"{fault.file}: {fault.name}" for fault in faults), sep="\n")
         return
-    if not options.trust:
-        require_sound(faults)
-    print("| fault | in | caught by | s |\n|---|---|---|---|", flush=True)
-    survivors = 0
-    for fault in faults:
-        start = time.monotonic()
-        test = caught_by(fault)
-        survivors += test is None
-        verdict = "**survives**" if test is None else f"`{test}`"
-        print(f"| {fault.name} | `{fault.file}` | {verdict} | {time.monotonic() - start:.0f} |", flush=True)
-    print(f"\n{len(faults) - survivors} of {len(faults)} faults are caught.")
+    lines = []
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    with copied_project() as folder:
+        require_sound(faults, folder)
+        for line in table(faults, folder):
+            print(line, flush=True)
+            lines.append(line)
+    survivors = sum("**survives**" in line for line in lines)
+    lines += ["", f"{len(faults) - survivors} of {len(faults)} faults are caught ({conditions()})."]
+    print(*lines[-2:], sep="\n")
+    if options.write:
+        TABLE.write_text("\n".join(lines) + "\n")
     sys.exit(survivors > 0)
 
 

@@ -10,11 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 
+Numbers = Float[Array | np.ndarray | np.generic, "..."]
+
+
 def assert_close(
-    actual: Float[Array | np.ndarray, "..."],
-    expected: Float[Array | np.ndarray, "..."] | float,
+    actual: Numbers,
+    expected: Numbers | float,
     *,
-    scale: Float[Array, "..."] | float = 1.0,
+    scale: Numbers | float = 1.0,
     roundings: int = 512,
 ) -> None:
     r"""$\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.

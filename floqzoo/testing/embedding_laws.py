@@ -4,26 +4,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.protocols import PointEmbedding, TimeEmbedding
-from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
 
 
 def time_features_are_counted(embedding: TimeEmbedding, example: Example) -> None:
     """`embed_time` gives `time_features` features, finite over the whole of [0, 1]."""
     for t in (jnp.zeros_like(example.t), example.t, jnp.ones_like(example.t)):
-        features = embedding.embed_time(t)
+        features = compiled(_embed_time, t, embedding)
         assert features.shape == (embedding.time_features,), f"shape {features.shape}"
         assert np.isfinite(features).all()
 
 
 def different_times_look_different(embedding: TimeEmbedding, example: Example) -> None:
     """No two times have the same features."""
-    assert not np.array_equal(embedding.embed_time(example.t), embedding.embed_time(example.s))
+    first, second = (compiled(_embed_time, t, embedding) for t in (example.t, example.s))
+    assert not np.array_equal(first, second), f"{first} at {example.t} and {example.s}"
 
 
 def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
     """A number of Python is embedded as the array of the same value is."""
-    assert_close(embedding.embed_time(float(example.t)), embedding.embed_time(example.t))
+    assert_close(embedding.embed_time(float(example.t)), compiled(_embed_time, example.t, embedding))
 
 
 def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> None:
@@ -33,7 +34,7 @@ def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> 
 
 def point_features_are_counted(embedding: PointEmbedding, example: Example) -> None:
     """`embed_point` gives `point_features(dim)` features, finite, in the dtype of the point."""
-    features = embedding.embed_point(example.x0)
+    features = compiled(_embed_point, example.x0, embedding)
     assert features.shape == (embedding.point_features(example.x0.size),), f"shape {features.shape}"
     assert features.dtype == example.x0.dtype, f"dtype {features.dtype} instead of {example.x0.dtype}"
     assert np.isfinite(features).all()
@@ -41,8 +42,8 @@ def point_features_are_counted(embedding: PointEmbedding, example: Example) -> N
 
 def different_points_look_different(embedding: PointEmbedding, example: Example) -> None:
     """No two points have the same features."""
-    moved = example.x0.at[-1].add(1 / 16)
-    assert not np.array_equal(embedding.embed_point(example.x0), embedding.embed_point(moved))
+    first, second = (compiled(_embed_point, x, embedding) for x in (example.x0, example.x0.at[-1].add(1 / 16)))
+    assert not np.array_equal(first, second), f"{first} at {example.x0} and 1/16 further"
 
 
 def a_batch_of_points_is_its_rows(embedding: PointEmbedding, example: Example) -> None:

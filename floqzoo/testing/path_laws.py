@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float
 
 from floqzoo.flow.path import AffinePath
 from floqzoo.protocols import ProbabilityPath
-from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
-from floqzoo.typing import Point, Scalar, Time
+from floqzoo.typing import Point
 
 
 def starts_at_its_noise(path: ProbabilityPath, example: Example) -> None:
@@ -24,9 +24,8 @@ def ends_at_its_data(path: ProbabilityPath, example: Example) -> None:
 
 def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> None:
     r"""$\dot x_t = \frac{d}{dt} x_t$."""
-    point, rate = _along_time(lambda t: path.at(t, example.x0, example.x1).x, example.t)
-    assert point.shape == example.x0.shape, f"shape {point.shape} instead of {example.x0.shape}"
-    assert_close(path.at(example.t, example.x0, example.x1).velocity, rate)
+    velocity, rate = compiled(_velocity_and_rate, path, example.t, example.x0, example.x1)
+    assert_close(velocity, rate)
 
 
 def marginal_velocity_is_the_mean_conditional_velocity(path: ProbabilityPath, example: Example) -> None:
@@ -35,10 +34,9 @@ def marginal_velocity_is_the_mean_conditional_velocity(path: ProbabilityPath, ex
     Given the data end, the point at time $t$ tells the noise that it came from, so the mean is over one path:
     $u_t(x_t | x_1) = \dot x_t$.
     """
-    point = path.at(example.t, example.x0, example.x1)
-    # The velocity is found from a difference of points, whose rounding is magnified as the ends come near.
-    scale = jnp.max(jnp.abs(jax.jacfwd(lambda x: path.marginal_velocity(example.t, x, example.x1))(point.x)))
-    assert_close(path.marginal_velocity(example.t, point.x, example.x1), point.velocity, scale=scale * _size(example))
+    marginal, slope, velocity = compiled(_marginal_velocity_and_slope, path, example.t, example.x0, example.x1)
+    # The velocity is found from a difference of points, whose rounding the slope magnifies.
+    assert_close(marginal, velocity, scale=np.abs(slope).max() * _size(example))
 
 
 def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, example: Example) -> None:
@@ -47,21 +45,14 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
     The continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density of $x_t$ given $x_1$,
     written along the path, whatever the density of the noise.
     """
-
-    def log_volume(t: Time) -> Scalar:
-        return jnp.linalg.slogdet(jax.jacfwd(lambda x0: path.at(t, x0, example.x1).x)(example.x0))[1]
-
-    _, growth = _along_time(log_volume, example.t)
-    point = path.at(example.t, example.x0, example.x1)
-    jacobian = jax.jacfwd(lambda x: path.marginal_velocity(example.t, x, example.x1))(point.x)
-    assert_close(jnp.trace(jacobian), growth)
+    expansion, growth = compiled(_expansion_and_growth, path, example.t, example.x0, example.x1)
+    assert_close(expansion, growth)
 
 
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
     """`jax.vmap` over noises is the paths one by one."""
-    rows = jnp.stack([example.x0, example.x1, -example.x0])
-    assert_rows_are_mapped(_place_and_velocity, rows, path, example.t, example.x1)
-    assert_rows_are_mapped(_marginal_velocity, rows, path, example.t, example.x1)
+    rows = jnp.stack([example.x0, example.x1])
+    assert_rows_are_mapped(_point_velocity_and_marginal, rows, path, example.t, example.x1)
 
 
 def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
@@ -70,91 +61,120 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
     In one dimension and for unit noise, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$; the marginal velocity
     $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is affine in $x_1$.
     """
-    mean, deviation = example.x1[:1], 0.25 + jnp.abs(example.x1[-1])
-
-    def moments(t: Time) -> tuple[Float[Array, "1"], Scalar, Scalar]:
-        c = path.coefficients(t)
-        return c.alpha * mean, c.alpha * deviation**2, (c.alpha * deviation) ** 2 + c.beta**2
-
-    def log_density(t: Time, x: Float[Array, "1"]) -> Scalar:
-        centre, _, variance = moments(t)
-        return norm.logpdf(x[0], centre[0], jnp.sqrt(variance))
-
-    def velocity(x: Float[Array, "1"]) -> Scalar:
-        centre, covariance, variance = moments(example.t)
-        return path.marginal_velocity(example.t, x, mean + covariance / variance * (x - centre))[0]
-
-    x = example.x0[:1]
-    _, change = _along_time(lambda t: log_density(t, x), example.t)
-    transport = velocity(x) * jax.grad(log_density, argnums=1)(example.t, x)[0]
-    expansion = jax.grad(velocity)(x)[0]
-    assert_close(change + transport + expansion, 0.0, scale=_largest(change, transport, expansion))
+    terms = compiled(_continuity_of_gaussian_data, path, example.t, example.x0[0], example.x1[0], example.x1[1])
+    assert_close(jnp.sum(terms), 0.0, scale=terms)
 
 
 def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
     r"""$\alpha_t$ grows and $\beta_t$ shrinks, both above 0 between the ends."""
     early, late = sorted((example.s, example.t))
-    before, after = path.coefficients(early), path.coefficients(late)
-    assert 0 < before.alpha < after.alpha, f"alpha goes from {before.alpha} to {after.alpha}"
-    assert before.beta > after.beta > 0, f"beta goes from {before.beta} to {after.beta}"
-
-
-def _place_and_velocity(x0, path: ProbabilityPath, t, x1):
-    point = path.at(t, x0, x1)
-    return jnp.stack([point.x, point.velocity])
-
-
-def _marginal_velocity(x, path: ProbabilityPath, t, x1):
-    return path.marginal_velocity(t, x, x1)
+    (alpha, beta, *_), (later_alpha, later_beta, *_) = (compiled(_coefficients, path, t) for t in (early, late))
+    assert 0 < alpha < later_alpha, f"alpha goes from {alpha} to {later_alpha}"
+    assert beta > later_beta > 0, f"beta goes from {beta} to {later_beta}"
 
 
 def ends_are_recovered_from_point_and_velocity(path: AffinePath, example: Example) -> None:
     r"""`ends_of` inverts `at`: $(x_t, \dot x_t)$ gives back $(x_0, x_1)$."""
-    point = path.at(example.t, example.x0, example.x1)
-    ends = path.ends_of(example.t, point.x, point.velocity)
-    assert_close(jnp.stack([ends.x0, ends.x1]), jnp.stack([example.x0, example.x1]), scale=_conditioning(path, example))
+    recovered = compiled(_recovered_ends, path, example.t, example.x0, example.x1)
+    assert_close(recovered, np.stack([example.x0, example.x1]), scale=_conditioning(path, example))
 
 
 def the_noise_of_a_point_tells_its_velocity(path: AffinePath, example: Example) -> None:
     r"""`velocity_of_noise` at $x_t$ and $x_0$ is $\dot x_t$."""
-    point = path.at(example.t, example.x0, example.x1)
-    velocity = path.velocity_of_noise(example.t, point.x, example.x0)
-    assert_close(velocity, point.velocity, scale=_conditioning(path, example))
+    found, velocity = compiled(_velocity_of_noise, path, example.t, example.x0, example.x1)
+    assert_close(found, velocity, scale=_conditioning(path, example))
 
 
 def errors_of_noise_are_weighed_errors_of_velocity(path: AffinePath, example: Example) -> None:
     r"""Where two velocities at one point differ by $e$, their noises differ by $e'$ with $e'^2 = w_t e^2$."""
-    first = path.velocity_of_noise(example.t, example.x1, example.x0)
-    second = path.velocity_of_noise(example.t, example.x1, example.x0 + 1)
-    weight = path.noise_error_weight(example.t)
-    assert_close(weight * (first - second) ** 2, jnp.ones_like(first), scale=_conditioning(path, example))
-
-
-def _conditioning(path: AffinePath, example: Example) -> Scalar:
-    """How much the conversions between noise, data and velocity magnify a rounding."""
-    c = path.coefficients(example.t)
-    numbers = [jnp.abs(jnp.asarray(x, dtype=float)) for x in (c.alpha, c.beta, c.alpha_rate, c.beta_rate)]
-    return _size(example) * (1 + jnp.max(jnp.stack(numbers))) ** 2 / jnp.min(jnp.stack(numbers[:2]))
+    weight, difference = compiled(_weight_and_difference, path, example.t, example.x0, example.x1)
+    assert_close(weight * difference**2, np.ones_like(difference), scale=_conditioning(path, example))
 
 
 def _assert_reaches(path: ProbabilityPath, example: Example, time: float, end: Point) -> None:
-    error = getattr(path, "end_error", 0.0)
-    distance = jnp.max(jnp.abs(path.at(time, example.x0, example.x1).x - end))
-    rounding = 8 * jnp.finfo(end.dtype).eps
-    assert distance <= (error + rounding) * _size(example), f"distance {distance} from the end at time {time}"
+    error = float(getattr(path, "end_error", 0.0)) + 8 * float(jnp.finfo(end.dtype).eps)
+    x = compiled(_place, path, jnp.full_like(example.t, time), example.x0, example.x1)
+    distance = np.abs(x - end).max()
+    assert distance <= error * _size(example), f"distance {distance} from the end at time {time}"
 
 
-def _along_time(function, t: Scalar):
-    """A function of time and its rate of change."""
-    return jax.jvp(function, (t,), (jnp.ones_like(t),))
+def _size(example: Example) -> float:
+    return 1 + float(np.abs(example.x0).max() + np.abs(example.x1).max())
 
 
-def _size(example: Example) -> Scalar:
-    return jnp.max(jnp.abs(example.x0)) + jnp.max(jnp.abs(example.x1)) + 1
+def _conditioning(path: AffinePath, example: Example) -> float:
+    """How much the conversions between noise, data and velocity magnify a rounding."""
+    alpha, beta, *rates = (abs(float(number)) for number in compiled(_coefficients, path, example.t))
+    return _size(example) * (1 + max(alpha, beta, *rates)) ** 2 / min(alpha, beta)
 
 
-def _largest(*terms: Scalar) -> Scalar:
-    return jnp.max(jnp.abs(jnp.stack(terms)))
+def _place(path: ProbabilityPath, t, x0, x1):
+    return path.at(t, x0, x1).x
+
+
+def _velocity_and_rate(path: ProbabilityPath, t, x0, x1):
+    return path.at(t, x0, x1).velocity, jax.jvp(lambda t: path.at(t, x0, x1).x, (t,), (jnp.ones_like(t),))[1]
+
+
+def _marginal_velocity_and_slope(path: ProbabilityPath, t, x0, x1):
+    point = path.at(t, x0, x1)
+    slope = jax.jacfwd(lambda x: path.marginal_velocity(t, x, x1))(point.x)
+    return path.marginal_velocity(t, point.x, x1), slope, point.velocity
+
+
+def _expansion_and_growth(path: ProbabilityPath, t, x0, x1):
+    def log_volume(t):
+        return jnp.linalg.slogdet(jax.jacfwd(lambda x0: path.at(t, x0, x1).x)(x0))[1]
+
+    jacobian = jax.jacfwd(lambda x: path.marginal_velocity(t, x, x1))(path.at(t, x0, x1).x)
+    return jnp.trace(jacobian), jax.jvp(log_volume, (t,), (jnp.ones_like(t),))[1]
+
+
+def _point_velocity_and_marginal(x0, path: ProbabilityPath, t, x1):
+    point = path.at(t, x0, x1)
+    return jnp.stack([point.x, point.velocity, path.marginal_velocity(t, x0, x1)])
+
+
+def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
+    """The three terms of the continuity equation, for data whose deviation is 1/4 + |number|."""
+    deviation = 0.25 + jnp.abs(number)
+
+    def moments(t):
+        c = path.coefficients(t)
+        return c.alpha * mean, c.alpha * deviation**2, (c.alpha * deviation) ** 2 + c.beta**2
+
+    def log_density(t, x):
+        centre, _, variance = moments(t)
+        return norm.logpdf(x, centre, jnp.sqrt(variance))
+
+    def velocity(x):
+        centre, covariance, variance = moments(t)
+        data = mean + covariance / variance * (x - centre)
+        return path.marginal_velocity(t, x[None], data[None])[0]
+
+    change, slope = jax.grad(log_density, (0, 1))(t, x)
+    return jnp.stack([change, velocity(x) * slope, jax.grad(velocity)(x)])
+
+
+def _coefficients(path: AffinePath, t):
+    c = path.coefficients(t)
+    return [jnp.asarray(number, dtype=float) for number in (c.alpha, c.beta, c.alpha_rate, c.beta_rate)]
+
+
+def _recovered_ends(path: AffinePath, t, x0, x1):
+    point = path.at(t, x0, x1)
+    ends = path.ends_of(t, point.x, point.velocity)
+    return jnp.stack([ends.x0, ends.x1])
+
+
+def _velocity_of_noise(path: AffinePath, t, x0, x1):
+    point = path.at(t, x0, x1)
+    return path.velocity_of_noise(t, point.x, x0), point.velocity
+
+
+def _weight_and_difference(path: AffinePath, t, x0, x1):
+    difference = path.velocity_of_noise(t, x1, x0) - path.velocity_of_noise(t, x1, x0 + 1)
+    return path.noise_error_weight(t), difference
 
 
 path_laws = (

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.protocols import NoisePrior
-from floqzoo.testing.closeness import assert_close
+from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
 
 
@@ -16,24 +16,23 @@ FALSE_ALARM = 1e-9
 def draws_have_the_shape_asked_for(prior: NoisePrior, example: Example) -> None:
     """`sample(key, shape)` has the shape asked for, and is finite."""
     for shape in ((), (3,), (2, 3)):
-        sample = prior.sample(example.key, shape)
+        sample = compiled(_draw, prior, example.key, shape)
         assert sample.shape == shape, f"shape {sample.shape} instead of {shape}"
         assert np.isfinite(sample).all()
 
 
 def a_key_decides_the_draw(prior: NoisePrior, example: Example) -> None:
     """The same key gives the same draws, another key gives others."""
-    draw = prior.sample(example.key, (8,))
-    other = prior.sample(jax.random.fold_in(example.key, 1), (8,))
-    np.testing.assert_array_equal(draw, prior.sample(example.key, (8,)))
+    draw, again = (compiled(_draw, prior, example.key, (8,)) for _ in range(2))
+    other = compiled(_draw, prior, jax.random.key(example.seed + 1), (8,))
+    np.testing.assert_array_equal(draw, again)
     assert not np.array_equal(draw, other), "two keys gave the same draws"
 
 
 def log_density_sums_over_coordinates(prior: NoisePrior, example: Example) -> None:
     r"""Coordinates are independent: $\log p(x) = \sum_i \log p(x_i)$, a scalar and finite wherever draws fall."""
-    x = prior.sample(example.key, (3,))
-    log_prob = prior.log_prob(x)
-    assert_close(log_prob, jnp.sum(jnp.stack([prior.log_prob(x[i : i + 1]) for i in range(3)])))
+    whole, parts = compiled(_log_prob_and_parts, prior, example.key)
+    assert_close(whole, np.sum(parts))
 
 
 def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
@@ -51,7 +50,7 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
     """
     grid, density = _density(prior, example)
     cells = np.diff(grid) * (density[1:] + density[:-1]) / 2
-    draws = np.sort(np.asarray(prior.sample(example.key, (DRAWS,)), dtype=np.float64))
+    draws = np.sort(np.asarray(compiled(_draw, prior, example.key, (DRAWS,)), dtype=np.float64))
     cumulative = np.interp(draws, grid, np.append(0.0, np.cumsum(cells)))
     rank = np.arange(DRAWS + 1) / DRAWS
     distance = max(np.max(rank[1:] - cumulative), np.max(cumulative - rank[:-1]))
@@ -61,18 +60,31 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
 
 def coordinates_are_drawn_apart(prior: NoisePrior, example: Example) -> None:
     r"""The entries of a draw are uncorrelated: $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
-    x = np.asarray(prior.sample(example.key, (DRAWS, 2)), dtype=np.float64)
+    x = np.asarray(compiled(_draw, prior, example.key, (DRAWS, 2)), dtype=np.float64)
     correlation = np.asarray(np.corrcoef(x.T))[0, 1]
     assert abs(correlation) < 6 / np.sqrt(DRAWS), f"correlation {correlation}"
 
 
 def _density(prior: NoisePrior, example: Example) -> tuple[np.ndarray, np.ndarray]:
     """The density in one dimension, on a grid three times as wide as the draws fall to either side."""
-    draws = np.asarray(prior.sample(jax.random.fold_in(example.key, 1), (DRAWS,)), dtype=np.float64)
-    width = np.ptp(draws)
-    grid = jnp.linspace(draws.min() - 3 * width, draws.max() + 3 * width, DRAWS)
-    density = jnp.exp(jax.vmap(prior.log_prob)(grid[:, None]))
+    grid, density = compiled(_grid_and_density, prior, jax.random.key(example.seed + 1))
     return np.asarray(grid, dtype=np.float64), np.asarray(density, dtype=np.float64)
+
+
+def _draw(prior: NoisePrior, key, shape):
+    return prior.sample(key, shape)
+
+
+def _log_prob_and_parts(prior: NoisePrior, key):
+    x = prior.sample(key, (3,))
+    return prior.log_prob(x), jnp.stack([prior.log_prob(x[i : i + 1]) for i in range(3)])
+
+
+def _grid_and_density(prior: NoisePrior, key):
+    draws = prior.sample(key, (DRAWS,))
+    width = jnp.ptp(draws)
+    grid = jnp.linspace(jnp.min(draws) - 3 * width, jnp.max(draws) + 3 * width, DRAWS)
+    return grid, jnp.exp(jax.vmap(prior.log_prob)(grid[:, None]))
 
 
 prior_laws = (

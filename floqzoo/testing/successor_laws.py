@@ -1,5 +1,7 @@
 """What every successor measure promises, and every target, next action and reward model."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import NextAction, RewardModel, SuccessorMeasure, SuccessorTarget
-from floqzoo.records import Transition
+from floqzoo.records import FutureTransition, Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
 from floqzoo.testing.policy_laws import UniformPolicy
@@ -40,7 +42,7 @@ def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, exampl
 
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
     """The regression of an observation is a point and a velocity of its shape, finite, and decided by the key."""
-    step = jax.tree.map(lambda leaf: leaf[0], example.batch)
+    step = _first(example.batch)
     point = compiled(_regression, target, step, example.t, example.key)
     assert point.x.shape == point.velocity.shape == example.observation.shape, (
         f"shapes {point.x.shape} and {point.velocity.shape}"
@@ -48,6 +50,26 @@ def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example
     again = compiled(_regression, target, step, example.t, example.key)
     assert_close(again.x, point.x, roundings=0)
     assert_close(again.velocity, point.velocity, roundings=0)
+
+
+def each_key_draws_a_point_of_its_own(target: SuccessorTarget, example: Example) -> None:
+    """Before the end, another key is another point, though every future be the same: the noise is still in it."""
+    step = _certain(example.batch)
+    keys = jax.random.split(example.key)
+    first, second = (compiled(_aimed_regression, target, step, example.t, key).x for key in keys)
+    assert np.abs(first - second).max() > 1e-3 * (1 - float(example.t)), f"{first} and {second} from two keys"
+
+
+def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> None:
+    r"""The velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$, where every future is $x_1$.
+
+    On the straight path, with a target flow that carries all noise to $x_1$ and a true future that lies there:
+    whatever the point, the rule asks for the way to the one end that there is.
+    """
+    step = _certain(example.batch)
+    point = compiled(_aimed_regression, target, step, example.t, example.key)
+    rest = 1 - float(example.t)
+    assert_close(point.velocity, (step.future - point.x) / rest, scale=(1 + np.abs(step.future).max()) / rest)
 
 
 def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Example) -> None:
@@ -85,6 +107,16 @@ def _loss_and_gradient(measure: SuccessorMeasure, batch: Transition, key):
     return jax.value_and_grad(loss)(trainable)
 
 
+def _first(batch: FutureTransition) -> FutureTransition:
+    return jax.tree.map(lambda leaf: leaf[0], batch)
+
+
+def _certain(batch: FutureTransition) -> FutureTransition:
+    """A transition whose future is what the flows below aim at."""
+    step = _first(batch)
+    return replace(step, future=step.observation)
+
+
 class _Gale(eqx.Module):
     """A velocity field that blows towards its condition."""
 
@@ -95,9 +127,20 @@ class _Gale(eqx.Module):
         return code * (1 + t) - x
 
 
-def _regression(target: SuccessorTarget, step, t, key):
-    flow = Flow(_Gale(), step.observation.size, solver=Euler(2))
+class _Aim(_Gale):
+    """The straight way to its condition, which Euler's steps follow exactly."""
+
+    def velocity(self, t, x, code):
+        return (code - x) / (1 - t)
+
+
+def _regression(target: SuccessorTarget, step, t, key, field=_Gale()):
+    flow = Flow(field, step.observation.size, solver=Euler(2))
     return target.regression(flow, flow.encode(step.observation), step, t, key)
+
+
+def _aimed_regression(target: SuccessorTarget, step, t, key):
+    return _regression(target, step, t, key, _Aim())
 
 
 successor_measure_laws = (
@@ -106,7 +149,11 @@ successor_measure_laws = (
     successor_loss_is_a_number_with_a_gradient,
 )
 
-successor_target_laws = (a_target_is_a_point_and_a_velocity,)
+successor_target_laws = (
+    a_target_is_a_point_and_a_velocity,
+    each_key_draws_a_point_of_its_own,
+    a_certain_future_is_aimed_at,
+)
 
 next_action_laws = (a_next_action_has_the_form_of_an_action,)
 

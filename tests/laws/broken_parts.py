@@ -200,7 +200,13 @@ SUCCESSOR_MEASURES = {
 SUCCESSOR_TARGETS = {
     "a_target_is_a_point_and_a_velocity": {
         "regression": lambda self, flow, code, step, t, key: PathPoint(normal(key, (2,)), jnp.zeros(2))
-    }
+    },
+    "each_key_draws_a_point_of_its_own": {
+        "regression": lambda self, flow, code, step, t, key: PathPoint(0 * code, flow.field.velocity(t, 0 * code, code))
+    },
+    "a_certain_future_is_aimed_at": {
+        "regression": lambda self, flow, code, step, t, key: TD2().regression(flow, code, step, t / 2, key)
+    },
 }
 NEXT_ACTIONS = {
     "a_next_action_has_the_form_of_an_action": {"next_actions": lambda self, batch, policy, key: batch.next_action[0]}

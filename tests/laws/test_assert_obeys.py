@@ -10,6 +10,7 @@ import pytest
 
 import floqzoo as fz
 from floqzoo.records import PathPoint
+from floqzoo.successor import TD2
 from floqzoo.testing import Sizes, assert_obeys, laws_of
 from floqzoo.testing.families import narrow
 
@@ -55,6 +56,19 @@ class Inexact(fz.OptimalTransport):
     """A path that says that it reaches its end, and does not."""
 
     end_error = 0.0
+
+
+def test_a_target_rule_of_ones_own_is_held_to_the_laws_of_targets():
+    assert_obeys(TD2())
+    with pytest.raises(AssertionError, match=r"HalfWay.* breaks the law a_certain_future_is_aimed_at"):
+        assert_obeys(HalfWay())
+
+
+class HalfWay:
+    """Stops at half the time that it is asked for."""
+
+    def regression(self, flow, code, step, t, key):
+        return TD2().regression(flow, code, step, t / 2, key)
 
 
 def test_a_part_may_have_sizes_of_its_own(getkey):

@@ -1,0 +1,13 @@
+"""The faults that the tests must catch. A fault joins by one entry in the file of its room."""
+
+from .agent import AGENT
+from .critics import CRITICS
+from .fault import Fault as Fault
+from .flow import FLOW
+from .networks import NETWORKS
+from .policies import POLICIES
+from .successor import SUCCESSOR
+from .training import TRAINING
+
+
+FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING

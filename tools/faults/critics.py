@@ -1,0 +1,151 @@
+"""Faults of critics: of TD targets, of losses and of what their gradients reach."""
+
+from .fault import Fault, law
+
+
+FLOW = "floqzoo/critics/flow_critic.py"
+MONOLITHIC = "floqzoo/critics/monolithic_critic.py"
+TARGETS = "tests/critics/test_td_targets.py"
+ARITHMETIC = f"{TARGETS}::test_targets_are_reward_plus_discounted_value_of_the_next_state"
+MASKED = f"{TARGETS}::test_a_masked_transition_is_worth_its_reward_whatever_follows"
+CONSTANT = f"{TARGETS}::test_a_constant_reward_is_worth_itself_over_one_minus_the_discount"
+LOSSES = "tests/critics/test_flow_critic.py"
+GRADIENTS = "tests/critics/test_critic_gradients.py"
+
+CRITICS = (
+    Fault(
+        "the mask is missing from a monolithic target",
+        MONOLITHIC,
+        "self.discount.value * batch.mask * next_value",
+        "self.discount.value * next_value",
+        (f"{MASKED}[mean-monolithic]",),
+    ),
+    Fault(
+        "the mask is missing from a flow's target",
+        FLOW,
+        "self.discount.value * batch.mask",
+        "self.discount.value * jnp.ones_like(batch.mask)",
+        (f"{MASKED}[mean-expected]",),
+    ),
+    Fault(
+        "the discount counts twice",
+        FLOW,
+        "self.discount.value * batch.mask",
+        "self.discount.value**2 * batch.mask",
+        (f"{CONSTANT}[mean-expected]",),
+    ),
+    Fault(
+        "the discount counts twice in a monolithic target",
+        MONOLITHIC,
+        "self.discount.value * batch.mask * next_value",
+        "self.discount.value**2 * batch.mask * next_value",
+        (f"{TARGETS}::test_two_steps_from_the_goal_the_reward_is_discounted_once_and_nothing_comes_after[monolithic]",),
+    ),
+    Fault(
+        "the least of the members is their mean",
+        "floqzoo/critics/aggregation.py",
+        "return jnp.min(values, axis=0)",
+        "return jnp.mean(values, axis=0)",
+        (f"{ARITHMETIC}[0-min]",),
+    ),
+    Fault(
+        "the mean of the members is the least",
+        "floqzoo/critics/aggregation.py",
+        "return jnp.mean(values, axis=0)",
+        "return jnp.min(values, axis=0)",
+        (f"{ARITHMETIC}[0-mean]",),
+    ),
+    Fault(
+        "members are added up",
+        "floqzoo/critics/aggregation.py",
+        "return jnp.mean(values, axis=0)",
+        "return jnp.sum(values, axis=0)",
+        (law("an_aggregate_lies_among_its_members", "MeanOverEnsemble-0"),),
+    ),
+    Fault(
+        "the expected backup adds the copies up",
+        "floqzoo/critics/backup.py",
+        "jnp.mean(next_values)",
+        "jnp.sum(next_values)",
+        (law("known_values_are_backed_up_exactly", "ExpectedBackup-0"),),
+    ),
+    Fault(
+        "the distributional backup is the expected one",
+        "floqzoo/critics/backup.py",
+        "return reward + continuation * next_values",
+        "return jnp.broadcast_to(reward + continuation * next_values.mean(), next_values.shape)",
+        (f"{ARITHMETIC}[0-mean]",),
+    ),
+    Fault(
+        "the target flow starts at the state that was left",
+        FLOW,
+        "(batch.next_observation, next_action, next_noise)",
+        "(batch.observation, next_action, next_noise)",
+        (f"{ARITHMETIC}[0-mean]",),
+    ),
+    Fault(
+        "all copies share one next action",
+        FLOW,
+        "keys = jax.random.split(key, next_noise.shape[:2])",
+        "keys = jnp.broadcast_to(jax.random.split(key, len(next_noise))[:, None], next_noise.shape[:2])",
+        (f"{TARGETS}::test_each_copy_draws_a_next_action_of_its_own",),
+    ),
+    Fault(
+        "the noise of the regression is reused by the target",
+        FLOW,
+        "self.prior.sample(fresh_key,",
+        "self.prior.sample(jax.random.clone(noise_key),",
+        (f"{LOSSES}::test_shared_noise_is_the_regressions_own_and_independent_noise_is_not",),
+    ),
+    Fault(
+        "a random key is used twice",
+        FLOW,
+        "self.times.sample_times(time_key,",
+        "self.times.sample_times(noise_key,",
+        (f"{LOSSES}::test_keys_decide_the_loss",),
+    ),
+    Fault(
+        "the target is not stopped",
+        FLOW,
+        "jax.lax.stop_gradient(target.td_targets(batch, policy, next_noise, self.backup, action_key))",
+        "target.td_targets(batch, policy, next_noise, self.backup, action_key)",
+        (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-flow]",),
+    ),
+    Fault(
+        "a monolithic target is not stopped",
+        MONOLITHIC,
+        "jax.lax.stop_gradient(target.td_target(batch, policy, key))",
+        "target.td_target(batch, policy, key)",
+        (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-monolithic]",),
+    ),
+    Fault(
+        "the online critic is its own target",
+        FLOW,
+        "target.td_targets(batch",
+        "self.td_targets(batch",
+        (f"{LOSSES}::test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy",),
+    ),
+    Fault(
+        "the flow loss is a mean over copies",
+        FLOW,
+        "return jnp.sum(losses)",
+        "return jnp.mean(losses)",
+        (f"{LOSSES}::test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy",),
+    ),
+    Fault(
+        "the distillation trains the flow through its integration",
+        FLOW,
+        "frozen(self).batch_returns(batch, noise)",
+        "self.batch_returns(batch, noise)",
+        (f"{GRADIENTS}::test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_the_integration",),
+    ),
+    Fault(
+        "the readout is distilled from the target flow",
+        FLOW,
+        "frozen(self).batch_returns(batch, noise)",
+        "frozen(target).batch_returns(batch, noise)",
+        (
+            "tests/recipes/test_traps.py::test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_target",
+        ),
+    ),
+)
