@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import tyro
@@ -24,6 +25,7 @@ from rich.table import Table
 
 import floqzoo as fz
 from floqzoo.training.scanned_update import ScannedUpdate
+from floqzoo.training.seeds import update_keys
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -83,15 +85,16 @@ def random_dataset(settings: Settings):
 
 def modular_program(name: str, agent: fz.Agent, batch_size: int, settings: Settings, dataset) -> Program:
     """The scanned update that training uses."""
-    scanned = ScannedUpdate(agent, batch_size, settings.updates)
-    key, state = jax.random.key(1), scanned.arrays(agent)
+    agents = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, agent)
+    scanned = ScannedUpdate(agents, batch_size, settings.updates)
+    key, keys, state = jax.random.key(2), update_keys([1]), scanned.arrays(agents)
     start = time.perf_counter()
-    scanned.compile(state, dataset, key, 0)
+    scanned.compile(state, dataset, keys, 0)
     seconds = time.perf_counter() - start
 
     def call():
         nonlocal state
-        state, metrics = scanned(state, dataset, key, 0)
+        state, metrics = scanned(state, dataset, keys, 0)
         jax.block_until_ready((state, metrics))
 
     batch = dataset.sample(key, batch_size)

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Literal
 
 import jax
+import numpy as np
 import optax
 
 import floqzoo as fz
 from floqzoo.protocols import Policy, RewardModel
-from floqzoo.studies.successor_recipe import run_successor_recipe
+from floqzoo.studies.successor_recipe import normaliser_of, report_seed, run_successor_recipe, with_futures
 from floqzoo.successor import METHODS, FromData, FromPolicy, LearntReward, Normaliser, SuccessorCritic
-from floqzoo.training import Recipe, RunConfig, require_choices
+from floqzoo.training import Recipe, RunConfig, require_choices, trained_policy
 from floqzoo.typing import Key
 
 
@@ -21,8 +22,11 @@ class TD2Config:
 
     method: Literal["mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm", "td-dd", "td2-dd"] = "td2-cfm"
     """The target and the model: flows by Monte Carlo, TD, coupled TD or TD², or diffusions by TD or TD²."""
-    measure_of: Literal["behaviour", "clone"] = "behaviour"
-    """Whose futures: the data's own next action, or the policy that is cloned from the data beside the measure."""
+    measure_of: Literal["behaviour", "clone", "trained"] = "behaviour"
+    """Whose futures: the data's own next action, the policy that is cloned from the data beside the measure, or that of
+    a finished run."""
+    policy_run: str = ""
+    """The folder of that run."""
     curved: bool = False
     """Whether a flow's path is the curved one (trigonometric) instead of the straight."""
     lr: float = 1e-4
@@ -52,6 +56,11 @@ class TD2Config:
 
     def __post_init__(self):
         require_choices(self)
+        if (self.measure_of == "trained") != bool(self.policy_run):
+            raise ValueError(
+                f"`policy_run` must name a run if `measure_of` is trained, and else none; got {self.policy_run!r} "
+                f"for {self.measure_of}."
+            )
 
 
 def td2_cfm(
@@ -61,7 +70,7 @@ def td2_cfm(
     reward_range: tuple[float, float],
     config: TD2Config,
     key: Key,
-    normaliser: Normaliser = Normaliser(),
+    normaliser: Normaliser | None = None,
     policy: Policy | None = None,
     reward: RewardModel | None = None,
 ) -> fz.Agent:
@@ -74,7 +83,9 @@ def td2_cfm(
         velocity_field(config, observation_dim, observation_dim + action_dim, field_key),
         observation_dim,
         discount=config.discount,
-        normaliser=normaliser,
+        normaliser=Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
+        if normaliser is None
+        else normaliser,
         next_action=FromData() if config.measure_of == "behaviour" else FromPolicy(),
     )
     return fz.Agent(
@@ -83,12 +94,18 @@ def td2_cfm(
             LearntReward(network(observation_dim, 1, key=reward_key)) if reward is None else reward,
             count=config.count,
         ),
-        policy=fz.BehaviourFlow.build(observation_dim, action_dim, network=network, key=policy_key)
-        if policy is None
-        else policy,
+        policy=make_policy(config, observation_dim, action_dim, policy_key) if policy is None else policy,
         optimiser=optax.adamw(config.lr, weight_decay=config.weight_decay),
         tau=config.tau,
     )
+
+
+def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
+    """The policy of a finished run, or one that is cloned from the data."""
+    if config.measure_of == "trained":
+        return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
+    network = partial(fz.MLP, hidden=config.hidden_dims)
+    return fz.BehaviourFlow.build(observation_dim, action_dim, network=network, key=key)
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):
@@ -115,11 +132,15 @@ def default(env_name: str | None) -> RunConfig:
 
 def maze(env_name: str | None) -> RunConfig:
     """The same, small enough for two cores: on 100 episodes of a maze that are collected on this machine."""
-    config = TD2Config(
-        lr=5e-4, batch_size=256, tau=0.01, widths=(256, 128), embedding=64, hidden_dims=(128, 128), discount=0.98
+    config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
+    return RunConfig(
+        env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
+        agent=config,
+        offline_steps=20_000,
+        log_interval=1_000,
+        eval_episodes=0,
+        collect_episodes=100,
     )
-    env_name = env_name or "pointmaze-medium-navigate-singletask-v0"
-    return RunConfig(env_name=env_name, agent=config, offline_steps=20_000, log_interval=1_000, collect_episodes=100)
 
 
 def quickstart(env_name: str | None) -> RunConfig:
@@ -127,10 +148,17 @@ def quickstart(env_name: str | None) -> RunConfig:
     config = TD2Config(
         lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(64, 64, 64), discount=0.9, measure_of="clone"
     )
-    return RunConfig(env_name=env_name or "linear-gaussian", agent=config, offline_steps=2_000, log_interval=500)
+    return RunConfig(env_name=env_name or "linear-gaussian", agent=config, offline_steps=6_000, log_interval=500)
 
 
-RECIPE = Recipe(name="td2_cfm", build=td2_cfm, presets={"default": default, "maze": maze, "quickstart": quickstart})
+RECIPE = Recipe(
+    name="td2_cfm",
+    build=td2_cfm,
+    presets={"default": default, "maze": maze, "quickstart": quickstart},
+    view=with_futures,
+    from_data=normaliser_of,
+    report=report_seed,
+)
 
 if __name__ == "__main__":
     run_successor_recipe(RECIPE)

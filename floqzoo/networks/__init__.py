@@ -11,6 +11,7 @@ from floqzoo.networks.point_embedding import (
     NormalisedValue as NormalisedValue,
     RawPoint as RawPoint,
 )
+from floqzoo.networks.precision import with_compute_dtype as with_compute_dtype
 from floqzoo.networks.residual_mlp import ResidualMLP as ResidualMLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime as SinusoidalTime
 from floqzoo.networks.time_embedding import CosineTime as CosineTime, FourierTime as FourierTime, RawTime as RawTime

@@ -1,25 +1,23 @@
 """What the recipe of successor measures does when it is run as a program."""
 
 import sys
-import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-import jax
-
+from floqzoo.agent import Agent
 from floqzoo.studies.analytic_comparison import ANALYTIC_TASKS, compare_methods
 from floqzoo.studies.future_report import report_futures
 from floqzoo.successor.normaliser import Normaliser
 from floqzoo.tasks.future_dataset import FutureDataset
 from floqzoo.training.arguments import parse_arguments
 from floqzoo.training.configuration import RunConfig
-from floqzoo.training.data import load_task
-from floqzoo.training.door import FAILED, INTERRUPTED, errors_explained, leave
-from floqzoo.training.loop import train
-from floqzoo.training.metric_mean import NonFiniteError
+from floqzoo.training.door import errors_explained
+from floqzoo.training.prepared_run import carry_out, prepare
 from floqzoo.training.recipe import Recipe
-from floqzoo.training.recipe_main import report
-from floqzoo.training.run_directory import new_run_directory, record_data, record_flags, record_machine
+from floqzoo.training.trained_policy import trained_policy
 
 
 def run_successor_recipe(recipe: Recipe) -> None:
@@ -30,37 +28,35 @@ def run_successor_recipe(recipe: Recipe) -> None:
     with errors_explained():
         config = parse_arguments(recipe, sys.argv[1:])
         if config.env_name in ANALYTIC_TASKS:
+            if config.seeds > 1:
+                raise ValueError(f"`seeds` must be 1 on the analytic task {config.env_name}; got {config.seeds}.")
             compare_methods(recipe, config)
             return
-    _run_on_ogbench(recipe, config)
-
-
-def _run_on_ogbench(recipe: Recipe, config: RunConfig) -> None:
-    start = time.monotonic()
-    with errors_explained():
         if config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
             raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
-        task = load_task(config)
-        agent = recipe.build(
-            observation_dim=task.observation_dim,
-            action_dim=task.action_dim,
-            reward_range=task.reward_range,
-            config=config.agent,
-            key=jax.random.fold_in(jax.random.key(config.seed), 0),
-            normaliser=Normaliser.from_observations(task.dataset.observations, least_scale=1e-3),
-        )
-        directory = new_run_directory(config.save_dir, config.run_group, config.seed)
-        record_flags(directory, recipe.name, config)
-        record_machine(directory)
-        record_data(directory, task)
-    data_seconds = time.monotonic() - start
-    with_futures = partial(FutureDataset.of, discount=config.agent.discount)
-    task = replace(task, dataset=with_futures(task.dataset), validation=with_futures(task.validation))
-    try:
-        result = train(agent, task, config, directory)
-    except NonFiniteError as error:
-        leave(f"error: {error}", FAILED)
-    report(recipe, config, result, directory, data_seconds)
-    if result.interrupted:
-        leave(f"Interrupted after {result.steps:,} updates; metrics and a checkpoint are in {directory}.", INTERRUPTED)
-    report_futures(result.agent, task, config, directory)
+        run = prepare(recipe, config)
+    carry_out(run)
+
+
+def with_futures(task: Any, config: RunConfig) -> Any:
+    """The task with a future in every transition; the `view` of the recipe.
+
+    **Raises** what `floqzoo.training.trained_policy` raises where the measure is to be that of a finished run's policy.
+    """
+    if config.agent.measure_of == "trained":
+        sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}
+        trained_policy(config.agent.policy_run, **sizes)
+    view = partial(FutureDataset.of, discount=config.agent.discount)
+    return replace(task, dataset=view(task.dataset), validation=view(task.validation))
+
+
+def normaliser_of(task: Any) -> Mapping[str, Normaliser]:
+    """The coordinates of the data, an argument of the agent's `build`."""
+    return {"normaliser": Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
+
+
+def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
+    """`report_futures` for one seed of a run; of several each has a folder of its own."""
+    own = directory if config.seeds == 1 else directory / f"sd{seed:03d}"
+    own.mkdir(exist_ok=True)
+    report_futures(agent, task, replace(config, seed=seed, seeds=1), own)

@@ -62,7 +62,10 @@ def collect(
 def collect_script(
     script: Script, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
 ) -> Path:
-    """`collect` for a script of one's own."""
+    """`collect` for a script of one's own.
+
+    **Raises** `ValueError` if a number is out of its range, as `collect` does.
+    """
     for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
             raise ValueError(f"`{argument}` is {value}; it must be at least {least}.")

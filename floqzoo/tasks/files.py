@@ -33,8 +33,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} does not hold JSON: {error}. Remove it and collect again.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} does not hold JSON: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a JSON object, and holds a {type(content).__name__}.")
     return content

@@ -1,7 +1,12 @@
-"""Checkpoints: the arrays of an agent, by name, and the step that they belong to."""
+"""Checkpoints: the arrays of a run by name, and what else it needs to go on, at one step."""
 
+import logging
 import re
 import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +15,63 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from floqzoo.tasks.files import read_json, write_json
 from floqzoo.training.leaves import named_leaves, split_arrays
+from floqzoo.training.manifest import DamagedError, verify, written_whole
 
 
-_FOLDER = re.compile(r"step_(\d+)")
+_FOLDER = re.compile(r"step_(\d{9,})")
 
 
-def save_checkpoint(directory: Path, agent: PyTree, step: int, *, keep: int = 3) -> Path:
-    """Writes `directory/step_<step>`, whole or not at all, and removes all but the `keep` latest.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint gave back.
 
-    A checkpoint of the same step is left as it is. Only arrays are stored: what else an agent is made of,
+    - `tree`: The tree that was saved.
+    - `step`: Its step.
+    - `progress`: The plain values that were saved beside it.
+    """
+
+    tree: PyTree
+    step: int
+    progress: dict[str, Any]
+
+
+def save_checkpoint(
+    directory: Path,
+    tree: PyTree,
+    step: int,
+    progress: Mapping[str, Any] | None = None,
+    records: Sequence[Path] = (),
+) -> Path:
+    """Writes `directory/step_<step>`, whole or not at all.
+
+    A checkpoint of the same step is left as it is. Of the tree only arrays are stored: what else an agent is made of,
     its recipe makes anew.
 
-    **Raises** `ValueError` if `step` is negative or `keep` is not positive.
+    - `progress`: Plain values that JSON can hold.
+    - `records`: Files that are copied into it.
+
+    **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
     """
     import orbax.checkpoint as ocp
 
-    for name, number, least in (("step", step, 0), ("keep", keep, 1)):
-        if number < least:
-            raise ValueError(f"`{name}` must be at least {least}; got {number}.")
-    path = _folder(directory, step)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path, {name: _plain(leaf) for name, leaf in _stored_leaves(agent).items()})
-            checkpointer.wait_until_finished()
-    for old in checkpoint_steps(directory)[:-keep]:
-        shutil.rmtree(_folder(directory, old))
+    if step < 0:
+        raise ValueError(f"`step` must be at least 0; got {step}.")
+    path = checkpoint_folder(directory, step)
+    if path.exists():
+        return path
+    with written_whole(path) as partial:
+        write_json(partial / "progress.json", dict(progress or {}))
+        for record in records:
+            shutil.copyfile(record, partial / record.name)
+        try:
+            with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(partial / "arrays", {n: _plain(leaf) for n, leaf in _stored_leaves(tree).items()})
+                checkpointer.wait_until_finished()
+        # Whatever Orbax makes of a full disk; it has no error of its own for that.
+        except Exception as error:
+            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
     return path
 
 
@@ -48,37 +83,84 @@ def checkpoint_steps(directory: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> tuple[PyTree, int]:
-    """The agent of a checkpoint, and its step; the latest checkpoint where no step is asked for.
-
-    - `like`: An agent of the same make, whose arrays are replaced; the recipe and the config give one.
-
-    **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if its arrays are not those
-    of `like`, naming the first that is missing, unknown, or of another shape or dtype.
-    """
-    import orbax.checkpoint as ocp
-
-    steps = checkpoint_steps(directory)
-    if not steps or (step is not None and step not in steps):
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise FileNotFoundError(f"{directory} must hold {wanted}; it has {steps or 'none'}.")
-    step = steps[-1] if step is None else step
-    path = _folder(directory, step)
-    leaves = _stored_leaves(like)
-    targets = {name: jax.ShapeDtypeStruct(_plain(leaf).shape, _plain(leaf).dtype) for name, leaf in leaves.items()}
-    with ocp.StandardCheckpointer() as checkpointer:
-        _check_same(path, dict(checkpointer.metadata(path).item_metadata.items()), targets)
-        stored = checkpointer.restore(path, targets)
-    return _with_leaves(like, {name: _as_stored(stored[name], leaf) for name, leaf in leaves.items()}), step
-
-
-def _folder(directory: Path, step: int) -> Path:
+def checkpoint_folder(directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
     return directory.absolute() / f"step_{step:09d}"
 
 
-def _stored_leaves(agent: PyTree) -> dict[str, Any]:
-    """The arrays of an agent by name, without the empty ones, which no checkpoint can hold or needs to."""
-    return {name: leaf for name, leaf in named_leaves(split_arrays(agent)[0]).items() if leaf.size > 0}
+def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> Checkpoint:
+    """Reads a checkpoint, after every byte of it was checked; no code of it is ever run.
+
+    - `like`: A tree of the same make, whose arrays are replaced; the recipe and the config give one.
+    - `step`: Its step. Without one it is the latest that is whole, with a warning for each later one that is damaged.
+
+    **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
+    are not those of `like`, naming the first that is missing, unknown, or of another shape or dtype.
+    """
+    step = latest_whole(directory) if step is None else step
+    if step not in checkpoint_steps(directory):
+        raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")
+    path = checkpoint_folder(directory, step)
+    verify(path)
+    return Checkpoint(_with_leaves(like, _read_arrays(path, like)), step, read_json(path / "progress.json"))
+
+
+def latest_whole(directory: Path) -> int:
+    """The step of the latest checkpoint that is as it was written, with a warning for each later one that is not.
+
+    **Raises** `FileNotFoundError` if there is no checkpoint; `ValueError` if all are damaged.
+    """
+    steps = checkpoint_steps(directory)
+    if not steps:
+        raise FileNotFoundError(f"{directory} must hold a checkpoint; it has none.")
+    for step in reversed(steps):
+        try:
+            verify(checkpoint_folder(directory, step))
+        except DamagedError as error:
+            warnings.warn(f"{error} The one before it is used.", stacklevel=2)
+        else:
+            return step
+    raise DamagedError(f"{directory} has no checkpoint that is not damaged; it has {_listed(directory)}.")
+
+
+def _read_arrays(path: Path, like: PyTree) -> dict[str, Any]:
+    import orbax.checkpoint as ocp
+
+    leaves = _stored_leaves(like)
+    targets = {name: _target(leaf) for name, leaf in leaves.items()}
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path / "arrays").item_metadata.items())
+            _check_same(path, stored, targets)
+            arrays = checkpointer.restore(path / "arrays", targets)
+        except ValueError:
+            raise
+        # Bytes that were written as they are, but are no arrays of Orbax.
+        except Exception as error:
+            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+    return {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from logging a traceback of what it raises."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _target(leaf: Any) -> jax.ShapeDtypeStruct:
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(_plain(leaf).shape, _plain(leaf).dtype, sharding=here)
+
+
+def _stored_leaves(tree: PyTree) -> dict[str, Any]:
+    """The arrays of a tree by name, without the empty ones, which no checkpoint can hold or needs to."""
+    return {name: leaf for name, leaf in named_leaves(split_arrays(tree)[0]).items() if leaf.size > 0}
 
 
 def _plain(leaf: Any) -> jax.Array:
@@ -94,8 +176,8 @@ def _holds_keys(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _with_leaves(agent: PyTree, leaves: dict[str, jax.Array]) -> PyTree:
-    arrays, rest = split_arrays(agent)
+def _with_leaves(tree: PyTree, leaves: dict[str, jax.Array]) -> PyTree:
+    arrays, rest = split_arrays(tree)
     structure = jax.tree.structure(arrays)
     return eqx.combine(
         jax.tree.unflatten(structure, [leaves.get(name, leaf) for name, leaf in named_leaves(arrays).items()]), rest
@@ -113,3 +195,13 @@ def _check_same(path: Path, stored: dict[str, Any], wanted: dict[str, jax.ShapeD
             here, there = getattr(wanted[name], fact), getattr(array, fact)
             if here != there:
                 raise ValueError(f"the {fact} of `{name}` must be {here}, as in the agent; in {path} it is {there}.")
+
+
+def _listed(directory: Path) -> str:
+    return ", ".join(str(step) for step in checkpoint_steps(directory)) or "none"
+
+
+def _first_line(error: Exception) -> str:
+    if "No space left on device" in str(error):
+        return "no space is left on the device."
+    return f"{type(error).__name__}: {error}".split("\n")[0]

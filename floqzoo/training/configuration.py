@@ -21,10 +21,14 @@ class RunConfig(Generic[AgentConfig]):
     """OGBench's single task, such as cube-single-play-singletask-task2-v0."""
     seed: int = 0
     """Seeds the parameters, the batches and the evaluation episodes."""
+    seeds: int = 1
+    """Seeds that are trained at once, from `seed` on; each as if it were alone."""
     run_group: str = "debug"
     """A folder for runs that belong together."""
     save_dir: str = "exp"
     """The folder of all runs."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute their products in; parameters, optimiser and layer norms stay float32."""
     offline_steps: int = 1_000_000
     """Updates in all."""
     log_interval: int = 5_000
@@ -33,6 +37,8 @@ class RunConfig(Generic[AgentConfig]):
     """Updates between two evaluations; 0 evaluates at the end only."""
     save_interval: int = 1_000_000
     """Updates between two checkpoints; 0 saves at the end only."""
+    keep_checkpoints: int = 3
+    """The latest checkpoints that are kept; the best, by the success rate of its evaluation, is kept beside them."""
     eval_episodes: int = 50
     """Episodes in an evaluation; 0 does not evaluate."""
     dataset_path: str | None = None
@@ -46,13 +52,20 @@ class RunConfig(Generic[AgentConfig]):
     collect_workers: int = os.cpu_count() or 1
     """Processes that collect at once; the data do not depend on it."""
 
+    tensorboard: bool = False
+    """Whether metrics go to TensorBoard too."""
+    wandb: bool = False
+    """Whether metrics go to Weights & Biases too."""
+
     def __post_init__(self):
         least = {
             "seed": 0,
+            "seeds": 1,
             "offline_steps": 1,
             "log_interval": 1,
             "eval_interval": 0,
             "save_interval": 0,
+            "keep_checkpoints": 1,
             "eval_episodes": 0,
             "collect_episodes": 0,
             "collect_workers": 1,
@@ -66,6 +79,11 @@ class RunConfig(Generic[AgentConfig]):
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds of the run."""
+        return tuple(range(self.seed, self.seed + self.seeds))
 
 
 def require_choices(settings: Any) -> None:

@@ -5,9 +5,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from floqzoo.training.interruption import signal_of
 
-USER_ERROR, INTERRUPTED, FAILED = 2, 130, 1
-"""The exit statuses of every command, beside 0."""
+
+FAILED, USER_ERROR = 1, 2
+"""The exit statuses of every command, beside 0 and those of signals."""
+
+
+def status_of(number: int) -> int:
+    """The exit status of a program that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + number
 
 
 @contextmanager
@@ -22,8 +29,8 @@ def errors_explained() -> Iterator[None]:
         yield
     except (ValueError, OSError, ModuleNotFoundError) as error:
         leave(f"error: {error}", USER_ERROR)
-    except KeyboardInterrupt:
-        leave("Interrupted.", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        leave("Interrupted.", status_of(signal_of(interrupt)))
     finally:
         warnings.formatwarning = before
 

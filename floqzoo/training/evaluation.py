@@ -39,6 +39,15 @@ class Evaluation(eqx.Module):
         r"""The standard error of the success rate, $\sqrt{p(1 - p)/n}$."""
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The numbers that are logged, such as `<prefix>/success`."""
+        return {
+            f"{prefix}/success": self.success_rate,
+            f"{prefix}/success_standard_error": self.standard_error,
+            f"{prefix}/episode.return": float(self.episode_return.mean()),
+            f"{prefix}/episode.length": float(self.length.mean()),
+        }
+
     def __str__(self) -> str:
         """The success rate and its standard error, in per cent."""
         return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"

@@ -1,38 +1,79 @@
-"""Ctrl-C that waits for the end of what must not be broken off."""
+"""Ctrl-C and SIGTERM that wait for the end of what must not be broken off."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a machine is about to be taken away, and the process is told to end."""
+
+
+def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
+    """The signal behind an interrupt: SIGTERM or that of Ctrl-C."""
+    return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Within the block Ctrl-C raises `KeyboardInterrupt` and SIGTERM `Terminated`.
+
+    Yields a function that raises it again: an exception that a signal raises inside a destructor or a callback is lost
+    there, so a loop should call it in each turn. Outside the main thread, and where the process ignores a signal, nothing
+    is changed.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise _error_of(number)
+
+    def check() -> None:
+        if received:
+            raise _error_of(received[0])
+
+    with _handling(signal.SIGINT, stop), _handling(signal.SIGTERM, stop):
+        yield check
+
+
 @contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Lets a Ctrl-C take effect only when the block is done; a second one takes effect at once.
+    """Lets Ctrl-C and SIGTERM take effect only when the block is done; a second one takes effect at once.
 
     Inside the block the state of a run may be half donated or half written, and an interrupt would lose it.
-    Outside the main thread no signal arrives, and where the process ignores Ctrl-C, as one in the background
+    Outside the main thread no signal arrives, and where the process ignores a signal, as one in the background
     may, it goes on doing so.
     """
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if ignored or threading.current_thread() is not threading.main_thread():
-        yield
-        return
     held: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
         if held:
-            raise KeyboardInterrupt
+            raise _error_of(number)
         held.append(number)
         # Not `print`, which must not be entered twice, and a signal may arrive inside it.
         os.write(2, b"\nStopping at the next safe point; press Ctrl-C again to stop at once.\n")
 
-    before = signal.signal(signal.SIGINT, hold)
+    with _handling(signal.SIGINT, hold), _handling(signal.SIGTERM, hold):
+        yield
+    if held:
+        raise _error_of(held[0])
+
+
+def _error_of(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+@contextmanager
+def _handling(number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    ignored = signal.getsignal(number) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.default_int_handler)
-    if held:
-        raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL if before is None else before)

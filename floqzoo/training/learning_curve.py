@@ -1,8 +1,10 @@
 """The learning curve of a run, as a picture."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from floqzoo.tasks.files import replacing
 from floqzoo.training.metric_log import read_metrics
@@ -11,7 +13,8 @@ from floqzoo.training.metric_log import read_metrics
 def plot_learning_curve(run_directory: Path, title: str) -> Path | None:
     """Draws `learning_curve.png` from a run's `eval.csv`: success over updates, with one standard error each way.
 
-    Where the run has evaluated its behaviour flow, that is a level line. Returns the picture's path, or None
+    That is the error over episodes for one seed, and over seeds for several, whose own curves are drawn thinly. Where
+    the run has evaluated its behaviour flow, that is a level line. Returns the picture's path, or None
     if the run was never evaluated.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,11 +26,9 @@ def plot_learning_curve(run_directory: Path, title: str) -> Path | None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    steps, rate, error = columns["step"], columns["evaluation/success"], columns["evaluation/success_standard_error"]
-    axes.fill_between(steps, *_band(rate, error), color="C0", alpha=0.2, linewidth=0)
-    axes.plot(steps, 100 * rate, color="C0", marker="o", markersize=4, label="policy, ± one standard error")
+    _draw_policy(axes, columns)
     if "behaviour/success" in columns:
-        _draw_baseline(axes, columns["behaviour/success"], columns["behaviour/success_standard_error"])
+        _draw_baseline(axes, columns)
     axes.set(title=title, xlabel="updates", ylabel="success rate (%)", ylim=(-3, 103))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -39,11 +40,38 @@ def plot_learning_curve(run_directory: Path, title: str) -> Path | None:
     return path
 
 
-def _draw_baseline(axes, rates: np.ndarray, errors: np.ndarray) -> None:
-    known = np.flatnonzero(~np.isnan(rates))[-1]
-    axes.axhspan(*_band(rates[known], errors[known]), color="C1", alpha=0.15, linewidth=0)
-    axes.axhline(100 * rates[known], color="C1", linestyle="--", label="its behaviour flow, at the end")
+Columns = dict[str, Float[np.ndarray, " rows"]]
 
 
-def _band(rate, error) -> tuple:
+def _draw_policy(axes: Any, columns: Columns) -> None:
+    seeds = np.unique(columns["seed"])
+    if len(seeds) > 1:
+        for seed in seeds:
+            own = columns["seed"] == seed
+            axes.plot(
+                columns["step"][own], 100 * columns["evaluation/success"][own], color="C0", alpha=0.3, linewidth=1
+            )
+    steps = np.unique(columns["step"])
+    rate, error = np.array([_mean(columns, "evaluation", columns["step"] == step) for step in steps]).T
+    label = "policy" if len(seeds) == 1 else f"policy, mean of {len(seeds)} seeds"
+    axes.fill_between(steps, *_band(rate, error), color="C0", alpha=0.2, linewidth=0)
+    axes.plot(steps, 100 * rate, color="C0", marker="o", markersize=4, label=f"{label}, ± one standard error")
+
+
+def _draw_baseline(axes: Any, columns: Columns) -> None:
+    known = ~np.isnan(columns["behaviour/success"])
+    rate, error = _mean(columns, "behaviour", known & (columns["step"] == columns["step"][known].max()))
+    axes.axhspan(*_band(rate, error), color="C1", alpha=0.15, linewidth=0)
+    axes.axhline(100 * rate, color="C1", linestyle="--", label="its behaviour flow, at the end")
+
+
+def _mean(columns: Columns, who: str, rows: np.ndarray) -> tuple[float, float]:
+    """The success rate over the seeds of some rows, and its standard error."""
+    rates = columns[f"{who}/success"][rows]
+    if len(rates) == 1:
+        return float(rates[0]), float(columns[f"{who}/success_standard_error"][rows][0])
+    return float(rates.mean()), float(rates.std(ddof=1) / np.sqrt(len(rates)))
+
+
+def _band(rate: Any, error: Any) -> tuple:
     return 100 * np.clip(rate - error, 0, 1), 100 * np.clip(rate + error, 0, 1)

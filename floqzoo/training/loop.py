@@ -2,154 +2,173 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import Policy
-from floqzoo.training.checkpoint import checkpoint_steps, save_checkpoint
+from floqzoo.training.call_length import updates_in_a_call
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.evaluation import Evaluation, Evaluator
-from floqzoo.training.interruption import interrupt_held
-from floqzoo.training.metric_log import MetricLog
+from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
 from floqzoo.training.metric_mean import MetricMean, NonFiniteError, require_finite
+from floqzoo.training.metric_writer import MetricWriter, open_writers
 from floqzoo.training.progress import ProgressReport
-from floqzoo.training.scanned_update import ScannedUpdate
+from floqzoo.training.run_lock import run_locked
+from floqzoo.training.run_state import RunState
+from floqzoo.training.run_store import RunStore
+from floqzoo.training.scanned_update import ScannedUpdate, devices_for
+from floqzoo.training.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.training.stopwatch import Stopwatch
+from floqzoo.training.training_result import TrainingResult
 
 
-CPU_CALL, ACCELERATOR_CALL = 10, 100
-"""The most updates in one compiled call. On a CPU it is so short that Ctrl-C and the progress bar need not wait
-for it, on an accelerator so long that Python costs it nothing."""
+def train(
+    build: Callable[[Array], PyTree], task: Any, config: RunConfig, run_directory: Path, *, resumed: bool = False
+) -> TrainingResult:
+    """Trains the agents of all seeds of a run on a task; metrics and checkpoints go to `run_directory`.
 
+    Each seed has the parameters, batches, noise and episodes that it has when it is trained alone. Ctrl-C and SIGTERM end
+    the run after the updates in flight, with metrics and a checkpoint as at its end.
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run came to.
-
-    - `agent`: The agent after the last update.
-    - `steps`: The updates made.
-    - `evaluation`: The last evaluation of the policy; None where there was none.
-    - `baseline`: The same of the policy's behaviour flow, at the end, where the policy has one.
-    - `seconds`: The time spent.
-    - `interrupted`: Whether Ctrl-C ended the run early.
-    """
-
-    agent: PyTree
-    steps: int
-    evaluation: Evaluation | None
-    baseline: Evaluation | None
-    seconds: Stopwatch
-    interrupted: bool
-
-    @property
-    def updates_per_second(self) -> float:
-        """The speed of the updates alone."""
-        return self.steps / self.seconds.updates if self.seconds.updates else math.nan
-
-
-def train(agent: PyTree, task: Any, config: RunConfig, run_directory: Path) -> TrainingResult:
-    """Trains an agent on a task; metrics and checkpoints go to `run_directory`.
-
-    Ctrl-C ends the run after the updates in flight, with metrics and a checkpoint as at its end.
-
-    - `agent`: Has `update(batch, key)`, `critic`, `target_critic` and `policy`, as `floqzoo.Agent` has.
+    - `build`: Makes an untrained agent from a key. It has `update(batch, key)`, `critic`, `target_critic` and `policy`,
+      as `floqzoo.Agent` has.
     - `task`: Has `dataset` and `make_environment()`, as what `floqzoo.tasks.load` returns.
-    - `config`: How long, and how often what; `config.agent.batch_size` is the size of a batch.
+    - `config`: How long, how often what, and which seeds; `config.agent.batch_size` is the size of a batch.
+    - `resumed`: Whether the run in the folder goes on from its latest whole checkpoint, or from its beginning where it
+      has none. On a CPU it then ends with the same metrics, times aside, and parameters, bit for bit, as if it had never
+      ended.
 
-    **Raises** `FileExistsError` if the folder holds a run already; `NonFiniteError` if a metric or a parameter
-    becomes NaN or infinite, and the checkpoints until then stay.
+    **Raises** `FileExistsError` if the folder holds a run already that is not to be resumed; `BlockingIOError` while
+    another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite, and the
+    checkpoints until then stay; `OSError` if something cannot be written, and the run can be resumed; `ValueError` if
+    what is to be resumed is damaged.
     """
-    with ProgressReport("training", "updates") as progress:
-        run = _Run(agent, task, config, run_directory, progress)
-        interrupted = False
-        try:
-            run.train()
-        except KeyboardInterrupt:
-            interrupted = True
-            run.stop_early()
-        finally:
-            run.evaluator.close()
-    return TrainingResult(run.agent, run.step, run.evaluation, run.baseline, run.seconds, interrupted)
-
-
-def update_key(seed: int) -> jax.Array:
-    """The key of all updates of a run; its other use of the seed, the parameters, folds in 0."""
-    return jax.random.fold_in(jax.random.key(seed), 1)
-
-
-def updates_in_a_call(config: RunConfig, at_most: int) -> int:
-    """The most updates, up to a limit, that divide every interval of a run."""
-    common = math.gcd(config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
-    return max(count for count in range(1, at_most + 1) if common % count == 0)
+    stopped_by = None
+    with ExitStack() as stack:
+        stack.enter_context(run_locked(run_directory))
+        progress = stack.enter_context(ProgressReport("training", "updates"))
+        check_stop = stack.enter_context(stoppable())
+        writers = open_writers(
+            run_directory,
+            seeds=config.seed_numbers,
+            settings=asdict(config),
+            tensorboard=config.tensorboard,
+            wandb=config.wandb,
+        )
+        for writer in writers:
+            stack.callback(writer.close_writer)
+        run = _Run(build, task, config, run_directory, progress, resumed, writers)
+        stack.callback(run.evaluator.close)
+        with run.errors_explained():
+            try:
+                run.train(check_stop)
+            except KeyboardInterrupt as interrupt:
+                stopped_by = signal_of(interrupt)
+                run.stop_early()
+    return TrainingResult(
+        run.seeds, run.agents, run.step, run.evaluations, run.baselines, run.speed, run.seconds, stopped_by
+    )
 
 
 class _Run:
-    """A run under way. Whatever must not be broken off by Ctrl-C stands under `interrupt_held`."""
+    """A run under way. Whatever must not be broken off by a signal stands under `interrupt_held`."""
 
-    def __init__(self, agent: PyTree, task: Any, config: RunConfig, directory: Path, progress: ProgressReport):
-        _refuse_used(directory)
-        self.config, self.progress = config, progress
-        self.dataset = jax.device_put(task.dataset)
-        self.key = update_key(config.seed)
-        at_most = CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
-        self.update = ScannedUpdate(agent, config.agent.batch_size, updates_in_a_call(config, at_most))
-        self.arrays = self.update.arrays(agent)
-        self.step = 0
+    def __init__(
+        self,
+        build: Callable[[Array], PyTree],
+        task: Any,
+        config: RunConfig,
+        directory: Path,
+        progress: ProgressReport,
+        resumed: bool,
+        writers: Sequence[MetricWriter],
+    ):
+        self.store = RunStore(directory, config.keep_checkpoints, resumed, writers)
+        self.config, self.progress, self.seeds = config, progress, config.seed_numbers
+        self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
+        state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
+        if resumed and (stored := self.store.restore(state)):
+            state, self.step, self.mean, self.seconds = stored
+        self.store.require_space(state)
+        self.update = ScannedUpdate(
+            state.agents, config.agent.batch_size, updates_in_a_call(config), devices=devices_for(config.seeds)
+        )
+        self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
+        self.dataset = self.update.everywhere(task.dataset)
         self.evaluator = Evaluator(task.make_environment)
-        self.evaluation: Evaluation | None = None
-        self.baseline: Evaluation | None = None
-        self.checkpoints = directory / "checkpoints"
-        self.train_log = MetricLog(directory / "train.csv")
-        self.eval_log = MetricLog(directory / "eval.csv")
-        self.mean = MetricMean()
-        self.seconds = Stopwatch()
-        self.started = time.monotonic()
-        self.logged_seconds = 0.0
+        self.evaluations: dict[int, Evaluation] = {}
+        self.baselines: dict[int, Evaluation] = {}
+        self.first_step, self.earlier = self.step, self.seconds.updates
+        self.started = time.monotonic() - self.seconds.total
+        self.logged_seconds = self.seconds.updates
 
     @property
-    def agent(self) -> PyTree:
-        return self.update.agent(self.arrays)
+    def agents(self) -> PyTree:
+        return self.update.agents(jax.device_put(self.arrays, jax.devices()[0]))
 
-    def train(self) -> None:
+    @property
+    def speed(self) -> float:
+        spent = self.seconds.updates - self.earlier
+        return (self.step - self.first_step) / spent if spent else math.nan
+
+    def train(self, check_stop: Callable[[], None]) -> None:
         self.compile()
+        self.look_up()
+        while self.step < self.config.offline_steps:
+            check_stop()
+            self.run_updates()
+            self.look_up()
+
+    @contextmanager
+    def errors_explained(self) -> Iterator[None]:
+        """Adds to an error what is left of the run, and what to do."""
         try:
-            while self.step < self.config.offline_steps:
-                self.run_updates()
-                if self.due(self.config.log_interval):
-                    self.log()
-                if self.due(self.config.save_interval):
-                    self.save()
-                if self.due(self.config.eval_interval) and self.config.eval_episodes:
-                    self.evaluate()
+            yield
         except NonFiniteError as error:
             self.log()
-            raise NonFiniteError(f"{error} {self.what_is_left()}") from None
+            advice = "A smaller learning rate is the first thing to try."
+            raise NonFiniteError(f"{error} {self.what_is_left()} {advice}") from None
+        except OSError as error:
+            advice = "Once that is put right, `floqzoo resume` goes on with it."
+            raise OSError(f"{error} {self.what_is_left()} {advice}") from error
+
+    def look_up(self) -> None:
+        """All that is due after a call. A checkpoint comes before the evaluation, which a resumed run plays again."""
+        if self.due(self.config.log_interval):
+            self.log()
+        if self.due(self.config.save_interval):
+            self.save()
+        if self.due(self.config.eval_interval) and self.config.eval_episodes:
+            self.evaluate()
 
     def due(self, interval: int) -> bool:
-        return self.step == self.config.offline_steps or (interval > 0 and self.step % interval == 0)
+        end = self.step == self.config.offline_steps
+        return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
 
     def compile(self) -> None:
         self.show("compiling")
         with self.seconds.measure("compilation"):
-            self.update.compile(self.arrays, self.dataset, self.key, 0)
-        self.progress.restart_clock(0)
+            self.update.compile(self.arrays, self.dataset, self.keys, 0)
+        self.progress.restart_clock(self.step)
         self.show("")
 
     def run_updates(self) -> None:
         count = self.update.updates
         with interrupt_held():
             with self.seconds.measure("updates"):
-                self.arrays, metrics = self.update(self.arrays, self.dataset, self.key, self.step)
+                self.arrays, metrics = self.update(self.arrays, self.dataset, self.keys, self.step)
                 jax.block_until_ready(metrics)
             self.step += count
             self.mean.add(metrics, count)
-            require_finite(metrics, self.step - count, count)
+            require_finite(metrics, self.seeds, self.step - count, count)
         self.show()
 
     def log(self) -> None:
@@ -158,73 +177,65 @@ class _Run:
         with interrupt_held():
             spent = self.seconds.updates - self.logged_seconds
             self.logged_seconds = self.seconds.updates
-            times = {"epoch_time": spent / self.mean.updates, "total_time": time.monotonic() - self.started}
-            metrics = {f"training/{name}": mean for name, mean in self.mean.take().items()}
-            self.train_log.write(self.step, metrics | {f"time/{name}": value for name, value in times.items()})
+            times = {"time/epoch_time": spent / self.mean.updates, "time/total_time": self.total_seconds()}
+            means = self.mean.take()
+            rows = {
+                seed: {f"training/{name}": float(mean[index]) for name, mean in means.items()} | times
+                for index, seed in enumerate(self.seeds)
+            }
+            self.store.write_training(self.step, rows)
 
     def save(self) -> None:
         with interrupt_held():
-            agent = self.agent
-            _require_finite_parameters(agent, self.step)
-            save_checkpoint(self.checkpoints, agent, self.step)
+            self.seconds.total = self.total_seconds()
+            self.require_finite_parameters(self.agents)
+            self.store.save(RunState(self.agents, self.keys), self.step, self.mean, self.seconds)
 
     def evaluate(self) -> None:
-        policy = self.agent.policy
-        metrics: dict[str, float] = {}
+        rows: dict[int, dict[str, float]] = {}
         try:
-            self.evaluation = self.play(policy, "policy")
-            metrics = _described("evaluation", self.evaluation)
-            if self.step == self.config.offline_steps and hasattr(policy, "behaviour"):
-                self.baseline = self.play(policy.behaviour, "behaviour flow")
-                metrics |= _described("behaviour", self.baseline)
+            for index, seed in enumerate(self.seeds):
+                policy = agent_of(self.agents, index).policy
+                self.evaluations[seed] = self.play(policy, seed, "policy")
+                rows[seed] = self.evaluations[seed].metrics("evaluation")
+                if self.step == self.config.offline_steps and hasattr(policy, "behaviour"):
+                    self.baselines[seed] = self.play(policy.behaviour, seed, "behaviour flow")
+                    rows[seed] |= self.baselines[seed].metrics("behaviour")
         finally:
-            if metrics:
-                self.eval_log.write(self.step, metrics | {"time/total_time": time.monotonic() - self.started})
+            if rows:
+                times = {"time/total_time": self.total_seconds()}
+                self.store.write_evaluation(self.step, {seed: row | times for seed, row in rows.items()})
 
-    def play(self, policy: Policy, name: str) -> Evaluation:
+    def play(self, policy: Policy, seed: int, name: str) -> Evaluation:
         episodes = self.config.eval_episodes
-        _require_finite_parameters(policy, self.step)
+        self.require_finite_parameters(policy)
         with self.seconds.measure("evaluation"):
             evaluation = self.evaluator.evaluate(
-                policy,
-                episodes=episodes,
-                seed=self.config.seed,
-                progress=lambda done: self.show(f"evaluating {done}/{episodes}"),
+                policy, episodes=episodes, seed=seed, progress=lambda done: self.show(f"evaluating {done}/{episodes}")
             )
         self.progress.restart_clock(self.step)
         self.show(f"success {evaluation}")
-        self.progress.say(f"after {self.step:,} updates the {name} succeeds in {evaluation} of {episodes} episodes")
+        whose = name if len(self.seeds) == 1 else f"{name} of seed {seed}"
+        self.progress.say(f"after {self.step:,} updates the {whose} succeeds in {evaluation} of {episodes} episodes")
         return evaluation
 
     def show(self, note: str | None = None) -> None:
         self.progress.update(self.step, self.config.offline_steps, note)
 
+    def total_seconds(self) -> float:
+        return time.monotonic() - self.started
+
     def stop_early(self) -> None:
-        self.log()
+        # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
         self.save()
+        self.log()
+
+    def require_finite_parameters(self, tree: PyTree) -> None:
+        leaves = jax.tree.leaves(partition_trainable(tree)[0])
+        if not all(bool(finite) for finite in jax.device_get([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])):
+            raise NonFiniteError(f"a parameter became NaN or infinite within the {self.step:,} updates.")
 
     def what_is_left(self) -> str:
-        steps = checkpoint_steps(self.checkpoints)
-        kept = f"Step {steps[-1]:,} is kept in {self.checkpoints}." if steps else "No checkpoint was due before."
-        return f"The run is stopped. {kept} A smaller learning rate is the first thing to try."
-
-
-def _refuse_used(directory: Path) -> None:
-    for name in ("train.csv", "eval.csv", "checkpoints"):
-        if (directory / name).exists():
-            raise FileExistsError(f"a run is never written over another: {directory} has a {name} already.")
-
-
-def _require_finite_parameters(tree: PyTree, step: int) -> None:
-    leaves = jax.tree.leaves(partition_trainable(tree)[0])
-    if not all(bool(finite) for finite in jax.device_get([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])):
-        raise NonFiniteError(f"a parameter became NaN or infinite within the {step:,} updates.")
-
-
-def _described(prefix: str, evaluation: Evaluation) -> dict[str, float]:
-    return {
-        f"{prefix}/success": evaluation.success_rate,
-        f"{prefix}/success_standard_error": evaluation.standard_error,
-        f"{prefix}/episode.return": float(evaluation.episode_return.mean()),
-        f"{prefix}/episode.length": float(evaluation.length.mean()),
-    }
+        steps = self.store.checkpoint_steps
+        kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "No checkpoint was due before."
+        return f"The run is stopped. {kept}"

@@ -1,7 +1,9 @@
-"""Metrics as tables of comma-separated values, one row a step."""
+"""Metrics as tables of comma-separated values, one row for each step and seed."""
 
 import csv
-from collections.abc import Mapping
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,62 +12,108 @@ from jaxtyping import Float
 from floqzoo.tasks.files import replacing
 
 
-class MetricLog:
-    """Appends rows to a CSV file whose first column is `step`.
+KEYS = ["step", "seed"]
+"""The first columns of every table; a row is known by them."""
 
-    A metric that appears later than the first row gets a column of its own, empty above. Every row is on
-    the disk when `write` returns, and the file is whole at any moment.
+
+class MetricLog:
+    """Appends rows to a CSV file whose first columns are `step` and `seed`.
+
+    A metric that appears later than the first row gets a column of its own, empty above. The rows of a step are on the
+    disk when `write` returns, and the file is whole at any moment, but for a last row that a full disk or a
+    kill broke off.
 
     - `path`: The file; one that exists is continued.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._columns = _header(path)
+        rows = _whole_rows(path)
+        self._columns = rows[0] if rows else []
+        self._steps = [int(row[0]) for row in rows[1:]]
 
-    def write(self, step: int, metrics: Mapping[str, float | int]) -> None:
-        """Appends a row."""
-        new = [name for name in metrics if name not in self._columns]
+    def rows_before(self, step: int) -> int:
+        """How many rows belong to earlier steps."""
+        return sum(written < step for written in self._steps)
+
+    def write(self, step: int, metrics: Mapping[int, Mapping[str, float | int]]) -> None:
+        """Appends a row for each seed, which are the keys of `metrics`."""
+        names = list(dict.fromkeys(name for row in metrics.values() for name in row))
+        new = [name for name in names if name not in self._columns]
         if new or not self._columns:
             self._widen(new)
-        row = [str(step), *(_cell(metrics.get(name)) for name in self._columns[1:])]
+        rows = [
+            [str(step), str(seed), *(_cell(row.get(name)) for name in self._columns[len(KEYS) :])]
+            for seed, row in metrics.items()
+        ]
         with self.path.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(row)
+            file.write(_as_text(rows))
+            _flush(file)
+        self._steps += [step] * len(rows)
 
     def _widen(self, new: list[str]) -> None:
-        rows = _rows(self.path)
-        self._columns = [*(self._columns or ["step"]), *new]
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self._columns)
-            writer.writerows([*row, *[""] * (len(self._columns) - len(row))] for row in rows[1:])
+        rows = _whole_rows(self.path)
+        self._columns = [*(self._columns or KEYS), *new]
+        _replace(self.path, [self._columns, *([*row, *[""] * (len(self._columns) - len(row))] for row in rows[1:])])
 
 
 def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " rows"]]:
     """The columns of a metric log by name; NaN where a row has no value.
 
+    A last row without its line end was broken off by a kill, and is left out.
+
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no metric log.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no metric log at {path}.")
-    rows = _rows(path)
-    if not rows or rows[0][:1] != ["step"] or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"{path} must be a table with a first column `step` and rows of one length.")
-    table = np.array([[float(cell or "nan") for cell in row] for row in rows[1:]])
+    rows = _whole_rows(path)
+    if not rows or rows[0][: len(KEYS)] != KEYS or any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError(f"{path} must be a table with first columns `step` and `seed`, and rows of one length.")
+    try:
+        table = np.array([[float(cell or "nan") for cell in row] for row in rows[1:]])
+    except ValueError as error:
+        raise ValueError(f"{path} must be a table of numbers: {error}.") from error
     return dict(zip(rows[0], table.reshape(-1, len(rows[0])).T, strict=True))
+
+
+def cut_metrics(path: Path, rows: int) -> None:
+    """Takes back all rows of a metric log but the first `rows`; without any, the file.
+
+    **Raises** `ValueError` if the log has fewer.
+    """
+    written = _whole_rows(path)
+    if len(written[1:]) < rows:
+        raise ValueError(f"{path} must have {rows} rows at least; it has {len(written[1:])}, so some were taken away.")
+    if rows:
+        _replace(path, written[: rows + 1])
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _cell(value: float | int | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def _header(path: Path) -> list[str]:
-    rows = _rows(path)
-    return rows[0] if rows else []
-
-
-def _rows(path: Path) -> list[list[str]]:
+def _whole_rows(path: Path) -> list[list[str]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return list(csv.reader(file))
+        text = file.read()
+    return list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+
+
+def _as_text(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _replace(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        file.write(_as_text(rows))
+        _flush(file)
+
+
+def _flush(file: io.TextIOWrapper) -> None:
+    file.flush()
+    os.fsync(file.fileno())

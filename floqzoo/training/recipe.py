@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from floqzoo.training.configuration import RunConfig
 
@@ -20,6 +23,11 @@ class Recipe:
       `reward_range`, `config` (the run's `agent` settings) and `key`.
     - `presets`: For each name a function from an environment's name, or None for the preset's own choice, to the
       settings of a run. The first line of its docstring is shown by `--help`.
+    - `view`: From the loaded task and the run's settings the task as the method sees it; for most the task itself.
+    - `from_data`: Further arguments of `build`, arrays that are read from the loaded task, such as a normaliser. Without
+      them `build` must give an agent of the same form, into which a checkpoint can be read.
+    - `report`: Tells what else can be told of the trained agent of a seed, from that, the task as the method sees it,
+      the run's settings, the seed and the folder of the run.
 
     **Raises** `ValueError` if there is no preset named `default`.
     """
@@ -27,7 +35,31 @@ class Recipe:
     name: str
     build: Callable[..., PyTree]
     presets: Mapping[str, Preset]
+    view: Callable[[Any, RunConfig], Any] = lambda task, config: task
+    from_data: Callable[[Any], Mapping[str, PyTree]] = lambda task: {}
+    report: Callable[[PyTree, Any, RunConfig, int, Path], Any] | None = None
 
     def __post_init__(self):
         if "default" not in self.presets:
             raise ValueError(f"`presets` must have one named 'default'; it has {sorted(self.presets)}.")
+
+
+def agent_builder(
+    recipe: Recipe,
+    config: Any,
+    *,
+    observation_dim: int,
+    action_dim: int,
+    reward_range: tuple[float, float],
+    **parts: PyTree,
+) -> Callable[[Array], PyTree]:
+    """A function from a key to the recipe's agent with some settings, untrained."""
+    build = partial(
+        recipe.build,
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        reward_range=reward_range,
+        config=config,
+        **parts,
+    )
+    return lambda key: build(key=key)

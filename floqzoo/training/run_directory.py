@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo._version import __version__
-from floqzoo.tasks.files import write_json
+from floqzoo.tasks.files import read_json, write_json
 from floqzoo.training.configuration import RunConfig
 
 
@@ -32,13 +32,23 @@ def claim_directory(path: Path) -> Path:
     return path
 
 
-def new_run_directory(save_dir: str, run_group: str, seed: int) -> Path:
+def new_run_directory(save_dir: str, run_group: str, seed: int, seeds: int = 1) -> Path:
     """Makes `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a number behind it if that is taken.
 
-    **Raises** `OSError` if the folder cannot be made.
+    The folder of several seeds says the first and the last: `sd000-007_<date>_<time>`.
+
+    **Raises** `OSError` if the folder cannot be made or written to.
     """
     group = Path(save_dir).expanduser() / "floqzoo" / run_group
-    name = f"sd{seed:03d}_{datetime.now():%Y%m%d_%H%M%S}"
+    last = f"-{seed + seeds - 1:03d}" if seeds > 1 else ""
+    name = f"sd{seed:03d}{last}_{datetime.now():%Y%m%d_%H%M%S}"
+    try:
+        return _first_free(group, name)
+    except OSError as error:
+        raise type(error)(f"no run can be written to {group}: {error}. Choose another `save_dir`.") from error
+
+
+def _first_free(group: Path, name: str) -> Path:
     number = 1
     while True:
         try:
@@ -49,38 +59,52 @@ def new_run_directory(save_dir: str, run_group: str, seed: int) -> Path:
 
 def record_machine(directory: Path) -> None:
     """Writes `machine.json`: the command, the code, the libraries and the machine of the run."""
+    write_json(directory / "machine.json", describe_machine())
+
+
+def record_resumption(directory: Path) -> None:
+    """Writes `machine.json` anew, with what it held before at the end of its list `earlier`."""
+    machine = read_json(directory / "machine.json")
+    earlier = machine.pop("earlier", [])
+    write_json(directory / "machine.json", {**describe_machine(), "earlier": [*earlier, machine]})
+
+
+def describe_machine() -> dict[str, Any]:
+    """What `machine.json` holds."""
     import jax
 
     device = jax.devices()[0]
-    write_json(
-        directory / "machine.json",
-        {
-            "command": shlex.join([sys.executable, *sys.argv]),
-            "working_directory": str(Path.cwd()),
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "floqzoo": __version__,
-            "git_commit": _git_commit(),
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in PACKAGES},
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "cpu_count": os.cpu_count(),
-            "device_kind": device.device_kind,
-            "device_platform": device.platform,
-            "device_count": jax.device_count(),
-        },
-    )
+    return {
+        "command": shlex.join([sys.executable, *sys.argv]),
+        "working_directory": str(Path.cwd()),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "floqzoo": __version__,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "device_kind": device.device_kind,
+        "device_platform": device.platform,
+        "device_count": jax.device_count(),
+    }
 
 
 def record_data(directory: Path, task: Any) -> None:
     """Writes `data.json`: what the run is trained on, and how its rewards and successes are timed."""
+    write_json(directory / "data.json", describe_data(task))
+
+
+def describe_data(task: Any) -> dict[str, Any]:
+    """What `data.json` holds."""
     facts = {
         "transitions": int(task.dataset.size),
         "reward_range": [float(bound) for bound in task.reward_range],
         "observation_dim": task.observation_dim,
         "action_dim": task.action_dim,
     }
-    write_json(directory / "data.json", {**task.describe(), **facts})
+    return {**task.describe(), **facts}
 
 
 def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:

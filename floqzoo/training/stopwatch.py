@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 @dataclass
 class Stopwatch:
-    """Seconds spent on each part of a run."""
+    """Seconds spent on each part of a run, and in all until it was last asked."""
 
     compilation: float = 0.0
     updates: float = 0.0
     evaluation: float = 0.0
+    total: float = 0.0
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:

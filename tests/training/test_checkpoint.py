@@ -1,3 +1,6 @@
+import pickle
+import shutil
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ from toy_run import toy_agent
 
 from floqzoo.training import checkpoint_steps, restore_checkpoint, save_checkpoint
 from floqzoo.training.leaves import named_leaves, split_arrays
+from floqzoo.training.manifest import written_whole
 
 
 class Everything(eqx.Module):
@@ -52,39 +56,34 @@ def assert_same(one, other):
 def test_what_is_saved_comes_back(tmp_path, make):
     # Two that differ, so that what comes back cannot be what was there.
     save_checkpoint(tmp_path, make(1), 7)
-    restored, step = restore_checkpoint(tmp_path, make(2))
-    assert step == 7
+    restored = restore_checkpoint(tmp_path, make(2))
+    assert restored.step == 7
     saved = make(1)
     if make is everything:
         saved = eqx.tree_at(lambda tree: tree.number, saved, jnp.asarray(saved.number))
-    assert_same(restored, saved)
+    assert_same(restored.tree, saved)
 
 
-def test_the_latest_are_kept_and_the_latest_comes_back(tmp_path):
+def test_the_latest_comes_back_unless_another_is_asked_for(tmp_path):
     for step in (1, 2, 10, 20):
-        save_checkpoint(tmp_path, everything(step), step, keep=2)
-    assert checkpoint_steps(tmp_path) == [10, 20]
-    assert int(restore_checkpoint(tmp_path, everything(0))[0].count) == 20
-    assert int(restore_checkpoint(tmp_path, everything(0), step=10)[0].count) == 10
+        save_checkpoint(tmp_path, everything(step), step, {"number": step})
+    assert checkpoint_steps(tmp_path) == [1, 2, 10, 20]
+    for asked, step in ((None, 20), (10, 10)):
+        restored = restore_checkpoint(tmp_path, everything(0), step=asked)
+        assert (restored.step, int(restored.tree.count), restored.progress) == (step, step, {"number": step})
 
 
 def test_a_step_is_saved_once(tmp_path):
     save_checkpoint(tmp_path, everything(1), 5)
     save_checkpoint(tmp_path, everything(2), 5)
-    assert int(restore_checkpoint(tmp_path, everything(0))[0].count) == 1
-
-
-def test_an_unfinished_checkpoint_does_not_count(tmp_path):
-    path = save_checkpoint(tmp_path, everything(1), 5)
-    path.rename(path.with_name(path.name + ".orbax-checkpoint-tmp"))
-    assert checkpoint_steps(tmp_path) == []
+    assert int(restore_checkpoint(tmp_path, everything(0)).tree.count) == 1
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="must hold a checkpoint; it has none"):
         restore_checkpoint(tmp_path / "nowhere", everything(0))
     save_checkpoint(tmp_path, everything(1), 5)
-    with pytest.raises(FileNotFoundError, match=r"must hold a checkpoint of step 6; it has \[5\]"):
+    with pytest.raises(FileNotFoundError, match=r"must hold a checkpoint of step 6; it has 5"):
         restore_checkpoint(tmp_path, everything(0), step=6)
 
 
@@ -103,7 +102,42 @@ def test_another_agent_is_refused(tmp_path, saved, like, message):
         restore_checkpoint(tmp_path, like)
 
 
-@pytest.mark.parametrize(("step", "keep", "name"), [(-1, 1, "step"), (1, 0, "keep")])
-def test_numbers_out_of_range_are_refused(tmp_path, step, keep, name):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least"):
-        save_checkpoint(tmp_path, everything(1), step, keep=keep)
+def test_a_negative_step_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`step` must be at least 0"):
+        save_checkpoint(tmp_path, everything(1), -1)
+
+
+def test_no_step_has_two_names(tmp_path):
+    """A folder of another make than those that are written is no checkpoint."""
+    for name in ("step_5", "step_00000005", "step_000000005.damaged", ".step_000000005.partial", "step_"):
+        (tmp_path / name).mkdir()
+    assert checkpoint_steps(tmp_path) == []
+
+
+def test_objects_are_refused_before_they_are_read(tmp_path):
+    """A checkpoint from a stranger, with a manifest that fits: its arrays are not those of the agent."""
+    path = save_checkpoint(tmp_path, everything(1), 5)
+    arrays = path / "arrays"
+    shutil.rmtree(arrays)
+    arrays.mkdir()
+    (arrays / "_METADATA").write_bytes(pickle.dumps(Bomb()))
+    np.save(arrays / "weight.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    sign(path)
+    with pytest.raises(ValueError, match=r"does not hold arrays that can be read|which the checkpoint .* lacks"):
+        restore_checkpoint(tmp_path, everything(0))
+    assert not Bomb.went_off
+
+
+class Bomb:
+    went_off = False
+
+    def __reduce__(self):
+        return (setattr, (Bomb, "went_off", True))
+
+
+def sign(path):
+    """A manifest for whatever is there, as a stranger can write one."""
+    (path / "manifest.json").unlink()
+    shutil.move(path, path.with_name("source"))
+    with written_whole(path) as partial:
+        shutil.copytree(path.with_name("source"), partial, dirs_exist_ok=True)

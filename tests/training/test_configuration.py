@@ -6,6 +6,8 @@ from toy_run import toy_config
     ("name", "value"),
     [
         ("seed", -1),
+        ("seeds", 0),
+        ("keep_checkpoints", 0),
         ("offline_steps", 0),
         ("log_interval", 0),
         ("eval_interval", -1),
@@ -24,3 +26,7 @@ def test_a_number_out_of_range_is_named(name, value):
 def test_an_empty_name_is_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must not be empty"):
         toy_config(**{name: ""})
+
+
+def test_seeds_are_counted_from_the_first():
+    assert toy_config(seed=3, seeds=4).seed_numbers == (3, 4, 5, 6)

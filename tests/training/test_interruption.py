@@ -1,14 +1,15 @@
+import contextlib
 import os
 import signal
 import threading
 
 import pytest
 
-from floqzoo.training.interruption import interrupt_held
+from floqzoo.training.interruption import Terminated, interrupt_held, signal_of, stoppable
 
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
 
 
 def test_the_block_is_finished_first(capfd):
@@ -64,3 +65,33 @@ def test_outside_the_main_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_sigterm_waits_too_and_is_told_apart():
+    done = []
+    with pytest.raises(Terminated) as interrupted, stoppable():  # noqa: PT012 (as above)
+        with interrupt_held():
+            interrupt(signal.SIGTERM)
+            done.append(True)
+        done.append(False)
+    assert done == [True]
+    assert signal_of(interrupted.value) == signal.SIGTERM
+    assert signal_of(KeyboardInterrupt()) == signal.SIGINT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_swallowed_is_not_lost(number):
+    with stoppable() as check:
+        check()
+        with contextlib.suppress(KeyboardInterrupt):  # As in a destructor.
+            interrupt(number)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            check()
+    assert signal_of(interrupted.value) == number
+
+
+def test_sigterm_is_as_before_after_the_block():
+    before = signal.getsignal(signal.SIGTERM)
+    with stoppable():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before

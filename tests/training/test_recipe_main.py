@@ -1,10 +1,13 @@
 import dataclasses
+import errno
 import json
+import re
 
+import numpy as np
 import pytest
 from toy_run import Line, ToyConfig, ToyTask, build_toy, toy_config, toy_task
 
-from floqzoo.training import Recipe, RunConfig, read_metrics, recipe_main, run_recipe
+from floqzoo.training import Recipe, RunConfig, prepared_run, read_metrics, run_recipe
 from floqzoo.training.arguments import parse_arguments
 
 
@@ -30,7 +33,7 @@ def run(monkeypatch, tmp_path):
 
     def run(*words, task=None):
         monkeypatch.setattr("sys.argv", ["toy.py", *words, f"--save_dir={tmp_path}"])
-        monkeypatch.setattr(recipe_main, "load_task", lambda config: task or toy_task())
+        monkeypatch.setattr(prepared_run, "load_task", lambda config: task or toy_task())
         try:
             run_recipe(RECIPE)
         except SystemExit as end:
@@ -116,8 +119,39 @@ def test_ctrl_c_ends_with_130_and_says_where_the_run_is(run, capsys, tmp_path):
 
     assert run("--preset=quickstart", task=ToyTask(toy_task().dataset, make_environment=Interrupting)) == 130
     (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
-    assert f"Interrupted after 2 updates; metrics and a checkpoint are in {folder}." in capsys.readouterr().err
+    assert (
+        f"Interrupted after 2 updates; metrics and a checkpoint are in {folder}. To go on: floqzoo"
+        in capsys.readouterr().err
+    )
     assert (folder / "checkpoints" / "step_000000002").is_dir()
+
+
+def test_several_seeds_are_one_run(run, capsys, tmp_path):
+    assert run("--preset=quickstart", "--seed=3", "--seeds=2") == 0
+    out = capsys.readouterr().out
+    (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
+    assert folder.name.startswith("sd003-004_")
+    assert "toy on line, seeds 3 to 4" in out
+    assert re.search(r"\d+ ± \d+ % over 2 seeds \(3: \d+ %, 4: \d+ %\)", out)
+    np.testing.assert_array_equal(read_metrics(folder / "eval.csv")["seed"], [3, 4, 3, 4])
+
+
+def test_what_cannot_be_written_ends_with_1_and_can_be_resumed(run, capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("floqzoo.training.metric_log._as_text", full)
+    assert run("--preset=quickstart") == 1
+    errors = capsys.readouterr().err
+    for part in ("No space left on device", "The run is stopped.", "`floqzoo resume` goes on"):
+        assert part in errors
+    assert "Traceback" not in errors
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_mistake(run, capsys, tmp_path):
+    (tmp_path / "floqzoo").write_text("a file")
+    assert run("--preset=quickstart") == 2
+    assert "no run can be written to" in capsys.readouterr().err
 
 
 def test_nan_ends_with_1_and_one_line(run, capsys):
@@ -133,7 +167,7 @@ def test_a_bad_file_is_a_users_mistake(run, capsys, monkeypatch):
         raise FileNotFoundError("there is no file here.npz.")
 
     monkeypatch.setattr("sys.argv", ["toy.py"])
-    monkeypatch.setattr(recipe_main, "load_task", missing)
+    monkeypatch.setattr(prepared_run, "load_task", missing)
     with pytest.raises(SystemExit) as end:
         run_recipe(RECIPE)
     assert end.value.code == 2

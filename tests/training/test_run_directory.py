@@ -10,6 +10,7 @@ from floqzoo.training.run_directory import (
     record_data,
     record_flags,
     record_machine,
+    record_resumption,
 )
 
 
@@ -28,6 +29,21 @@ def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
         assert folder.is_dir()
         assert re.fullmatch(r"sd003_\d{8}_\d{6}(_\d+)?", folder.name)
         assert folder.parent == tmp_path / "floqzoo" / "debug"
+
+
+def test_the_folder_of_several_seeds_says_which(tmp_path):
+    assert new_run_directory(str(tmp_path), "debug", seed=0, seeds=8).name.startswith("sd000-007_")
+
+
+def test_a_resumption_keeps_what_was_before(tmp_path):
+    record_machine(tmp_path)
+    first = json.loads((tmp_path / "machine.json").read_text())
+    for count in (1, 2):
+        record_resumption(tmp_path)
+        machine = json.loads((tmp_path / "machine.json").read_text())
+        assert len(machine["earlier"]) == count
+        assert machine["earlier"][0] == first
+        assert machine["packages"] == first["packages"]
 
 
 def test_the_flags_are_all_settings(tmp_path):

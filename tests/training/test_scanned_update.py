@@ -3,9 +3,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_run import toy_agent, toy_task
+from toy_run import toy_agents, toy_task
 
-from floqzoo.training import ScannedUpdate
+from floqzoo.training import ScannedUpdate, agent_of
 from floqzoo.training.leaves import named_leaves, split_arrays
 
 
@@ -18,18 +18,23 @@ def dataset():
     return toy_task().dataset
 
 
-def run(agent, dataset, calls, updates):
-    scanned = ScannedUpdate(agent, 8, updates)
-    arrays, every = scanned.arrays(agent), []
+def keys(*seeds):
+    return jax.random.clone(jnp.stack([jax.random.key(seed) for seed in seeds]))
+
+
+def run(agents, dataset, calls, updates, keys):
+    scanned = ScannedUpdate(agents, 8, updates)
+    arrays, every = scanned.arrays(agents), []
     for call in range(calls):
-        arrays, metrics = scanned(arrays, dataset, jax.random.key(5), call * updates)
+        arrays, metrics = scanned(arrays, dataset, keys, call * updates)
         every.append(metrics.mean)
-    return scanned.agent(arrays), every
+    return scanned.agents(arrays), every
 
 
 def test_a_scan_is_the_sequence_of_its_updates(dataset):
-    agent = toy_agent()
-    scanned, (means,) = run(agent, dataset, 1, 6)
+    agents = toy_agents(3, 4)
+    scanned, (means,) = run(agents, dataset, 1, 6, keys(4, 5))
+    agent, scanned = agent_of(agents, 1), agent_of(scanned, 1)
 
     @eqx.filter_jit
     def single(agent, step):
@@ -43,18 +48,19 @@ def test_a_scan_is_the_sequence_of_its_updates(dataset):
     # Compiled apart, the same sums may be rounded apart; nothing more.
     for name, leaf in leaves(agent).items():
         np.testing.assert_allclose(leaves(scanned)[name], leaf, rtol=1e-5, atol=1e-7, err_msg=name)
-    assert float(means["actor/bc_flow_loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(means["actor/bc_flow_loss"][1]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_calls_of_one_program_join_without_a_seam(dataset):
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_calls_of_one_program_join_without_a_seam(dataset, seeds):
     """Four calls of three updates: the same bits whether a call's state is fresh or has been to the host and back."""
-    straight, _ = run(toy_agent(), dataset, 4, 3)
-    agent = toy_agent()
-    scanned = ScannedUpdate(agent, 8, 3)
+    agents = toy_agents(*seeds)
+    straight, _ = run(agents, dataset, 4, 3, keys(*seeds))
+    scanned = ScannedUpdate(agents, 8, 3)
     for call in range(4):
-        arrays, _ = scanned(scanned.arrays(agent), dataset, jax.random.key(5), call * 3)
-        agent = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, scanned.agent(arrays))
-    for name, leaf in leaves(agent).items():
+        arrays, _ = scanned(scanned.arrays(agents), dataset, keys(*seeds), call * 3)
+        agents = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, scanned.agents(arrays))
+    for name, leaf in leaves(agents).items():
         np.testing.assert_array_equal(leaves(straight)[name], leaf, err_msg=name)
 
 
@@ -68,27 +74,28 @@ def test_however_often_it_is_called_it_is_traced_once(dataset):
             traces.append(1)
             return Counting(self.weight - 0.1 * jnp.mean(batch.reward)), {"weight": self.weight}
 
-    scanned = ScannedUpdate(Counting(jnp.zeros(())), 4, 2)
-    arrays = scanned.arrays(Counting(jnp.zeros(())))
-    scanned.compile(arrays, dataset, jax.random.key(0), 0)
+    agents = Counting(jnp.arange(2.0))
+    scanned = ScannedUpdate(agents, 4, 2)
+    arrays = scanned.arrays(agents)
+    scanned.compile(arrays, dataset, keys(0, 1), 0)
     for call in range(5):
-        arrays, metrics = scanned(arrays, dataset, jax.random.key(call), 2 * call)
+        arrays, metrics = scanned(arrays, dataset, keys(call, call + 1), 2 * call)
     assert len(traces) == 1
-    # Ten updates of +0.1; the last two report 0.8 and 0.9.
-    assert float(scanned.agent(arrays).weight) == pytest.approx(1.0)
-    assert float(metrics.mean["weight"]) == pytest.approx(0.85)
+    # Ten updates of +0.1; the last two report 0.8 and 0.9 more than the first.
+    np.testing.assert_allclose(scanned.agents(arrays).weight, [1.0, 2.0], rtol=1e-5)
+    np.testing.assert_allclose(metrics.mean["weight"], [0.85, 1.85], rtol=1e-5)
 
 
 def test_the_given_agent_outlives_the_donation(dataset):
-    agent = toy_agent()
-    before = leaves(agent)
-    run(agent, dataset, 2, 2)
-    for name, leaf in leaves(agent).items():
+    agents = toy_agents(0)
+    before = leaves(agents)
+    run(agents, dataset, 2, 2, keys(0))
+    for name, leaf in leaves(agents).items():
         np.testing.assert_array_equal(before[name], leaf)
 
 
 def test_an_aliased_target_can_be_donated(dataset):
-    agent = toy_agent()
+    agent = toy_agents(0)
     aliased = eqx.tree_at(lambda agent: agent.target_critic, agent, agent.policy)
     scanned = ScannedUpdate(aliased, 4, 1)
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(scanned.arrays(aliased))]
@@ -103,15 +110,16 @@ def test_one_nan_shows_in_the_mean_and_says_when(dataset):
             loss = jnp.where(self.count == 3, jnp.nan, 1.0)
             return Failing(self.count + 1), {"loss": loss, "other": jnp.ones(())}
 
-    scanned = ScannedUpdate(Failing(jnp.zeros((), jnp.int32)), 4, 5)
-    _, metrics = scanned(scanned.arrays(Failing(jnp.zeros((), jnp.int32))), dataset, jax.random.key(0), 0)
-    assert np.isnan(metrics.mean["loss"])
-    assert float(metrics.mean["other"]) == 1.0
-    assert int(metrics.first_non_finite["loss"]) == 3
-    assert int(metrics.first_non_finite["other"]) == 5
+    agents = Failing(jnp.array([10, 0, 2], jnp.int32))
+    scanned = ScannedUpdate(agents, 4, 5)
+    _, metrics = scanned(scanned.arrays(agents), dataset, keys(0, 1, 2), 0)
+    np.testing.assert_array_equal(metrics.mean["loss"], [1.0, np.nan, np.nan])
+    np.testing.assert_array_equal(metrics.mean["other"], 1.0)
+    np.testing.assert_array_equal(metrics.first_non_finite["loss"], [5, 3, 1])
+    np.testing.assert_array_equal(metrics.first_non_finite["other"], 5)
 
 
 @pytest.mark.parametrize(("batch_size", "updates", "name"), [(0, 1, "batch_size"), (1, 0, "updates")])
 def test_empty_work_is_refused(batch_size, updates, name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
-        ScannedUpdate(toy_agent(), batch_size, updates)
+        ScannedUpdate(toy_agents(0), batch_size, updates)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 
 import equinox as eqx
 import gymnasium
@@ -11,7 +12,8 @@ import numpy as np
 
 import floqzoo as fz
 from floqzoo.tasks import make_dataset
-from floqzoo.training import RunConfig
+from floqzoo.training import Recipe, RunConfig, RunState, build_agents, update_keys
+from floqzoo.training.run_directory import record_data, record_flags, record_machine
 
 
 FLOAT = jax.dtypes.canonicalize_dtype(np.float64)
@@ -99,12 +101,40 @@ def build_toy(*, observation_dim, action_dim, reward_range, config, key) -> fz.A
     )
 
 
+def toy_build(key) -> fz.Agent:
+    return build_toy(observation_dim=2, action_dim=1, reward_range=(-1.0, 0.0), config=ToyConfig(), key=key)
+
+
 def toy_agent(seed: int = 0) -> fz.Agent:
-    return build_toy(
-        observation_dim=2, action_dim=1, reward_range=(-1.0, 0.0), config=ToyConfig(), key=jax.random.key(seed)
-    )
+    return toy_build(jax.random.key(seed))
+
+
+def toy_agents(*seeds: int) -> fz.Agent:
+    return build_agents(toy_build, seeds)
+
+
+def toy_state(*seeds: int) -> RunState:
+    """What a checkpoint of a run with these seeds holds."""
+    return RunState(toy_agents(*seeds), update_keys(seeds))
 
 
 def toy_config(**changes) -> RunConfig:
     intervals = {"offline_steps": 20, "log_interval": 10, "eval_interval": 10, "save_interval": 10, "eval_episodes": 3}
     return RunConfig(**({"agent": ToyConfig(), "env_name": "line"} | intervals | changes))
+
+
+def toy_default(env_name):
+    """Twenty updates."""
+    return toy_config(env_name=env_name or "line")
+
+
+TOY_RECIPE = Recipe(name="toy", build=build_toy, presets={"default": toy_default})
+
+
+def new_run(directory: Path, **changes) -> Path:
+    """The folder of a run that has not begun."""
+    directory.mkdir()
+    record_flags(directory, "toy", toy_config(**changes))
+    record_data(directory, toy_task())
+    record_machine(directory)
+    return directory

@@ -1,0 +1,135 @@
+"""Where a run writes: its logs and its checkpoints, which belong together."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from floqzoo.training.checkpoint import checkpoint_folder, checkpoint_steps, restore_checkpoint, save_checkpoint
+from floqzoo.training.manifest import DamagedError
+from floqzoo.training.metric_log import MetricLog, cut_metrics, read_metrics
+from floqzoo.training.metric_mean import MetricMean
+from floqzoo.training.metric_writer import MetricWriter
+from floqzoo.training.retention import remove_others, steps_to_keep
+from floqzoo.training.run_state import RunState, describe_progress, read_progress
+from floqzoo.training.stopwatch import Stopwatch
+
+
+Rows = Mapping[int, Mapping[str, float]]
+
+LOGS = ("train.csv", "eval.csv")
+RECORDS = ("flags.json", "data.json", "machine.json")
+"""The files that make a folder a run; every checkpoint has a copy of what they were when it was written."""
+
+
+class NoRoomError(OSError):
+    """The checkpoints of a run would not find room."""
+
+
+class RunStore:
+    """The files of a run.
+
+    - `directory`: The folder of the run.
+    - `keep`: The latest checkpoints that are kept.
+    - `resumed`: Whether there may be a run in the folder.
+    - `writers`: Take every metric that the logs take.
+
+    **Raises** `FileExistsError` if there is a run in the folder that is not to be resumed.
+    """
+
+    def __init__(self, directory: Path, keep: int, resumed: bool, writers: Sequence[MetricWriter] = ()):
+        if not resumed:
+            _refuse_used(directory)
+        self.directory, self.keep, self.writers = directory, keep, writers
+        self.checkpoints = directory / "checkpoints"
+        self.success: dict[int, float] = {}
+        self._open_logs()
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of the checkpoints, ascending."""
+        return checkpoint_steps(self.checkpoints)
+
+    def write_training(self, step: int, rows: Rows) -> None:
+        """Appends to `train.csv`, a row a seed."""
+        self._write(self.train_log, step, rows)
+
+    def write_evaluation(self, step: int, rows: Rows) -> None:
+        """Appends to `eval.csv`, a row a seed; the best checkpoint may be another by it."""
+        self._write(self.eval_log, step, rows)
+        self.success[step] = fmean(row["evaluation/success"] for row in rows.values())
+        self._retain()
+
+    def save(self, state: RunState, step: int, mean: MetricMean, seconds: Stopwatch) -> None:
+        """Writes a checkpoint, and removes those that are no longer kept."""
+        # Evaluations of this step are played again, so their rows do not count.
+        rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
+        records = [path for name in RECORDS if (path := self.directory / name).exists()]
+        save_checkpoint(self.checkpoints, state, step, describe_progress(mean, rows, seconds), records)
+        self._retain()
+
+    def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
+        """The run as the latest whole checkpoint has it, to which the logs are cut back; None if there is none.
+
+        Damaged checkpoints are put aside.
+
+        **Raises** `DamagedError` if all checkpoints are damaged, or belong to another agent, or a log has lost rows.
+        """
+        if not self.checkpoint_steps:
+            for name in LOGS:
+                cut_metrics(self.directory / name, 0)
+            self._open_logs()
+            return None
+        try:
+            checkpoint = restore_checkpoint(self.checkpoints, like)
+            mean, rows, seconds = read_progress(checkpoint.progress, len(like.keys))
+            for name in LOGS:
+                cut_metrics(self.directory / name, rows.get(name, 0))
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+        for step in self.checkpoint_steps:
+            if step > checkpoint.step:
+                folder = checkpoint_folder(self.checkpoints, step)
+                folder.rename(folder.with_name(f"{folder.name}.damaged"))
+        self._open_logs()
+        return checkpoint.tree, checkpoint.step, mean, seconds
+
+    def require_space(self, state: RunState) -> None:
+        """Checks that the checkpoints of the run will find room.
+
+        **Raises** `NoRoomError`, naming the room that there is and that is needed.
+        """
+        # Beside those that are kept: the best, and the one that is being written.
+        needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * state.bytes
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise NoRoomError(
+                f"{self.directory} has room for {free / 1e6:,.1f} MB; the checkpoints of the run need "
+                f"{needed / 1e6:,.1f} MB. Make room, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
+            )
+
+    def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
+        log.write(step, rows)
+        for writer in self.writers:
+            for seed, metrics in rows.items():
+                writer.write_metrics(step, seed, metrics)
+
+    def _retain(self) -> None:
+        remove_others(self.checkpoints, steps_to_keep(self.checkpoint_steps, self.success, self.keep))
+
+    def _open_logs(self) -> None:
+        self.train_log, self.eval_log = (MetricLog(self.directory / name) for name in LOGS)
+        if self.eval_log.path.exists():
+            table = read_metrics(self.eval_log.path)
+            steps, rates = table["step"], table["evaluation/success"]
+            self.success = {int(step): float(np.mean(rates[steps == step])) for step in np.unique(steps)}
+        else:
+            self.success = {}
+
+
+def _refuse_used(directory: Path) -> None:
+    for name in (*LOGS, "checkpoints"):
+        if (directory / name).exists():
+            raise FileExistsError(f"a run is never written over another: {directory} has a {name} already.")

@@ -1,0 +1,43 @@
+"""Seeds as the leading axis of everything that belongs to one."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
+
+from floqzoo.networks.precision import with_compute_dtype
+
+
+def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
+    """The agents of some seeds, untrained, as one tree: every array has the seeds as its first axis.
+
+    All of them share one optimiser; agents that are built apart have one each, and cannot be joined.
+
+    - `build`: Makes an agent from a key, which is `fold_in(key(seed), 0)`.
+    """
+    return eqx.filter_vmap(build)(_folded(seeds, 0))
+
+
+def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[Array], PyTree]:
+    """The same agents, whose networks compute in "float32", as their parameters are, or in "bfloat16"."""
+    if precision == "float32":
+        return build
+    return lambda key: with_compute_dtype(build(key), precision)
+
+
+def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
+    """The key of all updates of each seed, `fold_in(key(seed), 1)`."""
+    return _folded(seeds, 1)
+
+
+def agent_of(agents: PyTree, index: int) -> PyTree:
+    """The agent of one seed, by its place on the axis."""
+    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)
+
+
+def _folded(seeds: Sequence[int], use: int) -> Key[Array, " seeds"]:
+    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), use) for seed in seeds])
+    # To be stacked counts as a use where JAX looks for keys that are used twice.
+    return jax.random.clone(keys)

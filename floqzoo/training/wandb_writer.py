@@ -1,0 +1,44 @@
+"""Metrics for Weights & Biases."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+
+class WandbWriter:
+    """Logs to Weights & Biases: a run of its own for each seed, in the project "floqzoo", grouped by `run_group`.
+
+    The variable `WANDB_MODE=offline` keeps everything in the run's folder until `wandb sync`. A resumed run goes on
+    with the same ids.
+
+    - `directory`: The run's folder; its name is the prefix of the ids.
+    - `seeds`: The run's.
+    - `settings`: What `flags.json` holds.
+    """
+
+    def __init__(self, directory: Path, seeds: Sequence[int], settings: Mapping[str, Any]):
+        self._runs = {
+            seed: wandb.init(
+                project="floqzoo",
+                group=str(settings["run_group"]),
+                name=f"{directory.name}_seed{seed}",
+                id=f"{directory.name}_seed{seed}",
+                resume="allow",
+                dir=str(directory),
+                config={**settings, "seed": seed},
+                reinit="create_new",
+            )
+            for seed in seeds
+        }
+
+    def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
+        """Logs the metrics of a step; those of one step may come in several calls."""
+        self._runs[seed].log({name: value for name, value in metrics.items() if not math.isnan(value)}, step=step)
+
+    def close_writer(self) -> None:
+        """Ends the runs, which waits until everything is sent or stored."""
+        for run in self._runs.values():
+            run.finish()

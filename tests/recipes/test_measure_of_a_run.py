@@ -1,0 +1,94 @@
+"""The successor measure of a policy that a finished run left."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floqzoo.policies import FixedPolicy
+from floqzoo.successor import FromPolicy
+from floqzoo.tasks import make_dataset
+from floqzoo.training import RunConfig, StoredRun, find_recipe, train, trained_policy
+from floqzoo.training.recipe import agent_builder
+from floqzoo.training.run_directory import record_data, record_flags, record_machine
+from recipes.bc import RECIPE, BCConfig
+from recipes.td2_cfm import TD2Config, td2_cfm
+
+
+SHAPE = {"observation_dim": 2, "action_dim": 1}
+
+
+class Walk:
+    """A task without an environment: a hundred states of a walk in the plane."""
+
+    observation_dim, action_dim, reward_range = 2, 1, (-1.0, 0.0)
+
+    def __init__(self):
+        random, dtype = np.random.default_rng(0), jax.dtypes.canonicalize_dtype(np.float64)
+        self.dataset = make_dataset(
+            observations=random.normal(size=(100, 2)).astype(dtype),
+            actions=random.uniform(-1, 1, size=(100, 1)).astype(dtype),
+            rewards=-np.ones(100, dtype),
+            masks=np.ones(100, dtype),
+            terminals=np.arange(100) % 20 == 19,
+        )
+
+    def make_environment(self):
+        raise AssertionError("nothing is evaluated")
+
+    def describe(self):
+        return {"env_name": "walk", "fingerprint": self.dataset.fingerprint()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory, task = tmp_path_factory.mktemp("run"), Walk()
+    agent = BCConfig(actor_hidden_dims=(8,), flow_steps=2, batch_size=4)
+    config = RunConfig(env_name="walk", agent=agent, offline_steps=2, log_interval=1, eval_episodes=0)
+    record_flags(directory, "bc", config)
+    record_data(directory, task)
+    record_machine(directory)
+    train(agent_builder(RECIPE, agent, **SHAPE, reward_range=task.reward_range), task, config, directory)
+    return directory
+
+
+def test_it_acts_as_it_did(run, getkey):
+    trained = StoredRun(run).agent(find_recipe("bc"), 0).policy
+    policy = trained_policy(run, **SHAPE)
+    observation, key = jnp.array([0.3, -0.2]), getkey()
+    assert isinstance(policy, FixedPolicy)
+    assert policy.act(observation, key) == trained.act(observation, jax.random.clone(key))
+
+
+def test_its_measure_is_learnt_and_it_is_left_alone(run, getkey):
+    config = TD2Config(
+        widths=(8, 4), embedding=4, hidden_dims=(8,), batch_size=4, count=8, policy_run=str(run), measure_of="trained"
+    )
+    agent = td2_cfm(**SHAPE, reward_range=(-1.0, 0.0), config=config, key=getkey())
+    assert isinstance(agent.critic.measure.next_action, FromPolicy)
+    batch = Walk().dataset.sample(getkey(), 4)
+    after, metrics = eqx.filter_jit(agent.update)(batch, getkey())
+    assert jnp.isfinite(metrics.critic.measure.bootstrap_loss)
+    assert eqx.tree_equal(after.policy, agent.policy)
+    assert not eqx.tree_equal(after.critic, agent.critic)
+
+
+@pytest.mark.parametrize(("size", "value"), [("observation_dim", 3), ("action_dim", 2)])
+def test_a_policy_of_another_task_is_refused(run, size, value):
+    with pytest.raises(ValueError, match=f"must have `{size}` {value}; it has {SHAPE[size]}"):
+        trained_policy(run, **(SHAPE | {size: value}))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        trained_policy(tmp_path, **SHAPE)
+
+
+def test_a_run_is_named_when_it_is_asked_for_and_only_then():
+    with pytest.raises(ValueError, match="`policy_run` must name a run"):
+        TD2Config(measure_of="trained")
+    with pytest.raises(ValueError, match="and else none; got 'exp'"):
+        replace(TD2Config(), policy_run="exp")

@@ -1,0 +1,201 @@
+"""A run that is broken off and goes on is the run that was never broken off, bit for bit."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_state, toy_task
+
+from floqzoo.training import DamagedError, checkpoint_steps, prepared_run, read_metrics, restore_checkpoint, resume
+
+
+KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
+# No interval is a multiple of another, so that every kind of moment occurs.
+LIVELY = {"offline_steps": 42, "log_interval": 4, "save_interval": 6, "eval_interval": 14, "seeds": 2, "seed": 5}
+
+
+@pytest.fixture(autouse=True)
+def toy_data(monkeypatch):
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never broken off."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared_run, "load_task", lambda config: toy_task())
+        directory = new_run(tmp_path_factory.mktemp("runs") / "whole", **LIVELY)
+        resume(directory, recipe=TOY_RECIPE)
+    return directory
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for table in ("train.csv", "eval.csv"):
+        ours, theirs = read_metrics(one / table), read_metrics(other / table)
+        assert list(ours) == list(theirs)
+        for name in ours:
+            if not name.startswith("time/"):
+                np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert checkpoint_steps(one / "checkpoints") == checkpoint_steps(other / "checkpoints")
+    ours, theirs = (restore_checkpoint(run / "checkpoints", toy_state(0, 1)).tree for run in (one, other))
+    np.testing.assert_array_equal(*(jax.random.key_data(tree.keys) for tree in (ours, theirs)))
+    for our_leaf, their_leaf in zip(jax.tree.leaves(ours.agents), jax.tree.leaves(theirs.agents), strict=True):
+        np.testing.assert_array_equal(our_leaf, their_leaf)
+
+
+def live(directory: Path, seconds: float) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(directory), str(seconds)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
+    """Real processes, killed by SIGKILL at random times, until one is left alone."""
+    uninterrupted = live(new_run(tmp_path / "timed", **LIVELY), 10_000)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    seconds = float(uninterrupted.stdout.split()[-1])
+    assert_same_run(whole, tmp_path / "timed")
+    directory, times = new_run(tmp_path / "killed", **LIVELY), random.Random()
+    kills = 0
+    while kills < KILLS:
+        process = live(directory, times.uniform(0, seconds))
+        assert process.returncode in (0, -signal.SIGKILL), process.stderr
+        kills += process.returncode != 0
+        if process.returncode == 0:  # It was done before its time: another one takes the rest of the kills.
+            assert_same_run(whole, directory)
+            shutil.rmtree(directory)
+            new_run(directory, **LIVELY)
+    process = live(directory, 10_000)
+    assert process.returncode == 0, process.stderr
+    assert_same_run(whole, directory)
+
+
+class Interrupting(Line):
+    def step(self, action):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_within_an_interval(whole, tmp_path, monkeypatch):
+    """Stopped in its first evaluation, after 14 updates: 2 of them have no row yet, and 2 no checkpoint."""
+    directory = new_run(tmp_path / "run", **LIVELY)
+    interrupting = ToyTask(toy_task().dataset, make_environment=Interrupting)
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: interrupting)
+    result = resume(directory, recipe=TOY_RECIPE)
+    assert (result.stopped_by, result.steps) == (signal.SIGINT, 14)
+    np.testing.assert_array_equal(read_metrics(directory / "train.csv")["step"][::2], [4, 8, 12, 14])
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
+    assert resume(directory, recipe=TOY_RECIPE).stopped_by is None
+    assert_same_run(whole, directory)
+
+
+def test_a_damaged_checkpoint_costs_the_way_from_the_one_before(whole, tmp_path):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    kept = checkpoint_steps(directory / "checkpoints")
+    (directory / "checkpoints" / f"step_{kept[-1]:09d}" / "progress.json").write_text("{}")
+    with pytest.warns(UserWarning, match="progress.json is not as it was written. The one before it is used"):
+        resume(directory, recipe=TOY_RECIPE)
+    assert (directory / "checkpoints" / f"step_{kept[-1]:09d}.damaged").is_dir()
+    assert_same_run(whole, directory)
+
+
+def test_a_finished_run_stays_as_it_is(whole, tmp_path):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    resume(directory, recipe=TOY_RECIPE)
+    assert_same_run(whole, directory)
+
+
+def change_flags(directory: Path, **changes) -> None:
+    flags = json.loads((directory / "flags.json").read_text())
+    (directory / "flags.json").write_text(json.dumps(flags | changes))
+
+
+def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    change_flags(directory, offline_steps=44, agent={"batch_size": 8, "alpha": 7.0}, save_dir="elsewhere")
+    message = r"other settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Put"
+    with pytest.raises(ValueError, match=message):
+        resume(directory, recipe=TOY_RECIPE)
+    assert checkpoint_steps(directory / "checkpoints") == checkpoint_steps(whole / "checkpoints")
+    with pytest.warns(
+        UserWarning, match=r"goes on, but not .*: `agent.alpha` was .*; `offline_steps` was 42 and is 44\."
+    ):
+        assert resume(directory, recipe=TOY_RECIPE, allow_changes=True).steps == 44
+
+
+def test_other_seeds_are_always_refused(whole, tmp_path):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    change_flags(directory, seeds=3)
+    with pytest.raises(ValueError, match="cannot go on with other seeds: `seeds` was 2 and is 3"):
+        resume(directory, recipe=TOY_RECIPE, allow_changes=True)
+
+
+def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task(bad_row=True))
+    with pytest.raises(ValueError, match=r"other settings or data: `fingerprint` was '.*' and is '.*'\. Put"):
+        resume(directory, recipe=TOY_RECIPE)
+    with pytest.warns(UserWarning, match="goes on, but not .*: `fingerprint` was"):
+        resume(directory, recipe=TOY_RECIPE, allow_changes=True)
+
+
+def test_a_log_that_lost_rows_is_refused(whole, tmp_path):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    (directory / "train.csv").write_text("step,seed\n4,5\n")
+    with pytest.raises(DamagedError, match=r"train\.csv must have 22 rows at least; it has 1"):
+        resume(directory, recipe=TOY_RECIPE)
+
+
+def test_a_checkpoint_that_says_nonsense_of_its_progress_is_refused(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("floqzoo.training.checkpoint.verify", lambda path: None)
+    directory = shutil.copytree(whole, tmp_path / "run")
+    for path in (directory / "checkpoints").glob("*/progress.json"):
+        path.write_text('{"mean": {"updates": 1, "sums": {"a": ["__import__"]}}, "rows": {}, "seconds": {}}')
+    with pytest.raises(DamagedError, match="does not tell how far the run is"):
+        resume(directory, recipe=TOY_RECIPE)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+class Hungry(Line):
+    """Fills the disk when it is first reset."""
+
+    filler: Path
+
+    def reset(self, **settings):
+        if not self.filler.exists():
+            with self.filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(1024))
+        return super().reset(**settings)
+
+
+def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(whole, small_disk, monkeypatch, caplog):
+    """The disk is full from the first evaluation on, after 14 updates."""
+    directory = new_run(small_disk / "run", **LIVELY)
+    Hungry.filler = small_disk / "filler"
+    hungry = ToyTask(toy_task().dataset, make_environment=Hungry)
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: hungry)
+    with pytest.raises(OSError, match=r"[Nn]o space .*The run is stopped\. Step 12 is kept in .*`floqzoo resume`"):
+        resume(directory, recipe=TOY_RECIPE)
+    assert not caplog.records
+    Hungry.filler.write_bytes(b"")
+    resume(directory, recipe=TOY_RECIPE)
+    assert_same_run(whole, directory)
