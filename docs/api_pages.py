@@ -15,6 +15,7 @@ class FloqzooPages(griffe.Extension):
 def _visit(module: griffe.Module) -> None:
     if module.is_init_module and module.imports:
         module.exports = list(module.imports)  # `from room.file import Part as Part` says that the room exports it
+        module.docstring = None  # its page says what the room is, and may show it in several groups
     for submodule in module.modules.values():
         if not submodule.is_alias:
             _visit(submodule)

@@ -11,6 +11,7 @@ _install_import_hook("floqzoo", "beartype.beartype")
 
 from floqzoo._version import __version__ as __version__  # noqa: E402
 from floqzoo.agent import Agent as Agent  # noqa: E402
+from floqzoo.citations import citation as citation  # noqa: E402
 from floqzoo.critics import (  # noqa: E402
     DistributionalBackup as DistributionalBackup,
     ExpectedBackup as ExpectedBackup,

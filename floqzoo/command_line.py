@@ -7,6 +7,12 @@ from typing import Annotated
 import tyro
 
 from floqzoo._version import __version__
+from floqzoo.commands.compare import compare
+from floqzoo.commands.evaluate import evaluate
+from floqzoo.commands.inspect import inspect
+from floqzoo.commands.list import list_
+from floqzoo.commands.plot import plot
+from floqzoo.commands.resume import resume
 from floqzoo.training.data import collect_visibly
 from floqzoo.training.door import errors_explained
 
@@ -37,7 +43,15 @@ def collect(
     print(f"To train on it, add --dataset_path={path} to a recipe's command.")
 
 
-COMMANDS = {"collect": collect}
+COMMANDS = {
+    "collect": collect,
+    "list": list_,
+    "resume": resume,
+    "evaluate": evaluate,
+    "plot": plot,
+    "compare": compare,
+    "inspect": inspect,
+}
 
 
 def main() -> None:

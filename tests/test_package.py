@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob("floqzoo/**/*.py"), *ROOT.glob("recipes/**/*.py")])
 
 # A room may import those before it, never those after it or beside it.
 ORDER = [
-    {"_version", "typing"},
+    {"_version", "bibliography", "typing"},
     {"records", "hyperparameter"},
     {"protocols"},
     {"networks"},
@@ -26,8 +26,11 @@ ORDER = [
     {"successor"},
     {"agent"},
     {"tasks"},
+    {"citations"},
     {"training"},
     {"studies", "testing"},
+    {"results"},
+    {"commands"},
     {"command_line"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -63,6 +63,13 @@ class ConditionalField(eqx.Module):
 
     def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
         """The velocity at time `t` and point `x`, in the dtype of `x`."""
+        return self.network.body(self._hidden(t, x, code)).astype(x.dtype)
+
+    def last_features(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " last"]:
+        """What the network's linear output reads, for networks that tell it, as `MLP` and `ResidualMLP` do."""
+        return self.network.features(self._hidden(t, x, code))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _hidden(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " width"]:
+        """The pre-activation of the first layer, of which `code` is the condition's share."""
         features = jnp.concatenate([self.point_embedding.embed_point(x), self.time_embedding.embed_time(t)])
-        hidden = code + self.network.stem.part(features, self.condition_features)
-        return self.network.body(hidden).astype(x.dtype)
+        return code + self.network.stem.part(features, self.condition_features)

@@ -15,6 +15,7 @@ class FiLM(eqx.Module):
     - `condition_features`: The size of the condition.
     - `size`: The size of what is normalised.
     - `dtype`: As in [`Dense`][floqzoo.networks.dense.Dense].
+    - `epsilon`: Added to the variance.
 
     Source: FiLM (arXiv 1709.07871) in place of layer norm's own scale and shift, as TD-Flow has it.
     """

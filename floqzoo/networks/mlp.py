@@ -71,6 +71,10 @@ class MLP(eqx.Module):
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""
-        for activated, layer in zip(self.activated, self.layers, strict=True):
+        return self.layers[-1](self.features(hidden))
+
+    def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
+        """What the linear output reads: the activations of the last hidden layer, from the first one's pre-activation."""
+        for activated, layer in zip(self.activated[:-1], self.layers[:-1], strict=True):
             hidden = layer(activated(hidden))
-        return hidden
+        return self.activated[-1](hidden)

@@ -81,7 +81,11 @@ class ResidualMLP(eqx.Module):
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""
+        return self.head(self.features(hidden))
+
+    def features(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
+        """What the linear output reads: the output of the last block, from the first layer's pre-activation."""
         hidden = self.stem_activated(hidden)
         for block in self.blocks:
             hidden = block(hidden)
-        return self.head(hidden)
+        return hidden

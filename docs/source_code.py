@@ -1,0 +1,57 @@
+"""Shows a function's own source on a page: the line `{{ source: floqzoo.flow.flow.Flow.matching_loss }}` becomes its code.
+
+A name that is not there any more is an error, so that a page cannot speak of code that has gone.
+"""
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[1]
+MARK = re.compile(r"^\{\{ source: ([\w.]+) \}\}$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    """MkDocs calls it for each page."""
+    return expand(markdown)
+
+
+def expand(markdown: str) -> str:
+    """The page with the code of every function that it names."""
+    return MARK.sub(lambda mark: _fence(mark[1]), markdown)
+
+
+def source_of(name: str) -> str:
+    """The code of a function, a method or a class, by its full name, without its docstring.
+
+    **Raises** `LookupError` if there is none of that name.
+    """
+    path, inner = _file_of(name)
+    text = path.read_text()
+    node: ast.AST = ast.parse(text)
+    for part in inner:
+        node = next((child for child in getattr(node, "body", []) if getattr(child, "name", None) == part), None)
+        if node is None:
+            raise LookupError(f"there is no {name} in {path.relative_to(ROOT)}.")
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    first = node.body[0]
+    if ast.get_docstring(node) is not None and len(node.body) > 1:
+        del lines[first.lineno - node.lineno : first.end_lineno - node.lineno + 1]
+    return textwrap.dedent("\n".join(lines))
+
+
+def _file_of(name: str) -> tuple[Path, list[str]]:
+    """The file of the longest module that a name begins with, and the rest of the name."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        path = ROOT.joinpath(*parts[:end]).with_suffix(".py")
+        if path.is_file():
+            return path, parts[end:]
+    raise LookupError(f"there is no module that {name} is in.")
+
+
+def _fence(name: str) -> str:
+    path, _ = _file_of(name)
+    return f'```py title="{path.relative_to(ROOT)}"\n{source_of(name)}\n```'

@@ -1,0 +1,236 @@
+"""The papers and programs that the parts of the zoo come from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An entry of a bibliography; what is not known is left out.
+
+    - `key`: What it is cited by.
+    - `kind`: BibTeX's kind of entry.
+    - `title`, `author`, `year`: As BibTeX has them.
+    - `venue`: The conference or journal.
+    - `arxiv`: The number of the preprint.
+    - `url`: Where it is, if it is no preprint.
+    """
+
+    key: str
+    kind: str
+    title: str
+    author: str
+    year: int
+    venue: str | None = None
+    arxiv: str | None = None
+    url: str | None = None
+
+    def bibtex(self) -> str:
+        """The entry as BibTeX."""
+        venue = {"inproceedings": "booktitle", "phdthesis": "school"}.get(self.kind, "journal")
+        fields = {"title": f"{{{self.title}}}", "author": self.author, "year": str(self.year)}
+        fields |= {venue: self.venue} if self.venue else {}
+        fields |= {"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {}
+        fields |= {"url": self.url} if self.url else {}
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+        return "\n".join([f"@{self.kind}{{{self.key},", *lines, "}"])
+
+
+FLOQ = Reference(
+    "agrawalla2025floq",
+    "inproceedings",
+    "floq: Training Critics via Flow-Matching for Scaling Compute in Value-Based RL",
+    "Agrawalla, Bhavya and Nauman, Michal and Agrawal, Khush and Kumar, Aviral",
+    2026,
+    "International Conference on Learning Representations",
+    "2509.06863",
+)
+FLOW_MATCHING_IN_TD = Reference(
+    "agrawalla2026what",
+    "inproceedings",
+    "What Does Flow Matching Bring To TD Learning?",
+    "Agrawalla, Bhavya and Nauman, Michal and Kumar, Aviral",
+    2026,
+    "International Conference on Machine Learning",
+    "2603.04333",
+)
+FQL = Reference(
+    "park2025flow",
+    "inproceedings",
+    "Flow Q-Learning",
+    "Park, Seohong and Li, Qiyang and Levine, Sergey",
+    2025,
+    "International Conference on Machine Learning",
+    "2502.02538",
+)
+TD_FLOW = Reference(
+    "farebrother2025temporal",
+    "inproceedings",
+    "Temporal Difference Flows",
+    "Farebrother, Jesse and Pirotta, Matteo and Tirinzoni, Andrea and Munos, R{\\'e}mi and Lazaric, Alessandro and "
+    "Touati, Ahmed",
+    2025,
+    "International Conference on Machine Learning",
+    "2503.09817",
+)
+VALUE_FLOWS = Reference(
+    "dong2025value",
+    "inproceedings",
+    "Value Flows",
+    "Dong, Perry and Zheng, Chongyi and Finn, Chelsea and Sadigh, Dorsa and Eysenbach, Benjamin",
+    2026,
+    "International Conference on Learning Representations",
+    "2510.07650",
+)
+FLOW_MATCHING = Reference(
+    "lipman2023flow",
+    "inproceedings",
+    "Flow Matching for Generative Modeling",
+    "Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and Nickel, Maximilian and Le, Matt",
+    2023,
+    "International Conference on Learning Representations",
+    "2210.02747",
+)
+RECTIFIED_FLOW = Reference(
+    "liu2023flow",
+    "inproceedings",
+    "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow",
+    "Liu, Xingchao and Gong, Chengyue and Liu, Qiang",
+    2023,
+    "International Conference on Learning Representations",
+    "2209.03003",
+)
+STOCHASTIC_INTERPOLANTS = Reference(
+    "albergo2023stochastic",
+    "misc",
+    "Stochastic Interpolants: A Unifying Framework for Flows and Diffusions",
+    "Albergo, Michael S. and Boffi, Nicholas M. and Vanden-Eijnden, Eric",
+    2023,
+    arxiv="2303.08797",
+)
+SCORE_SDE = Reference(
+    "song2021score",
+    "inproceedings",
+    "Score-Based Generative Modeling through Stochastic Differential Equations",
+    "Song, Yang and Sohl-Dickstein, Jascha and Kingma, Diederik P. and Kumar, Abhishek and Ermon, Stefano and "
+    "Poole, Ben",
+    2021,
+    "International Conference on Learning Representations",
+    "2011.13456",
+)
+DDPM = Reference(
+    "ho2020denoising",
+    "inproceedings",
+    "Denoising Diffusion Probabilistic Models",
+    "Ho, Jonathan and Jain, Ajay and Abbeel, Pieter",
+    2020,
+    "Advances in Neural Information Processing Systems",
+    "2006.11239",
+)
+DDIM_PAPER = Reference(
+    "song2021denoising",
+    "inproceedings",
+    "Denoising Diffusion Implicit Models",
+    "Song, Jiaming and Meng, Chenlin and Ermon, Stefano",
+    2021,
+    "International Conference on Learning Representations",
+    "2010.02502",
+)
+NEURAL_ODES = Reference(
+    "chen2018neural",
+    "inproceedings",
+    "Neural Ordinary Differential Equations",
+    "Chen, Ricky T. Q. and Rubanova, Yulia and Bettencourt, Jesse and Duvenaud, David",
+    2018,
+    "Advances in Neural Information Processing Systems",
+    "1806.07366",
+)
+FFJORD = Reference(
+    "grathwohl2019ffjord",
+    "inproceedings",
+    "FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models",
+    "Grathwohl, Will and Chen, Ricky T. Q. and Bettencourt, Jesse and Sutskever, Ilya and Duvenaud, David",
+    2019,
+    "International Conference on Learning Representations",
+    "1810.01367",
+)
+HL_GAUSS = Reference(
+    "farebrother2024stop",
+    "misc",
+    "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+    'Farebrother, Jesse and Orbay, Jordi and Vuong, Quan and Ta{\\"i}ga, Adrien Ali and Chebotar, Yevgen and '
+    "Xiao, Ted and Irpan, Alex and Levine, Sergey and Castro, Pablo Samuel and Faust, Aleksandra and Kumar, Aviral and "
+    "Agarwal, Rishabh",
+    2024,
+    arxiv="2403.03950",
+)
+TD3 = Reference(
+    "fujimoto2018addressing",
+    "inproceedings",
+    "Addressing Function Approximation Error in Actor-Critic Methods",
+    "Fujimoto, Scott and van Hoof, Herke and Meger, David",
+    2018,
+    "International Conference on Machine Learning",
+    "1802.09477",
+)
+FILM = Reference(
+    "perez2018film",
+    "inproceedings",
+    "FiLM: Visual Reasoning with a General Conditioning Layer",
+    "Perez, Ethan and Strub, Florian and de Vries, Harm and Dumoulin, Vincent and Courville, Aaron",
+    2018,
+    "AAAI Conference on Artificial Intelligence",
+    "1709.07871",
+)
+SUCCESSOR_FEATURES = Reference(
+    "barreto2017successor",
+    "inproceedings",
+    "Successor Features for Transfer in Reinforcement Learning",
+    "Barreto, Andr{\\'e} and Dabney, Will and Munos, R{\\'e}mi and Hunt, Jonathan J. and Schaul, Tom and "
+    "van Hasselt, Hado and Silver, David",
+    2017,
+    "Advances in Neural Information Processing Systems",
+    "1606.05312",
+)
+OGBENCH = Reference(
+    "park2025ogbench",
+    "inproceedings",
+    "OGBench: Benchmarking Offline Goal-Conditioned RL",
+    "Park, Seohong and Frans, Kevin and Eysenbach, Benjamin and Levine, Sergey",
+    2025,
+    "International Conference on Learning Representations",
+    "2410.20092",
+)
+JAX = Reference(
+    "jax2018github",
+    "software",
+    "JAX: composable transformations of Python+NumPy programs",
+    "Bradbury, James and Frostig, Roy and Hawkins, Peter and Johnson, Matthew James and Katariya, Yash and "
+    "Leary, Chris and Maclaurin, Dougal and Necula, George and Paszke, Adam and VanderPlas, Jake and "
+    "Wanderman-Milne, Skye and Zhang, Qiao",
+    2018,
+    url="https://github.com/jax-ml/jax",
+)
+EQUINOX = Reference(
+    "kidger2021equinox",
+    "article",
+    "Equinox: neural networks in JAX via callable PyTrees and filtered transformations",
+    "Kidger, Patrick and Garcia, Cristian",
+    2021,
+    "Differentiable Programming workshop at Neural Information Processing Systems",
+)
+DIFFRAX = Reference(
+    "kidger2021on",
+    "phdthesis",
+    "On Neural Differential Equations",
+    "Kidger, Patrick",
+    2021,
+    "University of Oxford",
+)
+OPTAX = Reference(
+    "deepmind2020jax",
+    "software",
+    "The DeepMind JAX Ecosystem",
+    "{DeepMind} and Babuschkin, Igor and others",
+    2020,
+    url="https://github.com/google-deepmind",
+)

@@ -1,0 +1,145 @@
+"""What to cite: the papers and programs behind the parts that an agent is made of."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import optax
+
+from floqzoo import bibliography as bib, critics, flow, networks, policies, successor
+from floqzoo.agent import Agent
+from floqzoo.bibliography import Reference
+from floqzoo.hyperparameter import Hyperparameter
+from floqzoo.tasks.load import Task
+
+
+SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
+    {
+        # networks
+        networks.CosineTime: (bib.FLOQ,),
+        networks.SinusoidalTime: (bib.DDPM,),
+        networks.HLGauss: (bib.HL_GAUSS, bib.FLOQ),
+        networks.FiLM: (bib.FILM,),
+        networks.UNetField: (bib.TD_FLOW, bib.FILM),
+        # flow
+        flow.Flow: (bib.FLOW_MATCHING,),
+        flow.Linear: (bib.RECTIFIED_FLOW,),
+        flow.OptimalTransport: (bib.FLOW_MATCHING,),
+        flow.Trigonometric: (bib.STOCHASTIC_INTERPOLANTS,),
+        flow.VariancePreserving: (bib.SCORE_SDE,),
+        flow.NoisePrediction: (bib.DDPM, bib.SCORE_SDE),
+        flow.DDIM: (bib.DDIM_PAPER,),
+        flow.ExactDivergence: (bib.NEURAL_ODES,),
+        flow.HutchinsonDivergence: (bib.FFJORD,),
+        flow.ZeroTime: (bib.FLOQ,),
+        # critics
+        critics.FlowCritic: (bib.FLOQ, bib.FLOW_MATCHING),
+        critics.MonolithicCritic: (bib.FQL,),
+        critics.MinOverEnsemble: (bib.TD3,),
+        critics.ExpectedBackup: (bib.FLOQ,),
+        critics.DistributionalBackup: (bib.FLOW_MATCHING_IN_TD, bib.VALUE_FLOWS),
+        critics.IndependentNoise: (bib.FLOQ,),
+        critics.SharedNoise: (bib.VALUE_FLOWS,),
+        # policies
+        policies.BehaviourFlow: (bib.FQL,),
+        policies.DistilledFlowPolicy: (bib.FQL,),
+        policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
+        # successor measures
+        successor.FlowSuccessor: (bib.TD_FLOW,),
+        successor.SuccessorCritic: (bib.TD_FLOW,),
+        successor.MonteCarlo: (bib.TD_FLOW,),
+        successor.TD: (bib.TD_FLOW,),
+        successor.CoupledTD: (bib.TD_FLOW,),
+        successor.TD2: (bib.TD_FLOW,),
+        successor.NoiseError: (bib.DDPM,),
+        # what they are run on
+        Task: (bib.OGBENCH,),
+        eqx.Module: (bib.EQUINOX, bib.JAX),
+        diffrax.AbstractSolver: (bib.DIFFRAX,),
+        optax.GradientTransformation: (bib.OPTAX,),
+    }
+)
+"""The references of each kind of part; a subclass has those of its parents too."""
+
+PROGRAMS = (eqx.Module, diffrax.AbstractSolver, optax.GradientTransformation)
+"""What programs are cited for."""
+
+WITHOUT_SOURCE: frozenset[type] = frozenset(
+    {
+        Agent,
+        Hyperparameter,
+        networks.ConditionalField,
+        networks.Dense,
+        networks.Ensemble,
+        networks.FourierTime,
+        networks.LayerNorm,
+        networks.MLP,
+        networks.NormalisedValue,
+        networks.RawPoint,
+        networks.RawTime,
+        networks.ResidualMLP,
+        flow.Diffrax,  # the solver inside it has one
+        flow.Euler,
+        flow.Gaussian,
+        flow.Heun,
+        flow.Midpoint,
+        flow.Uniform,
+        flow.UniformTime,
+        flow.UniformTimeUntil,
+        critics.MeanOverEnsemble,
+        critics.NoCritic,
+        critics.QEnsemble,
+        policies.FixedPolicy,
+        policies.FunctionPolicy,
+        successor.FromData,
+        successor.FromPolicy,
+        successor.KnownReward,
+        successor.LearntReward,
+        successor.Normaliser,
+        successor.VelocityError,
+    }
+)
+"""The parts that are common property, or our own."""
+
+
+def citation(*parts: Any) -> str:
+    """The BibTeX of what some parts are made of: each work once, with the names of the parts that it is cited for.
+
+        print(fz.citation(agent))
+        print(fz.citation(agent, task))
+
+    The papers come first, then the programs: JAX and Equinox for every module, optax and diffrax where they are used.
+    A `Task` adds OGBench. A part of your own adds nothing, but what it is made of does. Cite floqzoo itself by its
+    `CITATION.cff`.
+
+    - `parts`: Agents, tasks, or anything that is made of parts.
+    """
+    cited: dict[Reference, list[str]] = {}
+    for part in _all_parts(parts):
+        for kind in type(part).__mro__:
+            for reference in SOURCES.get(kind, ()):
+                names = cited.setdefault(reference, [])
+                if kind.__name__ not in names:
+                    names.append(kind.__name__)
+    programs = {reference: None for kind in PROGRAMS for reference in SOURCES[kind] if reference in cited}
+    papers = [reference for reference in cited if reference not in programs]
+    entries = [f"% {', '.join(cited[reference])}\n{reference.bibtex()}" for reference in papers]
+    return "\n\n".join([*entries, *(reference.bibtex() for reference in programs)])
+
+
+def _all_parts(part: Any) -> Iterator[Any]:
+    """A part, and all that it is made of, each before what is inside of it."""
+    yield part
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        inner = [getattr(part, field.name) for field in dataclasses.fields(part) if hasattr(part, field.name)]
+    elif isinstance(part, (tuple, list)) and not isinstance(part, optax.GradientTransformation):
+        inner = list(part)
+    elif isinstance(part, dict):
+        inner = list(part.values())
+    else:
+        inner = []
+    for each in inner:
+        yield from _all_parts(each)

@@ -1,0 +1,26 @@
+"""`floqzoo list`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("exp"), /) -> None:
+    """Lists the runs in a folder: what they train, how far they came, their last success rate, and how they ended.
+
+    Success is a mean over seeds, with its standard error; that of a single seed is the error over its episodes.
+
+    Args:
+        directory: Where to look, in all folders below too; without it exp.
+    """
+    from floqzoo.results.run_list import list_runs, table_of
+    from floqzoo.results.text_table import text_table
+
+    runs = list_runs(directory)
+    if not runs:
+        raise FileNotFoundError(f"{directory} holds no run: neither it nor a folder below it has a flags.json.")
+    print(text_table(f"Runs in {directory}", *table_of(runs)), end="")
+    for run in runs:
+        if run.problem:
+            print(f"unreadable: {run.directory}: {run.problem}")

@@ -1,0 +1,32 @@
+"""`floqzoo resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def resume(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    *,
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    allow_changes: bool = False,
+) -> None:
+    """Goes on with a run that was ended or killed, from its latest whole checkpoint, as if it had never been.
+
+    Rows of the logs that are later than the checkpoint are taken back and written anew. A run without a checkpoint
+    begins anew; a finished one is evaluated again. Exit statuses are those of a recipe.
+
+    Args:
+        run: The run's folder.
+        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+        allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
+            to train for longer, raise offline_steps there.
+    """
+    from floqzoo.training.find_recipe import load_recipe
+    from floqzoo.training.prepared_run import carry_out
+    from floqzoo.training.resume import prepare_resumed
+
+    own = None if recipe is None else load_recipe(recipe)
+    carry_out(prepare_resumed(run, recipe=own, allow_changes=allow_changes))

@@ -1,0 +1,149 @@
+"""What the inside of a flow critic looks like: its value paths, its noise, its features."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.flow.curvature import path_curvature
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class FlowDiagnostics(eqx.Module):
+    r"""A flow critic in a few numbers, each averaged over a batch and the members.
+
+    - `q`: Where the flows end: the mean over noises, in units of reward.
+    - `q_noise_variance`: The variance of that end over noises. A perfect fit of one target for all noises has 0.
+    - `path_curvature`: How far value paths are from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in
+      squared units of reward; 0 where one Euler step would do.
+    - `q_one_step`: `q` with one solver step in place of $K$.
+    - `feature_norm`: The Euclidean norm of what the last linear layer reads.
+    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most its size.
+    """
+
+    q: Scalar
+    q_noise_variance: Scalar
+    path_curvature: Scalar
+    q_one_step: Scalar
+    feature_norm: Scalar
+    effective_rank: Scalar
+
+
+def flow_diagnostics(critic: FlowCritic, batch: Transition, key: Key, *, copies: int = 8) -> FlowDiagnostics:
+    """The diagnostics of a critic on a batch; pure, so it may be compiled and mapped over seeds.
+
+    - `copies`: Noises for each transition, at least 2.
+
+    **Raises** `ValueError` if `copies` is below 2, `AttributeError` if the fields do not tell their features.
+    """
+    if copies < 2:
+        raise ValueError(f"`copies` must be at least 2; got {copies}.")
+    noise_key, time_key = jax.random.split(key)
+    noise = critic.prior.sample(noise_key, (batch.reward.shape[0], copies, 1))
+    times = critic.times.sample_times(time_key, (batch.reward.shape[0],))
+    ends = critic.batch_returns(batch, noise)
+    features = batch_features(critic, batch, noise[:, 0], times)
+    return FlowDiagnostics(
+        q=jnp.mean(ends),
+        q_noise_variance=jnp.mean(jnp.var(ends, axis=2)),
+        path_curvature=jnp.mean(batch_curvature(critic, batch, noise)),
+        q_one_step=jnp.mean(with_steps(critic, 1).batch_returns(batch, noise)),
+        feature_norm=jnp.mean(jnp.linalg.norm(features, axis=2)),
+        effective_rank=jnp.mean(jax.vmap(effective_rank)(features).astype(features.dtype)),
+    )
+
+
+class ValuePaths(eqx.Module):
+    """The ways from noise to value, for one observation and action.
+
+    - `t`: The solver's times.
+    - `z`: Where each member's flow is then, from each noise.
+    """
+
+    t: Float[Array, " times"]
+    z: Float[Array, "members copies times"]
+
+
+def value_paths(
+    critic: FlowCritic, observation: Observation, action: Action, noise: Float[Array, "copies 1"]
+) -> ValuePaths:
+    """The value paths $z_t$ of each member from each noise, at the times of the critic's solver."""
+    paths = _paths(critic, observation, action, noise)
+    return ValuePaths(paths.t[0, 0], paths.x[..., 0])
+
+
+def batch_curvature(
+    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch copies 1"]
+) -> Float[Array, "batch members copies"]:
+    """The curvature of each value path, see `path_curvature`; with one solver step it is 0 by itself."""
+
+    def of_example(observation, action, noises):
+        return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noises))
+
+    return jax.vmap(of_example)(batch.observation, batch.action, noise)
+
+
+def batch_features(
+    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
+) -> Float[Array, "members batch width"]:
+    """What the last linear layer of each velocity field reads, at one time of a value path of each transition.
+
+    **Raises** `AttributeError` if the fields have no `last_features`, as `ConditionalField` has.
+    """
+
+    def of_member(field):
+        flow = critic.flow(field)
+
+        def of_example(observation, action, start, t):
+            code = flow.encode(observation, action)
+            return field.last_features(t, flow.push_forward(start, code, 0.0, t), code)
+
+        return jax.vmap(of_example)(batch.observation, batch.action, noise, times)
+
+    return critic.fields.each(of_member)
+
+
+def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:
+    r"""How many directions the rows fill: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
+
+    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. It is at most the matrix's rank.
+
+    Source: implicit under-parameterisation (arXiv 2010.14498), srank, with its $\delta$.
+    """
+    share = jnp.cumsum(jnp.linalg.svd(features, compute_uv=False))
+    return 1 + jnp.sum(share < (1 - delta) * share[-1])
+
+
+def q_by_steps(
+    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch copies 1"], steps: Sequence[int]
+) -> Float[Array, "choices batch"]:
+    r"""$Q$ of each transition with other numbers $K$ of solver steps, without training again."""
+    return jnp.stack([jnp.mean(with_steps(critic, count).batch_returns(batch, noise), axis=(0, 2)) for count in steps])
+
+
+def with_steps(critic: FlowCritic, steps: int) -> FlowCritic:
+    """The same critic, whose solver makes `steps` steps.
+
+    **Raises** `ValueError` if its solver chooses its steps itself.
+    """
+    if not hasattr(critic.solver, "steps") or getattr(critic.solver, "is_adaptive", False):
+        raise ValueError(f"`critic.solver` must have a number of steps to set; got {critic.solver}.")
+    solver: Any = critic.solver
+    return dataclasses.replace(critic, solver=dataclasses.replace(solver, steps=steps))
+
+
+def _paths(critic: FlowCritic, observation: Observation, action: Action, noise: Float[Array, "copies 1"]):
+    """Trajectories with leading axes of members and noises."""
+
+    def of_member(field):
+        flow = critic.flow(field)
+        code = flow.encode(observation, action)
+        return jax.vmap(lambda start: flow.trajectory(start, code))(noise)
+
+    return critic.fields.each(of_member)

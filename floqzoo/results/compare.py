@@ -1,0 +1,153 @@
+"""How methods compare over tasks: means with intervals, and how often one beats another."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.results.find_runs import open_runs
+from floqzoo.results.series import Gathered, gather
+from floqzoo.results.statistics import (
+    bootstrap_interval,
+    interquartile_mean,
+    mean_score,
+    probability_of_improvement,
+)
+
+
+MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
+ALL_TASKS = "all tasks"
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One statistic of one method on one task, or of one method over another.
+
+    - `task`: Its name, or `ALL_TASKS`: those on which every method has runs.
+    - `method`, `over`: Which, and for a probability of improvement over which other; else empty.
+    - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
+    - `value`, `low`, `high`: The statistic and its interval, whose ends are NaN where a task has one seed.
+    - `seeds`: Of the method, over its tasks.
+    """
+
+    task: str
+    method: str
+    over: str
+    statistic: str
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, and how it came out.
+
+    - `metric`, `confidence`: Of what, and the share of resamples within an interval.
+    - `rows`: One for each task, method and statistic.
+    - `notes`: What a reader must know, such as which runs were left out.
+    """
+
+    metric: str
+    confidence: float
+    rows: tuple[ComparedRow, ...]
+    notes: tuple[str, ...]
+
+    def of(self, statistic: str) -> list[ComparedRow]:
+        """The rows of one statistic."""
+        return [row for row in self.rows if row.statistic == statistic]
+
+
+def compare_runs(
+    runs: Sequence[str | Path],
+    *,
+    metric: str = "evaluation/success",
+    step: int | None = None,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Compares the methods of some runs on each task, and over all tasks that they share.
+
+    - `runs`: Folders of runs, or folders that hold some. Runs of one method on one task are its seeds.
+    - `metric`: A column of `eval.csv` or `train.csv`.
+    - `step`: After how many updates; without it at the last, which must be the same for all runs on a task.
+    - `confidence`: Of the bootstrap intervals.
+
+    **Raises** `ValueError` for runs that cannot be compared, saying why, `FileNotFoundError` for a folder without runs.
+    """
+    gathered = gather(open_runs([Path(run) for run in runs]), metric)
+    scores = {(s.task, s.method): s.at(_step_of(gathered, s.task, step)) for s in gathered.series}
+    cases = [([task], [s.method for s in gathered.of_task(task)], task) for task in gathered.tasks]
+    shared = [task for task in gathered.tasks if all((task, method) in scores for method in gathered.methods)]
+    notes = list(gathered.notes)
+    if len(gathered.tasks) > 1 and shared:
+        cases.append((shared, gathered.methods, ALL_TASKS))
+    if len(shared) < len(gathered.tasks):
+        notes.append(
+            f"{len(shared)} of {len(gathered.tasks)} tasks have runs of every method; `{ALL_TASKS}` means these."
+            if shared
+            else "no task has runs of every method, so there is no row for all tasks."
+        )
+    rows = [row for tasks, methods, name in cases for row in _rows(scores, tasks, methods, name, confidence)]
+    return Comparison(metric, confidence, tuple(rows), tuple(notes))
+
+
+def read_comparison(path: str | Path) -> tuple[ComparedRow, ...]:
+    """The rows of a comparison that was written as comma-separated values.
+
+    **Raises** `FileNotFoundError` if there is none, `ValueError` if its columns are others.
+    """
+    names = [field.name for field in fields(ComparedRow)]
+    with Path(path).open(newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != names:
+            raise ValueError(f"{path} must have the columns {', '.join(names)}; it has {reader.fieldnames}.")
+        return tuple(_row_of(row) for row in reader)
+
+
+def _row_of(row: dict[str, str]) -> ComparedRow:
+    low, high = float(row["low"]), float(row["high"])
+    texts = (row["task"], row["method"], row["over"], row["statistic"])
+    return ComparedRow(*texts, float(row["value"]), low, high, int(row["seeds"]))
+
+
+def _rows(
+    scores: dict[tuple[str, str], Float[np.ndarray, " seeds"]],
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    name: str,
+    confidence: float,
+) -> list[ComparedRow]:
+    def row(method: str, over: str, statistic: str, function) -> ComparedRow:
+        who = [method, over] if over else [method]
+        own = [[scores[task, each] for task in tasks] for each in who]
+        estimate = bootstrap_interval(function, *own, confidence=confidence)
+        seeds = sum(len(values) for values in own[0])
+        return ComparedRow(name, method, over, statistic, estimate.value, estimate.low, estimate.high, seeds)
+
+    means = [row(m, "", s, f) for m in methods for s, f in ((MEAN, mean_score), (IQM, interquartile_mean))]
+    return means + [row(a, b, IMPROVEMENT, probability_of_improvement) for a, b in permutations(methods, 2)]
+
+
+def _step_of(gathered: Gathered, task: str, step: int | None) -> int:
+    series = gathered.of_task(task)
+    common = set.intersection(*(set(each.common_steps) for each in series))
+    last = {each.method: set(each.last_steps.values()) for each in series}
+    if step is None and len(set.union(*last.values())) == 1:
+        return max(common)
+    if step is not None and step in common:
+        return step
+    ends = "; ".join(f"{method} at {', '.join(f'{end:,}' for end in sorted(steps))}" for method, steps in last.items())
+    help = f"all of them have {_some(common)}" if common else "there is no step that all of them have"
+    if step is None:
+        raise ValueError(f"the runs on {task} end at different updates ({ends}); choose one with `step`: {help}.")
+    raise ValueError(f"not every run on {task} was evaluated after {step:,} updates; {help}.")
+
+
+def _some(steps: set[int]) -> str:
+    latest = [str(step) for step in sorted(steps)]
+    return ", ".join(latest) if len(latest) <= 5 else f"{latest[0]}, ..., {', '.join(latest[-3:])}"

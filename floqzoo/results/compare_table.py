@@ -1,0 +1,78 @@
+"""A comparison as tables: for the screen, and in Markdown."""
+
+import math
+from pathlib import Path
+
+from floqzoo.results.compare import IMPROVEMENT, IQM, MEAN, ComparedRow, Comparison
+from floqzoo.results.text_table import text_table
+from floqzoo.studies.report import csv_table, markdown_table
+from floqzoo.tasks.files import replacing
+
+
+def write_table(comparison: Comparison, format: str = "text", out: str | Path | None = None) -> None:
+    """Writes a comparison to a file, or without one to standard output.
+
+    - `format`: "text", "markdown" or "csv"; the first two end with the notes.
+
+    **Raises** `ValueError` if the format is none of these.
+    """
+    texts = {"text": comparison_text, "markdown": comparison_markdown, "csv": comparison_csv}
+    if format not in texts:
+        raise ValueError(f"`format` must be one of {', '.join(texts)}; got {format!r}.")
+    text = texts[format](comparison)
+    if out is None:
+        print(text, end="")
+        return
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+    print(f"table: {path}")
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison as it is shown on a terminal, its notes below."""
+    tables = [text_table(title, columns, rows) for title, columns, rows in _tables(comparison)]
+    return "".join([*tables, *(f"note: {note}\n" for note in comparison.notes)])
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """A comparison in Markdown, its notes below."""
+    parts = [f"{title}\n\n{markdown_table(columns, rows)}" for title, columns, rows in _tables(comparison)]
+    return "\n\n".join([*parts, *(f"Note: {note}" for note in comparison.notes)]) + "\n"
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """A comparison as comma-separated values, exactly: `read_comparison` gives its rows back."""
+    return csv_table(comparison.rows)
+
+
+def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+    scale, unit = (100.0, " (%)") if comparison.metric.endswith("/success") else (1.0, "")
+    interval = f"{100 * comparison.confidence:g} % interval"
+    iqm = {(row.task, row.method): row for row in comparison.of(IQM)}
+    scores = [
+        [row.task, row.method, str(row.seeds), _shown(row, scale), _shown(iqm[row.task, row.method], scale)]
+        for row in comparison.of(MEAN)
+    ]
+    columns = ["task", "method", "seeds", f"mean [{interval}]", f"interquartile mean [{interval}]"]
+    tables = [(f"{comparison.metric}{unit}", columns, _once(scores))]
+    better = [[row.task, row.method, row.over, _shown(row, 1.0)] for row in comparison.of(IMPROVEMENT)]
+    if better:
+        columns = ["task", "method", "over", f"probability [{interval}]"]
+        tables.append(("Probability of improvement", columns, _once(better)))
+    return tables
+
+
+def _shown(row: ComparedRow, scale: float) -> str:
+    def number(value: float) -> str:
+        return f"{value:.2f}" if scale == 1.0 and abs(value) <= 1 else f"{value:.1f}" if scale > 1 else f"{value:.4g}"
+
+    if math.isnan(row.low):
+        return f"{number(scale * row.value)} [-]"
+    return f"{number(scale * row.value)} [{number(scale * row.low)}, {number(scale * row.high)}]"
+
+
+def _once(rows: list[list[str]]) -> list[list[str]]:
+    """The rows with a task's name in its first one only."""
+    return [[row[0] if index == 0 or rows[index - 1][0] != row[0] else "", *row[1:]] for index, row in enumerate(rows)]

@@ -1,0 +1,156 @@
+"""The inside of a flow critic as figures; each function takes plain arrays and gives a figure, not yet written."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.results.played_returns import PlayedReturns
+from floqzoo.results.value_map import ValueMap
+from floqzoo.studies.report import new_figure
+
+
+MEMBER_COLOURS = ("C0", "C1", "C2", "C4")
+
+
+def draw_value_paths(
+    t: Float[np.ndarray, " times"],
+    paths: Sequence[Float[np.ndarray, "members copies times"]],
+    titles: Sequence[str],
+    readouts: Sequence[float],
+    returns: Sequence[float],
+) -> Any:
+    """How noise becomes a value: $z_t$ over $t$ for some states, a panel each, a colour for each member.
+
+    - `readouts`: What the distilled readout says of each state.
+    - `returns`: What the episode came to from there; NaN where the time limit cut that off.
+    """
+    figure = new_figure(3.1 * len(paths) + 0.6, 3.9)
+    panels = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
+    for axes, path, title, readout, known in zip(panels, paths, titles, readouts, returns, strict=True):
+        for member, (curves, colour) in enumerate(zip(path, MEMBER_COLOURS, strict=False)):
+            lines = axes.plot(t, curves.T, color=colour, linewidth=0.9, alpha=0.75, marker=".", markersize=4)
+            lines[0].set_label(f"flow {member + 1} of {len(path)}")
+        axes.axhline(readout, color="black", linestyle="--", linewidth=1.1, label="distilled readout")
+        if not np.isnan(known):
+            axes.axhline(known, color="C3", linestyle=":", linewidth=1.6, label="return of the episode")
+        axes.set_title(title, fontsize=9)
+        axes.set(xlabel="flow time t", xlim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("z(t), in units of reward")
+    figure.legend(
+        *max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1])),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+    )
+    return figure
+
+
+def draw_value_map(found: ValueMap) -> Any:
+    """The value of every place of a maze, with the policy's direction in its cells."""
+    height = 5.2
+    figure = new_figure(height * np.ptp(found.x) / np.ptp(found.y) + 1.0, height)
+    axes = figure.subplots()
+    image = axes.pcolormesh(found.x, found.y, np.ma.masked_invalid(found.values), cmap="viridis", shading="nearest")
+    axes.pcolormesh(found.x, found.y, np.ma.masked_where(~found.walls, np.ones(found.walls.shape)), **_WALLS)
+    every = max(len(found.x) // 24, 1)
+    some = (slice(every // 2, None, every),) * 2
+    free = ~found.walls[some]
+    x, y = (grid[some][free] for grid in np.meshgrid(found.x, found.y))
+    axes.quiver(x, y, *found.actions[some][free].T, color="white", alpha=0.8, width=0.0025, scale=38)
+    axes.plot(*found.start, "o", color="white", markeredgecolor="black", markersize=9, label="start")
+    axes.plot(*found.goal, "*", color="red", markeredgecolor="white", markersize=17, label="goal")
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.legend(loc="upper right", fontsize=9)
+    figure.colorbar(image, ax=axes, label="value, in units of reward", shrink=0.9)
+    return figure
+
+
+def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
+    """What more or fewer solver steps than in training make of Q: its level, and each transition's change.
+
+    - `steps`: The numbers of steps, ascending; the last serves as the exact solution.
+    - `trained`: The number of the training.
+    """
+    figure = new_figure(9.2, 3.6)
+    level, error = figure.subplots(1, 2)
+    low, middle, high = np.quantile(q, [0.25, 0.5, 0.75], axis=1)
+    level.fill_between(steps, low, high, color="C0", alpha=0.2, linewidth=0, label="middle half of the transitions")
+    level.plot(steps, middle, color="C0", marker="o", markersize=4, label="median")
+    level.set(ylabel="Q, in units of reward", title="The level of Q")
+    distance = np.sqrt(np.mean((q[:-1] - q[-1:]) ** 2, axis=1))
+    error.plot(steps[:-1], distance, color="C0", marker="o", markersize=4)
+    error.set(yscale="log", ylabel="units of reward", title=f"Root mean squared distance from K = {steps[-1]}")
+    for axes in (level, error):
+        axes.axvline(trained, color="C3", linestyle=":", label=f"K = {trained}, as trained")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(steps, [str(count) for count in steps])
+        axes.minorticks_off()
+        axes.set_xlabel("solver steps K when played")
+        axes.grid(alpha=0.3)
+    level.legend(fontsize=8)
+    return figure
+
+
+def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns) -> Any:
+    """Q of each step of some episodes against what the episode came to from there."""
+    figure = new_figure(5.6, 5.2)
+    axes = figure.subplots()
+    known = played.known()
+    groups = (
+        ("episodes that reached the goal", known & played.succeeded, "C0", 0.5),
+        ("episodes that did not reach it", known & ~played.succeeded, "C1", 0.5),
+        ("not known: the time limit cut the return off", ~known, "0.7", 0.3),
+    )
+    for label, chosen, colour, alpha in groups:
+        if chosen.any():
+            axes.scatter(played.returns[chosen], q[chosen], s=8, color=colour, alpha=alpha, label=label, linewidth=0)
+    both = np.concatenate([played.returns, q])
+    ends = both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both)
+    axes.plot(ends, ends, color="black", linewidth=0.9, label="Q = return")
+    axes.set(xlabel="discounted return of the episode from there", ylabel="Q(s, a)", xlim=ends, ylim=ends)
+    axes.set_aspect("equal")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def draw_inside(
+    deviation: Float[np.ndarray, " batch"],
+    curvature: Float[np.ndarray, " batch"],
+    spectra: Float[np.ndarray, "members directions"],
+    ranks: Sequence[int],
+) -> Any:
+    """Noise, curvature and features over a batch of transitions.
+
+    - `deviation`: The standard deviation of Q over noises, averaged over members.
+    - `curvature`: The root of the mean curvature of the value paths.
+    - `spectra`: The singular values of the features of each member, descending.
+    - `ranks`: The effective rank of each.
+    """
+    figure = new_figure(12.0, 3.5)
+    noise, bend, features = figure.subplots(1, 3)
+    _histogram(noise, deviation, "standard deviation of Q over noise")
+    _histogram(bend, curvature, "root of the value paths' curvature")
+    for member, (spectrum, rank, colour) in enumerate(zip(spectra, ranks, MEMBER_COLOURS, strict=False)):
+        label = f"flow {member + 1}: effective rank {rank}"
+        features.plot(np.arange(1, len(spectrum) + 1), spectrum / spectrum[0], color=colour, label=label)
+        features.axvline(rank, color=colour, linestyle=":", linewidth=1.1)
+    features.set(yscale="log", xlabel="direction", ylabel="singular value / greatest", title="Last features")
+    features.set_ylim(bottom=max(1e-7, features.get_ylim()[0]))
+    features.legend(fontsize=8)
+    for axes in (noise, bend, features):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+_WALLS = {"cmap": "Greys", "vmin": 0.0, "vmax": 2.0, "shading": "nearest"}
+
+
+def _histogram(axes: Any, values: Float[np.ndarray, " batch"], name: str) -> None:
+    axes.hist(values, bins=40, color="C0", alpha=0.8)
+    axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1.1, label=f"mean {values.mean():.3g}")
+    axes.set(xlabel=f"{name}\n(units of reward)", ylabel="transitions")
+    axes.legend(fontsize=8)

@@ -1,0 +1,59 @@
+"""What the methods of several runs are called, so that runs of one name are seeds of one thing."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from floqzoo.results.find_runs import setting
+from floqzoo.training.find_recipe import find_recipe
+from floqzoo.training.stored_run import StoredRun
+
+
+def method_names(runs: Sequence[StoredRun]) -> list[str]:
+    """The name of each run's method: its recipe, and what sets it apart from others of that recipe.
+
+    Where runs of a recipe differ in a setting on one task, the setting is told, unless its value is the recipe's own
+    default for the task. So two runs of floq on cube-single with `alpha` 300, as published, and 10 are "floq" and
+    "floq alpha=10.0"; and as long as each task has one choice, all of them are "floq".
+    """
+    names = []
+    for run in runs:
+        settings, default = _settings(run), _default(run)
+        telling = [
+            f"{key}={_short(value)}"
+            for key, value in settings.items()
+            if _differs(key, run.recipe_name, runs) and (key not in default or _plain(default[key]) != value)
+        ]
+        names.append(" ".join([run.recipe_name, *telling]))
+    return names
+
+
+def _settings(run: StoredRun) -> Mapping[str, Any]:
+    return setting(run, "agent")
+
+
+def _differs(key: str, recipe: str, runs: Sequence[StoredRun]) -> bool:
+    seen: dict[str, set[str]] = {}
+    for run in runs:
+        if run.recipe_name == recipe:
+            seen.setdefault(run.env_name, set()).add(repr(_settings(run).get(key)))
+    return any(len(values) > 1 for values in seen.values())
+
+
+def _default(run: StoredRun) -> Mapping[str, Any]:
+    """The settings of the recipe for the run's task; none for a recipe that is not floqzoo's."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return asdict(find_recipe(run.recipe_name).presets["default"](run.env_name).agent)
+    except ValueError:
+        return {}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,93 @@
+"""What came of each action of a policy, as the environment paid it: Monte-Carlo returns."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from floqzoo.protocols import Policy
+from floqzoo.results.play import PlayedStep, play
+from floqzoo.training.batched_policy import BatchedPolicy
+from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
+
+
+class PlayedReturns(eqx.Module):
+    r"""The steps of some episodes, one after another, each with the return from it on.
+
+    - `observations`, `actions`: Where a step began, and what was done.
+    - `returns`: $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
+    - `unknown`: The weight $\gamma^n$ of what a time limit cut off; 0 in an episode that ended at the goal.
+    - `episode`: Its number.
+    - `succeeded`: Whether its episode reached the goal.
+    """
+
+    observations: Float[np.ndarray, "steps observation"]
+    actions: Float[np.ndarray, "steps action"]
+    returns: Float[np.ndarray, " steps"]
+    unknown: Float[np.ndarray, " steps"]
+    episode: Int[np.ndarray, " steps"]
+    succeeded: Bool[np.ndarray, " steps"]
+
+    def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
+        """Which steps have a return that is known, up to a weight."""
+        return self.unknown <= at_most
+
+
+def played_returns(
+    policy: Policy,
+    make_environment: Callable[[], Any],
+    *,
+    discount: float,
+    episodes: int,
+    seed: int,
+    pays_next_state: bool = False,
+) -> PlayedReturns:
+    """Plays the episodes of an evaluation and sums up what each step led to.
+
+    - `discount`: The critic's, in [0, 1).
+    - `pays_next_state`: Whether the environment pays for the state that a step leads to, while the critic was
+      trained on data that pay for the one it begins in: then each reward is moved to its state.
+
+    **Raises** `ValueError` if `episodes` is below 1 or `discount` out of range.
+    """
+    if episodes < 1:
+        raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
+    if not 0 <= discount < 1:
+        raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
+    player, actor = EpisodePlayer(make_environment()), BatchedPolicy(policy, seed)
+    parts = []
+    try:
+        with numpy_state_kept():
+            for episode in range(episodes):
+                steps = list(play(player, actor, episode=episode, seed=seed))
+                parts.append(_of_episode(steps, episode, discount, pays_next_state))
+    finally:
+        player.environment.close()
+    return PlayedReturns(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def returns_to_go(rewards: Float[np.ndarray, " steps"], discount: float) -> Float[np.ndarray, " steps"]:
+    r"""$G_t = r_t + \gamma G_{t+1}$, with nothing after the last."""
+    returns, after = np.zeros_like(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        returns[t] = after = rewards[t] + discount * after
+    return returns
+
+
+def _of_episode(steps: Sequence[PlayedStep], episode: int, discount: float, pays_next_state: bool) -> tuple:
+    returns = returns_to_go(np.array([step.reward for step in steps]), discount)
+    if pays_next_state and len(steps) > 1:
+        # The reward of step t is that of the state in which step t + 1 begins; the first state's is not known.
+        steps, returns = steps[1:], returns[:-1]
+    count, success = len(steps), steps[-1].success
+    left = np.arange(count, 0, -1)
+    return (
+        np.stack([step.observation for step in steps]),
+        np.stack([step.action for step in steps]),
+        returns,
+        np.zeros(count) if success else discount**left,
+        np.full(count, episode),
+        np.full(count, success),
+    )

@@ -1,0 +1,107 @@
+"""Learning curves of several runs, as one picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from floqzoo.results.find_runs import open_runs
+from floqzoo.results.series import Gathered, Series, gather
+from floqzoo.results.statistics import bootstrap_interval, interquartile_mean
+from floqzoo.studies.report import new_figure, save_figure
+
+
+SUCCESS = "evaluation/success"
+DASHES = ("-", "--", "-.", ":")
+
+
+def plot_runs(
+    runs: Sequence[str | Path], out: str | Path, *, metric: str = SUCCESS, confidence: float = 0.95
+) -> tuple[str, ...]:
+    """Draws a metric over updates: a panel for each task, a line for each method, and writes it as PNG.
+
+    A line is the interquartile mean over seeds, its band the bootstrap interval (see `bootstrap_interval`); a method
+    with one seed has no band. Returns notes, such as on what was left out.
+
+    - `runs`: Folders of runs, or folders that hold some.
+    - `out`: The picture, a `.png`.
+    - `metric`: A column of `eval.csv` or `train.csv`.
+
+    **Raises** `ValueError` for runs that do not belong in one picture or lack the metric, `FileNotFoundError` for a
+    folder without runs.
+    """
+    path = Path(out)
+    if path.suffix != ".png":
+        raise ValueError(f"`out` must end in .png; got {out}.")
+    gathered = gather(open_runs([Path(run) for run in runs]), metric)
+    figure = draw(gathered, metric, confidence)
+    save_figure(figure, path)
+    return (*gathered.notes, *_notes_on_length(gathered))
+
+
+def draw(gathered: Gathered, metric: str, confidence: float = 0.95) -> Any:
+    """The figure, not yet written."""
+    tasks = gathered.tasks
+    columns = min(len(tasks), 3)
+    rows = -(-len(tasks) // columns)
+    figure = new_figure(1.2 + 4.6 * columns, 0.8 + 3.2 * rows)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    looks = {method: _look(index) for index, method in enumerate(gathered.methods)}
+    for task, axes in zip(tasks, panels, strict=False):
+        for series in gathered.of_task(task):
+            _draw_series(axes, series, metric, confidence, looks[series.method])
+        _finish(axes, task, metric)
+    for axes in panels[len(tasks) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look: dict[str, Any]) -> None:
+    steps, scale = series.common_steps, _scale(metric)
+    estimates = [
+        bootstrap_interval(interquartile_mean, [scale * series.at(step)], confidence=confidence) for step in steps
+    ]
+    count = len(series.points)
+    label = f"{series.method} ({count} seed{'s' if count > 1 else ''})"
+    marker = "o" if len(steps) <= 30 else None
+    axes.plot(steps, [e.value for e in estimates], label=label, marker=marker, markersize=3.5, **look)
+    low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
+    axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def _finish(axes: Any, task: str, metric: str) -> None:
+    axes.set_title(task.removesuffix("-v0"), fontsize=10)
+    axes.set(xlabel="updates", ylabel="success rate (%)" if metric == SUCCESS else metric)
+    if metric == SUCCESS:
+        axes.set_ylim(-3, 103)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize=8)
+
+
+def _look(index: int) -> dict[str, Any]:
+    """A colour and a dash for each method, the same in every panel."""
+    return {"color": f"C{index % 10}", "linestyle": DASHES[index // 10 % len(DASHES)]}
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if metric == SUCCESS else 1.0
+
+
+def _thousands(value: float) -> str:
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"
+
+
+def _notes_on_length(gathered: Gathered) -> list[str]:
+    """Which lines end before their longest seed does."""
+    notes = []
+    for series in gathered.series:
+        last, shown = series.last_steps, max(series.common_steps, default=0)
+        if max(last.values()) > shown:
+            notes.append(
+                f"{series.method} on {series.task} is drawn up to {shown:,} updates, the last that all its "
+                f"{len(last)} seeds have; the longest has {max(last.values()):,}."
+            )
+    return notes

@@ -1,0 +1,148 @@
+"""A look inside the flow critic of a stored run: numbers, tables and figures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.flow_diagnostics import value_paths
+from floqzoo.results.critic_figures import (
+    draw_inside,
+    draw_q_by_steps,
+    draw_value_and_return,
+    draw_value_map,
+    draw_value_paths,
+)
+from floqzoo.results.environment import environment_of
+from floqzoo.results.inspection import Inspection, inspection_of, return_rows
+from floqzoo.results.played_returns import PlayedReturns, played_returns
+from floqzoo.results.run_data import data_of
+from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
+from floqzoo.results.value_map import value_map
+from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
+from floqzoo.studies.report import save_figure, write_rows
+from floqzoo.training.find_recipe import find_recipe
+from floqzoo.training.recipe import Recipe
+from floqzoo.training.stored_run import StoredRun
+
+
+COPIES = 16
+"""Noises for each state."""
+
+
+def inspect_run(
+    directory: str | Path,
+    out: str | Path,
+    *,
+    seed: int | None = None,
+    step: int | None = None,
+    episodes: int = 10,
+    transitions: int = 512,
+    solver_steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64),
+    dataset_path: str | Path | None = None,
+    recipe: Recipe | None = None,
+) -> tuple[Inspection, list[Path]]:
+    """Looks inside a run's flow critic, and returns what it found and the files that it wrote to `out`.
+
+    These are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
+    `value_and_return.png`, `inside.png` and, for a point in a maze, `value_map.png`.
+
+    - `directory`, `seed`, `step`: The run, which seed (the first one) and checkpoint (the last one).
+    - `episodes`: Played in the environment, at least 1: the first ones of the run's own evaluation.
+    - `transitions`: Drawn from the run's data, at least 2.
+    - `solver_steps`: The numbers of solver steps to try, two or more, ascending.
+    - `dataset_path`: Where the run's data are, if no longer where they were.
+    - `recipe`: The run's, where it is not one of floqzoo's own.
+
+    **Raises** `ValueError` or `FileNotFoundError` for what is not there, and if the run has no flow critic.
+    """
+    _check(transitions, solver_steps)
+    run = StoredRun(Path(directory))
+    seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
+    recipe = recipe or find_recipe(run.recipe_name)
+    _require_flow_critic(run, recipe)
+    agent = run.agent(recipe, seed, step)
+    batch_key, inside_key, noise_key = jax.random.split(jax.random.key(seed), 3)
+    batch = data_of(run, dataset_path).sample(batch_key, transitions)
+    inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, copies=COPIES)
+    played = _played(run, agent, episodes, seed)
+    noise = agent.critic.prior.sample(noise_key, (COPIES, 1))
+    q = np.asarray(mean_values(agent.critic, jnp.asarray(played.observations), jnp.asarray(played.actions), noise))
+    found, out = inspection_of(inside, played, q, seed=seed, step=step), Path(out)
+    files = [
+        write_rows([found], out / "diagnostics.csv"),
+        write_rows(return_rows(played, q), out / "value_and_return.csv"),
+    ]
+    title = f"{run.recipe_name} on {run.flags['env_name'].removesuffix('-v0')}, seed {seed}, {step:,} updates"
+    for name, figure in (
+        ("value_paths", _draw_paths(agent.critic, played, noise)),
+        ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.steps)),
+        ("value_and_return", draw_value_and_return(q, played)),
+        ("inside", _draw_inside(inside)),
+        *_maze_figure(run, agent, played, seed),
+    ):
+        figure.suptitle(title, fontsize=9)
+        files.append(save_figure(figure, out / f"{name}.png"))
+    return found, files
+
+
+def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
+    if transitions < 2:
+        raise ValueError(f"`transitions` must be at least 2; got {transitions}.")
+    if len(solver_steps) < 2 or solver_steps[0] < 1 or list(solver_steps) != sorted(set(solver_steps)):
+        raise ValueError(f"`solver_steps` must be two or more numbers from 1 on that ascend; got {solver_steps}.")
+
+
+def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
+    critic = eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic
+    if not isinstance(critic, FlowCritic):
+        raise ValueError(
+            f"there is no flow critic in {run.directory}: {run.recipe_name} has a {type(critic).__name__}."
+        )
+
+
+def _played(run: StoredRun, agent: Any, episodes: int, seed: int) -> PlayedReturns:
+    return played_returns(
+        agent.policy,
+        environment_of(run),
+        discount=float(agent.critic.discount.value),
+        episodes=episodes,
+        seed=seed,
+        pays_next_state=(run.data["success_timing"], run.data["reward_timing"]) == ("post", "pre"),
+    )
+
+
+def _draw_paths(critic: FlowCritic, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
+    """The value paths of four states of one episode, the first that reached the goal where one did."""
+    chosen = played.episode[np.argmax(played.succeeded)]
+    steps = np.flatnonzero(played.episode == chosen)
+    rows = steps[np.linspace(0, len(steps) - 1, 4).astype(int)]
+    states = [(jnp.asarray(played.observations[row]), jnp.asarray(played.actions[row])) for row in rows]
+    paths = [eqx.filter_jit(value_paths)(critic, *state, noise) for state in states]
+    return draw_value_paths(
+        np.asarray(paths[0].t),
+        [np.asarray(path.z) for path in paths],
+        [f"step {row - steps[0] + 1} of episode {chosen}" for row in rows],
+        [float(critic.score(*state)) for state in states],
+        [float(played.returns[row]) if played.known()[row] else float("nan") for row in rows],
+    )
+
+
+def _draw_inside(inside: CriticInside) -> Any:
+    return draw_inside(
+        inside.ends.std(axis=2).mean(axis=0),
+        np.sqrt(inside.curvature.mean(axis=(1, 2))),
+        np.linalg.svd(inside.features, compute_uv=False),
+        [int(rank) for rank in inside.ranks],
+    )
+
+
+def _maze_figure(run: StoredRun, agent: Any, played: PlayedReturns, seed: int) -> Iterator[tuple[str, Any]]:
+    if "maze" in run.env_name and played.observations.shape[1] == 2:
+        yield "value_map", draw_value_map(value_map(agent.critic, agent.policy, environment_of(run), seed=seed))

@@ -1,0 +1,136 @@
+"""What runs there are, how far they came, and how they did."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.results.find_runs import evaluations, find_runs, setting, training_metrics
+from floqzoo.training.stored_run import StoredRun
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a line.
+
+    - `directory`, `recipe`, `task`, `seeds`: Which it is.
+    - `steps`, `planned`: Updates made, as far as they are logged, and updates asked for.
+    - `success`, `error`: The last success rate, averaged over seeds, and its standard error; NaN before an evaluation.
+      With several seeds the error is that of the seeds' mean, with one that over its episodes.
+    - `state`: "finished", "interrupted", "failed" (a number became NaN or infinite), "running" or "unreadable".
+    - `date`: When it began.
+    - `problem`: What is wrong with an unreadable run, else empty.
+    """
+
+    directory: Path
+    recipe: str = ""
+    task: str = ""
+    seeds: tuple[int, ...] = ()
+    steps: int = 0
+    planned: int = 0
+    success: float = float("nan")
+    error: float = float("nan")
+    state: str = "unreadable"
+    date: str = ""
+    problem: str = ""
+
+
+def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
+    """The runs at or below a folder, the oldest first; one that cannot be read is there too, and says why.
+
+    **Raises** `FileNotFoundError` if there is no such folder.
+    """
+    return sorted((_summary(path) for path in find_runs(Path(directory))), key=lambda run: (run.date, run.directory))
+
+
+def _summary(path: Path) -> RunSummary:
+    try:
+        run = StoredRun(path)
+        success, error = last_success(evaluations(run))
+        return RunSummary(
+            directory=path,
+            recipe=run.recipe_name,
+            task=run.env_name,
+            seeds=tuple(run.seeds),
+            steps=_last_step(run),
+            planned=setting(run, "offline_steps"),
+            success=success,
+            error=error,
+            state=state_of(run),
+            date=run.machine.get("started", ""),
+        )
+    except (ValueError, OSError) as error:
+        return RunSummary(directory=path, problem=str(error))
+
+
+def state_of(run: StoredRun) -> str:
+    """How a run ended, as far as its files say, or that a process of this machine is at it."""
+    if _is_locked(run.directory):
+        return "running"
+    if _last_step(run) >= setting(run, "offline_steps"):
+        return "finished"
+    if any(
+        not np.isfinite(column[-1]) for name, column in training_metrics(run).items() if len(column) and name != "step"
+    ):
+        return "failed"
+    return "interrupted"
+
+
+def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[float, float]:
+    """The success rate of the last evaluation, averaged over seeds, and its standard error; NaN where there is none."""
+    rates = columns.get("evaluation/success", np.zeros(0))
+    known = np.isfinite(rates)
+    if not known.any():
+        return float("nan"), float("nan")
+    steps = np.asarray(columns["step"])
+    last = known & (steps == steps[known].max())
+    count = int(last.sum())
+    if count == 1:
+        return float(rates[last][0]), float(columns["evaluation/success_standard_error"][last][0])
+    return float(rates[last].mean()), float(rates[last].std(ddof=1) / np.sqrt(count))
+
+
+def table_of(runs: Sequence[RunSummary]) -> tuple[list[str], list[list[str]]]:
+    """The runs as a table, for a reader."""
+    columns = ["run", "recipe", "task", "seeds", "updates", "success", "state", "begun"]
+    return columns, [_line(run) for run in runs]
+
+
+def seed_range(seeds: Sequence[int]) -> str:
+    """Seeds in short: `0`, `0-7`, or `0, 3` where they do not follow one another."""
+    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _line(run: RunSummary) -> list[str]:
+    if run.problem:
+        return [run.directory.name, "", "", "", "", "", "unreadable", ""]
+    success = "-" if np.isnan(run.success) else f"{100 * run.success:.0f} ± {100 * run.error:.0f} %"
+    updates = f"{run.steps:,} of {run.planned:,}"
+    date = run.date[:16].replace("T", " ")
+    return [run.directory.name, run.recipe, run.task, seed_range(run.seeds), updates, success, run.state, date]
+
+
+def _is_locked(directory: Path) -> bool:
+    """Whether a process holds the lock that training holds, see `floqzoo.training.run_lock`."""
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _last_step(run: StoredRun) -> int:
+    steps = [
+        columns["step"].max() for columns in (training_metrics(run), evaluations(run)) if len(columns.get("step", ()))
+    ]
+    return int(max([*steps, *run.checkpoint_steps], default=0))

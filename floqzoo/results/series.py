@@ -1,0 +1,141 @@
+"""A metric over updates, for every seed of a method on a task."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.results.find_runs import evaluations, setting, training_metrics
+from floqzoo.results.method_names import method_names
+from floqzoo.training.stored_run import StoredRun
+
+
+Points = Mapping[int, float]
+"""The values of one seed by step."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """What the seeds of one method did on one task.
+
+    - `method`, `task`: Their names.
+    - `points`: The values by step, for each seed.
+    """
+
+    method: str
+    task: str
+    points: Mapping[int, Points]
+
+    @property
+    def last_steps(self) -> dict[int, int]:
+        """The last step of each seed."""
+        return {seed: max(points) for seed, points in self.points.items()}
+
+    @property
+    def common_steps(self) -> list[int]:
+        """The steps at which every seed has a value, ascending."""
+        return sorted(set.intersection(*(set(points) for points in self.points.values())))
+
+    def at(self, step: int) -> Float[np.ndarray, " seeds"]:
+        """The values of all seeds at a step that all of them have."""
+        return np.array([points[step] for points in self.points.values()])
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The series of some runs, and what a reader of them must know."""
+
+    series: tuple[Series, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks, in order of their names."""
+        return sorted({series.task for series in self.series})
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods, in order of their names."""
+        return sorted({series.method for series in self.series})
+
+    def of_task(self, task: str) -> list[Series]:
+        """The series of a task, in order of their methods' names."""
+        return sorted((series for series in self.series if series.task == task), key=lambda series: series.method)
+
+
+def gather(runs: Sequence[StoredRun], metric: str) -> Gathered:
+    """A metric of some runs, by method and task; runs of one method on one task are seeds of one series.
+
+    A run without the metric is left out, which a note says; other notes name tasks whose runs saw different data.
+
+    **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
+    runs are the same seed of the same method.
+    """
+    found = [(run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs), strict=True)]
+    if not any(points for _, _, points in found):
+        raise ValueError(_no_metric(runs, metric))
+    used = [run for run, _, points in found if points]
+    notes = [f"{run.directory} is left out: it has no {metric} yet." for run, _, points in found if not points]
+    _refuse_mixed_timing(used)
+    cases: dict[tuple[str, str], dict[int, Points]] = {}
+    owners: dict[tuple[str, str, int], StoredRun] = {}
+    for run, method, points in found:
+        task = run.env_name
+        for seed, values in points.items():
+            other = owners.setdefault((method, task, seed), run)
+            if other is not run:
+                raise ValueError(
+                    f"seed {seed} of {method} on {task} is in two runs, {other.directory} and {run.directory}; give one."
+                )
+            cases.setdefault((method, task), {})[seed] = values
+    series = tuple(Series(method, task, dict(sorted(seeds.items()))) for (method, task), seeds in cases.items())
+    return Gathered(series, (*notes, *_notes_on_data(used)))
+
+
+def _points(run: StoredRun, metric: str) -> Mapping[int, Points]:
+    """The finite values of a metric, by seed and step; a metric is looked for in both tables."""
+    points: dict[int, dict[int, float]] = {}
+    for columns in (evaluations(run), training_metrics(run)):
+        for seed, step, value in zip(*(columns.get(name, ()) for name in ("seed", "step", metric)), strict=False):
+            if np.isfinite(value):
+                points.setdefault(int(seed), {})[int(step)] = float(value)
+    return points
+
+
+def _no_metric(runs: Sequence[StoredRun], metric: str) -> str:
+    known = {name for run in runs for columns in (evaluations(run), training_metrics(run)) for name in columns} - {
+        "step",
+        "seed",
+    }
+    if not known:
+        return f"none of the runs has a metric yet, so there is no {metric}: {_folders(runs)}."
+    near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"they have {', '.join(sorted(known))}."
+    return f"none of the runs has the metric {metric!r}; {hint}"
+
+
+def _refuse_mixed_timing(runs: Sequence[StoredRun]) -> None:
+    seen: dict[str, dict[str, StoredRun]] = {}
+    for run in runs:
+        seen.setdefault(run.env_name, {}).setdefault(setting(run, "success_timing"), run)
+    for task, timings in seen.items():
+        if len(timings) > 1:
+            these = " and ".join(f"{timing!r} in {run.directory}" for timing, run in timings.items())
+            raise ValueError(f"success on {task} is timed {these}, so these runs cannot be compared.")
+
+
+def _notes_on_data(runs: Sequence[StoredRun]) -> list[str]:
+    seen: dict[str, set[str]] = {}
+    for run in runs:
+        seen.setdefault(run.env_name, set()).add(str(run.data.get("fingerprint")))
+    return [
+        f"the runs on {task} were trained on different data: fingerprints {', '.join(sorted(f[:8] for f in prints))}."
+        for task, prints in seen.items()
+        if len(prints) > 1
+    ]
+
+
+def _folders(runs: Sequence[StoredRun]) -> str:
+    return ", ".join(str(run.directory) for run in runs)

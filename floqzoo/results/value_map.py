@@ -1,0 +1,94 @@
+"""The value of every place in a maze, for bodies that are a point."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.protocols import Policy
+from floqzoo.typing import Key
+
+
+DRAWS = 8
+"""Actions, and noises, at each place."""
+
+
+class ValueMap(eqx.Module):
+    """Values over a rectangle of places.
+
+    - `x`, `y`: The places, in the maze's units of length.
+    - `values`: The value there, NaN inside a wall; rows go along `y`.
+    - `walls`: Which places are inside a wall.
+    - `actions`: What the policy does there, on average.
+    - `start`, `goal`: Of one episode.
+    """
+
+    x: Float[np.ndarray, " columns"]
+    y: Float[np.ndarray, " rows"]
+    values: Float[np.ndarray, "rows columns"]
+    walls: Bool[np.ndarray, "rows columns"]
+    actions: Float[np.ndarray, "rows columns 2"]
+    start: Float[np.ndarray, "2"]
+    goal: Float[np.ndarray, "2"]
+
+
+def value_map(
+    critic: FlowCritic, policy: Policy, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0
+) -> ValueMap:
+    """The value of a policy at every place of a maze: where the flow ends, averaged over noises and the policy's actions.
+
+    - `make_environment`: Makes a maze of OGBench whose body is a point, such as pointmaze.
+    - `places`: To each side of a cell, at least 1.
+    - `seed`: Of the episode's start and goal, the noises and the actions.
+
+    **Raises** `ValueError` if an observation is not just a place, as the ant's and the humanoid's are not.
+    """
+    environment = make_environment()
+    try:
+        observation, _ = environment.reset(seed=seed)
+        maze = environment.unwrapped
+        if not hasattr(maze, "maze_map") or len(observation) != 2:
+            raise ValueError("a value map needs a maze whose observations are places, such as pointmaze.")
+        x, y, walls = _places(maze, places)
+        start, goal = (np.asarray(place, float) for place in (observation, maze.cur_goal_xy))
+    finally:
+        environment.close()
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    observations = jnp.asarray(grid, dtype=float)
+    actions, values = (np.asarray(a, float) for a in _values(critic, policy, observations, jax.random.key(seed)))
+    values = np.where(walls, np.nan, values.reshape(walls.shape))
+    return ValueMap(x, y, values, walls, actions.reshape(*walls.shape, 2), start, goal)
+
+
+def _places(maze: Any, places: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates within each cell of the maze and its outer wall, and which of them are wall."""
+    rows, columns = maze.maze_map.shape
+    corner, next_cell = (np.array(maze.ij_to_xy(cell)) for cell in ((0, 0), (1, 1)))
+    unit = next_cell - corner
+    inside = (np.arange(places) + 0.5) / places - 0.5
+    x, y = (
+        (corner[axis] + unit[axis] * (np.arange(count)[:, None] + inside)).reshape(-1)
+        for axis, count in ((0, columns), (1, rows))
+    )
+    walls = np.kron(maze.maze_map, np.ones((places, places))) > 0
+    return x, y, walls
+
+
+@eqx.filter_jit
+def _values(
+    critic: FlowCritic, policy: Policy, observations: Float[Array, "places 2"], key: Key
+) -> tuple[Float[Array, "places action"], Float[Array, " places"]]:
+    def at(place):
+        observation, key = place
+        action_key, noise_key = jax.random.split(key)
+        actions = jax.vmap(policy.act, (None, 0))(observation, jax.random.split(action_key, DRAWS))
+        ends = jax.vmap(critic.returns, (None, 0, 0))(observation, actions, critic.prior.sample(noise_key, (DRAWS, 1)))
+        return jnp.mean(actions, axis=0), jnp.mean(ends)
+
+    keys = jax.random.split(key, len(observations))
+    return jax.lax.map(at, (observations, keys), batch_size=256)

@@ -1,0 +1,91 @@
+"""Episodes as a film."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floqzoo.protocols import Policy
+from floqzoo.results.environment import environment_of
+from floqzoo.results.film import write_film
+from floqzoo.results.play import play
+from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds, policy_of
+from floqzoo.training.batched_policy import BatchedPolicy
+from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.training.recipe import Recipe
+from floqzoo.training.stored_run import StoredRun
+
+
+SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15
+"""Pixels each way; pictures a second; pictures for which an episode's end stands still."""
+LONGEST = 300
+"""Pictures of an episode at most: of a longer one every second or third step is shown. Without a GPU each costs 0.1 s."""
+
+
+def record_video(
+    policy: Policy, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
+) -> Path:
+    """Films the first episodes of an evaluation, and writes an `.mp4`, whole or not at all.
+
+    - `make_environment`: Makes an environment whose `render()` gives an image; see `require_video` for the renderer.
+    - `episodes`: How many, at least 1.
+    - `seed`: The evaluation's.
+
+    **Raises** `ValueError` if `path` does not end in .mp4 or `episodes` is out of range.
+    """
+    path = Path(path)
+    if path.suffix != ".mp4":
+        raise ValueError(f"`video` must end in .mp4; got {path}.")
+    if episodes < 1:
+        raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    player, actor = EpisodePlayer(make_environment()), BatchedPolicy(policy, seed)
+    try:
+        with numpy_state_kept():
+            return write_film(_pictures(player, actor, episodes, seed), path, frames_per_second=FRAMES_PER_SECOND)
+    finally:
+        _close(player.environment)
+
+
+def film_run(
+    directory: str | Path,
+    path: str | Path,
+    *,
+    episodes: int = 3,
+    seed: int | None = None,
+    step: int | None = None,
+    episode_seed: int | None = None,
+    recipe: Recipe | None = None,
+) -> Path:
+    """Films a stored run: the first episodes that `evaluate_run` plays of its first seed, or of `seed`.
+
+    Call `require_video` before anything imports MuJoCo.
+
+    **Raises** what `evaluate_run` and `record_video` raise.
+    """
+    run = StoredRun(Path(directory))
+    seed = chosen_seeds(run, seed)[0]
+    policy = policy_of(run, seed, checkpoint_step(run, step), recipe)
+    make_environment = environment_of(run, width=SIZE, height=SIZE)
+    own_seed = seed if episode_seed is None else episode_seed
+    return record_video(policy, make_environment, path, episodes=episodes, seed=own_seed)
+
+
+def _pictures(player: EpisodePlayer, actor: BatchedPolicy, episodes: int, seed: int) -> Iterator[np.ndarray]:
+    limit = getattr(player.environment.spec, "max_episode_steps", None) or LONGEST
+    every = -(-limit // LONGEST)
+    for episode in range(episodes):
+        for number, step in enumerate(play(player, actor, episode=episode, seed=seed)):
+            if step.last:
+                yield from [player.environment.render()] * PAUSE
+            elif number % every == 0:
+                yield player.environment.render()
+
+
+def _close(environment: Any) -> None:
+    for name in ("custom_renderer", "_renderer"):  # Of a maze, and of an arm: OSMesa's must not outlive Python.
+        renderer = getattr(environment.unwrapped, name, None)
+        if renderer is not None:
+            renderer.close()
+    environment.close()

@@ -1,0 +1,79 @@
+"""A flow critic over a batch of transitions: how its ends spread, how its paths bend, what its features are."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.flow_diagnostics import batch_curvature, batch_features, effective_rank, q_by_steps
+from floqzoo.records import Transition
+from floqzoo.typing import Key
+
+
+class CriticInside(eqx.Module):
+    """What is inside a flow critic.
+
+    - `ends`: Where the flows of each member end, from each noise.
+    - `curvature`: Of each value path.
+    - `features`: What the last linear layer reads.
+    - `ranks`: The effective rank of each member's features.
+    - `q_by_steps`: Q with each of the numbers of solver steps that were asked for.
+    """
+
+    ends: Float[np.ndarray, "members batch copies"]
+    curvature: Float[np.ndarray, "batch members copies"]
+    features: Float[np.ndarray, "members batch width"]
+    ranks: Int[np.ndarray, " members"]
+    q_by_steps: Float[np.ndarray, "choices batch"]
+
+
+def critic_inside(
+    critic: FlowCritic, batch: Transition, key: Key, *, steps: Sequence[int] = (1, 2, 4, 8), copies: int = 8
+) -> CriticInside:
+    """Looks at a critic on a batch.
+
+    - `steps`: Numbers of solver steps to try.
+    - `copies`: Noises for each transition.
+
+    **Raises** `AttributeError` if the fields do not tell their features, `ValueError` if the solver has no steps to set.
+    """
+    arrays = _compiled(critic, batch, key, tuple(steps), copies)
+    return CriticInside(*(np.asarray(array) for array in arrays))
+
+
+def mean_values(
+    critic: FlowCritic,
+    observations: Float[Array, "rows observation"],
+    actions: Float[Array, "rows action"],
+    noise: Float[Array, "copies 1"],
+) -> Float[Array, " rows"]:
+    """Q of each row: the mean of the flows' ends over members, and over noises that all rows share."""
+
+    return _mean_values(critic, observations, actions, noise)
+
+
+@eqx.filter_jit
+def _mean_values(critic, observations, actions, noise):
+    def at(row):
+        return jnp.mean(jax.vmap(lambda start: critic.returns(*row, start))(noise))
+
+    return jax.lax.map(at, (observations, actions), batch_size=256)
+
+
+@eqx.filter_jit
+def _compiled(critic: FlowCritic, batch: Transition, key: Key, steps: tuple[int, ...], copies: int) -> tuple:
+    size = batch.reward.shape[0]
+    noise_key, time_key = jax.random.split(key)
+    noise = critic.prior.sample(noise_key, (size, copies, 1))
+    features = batch_features(critic, batch, noise[:, 0], critic.times.sample_times(time_key, (size,)))
+    return (
+        critic.batch_returns(batch, noise),
+        batch_curvature(critic, batch, noise),
+        features,
+        jax.vmap(effective_rank)(features),
+        q_by_steps(critic, batch, noise, steps),
+    )

@@ -1,0 +1,123 @@
+r"""Accuracy against K: how the values of a flow critic depend on the number of its Euler steps.
+
+One critic for each K and each width of the noise interval, trained by floq's loss on the analytic chain, with that K in
+its targets and in its readout. Source: floq (arXiv 2509.06863), section 6, on a task whose values are known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax.numpy as jnp
+import tyro
+
+from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, member_of, probe, train_critics
+from floqzoo.training.door import errors_explained
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrationStepsConfig:
+    """The settings of the study."""
+
+    directory: Path = Path("docs/figures")
+    """Where the table (integration_steps.csv) and the figure (integration_steps.png) go."""
+    steps: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Numbers K of Euler steps."""
+    coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """Widths of the noise interval as shares of the range of returns."""
+    fine_steps: int = 256
+    """Euler steps that stand for the exact end of a path."""
+    seeds: int = 3
+    """Critics of each kind."""
+    states: int = 64
+    """States where they are compared with the exact values."""
+    training: ValueSettings = ValueSettings()
+    """Networks and optimiser."""
+
+
+@dataclass(frozen=True)
+class StepsRow:
+    """How accurate one critic is.
+
+    - `coverage`, `steps`, `seed`: Which critic.
+    - `value_error`: The root mean square error of its value, the mean over noises and members, against the exact one.
+    - `integration_error`: The root mean square distance of the ends of its paths from those of a fine integration.
+    """
+
+    coverage: float
+    steps: int
+    seed: int
+    value_error: float
+    integration_error: float
+
+
+def integration_steps(config: IntegrationStepsConfig) -> list[StepsRow]:
+    """Trains and measures every critic."""
+    task = PaidChain()
+    where = probe(task, config.states)
+    rows = []
+    for coverage in config.coverages:
+        for steps in config.steps:
+            critics = train_critics(task, coverage, steps, config.seeds, config.training)
+            for seed in range(config.seeds):
+                critic = member_of(critics, seed)
+                ends = ends_of(critic, where, steps)
+                value_error = jnp.mean(ends, axis=(1, 2)) - where.value
+                integration_error = ends - ends_of(critic, where, config.fine_steps)
+                rows.append(StepsRow(coverage, steps, seed, _size(value_error), _size(integration_error)))
+    return rows
+
+
+def _size(errors: jnp.ndarray) -> float:
+    return float(jnp.sqrt(jnp.mean(errors**2)))
+
+
+def summary(rows: Sequence[StepsRow], metric: str, coverage: float, steps: int) -> Mean:
+    """A metric's mean over the seeds of one kind of critic."""
+    return mean_of([getattr(row, metric) for row in rows if (row.coverage, row.steps) == (coverage, steps)])
+
+
+def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
+    """Kinds of critics down, the two errors across."""
+    kinds = dict.fromkeys((row.coverage, row.steps) for row in rows)
+    metrics = ("value_error", "integration_error")
+    lines = [[number(kind[0]), str(kind[1]), *(str(summary(rows, name, *kind)) for name in metrics)] for kind in kinds]
+    return ["κ", "K", "value error", "integration error"], lines
+
+
+def draw(rows: Sequence[StepsRow], path: Path) -> Path:
+    """The figure: both errors over K."""
+    figure = new_figure(8.0, 3.4)
+    panels = (("value_error", "error of the value"), ("integration_error", "error of the integration"))
+    steps = sorted({row.steps for row in rows})
+    for axes, (metric, title) in zip(figure.subplots(1, 2), panels, strict=True):
+        for coverage in dict.fromkeys(row.coverage for row in rows):
+            means = [summary(rows, metric, coverage, count) for count in steps]
+            label = f"κ = {number(coverage)}"
+            axes.errorbar(steps, [m.mean for m in means], [m.error for m in means], marker="o", label=label)
+        axes.set(title=title, xlabel="K", xscale="log", yscale="log")
+        axes.set_xticks(steps, [str(count) for count in steps])
+        ticks = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+        low, high = axes.get_ylim()
+        axes.set_yticks([tick for tick in ticks if low < tick < high])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("in units of return")
+    figure.axes[1].legend()
+    return save_figure(figure, path)
+
+
+def main(config: Annotated[IntegrationStepsConfig, tyro.conf.arg(name="")]) -> None:
+    """Runs the study, prints its table, and writes its table and figure."""
+    rows = integration_steps(config)
+    print_table("Accuracy against K", *table_of(rows))
+    print(f"table: {write_rows(rows, config.directory / 'integration_steps.csv')}")
+    print(f"figure: {draw(rows, config.directory / 'integration_steps.png')}")
+
+
+if __name__ == "__main__":
+    with errors_explained():
+        main(tyro.cli(IntegrationStepsConfig, description=__doc__, use_underscores=True))

@@ -1,0 +1,160 @@
+r"""How values flow: the ways of a flow critic from noise to value, for narrow and wide noise intervals.
+
+Critics are trained by floq's loss on the analytic chain and differ in the width of the noise interval alone,
+$\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: floq (arXiv 2509.06863), whose claim it puts to the test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.flow.curvature import path_curvature
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.records import Trajectory
+from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.value_training import (
+    PaidChain,
+    Probe,
+    ValueSettings,
+    ends_of,
+    member_of,
+    noises_of,
+    probe,
+    train_critics,
+)
+from floqzoo.training.door import errors_explained
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuePathsConfig:
+    """The settings of the study."""
+
+    directory: Path = Path("docs/figures")
+    """Where the table (value_paths.csv) and the figure (value_paths.png) go."""
+    coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """Widths of the noise interval as shares of the range of returns; floq takes 0.1 or 0.25."""
+    steps: int = 8
+    """K in training."""
+    fine_steps: int = 64
+    """Euler steps along which paths are measured and drawn."""
+    seeds: int = 3
+    """Critics of each width."""
+    states: int = 64
+    """States where they are looked at."""
+    noises: int = 16
+    """Paths from each state."""
+    training: ValueSettings = ValueSettings()
+    """Networks and optimiser."""
+
+
+@dataclass(frozen=True)
+class PathRow:
+    """What the paths of one critic are like, averaged over states, noises and members.
+
+    - `coverage`, `seed`: Which critic.
+    - `curvature`: `path_curvature`, in squared units of return.
+    - `bend`: That, divided by the mean square of the way from noise to value: a share.
+    - `noise_spread`: The standard deviation of the value over the starting points, averaged over states.
+    - `value_error`: The root mean square error of the mean value.
+    """
+
+    coverage: float
+    seed: int
+    curvature: float
+    bend: float
+    noise_spread: float
+    value_error: float
+
+
+def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, FlowCritic]]:
+    """Trains the critics and measures their paths; the critics of the first seed come with the table."""
+    task = PaidChain()
+    where = probe(task, config.states)
+    rows, first = [], {}
+    for coverage in config.coverages:
+        critics = train_critics(task, coverage, config.steps, config.seeds, config.training)
+        members = [member_of(critics, seed) for seed in range(config.seeds)]
+        rows += [_row(coverage, seed, critic, where, config) for seed, critic in enumerate(members)]
+        first[coverage] = members[0]
+    return rows, first
+
+
+def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
+    """The ways of every state, starting point and member, in this order of axes."""
+    fine = replace(critic, solver=Euler(steps))
+    noises = noises_of(fine, count)
+
+    def of_state(observation, action):
+        def of_member(field):
+            flow = fine.flow(field)
+            code = flow.encode(observation, action)
+            return jax.vmap(lambda noise: flow.trajectory(noise, code))(noises)
+
+        return fine.fields.each(of_member)
+
+    ways = eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 1, 2), ways)
+
+
+def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: ValuePathsConfig) -> PathRow:
+    ways = trajectories(critic, where, config.fine_steps, config.noises)
+    curvature = jax.vmap(jax.vmap(jax.vmap(path_curvature)))(ways)
+    chord = ways.x[..., -1, 0] - ways.x[..., 0, 0]
+    ends = ends_of(critic, where, config.steps)
+    error = jnp.mean(ends, axis=(1, 2)) - where.value
+    return PathRow(
+        coverage=coverage,
+        seed=seed,
+        curvature=float(jnp.mean(curvature)),
+        bend=float(jnp.mean(curvature) / jnp.mean(chord**2)),
+        noise_spread=float(jnp.mean(jnp.std(ends, axis=1))),
+        value_error=float(jnp.sqrt(jnp.mean(error**2))),
+    )
+
+
+def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig, path: Path) -> Path:
+    """The figure: the paths of one state, for each width, beside the exact value."""
+    figure = new_figure(3.2 * len(critics), 3.4)
+    chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
+    here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
+    for axes, (coverage, critic) in zip(np.atleast_1d(figure.subplots(1, len(critics))), critics.items(), strict=True):
+        ways = trajectories(critic, here, config.fine_steps, config.noises)
+        for t, z in zip(np.asarray(ways.t[0, :, 0]), np.asarray(ways.x[0, :, 0, :, 0]), strict=True):
+            axes.plot(t, z, color="tab:blue", linewidth=0.9)
+        axes.plot(1, float(here.value[0]), "k_", markersize=14, label="exact value", clip_on=False)
+        axes.set(title=f"κ = {number(coverage)}", xlabel="t", xlim=(0, 1))
+    figure.axes[0].set_ylabel("z, in units of return")
+    figure.axes[0].legend(loc="upper right")
+    return save_figure(figure, path)
+
+
+def table_of(rows: Sequence[PathRow]) -> tuple[list[str], list[list[str]]]:
+    """Widths down, measures across."""
+    measures = ("curvature", "bend", "noise_spread", "value_error")
+    lines = []
+    for coverage in dict.fromkeys(row.coverage for row in rows):
+        mine = [row for row in rows if row.coverage == coverage]
+        lines.append([number(coverage), *(str(mean_of([getattr(row, name) for row in mine])) for name in measures)])
+    return ["κ", "curvature", "curvature / way²", "spread over noise", "value error"], lines
+
+
+def main(config: Annotated[ValuePathsConfig, tyro.conf.arg(name="")]) -> None:
+    """Runs the study, prints its table, and writes its table and figure."""
+    rows, critics = value_paths(config)
+    print_table("Value paths", *table_of(rows))
+    print(f"table: {write_rows(rows, config.directory / 'value_paths.csv')}")
+    where = probe(PaidChain(), config.states)
+    print(f"figure: {draw(critics, where, config, config.directory / 'value_paths.png')}")
+
+
+if __name__ == "__main__":
+    with errors_explained():
+        main(tyro.cli(ValuePathsConfig, description=__doc__, use_underscores=True))

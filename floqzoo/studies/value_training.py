@@ -1,0 +1,151 @@
+"""Flow critics of the analytic chain's own policy, by floq's loss, where the value of every action is known."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from floqzoo.agent import Agent
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.prior import Uniform
+from floqzoo.networks.conditional_field import ConditionalField
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.point_embedding import HLGauss
+from floqzoo.networks.time_embedding import CosineTime
+from floqzoo.records import Transition
+from floqzoo.studies.members import train_members
+from floqzoo.studies.successor_training import REWARD
+from floqzoo.tasks.linear_gaussian import LinearGaussian
+from floqzoo.typing import Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSettings:
+    """How the critics of a study are trained; floq's own numbers are in brackets."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of the velocity fields and of the readout (four of 512)."""
+    updates: int = 6_000
+    """Updates (2M)."""
+    batch_size: int = 64
+    """Transitions in an update (256)."""
+    copies: int = 4
+    """Noise copies of each transition (8)."""
+    lr: float = 1e-3
+    """Adam's learning rate (3e-4)."""
+    tau: float = 0.05
+    """Step of the target (0.005). The chain's horizon is 10, not 100 or 200."""
+
+
+class PaidChain(eqx.Module):
+    """The chain, with the reward of the state after the step: its value is then the critic's."""
+
+    chain: LinearGaussian = LinearGaussian.spiral(0.9)
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """Transitions of the behaviour."""
+        step = self.chain.sample(key, batch_size)
+        reward = jax.vmap(REWARD)(step.next_observation)
+        return Transition(step.observation, step.action, reward, step.mask, step.next_observation)
+
+
+class Probe(eqx.Module):
+    """Where critics are looked at, and what they should say.
+
+    - `observation`, `action`: As behaviour visits them.
+    - `value`: The exact values.
+    """
+
+    observation: Float[Array, "states observation"]
+    action: Float[Array, "states action"]
+    value: Float[Array, " states"]
+
+
+def probe(task: PaidChain, states: int) -> Probe:
+    """The same states for every critic."""
+    batch = task.sample(jax.random.key(7), states)
+    value = jax.vmap(lambda observation, action: task.chain.value(observation, action, REWARD))
+    return Probe(batch.observation, batch.action, value(batch.observation, batch.action))
+
+
+def reward_range(task: PaidChain) -> tuple[float, float]:
+    """Least and greatest reward of ten thousand transitions, as of a dataset."""
+    reward = task.sample(jax.random.key(8), 10_000).reward
+    return float(jnp.min(reward)), float(jnp.max(reward))
+
+
+def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, settings: ValueSettings) -> FlowCritic:
+    """One critic for each seed, all as one program: a critic whose arrays have the seeds as their first axis.
+
+    - `coverage`: The width of the noise interval, as a share of the range of returns: floq's kappa.
+    - `steps`: K, in training and after.
+    """
+    rewards = reward_range(task)
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+    agents = eqx.filter_vmap(lambda key: _agent(task, rewards, coverage, steps, settings, key))(keys)
+    agents, _ = train_members(
+        agents,
+        eqx.filter_vmap(lambda _: task)(keys),
+        jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys),
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+    )
+    return agents.critic
+
+
+def noises_of(critic: FlowCritic, count: int) -> Float[Array, "count 1"]:
+    """Starting points that cover the noise interval evenly, the middles of `count` equal parts."""
+    assert isinstance(critic.prior, Uniform)
+    low, high = critic.prior.low.value, critic.prior.high.value
+    return low + (high - low) * ((jnp.arange(count, dtype=float) + 0.5) / count)[:, None]
+
+
+def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Float[Array, "states count members"]:
+    """Where the flows of a trained critic end after `steps` Euler steps, for each state and starting point."""
+    critic = replace(critic, solver=Euler(steps))
+    noises = noises_of(critic, count)
+
+    def of_state(observation, action):
+        return jax.vmap(lambda noise: critic.returns(observation, action, noise))(noises)
+
+    return eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
+
+
+def member_of(critics: FlowCritic, index: int) -> FlowCritic:
+    """One of several trained critics."""
+    arrays, rest = eqx.partition(critics, eqx.is_array)
+    return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), rest)
+
+
+def _agent(
+    task: PaidChain, rewards: tuple[float, float], coverage: float, steps: int, settings: ValueSettings, key: Key
+) -> Agent:
+    chain = task.chain
+    discount = float(np.asarray(chain.discount.value))
+    dims, network = (chain.observation_dim, chain.action_dim), partial(MLP, hidden=settings.hidden)
+    # As wide a Gaussian as floq's, 16 of 50 bins, over fewer bins.
+    embedding = HLGauss(rewards[0] / (1 - discount), rewards[1] / (1 - discount), edges=21, sigma=6.4)
+    field_key, readout_key = jax.random.split(key)
+
+    def field(key):
+        return ConditionalField(
+            1, sum(dims), build=network, time_embedding=CosineTime(), point_embedding=embedding, key=key
+        )
+
+    critic = FlowCritic(
+        Ensemble.build(field, 2, key=field_key),
+        QEnsemble(*dims, build=network, key=readout_key),
+        Uniform.from_rewards(rewards, discount, noise_coverage=coverage),
+        solver=Euler(steps),
+        discount=discount,
+        copies=settings.copies,
+    )
+    return Agent(critic=critic, policy=chain.policy, optimiser=optax.adam(settings.lr), tau=settings.tau)

@@ -1,0 +1,168 @@
+"""Every command on a real run: what it prints and what it leaves."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from floqzoo.results import compare_runs, evaluate_run, list_runs, plot_runs, read_comparison
+from floqzoo.results.renderer import can_render
+from floqzoo.results.video import PAUSE
+from floqzoo.studies.report import read_rows
+from floqzoo.training.metric_log import read_metrics
+from floqzoo.training.run_lock import run_locked
+
+
+PNG = b"\x89PNG"
+
+
+def test_list_shows_the_run_and_how_it_ended(run, trained):
+    status, out, _ = run("list", trained.parents[1])
+    assert status == 0
+    for part in ("floq", "pointmaze-medium-navigate-singletask-task1-v0", "0-1", "4 of 4", "finished"):
+        assert part in out
+    (summary,) = list_runs(trained)
+    columns = read_metrics(trained / "eval.csv")
+    assert summary.success == columns["evaluation/success"].mean()
+    assert (summary.state, summary.steps, summary.seeds) == ("finished", 4, (0, 1))
+
+
+def test_evaluate_plays_the_episodes_of_the_run_again(run, trained):
+    results = evaluate_run(trained, episodes=1)
+    assert [(result.seed, result.step) for result in results] == [(0, 4), (1, 4)]
+    columns = read_metrics(trained / "eval.csv")
+    for result in results:
+        own = columns["seed"] == result.seed
+        assert result.logged == result.evaluation.success_rate == columns["evaluation/success"][own]
+        assert result.evaluation.episode_return == columns["evaluation/episode.return"][own]
+    status, out, _ = run("evaluate", trained, "--episodes=1", "--seed=1")
+    assert status == 0
+    assert re.search(r"│ 1 +│ 1 +│ \d+ ± 0 % │ \d+ ± 0 % │", out)
+
+
+def test_evaluate_reads_earlier_checkpoints_that_have_no_logged_rate(trained):
+    (result,) = evaluate_run(trained, episodes=1, seed=0, step=2, episode_seed=9)
+    assert result.step == 2
+    assert np.isnan(result.logged)
+
+
+def test_plot_draws_the_curves(run, trained, tmp_path):
+    status, out, _ = run("plot", trained, "--out", tmp_path / "new" / "curves.png")
+    assert status == 0
+    assert "figure:" in out
+    assert (tmp_path / "new" / "curves.png").read_bytes().startswith(PNG)
+    assert plot_runs([trained.parent], tmp_path / "loss.png", metric="training/critic/critic_loss") == ()
+    assert (tmp_path / "loss.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "csv"])
+def test_compare_prints_and_writes_the_same(run, trained, tmp_path, format):
+    status, out, _ = run("compare", trained, f"--format={format}")
+    assert status == 0
+    assert "floq" in out
+    status, said, _ = run("compare", trained, f"--format={format}", "--out", tmp_path / "table")
+    assert (status, (tmp_path / "table").read_text()) == (0, out)
+    assert str(tmp_path / "table") in said
+    if format == "csv":
+        assert read_comparison(tmp_path / "table") == compare_runs([trained]).rows
+
+
+def test_inspect_leaves_tables_and_figures(run, trained, tmp_path):
+    settings = ("--episodes=1", "--transitions=16", "--seed=1")
+    status, out, _ = run("inspect", trained, "--out", tmp_path / "inside", *settings)
+    assert status == 0
+    assert "variance of Q over noise" in out
+    names = {"value_paths", "q_by_steps", "value_and_return", "inside", "value_map"}
+    assert {path.stem for path in (tmp_path / "inside").glob("*.png")} == names
+    assert all(path.read_bytes().startswith(PNG) for path in (tmp_path / "inside").glob("*.png"))
+    (row,) = read_rows(tmp_path / "inside" / "diagnostics.csv")
+    assert (row["seed"], row["step"]) == ("1", "4")
+    assert float(row["q_noise_variance"]) >= 0
+    assert 1 <= float(row["effective_rank"]) <= int(row["feature_width"]) == 8
+    steps = read_rows(tmp_path / "inside" / "value_and_return.csv")
+    assert len(steps) == int(read_metrics(trained / "eval.csv")["evaluation/episode.length"][1])
+
+
+def renderer():
+    """One that works here, or None."""
+    return next((name for name in ("egl", "osmesa") if can_render(name)), None)
+
+
+FILM = """
+from floqzoo.results import record_video, require_video
+require_video()
+from floqzoo.results.environment import environment_of
+from floqzoo.results.run_evaluation import policy_of
+from floqzoo.training import StoredRun
+run = StoredRun({run!r})
+environment = environment_of(run, width=64, height=48, max_episode_steps=20)
+print(record_video(policy_of(run, 0, 4), environment, {film!r}, episodes=2, seed=0))
+"""
+
+
+def test_episodes_are_filmed_without_a_screen(trained, tmp_path):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    pytest.importorskip("mujoco")
+    if renderer() is None:
+        pytest.skip("no renderer works here: neither EGL nor OSMesa")
+    film = tmp_path / "new" / "film.mp4"
+    # In a program of its own, since MuJoCo chooses its renderer when it is imported.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "DISPLAY")}
+    code = FILM.format(run=str(trained), film=str(film))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{film}\n", "")
+    pictures = decoded(film, imageio_ffmpeg.get_ffmpeg_exe(), (48, 64, 3))
+    assert len(pictures) == 2 * (19 + PAUSE)
+    assert pictures.std() > 1  # something is drawn
+    assert (pictures[0] != pictures[18]).any()  # and it moves
+
+
+def test_evaluate_asks_for_the_film_of_the_same_policy(run, trained, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("floqzoo.results.renderer.require_video", lambda: None)
+    monkeypatch.setattr("floqzoo.results.video.film_run", lambda *words, **settings: asked.update(settings) or words[1])
+    words = ("--episodes=1", "--seed=1", "--step=2", "--video=film.mp4", "--video_episodes=4", "--episode_seed=5")
+    status, out, _ = run("evaluate", trained, *words)
+    assert (status, out.splitlines()[-1]) == (0, "video: film.mp4")
+    assert asked == {"episodes": 4, "seed": 1, "step": 2, "episode_seed": 5, "recipe": None}
+
+
+def decoded(film, ffmpeg, shape):
+    command = [ffmpeg, "-loglevel", "error", "-i", str(film), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(data, np.uint8).reshape(-1, *shape)
+
+
+def test_a_film_without_a_renderer_is_refused(run, trained, tmp_path, monkeypatch):
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.setenv("MUJOCO_GL", "disabled")
+    status, _, err = run("evaluate", trained, "--episodes=1", "--video", tmp_path / "film.mp4")
+    assert status == 2
+    assert "libosmesa6" in err
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_run_that_a_process_is_at_is_running(trained):
+    with run_locked(trained):
+        assert list_runs(trained)[0].state == "running"
+    assert list_runs(trained)[0].state == "finished"
+
+
+def test_an_interrupted_run_and_a_failed_one_are_told_apart(trained, tmp_path):
+    for name in ("interrupted", "failed"):
+        shutil.copytree(trained, tmp_path / name)
+        lines = (tmp_path / name / "train.csv").read_text().splitlines()[:3]
+        (tmp_path / name / "train.csv").write_text("\n".join(lines) + "\n")
+        (tmp_path / name / "eval.csv").unlink()
+        shutil.rmtree(tmp_path / name / "checkpoints")
+    broken = (tmp_path / "failed" / "train.csv").read_text().splitlines()
+    cells = broken[-1].split(",")
+    (tmp_path / "failed" / "train.csv").write_text("\n".join([*broken[:-1], ",".join([*cells[:-1], "nan"])]) + "\n")
+    assert {run.directory.name: run.state for run in list_runs(tmp_path)} == {
+        "interrupted": "interrupted",
+        "failed": "failed",
+    }

@@ -1,0 +1,85 @@
+"""`floqzoo resume`, run in this process as a program would."""
+
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from toy_run import new_run, toy_task
+
+from floqzoo import command_line
+from floqzoo.training import prepared_run, read_metrics
+
+
+RECIPE = f"""
+import sys
+sys.path.insert(0, {sys.path[0]!r})
+from toy_run import TOY_RECIPE as RECIPE
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text(RECIPE)
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["floqzoo", "resume", *(word.format(tmp_path) for word in words)])
+        try:
+            command_line.main()
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return run
+
+
+def test_a_run_goes_on_and_is_reported(run, capsys, tmp_path):
+    directory = new_run(tmp_path / "run")
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    out = capsys.readouterr().out
+    for part in ("toy on line, seed 0", "success rate", f"run directory: {directory}"):
+        assert part in out
+    np.testing.assert_array_equal(read_metrics(directory / "train.csv")["step"], [10, 20])
+
+
+def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monkeypatch):
+    directory = new_run(tmp_path / "run")
+    monkeypatch.setattr(
+        "floqzoo.training.loop.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM), raising=True
+    )
+    assert run("{}/run", "--recipe={}/mine.py") == 143
+    errors = capsys.readouterr().err
+    assert f"Interrupted after 10 updates; metrics and a checkpoint are in {directory}." in errors
+    assert f"To go on: floqzoo resume {directory}" in errors
+    assert (directory / "checkpoints" / "step_000000010").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "RUN"),
+        (("{}/nowhere",), "there is no folder"),
+        (("{}",), "is not the folder of a run: it has no flags.json"),
+        (("{}/run",), "there is no recipe 'toy'; there are bc, floq, fql, td2_cfm."),
+        (("{}/run", "--recipe={}/nowhere.py"), "there is no file"),
+        (("{}/run", "--sead=3"), "--sead"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_2(run, capsys, tmp_path, words, message):
+    new_run(tmp_path / "run")
+    assert run(*words) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_help_leads_a_newcomer(run, capsys):
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    for part in ("RUN", "--recipe", "--allow_changes"):
+        assert part in text

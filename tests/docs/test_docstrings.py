@@ -1,0 +1,126 @@
+"""Docstrings say what the signatures say: they are the pages of the API."""
+
+import ast
+import builtins
+import importlib
+import inspect
+import pkgutil
+import re
+import textwrap
+import types
+from collections.abc import Iterator
+
+import pytest
+
+import floqzoo
+import floqzoo.training
+import recipes
+
+
+ITEM = re.compile(r"^- ((?:`\w+`(?:, )?)+): +\S", re.MULTILINE)
+ROOM = re.compile(r"floqzoo\.(networks|flow|critics|policies|successor|agent|tasks)\.")
+RAISES = re.compile(r"\*\*Raises\*\* ((?:[^.]|\.(?!\s))*)")
+
+
+def modules() -> Iterator[types.ModuleType]:
+    """Every module of the project."""
+    for package in (floqzoo, recipes):
+        yield package
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield importlib.import_module(found.name)
+
+
+def public_objects() -> dict[str, object]:
+    """Every public class, function and method, under its full name."""
+    found = {}
+    for module in modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+                continue
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"{module.__name__}.{name}"] = value
+            if inspect.isclass(value):
+                for method, function in vars(value).items():
+                    function = getattr(function, "__func__", function)
+                    if (
+                        inspect.isfunction(function)
+                        and function.__qualname__ == f"{name}.{method}"
+                        and method[0] != "_"
+                    ):
+                        found[f"{module.__name__}.{name}.{method}"] = function
+    return found
+
+
+OBJECTS = public_objects()
+DESCRIBED = {name: value for name, value in OBJECTS.items() if ITEM.search(inspect.getdoc(value) or "")}
+
+
+def described(value: object) -> list[str]:
+    """The names that a docstring lists."""
+    return [name for item in ITEM.findall(inspect.getdoc(value) or "") for name in re.findall(r"`(\w+)`", item)]
+
+
+def arguments(value: object) -> list[str]:
+    """What a function takes, or what a class is constructed from."""
+    return [name for name in inspect.signature(value).parameters if name not in ("self", "cls")]
+
+
+def declared(value: object) -> set[str]:
+    """The fields of a class, its parents' too."""
+    return {name for base in getattr(value, "__mro__", ()) for name in vars(base).get("__annotations__", {})}
+
+
+def test_there_are_docstrings_to_check():
+    assert len(OBJECTS) > 300 and len(DESCRIBED) > 80
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_public_name_says_what_it_is(name):
+    first = (inspect.getdoc(OBJECTS[name]) or "").split("\n\n")[0].rstrip()
+    assert first, "there is no docstring"
+    assert first[-1] in ".:?`$)", f"the first paragraph is no sentence: {first!r}"
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_what_is_described_is_in_the_signature(name):
+    value = DESCRIBED[name]
+    known = {*arguments(value), *declared(value)}
+    assert [argument for argument in described(value) if argument not in known] == []
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_nothing_is_described_twice(name):
+    names = described(DESCRIBED[name])
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", [name for name in DESCRIBED if inspect.isclass(OBJECTS[name]) and ROOM.match(name)])
+def test_the_description_of_a_part_leaves_no_argument_out(name):
+    value = DESCRIBED[name]
+    texts = [inspect.getdoc(base) or "" for base in value.__mro__ if base.__module__.startswith("floqzoo.")]
+    named = {*re.findall(r"`(\w+)[`(.]", "".join(texts)), "key"}
+    assert [argument for argument in arguments(value) if argument not in named] == []
+
+
+@pytest.mark.parametrize("name", [name for name, value in OBJECTS.items() if inspect.isfunction(value)])
+def test_what_a_function_refuses_is_documented(name):
+    function = inspect.unwrap(OBJECTS[name])
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    raised = {
+        node.exc.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name)
+    }
+    if "errors_explained" in inspect.getsource(function):
+        raised = set()  # a program ends with a message, and raises nothing
+    refused = raised & {"ValueError", "TypeError", "LookupError", "KeyError"}
+    assert {error for error in refused if f"`{error}`" not in (inspect.getdoc(function) or "")} == set()
+
+
+@pytest.mark.parametrize("name", [name for name, value in OBJECTS.items() if "**Raises**" in (value.__doc__ or "")])
+def test_errors_that_are_documented_exist(name):
+    value = OBJECTS[name]
+    scope = {**vars(builtins), **vars(importlib.import_module(value.__module__)), **vars(floqzoo.training)}
+    for clause in RAISES.findall(inspect.getdoc(value) or ""):
+        errors = re.findall(r"`(\w+Error)`", clause)
+        assert all(issubclass(scope[error], BaseException) for error in errors)

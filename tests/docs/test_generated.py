@@ -1,0 +1,55 @@
+"""What is written by `docs/generate.py` is what it would write now; the notebooks among it run from top to bottom."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from generate import generated
+from source_code import expand, source_of
+
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted(ROOT.glob("docs/tutorials/*.ipynb"))
+
+
+def cells(notebook: Path, kind: str) -> list[str]:
+    """The cells of a kind, in order."""
+    return [cell["source"] for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def test_every_generated_file_is_up_to_date():
+    stale = [str(path.relative_to(ROOT)) for path, text in generated().items() if path.read_text() != text]
+    assert stale == [], "run `python docs/generate.py`"
+
+
+def test_every_tutorial_has_a_notebook_and_links_to_it():
+    pages = sorted(ROOT.glob("docs/tutorials/*.md"))
+    assert [page.with_suffix(".ipynb") for page in pages] == NOTEBOOKS
+    for page in pages:
+        assert f"({page.stem}.ipynb)" in page.read_text()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebook_has_every_block_of_its_page_and_runs(notebook, tmp_path, monkeypatch):
+    blocks = re.findall(r"^```python\n(.*?)^```$", notebook.with_suffix(".md").read_text(), re.MULTILINE | re.DOTALL)
+    code = cells(notebook, "code")
+    assert code == [block.rstrip("\n") for block in blocks]
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "__main__"}
+    for number, cell in enumerate(code):
+        exec(compile(cell, f"{notebook.name}, cell {number}", "exec"), scope)
+
+
+def test_a_page_shows_the_source_as_it_stands():
+    shown = source_of("floqzoo.flow.flow.Flow.matching_loss")
+    lines = (ROOT / "floqzoo" / "flow" / "flow.py").read_text()
+    assert all(line.strip() in lines for line in shown.splitlines())
+    assert shown.startswith("def matching_loss(self") and '"""' not in shown
+    assert expand("a\n{{ source: floqzoo.flow.flow.Flow.matching_loss }}\nb").splitlines()[2:-2] == shown.splitlines()
+
+
+@pytest.mark.parametrize("name", ["floqzoo.flow.flow.Flow.gone", "floqzoo.flow.nowhere.Flow", "nothing.at.all"])
+def test_a_page_cannot_show_what_is_not_there(name):
+    with pytest.raises(LookupError):
+        expand(f"{{{{ source: {name} }}}}")

@@ -1,0 +1,143 @@
+"""What is compared with what, and what is refused."""
+
+import numpy as np
+import pytest
+from written_runs import OTHER, TASK, write_run
+
+from floqzoo.results import compare_runs, read_comparison
+from floqzoo.results.compare import ALL_TASKS, IMPROVEMENT, IQM, MEAN
+from floqzoo.results.compare_table import write_table
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two methods on two tasks; the last evaluation has floq ahead on one and level on the other."""
+    write_run(tmp_path / "a", recipe="floq", success={seed: [0.0, 0.5 + 0.1 * seed] for seed in range(4)})
+    write_run(tmp_path / "b", recipe="fql", success={seed: [0.9, 0.1 * seed] for seed in range(4)})
+    write_run(tmp_path / "c", recipe="floq", task=OTHER, success={0: [0.1, 0.2], 1: [0.1, 0.4]})
+    write_run(tmp_path / "d", recipe="fql", task=OTHER, success={0: [0.1, 0.4], 1: [0.1, 0.2]})
+    return tmp_path
+
+
+def value(comparison, statistic, task, method, over=""):
+    (row,) = [r for r in comparison.of(statistic) if (r.task, r.method, r.over) == (task, method, over)]
+    return row.value
+
+
+def test_means_are_of_the_last_evaluation_by_task_and_method(runs):
+    found = compare_runs([runs])
+    assert value(found, MEAN, TASK, "floq") == pytest.approx(0.65)
+    assert value(found, IQM, TASK, "fql") == pytest.approx(0.15)
+    assert value(found, MEAN, OTHER, "fql") == pytest.approx(0.3)
+    assert value(found, MEAN, ALL_TASKS, "floq") == pytest.approx((0.65 + 0.3) / 2)
+    assert found.notes == ()
+
+
+def test_improvement_is_within_tasks_and_then_averaged(runs):
+    found = compare_runs([runs])
+    assert value(found, IMPROVEMENT, TASK, "floq", "fql") == 1
+    assert value(found, IMPROVEMENT, OTHER, "floq", "fql") == 0.5
+    assert value(found, IMPROVEMENT, ALL_TASKS, "floq", "fql") == 0.75
+    assert value(found, IMPROVEMENT, ALL_TASKS, "fql", "floq") == 0.25
+
+
+def test_another_step_may_be_asked_for(runs):
+    assert value(compare_runs([runs], step=10), MEAN, TASK, "fql") == pytest.approx(0.9)
+    with pytest.raises(ValueError, match=r"after 15 updates; all of them have 10, 20"):
+        compare_runs([runs], step=15)
+
+
+def test_what_is_written_reads_back_the_same(runs, tmp_path, capsys):
+    found = compare_runs([runs])
+    write_table(found, "csv", tmp_path / "new" / "table.csv")
+    assert read_comparison(tmp_path / "new" / "table.csv") == found.rows
+    with pytest.raises(ValueError, match="must have the columns"):
+        read_comparison(runs / "a" / "eval.csv")
+
+
+def test_text_and_markdown_say_the_same_numbers(runs, capsys):
+    found = compare_runs([runs])
+    for format in ("text", "markdown"):
+        write_table(found, format)
+        text = capsys.readouterr().out
+        assert "65.0 [5" in text and "Probability of improvement" in text and ALL_TASKS in text
+    assert "| " + TASK in text
+
+
+def test_runs_of_one_method_are_its_seeds_wherever_they_lie(tmp_path):
+    write_run(tmp_path / "a", success={0: [0.2]})
+    write_run(tmp_path / "b", success={1: [0.4]})
+    (row,) = compare_runs([tmp_path / "a", tmp_path / "b"]).of(MEAN)
+    assert (row.seeds, row.value) == (2, pytest.approx(0.3))
+    assert np.isfinite([row.low, row.high]).all()
+
+
+def test_a_setting_that_differs_on_one_task_makes_two_methods_of_which_the_published_keeps_the_name(tmp_path):
+    write_run(tmp_path / "a", agent={"alpha": 10.0, "tau": 0.1}, success={0: [0.2]})
+    write_run(tmp_path / "b", agent={"alpha": 300.0, "tau": 0.1}, success={0: [0.4]})
+    found = compare_runs([tmp_path])
+    assert [row.method for row in found.of(MEAN)] == ["floq", "floq alpha=10.0"]
+
+
+def test_published_settings_of_two_tasks_are_one_method(tmp_path):
+    write_run(tmp_path / "a", agent={"alpha": 10.0}, success={0: [0.2]})
+    write_run(tmp_path / "b", agent={"alpha": 300.0}, task=OTHER, success={0: [0.4]})
+    assert {row.method for row in compare_runs([tmp_path]).rows} == {"floq"}
+
+
+def test_tasks_that_not_all_methods_have_are_left_out_of_all_tasks(tmp_path):
+    write_run(tmp_path / "a", recipe="floq", success={0: [0.2]})
+    write_run(tmp_path / "b", recipe="fql", success={0: [0.6]})
+    write_run(tmp_path / "c", recipe="floq", task=OTHER, success={0: [0.8]})
+    found = compare_runs([tmp_path])
+    assert value(found, MEAN, ALL_TASKS, "floq") == pytest.approx(0.2)
+    assert any("1 of 2 tasks" in note for note in found.notes)
+
+
+def test_different_success_timing_is_refused(tmp_path):
+    write_run(tmp_path / "a", timing="pre", success={0: [0.2]})
+    write_run(tmp_path / "b", timing="post", recipe="fql", success={0: [0.4]})
+    with pytest.raises(ValueError, match=r"timed 'pre' in .*a and 'post' in .*b, so these runs cannot be compared"):
+        compare_runs([tmp_path])
+
+
+def test_different_last_steps_are_refused_and_a_common_one_is_named(tmp_path):
+    write_run(tmp_path / "a", success={0: [0.2, 0.3]})
+    write_run(tmp_path / "b", recipe="fql", success={0: [0.4]})
+    with pytest.raises(ValueError, match=r"end at different updates \(floq at 20; fql at 10\).* all of them have 10"):
+        compare_runs([tmp_path])
+    assert len(compare_runs([tmp_path], step=10).of(MEAN)) == 2
+
+
+def test_the_same_seed_twice_is_refused(tmp_path):
+    write_run(tmp_path / "a", success={0: [0.2]})
+    write_run(tmp_path / "b", success={0: [0.4]})
+    with pytest.raises(ValueError, match=r"seed 0 of floq on .* is in two runs"):
+        compare_runs([tmp_path])
+
+
+def test_other_data_are_marked(tmp_path):
+    write_run(tmp_path / "a", fingerprint="1" * 64, success={0: [0.2]})
+    write_run(tmp_path / "b", fingerprint="2" * 64, success={1: [0.4]})
+    assert any("different data: fingerprints 11111111, 22222222" in note for note in compare_runs([tmp_path]).notes)
+
+
+def test_a_run_without_an_evaluation_is_left_out_visibly(tmp_path):
+    write_run(tmp_path / "a", success={0: [0.2]})
+    write_run(tmp_path / "b", success={1: []})
+    found = compare_runs([tmp_path])
+    assert any("is left out" in note for note in found.notes)
+    assert [row.seeds for row in found.of(MEAN)] == [1]
+
+
+def test_a_misspelt_metric_is_answered_with_near_names(tmp_path):
+    write_run(tmp_path / "a", success={0: [0.2]})
+    with pytest.raises(ValueError, match="did you mean evaluation/success"):
+        compare_runs([tmp_path], metric="evaluation/sucess")
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        compare_runs([tmp_path])
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        compare_runs([tmp_path / "nowhere"])
