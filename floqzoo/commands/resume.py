@@ -26,7 +26,7 @@ def resume(
     """
     from floqzoo.training.find_recipe import load_recipe
     from floqzoo.training.prepared_run import carry_out
-    from floqzoo.training.resume import prepare_resumed
+    from floqzoo.training.resumption import prepare_resumed
 
     own = None if recipe is None else load_recipe(recipe)
     carry_out(prepare_resumed(run, recipe=own, allow_changes=allow_changes))

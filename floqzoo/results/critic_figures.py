@@ -101,7 +101,7 @@ def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns)
     known = played.known()
     groups = (
         ("episodes that reached the goal", known & played.succeeded, "C0", 0.5),
-        ("episodes that did not reach it", known & ~played.succeeded, "C1", 0.5),
+        ("episodes that did not reach the goal", known & ~played.succeeded, "C1", 0.5),
         ("not known: the time limit cut the return off", ~known, "0.7", 0.3),
     )
     for label, chosen, colour, alpha in groups:

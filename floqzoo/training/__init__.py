@@ -18,7 +18,7 @@ from floqzoo.training.metric_mean import NonFiniteError as NonFiniteError
 from floqzoo.training.published import published_settings as published_settings
 from floqzoo.training.recipe import Recipe as Recipe
 from floqzoo.training.recipe_main import run_recipe as run_recipe
-from floqzoo.training.resume import resume as resume
+from floqzoo.training.resumption import resume as resume
 from floqzoo.training.run_directory import new_run_directory as new_run_directory
 from floqzoo.training.run_state import RunState as RunState
 from floqzoo.training.scanned_update import ChunkMetrics as ChunkMetrics, ScannedUpdate as ScannedUpdate

@@ -16,6 +16,7 @@ from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import Policy
 from floqzoo.training.call_length import updates_in_a_call
 from floqzoo.training.configuration import RunConfig
+from floqzoo.training.diagnosis import diagnosis
 from floqzoo.training.evaluation import Evaluation, Evaluator
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
 from floqzoo.training.metric_mean import MetricMean, NonFiniteError, require_finite
@@ -195,9 +196,12 @@ class _Run:
         rows: dict[int, dict[str, float]] = {}
         try:
             for index, seed in enumerate(self.seeds):
-                policy = agent_of(self.agents, index).policy
+                agent = agent_of(self.agents, index)
+                policy = agent.policy
                 self.evaluations[seed] = self.play(policy, seed, "policy")
                 rows[seed] = self.evaluations[seed].metrics("evaluation")
+                diagnostics = diagnosis(agent.critic, self.dataset, seed)
+                rows[seed] |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
                 if self.step == self.config.offline_steps and hasattr(policy, "behaviour"):
                     self.baselines[seed] = self.play(policy.behaviour, seed, "behaviour flow")
                     rows[seed] |= self.baselines[seed].metrics("behaviour")

@@ -1,0 +1,58 @@
+"""Flow critics are looked at with every evaluation, on transitions that stay the same."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from toy_run import toy_agent, toy_config, toy_task
+
+import floqzoo as fz
+from floqzoo.critics.flow_diagnostics import flow_diagnostics
+from floqzoo.training import read_metrics, train
+from floqzoo.training.diagnosis import TRANSITIONS, diagnosis
+
+
+def flow_critic(key, build=partial(fz.MLP, hidden=(8,))):
+    field_key, readout_key = jax.random.split(key)
+    field = partial(fz.ConditionalField, 1, 3, build=build)
+    return fz.FlowCritic(
+        fz.Ensemble.build(lambda key: field(key=key), 2, key=field_key),
+        fz.QEnsemble(2, 1, build=partial(fz.MLP, hidden=(4,)), key=readout_key),
+        fz.Uniform(-1.0, 0.0),
+        solver=fz.Euler(2),
+    )
+
+
+def build(key):
+    critic_key, policy_key = jax.random.split(key)
+    network = partial(fz.MLP, hidden=(8,))
+    policy = fz.BehaviourFlow.build(2, 1, network=network, flow_steps=2, key=policy_key)
+    return fz.Agent(critic=flow_critic(critic_key), policy=policy)
+
+
+def test_every_evaluation_of_a_run_has_the_diagnostics_of_its_critic(tmp_path):
+    config = toy_config(offline_steps=4, eval_interval=2, log_interval=2, eval_episodes=1, seeds=2)
+    result = train(build, toy_task(), config, tmp_path)
+    table = read_metrics(tmp_path / "eval.csv")
+    for seed in (0, 1):
+        expected = diagnosis(result.agent(seed).critic, toy_task().dataset, seed)
+        last = (table["step"] == 4) & (table["seed"] == seed)
+        for name, value in expected.items():
+            np.testing.assert_allclose(table[f"diagnostics/{name}"][last], [value], rtol=1e-5)
+    assert np.isfinite(table["diagnostics/effective_rank"]).all()
+
+
+def test_they_are_those_of_a_batch_that_is_the_seeds_own(getkey):
+    critic, data = flow_critic(getkey()), toy_task().dataset
+    batch_key, noise_key = jax.random.split(jax.random.fold_in(jax.random.key(3), 2))
+    expected = flow_diagnostics(critic, data.sample(batch_key, TRANSITIONS), noise_key)
+    found = diagnosis(critic, data, 3)
+    assert found == diagnosis(critic, data, 3)
+    assert found["q"] == pytest.approx(float(expected.q), rel=1e-5)
+    assert found["path_curvature"] == pytest.approx(float(expected.path_curvature), rel=1e-4)
+    assert found["q"] != diagnosis(critic, data, 4)["q"]
+
+
+def test_other_critics_have_none():
+    assert diagnosis(toy_agent().critic, toy_task().dataset, 0) == {}
