@@ -139,7 +139,7 @@ class FlowCritic(eqx.Module):
         next_noise = jax.vmap(self.coupling.next_noise)(noise, fresh)
         times = self.times.sample_times(time_key, (size, self.copies))
 
-        td_target = jax.lax.stop_gradient(target.td_targets(batch, policy, next_noise, self.backup, action_key))
+        td_target = jax.lax.stop_gradient(target.batch_targets(batch, policy, next_noise, self.backup, action_key))
         flow_q = frozen(self).batch_returns(batch, noise)
         flow_loss = self._flow_loss(batch, times, noise, td_target)
         q = self.readout.batch_values(batch.observation, batch.action)
@@ -157,7 +157,7 @@ class FlowCritic(eqx.Module):
         )
         return metrics.critic_loss, metrics
 
-    def td_targets(
+    def batch_targets(
         self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], backup: Backup, key: Key
     ) -> Float[Array, "batch copies"]:
         """The target of each copy, with this critic as the target network and a next action for each copy."""

@@ -152,8 +152,8 @@ class VariancePreserving(AffinePath):
 
     @property
     def end_error(self) -> Scalar:
-        r"""The share of one end that is left at the other: $\alpha_0$."""
-        return jnp.asarray(self.coefficients(0.0).alpha)
+        r"""The share of one end that is left at the other: $\alpha_0 = e^{-\frac14 (b_{\min} + b_{\max})}$."""
+        return jnp.exp(-(jnp.asarray(self.low.value) + self.high.value) / 4)
 
     def coefficients(self, t: Time) -> PathCoefficients:
         r"""$\alpha_t$ and $\beta_t$ as above; $\dot\alpha_t = \frac12 b(s) \alpha_t$, $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$."""

@@ -73,6 +73,12 @@ def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
     assert beta > later_beta > 0, f"beta goes from {beta} to {later_beta}"
 
 
+def the_end_error_is_what_is_left_of_the_other_end(path: AffinePath, example: Example) -> None:
+    r"""$\max(\alpha_0, \beta_1)$ is the path's `end_error`, or 0 where it states none."""
+    (alpha, *_), (_, beta, *_) = (compiled(_coefficients, path, jnp.full_like(example.t, end)) for end in (0.0, 1.0))
+    assert_close(np.maximum(alpha, beta), float(getattr(path, "end_error", 0.0)))
+
+
 def ends_are_recovered_from_point_and_velocity(path: AffinePath, example: Example) -> None:
     r"""`ends_of` inverts `at`: $(x_t, \dot x_t)$ gives back $(x_0, x_1)$."""
     recovered = compiled(_recovered_ends, path, example.t, example.x0, example.x1)
@@ -189,6 +195,7 @@ path_laws = (
 affine_path_laws = (
     marginal_density_obeys_the_continuity_equation,
     noise_gives_way_to_data,
+    the_end_error_is_what_is_left_of_the_other_end,
     ends_are_recovered_from_point_and_velocity,
     the_noise_of_a_point_tells_its_velocity,
     errors_of_noise_are_weighed_errors_of_velocity,

@@ -43,7 +43,7 @@ def uncompiled_targets(backup, aggregation, policy, world, key):
         copies=COPIES,
         aggregation=aggregation,
     )
-    return critic.td_targets(world.batch, policy, world.noise, BACKUPS[backup], key)
+    return critic.batch_targets(world.batch, policy, world.noise, BACKUPS[backup], key)
 
 
 @functools.cache

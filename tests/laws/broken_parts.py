@@ -55,6 +55,9 @@ PATHS = {
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.Linear().at(t, unmapped(x0), x1)},
     "marginal_density_obeys_the_continuity_equation": {"marginal_velocity": lambda self, t, x, x1: x1 - x},
     "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
+    "the_end_error_is_what_is_left_of_the_other_end": {
+        "coefficients": lambda self, t: PathCoefficients(t, 1 - 0.9 * t, 1.0, -0.9)
+    },
     "ends_are_recovered_from_point_and_velocity": {
         "ends_of": lambda self, t, x, velocity: fz.Linear().ends_of(t, x, -velocity)
     },

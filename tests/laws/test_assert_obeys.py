@@ -12,7 +12,7 @@ import floqzoo as fz
 from floqzoo.records import PathPoint
 from floqzoo.successor import TD2
 from floqzoo.testing import Sizes, assert_obeys, laws_of
-from floqzoo.testing.families import narrow
+from floqzoo.testing.families import flow_critic, narrow
 
 
 class Quadratic:
@@ -109,3 +109,7 @@ def test_the_package_does_not_need_what_its_laws_need():
     code = "import sys, floqzoo; print(sorted({'hypothesis', 'floqzoo.testing'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_flow_critic_is_held_to_the_laws_of_critics_alone(getkey):
+    assert {law.__module__.rpartition(".")[2] for law in laws_of(flow_critic(key=getkey()))} == {"critic_laws"}

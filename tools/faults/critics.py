@@ -107,8 +107,8 @@ CRITICS = (
     Fault(
         "the target is not stopped",
         FLOW,
-        "jax.lax.stop_gradient(target.td_targets(batch, policy, next_noise, self.backup, action_key))",
-        "target.td_targets(batch, policy, next_noise, self.backup, action_key)",
+        "jax.lax.stop_gradient(target.batch_targets(batch, policy, next_noise, self.backup, action_key))",
+        "target.batch_targets(batch, policy, next_noise, self.backup, action_key)",
         (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-flow]",),
     ),
     Fault(
@@ -121,8 +121,8 @@ CRITICS = (
     Fault(
         "the online critic is its own target",
         FLOW,
-        "target.td_targets(batch",
-        "self.td_targets(batch",
+        "target.batch_targets(batch",
+        "self.batch_targets(batch",
         (f"{LOSSES}::test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy",),
     ),
     Fault(

@@ -98,14 +98,14 @@ FLOW = (
         "floqzoo/flow/path.py",
         "s = 1 - jnp.asarray(t, dtype=float)",
         "s = jnp.asarray(t, dtype=float)",
-        (law("starts_at_its_noise", "VariancePreserving-3"),),
+        (law("the_end_error_is_what_is_left_of_the_other_end", "VariancePreserving-3"),),
     ),
     Fault(
         "optimal transport leaves twice the noise",
         "floqzoo/flow/path.py",
         "shrink = 1 - jnp.asarray(self.sigma_min.value)",
         "shrink = 1 - 2 * jnp.asarray(self.sigma_min.value)",
-        (law("ends_at_its_data", "OptimalTransport-1"),),
+        (law("the_end_error_is_what_is_left_of_the_other_end", "OptimalTransport-1"),),
     ),
     Fault(
         "a prediction of the noise is read as one of the data",
