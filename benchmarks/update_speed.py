@@ -17,7 +17,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import tyro
 from jax import lax
 from rich.console import Console
@@ -32,11 +31,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import hand_batched_floq as hand
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.matrix_rate import matrix_rate
+from benchmarks.measured_update import REWARDS, random_dataset
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
-
-
-REWARDS = (-1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -66,21 +63,6 @@ class Program:
     compile_seconds: float
     flops_an_update: int
     seconds: list[float]
-
-
-def random_dataset(settings: Settings):
-    """Gaussian observations, uniform actions, rewards of -1: what the data says does not change the speed."""
-    from floqzoo.tasks.dataset import Dataset
-
-    keys = jax.random.split(jax.random.key(0), 2)
-    states = settings.transitions + 1
-    return Dataset(
-        observations=jax.random.normal(keys[0], (states, settings.observation_dim)),
-        actions=jax.random.uniform(keys[1], (states, settings.action_dim), minval=-1.0, maxval=1.0),
-        rewards=jnp.full(states, REWARDS[0]),
-        masks=jnp.ones(states),
-        starts=jnp.arange(settings.transitions, dtype=jnp.int32),
-    )
 
 
 def modular_program(name: str, agent: fz.Agent, batch_size: int, settings: Settings, dataset) -> Program:
@@ -144,7 +126,7 @@ def hand_batched_program(name: str, agent: fz.Agent, config: FloqConfig, setting
 
 def programs(settings: Settings) -> list[Program]:
     """floq, modular and by hand, at each depth; and FQL."""
-    dataset = random_dataset(settings)
+    dataset = random_dataset(settings.transitions, (settings.observation_dim, settings.action_dim))
     shape = {"observation_dim": settings.observation_dim, "action_dim": settings.action_dim, "reward_range": REWARDS}
     result = []
     for depth in settings.depths:

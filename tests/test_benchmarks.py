@@ -1,5 +1,7 @@
 """The benchmark's yardstick does the same arithmetic as the modular update, and its count of FLOPs is right."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import floqzoo as fz
 from benchmarks import hand_batched_floq as hand
 from benchmarks.counted_flops import matrix_flops
+from benchmarks.measured_update import random_dataset, update_cost
 from recipes.floq import FloqConfig, floq
 
 
@@ -58,3 +61,13 @@ def test_counted_flops_of_a_loop_of_products():
         return jax.lax.scan(lambda x, _: ((x @ a) @ a.T, None), x, length=7)[0]
 
     assert matrix_flops(function, jnp.ones((2, 3))) == 7 * 2 * (2 * 2 * 3 * 5)
+
+
+def test_two_seeds_cost_twice_the_products_and_share_the_dataset():
+    dataset, config = random_dataset(1000, (4, 2)), replace(CONFIG, batch_size=8)
+    one, two = (update_cost(floq, config, dataset, seeds=seeds, updates=1, repeats=1) for seeds in (1, 2))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(dataset))
+    assert two.flops == 2 * one.flops > 0
+    assert one.seed_updates_per_second == 1 / one.seconds
+    assert two.peak_bytes < 2 * one.peak_bytes - size / 2
+    assert one.peak_bytes > size

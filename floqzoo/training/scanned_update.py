@@ -53,7 +53,7 @@ class ScannedUpdate:
         _, self._rest = split_arrays(agents)
         self._mesh = Mesh(np.array(devices or jax.devices()[:1]), ("seeds",))
         self._jitted = jax.jit(self._over_devices(self._scan), donate_argnums=0)
-        self._compiled: Callable[..., tuple[PyTree, ChunkMetrics]] | None = None
+        self._compiled: jax.stages.Compiled | None = None
 
     def arrays(self, agents: PyTree) -> PyTree:
         """The agents' arrays, copied, ready to be donated."""
@@ -71,9 +71,12 @@ class ScannedUpdate:
         """The agents that have these arrays."""
         return eqx.combine(arrays, self._rest)
 
-    def compile(self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int) -> None:
-        """Compiles for arguments of these shapes, so that the first call is as fast as the next."""
+    def compile(
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int
+    ) -> jax.stages.Compiled:
+        """Compiles for arguments of these shapes, so that the first call is as fast as the next; gives the program."""
         self._compiled = self._jitted.lower(arrays, dataset, keys, first_step).compile()
+        return self._compiled
 
     def __call__(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int

@@ -1,0 +1,243 @@
+"""The throughput of training: what an update costs, what the rest of a run costs, and how the cost grows.
+
+    python benchmarks/throughput.py --out throughput
+
+prints three tables and writes them to `throughput/`: updates a second of each recipe, depth, precision and number of
+seeds; the share of a run that sampling, metrics, logs, checkpoints and evaluation take at the default intervals; and the
+growth of the cost of a small floq with one size after another. They are to be read: nothing is asserted. On a GPU the same
+command, with `--seeds 1 8 --updates 100`, ends within five minutes.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+from jax import lax
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.matrix_rate import matrix_rate
+from benchmarks.measured_update import REWARDS, UpdateCost, random_dataset, update_cost
+from floqzoo.studies.report import number, print_table, write_rows
+from floqzoo.tasks.simulator import make
+from floqzoo.training import MetricLog, evaluate, save_checkpoint
+from floqzoo.training.configuration import RunConfig
+from recipes.floq import FloqConfig, floq
+from recipes.fql import FQLConfig, fql
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    out: Path = Path("throughput")
+    """Where the tables go."""
+    updates: int = 4
+    """Updates in one compiled call."""
+    repeats: int = 3
+    """Calls timed for each program; the median counts."""
+    depths: tuple[int, ...] = (2, 4)
+    """Hidden layers of the flow critics."""
+    precisions: tuple[str, ...] = ("float32", "bfloat16")
+    """Precisions of the products."""
+    seeds: tuple[int, ...] = (1, 4)
+    """Seeds that are trained at once."""
+    transitions: int = 100_000
+    """Transitions in the dataset."""
+    environment: str = "cube-single-singletask-task1-v0"
+    """Whose episodes the evaluation plays."""
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One program."""
+
+    recipe: str
+    depth: int
+    precision: str
+    seeds: int
+    updates_per_second: float
+    seed_updates_per_second: float
+    compile_seconds: float
+    peak_mb: float
+    gflop_per_update: float
+    gflops: float
+    share_of_matrix_rate: float
+
+
+@dataclass(frozen=True)
+class ShareRow:
+    """One part of a run at the default intervals, beside the updates."""
+
+    part: str
+    seconds_each: float
+    every_updates: int
+    share: float
+
+
+@dataclass(frozen=True)
+class GrowthRow:
+    """The cost of a small floq at one value of one size, all others as they are."""
+
+    size: str
+    value: int
+    ms_per_update: float
+    relative: float
+    peak_mb: float
+
+
+SMALL = FloqConfig(alpha=300.0, block_width=128, block_depth=2, noise_samples=4, critic_flow_steps=4, batch_size=128)
+
+
+def speeds(settings: Settings) -> Iterator[SpeedRow]:
+    """Every recipe, depth, precision and number of seeds."""
+    dataset = random_dataset(settings.transitions)
+    cases = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
+    for name, build, config, depth in [*cases, ("fql", fql, FQLConfig(alpha=300.0), 4)]:
+        for precision in settings.precisions:
+            rate = matrix_rate(dtype=jnp.dtype(precision))
+            for seeds in settings.seeds:
+                cost = update_cost(
+                    build,
+                    config,
+                    dataset,
+                    seeds=seeds,
+                    precision=precision,
+                    updates=settings.updates,
+                    repeats=settings.repeats,
+                )
+                yield speed_row(name, depth, precision, cost, rate)
+
+
+def speed_row(name: str, depth: int, precision: str, cost: UpdateCost, rate: float) -> SpeedRow:
+    """A cost as a row."""
+    achieved = cost.flops / cost.seconds
+    return SpeedRow(
+        name,
+        depth,
+        precision,
+        cost.seeds,
+        1 / cost.seconds,
+        cost.seed_updates_per_second,
+        cost.compile_seconds,
+        cost.peak_bytes / 1e6,
+        cost.flops / 1e9,
+        achieved / 1e9,
+        achieved / rate,
+    )
+
+
+def shares(settings: Settings, update_seconds: float) -> Iterator[ShareRow]:
+    """What a run of floq, depth 2, one seed, does beside its updates, at the intervals that are the default."""
+    dataset, config = random_dataset(settings.transitions), FloqConfig(alpha=300.0)
+    run = RunConfig(agent=config, env_name=settings.environment)
+    sizes = {"observation_dim": dataset.observations.shape[1], "action_dim": dataset.actions.shape[1]}
+    agent = floq(**sizes, reward_range=REWARDS, config=config, key=jax.random.key(0))
+    metrics = {f"training/metric_{index}": float(index) for index in range(20)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log, steps = MetricLog(folder / "train.csv"), iter(range(1, 1000))
+        parts = {
+            "sampling": (sampling_seconds(dataset, config.batch_size), 1),
+            "logs": (median_seconds(lambda: log.write(next(steps), {0: metrics})), run.log_interval),
+            "checkpoints": (
+                median_seconds(lambda: save_checkpoint(folder, agent, next(steps)), repeats=3),
+                run.save_interval,
+            ),
+            "evaluation": (
+                evaluation_seconds(agent.policy, settings.environment, run.eval_episodes),
+                run.eval_interval,
+            ),
+        }
+    for part, (seconds, every) in parts.items():
+        yield ShareRow(part, seconds, every, seconds / every / update_seconds)
+
+
+def sampling_seconds(dataset: Any, batch_size: int, updates: int = 200) -> float:
+    """Drawing one batch on the device, within a scan."""
+
+    @jax.jit
+    def draw(dataset, key):
+        def one(total, key):
+            return total + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(dataset.sample(key, batch_size))), None
+
+        return lax.scan(one, 0.0, jax.random.split(key, updates))[0]
+
+    return median_seconds(lambda: draw(dataset, jax.random.key(0)).block_until_ready()) / updates
+
+
+def evaluation_seconds(policy: Any, environment: str, episodes: int) -> float:
+    """One evaluation, of which a part of the episodes is played and counted up."""
+    played = min(episodes, 8)
+    start = time.perf_counter()
+    evaluate(policy, lambda: make(environment), episodes=played, seed=0)
+    return (time.perf_counter() - start) * episodes / played
+
+
+def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
+    """The median of some calls, after one to warm up."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[repeats // 2]
+
+
+def growth(settings: Settings) -> Iterator[GrowthRow]:
+    """One size after another."""
+    sizes: dict[str, tuple[tuple[int, ...], Callable[[int], FloqConfig]]] = {
+        "batch": ((32, 64, 128, 256, 512), lambda value: replace(SMALL, batch_size=value)),
+        "noise copies": ((1, 2, 4, 8, 16), lambda value: replace(SMALL, noise_samples=value)),
+        "solver steps K": ((1, 2, 4, 8, 16), lambda value: replace(SMALL, critic_flow_steps=value)),
+        "width": ((64, 128, 256, 512), lambda value: replace(SMALL, block_width=value)),
+        "depth": ((1, 2, 4, 8), lambda value: replace(SMALL, block_depth=value)),
+        "observation": ((8, 28, 128, 512), lambda value: SMALL),
+        "transitions": ((10_000, 100_000, 1_000_000, 10_000_000), lambda value: SMALL),
+    }
+    for size, (values, config) in sizes.items():
+        first = None
+        for value in values:
+            observation = value if size == "observation" else 4 if size == "transitions" else 28
+            dataset = random_dataset(value if size == "transitions" else 10_000, (observation, 5))
+            updates = 10 * settings.updates
+            cost = update_cost(floq, config(value), dataset, updates=updates, repeats=settings.repeats)
+            first = first or cost.seconds
+            yield GrowthRow(size, value, 1e3 * cost.seconds, cost.seconds / first, cost.peak_bytes / 1e6)
+
+
+def show(title: str, rows: list[Any], path: Path) -> None:
+    """Prints a table and writes it."""
+    columns = list(vars(rows[0]))
+    cells = [[number(v) if isinstance(v, float) else str(v) for v in vars(row).values()] for row in rows]
+    print_table(title, columns, cells)
+    print(f"table: {write_rows(rows, path)}")
+
+
+def main(settings: Settings) -> None:
+    """Measures and prints the tables."""
+    device = jax.devices()[0]
+    rates = ", ".join(
+        f"{precision} {matrix_rate(dtype=jnp.dtype(precision)) / 1e9:.0f}" for precision in settings.precisions
+    )
+    title = f"{device.device_kind}, jax {jax.__version__}; GFLOP/s of a plain product: {rates}"
+    speed = list(speeds(settings))
+    show(title, speed, settings.out / "speed.csv")
+    show(
+        "Beside the updates of floq, depth 2",
+        list(shares(settings, 1 / speed[0].updates_per_second)),
+        settings.out / "shares.csv",
+    )
+    show("Growth of a small floq", list(growth(settings)), settings.out / "growth.csv")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
