@@ -193,7 +193,7 @@ class Critic(Protocol):
     """Estimates the expected discounted return of an action."""
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """Q(observation, action), in units of reward: the readout that TD targets use."""
+        """Q(observation, action), in units of reward: an estimate, which may draw noise, as a loss or `GPIPolicy` uses it."""
         ...
 
     def score(self, observation: Observation, action: Action) -> Scalar:

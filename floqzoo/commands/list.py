@@ -20,7 +20,7 @@ def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar
     runs = list_runs(directory)
     if not runs:
         raise FileNotFoundError(f"{directory} holds no run: neither it nor a folder below it has a flags.json.")
-    print(text_table(f"Runs in {directory}", *table_of(runs)), end="")
+    print(text_table(f"Runs in {directory}", *table_of(runs, directory)), end="")
     for run in runs:
         if run.problem:
             print(f"unreadable: {run.directory}: {run.problem}")

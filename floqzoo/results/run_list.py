@@ -93,10 +93,10 @@ def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[flo
     return float(rates[last].mean()), float(rates[last].std(ddof=1) / np.sqrt(count))
 
 
-def table_of(runs: Sequence[RunSummary]) -> tuple[list[str], list[list[str]]]:
-    """The runs as a table, for a reader."""
+def table_of(runs: Sequence[RunSummary], below: Path) -> tuple[list[str], list[list[str]]]:
+    """The runs as a table, for a reader, each by its path below a folder."""
     columns = ["run", "recipe", "task", "seeds", "updates", "success", "state", "begun"]
-    return columns, [_line(run) for run in runs]
+    return columns, [_line(run, _path_below(run.directory, below)) for run in runs]
 
 
 def seed_range(seeds: Sequence[int]) -> str:
@@ -106,13 +106,17 @@ def seed_range(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _line(run: RunSummary) -> list[str]:
+def _line(run: RunSummary, name: str) -> list[str]:
     if run.problem:
-        return [run.directory.name, "", "", "", "", "", "unreadable", ""]
+        return [name, "", "", "", "", "", "unreadable", ""]
     success = "-" if np.isnan(run.success) else f"{100 * run.success:.0f} ± {100 * run.error:.0f} %"
     updates = f"{run.steps:,} of {run.planned:,}"
     date = run.date[:16].replace("T", " ")
-    return [run.directory.name, run.recipe, run.task, seed_range(run.seeds), updates, success, run.state, date]
+    return [name, run.recipe, run.task, seed_range(run.seeds), updates, success, run.state, date]
+
+
+def _path_below(run: Path, folder: Path) -> str:
+    return run.name if run == folder else os.path.relpath(run, folder)
 
 
 def _is_locked(directory: Path) -> bool:

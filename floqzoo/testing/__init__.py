@@ -8,6 +8,12 @@
 Needs hypothesis (`pip install "floqzoo[test]"`), which `import floqzoo` does not.
 """
 
+import importlib.util
+
+
+if importlib.util.find_spec("hypothesis") is None:
+    raise ModuleNotFoundError("floqzoo.testing needs hypothesis, which is not installed: pip install 'floqzoo[test]'")
+
 from floqzoo.testing.closeness import assert_close as assert_close
 from floqzoo.testing.examples import Example as Example, Sizes as Sizes, examples as examples
 from floqzoo.testing.families import (

@@ -20,7 +20,7 @@ def find_recipe(name: str) -> Recipe:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} For one of your own, name its file."
+            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} For one of your own, name its file: `--recipe FILE.py`."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 
@@ -39,7 +39,13 @@ def load_recipe(path: str | Path) -> Recipe:
         raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # Where dataclasses look up what their annotations mean.
-    spec.loader.exec_module(module)
+    sys.path.insert(
+        0, str(path.absolute().parent)
+    )  # As Python does for a program: a recipe may import what is beside it.
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.absolute().parent))
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path} must have a `RECIPE`, a floqzoo.training.Recipe; it has {recipe!r}.")

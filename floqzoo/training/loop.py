@@ -98,6 +98,7 @@ class _Run:
         state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
         if resumed and (stored := self.store.restore(state)):
             state, self.step, self.mean, self.seconds = stored
+            progress.say(f"goes on after {self.step:,} updates")
         self.store.require_space(state)
         self.update = ScannedUpdate(
             state.agents, config.agent.batch_size, updates_in_a_call(config), devices=devices_for(config.seeds)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -179,3 +180,12 @@ def test_a_recipe_of_ones_own_comes_from_its_file(tmp_path):
 def test_an_agents_settings_are_those_of_its_recipe():
     flags = {"recipe": "toy", **dataclasses.asdict(toy_config())}
     assert config_from_flags(TOY_RECIPE, json.loads(json.dumps(flags))).agent == ToyConfig()
+
+
+def test_a_recipe_of_ones_own_may_import_what_is_beside_it(tmp_path):
+    (tmp_path / "beside_it.py").write_text("NAME = 'mine'\n")
+    text = "from beside_it import NAME\nfrom floqzoo.training import Recipe\n"
+    (tmp_path / "mine.py").write_text(text + "RECIPE = Recipe(name=NAME, build=dict, presets={'default': dict})\n")
+    before = list(sys.path)
+    assert load_recipe(tmp_path / "mine.py").name == "mine"
+    assert sys.path == before
