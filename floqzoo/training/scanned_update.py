@@ -120,11 +120,16 @@ def devices_for(seeds: int) -> list[Any]:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """`jax.vmap`, but for a single seed without the axis: as an axis of length 1 it costs an update 10 % on a CPU."""
+    """`jax.vmap` on an accelerator; on a CPU one seed after another, and a single seed without the axis.
+
+    On a CPU the products of several seeds at once are slower than those of each: 2.8 seed-updates a second for floq of
+    four seeds, where one seed alone makes 4.4. And an axis of length 1 costs 10 %.
+    """
 
     def mapped(*trees):
         if len(jax.tree.leaves(trees)[0]) > 1:
-            return jax.vmap(function)(*trees)
+            one_by_one = jax.default_backend() == "cpu"
+            return lax.map(lambda tree: function(*tree), trees) if one_by_one else jax.vmap(function)(*trees)
         result = function(*jax.tree.map(lambda leaf: leaf[0], trees))
         return jax.tree.map(lambda leaf: leaf[None], result)
 
