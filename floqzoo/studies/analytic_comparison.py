@@ -21,6 +21,7 @@ from floqzoo.training.configuration import RunConfig
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.recipe import Recipe
 from floqzoo.training.run_directory import new_run_directory, record_flags, record_machine
+from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,7 @@ def _train_and_compare(
         chunk=config.log_interval,
         progress=progress,
     )
-    measure = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, agents.target_critic.measure)
-    return errors_of(measure, checks, jax.random.fold_in(key, 2))
+    return errors_of(agent_of(agents, 0).target_critic.measure, checks, jax.random.fold_in(key, 2))
 
 
 def _as_members(tree: Any) -> Any:

@@ -21,6 +21,7 @@ from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
+from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,7 @@ def train_on_chain(
         batch_size=settings.batch_size,
         progress=progress,
     )
-    arrays, rest = eqx.partition(agents.target_critic.measure, eqx.is_array)
-
-    def member(index: int) -> FlowSuccessor:
-        return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), rest)
-
-    return [member(index) for index in range(len(seeds))]
+    return [agent_of(agents, index).target_critic.measure for index in range(len(seeds))]
 
 
 def chain_agent(

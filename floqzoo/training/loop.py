@@ -195,9 +195,10 @@ class _Run:
 
     def evaluate(self) -> None:
         rows: dict[int, dict[str, float]] = {}
+        agents = self.agents
         try:
             for index, seed in enumerate(self.seeds):
-                agent = agent_of(self.agents, index)
+                agent = agent_of(agents, index)
                 policy = agent.policy
                 self.evaluations[seed] = self.play(policy, seed, "policy")
                 rows[seed] = self.evaluations[seed].metrics("evaluation")
