@@ -1,5 +1,6 @@
 """What one scanned update costs: its time, its compilation, its memory and its matrix products."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.compiled_kernels import kernels_of
 from benchmarks.counted_flops import matrix_flops
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.training.scanned_update import ScannedUpdate
@@ -29,6 +31,7 @@ class UpdateCost:
     - `compile_seconds`: Tracing and compilation.
     - `peak_bytes`: Arguments, results and temporaries of the compiled program, as XLA counts them.
     - `flops`: Of matrix products, for all seeds.
+    - `kernels`: Of one update of all seeds, but for those that draw random bits; NaN where they cannot be counted.
     """
 
     seconds: float
@@ -36,6 +39,7 @@ class UpdateCost:
     peak_bytes: int
     flops: int
     seeds: int
+    kernels: float
 
     @property
     def seed_updates_per_second(self) -> float:
@@ -88,7 +92,22 @@ def update_cost(
         seconds.append((time.perf_counter() - start) / updates)
     batch, agent = dataset.sample(jax.random.key(1), config.batch_size), agent_of(agents, 0)
     flops = matrix_flops(lambda key: jax.tree.leaves(agent.update(batch, key)[1]), jax.random.key(2))
-    return UpdateCost(statistics.median(seconds[1:]), compile_seconds, peak_bytes(program), seeds * flops, seeds)
+    return UpdateCost(
+        statistics.median(seconds[1:]),
+        compile_seconds,
+        peak_bytes(program),
+        seeds * flops,
+        seeds,
+        kernels(program) / updates,
+    )
+
+
+def kernels(program: Any) -> float:
+    """The kernels of one call of a compiled program."""
+    try:
+        return kernels_of(program.as_text()).without_random
+    except ValueError:
+        return math.nan
 
 
 def peak_bytes(program: Any) -> int:

@@ -2,19 +2,22 @@
 
     python benchmarks/throughput.py --out throughput
 
-prints three tables and writes them to `throughput/`: updates a second of each recipe, depth, precision and number of
-seeds; the share of a run that sampling, metrics, logs, checkpoints and evaluation take at the default intervals; and the
-growth of the cost of a small floq with one size after another. They are to be read: nothing is asserted. On a GPU the same
-command, with `--seeds 1 8 --updates 100`, ends within five minutes.
+prints tables and writes them to `throughput/`: updates a second of each recipe, depth, precision and number of seeds; the
+share of a run that sampling, logs, checkpoints and evaluation take at the default intervals; the memory of large tasks; and
+the growth of the cost of a small floq with one size after another. They are to be read: nothing is asserted. On a GPU the
+same command, with `--seeds 1 8 --updates 100`, ends within five minutes: what there is no time for is left out, and counted.
 """
 
+import importlib.util
+import itertools
+import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +26,10 @@ from jax import lax
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.deadline import Deadline
 from benchmarks.matrix_rate import matrix_rate
 from benchmarks.measured_update import REWARDS, UpdateCost, random_dataset, update_cost
+from benchmarks.peak_memory import memory_rows
 from floqzoo.studies.report import number, print_table, write_rows
 from floqzoo.tasks.simulator import make
 from floqzoo.training import MetricLog, evaluate, save_checkpoint
@@ -43,9 +48,13 @@ class Settings:
     """Updates in one compiled call."""
     repeats: int = 3
     """Calls timed for each program; the median counts."""
-    depths: tuple[int, ...] = (2, 4)
+    tables: tuple[Literal["speed", "shares", "memory", "growth"], ...] = ("speed", "shares", "memory", "growth")
+    """Which tables."""
+    seconds: float | None = None
+    """Rows that would end later are left out; without it there are 270 seconds on an accelerator, and no limit on a CPU."""
+    depths: tuple[int, ...] = (4, 2)
     """Hidden layers of the flow critics."""
-    precisions: tuple[str, ...] = ("float32", "bfloat16")
+    precisions: tuple[str, ...] = ("bfloat16", "float32")
     """Precisions of the products."""
     seeds: tuple[int, ...] = (1, 4)
     """Seeds that are trained at once."""
@@ -67,6 +76,7 @@ class SpeedRow:
     seed_updates_per_second: float
     compile_seconds: float
     peak_mb: float
+    kernels_per_update: float
     gflop_per_update: float
     gflops: float
     share_of_matrix_rate: float
@@ -96,24 +106,24 @@ class GrowthRow:
 SMALL = FloqConfig(alpha=300.0, block_width=128, block_depth=2, noise_samples=4, critic_flow_steps=4, batch_size=128)
 
 
-def speeds(settings: Settings) -> Iterator[SpeedRow]:
-    """Every recipe, depth, precision and number of seeds."""
+def speeds(settings: Settings, deadline: Deadline) -> Iterator[SpeedRow]:
+    """Every recipe, depth, precision and number of seeds; the first depth first, and FQL before the others."""
     dataset = random_dataset(settings.transitions)
-    cases = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
-    for name, build, config, depth in [*cases, ("fql", fql, FQLConfig(alpha=300.0), 4)]:
-        for precision in settings.precisions:
-            rate = matrix_rate(dtype=jnp.dtype(precision))
-            for seeds in settings.seeds:
-                cost = update_cost(
-                    build,
-                    config,
-                    dataset,
-                    seeds=seeds,
-                    precision=precision,
-                    updates=settings.updates,
-                    repeats=settings.repeats,
-                )
-                yield speed_row(name, depth, precision, cost, rate)
+    rates = {precision: matrix_rate(dtype=jnp.dtype(precision)) for precision in settings.precisions}
+    flows = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
+    recipes = [*flows[:1], ("fql", fql, FQLConfig(alpha=300.0), 4), *flows[1:]]
+    cases = itertools.product(recipes, settings.precisions, settings.seeds)
+    for (name, build, config, depth), precision, seeds in deadline.within(cases):
+        cost = update_cost(
+            build,
+            config,
+            dataset,
+            seeds=seeds,
+            precision=precision,
+            updates=settings.updates,
+            repeats=settings.repeats,
+        )
+        yield speed_row(name, depth, precision, cost, rates[precision])
 
 
 def speed_row(name: str, depth: int, precision: str, cost: UpdateCost, rate: float) -> SpeedRow:
@@ -128,6 +138,7 @@ def speed_row(name: str, depth: int, precision: str, cost: UpdateCost, rate: flo
         cost.seed_updates_per_second,
         cost.compile_seconds,
         cost.peak_bytes / 1e6,
+        cost.kernels,
         cost.flops / 1e9,
         achieved / 1e9,
         achieved / rate,
@@ -135,8 +146,9 @@ def speed_row(name: str, depth: int, precision: str, cost: UpdateCost, rate: flo
 
 
 def shares(settings: Settings, update_seconds: float) -> Iterator[ShareRow]:
-    """What a run of floq, depth 2, one seed, does beside its updates, at the intervals that are the default."""
-    dataset, config = random_dataset(settings.transitions), FloqConfig(alpha=300.0)
+    """What a run of floq, one seed, does beside its updates, at the intervals that are the default."""
+    dataset = random_dataset(settings.transitions)
+    config = replace(FloqConfig(alpha=300.0), block_depth=settings.depths[0])
     run = RunConfig(agent=config, env_name=settings.environment)
     sizes = {"observation_dim": dataset.observations.shape[1], "action_dim": dataset.actions.shape[1]}
     agent = floq(**sizes, reward_range=REWARDS, config=config, key=jax.random.key(0))
@@ -151,11 +163,10 @@ def shares(settings: Settings, update_seconds: float) -> Iterator[ShareRow]:
                 median_seconds(lambda: save_checkpoint(folder, agent, next(steps)), repeats=3),
                 run.save_interval,
             ),
-            "evaluation": (
-                evaluation_seconds(agent.policy, settings.environment, run.eval_episodes),
-                run.eval_interval,
-            ),
         }
+    if importlib.util.find_spec("ogbench"):
+        seconds = evaluation_seconds(agent.policy, settings.environment, run.eval_episodes)
+        parts["evaluation"] = (seconds, run.eval_interval)
     for part, (seconds, every) in parts.items():
         yield ShareRow(part, seconds, every, seconds / every / update_seconds)
 
@@ -192,7 +203,7 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     return sorted(seconds)[repeats // 2]
 
 
-def growth(settings: Settings) -> Iterator[GrowthRow]:
+def growth(settings: Settings, deadline: Deadline) -> Iterator[GrowthRow]:
     """One size after another."""
     sizes: dict[str, tuple[tuple[int, ...], Callable[[int], FloqConfig]]] = {
         "batch": ((32, 64, 128, 256, 512), lambda value: replace(SMALL, batch_size=value)),
@@ -205,7 +216,7 @@ def growth(settings: Settings) -> Iterator[GrowthRow]:
     }
     for size, (values, config) in sizes.items():
         first = None
-        for value in values:
+        for value in deadline.within(values):
             observation = value if size == "observation" else 4 if size == "transitions" else 28
             dataset = random_dataset(value if size == "transitions" else 10_000, (observation, 5))
             updates = 10 * settings.updates
@@ -215,7 +226,9 @@ def growth(settings: Settings) -> Iterator[GrowthRow]:
 
 
 def show(title: str, rows: list[Any], path: Path) -> None:
-    """Prints a table and writes it."""
+    """Prints a table and writes it; one without rows is left out."""
+    if not rows:
+        return
     columns = list(vars(rows[0]))
     cells = [[number(v) if isinstance(v, float) else str(v) for v in vars(row).values()] for row in rows]
     print_table(title, columns, cells)
@@ -224,19 +237,26 @@ def show(title: str, rows: list[Any], path: Path) -> None:
 
 def main(settings: Settings) -> None:
     """Measures and prints the tables."""
-    device = jax.devices()[0]
+    device, cpu = jax.devices()[0], jax.default_backend() == "cpu"
+    deadline = Deadline(settings.seconds or (None if cpu else 270.0))
     rates = ", ".join(
         f"{precision} {matrix_rate(dtype=jnp.dtype(precision)) / 1e9:.0f}" for precision in settings.precisions
     )
-    title = f"{device.device_kind}, jax {jax.__version__}; GFLOP/s of a plain product: {rates}"
-    speed = list(speeds(settings))
-    show(title, speed, settings.out / "speed.csv")
-    show(
-        "Beside the updates of floq, depth 2",
-        list(shares(settings, 1 / speed[0].updates_per_second)),
-        settings.out / "shares.csv",
-    )
-    show("Growth of a small floq", list(growth(settings)), settings.out / "growth.csv")
+    print(f"{device.device_kind}, jax {jax.__version__}, Python {platform.python_version()}")
+    speed = list(speeds(settings, deadline)) if "speed" in settings.tables else []
+    show(f"Updates; GFLOP/s of a plain product: {rates}", speed, settings.out / "speed.csv")
+    single = [row for row in speed if (row.recipe, row.seeds, row.depth) == ("floq", 1, settings.depths[0])]
+    if single and "shares" in settings.tables:
+        rows = list(shares(settings, 1 / single[0].updates_per_second))
+        title = f"Beside the updates of floq, depth {settings.depths[0]}, {single[0].precision}"
+        show(title, rows, settings.out / "shares.csv")
+    if "memory" in settings.tables:
+        rows = list(memory_rows(deadline, seeds=(max(settings.seeds),), precisions=settings.precisions))
+        show("Memory with a million transitions", rows, settings.out / "memory.csv")
+    if "growth" in settings.tables:
+        show("Growth of a small floq", list(growth(settings, deadline)), settings.out / "growth.csv")
+    if deadline.left_out:
+        print(f"{deadline.left_out} rows were left out: there was no time for them. --seconds gives more.")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ commands say so with `--success_timing post`; without it they are of today's OGB
 
 **How long.** floq trains 2M updates and so compares itself with FQL at 2M; FQL's own table is of 1M. What an update
 costs says [Performance](../performance.md). Try a command first with `--offline_steps 10000 --eval_interval 0`.
+
+**All at once.** `floqzoo sweep floq-def`, `floq-best` and `fql` (at 2M) are these commands for all fifty tasks, three
+seeds each, on one machine or a cluster, and end with the table: see [Sweeps](sweeps.md).
 """
 DATASETS = {
     "antmaze-large": "navigate",

@@ -13,6 +13,7 @@ from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
 from floqzoo.commands.resume import resume
+from floqzoo.commands.sweep import sweep
 from floqzoo.training.data import collect_visibly
 from floqzoo.training.door import errors_explained
 
@@ -47,6 +48,7 @@ COMMANDS = {
     "collect": collect,
     "list": list_,
     "resume": resume,
+    "sweep": sweep,
     "evaluate": evaluate,
     "plot": plot,
     "compare": compare,

@@ -102,6 +102,12 @@ PUBLISHED = {
 }
 BASELINE_OF_FLOQ = PUBLISHED | {"humanoidmaze-large": replace(PUBLISHED["humanoidmaze-large"], batch_size=512)}
 
+ONLINE = PUBLISHED | {
+    "humanoidmaze-medium": replace(PUBLISHED["humanoidmaze-medium"], alpha=100.0),
+    "humanoidmaze-large": replace(BASELINE_OF_FLOQ["humanoidmaze-large"], alpha=40.0),
+    "antsoccer-arena": replace(PUBLISHED["antsoccer-arena"], alpha=30.0),
+}
+
 
 def default(env_name: str | None) -> RunConfig:
     """The published settings of the environment, 1M updates."""
@@ -116,7 +122,42 @@ def two_million(env_name: str | None) -> RunConfig:
     return RunConfig(env_name=env_name, agent=agent, offline_steps=2_000_000)
 
 
-RECIPE = Recipe(name="fql", build=fql, presets={"default": default, "2m": two_million})
+def online(env_name: str | None) -> RunConfig:
+    """The settings published for offline-to-online: 1M updates, then 1M steps in the environment."""
+    env_name = env_name or "antsoccer-arena-navigate-singletask-v0"
+    agent = published_settings(env_name, ONLINE, FQLConfig())
+    return RunConfig(env_name=env_name, agent=agent, offline_steps=1_000_000, online_steps=1_000_000)
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    small = FQLConfig(
+        lr=1e-3,
+        batch_size=192,
+        actor_hidden_dims=(128, 128, 128),
+        value_hidden_dims=(96, 96),
+        discount=0.97,
+        tau=0.02,
+        alpha=100.0,
+        flow_steps=5,
+    )
+    return RunConfig(
+        env_name=env_name or "cube-single-play-singletask-task1-v0",
+        agent=small,
+        run_group="quickstart",
+        offline_steps=45_000,
+        log_interval=1_000,
+        eval_interval=15_000,
+        save_interval=15_000,
+        collect_episodes=150,
+    )
+
+
+RECIPE = Recipe(
+    name="fql",
+    build=fql,
+    presets={"default": default, "2m": two_million, "online": online, "quickstart": quickstart},
+)
 
 if __name__ == "__main__":
     run_recipe(RECIPE)

@@ -4,11 +4,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import floqzoo as fz
-from benchmarks import hand_batched_floq as hand
+from benchmarks import hand_batched_floq as hand, plain_floq as plain
+from benchmarks.compiled_kernels import kernels_of
 from benchmarks.counted_flops import matrix_flops
+from benchmarks.deadline import Deadline
 from benchmarks.measured_update import random_dataset, update_cost
+from benchmarks.peak_memory import memory_row
 from recipes.bc import BCConfig, bc
 from recipes.floq import FloqConfig, floq
 
@@ -21,12 +25,15 @@ CONFIG = FloqConfig(
     value_hidden_dims=(16, 16),
     noise_samples=3,
     critic_flow_steps=4,
+    actor_flow_steps=3,
     tau=0.1,
 )
-SIZES = hand.Sizes(3, 4, 10, 0.99, 3.0, 0.1, (-10.0, 0.0), (-101.0, 1.0), 51, 16.0)
+SIZES = hand.Sizes(3, 4, 3, 0.99, 3.0, 0.1, (-10.0, 0.0), (-101.0, 1.0), 51, 16.0)
 
 
-def test_one_update_by_hand_equals_the_modular_one():
+@pytest.fixture(scope="module")
+def before_and_after():
+    """An agent, a batch, and the agent after one update on it; its next actions read no noise."""
     agent_key, state_key, action_key, next_key, update_key = jax.random.split(jax.random.key(0), 5)
     agent = floq(observation_dim=4, action_dim=2, reward_range=(-1.0, 0.0), config=CONFIG, key=agent_key)
     # Next actions draw their noise one by one in the one program and all at once in the other: let them not read it.
@@ -39,18 +46,38 @@ def test_one_update_by_hand_equals_the_modular_one():
         next_observation=jax.random.normal(next_key, (8, 4)),
     )
     modular, _ = eqx.filter_jit(fz.Agent.update)(agent, batch, update_key)
+    return agent, batch, update_key, modular
+
+
+def assert_same_step(online, target, modular):
+    expected = hand.state_of(modular).online
+    # One Adam step moves each parameter by up to the learning rate; agreement is to a hundredth of that.
+    for mine, theirs in zip(jax.tree.leaves(online), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=3e-6)
+    targets = hand.from_modules(modular.target_critic.fields.members.network)
+    for mine, theirs in zip(jax.tree.leaves(target), jax.tree.leaves(targets), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_one_update_by_hand_equals_the_modular_one(before_and_after):
+    agent, batch, update_key, modular = before_and_after
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         state = hand.state_of(agent)
         by_hand = jax.jit(
             lambda state: hand.update(state, batch, jax.random.clone(update_key), SIZES, agent.optimiser)
         )(state)
-    expected = hand.state_of(modular).online
-    # One Adam step moves each parameter by up to the learning rate; agreement is to a hundredth of that.
-    for mine, theirs in zip(jax.tree.leaves(by_hand.online), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=3e-6)
-    targets = hand.from_modules(modular.target_critic.fields.members.network)
-    for mine, theirs in zip(jax.tree.leaves(by_hand.target_fields), jax.tree.leaves(targets), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+    assert_same_step(by_hand.online, by_hand.target_fields, modular)
+
+
+@pytest.mark.parametrize("floqzoos_way", [False, True])
+def test_one_update_in_the_usual_style_equals_the_modular_one(before_and_after, floqzoos_way):
+    agent, batch, update_key, modular = before_and_after
+    style = plain.Style(*[not floqzoos_way] * 6)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        state, _ = jax.jit(
+            lambda state: plain.update(state, batch, jax.random.clone(update_key), SIZES, agent.optimiser, style)
+        )(plain.state_of(agent, style))
+    assert_same_step(state.online, state.target, modular)
 
 
 def test_counted_flops_of_a_loop_of_products():
@@ -60,6 +87,28 @@ def test_counted_flops_of_a_loop_of_products():
         return jax.lax.scan(lambda x, _: ((x @ a) @ a.T, None), x, length=7)[0]
 
     assert matrix_flops(function, jnp.ones((2, 3))) == 7 * 2 * (2 * 2 * 3 * 5)
+
+
+def test_kernels_of_a_loop_are_counted_as_often_as_it_runs():
+    a = jnp.ones((64, 64))
+    program = jax.jit(lambda x: jax.lax.scan(lambda x, _: (jnp.tanh(x @ a), None), x, length=7)[0]).lower(a).compile()
+    kernels = kernels_of(program.as_text())
+    assert kernels.by_kind["dot"] == 7
+    assert kernels.without_random == kernels.total >= 14
+
+
+def test_a_deadline_says_how_many_cases_it_leaves_out():
+    assert list(Deadline(None).within(range(3))) == [0, 1, 2]
+    over = Deadline(-1.0)
+    assert list(over.within(range(3))) == []
+    assert over.left_out == 3
+
+
+def test_memory_is_counted_without_making_the_data():
+    row = memory_row("a large task", (4, 2), CONFIG, 10**8, 2, "float32", True)
+    # Four coordinates, two of the action, reward, mask and start, four bytes each.
+    assert row.dataset_mb == pytest.approx(9 * 4 * 100, rel=1e-6)
+    assert row.peak_mb > row.dataset_mb + row.state_mb + row.temporary_mb > row.dataset_mb + 2 * row.state_mb
 
 
 def test_two_seeds_cost_twice_the_products_and_share_the_dataset():

@@ -30,6 +30,7 @@ ORDER = [
     {"training"},
     {"studies", "testing"},
     {"results"},
+    {"sweeps"},
     {"commands"},
     {"command_line"},
 ]
@@ -68,7 +69,7 @@ def test_the_package_says_that_it_is_typed():
 
 
 def test_import_takes_no_accelerator_and_loads_neither_simulator_nor_plotting():
-    heavy = {"mujoco", "dm_control", "ogbench", "gymnasium", "matplotlib"}
+    heavy = {"mujoco", "dm_control", "ogbench", "gymnasium", "matplotlib", "ray", "submitit", "yaml"}
     code = (
         "import sys, floqzoo\n"
         "from jax._src.xla_bridge import backends_are_initialized\n"

@@ -22,11 +22,13 @@ def resume(
         run: The run's folder.
         recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
         allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
-            to train for longer, raise offline_steps there.
+            to train for longer, raise offline_steps there, or online_steps of a run that is online.
     """
     from floqzoo.training.find_recipe import load_recipe
     from floqzoo.training.prepared_run import carry_out
+    from floqzoo.training.processes import join_processes
     from floqzoo.training.resumption import prepare_resumed
 
+    join_processes()
     own = None if recipe is None else load_recipe(recipe)
     carry_out(prepare_resumed(run, recipe=own, allow_changes=allow_changes))

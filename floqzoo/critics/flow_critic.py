@@ -41,7 +41,8 @@ class FlowCriticMetrics(eqx.Module):
     - `distill_loss`: Squared error of the distilled readout, averaged over members and batch.
     - `q_mean`, `q_max`, `q_min`: The distilled readout over batch and members.
     - `flow_q_mean`: The flow's own readout, averaged over everything.
-    - `q_noise_variance`: The variance of the flow's readout over noise copies, averaged over batch and members.
+    - `q_noise_variance`: The variance of the flow's readout over the readout's noise copies, averaged over batch and
+      members; 0 where there is one copy.
     """
 
     critic_loss: Scalar
@@ -74,6 +75,8 @@ class FlowCritic(eqx.Module):
     - `path`, `solver`: How noise and target are joined, and how the field is followed; floq: straight, K = 8 Euler steps.
     - `discount`: $\gamma$ in [0, 1).
     - `copies`: The number $m$ of noises for each transition, at least 1. The loss is summed over them.
+    - `readout_copies`: From how many of them the online flow is integrated for the readout, 1 to `copies`; None, floq's
+      way, is all. Fewer are faster and noisier: half of a loss's integrations are the readout's.
     - `aggregation`: How members become one value in the target, for each copy, before the backup.
     - `backup`: Expected (floq) or distributional.
     - `coupling`: Whether the target flow starts from fresh noise (floq) or from the regression's own.
@@ -89,6 +92,7 @@ class FlowCritic(eqx.Module):
     solver: ODESolver | Any = Euler(8)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     copies: int = eqx.field(static=True, default=8)
+    readout_copies: int | None = eqx.field(static=True, default=None)
     aggregation: Aggregation | Any = MeanOverEnsemble()
     backup: Backup | Any = ExpectedBackup()
     coupling: NoiseCoupling | Any = IndependentNoise()
@@ -105,6 +109,10 @@ class FlowCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         if self.copies < 1:
             raise ValueError(f"`copies` must be at least 1; got {self.copies}.")
+        if self.readout_copies is not None and not 1 <= self.readout_copies <= self.copies:
+            raise ValueError(
+                f"`readout_copies` must lie in [1, {self.copies}], or be None for all; got {self.readout_copies}."
+            )
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
         """The aggregated ends of the members' flows from one noise, in units of reward."""
@@ -140,7 +148,7 @@ class FlowCritic(eqx.Module):
         times = self.times.sample_times(time_key, (size, self.copies))
 
         td_target = jax.lax.stop_gradient(target.batch_targets(batch, policy, next_noise, self.backup, action_key))
-        flow_q = frozen(self).batch_returns(batch, noise)
+        flow_q = frozen(self).batch_returns(batch, noise[:, : self.readout_copies])
         flow_loss = self._flow_loss(batch, times, noise, td_target)
         q = self.readout.batch_values(batch.observation, batch.action)
         distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)

@@ -69,6 +69,7 @@ def compare_runs(
     metric: str = "evaluation/success",
     step: int | None = None,
     confidence: float = 0.95,
+    telling: Sequence[str] = (),
 ) -> Comparison:
     """Compares the methods of some runs on each task, and over all tasks that they share.
 
@@ -76,10 +77,11 @@ def compare_runs(
     - `metric`: A column of `eval.csv` or `train.csv`.
     - `step`: After how many updates; without it at the last, which must be the same for all runs on a task.
     - `confidence`: Of the bootstrap intervals.
+    - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
 
     **Raises** `ValueError` for runs that cannot be compared, saying why, `FileNotFoundError` for a folder without runs.
     """
-    gathered = gather(open_runs([Path(run) for run in runs]), metric)
+    gathered = gather(open_runs([Path(run) for run in runs]), metric, telling)
     scores = {(s.task, s.method): s.at(_step_of(gathered, s.task, step)) for s in gathered.series}
     cases = [([task], [s.method for s in gathered.of_task(task)], task) for task in gathered.tasks]
     shared = [task for task in gathered.tasks if all((task, method) in scores for method in gathered.methods)]

@@ -10,42 +10,45 @@ from floqzoo.training.find_recipe import find_recipe
 from floqzoo.training.stored_run import StoredRun
 
 
-def method_names(runs: Sequence[StoredRun]) -> list[str]:
+def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list[str]:
     """The name of each run's method: its recipe, and what sets it apart from others of that recipe.
 
     Where runs of a recipe differ in a setting on one task, the setting is told, unless its value is the recipe's own
     default for the task. So two runs of floq on cube-single with `alpha` 300, as published, and 10 are "floq" and
     "floq alpha=10.0"; and as long as each task has one choice, all of them are "floq".
+
+    - `telling`: Settings of the run, beside those of its agent, that set methods apart, such as "precision".
     """
     names = []
     for run in runs:
-        settings, default = _settings(run), _default(run)
-        telling = [
+        settings, default = _settings(run, telling), _default(run, telling)
+        apart = [
             f"{key}={_short(value)}"
             for key, value in settings.items()
-            if _differs(key, run.recipe_name, runs) and (key not in default or _plain(default[key]) != value)
+            if _differs(key, run.recipe_name, runs, telling) and (key not in default or _plain(default[key]) != value)
         ]
-        names.append(" ".join([run.recipe_name, *telling]))
+        names.append(" ".join([run.recipe_name, *apart]))
     return names
 
 
-def _settings(run: StoredRun) -> Mapping[str, Any]:
-    return setting(run, "agent")
+def _settings(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
+    return {**setting(run, "agent"), **{name: setting(run, name) for name in telling}}
 
 
-def _differs(key: str, recipe: str, runs: Sequence[StoredRun]) -> bool:
+def _differs(key: str, recipe: str, runs: Sequence[StoredRun], telling: Sequence[str]) -> bool:
     seen: dict[str, set[str]] = {}
     for run in runs:
         if run.recipe_name == recipe:
-            seen.setdefault(run.env_name, set()).add(repr(_settings(run).get(key)))
+            seen.setdefault(run.env_name, set()).add(repr(_settings(run, telling).get(key)))
     return any(len(values) > 1 for values in seen.values())
 
 
-def _default(run: StoredRun) -> Mapping[str, Any]:
+def _default(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
     """The settings of the recipe for the run's task; none for a recipe that is not floqzoo's."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            return asdict(find_recipe(run.recipe_name).presets["default"](run.env_name).agent)
+            default = asdict(find_recipe(run.recipe_name).presets["default"](run.env_name))
+            return {**default["agent"], **{name: default[name] for name in telling}}
     except ValueError:
         return {}
 

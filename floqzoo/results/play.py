@@ -30,9 +30,10 @@ class PlayedStep:
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
     """Plays an episode; between two steps the environment stands still, and may be rendered."""
     player.begin(episode, seed)
-    last = False
-    while not last:
-        observation, before = player.observation, player.episode_return
-        action = policy.actions(observation[None], np.array([episode]), np.array([player.length]))[0]
-        last = player.step(action)
-        yield PlayedStep(observation, action, player.episode_return - before, player.success > 0, last)
+    observation, number, over = player.receive_start(), 0, False
+    while not over:
+        action = policy.actions(observation[None], np.array([episode]), np.array([number]))[0]
+        player.step(action)
+        outcome = player.receive_step()
+        yield PlayedStep(observation, action, outcome.reward, outcome.success > 0, outcome.over)
+        observation, number, over = outcome.observation, number + 1, outcome.over

@@ -15,16 +15,23 @@ DASHES = ("-", "--", "-.", ":")
 
 
 def plot_runs(
-    runs: Sequence[str | Path], out: str | Path, *, metric: str = SUCCESS, confidence: float = 0.95
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    metric: str = SUCCESS,
+    confidence: float = 0.95,
+    telling: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Draws a metric over updates: a panel for each task, a line for each method, and writes it as PNG.
+    """Draws a metric over steps: a panel for each task, a line for each method, and writes it as PNG.
 
-    A line is the interquartile mean over seeds, its band the bootstrap interval (see `bootstrap_interval`); a method
-    with one seed has no band. Returns notes, such as on what was left out.
+    Steps are updates on data and, online, steps in the environment. A line is the interquartile mean over seeds, its band the
+    bootstrap interval (see `bootstrap_interval`); a method with one seed has no band. Returns notes, such as on what was
+    left out.
 
     - `runs`: Folders of runs, or folders that hold some.
     - `out`: The picture, a `.png`.
     - `metric`: A column of `eval.csv` or `train.csv`.
+    - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
 
     **Raises** `ValueError` for runs that do not belong in one picture or lack the metric, `FileNotFoundError` for a
     folder without runs.
@@ -32,7 +39,7 @@ def plot_runs(
     path = Path(out)
     if path.suffix != ".png":
         raise ValueError(f"`out` must end in .png; got {out}.")
-    gathered = gather(open_runs([Path(run) for run in runs]), metric)
+    gathered = gather(open_runs([Path(run) for run in runs]), metric, telling)
     figure = draw(gathered, metric, confidence)
     save_figure(figure, path)
     return (*gathered.notes, *_notes_on_length(gathered))
@@ -70,7 +77,7 @@ def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look
 
 def _finish(axes: Any, task: str, metric: str) -> None:
     axes.set_title(task.removesuffix("-v0"), fontsize=10)
-    axes.set(xlabel="updates", ylabel="success rate (%)" if metric == SUCCESS else metric)
+    axes.set(xlabel="steps", ylabel="success rate (%)" if metric == SUCCESS else metric)
     if metric == SUCCESS:
         axes.set_ylim(-3, 103)
     axes.set_xlim(left=0)

@@ -56,7 +56,7 @@ def _summary(path: Path) -> RunSummary:
             task=run.env_name,
             seeds=tuple(run.seeds),
             steps=_last_step(run),
-            planned=setting(run, "offline_steps"),
+            planned=setting(run, "offline_steps") + setting(run, "online_steps"),
             success=success,
             error=error,
             state=state_of(run),
@@ -70,7 +70,7 @@ def state_of(run: StoredRun) -> str:
     """How a run ended, as far as its files say, or that a process of this machine is at it."""
     if _is_locked(run.directory):
         return "running"
-    if _last_step(run) >= setting(run, "offline_steps"):
+    if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
         return "finished"
     if any(
         not np.isfinite(column[-1]) for name, column in training_metrics(run).items() if len(column) and name != "step"
@@ -95,7 +95,7 @@ def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[flo
 
 def table_of(runs: Sequence[RunSummary], below: Path) -> tuple[list[str], list[list[str]]]:
     """The runs as a table, for a reader, each by its path below a folder."""
-    columns = ["run", "recipe", "task", "seeds", "updates", "success", "state", "begun"]
+    columns = ["run", "recipe", "task", "seeds", "steps", "success", "state", "begun"]
     return columns, [_line(run, _path_below(run.directory, below)) for run in runs]
 
 

@@ -65,15 +65,17 @@ class Gathered:
         return sorted((series for series in self.series if series.task == task), key=lambda series: series.method)
 
 
-def gather(runs: Sequence[StoredRun], metric: str) -> Gathered:
+def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) -> Gathered:
     """A metric of some runs, by method and task; runs of one method on one task are seeds of one series.
 
     A run without the metric is left out, which a note says; other notes name tasks whose runs saw different data.
 
+    - `telling`: As in `method_names`.
+
     **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
     runs are the same seed of the same method.
     """
-    found = [(run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs), strict=True)]
+    found = [(run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, telling), strict=True)]
     if not any(points for _, _, points in found):
         raise ValueError(_no_metric(runs, metric))
     used = [run for run, _, points in found if points]

@@ -45,6 +45,7 @@ def critic_inside(
     return CriticInside(*(np.asarray(array) for array in arrays))
 
 
+@eqx.filter_jit
 def mean_values(
     critic: FlowCritic,
     observations: Float[Array, "rows observation"],
@@ -53,13 +54,9 @@ def mean_values(
 ) -> Float[Array, " rows"]:
     """Q of each row: the mean of the flows' ends over members, and over noises that all rows share."""
 
-    return _mean_values(critic, observations, actions, noise)
-
-
-@eqx.filter_jit
-def _mean_values(critic, observations, actions, noise):
     def at(row):
-        return jnp.mean(jax.vmap(lambda start: critic.returns(*row, start))(noise))
+        observation, action = row
+        return jnp.mean(jax.vmap(lambda start: critic.returns(observation, action, start))(noise))
 
     return jax.lax.map(at, (observations, actions), batch_size=256)
 

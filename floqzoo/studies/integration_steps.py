@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import tyro
 
 from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, save_figure, write_rows
-from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, member_of, probe, train_critics
+from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, probe, train_critics
 from floqzoo.training.door import errors_explained
+from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def integration_steps(config: IntegrationStepsConfig) -> list[StepsRow]:
         for steps in config.steps:
             critics = train_critics(task, coverage, steps, config.seeds, config.training)
             for seed in range(config.seeds):
-                critic = member_of(critics, seed)
+                critic = agent_of(critics, seed)
                 ends = ends_of(critic, where, steps)
                 value_error = jnp.mean(ends, axis=(1, 2)) - where.value
                 integration_error = ends - ends_of(critic, where, config.fine_steps)

@@ -16,6 +16,7 @@ from floqzoo.training.arguments import parse_arguments
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.door import errors_explained
 from floqzoo.training.prepared_run import carry_out, prepare
+from floqzoo.training.processes import join_processes
 from floqzoo.training.recipe import Recipe
 from floqzoo.training.trained_policy import trained_policy
 
@@ -26,6 +27,7 @@ def run_successor_recipe(recipe: Recipe) -> None:
     Ends the program as `floqzoo.training.run_recipe` does.
     """
     with errors_explained():
+        join_processes()
         config = parse_arguments(recipe, sys.argv[1:])
         if config.env_name in ANALYTIC_TASKS:
             if config.seeds > 1:

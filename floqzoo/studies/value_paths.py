@@ -25,12 +25,12 @@ from floqzoo.studies.value_training import (
     Probe,
     ValueSettings,
     ends_of,
-    member_of,
     noises_of,
     probe,
     train_critics,
 )
 from floqzoo.training.door import errors_explained
+from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
     rows, first = [], {}
     for coverage in config.coverages:
         critics = train_critics(task, coverage, config.steps, config.seeds, config.training)
-        members = [member_of(critics, seed) for seed in range(config.seeds)]
+        members = [agent_of(critics, seed) for seed in range(config.seeds)]
         rows += [_row(coverage, seed, critic, where, config) for seed, critic in enumerate(members)]
         first[coverage] = members[0]
     return rows, first

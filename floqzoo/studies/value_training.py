@@ -119,12 +119,6 @@ def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Fl
     return eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
 
 
-def member_of(critics: FlowCritic, index: int) -> FlowCritic:
-    """One of several trained critics."""
-    arrays, rest = eqx.partition(critics, eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), rest)
-
-
 def _agent(
     task: PaidChain, rewards: tuple[float, float], coverage: float, steps: int, settings: ValueSettings, key: Key
 ) -> Agent:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from floqzoo.records import Transition
+from floqzoo.tasks.replay_buffer import ReplayBuffer
 from floqzoo.typing import Key
 
 
@@ -48,6 +49,19 @@ class Dataset(eqx.Module):
             mask=self.masks[state],
             next_observation=self.observations[state + 1],
         )
+
+    def draw(self, indices: Int[Array, " batch"], key: Key) -> Transition:
+        """The transitions of these numbers, with all that `sample` would bring; here nothing more of them is drawn."""
+        return self.transitions(indices)
+
+    def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
+        """A replay buffer, without transitions, whose draws are like those of this dataset.
+
+        - `seeds`, `slots`: See `ReplayBuffer`.
+        - `environments`: How many environments of a seed are written at once.
+        """
+        like = jax.eval_shape(self.transitions, jnp.zeros((), np.int32))
+        return ReplayBuffer.empty(like, seeds=seeds, slots=slots)
 
     @property
     def reward_range(self) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from jaxtyping import Array, Int
 from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require
 from floqzoo.records import FutureTransition
 from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.future_replay import FutureReplay
+from floqzoo.tasks.geometric_future import steps_ahead
 from floqzoo.typing import Key
 
 
@@ -50,13 +52,12 @@ class FutureDataset(Dataset):
     def sample(self, key: Key, batch_size: int) -> FutureTransition:
         """Draws transitions uniformly, with replacement, and a future for each."""
         row_key, future_key = jax.random.split(key)
-        rows = jax.random.randint(row_key, (batch_size,), 0, self.size)
-        state, step = self.starts[rows], self.transitions(rows)
-        left = self.last[state] - state - 1
-        gamma = jnp.asarray(self.discount.value)
-        share = jax.random.uniform(future_key, (batch_size,)) * (1 - gamma ** left.astype(gamma.dtype))
-        ahead = 1 + (jnp.log1p(-share) / jnp.log(gamma)).astype(left.dtype)
-        future = state + 1 + jnp.minimum(ahead, left)
+        return self.draw(jax.random.randint(row_key, (batch_size,), 0, self.size), future_key)
+
+    def draw(self, indices: Int[Array, " batch"], key: Key) -> FutureTransition:
+        """The transitions of these numbers, each in [0, `size`), with futures."""
+        state, step = self.starts[indices], self.transitions(indices)
+        ahead = steps_ahead(key, self.last[state] - state - 1, jnp.asarray(self.discount.value))
         return FutureTransition(
             step.observation,
             step.action,
@@ -64,5 +65,10 @@ class FutureDataset(Dataset):
             step.mask,
             step.next_observation,
             next_action=self.actions[state + 1],
-            future=self.observations[future],
+            future=self.observations[state + 1 + ahead],
         )
+
+    def empty_replay(self, *, seeds: int, slots: int, environments: int) -> FutureReplay:
+        """A replay buffer, without transitions, whose draws are like those of this dataset."""
+        like = jax.eval_shape(self.transitions, jnp.zeros((), np.int32))
+        return FutureReplay.of(like, seeds=seeds, slots=slots, environments=environments, discount=self.discount)

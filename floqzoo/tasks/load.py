@@ -1,6 +1,8 @@
 r"""An OGBench task: its environment, and its transitions on the device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,10 @@ class Task:
         """The number of coordinates of an action."""
         return self.dataset.actions.shape[1]
 
-    def make_environment(self) -> Any:
-        """A fresh gymnasium environment of the task."""
-        return make(self.name.environment, success_timing=self.success_timing)
+    @property
+    def make_environment(self) -> Callable[[], Any]:
+        """Makes a fresh gymnasium environment of the task; it can be pickled, and the data do not go with it."""
+        return partial(make, self.name.environment, success_timing=self.success_timing)
 
     def describe(self) -> dict[str, str | float]:
         """What a result must say of its data: plain values, for a file beside it."""

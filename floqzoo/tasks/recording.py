@@ -1,9 +1,6 @@
 """The episodes of a collection: recorded here or in worker processes, each into a file of its own."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +11,7 @@ import numpy as np
 
 from floqzoo.tasks.episodes import save_episode
 from floqzoo.tasks.scripts import Recorder, Script
+from floqzoo.tasks.worker_process import follow_parent
 
 
 TRAIN, VALIDATION = 0, 1
@@ -75,16 +73,8 @@ _recorder: Recorder | None = None
 def _start_worker(script: Script) -> None:
     """Makes a worker process ready: it leaves Ctrl-C to its parent, and ends when its parent does."""
     global _recorder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     _recorder = script.recorder()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _run_in_worker(job: EpisodeJob) -> None:

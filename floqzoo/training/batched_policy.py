@@ -1,6 +1,7 @@
 """A policy that acts in several environments by one compiled call."""
 
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,17 +21,19 @@ class BatchedPolicy:
     """Draws the actions of up to `ROWS` environments at once.
 
     The action of step t of episode i has the key `fold_in(fold_in(key(seed), i), t)`, whatever else is played.
-    The program is compiled once for all policies that differ in their arrays only.
+    The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
+    was trained: eight rows are too few for an accelerator, which has other things to do.
 
     - `policy`: Draws one action for one observation.
     """
 
     def __init__(self, policy: Policy, seed: int):
         arrays, rest = split_arrays(policy)
-        self._arrays, arrays_structure = jax.tree.flatten(arrays)
+        cpu = cpu_device()
+        self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
         rest_leaves, rest_structure = jax.tree.flatten(rest)
         self._structure = (arrays_structure, tuple(rest_leaves), rest_structure)
-        self._key = jax.random.key(seed)
+        self._key = jax.device_put(jax.random.key(seed), cpu)
 
     def actions(
         self,
@@ -47,6 +50,14 @@ class BatchedPolicy:
             raise ValueError(f"`observations` must have at most {ROWS} rows; got {count}.")
         filled = [_fill(array) for array in (observations, episodes, steps)]
         return np.array(_act(self._structure, self._arrays, self._key, *filled))[:count]
+
+
+def cpu_device() -> Any:
+    """The CPU of this machine; where JAX was started without one, the first device that it has."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
 
 
 def _fill(array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from floqzoo.tasks.files import read_json, write_json
@@ -43,6 +44,7 @@ def save_checkpoint(
     step: int,
     progress: Mapping[str, Any] | None = None,
     records: Sequence[Path] = (),
+    beside: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes `directory/step_<step>`, whole or not at all.
 
@@ -51,6 +53,7 @@ def save_checkpoint(
 
     - `progress`: Plain values that JSON can hold.
     - `records`: Files that are copied into it.
+    - `beside`: Further arrays by name, of any shapes; `restore_beside` reads them.
 
     **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
     """
@@ -66,9 +69,12 @@ def save_checkpoint(
         for record in records:
             shutil.copyfile(record, partial / record.name)
         try:
-            with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(partial / "arrays", {n: _plain(leaf) for n, leaf in _stored_leaves(tree).items()})
-                checkpointer.wait_until_finished()
+            with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+                for folder, arrays in (("arrays", _stored_leaves(tree)), ("beside", beside)):
+                    if arrays:
+                        leaves = {name: _on_the_host(leaf) for name, leaf in arrays.items() if leaf.size}
+                        checkpointer.save(partial / folder, leaves)
+                        checkpointer.wait_until_finished()
         # Whatever Orbax makes of a full disk; it has no error of its own for that.
         except Exception as error:
             raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
@@ -105,6 +111,24 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
     return Checkpoint(_with_leaves(like, _read_arrays(path, like)), step, read_json(path / "progress.json"))
 
 
+def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
+    """The further arrays of the checkpoint of a step, which must be whole, by name; empty ones are not among them.
+
+    **Raises** `ValueError` if it has none, or they cannot be read.
+    """
+    import orbax.checkpoint as ocp
+
+    path = checkpoint_folder(directory, step) / "beside"
+    if not path.is_dir():
+        raise ValueError(f"{path.parent} must hold what the environments have shown; it does not.")
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path).item_metadata.items())
+            return checkpointer.restore(path, {n: np.empty(array.shape, array.dtype) for n, array in stored.items()})
+        except Exception as error:
+            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+
+
 def latest_whole(directory: Path) -> int:
     """The step of the latest checkpoint that is as it was written, with a warning for each later one that is not.
 
@@ -128,7 +152,7 @@ def _read_arrays(path: Path, like: PyTree) -> dict[str, Any]:
 
     leaves = _stored_leaves(like)
     targets = {name: _target(leaf) for name, leaf in leaves.items()}
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
             stored = dict(checkpointer.metadata(path / "arrays").item_metadata.items())
             _check_same(path, stored, targets)
@@ -139,6 +163,14 @@ def _read_arrays(path: Path, like: PyTree) -> dict[str, Any]:
         except Exception as error:
             raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
     return {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()}
+
+
+def _alone() -> Any:
+    """Tells Orbax to wait for no other process."""
+    import orbax.checkpoint as ocp
+
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 @contextmanager
@@ -154,7 +186,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _target(leaf: Any) -> jax.ShapeDtypeStruct:
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(_plain(leaf).shape, _plain(leaf).dtype, sharding=here)
 
 
@@ -166,6 +198,11 @@ def _stored_leaves(tree: PyTree) -> dict[str, Any]:
 def _plain(leaf: Any) -> jax.Array:
     """An array as JAX has it, and in place of keys the numbers behind them."""
     return jax.random.key_data(leaf) if _holds_keys(leaf) else jnp.asarray(leaf)
+
+
+def _on_the_host(leaf: Any) -> np.ndarray:
+    """Of one process, Orbax takes no JAX arrays where there are several."""
+    return leaf if isinstance(leaf, np.ndarray) else np.asarray(_plain(leaf))
 
 
 def _as_stored(data: jax.Array, leaf: Any) -> jax.Array:

@@ -1,8 +1,10 @@
 """What a run is: its task, its data, how long, and how it is measured."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from floqzoo.training.batched_policy import ROWS
 
 
 AgentConfig = TypeVar("AgentConfig")
@@ -30,17 +32,35 @@ class RunConfig(Generic[AgentConfig]):
     precision: Literal["float32", "bfloat16"] = "float32"
     """What networks compute their products in; parameters, optimiser and layer norms stay float32."""
     offline_steps: int = 1_000_000
-    """Updates in all."""
+    """Updates on the data; the steps of the run until then."""
+    online_steps: int = 0
+    """Steps in the environment after that, each with `utd_ratio` updates; the further steps of the run."""
+    online_environments: int = 1
+    """Environments that each seed steps at once online; they share the online steps."""
+    online_processes: bool = False
+    """Whether each of these environments has a process of its own."""
+    online_start: int = 0
+    """Online steps before the first online update."""
+    utd_ratio: int = 1
+    """Updates for each online step."""
+    balanced_sampling: bool = False
+    """Whether online batches are half data, half new transitions; else the replay buffer begins as the data."""
+    buffer_size: int = 2_000_000
+    """The most transitions in the replay buffer."""
+    start_from: str = ""
+    """The folder of a run, with whose latest agents this one begins."""
     log_interval: int = 5_000
-    """Updates between two rows of train.csv."""
+    """Steps between two rows of train.csv."""
     eval_interval: int = 100_000
-    """Updates between two evaluations; 0 evaluates at the end only."""
+    """Steps between two evaluations; 0 evaluates at the end only."""
     save_interval: int = 1_000_000
-    """Updates between two checkpoints; 0 saves at the end only."""
+    """Steps between two checkpoints; 0 saves at the end only."""
     keep_checkpoints: int = 3
     """The latest checkpoints that are kept; the best, by the success rate of its evaluation, is kept beside them."""
     eval_episodes: int = 50
     """Episodes in an evaluation; 0 does not evaluate."""
+    eval_workers: int = min(4, max(0, (os.cpu_count() or 1) - 2))
+    """Processes that play an evaluation while training goes on; 0 plays in the training process, which waits for it."""
     dataset_path: str | None = None
     """A dataset file (npz) to train on; its validation file, with -val in its name, lies beside it."""
     dataset_dir: str = "~/.ogbench/data"
@@ -61,29 +81,94 @@ class RunConfig(Generic[AgentConfig]):
         least = {
             "seed": 0,
             "seeds": 1,
-            "offline_steps": 1,
+            "offline_steps": 0,
+            "online_steps": 0,
+            "online_environments": 1,
+            "online_start": 0,
+            "utd_ratio": 1,
+            "buffer_size": 1,
             "log_interval": 1,
             "eval_interval": 0,
             "save_interval": 0,
             "keep_checkpoints": 1,
             "eval_episodes": 0,
+            "eval_workers": 0,
             "collect_episodes": 0,
             "collect_workers": 1,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
+        if self.eval_workers > ROWS:
+            raise ValueError(f"`eval_workers` must be at most {ROWS}; got {self.eval_workers}.")
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")
+        if not self.total_steps:
+            raise ValueError("`offline_steps` and `online_steps` must not both be 0.")
+        if self.online_steps:
+            self._require_possible_online(batch_size)
+        else:
+            self._require_nothing_online()
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of the run: updates offline, then steps in the environment."""
+        return self.offline_steps + self.online_steps
+
+    @property
+    def unit(self) -> str:
+        """What the steps of the run are called."""
+        return "steps" if self.online_steps else "updates"
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
         """The seeds of the run."""
         return tuple(range(self.seed, self.seed + self.seeds))
+
+    def _require_possible_online(self, batch_size: int) -> None:
+        for name in ("offline_steps", "online_steps", "log_interval", "eval_interval", "save_interval"):
+            if getattr(self, name) % self.online_environments:
+                raise ValueError(
+                    f"`{name}` must be a multiple of `online_environments` ({self.online_environments}), which step "
+                    f"together; got {getattr(self, name)}."
+                )
+        if self.buffer_size < max(batch_size, self.online_environments):
+            raise ValueError(
+                f"`buffer_size` must be at least `agent.batch_size` ({batch_size}) and `online_environments` "
+                f"({self.online_environments}); got {self.buffer_size}."
+            )
+        if self.balanced_sampling and batch_size % 2:
+            raise ValueError(f"`agent.batch_size` must be even for `balanced_sampling`; got {batch_size}.")
+        last_round = self.online_steps - self.online_environments
+        if self.online_start > last_round:
+            raise ValueError(
+                f"`online_start` must be at most {last_round}, so that a round of `online_steps` ({self.online_steps}) is "
+                f"left for updates; got {self.online_start}."
+            )
+        if self.offline_steps + self.online_steps * self.utd_ratio >= 2**31:
+            raise ValueError(
+                f"`offline_steps` and `online_steps` times `utd_ratio` must be less than 2^31 updates in all; got "
+                f"{self.offline_steps + self.online_steps * self.utd_ratio}."
+            )
+
+    def _require_nothing_online(self) -> None:
+        for field in fields(self):
+            if field.name in _ONLINE and getattr(self, field.name) != field.default:
+                raise ValueError(f"`{field.name}` is for online training; set `online_steps`, or leave it out.")
+
+
+_ONLINE = (
+    "online_environments",
+    "online_processes",
+    "online_start",
+    "utd_ratio",
+    "balanced_sampling",
+    "buffer_size",
+)
 
 
 def require_choices(settings: Any) -> None:

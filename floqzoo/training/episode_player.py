@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,24 +11,47 @@ from jaxtyping import Float
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 
+@dataclass(frozen=True)
+class StepOutcome:
+    """What came of one step.
+
+    - `observation`: Where it led.
+    - `reward`: What it paid.
+    - `terminated`, `truncated`: Whether the episode is over with it: by itself, or cut off.
+    - `success`: 1 where it reported success, else 0.
+    """
+
+    observation: Float[np.ndarray, " observation"]
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+
 class EpisodePlayer:
-    """Plays one episode after another in an environment, and sums up what happens.
+    """Plays one episode after another in an environment.
 
     Episode i of a seed has its own randomness: the seed given to `reset`, the action space's, and
     NumPy's global state, from which OGBench's mazes draw their starts, goals and teleports.
 
+    What is asked for and what comes of it are separate calls, as those of an `EnvironmentWorker` must be.
+
     - `environment`: A Gymnasium environment that reports `info["success"]`.
+    - `dtype`: Of the observations.
     """
 
-    def __init__(self, environment: Any):
+    def __init__(self, environment: Any, dtype: np.dtype | None = None):
         self.environment = environment
         # Kept, since some environments make a new space each time they are asked.
         self.action_space = environment.action_space
-        self.episode = -1
-        self.length = 0
-        self.episode_return = 0.0
-        self.success = 0.0
-        self.observation = np.zeros(0)
+        self._dtype = observation_dtype() if dtype is None else dtype
+        self._observation = np.zeros(0)
+        self._outcome: StepOutcome | None = None
         self._global = np.random.MT19937(0)
 
     def begin(self, episode: int, seed: int) -> None:
@@ -35,14 +59,17 @@ class EpisodePlayer:
         entropy = np.random.SeedSequence([seed, episode])
         reset_seed, space_seed = (int(word) for word in entropy.generate_state(2))
         self._global = np.random.MT19937(entropy)
-        self.episode, self.length, self.episode_return, self.success = episode, 0, 0.0, 0.0
         self.action_space.seed(space_seed)
         with self._own_randomness():
             observation, _ = self.environment.reset(seed=reset_seed)
-        self.observation = _as_float(observation)
+        self._observation = np.asarray(observation, self._dtype)
 
-    def step(self, action: Float[np.ndarray, " action"]) -> bool:
-        """Takes one step; whether the episode is over with it.
+    def receive_start(self) -> Float[np.ndarray, " observation"]:
+        """The first observation of the episode."""
+        return self._observation
+
+    def step(self, action: Float[np.ndarray, " action"]) -> None:
+        """Takes one step.
 
         **Raises** `ValueError` if the environment does not say in `info["success"]` whether it succeeded.
         """
@@ -50,11 +77,26 @@ class EpisodePlayer:
             observation, reward, terminated, truncated, info = self.environment.step(action)
         if "success" not in info:
             raise ValueError(f"the environment must report `info['success']`; its info has {sorted(info)}.")
-        self.observation = _as_float(observation)
-        self.length += 1
-        self.episode_return += float(reward)
-        self.success = float(info["success"])
-        return bool(terminated or truncated)
+        self._outcome = StepOutcome(
+            np.asarray(observation, self._dtype),
+            float(reward),
+            bool(terminated),
+            bool(truncated),
+            float(info["success"]),
+        )
+
+    def receive_step(self) -> StepOutcome:
+        """What came of the latest step.
+
+        **Raises** `RuntimeError` if there was none.
+        """
+        if self._outcome is None:
+            raise RuntimeError("`step` must come before `receive_step`.")
+        return self._outcome
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.environment.close()
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
@@ -77,5 +119,6 @@ def numpy_state_kept() -> Iterator[None]:
         np.random.set_state(state)
 
 
-def _as_float(observation: Any) -> Float[np.ndarray, " observation"]:
-    return np.asarray(observation, dtype=jax.dtypes.canonicalize_dtype(np.float64))
+def observation_dtype() -> np.dtype:
+    """The dtype of observations: float64 where JAX has it enabled, else float32."""
+    return jax.dtypes.canonicalize_dtype(np.float64)

@@ -1,6 +1,8 @@
 """How often a policy reaches its goal."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +11,9 @@ from jaxtyping import Float, Int
 
 from floqzoo.protocols import Policy
 from floqzoo.training.batched_policy import ROWS, BatchedPolicy
+from floqzoo.training.environment_worker import EnvironmentWorker, require_picklable
 from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.training.repeatable_environment import RepeatableEnvironment
 
 
 class Evaluation(eqx.Module):
@@ -53,24 +57,41 @@ class Evaluation(eqx.Module):
         return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
 
 
+class EvaluationStoppedError(RuntimeError):
+    """An evaluation was told to stop."""
+
+
 class Evaluator:
     """Evaluates policies in environments that it makes once and keeps.
 
-    Several environments advance in lockstep in this process, and one compiled call draws all their actions.
-    What an episode does depends on the seed and its number alone, not on how many environments there are.
+    Several environments advance in lockstep, and one compiled call draws all their actions. What an episode does depends on
+    the seed and its number alone, not on how many environments there are, nor on where they are.
 
     - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`.
-    - `environments`: How many advance together, 1 to 8.
+    - `environments`: How many advance together in this process, 1 to 8.
+    - `workers`: How many advance together in processes of their own instead, 0 to 8; see `EnvironmentWorker`. 0: none.
 
-    **Raises** `ValueError` if `environments` is out of range.
+    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `make_environment` should go to a process
+    and cannot be pickled.
     """
 
-    def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4):
-        if not 1 <= environments <= ROWS:
-            raise ValueError(f"`environments` must lie in [1, {ROWS}]; got {environments}.")
+    def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4, workers: int = 0):
+        for name, number, least in (("environments", environments, 1), ("workers", workers, 0)):
+            if not least <= number <= ROWS:
+                raise ValueError(f"`{name}` must lie in [{least}, {ROWS}]; got {number}.")
+        if workers:
+            require_picklable(make_environment)
         self._make_environment = make_environment
-        self._environments = environments
-        self._players: list[EpisodePlayer] = []
+        self._count, self._in_processes = workers or environments, workers > 0
+        self._players: list[EpisodePlayer | EnvironmentWorker] = []
+        self._stopped = threading.Event()
+
+    def prepare(self, episodes: int) -> None:
+        """Makes the environments for so many episodes, and waits until they are ready; `evaluate` does it, too."""
+        while len(self._players) < min(self._count, episodes):
+            self._players.append(self._new_player())
+        for player in self._players:
+            _ = player.action_space
 
     def evaluate(
         self, policy: Policy, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
@@ -80,77 +101,96 @@ class Evaluator:
         - `progress`: Called after each finished episode with their number so far.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the
-        action space, or if the environment reports no success.
+        action space, or if the environment reports no success; `WorkerCrashedError` if the process of an environment
+        crashed three times in one episode; `EvaluationStoppedError` after `stop`.
         """
         if episodes < 1:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
         if seed < 0:
             raise ValueError(f"`seed` must not be negative; got {seed}.")
-        while len(self._players) < min(self._environments, episodes):
-            self._players.append(EpisodePlayer(self._make_environment()))
-        with numpy_state_kept():
+        # In processes of their own, environments do not touch the state of this one.
+        with nullcontext() if self._in_processes else numpy_state_kept():
+            self.prepare(episodes)
             return self._play(BatchedPolicy(policy, seed), episodes, seed, progress or (lambda finished: None))
+
+    def stop(self) -> None:
+        """Ends the evaluation under way, in whatever thread it is, at its next step, and processes of environments at
+        once; no other evaluation can be begun."""
+        self._stopped.set()
+        for player in self._players:
+            if isinstance(player, EnvironmentWorker):
+                player.give_up()
 
     def close(self) -> None:
         """Closes the environments."""
         while self._players:
-            self._players.pop().environment.close()
+            self._players.pop().close()
+
+    def _new_player(self) -> EpisodePlayer | EnvironmentWorker:
+        if self._in_processes:
+            return EnvironmentWorker(self._make_environment)
+        return EpisodePlayer(self._make_environment())
 
     def _play(self, policy: BatchedPolicy, episodes: int, seed: int, progress: Callable[[int], None]) -> Evaluation:
         result = Evaluation(np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, int))
-        active = self._players[:episodes]
-        for episode, player in enumerate(active):
-            player.begin(episode, seed)
-        begun, finished = len(active), 0
+        active = [RepeatableEnvironment(player, seed) for player in self._players[:episodes]]
+        unplayed = iter(range(episodes))
+        _begin(active, unplayed)
+        finished = 0
         while active:
-            for player in _advance(active, policy):
-                _record(player, result)
+            if self._stopped.is_set():
+                raise EvaluationStoppedError("the evaluation was told to stop.")
+            ended = _advance(active, policy)
+            for environment in ended:
+                _record(environment, result)
                 finished += 1
                 progress(finished)
-                if begun < episodes:
-                    player.begin(begun, seed)
-                    begun += 1
-                else:
-                    active.remove(player)
+            begun = _begin(ended, unplayed)
+            active = [environment for environment in active if environment not in ended or environment in begun]
         return result
 
 
 def evaluate(
-    policy: Policy, make_environment: Callable[[], Any], *, episodes: int, seed: int, environments: int = 4
+    policy: Policy,
+    make_environment: Callable[[], Any],
+    *,
+    episodes: int,
+    seed: int,
+    environments: int = 4,
+    workers: int = 0,
 ) -> Evaluation:
     """Plays `episodes` episodes in environments made for the purpose; see `Evaluator`."""
-    evaluator = Evaluator(make_environment, environments=environments)
+    evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
         return evaluator.evaluate(policy, episodes=episodes, seed=seed)
     finally:
         evaluator.close()
 
 
-def _advance(active: list[EpisodePlayer], policy: BatchedPolicy) -> list[EpisodePlayer]:
-    """One step of every active player; returns those whose episode ended with it."""
+def _record(played: RepeatableEnvironment, result: Evaluation) -> None:
+    result.success[played.episode] = played.success
+    result.episode_return[played.episode] = played.episode_return
+    result.length[played.episode] = len(played.actions)
+
+
+def _begin(environments: list[RepeatableEnvironment], unplayed: Iterator[int]) -> list[RepeatableEnvironment]:
+    """Begins an episode in as many environments as there are episodes left; returns those."""
+    begun = []
+    for environment, episode in zip(environments, unplayed, strict=False):
+        environment.begin(episode)
+        begun.append(environment)
+    for environment in begun:
+        environment.receive_start()
+    return begun
+
+
+def _advance(active: list[RepeatableEnvironment], policy: BatchedPolicy) -> list[RepeatableEnvironment]:
+    """One step in every environment; returns those whose episode ended with it."""
     actions = policy.actions(
-        np.stack([player.observation for player in active]),
-        np.array([player.episode for player in active]),
-        np.array([player.length for player in active]),
+        np.stack([environment.observation for environment in active]),
+        np.array([environment.episode for environment in active]),
+        np.array([len(environment.actions) for environment in active]),
     )
-    _check_actions(actions, active)
-    return [player for player, action in zip(active, actions, strict=True) if player.step(action)]
-
-
-def _check_actions(actions: Float[np.ndarray, "players action"], active: list[EpisodePlayer]) -> None:
-    space = active[0].action_space
-    # Written so that NaN fails it too.
-    good = (actions >= space.low) & (actions <= space.high)
-    if good.all():
-        return
-    row = int(np.argmin(good.all(axis=1)))
-    raise ValueError(
-        f"the policy must draw finite actions between {space.low} and {space.high}; "
-        f"in step {active[row].length} of episode {active[row].episode} it drew {actions[row]}."
-    )
-
-
-def _record(player: EpisodePlayer, result: Evaluation) -> None:
-    result.success[player.episode] = player.success
-    result.episode_return[player.episode] = player.episode_return
-    result.length[player.episode] = player.length
+    for environment, action in zip(active, actions, strict=True):
+        environment.step(action)
+    return [environment for environment in active if environment.receive_step().over]

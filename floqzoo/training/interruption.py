@@ -18,22 +18,28 @@ def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
 
 
 @contextmanager
-def stoppable() -> Iterator[Callable[[], None]]:
+def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[], None]]:
     """Within the block Ctrl-C raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
     Yields a function that raises it again: an exception that a signal raises inside a destructor or a callback is lost
     there, so a loop should call it in each turn. Outside the main thread, and where the process ignores a signal, nothing
     is changed.
+
+    - `agreed`: Makes the greatest of the numbers that several processes bring, for those that work in step. Then a signal
+      that any of them gets is raised in all of them, and by that function alone, which all must call equally often; a
+      second one takes effect at once.
     """
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        raise _error_of(number)
+        if agreed is None or len(received) > 1:
+            raise _error_of(number)
 
     def check() -> None:
-        if received:
-            raise _error_of(received[0])
+        number = received[0] if received else 0
+        if number := number if agreed is None else agreed(number):
+            raise _error_of(number)
 
     with _handling(signal.SIGINT, stop), _handling(signal.SIGTERM, stop):
         yield check
@@ -43,7 +49,8 @@ def stoppable() -> Iterator[Callable[[], None]]:
 def interrupt_held() -> Iterator[None]:
     """Lets Ctrl-C and SIGTERM take effect only when the block is done; a second one takes effect at once.
 
-    Inside the block the state of a run may be half donated or half written, and an interrupt would lose it.
+    Inside the block the state of a run may be half donated or half written, and an interrupt would lose it. Afterwards it
+    does what it would have done outside of it.
     Outside the main thread no signal arrives, and where the process ignores a signal, as one in the background
     may, it goes on doing so.
     """
@@ -59,7 +66,7 @@ def interrupt_held() -> Iterator[None]:
     with _handling(signal.SIGINT, hold), _handling(signal.SIGTERM, hold):
         yield
     if held:
-        raise _error_of(held[0])
+        signal.raise_signal(held[0])
 
 
 def _error_of(number: int) -> KeyboardInterrupt:

@@ -10,12 +10,14 @@ from floqzoo.tasks.files import replacing
 from floqzoo.training.metric_log import read_metrics
 
 
-def plot_learning_curve(run_directory: Path, title: str) -> Path | None:
-    """Draws `learning_curve.png` from a run's `eval.csv`: success over updates, with one standard error each way.
+def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | None = None) -> Path | None:
+    """Draws `learning_curve.png` from a run's `eval.csv`: success over its steps, with one standard error each way.
 
     That is the error over episodes for one seed, and over seeds for several, whose own curves are drawn thinly. Where
     the run has evaluated its behaviour flow, that is a level line. Returns the picture's path, or None
     if the run was never evaluated.
+
+    - `online_from`: The step from which the run was online, if it was.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -29,7 +31,11 @@ def plot_learning_curve(run_directory: Path, title: str) -> Path | None:
     _draw_policy(axes, columns)
     if "behaviour/success" in columns:
         _draw_baseline(axes, columns)
-    axes.set(title=title, xlabel="updates", ylabel="success rate (%)", ylim=(-3, 103))
+    if online_from is not None:
+        axes.axvline(online_from, color="grey", linestyle=":", label="from here on in the environment")
+    axes.set(
+        title=title, xlabel="updates" if online_from is None else "steps", ylabel="success rate (%)", ylim=(-3, 103)
+    )
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)

@@ -1,21 +1,28 @@
 """A run with its data and its folder, ready to train."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Array, PyTree
+
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.data import load_task
 from floqzoo.training.door import FAILED, USER_ERROR, leave, status_of
+from floqzoo.training.interruption import signal_of
 from floqzoo.training.loop import train
 from floqzoo.training.manifest import DamagedError
 from floqzoo.training.metric_mean import NonFiniteError
 from floqzoo.training.metric_writer import require_writers
+from floqzoo.training.online_phase import require_online
+from floqzoo.training.processes import first_alone, is_first
 from floqzoo.training.recipe import Recipe, agent_builder
 from floqzoo.training.report import report
 from floqzoo.training.run_directory import new_run_directory, record_data, record_flags, record_machine
 from floqzoo.training.run_store import NoRoomError
+from floqzoo.training.starting_run import StartingRun
 from floqzoo.training.training_result import TrainingResult
 
 
@@ -38,6 +45,7 @@ class PreparedRun:
     """A run that has everything but training.
 
     - `resumed`: Whether it goes on from its latest checkpoint.
+    - `start`: The run whose agents it begins with, if it does not begin with untrained ones.
     """
 
     recipe: Recipe
@@ -45,34 +53,72 @@ class PreparedRun:
     task: LoadedTask
     directory: Path
     resumed: bool = False
+    start: StartingRun | None = None
 
     def train(self) -> TrainingResult:
         """Trains, as `floqzoo.training.train` does."""
-        task = self.task.loaded
-        build = agent_builder(
-            self.recipe,
-            self.config.agent,
-            observation_dim=task.observation_dim,
-            action_dim=task.action_dim,
-            reward_range=task.reward_range,
-            **self.recipe.from_data(task),
+        return train(
+            builder(self.recipe, self.config, self.task),
+            self.task.viewed,
+            self.config,
+            self.directory,
+            resumed=self.resumed,
+            begin_with=self.start.begin_with if self.start else None,
         )
-        return train(build, self.task.viewed, self.config, self.directory, resumed=self.resumed)
 
 
-def prepare(recipe: Recipe, config: RunConfig) -> PreparedRun:
+def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) -> PreparedRun:
     """Loads the data of a new run and makes its folder, with what is known before it begins.
+
+    - `directory`: The folder, in which there may be no run yet; without it a new one below `config.save_dir`.
 
     **Raises** what loading raises, `OSError` if the folder cannot be made, and `ModuleNotFoundError` where a library that
     the settings ask for is not installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
-    task = loaded_task(recipe, config)
-    directory = new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
-    record_flags(directory, recipe.name, config)
-    record_data(directory, task.loaded)
-    record_machine(directory)
-    return PreparedRun(recipe, config, task, directory)
+    with first_alone():
+        task = loaded_task(recipe, config)
+    start = starting_run(recipe, config, task)
+    require_online(config, task.viewed)
+    if directory is None:
+        directory = made_directory(config)
+    if is_first():
+        record_flags(directory, recipe.name, config)
+        record_data(directory, task.loaded)
+        record_machine(directory)
+    return PreparedRun(recipe, config, task, directory, start=start)
+
+
+def builder(recipe: Recipe, config: RunConfig, task: LoadedTask) -> Callable[[Array], PyTree]:
+    """Makes an untrained agent of the recipe for a task, from a key."""
+    loaded = task.loaded
+    return agent_builder(
+        recipe,
+        config.agent,
+        observation_dim=loaded.observation_dim,
+        action_dim=loaded.action_dim,
+        reward_range=loaded.reward_range,
+        **recipe.from_data(loaded),
+    )
+
+
+def starting_run(recipe: Recipe, config: RunConfig, task: LoadedTask) -> StartingRun | None:
+    """The run whose agents another one is to begin with.
+
+    **Raises** as `StartingRun` does.
+    """
+    if not config.start_from:
+        return None
+    return StartingRun(
+        config.start_from, recipe, config, builder(recipe, config, task), task.loaded.dataset.fingerprint()
+    )
+
+
+def made_directory(config: RunConfig) -> Path:
+    """The folder of a new run; where there are several processes, the first makes it, and the others need none."""
+    if not is_first():
+        return Path(config.save_dir)
+    return new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
 
 
 def loaded_task(recipe: Recipe, config: RunConfig) -> LoadedTask:
@@ -96,10 +142,20 @@ def carry_out(run: PreparedRun) -> None:
         leave(f"error: {error}", USER_ERROR)
     except (NonFiniteError, OSError) as error:
         leave(f"error: {error}", FAILED)
+    except KeyboardInterrupt as interrupt:
+        leave(
+            f"Stopped at once, in the midst of an update; {run.directory} is as its latest checkpoint has it. "
+            f"To go on: floqzoo resume {run.directory}",
+            status_of(signal_of(interrupt)),
+        )
+    if not is_first():
+        if result.stopped_by is not None:
+            raise SystemExit(status_of(result.stopped_by))
+        return
     report(run.recipe, run.config, result, run.directory, run.task.seconds)
     if result.stopped_by is not None:
         leave(
-            f"Interrupted after {result.steps:,} updates; metrics and a checkpoint are in {run.directory}. "
+            f"Interrupted after {result.steps:,} {run.config.unit}; metrics and a checkpoint are in {run.directory}. "
             f"To go on: floqzoo resume {run.directory}",
             status_of(result.stopped_by),
         )

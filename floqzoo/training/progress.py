@@ -21,12 +21,13 @@ class ProgressReport:
     - `title`: What is done, such as "training".
     - `unit`: What is counted, such as "updates".
     - `stream`: Where it is shown; standard error by default.
+    - `quiet`: Whether nothing is shown, as where another process tells it.
     """
 
-    def __init__(self, title: str, unit: str, *, stream: Any = None):
+    def __init__(self, title: str, unit: str, *, stream: Any = None, quiet: bool = False):
         self._title, self._unit = title, unit
-        self._console = Console(file=stream or sys.stderr)
-        self._bar = _bar(self._console) if self._console.is_terminal else None
+        self._console = Console(file=stream or sys.stderr, quiet=quiet)
+        self._bar = _bar(self._console) if self._console.is_terminal and not quiet else None
         self._note = ""
         self._started: float | None = None
         self._started_at = 0

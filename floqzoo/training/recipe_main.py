@@ -5,6 +5,7 @@ import sys
 from floqzoo.training.arguments import parse_arguments
 from floqzoo.training.door import errors_explained
 from floqzoo.training.prepared_run import carry_out, prepare
+from floqzoo.training.processes import join_processes
 from floqzoo.training.recipe import Recipe
 
 
@@ -15,5 +16,6 @@ def run_recipe(recipe: Recipe) -> None:
     does.
     """
     with errors_explained():
+        join_processes()
         run = prepare(recipe, parse_arguments(recipe, sys.argv[1:]))
     carry_out(run)

@@ -23,7 +23,8 @@ def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory:
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     if result.evaluations:
-        console.print(f"learning curve: {_draw(directory, title)}")
+        online_from = config.offline_steps if config.online_steps else None
+        console.print(f"learning curve: {_draw(directory, title, online_from)}")
     console.print(f"run directory: {directory}")
 
 
@@ -31,9 +32,9 @@ def _seeds(seeds: tuple[int, ...]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
-def _draw(directory: Path, title: str) -> str:
+def _draw(directory: Path, title: str, online_from: int | None) -> str:
     try:
-        return str(plot_learning_curve(directory, title))
+        return str(plot_learning_curve(directory, title, online_from=online_from))
     except ModuleNotFoundError:
         return "not drawn, since matplotlib is not installed: pip install 'floqzoo[plots]'"
 
@@ -43,13 +44,16 @@ def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> di
     facts |= _success("its behaviour flow (imitation alone)", result.baselines)
     if result.evaluations:
         facts["evaluation episodes"] = f"{config.eval_episodes} each, success timing {config.success_timing}"
-    if result.steps:
-        facts["updates"] = f"{result.steps:,}, {result.updates_per_second:,.1f} a second"
+    if config.online_steps:
+        facts["steps in the environment"] = f"{max(0, result.steps - config.offline_steps):,}"
+    if result.updates:
+        facts["updates"] = f"{result.updates:,}, {result.updates_per_second:,.1f} a second"
     times = {
         "data": data_seconds,
         "compilation": result.seconds.compilation,
         "training": result.seconds.updates,
         "evaluation": result.seconds.evaluation,
+        "waiting for it": result.seconds.waiting,
     }
     return facts | {"time": ", ".join(f"{part} {_duration(seconds)}" for part, seconds in times.items())}
 

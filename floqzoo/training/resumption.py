@@ -9,7 +9,8 @@ from typing import Any
 from floqzoo.tasks.files import read_json
 from floqzoo.training.checkpoint import checkpoint_folder, latest_whole
 from floqzoo.training.find_recipe import find_recipe
-from floqzoo.training.prepared_run import PreparedRun, loaded_task
+from floqzoo.training.prepared_run import PreparedRun, loaded_task, starting_run
+from floqzoo.training.processes import first_alone, is_first
 from floqzoo.training.recipe import Recipe
 from floqzoo.training.run_directory import describe_data, describe_machine, record_resumption
 from floqzoo.training.stored_run import StoredRun
@@ -47,9 +48,13 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
         raise ValueError(f"{run.directory} cannot go on with other seeds: {'; '.join(fixed)}.")
-    task = loaded_task(recipe, config)
+    fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
+    if fixed:
+        raise ValueError(f"{run.directory} is online, and cannot go on with another beginning: {'; '.join(fixed)}.")
+    with first_alone():
+        task = loaded_task(recipe, config)
     now = json.loads(json.dumps(describe_data(task.loaded)))
-    changes = [*differences(flags, run.flags, but=_IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
+    changes = [*differences(flags, run.flags, but=IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
     if changes and not allow_changes:
         raise ValueError(
             f"{run.directory} would go on with other settings or data: {'; '.join(changes)}. "
@@ -59,23 +64,28 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
     if changes or versions:
         differing = "; ".join([*changes, *versions])
         warnings.warn(f"the run goes on, but not as what it would have been: {differing}.", stacklevel=2)
-    record_resumption(run.directory)
-    return PreparedRun(recipe, config, task, run.directory, resumed=True)
+    if is_first():
+        record_resumption(run.directory)
+    start = None if run.checkpoint_steps else starting_run(recipe, config, task)
+    return PreparedRun(recipe, config, task, run.directory, resumed=True, start=start)
 
 
 _FIXED = ("recipe", "seed", "seeds")
-# What a run may change without changing a number that it computes; for the data their own description counts.
-_IMMATERIAL = (
+_FIXED_ONLINE = ("offline_steps", "online_environments", "balanced_sampling", "buffer_size")
+IMMATERIAL = (
     "save_dir",
     "run_group",
     "dataset_path",
     "dataset_dir",
     "collect_episodes",
     "collect_workers",
+    "eval_workers",
     "keep_checkpoints",
+    "online_processes",
     "tensorboard",
     "wandb",
 )
+"""What a run may change without changing a number that it computes; for the data their own description counts."""
 
 
 def differences(

@@ -4,10 +4,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
-from floqzoo.training.checkpoint import checkpoint_folder, checkpoint_steps, restore_checkpoint, save_checkpoint
+from floqzoo.training.checkpoint import (
+    checkpoint_folder,
+    checkpoint_steps,
+    restore_beside,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from floqzoo.training.manifest import DamagedError
 from floqzoo.training.metric_log import MetricLog, cut_metrics, read_metrics
 from floqzoo.training.metric_mean import MetricMean
@@ -36,6 +43,8 @@ class RunStore:
     - `resumed`: Whether there may be a run in the folder.
     - `writers`: Take every metric that the logs take.
 
+    Attribute: `awaited`, the step of an evaluation under way, whose checkpoint is kept since it may be the best.
+
     **Raises** `FileExistsError` if there is a run in the folder that is not to be resumed.
     """
 
@@ -45,6 +54,7 @@ class RunStore:
         self.directory, self.keep, self.writers = directory, keep, writers
         self.checkpoints = directory / "checkpoints"
         self.success: dict[int, float] = {}
+        self.awaited: int | None = None
         self._open_logs()
 
     @property
@@ -62,12 +72,17 @@ class RunStore:
         self.success[step] = fmean(row["evaluation/success"] for row in rows.values())
         self._retain()
 
-    def save(self, state: RunState, step: int, mean: MetricMean, seconds: Stopwatch) -> None:
-        """Writes a checkpoint, and removes those that are no longer kept."""
+    def save(
+        self, state: RunState, step: int, mean: MetricMean, seconds: Stopwatch, online: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes a checkpoint, and removes those that are no longer kept.
+
+        - `online`: The arrays of the online phase by name, if the run is in it.
+        """
         # Evaluations of this step are played again, so their rows do not count.
         rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
         records = [path for name in RECORDS if (path := self.directory / name).exists()]
-        save_checkpoint(self.checkpoints, state, step, describe_progress(mean, rows, seconds), records)
+        save_checkpoint(self.checkpoints, state, step, describe_progress(mean, rows, seconds), records, online)
         self._retain()
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
@@ -85,6 +100,7 @@ class RunStore:
         try:
             checkpoint = restore_checkpoint(self.checkpoints, like)
             mean, rows, seconds = read_progress(checkpoint.progress, len(like.keys))
+            rows["eval.csv"] = max(rows.get("eval.csv", 0), self._evaluated_before(checkpoint.step, len(like.keys)))
             for name in LOGS:
                 cut_metrics(self.directory / name, rows.get(name, 0))
         except ValueError as error:
@@ -96,19 +112,35 @@ class RunStore:
         self._open_logs()
         return checkpoint.tree, checkpoint.step, mean, seconds
 
-    def require_space(self, state: RunState) -> None:
-        """Checks that the checkpoints of the run will find room.
+    def restore_online(self, step: int) -> dict[str, Any]:
+        """The arrays of the online phase in the checkpoint of a step, by name.
+
+        **Raises** `DamagedError` if there are none.
+        """
+        try:
+            return restore_beside(self.checkpoints, step)
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+
+    def require_space(self, size: int) -> None:
+        """Checks that the checkpoints of the run, of so many bytes each, will find room.
 
         **Raises** `NoRoomError`, naming the room that there is and that is needed.
         """
         # Beside those that are kept: the best, and the one that is being written.
-        needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * state.bytes
+        needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
         free = shutil.disk_usage(self.directory).free
         if free < needed:
             raise NoRoomError(
                 f"{self.directory} has room for {free / 1e6:,.1f} MB; the checkpoints of the run need "
                 f"{needed / 1e6:,.1f} MB. Make room, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
             )
+
+    def _evaluated_before(self, step: int, seeds: int) -> int:
+        """The rows of evaluations that were begun before a step. One that was under way when a run was interrupted ends
+        after the checkpoint, and is not played again. A kill may leave rows of some seeds only, which do not count."""
+        rows = self.eval_log.rows_before(step)
+        return rows - rows % seeds
 
     def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
         log.write(step, rows)
@@ -117,7 +149,8 @@ class RunStore:
                 writer.write_metrics(step, seed, metrics)
 
     def _retain(self) -> None:
-        remove_others(self.checkpoints, steps_to_keep(self.checkpoint_steps, self.success, self.keep))
+        kept = steps_to_keep(self.checkpoint_steps, self.success, self.keep)
+        remove_others(self.checkpoints, kept | {self.awaited} if self.awaited is not None else kept)
 
     def _open_logs(self) -> None:
         self.train_log, self.eval_log = (MetricLog(self.directory / name) for name in LOGS)

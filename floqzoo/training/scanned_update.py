@@ -1,17 +1,19 @@
 """Many updates of many seeds' agents in one compiled call."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from floqzoo.training.batch_source import BatchSource, FromDataset
+from floqzoo.training.compiler_options import compiler_options
+from floqzoo.training.device_mesh import BATCH, SEEDS, one_device
 from floqzoo.training.leaves import named_leaves, own_arrays, split_arrays
+from floqzoo.training.processes import local, placed
 
 
 class ChunkMetrics(eqx.Module):
@@ -39,20 +41,30 @@ class ScannedUpdate:
       first axis (see `floqzoo.training.build_agents`), are what changes; all else is fixed.
     - `batch_size`: Transitions drawn for each update of a seed.
     - `updates`: Updates in a call.
-    - `devices`: Share the seeds evenly, without a word between them; see `devices_for`.
+    - `source`: Where batches come from: the dataset, or that and the seed's own replay.
+    - `mesh`: The devices that share the seeds, and the batch of each seed; see `floqzoo.training.device_mesh`.
 
     **Raises** `ValueError` if `batch_size` or `updates` is not positive.
     """
 
-    def __init__(self, agents: PyTree, batch_size: int, updates: int, *, devices: Sequence[Any] | None = None):
+    def __init__(
+        self,
+        agents: PyTree,
+        batch_size: int,
+        updates: int,
+        *,
+        source: BatchSource = FromDataset(),
+        mesh: Mesh | None = None,
+    ):
         for name, number in (("batch_size", batch_size), ("updates", updates)):
             if number < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {number}.")
         self.batch_size = batch_size
         self.updates = updates
+        self._source = source
         _, self._rest = split_arrays(agents)
-        self._mesh = Mesh(np.array(devices or jax.devices()[:1]), ("seeds",))
-        self._jitted = jax.jit(self._over_devices(self._scan), donate_argnums=0)
+        self._mesh = one_device() if mesh is None else mesh
+        self._jitted = self._over_devices(self._scan)
         self._compiled: jax.stages.Compiled | None = None
 
     def arrays(self, agents: PyTree) -> PyTree:
@@ -61,62 +73,99 @@ class ScannedUpdate:
 
     def spread(self, tree: PyTree) -> PyTree:
         """Puts the seeds of every array on their devices; keys must be there, too."""
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec("seeds")))
+        return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
         """Puts the same arrays on every device, as the dataset must be."""
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+        return placed(tree, self._same)
+
+    def gathered(self, tree: PyTree) -> PyTree:
+        """Puts all of what was spread on the first device of this process; each process must ask for it."""
+        if jax.process_count() > 1:
+            return local(jax.jit(_itself, out_shardings=self._same)(tree))
+        return jax.device_put(tree, jax.devices()[0])
 
     def agents(self, arrays: PyTree) -> PyTree:
         """The agents that have these arrays."""
         return eqx.combine(arrays, self._rest)
 
     def compile(
-        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> jax.stages.Compiled:
         """Compiles for arguments of these shapes, so that the first call is as fast as the next; gives the program."""
-        self._compiled = self._jitted.lower(arrays, dataset, keys, first_step).compile()
+        self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
         return self._compiled
 
     def __call__(
-        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> tuple[PyTree, ChunkMetrics]:
-        """Runs updates `first_step` to `first_step + updates - 1` of each seed, starting from 0."""
-        return (self._compiled or self._jitted)(arrays, dataset, keys, first_step)
+        """Runs updates `first_step` to `first_step + updates - 1` of each seed, starting from 0.
 
-    def _over_devices(self, scan: Callable) -> Callable:
+        - `replay`: What the source draws from beside the dataset, with the seeds as first axis.
+        """
+        return (self._compiled or self._jitted)(arrays, dataset, keys, first_step, replay)
+
+    @property
+    def by_seed(self) -> NamedSharding:
+        """Where arrays with the seeds as first axis are."""
+        return NamedSharding(self._mesh, PartitionSpec(SEEDS))
+
+    @property
+    def _same(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    def _over_devices(self, scan: Callable) -> jax.stages.Wrapped:
         if self._mesh.size == 1:
-            return scan
-        seeds, same = PartitionSpec("seeds"), PartitionSpec()
-        # An update begins its loops with constants, which are the same everywhere, so what varies is not checked.
-        return jax.shard_map(
-            scan, mesh=self._mesh, in_specs=(seeds, same, seeds, same), out_specs=seeds, check_vma=False
+            return jax.jit(scan, donate_argnums=0, compiler_options=compiler_options())
+        seeds, same = PartitionSpec(SEEDS), PartitionSpec()
+        # Seeds are shared by hand, batches by the compiler. An update begins its loops with constants, which are the same
+        # everywhere, so what varies is not checked.
+        shared = jax.shard_map(
+            scan,
+            mesh=self._mesh,
+            in_specs=(seeds, same, seeds, same, seeds),
+            out_specs=seeds,
+            axis_names={SEEDS},
+            check_vma=False,
+        )
+        # Every process reads the metrics of all seeds.
+        metrics = self.by_seed if jax.process_count() == 1 else self._same
+        return jax.jit(
+            shared,
+            donate_argnums=0,
+            out_shardings=(self.by_seed, metrics),
+            compiler_options=compiler_options(),
         )
 
+    def _shared(self, batch: PyTree) -> PyTree:
+        """A part of the batch for each of the devices that have the same seeds; all else follows from that."""
+        if self._mesh.shape[BATCH] == 1:
+            return batch
+        return lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
+
     def _scan(
-        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: Int[Array, ""]
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: Int[Array, ""], replay: PyTree
     ) -> tuple[PyTree, ChunkMetrics]:
-        def update(arrays: PyTree, key: Key[Array, ""], step: Int[Array, ""]) -> tuple[PyTree, dict[str, Array]]:
+        def update(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""], step: Int[Array, ""]):
             batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-            batch = dataset.sample(batch_key, self.batch_size)
+            batch = self._shared(self._source.draw(dataset, replay, place, batch_key, self.batch_size))
             agent, metrics = self.agents(arrays).update(batch, update_key)
             return split_arrays(agent)[0], named_leaves(metrics, "/")
 
-        def scan(arrays: PyTree, key: Key[Array, ""]) -> tuple[PyTree, dict[str, Array]]:
-            return lax.scan(lambda arrays, step: update(arrays, key, step), arrays, steps)
+        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, Array]]:
+            return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
 
         steps = first_step + jnp.arange(self.updates)
-        arrays, metrics = over_seeds(scan)(arrays, keys)
+        # A seed's replay is found by its place: to cut it out of all would copy it in every call.
+        arrays, metrics = over_seeds(scan)(arrays, keys, jnp.arange(len(keys)))
         return arrays, ChunkMetrics(
             mean={name: jnp.mean(values, axis=1) for name, values in metrics.items()},
             first_non_finite={name: _first_non_finite(values) for name, values in metrics.items()},
         )
 
 
-def devices_for(seeds: int) -> list[Any]:
-    """As many devices of this machine as can share the seeds evenly."""
-    devices = jax.devices()
-    return devices[: max(count for count in range(1, len(devices) + 1) if seeds % count == 0)]
+def _itself(tree: PyTree) -> PyTree:
+    return tree
 
 
 def over_seeds(function: Callable) -> Callable:

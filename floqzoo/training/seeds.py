@@ -32,6 +32,12 @@ def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
     return _folded(seeds, 1)
 
 
+def exploration_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
+    """The key of all actions that each seed takes online, `fold_in(key(seed), 2**30)`: evaluations fold in the number of
+    an episode, and must not come to the same."""
+    return _folded(seeds, 2**30)
+
+
 def agent_of(agents: PyTree, index: int) -> PyTree:
     """The agent of one seed, by its place on the axis."""
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 @dataclass
 class Stopwatch:
-    """Seconds spent on each part of a run, and in all until it was last asked."""
+    """Seconds spent on each part of a run, and in all until it was last asked.
+
+    Evaluations that are played beside the updates take time that is the updates', too: `waiting` is how long training stood
+    still for them.
+    """
 
     compilation: float = 0.0
     updates: float = 0.0
     evaluation: float = 0.0
+    waiting: float = 0.0
     total: float = 0.0
 
     @contextmanager

@@ -30,16 +30,16 @@ def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     agent_type = type(recipe.presets["default"](None).agent)
     kinds = {field.name: field.type for field in dataclasses.fields(RunConfig)}
     _check_names("", kinds, settings)
-    agent = _read("agent", agent_type, settings.pop("agent"))
+    agent = read_value("agent", agent_type, settings.pop("agent"))
     hints = get_type_hints(RunConfig)
-    return RunConfig(agent=agent, **{name: _read(name, hints[name], value) for name, value in settings.items()})
+    return RunConfig(agent=agent, **{name: read_value(name, hints[name], value) for name, value in settings.items()})
 
 
 def _settings(where: str, kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     hints = get_type_hints(kind)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
     _check_names(f"{where}.", fields, values)
-    return kind(**{name: _read(f"{where}.{name}", hint, values[name]) for name, hint in fields.items()})
+    return kind(**{name: read_value(f"{where}.{name}", hint, values[name]) for name, hint in fields.items()})
 
 
 def _check_names(where: str, known: Iterable[str], given: Iterable[str]) -> None:
@@ -54,8 +54,11 @@ def _check_names(where: str, known: Iterable[str], given: Iterable[str]) -> None
             raise ValueError(f"the run has no setting `{where}{name}`, which this version needs.")
 
 
-def _read(name: str, kind: Any, value: Any) -> Any:
-    """A JSON value as the kind that the annotation asks for."""
+def read_value(name: str, kind: Any, value: Any) -> Any:
+    """A JSON value as the kind that the annotation asks for: a list as a tuple, a whole number as a float.
+
+    **Raises** `ValueError` for a value of another kind, calling it `name`.
+    """
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _settings(name, kind, value)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -67,7 +70,7 @@ def _read(name: str, kind: Any, value: Any) -> Any:
         kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
         if len(kinds) == len(value):
             pairs = enumerate(zip(kinds, value, strict=True))
-            return tuple(_read(f"{name}[{index}]", inner, item) for index, (inner, item) in pairs)
+            return tuple(read_value(f"{name}[{index}]", inner, item) for index, (inner, item) in pairs)
     if kind is type(None) and value is None:
         return None
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -80,7 +83,7 @@ def _read(name: str, kind: Any, value: Any) -> Any:
 def _read_union(name: str, kind: Any, value: Any) -> Any:
     for member in get_args(kind):
         try:
-            return _read(name, member, value)
+            return read_value(name, member, value)
         except ValueError:
             continue
     raise ValueError(f"`{name}` must be {kind} in the flags of the run; it is {value!r}.")

@@ -16,7 +16,8 @@ class TrainingResult:
 
     - `seeds`: The seeds.
     - `agents`: The agents after the last update, every array with the seeds as its first axis.
-    - `steps`: The updates of each seed.
+    - `steps`: The steps of the run: updates offline, then steps in the environment.
+    - `updates`: The updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty where there was none.
     - `baselines`: The same of the policies' behaviour flows, at the end, where they have one.
     - `updates_per_second`: The speed of the updates alone, all seeds counted as one.
@@ -27,6 +28,7 @@ class TrainingResult:
     seeds: tuple[int, ...]
     agents: PyTree
     steps: int
+    updates: int
     evaluations: dict[int, Evaluation]
     baselines: dict[int, Evaluation]
     updates_per_second: float

@@ -50,7 +50,7 @@ def test_a_run_goes_on_and_is_reported(run, capsys, tmp_path):
 def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monkeypatch):
     directory = new_run(tmp_path / "run")
     monkeypatch.setattr(
-        "floqzoo.training.loop.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM), raising=True
+        "floqzoo.training.run_under_way.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM), raising=True
     )
     assert run("{}/run", "--recipe={}/mine.py") == 143
     errors = capsys.readouterr().err

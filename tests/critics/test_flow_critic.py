@@ -128,6 +128,18 @@ def test_the_readout_regresses_to_the_mean_end_over_copies_and_members():
     assert_close(loss(part, batch).distill_loss, float(wanted))
 
 
+@pytest.mark.parametrize(("copies", "shift"), [(1, -1.25), (2, 0.0), (3, -1.25 / 3), (4, 0.0), (None, 0.0)])
+def test_the_readout_is_learnt_from_the_first_of_the_noises(copies, shift):
+    """Noises -1, 1, -1, 1 end 0.5 and 2 times as far from the value: their mean is off by 1.25 times the noises' mean."""
+    batch, part = transitions(), critic(prior=AlternatingPrior(), readout_copies=copies)
+    values = np.concatenate([batch.observation, batch.action], axis=1) @ WEIGHT.T + BIAS
+    wanted = np.mean((values - values.mean(axis=1, keepdims=True) - shift) ** 2)
+    found = loss(part, batch)
+    assert_close(found.distill_loss, float(wanted), scale=5.0)
+    assert_close(found.flow_q_mean, float(values.mean()) + shift, scale=5.0)
+    assert found.flow_loss == loss(critic(prior=AlternatingPrior()), batch).flow_loss
+
+
 def test_metrics_say_what_they_are_called():
     batch, part = transitions(), critic(prior=AlternatingPrior())
     found = loss(part, batch)
@@ -178,6 +190,12 @@ def test_a_discount_outside_its_range_is_refused(discount):
 def test_a_critic_without_noise_copies_is_refused(copies):
     with pytest.raises(ValueError, match=f"`copies` must be at least 1; got {copies}"):
         critic(copies=copies)
+
+
+@pytest.mark.parametrize("copies", [0, 5])
+def test_a_readout_from_no_noise_or_from_more_than_there_are_is_refused(copies):
+    with pytest.raises(ValueError, match=rf"`readout_copies` must lie in \[1, 4\], or be None for all; got {copies}"):
+        critic(readout_copies=copies)
 
 
 def test_an_ensemble_without_members_is_refused():

@@ -14,7 +14,7 @@ from floqzoo import protocols
 DOCS = Path(__file__).parents[2] / "docs"
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n?)*)", re.MULTILINE)
 REFERENCE = re.compile(r"\[`?([^\]`]*)`?\]\[(floqzoo[\w.]*)\]")
-ROOMS = ("networks", "flow", "critics", "policies", "successor", "tasks", "training", "results", "testing")
+ROOMS = ("networks", "flow", "critics", "policies", "successor", "tasks", "training", "results", "sweeps", "testing")
 
 
 def look_up(name: str) -> object:

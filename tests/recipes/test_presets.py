@@ -41,6 +41,13 @@ FLOQ = {
 }
 # Euler steps and noise coverage of floq-best, where they are not 8 and 0.1
 BEST = {"antmaze-giant": (4, 0.1), "puzzle-4x4": (8, 0.25)}
+# of the online column: Euler steps, noise coverage and alpha, where they are not floq-def's
+ONLINE = {
+    "antmaze-giant": (4, 0.1, 10),
+    "humanoidmaze-large": (16, 0.1, 20),
+    "antsoccer-arena": (8, 0.1, 30),
+    "puzzle-4x4": (8, 0.25, 1000),
+}
 # discount, aggregation, alpha
 FQL = {
     "antmaze-large": (0.99, "min", 10),
@@ -54,6 +61,7 @@ FQL = {
     "puzzle-3x3": (0.99, "mean", 1000),
     "puzzle-4x4": (0.99, "mean", 1000),
 }
+FQL_ONLINE_ALPHA = {"humanoidmaze-medium": 100, "humanoidmaze-large": 40, "antsoccer-arena": 30}
 AGGREGATIONS = {"mean": fz.MeanOverEnsemble, "min": fz.MinOverEnsemble}
 
 every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -136,6 +144,28 @@ def test_fql_is_as_published(preset, updates, environment):
     assert all(normalised(critic.networks.networks.members))
     assert agent.tau.value == np.float32(0.005)
     assert_is_fql_policy(agent.policy, alpha)
+
+
+@every_environment
+def test_online_settings_are_as_published(environment):
+    run, offline = (floq.RECIPE.presets[preset](ENVIRONMENTS[environment]) for preset in ("online", "default"))
+    steps, coverage, alpha = ONLINE.get(environment, (8, 0.1, FLOQ[environment][3]))
+    changes = {"critic_flow_steps": steps, "noise_coverage": coverage, "alpha": float(alpha)}
+    assert run.agent == replace(offline.agent, **changes)
+    assert (run.offline_steps, run.online_steps, run.utd_ratio, run.buffer_size) == (1_000_000, 2_000_000, 1, 2_000_000)
+    assert not run.balanced_sampling
+    run, offline = (fql.RECIPE.presets[preset](ENVIRONMENTS[environment]) for preset in ("online", "default"))
+    batch = 512 if environment == "humanoidmaze-large" else 256
+    alpha = FQL_ONLINE_ALPHA.get(environment, FQL[environment][2])
+    assert run.agent == replace(offline.agent, alpha=float(alpha), batch_size=batch)
+    assert (run.offline_steps, run.online_steps) == (1_000_000, 1_000_000)
+
+
+@every_environment
+def test_fast_differs_in_the_readouts_noises_alone(environment):
+    fast, default = (floq.RECIPE.presets[preset](ENVIRONMENTS[environment]) for preset in ("fast", "default"))
+    assert replace(fast.agent, readout_samples=None) == default.agent
+    assert blueprint(floq.RECIPE.build, fast.agent).critic.readout_copies == 1
 
 
 def test_imitation_is_fqls_behaviour_flow_alone():

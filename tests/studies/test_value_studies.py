@@ -13,12 +13,12 @@ from floqzoo.studies.value_training import (
     PaidChain,
     ValueSettings,
     ends_of,
-    member_of,
     noises_of,
     probe,
     reward_range,
     train_critics,
 )
+from floqzoo.training import agent_of
 
 
 BRIEF = ValueSettings(hidden=(16,), updates=500, batch_size=32, copies=2, lr=3e-3, tau=0.1)
@@ -48,7 +48,7 @@ def test_the_exact_values_solve_the_bellman_equation():
 
 def test_the_noise_interval_is_floqs(critics):
     low, high = reward_range(TASK)
-    critic = member_of(critics, 0)
+    critic = agent_of(critics, 0)
     interval = np.array([critic.prior.low.value, critic.prior.high.value])
     np.testing.assert_allclose(interval, 0.1 * np.array([low, high]) / (1 - 0.9), rtol=1e-5)
     noises = noises_of(critic, 8)[:, 0]
@@ -57,7 +57,7 @@ def test_the_noise_interval_is_floqs(critics):
 
 def test_more_steps_end_nearer_to_the_exact_end(critics):
     where = probe(TASK, 8)
-    critic = member_of(critics, 0)
+    critic = agent_of(critics, 0)
     exact = ends_of(critic, where, 256)
     errors = [float(jnp.mean(jnp.abs(ends_of(critic, where, steps) - exact))) for steps in (1, 4, 16)]
     assert errors[0] > errors[1] > errors[2] > 0
@@ -65,13 +65,13 @@ def test_more_steps_end_nearer_to_the_exact_end(critics):
 
 def test_seeds_differ(critics):
     where = probe(TASK, 8)
-    assert not np.array_equal(*(ends_of(member_of(critics, seed), where, 2) for seed in range(2)))
+    assert not np.array_equal(*(ends_of(agent_of(critics, seed), where, 2) for seed in range(2)))
 
 
 def test_trained_values_follow_the_exact_ones():
     where = probe(TASK, 32)
     settings = ValueSettings(hidden=(32,), updates=2_000, batch_size=32, copies=2, lr=3e-3, tau=0.1)
-    values = np.asarray(ends_of(member_of(train_critics(TASK, 0.1, 2, 1, settings), 0), where, 2).mean(axis=(1, 2)))
+    values = np.asarray(ends_of(agent_of(train_critics(TASK, 0.1, 2, 1, settings), 0), where, 2).mean(axis=(1, 2)))
     assert np.corrcoef(values, where.value)[0, 1] > 0.7
     assert np.mean(np.abs(values - where.value)) < 0.7 * np.mean(np.abs(where.value - where.value.mean()))
 

@@ -1,6 +1,7 @@
 """Loading: OGBench's own transitions, with rewards whose timing is what it is said to be."""
 
 import json
+import pickle
 import urllib.error
 from dataclasses import replace
 
@@ -118,6 +119,12 @@ def test_ogbench_labels_data_alike_whatever_the_timing_of_its_environment(files)
     np.testing.assert_array_equal(transitions(published.dataset)["rewards"], environment[1]["rewards"])
     assert published.make_environment().unwrapped._success_timing == "post"
     assert load(MAZE, dataset_path=files[MAZE]).make_environment().unwrapped._success_timing == "pre"
+
+
+def test_what_makes_an_environment_goes_to_another_process_without_the_data(files):
+    sent = pickle.dumps(load(MAZE, dataset_path=files[MAZE], success_timing="post").make_environment)
+    assert len(sent) < 500
+    assert pickle.loads(sent)().unwrapped._success_timing == "post"
 
 
 def test_actions_are_clipped_as_fql_does_it(files):

@@ -1,5 +1,5 @@
 import pytest
-from toy_run import toy_config
+from toy_run import ToyConfig, toy_config
 
 
 @pytest.mark.parametrize(
@@ -8,11 +8,17 @@ from toy_run import toy_config
         ("seed", -1),
         ("seeds", 0),
         ("keep_checkpoints", 0),
-        ("offline_steps", 0),
+        ("offline_steps", -1),
+        ("online_steps", -1),
+        ("online_environments", 0),
+        ("online_start", -1),
+        ("utd_ratio", 0),
+        ("buffer_size", 0),
         ("log_interval", 0),
         ("eval_interval", -1),
         ("save_interval", -5),
         ("eval_episodes", -1),
+        ("eval_workers", -1),
         ("collect_episodes", -1),
         ("collect_workers", 0),
     ],
@@ -20,6 +26,50 @@ from toy_run import toy_config
 def test_a_number_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=rf"`{name}` must be at least \d; got {value}"):
         toy_config(**{name: value})
+
+
+def test_more_workers_than_an_action_call_has_rows_are_refused():
+    with pytest.raises(ValueError, match="`eval_workers` must be at most 8; got 9"):
+        toy_config(eval_workers=9)
+
+
+def test_a_run_of_no_steps_is_refused():
+    with pytest.raises(ValueError, match="`offline_steps` and `online_steps` must not both be 0"):
+        toy_config(offline_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"online_steps": 9, "online_environments": 2}, r"`online_steps` must be a multiple of .* \(2\), .* got 9"),
+        ({"log_interval": 5, "online_environments": 2}, "`log_interval` must be a multiple .* got 5"),
+        ({"offline_steps": 5, "online_environments": 2}, "`offline_steps` must be a multiple .* got 5"),
+        ({"buffer_size": 7}, r"`buffer_size` must be at least `agent.batch_size` \(8\).* got 7"),
+        ({"buffer_size": 8, "online_environments": 10}, r"`buffer_size` .* `online_environments` \(10\); got 8"),
+        ({"online_start": 20}, r"`online_start` must be at most 19, .* `online_steps` \(20\) .* got 20"),
+        ({"utd_ratio": 2**27}, r"must be less than 2\^31 updates in all; got 2684354580"),
+        ({"balanced_sampling": True, "agent": ToyConfig(batch_size=3)}, "`agent.batch_size` must be even .* got 3"),
+    ],
+)
+def test_online_settings_that_contradict_one_another_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        toy_config(**{"online_steps": 20, "buffer_size": 100} | changes)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"online_environments": 2},
+        {"online_processes": True},
+        {"online_start": 5},
+        {"utd_ratio": 4},
+        {"balanced_sampling": True},
+        {"buffer_size": 10},
+    ],
+)
+def test_an_online_setting_without_online_steps_is_refused(setting):
+    with pytest.raises(ValueError, match=f"`{next(iter(setting))}` is for online training; set `online_steps`"):
+        toy_config(**setting)
 
 
 @pytest.mark.parametrize("name", ["run_group", "save_dir"])

@@ -1,3 +1,8 @@
+import multiprocessing
+import signal
+from contextlib import ExitStack
+from functools import partial
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -5,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from toy_run import Line, Walker
+from worlds import Failing
 
-from floqzoo.training import Evaluation, Evaluator, evaluate
+from floqzoo.training import Evaluation, EvaluationStoppedError, Evaluator, evaluate
 
 
 WALKER = Walker(jnp.asarray(0.7))
@@ -36,6 +42,65 @@ def test_an_episode_is_the_same_beside_any_other(environments):
     assert book.paths() == alone_book.paths()
     for field in ("success", "episode_return", "length"):
         np.testing.assert_array_equal(getattr(alone, field), getattr(together, field))
+
+
+@pytest.fixture(scope="module")
+def by_workers():
+    """Evaluators by the number of their processes."""
+    with ExitStack() as stack:
+        evaluators = {workers: Evaluator(Line, workers=workers) for workers in (0, 1, 3)}
+        for evaluator in evaluators.values():
+            stack.callback(evaluator.close)
+        yield evaluators
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.floats(0, 1, width=32))
+@settings(max_examples=10)
+def test_an_episode_is_the_same_in_a_process_of_its_own(by_workers, seed, episodes, gain):
+    policy = Walker(jnp.asarray(gain))
+    here, *elsewhere = (evaluator.evaluate(policy, episodes=episodes, seed=seed) for evaluator in by_workers.values())
+    for there in elsewhere:
+        for field in ("success", "episode_return", "length"):
+            np.testing.assert_array_equal(getattr(here, field), getattr(there, field))
+
+
+def test_a_process_that_is_killed_changes_nothing(by_workers):
+    """A real SIGKILL of one of three, once four episodes are finished."""
+    killed = []
+
+    def kill_one(finished):
+        if finished == 4:
+            killed.append(multiprocessing.active_children()[0])
+            killed[0].kill()
+
+    expected = by_workers[0].evaluate(WALKER, episodes=9, seed=2)
+    found = by_workers[3].evaluate(WALKER, episodes=9, seed=2, progress=kill_one)
+    np.testing.assert_array_equal(found.episode_return, expected.episode_return)
+    assert killed[0].exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_an_environment_raises_reaches_the_caller(workers):
+    with pytest.raises(IndexError, match="too far"):
+        evaluate(WALKER, partial(Failing, IndexError, "too far"), episodes=3, seed=0, workers=workers)
+
+
+def test_an_evaluator_that_is_stopped_plays_no_more():
+    evaluator, played = Evaluator(Line), []
+
+    def stop(finished):
+        played.append(finished)
+        evaluator.stop()
+
+    for _ in range(2):
+        with pytest.raises(EvaluationStoppedError):
+            evaluator.evaluate(WALKER, episodes=20, seed=0, progress=stop)
+    assert 1 <= len(played) <= 4  # One for each environment that ended with that step.
+
+
+def test_an_environment_that_cannot_go_to_a_process_is_refused():
+    with pytest.raises(ValueError, match=r"`make_environment` must be picklable .*`eval_workers=0`"):
+        Evaluator(lambda: Line(), workers=1)
 
 
 def test_more_episodes_begin_with_the_same_ones():
@@ -99,7 +164,7 @@ def test_a_bad_action_is_named(value):
         def act(self, observation, key):
             return jnp.where(observation[:1] < 100, value, 0.0)
 
-    with pytest.raises(ValueError, match=r"finite actions between .* in step 0 of episode 0 it drew"):
+    with pytest.raises(ValueError, match=r"finite actions between .* in step 0 of episode 0 of seed \d+ it drew"):
         play(2, policy=Bad(jnp.asarray(1.0)))
 
 
@@ -119,6 +184,8 @@ def test_an_environment_without_success_is_refused():
         ({"seed": -1}, "`seed` must not be negative; got -1"),
         ({"environments": 9}, r"`environments` must lie in \[1, 8\]; got 9"),
         ({"environments": 0}, r"`environments` must lie in \[1, 8\]; got 0"),
+        ({"workers": 9}, r"`workers` must lie in \[0, 8\]; got 9"),
+        ({"workers": -1}, r"`workers` must lie in \[0, 8\]; got -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(settings, message):
@@ -180,3 +247,19 @@ def test_a_maze_of_ogbench_keeps_to_the_same_law():
     # At least one of them is teleported: no step of its own carries the point further than a unit.
     assert max(np.abs(np.diff(path, axis=0)).max() for path in alone) > 2
     assert paths(4) == alone
+
+
+def test_a_maze_of_ogbench_is_the_same_in_a_process_of_its_own():
+    pytest.importorskip("ogbench")
+    from floqzoo.tasks.simulator import make
+
+    class Wanderer(Walker):
+        def act(self, observation, key):
+            return jax.random.uniform(key, (2,), observation.dtype, -1, 1)
+
+    maze = partial(make, "pointmaze-teleport-singletask-task1-v0", max_episode_steps=30)
+    here, there = (
+        evaluate(Wanderer(jnp.asarray(0.0)), maze, episodes=3, seed=0, workers=workers) for workers in (0, 2)
+    )
+    np.testing.assert_array_equal(here.episode_return, there.episode_return)
+    np.testing.assert_array_equal(here.length, 30)

@@ -79,7 +79,7 @@ def test_help_tells_presets_flags_and_defaults(run, capsys):
     [
         (["--preset=quikstart"], "one of default, quickstart; got 'quikstart'; did you mean quickstart?"),
         (["--env_name=nowhere"], "did you mean 'line'?"),
-        (["--offline_steps=0"], "`offline_steps` must be at least 1; got 0"),
+        (["--log_interval=0"], "`log_interval` must be at least 1; got 0"),
         (["--agent.batch_size=0"], "`agent.batch_size` must be at least 1; got 0"),
         (["--agent.alpah=3"], "--agent.alpah"),
         (["--seed=one"], "--seed"),

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from toy_run import toy_agents, toy_task
 
-from floqzoo.training import ScannedUpdate, agent_of
+from floqzoo.training import ScannedUpdate, agent_of, compiler_options as compiler_options_file
+from floqzoo.training.compiler_options import compiler_options
 from floqzoo.training.leaves import named_leaves, split_arrays
 
 
@@ -123,3 +124,9 @@ def test_one_nan_shows_in_the_mean_and_says_when(dataset):
 def test_empty_work_is_refused(batch_size, updates, name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
         ScannedUpdate(toy_agents(0), batch_size, updates)
+
+
+def test_a_compiler_that_does_not_know_the_options_gets_none(monkeypatch):
+    assert compiler_options() == compiler_options_file._CPU
+    monkeypatch.setattr(compiler_options_file, "_CPU", {"xla_no_such_option": "1"})
+    assert compiler_options.__wrapped__() == {}

@@ -63,6 +63,8 @@ class ToyConfig:
     """Transitions in an update."""
     alpha: float = 10.0
     """A number that a preset may change."""
+    width: int = 8
+    """Units of the network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +95,8 @@ def toy_task(bad_row: bool = False) -> ToyTask:
 
 
 def build_toy(*, observation_dim, action_dim, reward_range, config, key) -> fz.Agent:
-    del reward_range, config
-    network = partial(fz.MLP, hidden=(8,))
+    del reward_range
+    network = partial(fz.MLP, hidden=(config.width,))
     return fz.Agent(
         critic=fz.NoCritic(),
         policy=fz.BehaviourFlow.build(observation_dim, action_dim, network=network, flow_steps=2, key=key),
@@ -120,7 +122,7 @@ def toy_state(*seeds: int) -> RunState:
 
 def toy_config(**changes) -> RunConfig:
     intervals = {"offline_steps": 20, "log_interval": 10, "eval_interval": 10, "save_interval": 10, "eval_episodes": 3}
-    return RunConfig(**({"agent": ToyConfig(), "env_name": "line"} | intervals | changes))
+    return RunConfig(**({"agent": ToyConfig(), "env_name": "line", "eval_workers": 0} | intervals | changes))
 
 
 def toy_default(env_name):

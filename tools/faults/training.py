@@ -3,6 +3,7 @@
 from .fault import Fault
 
 
+BESIDE = "tests/training/test_run_evaluations.py"
 EVALUATION = "tests/training/test_evaluation.py"
 SCAN = "tests/training/test_scanned_update.py"
 
@@ -51,10 +52,31 @@ TRAINING = (
     ),
     Fault(
         "success at any step counts",
-        "floqzoo/training/episode_player.py",
-        'self.success = float(info["success"])',
-        'self.success = max(self.success, float(info["success"]))',
+        "floqzoo/training/evaluation.py",
+        "self.success = outcome.observation, outcome.success",
+        "self.success = outcome.observation, max(self.success, outcome.success)",
         (f"{EVALUATION}::test_success_is_that_of_the_last_step",),
+    ),
+    Fault(
+        "an episode whose process crashed goes on from its start",
+        "floqzoo/training/environment_worker.py",
+        "for number, request in enumerate(self._requests):",
+        "for number, request in enumerate([self._requests[0], *self._requests[-1:]]):",
+        ("tests/training/test_environment_worker.py::test_an_episode_whose_process_is_killed_is_the_same",),
+    ),
+    Fault(
+        "an evaluation beside training looks at agents that are trained on",
+        "floqzoo/training/background_evaluation.py",
+        "        evaluation.keep()\n",
+        "",
+        (f"{BESIDE}::test_it_is_the_same_run",),
+    ),
+    Fault(
+        "the row of an evaluation that outlived its run is lost",
+        "floqzoo/training/run_store.py",
+        "return rows - rows % seeds",
+        "return 0",
+        (f"{BESIDE}::test_rows_that_came_after_a_checkpoint_are_kept_by_their_step",),
     ),
     Fault(
         "an episode depends on those before it",

@@ -1,0 +1,50 @@
+"""`floqzoo sweep`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def sweep(
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP")],
+    /,
+    *,
+    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None,
+    save_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    dry_run: bool = False,
+    slurm: bool = False,
+) -> None:
+    """Runs recipes x tasks x seeds x settings, on Ray, and ends with their comparison.
+
+    The same command goes on with a sweep that was stopped: finished trials are skipped, others go on from their
+    checkpoints. The file is checked in full before anything starts. Exit status 1 if a trial failed.
+
+    Args:
+        file: A YAML file, or the name of a sweep that comes with floqzoo: floq-def, floq-best, fql, small.
+        address: A Ray cluster, such as auto; without it Ray is started on this machine, and ended.
+        save_dir: The folder of all runs; without it the file's own, or exp.
+        dry_run: Only print the command of every trial.
+        slurm: Submit the trials that are not finished to Slurm, as a job array; needs floqzoo[slurm], and not Ray.
+    """
+    from floqzoo.sweeps.carry_out import carry_out_sweep, unfinished_trials
+    from floqzoo.sweeps.on_slurm import submit
+    from floqzoo.sweeps.outcome import failure_report
+    from floqzoo.sweeps.sweep_file import read_sweep
+    from floqzoo.training.door import FAILED, leave
+
+    read = read_sweep(file, save_dir=save_dir)
+    if dry_run:
+        for trial in read.trials:
+            print(shlex.join(trial.command))
+        print(f"{len(read.trials)} trials, {len(unfinished_trials(read))} of them to be run", file=sys.stderr)
+        return
+    if slurm:
+        jobs = submit(read, unfinished_trials(read))
+        print(f"{len(jobs)} trials submitted" + (f": {jobs[0].job_id} and on" if jobs else ""))
+        return
+    failures = carry_out_sweep(read, address=address)
+    if failures:
+        leave(failure_report(failures), FAILED)

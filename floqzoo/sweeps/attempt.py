@@ -1,0 +1,94 @@
+"""One start of a trial: its program, as a child that does not outlive this process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from floqzoo.sweeps.sweep import Resources
+from floqzoo.sweeps.trial import PROGRAM
+from floqzoo.sweeps.trial_state import LOG
+
+
+END_WITH_PARENT = "FLOQZOO_END_WITH_PARENT"
+"""Set in the environment of a trial that is to end with the process that started it."""
+POLL_SECONDS = 0.2
+
+
+class Attempt:
+    """A start of a trial; what it prints goes to `log.txt` in its folder.
+
+    - `directory`: The folder of its run.
+    - `words`: Those behind `python -m floqzoo.sweeps.run_trial`.
+    - `environment`: Variables to set.
+    - `cwd`: The folder to start it in.
+    """
+
+    def __init__(self, directory: Path, words: Sequence[str], environment: Mapping[str, str], cwd: str):
+        self.directory, self.words, self.environment, self.cwd = directory, list(words), dict(environment), cwd
+        self._process: subprocess.Popen | None = None
+
+    def run(self, where: str) -> int:
+        """Runs the trial to its end, and returns its exit status, a signal's number with a minus.
+
+        An exception meanwhile, such as Ctrl-C, stops it. If this process dies, the trial dies too.
+
+        - `where`: What the log says of the place.
+
+        **Raises** `OSError` if it cannot be started.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / LOG).open("a") as log:
+            log.write(f"== started {time.strftime('%Y-%m-%d %H:%M:%S')} on {where}\n")
+            log.flush()
+            # Leaving the block closes the pipe that the trial listens to, and waits for its end.
+            with self._started(log) as self._process:
+                try:
+                    while self._process.poll() is None:
+                        time.sleep(POLL_SECONDS)
+                except BaseException:
+                    self.stop()
+                    raise
+                finally:
+                    self._clear_up()
+                return self._process.returncode
+
+    def stop(self) -> None:
+        """Tells the trial to end, and waits for the checkpoint that it then writes."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _clear_up(self) -> None:
+        """Ends whatever the trial left behind, such as the workers of a collection that was broken off."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _started(self, log: IO[str]) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", PROGRAM, *self.words],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environment, END_WITH_PARENT: "1"},
+            cwd=self.cwd,
+            start_new_session=True,
+        )
+
+
+def environment_of(resources: Resources) -> dict[str, str]:
+    """The variables that keep a trial to its share of the processor and of the GPU."""
+    threads = str(resources.cpu)
+    variables = {name: threads for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    if resources.gpu:
+        # A tenth of the share is for what JAX does not count: the driver's context and the compiled programs.
+        return variables | {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * min(resources.gpu, 1):.3f}"}
+    if resources.cpu == 1:
+        variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    return variables | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")}

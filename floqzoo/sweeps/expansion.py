@@ -1,0 +1,112 @@
+"""From what a sweep file says to its trials: recipes x fields x tasks x seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from floqzoo.sweeps.fields import field_kinds, read_field, with_fields
+from floqzoo.sweeps.near_names import require_known
+from floqzoo.sweeps.trial import Trial
+from floqzoo.training.recipe import Recipe
+
+
+_ELSEWHERE = {
+    "env_name": "tasks",
+    "seed": "seeds",
+    "seeds": "seeds",
+    "save_dir": "save_dir",
+    "run_group": "name",
+    "preset": "recipes",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A recipe of a sweep.
+
+    - `recipe`, `source`, `preset`: As in `Trial`.
+    - `given`: Its fields as the file has them: a value, or a list of alternatives.
+    """
+
+    recipe: Recipe
+    source: str
+    preset: str
+    given: Mapping[str, Any]
+
+
+def expand(
+    *,
+    methods: Sequence[Method],
+    tasks: Sequence[str],
+    seeds: Sequence[tuple[int, int]],
+    name: str,
+    save_dir: Path,
+) -> tuple[Trial, ...]:
+    """Every trial of a sweep.
+
+    - `seeds`: The first seed of each process, and how many it trains.
+    - `name`, `save_dir`: Of the sweep.
+
+    **Raises** `ValueError` for a field that is unknown or set elsewhere, a value that it cannot have, and trials that
+    are the same.
+    """
+    trials = []
+    for method in methods:
+        alternatives = _alternatives(method)
+        for chosen in product(*alternatives.values()):
+            values = dict(zip(alternatives, chosen, strict=True))
+            label = _label(method, {field: values[field] for field, many in alternatives.items() if len(many) > 1})
+            for task, (first, count) in product(tasks, seeds):
+                places = {"seed": first, "seeds": count, "run_group": name, "save_dir": str(save_dir)}
+                config = _config(method, label, task, {**values, **places})
+                folder = save_dir / "floqzoo" / name
+                trials.append(Trial(method.recipe, method.source, method.preset, values, config, label, folder))
+    _refuse_duplicates(trials)
+    return tuple(trials)
+
+
+def _alternatives(method: Method) -> dict[str, list[Any]]:
+    """The values that each field of a method takes."""
+    kinds = field_kinds(method.recipe.presets[method.preset](None))
+    return {name: _values(method, name, kinds, given) for name, given in method.given.items()}
+
+
+def _values(method: Method, name: Any, kinds: Mapping[str, Any], given: Any) -> list[Any]:
+    if name in _ELSEWHERE:
+        raise ValueError(f"`{name}` is no field of a sweep: it is set by `{_ELSEWHERE[name]}`.")
+    require_known(f"field of {method.recipe.name}", name, [kind for kind in kinds if kind not in _ELSEWHERE])
+    if isinstance(given, list) and not given:
+        raise ValueError(f"`{name}` must not be an empty list.")
+    values = [read_field(name, kinds[name], value) for value in (given if isinstance(given, list) else [given])]
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"`{name}` must name each value once; {value!r} comes twice.")
+    return values
+
+
+def _config(method: Method, label: str, task: str, values: Mapping[str, Any]) -> Any:
+    try:
+        return with_fields(method.recipe.presets[method.preset](task), values)
+    except ValueError as error:
+        raise ValueError(f"{label} on {task}: {error}") from error
+
+
+def _label(method: Method, swept: Mapping[str, Any]) -> str:
+    preset = [] if method.preset == "default" else [method.preset]
+    values = [f"{name.removeprefix('agent.')}={_short(value)}" for name, value in swept.items()]
+    return " ".join([method.recipe.name, *preset, *values])
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _refuse_duplicates(trials: Sequence[Trial]) -> None:
+    """By their settings, whatever they were called."""
+    seen: dict[tuple[str, int], Trial] = {}
+    for trial in trials:
+        other = seen.setdefault((trial.identity, trial.config.seed), trial)
+        if other is not trial:
+            raise ValueError(f"two trials are the same: {trial}, and {other}, have the same settings.")

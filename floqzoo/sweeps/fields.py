@@ -1,0 +1,67 @@
+"""The settings of a run by their dotted names, as the command line has them: `offline_steps`, `agent.alpha`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from floqzoo.training.stored_config import read_value
+
+
+def field_kinds(settings: Any) -> dict[str, Any]:
+    """What each setting is annotated with, found in the dataclasses themselves."""
+    hints, kinds = get_type_hints(type(settings)), {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            kinds |= {f"{field.name}.{name}": kind for name, kind in field_kinds(value).items()}
+        elif field.init:
+            kinds[field.name] = hints[field.name]
+    return kinds
+
+
+def field_values(settings: Any) -> dict[str, Any]:
+    """The value of each setting."""
+    values = {}
+    for name in field_kinds(settings):
+        value = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        values[name] = value
+    return values
+
+
+def read_field(name: str, kind: Any, value: Any) -> Any:
+    """A value of a file as the kind that a setting needs: a list as a tuple, a whole number as a float.
+
+    **Raises** `ValueError` for a value of another kind.
+    """
+    try:
+        return read_value(name, kind, value)
+    except ValueError:
+        hint = ""
+        if "tuple" in str(kind):
+            hint = ". A list gives alternatives, so one alternative is a list in a list: [[512, 512]]"
+        needed = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        raise ValueError(f"`{name}` must be {needed}; got {value!r}{hint}.") from None
+
+
+def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
+    """The settings with others in their place, all at once, so that they are checked together.
+
+    **Raises** `ValueError` if the dataclass refuses them.
+    """
+    own = {name: value for name, value in values.items() if "." not in name}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        if "." in name:
+            head, _, rest = name.partition(".")
+            nested.setdefault(head, {})[rest] = value
+    inner = {head: with_fields(getattr(settings, head), changes) for head, changes in nested.items()}
+    return dataclasses.replace(settings, **own, **inner)
+
+
+def as_words(name: str, value: Any) -> list[str]:
+    """The words that set a field on a recipe's command line."""
+    if isinstance(value, tuple):
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}={value}"]

@@ -1,0 +1,151 @@
+"""A sweep under way: a line for each method on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from floqzoo.sweeps.trial import Trial
+from floqzoo.sweeps.trial_state import LOG, logged_progress
+from floqzoo.training.progress import LINE_SECONDS
+
+
+LOOK_SECONDS = 2.0
+"""The time between two looks at the folders of the trials."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial is.
+
+    - `done`, `total`: Its steps.
+    - `seconds`: The time that it has trained.
+    - `state`: "finished", "running", "waiting" or "failed".
+    """
+
+    done: int
+    total: int
+    seconds: float
+    state: str
+
+
+class LiveView:
+    """Shows how far the trials of a sweep are. Use it as a context.
+
+    - `trials`: All of them, those that were finished before too.
+    - `unfinished`: Those that are to be run now.
+    - `stream`: Where it is shown; standard error by default.
+    """
+
+    def __init__(self, trials: Sequence[Trial], unfinished: Sequence[Trial], *, stream: Any = None):
+        self._console = Console(file=stream or sys.stderr)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._trials, self._unfinished, self._failed = trials, set(unfinished), set()
+        self._log_sizes = {trial: _log_size(trial) for trial in unfinished}
+        self._last_look, self._last_line = -LOOK_SECONDS, time.monotonic()
+
+    def __enter__(self) -> "LiveView":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own, above the table where there is one."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def look(self, left: Sequence[Trial], *, now: bool = False) -> None:
+        """Looks at the folders, unless it has just done so.
+
+        - `left`: The trials that have not ended.
+        - `now`: Whether to look in any case.
+        """
+        if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
+            return
+        self._last_look = time.monotonic()
+        progress = {trial: self._progress(trial, left) for trial in self._trials}
+        if self._live:
+            self._live.update(Group(_table(progress), _summary(progress)), refresh=True)
+        elif now or time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(_summary(progress))
+
+    def _progress(self, trial: Trial, left: Sequence[Trial]) -> Progress:
+        total = trial.config.total_steps
+        if trial not in self._unfinished:
+            return Progress(total, total, 0.0, "finished")
+        done, seconds = logged_progress(trial.directory)
+        if trial in left:
+            begun = _log_size(trial) > self._log_sizes[trial]
+            return Progress(done, total, seconds, "running" if begun else "waiting")
+        return Progress(done, total, seconds, "finished" if done >= total else "failed")
+
+
+def seconds_left(progress: dict[Trial, Progress]) -> float | None:
+    """The time until all trials are finished; None as long as no speed is known.
+
+    A step takes as long as those of the same method have taken so far, or else as those of the others, and as many
+    trials run at once as now.
+    """
+    speeds: dict[str, list[float]] = {}
+    for trial, one in progress.items():
+        if one.seconds > 0 and one.done > 0:
+            speeds.setdefault(trial.method, []).append(one.seconds / one.done)
+    if not speeds:
+        return None
+    mean = {method: sum(values) / len(values) for method, values in speeds.items()}
+    other = sum(mean.values()) / len(mean)
+    work = [
+        (one.total - one.done) * mean.get(trial.method, other)
+        for trial, one in progress.items()
+        if one.state in ("running", "waiting")
+    ]
+    at_once = max(1, sum(one.state == "running" for one in progress.values()))
+    return max([sum(work) / at_once, *work], default=0.0)
+
+
+def _table(progress: dict[Trial, Progress]) -> Table:
+    table = Table("method", "trials", "finished", "running", "waiting", "failed", "steps", "", box=None)
+    for method in dict.fromkeys(trial.method for trial in progress):
+        mine = [one for trial, one in progress.items() if trial.method == method]
+        counts = [str(_count(mine, state)) for state in ("finished", "running", "waiting", "failed")]
+        share = sum(one.done for one in mine) / sum(one.total for one in mine)
+        table.add_row(method, str(len(mine)), *counts, f"{share:.0%}", ProgressBar(completed=100 * share, width=30))
+    return table
+
+
+def _summary(progress: dict[Trial, Progress]) -> str:
+    all_of_them = list(progress.values())
+    counts = [f"{_count(all_of_them, state)} {state}" for state in ("finished", "running", "waiting", "failed")]
+    share = sum(one.done for one in all_of_them) / sum(one.total for one in all_of_them)
+    left = seconds_left(progress)
+    time_left = [] if left is None else [f"{_duration(left)} left"]
+    return ", ".join([f"{len(all_of_them)} trials: {counts[0]}", *counts[1:], f"{share:.0%} of the steps", *time_left])
+
+
+def _count(progress: Sequence[Progress], state: str) -> int:
+    return sum(one.state == state for one in progress)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.0f} h" if minutes < 72 * 60 else f"{minutes / 60 / 24:.0f} days"
+
+
+def _log_size(trial: Trial) -> int:
+    try:
+        return (trial.directory / LOG).stat().st_size
+    except OSError:
+        return 0

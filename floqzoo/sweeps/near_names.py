@@ -1,0 +1,17 @@
+"""What a user may have meant by a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def require_known(what: str, name: object, known: Iterable[str]) -> None:
+    """Checks that a name is one of those that are known.
+
+    **Raises** `ValueError`, which names it, what it is, and the nearest names that are known, or all if none is near.
+    """
+    known = list(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+    raise ValueError(f"there is no {what} {name!r}; {hint}")

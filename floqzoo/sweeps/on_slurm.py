@@ -1,0 +1,87 @@
+"""Trials on Slurm, submitted by submitit, for those without Ray."""
+
+import math
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from floqzoo.sweeps.attempt import Attempt, environment_of
+from floqzoo.sweeps.ending import ending_of
+from floqzoo.sweeps.sweep import Resources, Sweep
+from floqzoo.sweeps.trial import Trial
+
+
+TIMEOUT_MINUTES = 24 * 60
+"""How long a job may take before it is queued again, unless the sweep says otherwise."""
+
+
+def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
+    """Submits trials as a job array, and returns submitit's jobs without waiting for them.
+
+    A job that is preempted or runs out of time writes a checkpoint, is queued again, and goes on; for want of time at
+    most as often as the sweep allows restarts. Once they are done, `floqzoo sweep` finds every trial finished and writes
+    the table.
+
+    - `trials`: Those to submit.
+    - `cluster`: As submitit has it; "local" runs them as processes of this machine.
+
+    **Raises** `ModuleNotFoundError` without submitit, `FileNotFoundError` if there is no Slurm here, `ValueError` for a
+    parameter in `sweep.slurm` that submitit does not know.
+    """
+    if not trials:
+        return []
+    executor, environment = _executor(sweep, cluster), environment_of(sweep.resources)
+    attempts = [Attempt(trial.directory, trial.words, environment, os.getcwd()) for trial in trials]
+    with executor.batch():
+        return [executor.submit(SlurmTrial(attempt)) for attempt in attempts]
+
+
+class SlurmTrial:
+    """A start of a trial as a job."""
+
+    def __init__(self, attempt: Attempt):
+        self.attempt = attempt
+
+    def __call__(self) -> None:
+        """Carries it out.
+
+        **Raises** `RuntimeError` if it does not finish.
+        """
+        where = ", job ".join([socket.gethostname(), *filter(None, [os.environ.get("SLURM_JOB_ID")])])
+        ending = ending_of(self.attempt.run(where))
+        if not ending.done:
+            raise RuntimeError(f"the trial {ending.reason}; see {self.attempt.directory}.")
+
+    def checkpoint(self, *_: Any) -> Any:
+        """What is queued in its place when Slurm takes the machine away: the same, which goes on."""
+        import submitit
+
+        self.attempt.stop()
+        again = Attempt(self.attempt.directory, self.attempt.words, self.attempt.environment, self.attempt.cwd)
+        return submitit.helpers.DelayedSubmission(SlurmTrial(again))
+
+
+def _executor(sweep: Sweep, cluster: str) -> Any:
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "trials are submitted by submitit, which is not installed: pip install 'floqzoo[slurm]'."
+        ) from error
+    options = {"slurm_max_num_timeout": sweep.restarts} if cluster == "slurm" else {}
+    try:
+        executor = submitit.AutoExecutor(folder=sweep.folder / "slurm", cluster=cluster, **options)
+    except RuntimeError as error:
+        raise FileNotFoundError(f"trials cannot be submitted from here: {error}") from error
+    try:
+        executor.update_parameters(name=sweep.name, **{**_parameters(sweep.resources), **sweep.slurm})
+    except (NameError, TypeError, AssertionError) as error:
+        raise ValueError(f"`slurm` must hold parameters of submitit: {' '.join(str(error).split())}") from error
+    return executor
+
+
+def _parameters(resources: Resources) -> dict[str, Any]:
+    memory = {} if resources.memory_gb is None else {"mem_gb": resources.memory_gb}
+    gpus = {"gpus_per_node": math.ceil(resources.gpu)} if resources.gpu else {}  # Slurm gives a job whole ones.
+    return {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": resources.cpu, **gpus, **memory}

@@ -1,0 +1,128 @@
+"""Carries out one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
+
+A run that has not begun begins, one that was broken off goes on, and a finished one stays as it is. The exit status is
+that of a recipe, or `UNEXPECTED`.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from floqzoo.sweeps.attempt import END_WITH_PARENT
+from floqzoo.sweeps.ending import UNEXPECTED
+from floqzoo.sweeps.trial_state import has_begun, is_finished, mark_finished
+from floqzoo.training.arguments import parse_arguments
+from floqzoo.training.configuration import RunConfig
+from floqzoo.training.door import errors_explained, leave, status_of
+from floqzoo.training.find_recipe import find_recipe, load_recipe
+from floqzoo.training.interruption import signal_of
+from floqzoo.training.prepared_run import PreparedRun, carry_out, prepare
+from floqzoo.training.recipe import Recipe
+from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
+from floqzoo.training.run_lock import run_locked
+from floqzoo.training.stored_run import StoredRun
+
+
+PATIENCE_SECONDS = 60.0
+"""How long a trial waits for another process that is still at its run, such as one whose machine was lost."""
+
+
+def main(words: Sequence[str]) -> None:
+    """Carries out a trial; ends the program as a recipe does."""
+    if END_WITH_PARENT in os.environ:
+        _end_with_parent()
+    with errors_explained():
+        directory, recipe, rest = _arguments(words)
+        config = parse_arguments(recipe, rest)
+        if is_finished(directory):
+            print(f"{directory} is finished.")
+            return
+        directory.mkdir(parents=True, exist_ok=True)
+        _wait_for_others(directory)
+        run = _begin_or_go_on(recipe, config, directory)
+    carry_out(run)
+    mark_finished(directory)
+
+
+def _arguments(words: Sequence[str]) -> tuple[Path, Recipe, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="python -m floqzoo.sweeps.run_trial",
+        description="Carries out one trial of a sweep. All other flags are those of the recipe.",
+        epilog="A run that has not begun begins, one that was broken off goes on, and a finished one stays as it is.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--run_directory", required=True, type=Path, help="the folder of the run")
+    parser.add_argument("--recipe", required=True, help="a recipe's name, or a file of your own, which is executed")
+    found, rest = parser.parse_known_args(words)
+    own = found.recipe.endswith(".py")
+    return found.run_directory, load_recipe(found.recipe) if own else find_recipe(found.recipe), rest
+
+
+def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> PreparedRun:
+    while True:
+        try:
+            if not has_begun(directory):
+                return prepare(recipe, config, directory)
+            _refuse_other_settings(recipe, config, directory)
+            return prepare_resumed(directory, recipe=recipe)
+        except BlockingIOError as error:  # Another trial collects the data of both.
+            print(error, flush=True)
+            time.sleep(10)
+
+
+def _refuse_other_settings(recipe: Recipe, config: RunConfig, directory: Path) -> None:
+    stored = StoredRun(directory).flags
+    wanted = json.loads(json.dumps({"recipe": recipe.name, **asdict(config)}))
+    other = differences(stored, wanted, but=IMMATERIAL)
+    if other:
+        raise ValueError(f"{directory} holds a run of other settings: {'; '.join(other)}.")
+
+
+def _wait_for_others(directory: Path) -> None:
+    """Waits until no process trains in the folder; one whose machine was lost may live for a moment.
+
+    **Raises** `BlockingIOError` if it does not end.
+    """
+    latest = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with run_locked(directory):
+                return
+        except BlockingIOError:
+            if time.monotonic() > latest:
+                raise
+            time.sleep(0.5)
+
+
+def _end_with_parent() -> None:
+    """Ends this process, and those that it started, as soon as the one that started it is gone.
+
+    That one holds the other end of standard input and writes nothing, so reading ends when it ends, however it does.
+    """
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    # By which Slurm warns that one, which then tells this one what to do.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt as interrupt:  # Before there was anything to keep.
+        leave("Interrupted.", status_of(signal_of(interrupt)))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(UNEXPECTED)

@@ -1,0 +1,63 @@
+"""A sweep: trials, and what each of them needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from floqzoo.sweeps.fields import field_values
+from floqzoo.sweeps.trial import Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What each trial of a sweep is given.
+
+    - `cpu`: Processor cores; a trial computes with as many threads.
+    - `gpu`: GPUs: 0, a fraction such as 0.25, so that four trials share one, or a whole number.
+    - `memory_gb`: Memory of the machine in units of 10⁹ bytes, which is reserved and not enforced; None reserves none.
+
+    **Raises** `ValueError` for a number out of its range.
+    """
+
+    cpu: int = 1
+    gpu: float = 0.0
+    memory_gb: float | None = None
+
+    def __post_init__(self):
+        if self.cpu < 1:
+            raise ValueError(f"`resources.cpu` must be at least 1; got {self.cpu}.")
+        if self.gpu < 0 or (self.gpu > 1 and self.gpu != int(self.gpu)):
+            raise ValueError(f"`resources.gpu` must be 0, a fraction of one, or a whole number; got {self.gpu}.")
+        if self.memory_gb is not None and self.memory_gb <= 0:
+            raise ValueError(f"`resources.memory_gb` must be above 0; got {self.memory_gb}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a sweep file says, checked.
+
+    - `name`: Its name, which its folder bears too.
+    - `folder`: `<save_dir>/floqzoo/<name>`, where its runs are, a folder each, and its table and curves.
+    - `trials`: Every configuration with its seeds, in the order in which they start.
+    - `resources`: What each of them is given.
+    - `restarts`: How often a trial is started again that was preempted, or died.
+    - `slurm`: What Slurm is told beside the resources, by submitit's names.
+    """
+
+    name: str
+    folder: Path
+    trials: tuple[Trial, ...]
+    resources: Resources
+    restarts: int
+    slurm: Mapping[str, Any]
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The settings of a run, those of the agent left out, in which trials of a recipe on one task differ."""
+        seen: dict[tuple[str, str, str], set[str]] = {}
+        for trial in self.trials:
+            for name, value in field_values(trial.config).items():
+                if name not in ("seed", "seeds") and not name.startswith("agent."):
+                    seen.setdefault((trial.recipe.name, trial.config.env_name, name), set()).add(repr(value))
+        return tuple(dict.fromkeys(name for (_, _, name), values in seen.items() if len(values) > 1))

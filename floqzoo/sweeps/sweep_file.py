@@ -1,0 +1,176 @@
+"""A sweep file: read, and checked in full before anything starts."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from floqzoo.sweeps.expansion import Method, expand
+from floqzoo.sweeps.fields import read_field
+from floqzoo.sweeps.near_names import require_known
+from floqzoo.sweeps.sweep import Resources, Sweep
+from floqzoo.sweeps.tasks import named_tasks
+from floqzoo.sweeps.yaml_file import read_yaml
+from floqzoo.training.find_recipe import find_recipe, load_recipe
+from floqzoo.training.recipe import Recipe
+
+
+PUBLISHED = Path(__file__).parent / "published"
+_KEYS = {
+    "name": str,
+    "recipes": list,
+    "tasks": list,
+    "seeds": int | list[int],
+    "seeds_at_once": int | None,
+    "fields": dict,
+    "resources": dict,
+    "restarts": int,
+    "save_dir": str,
+    "slurm": dict,
+}
+
+
+def published_sweeps() -> list[str]:
+    """The names of the sweeps that come with floqzoo."""
+    return sorted(path.stem for path in PUBLISHED.glob("*.yaml"))
+
+
+def find_sweep(name: str | Path) -> Path:
+    """The file of a sweep: a path, or the name of a published one.
+
+    **Raises** `FileNotFoundError` if it is neither, with near names.
+    """
+    if Path(name).expanduser().is_file():
+        return Path(name).expanduser()
+    if Path(name).suffix in (".yaml", ".yml"):
+        raise FileNotFoundError(f"there is no file {name}.")
+    try:
+        require_known("sweep file and no published sweep", str(name), published_sweeps())
+    except ValueError as error:
+        raise FileNotFoundError(str(error)) from None
+    return PUBLISHED / f"{name}.yaml"
+
+
+def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep:
+    """Reads a sweep file and checks every trial of it; nothing is started, and nothing is written.
+
+    A recipe that the file names by the path of a Python file is executed.
+
+    - `name`: The file, or the name of a published sweep.
+    - `save_dir`: In place of the file's own.
+
+    **Raises** `FileNotFoundError` if there is no such file, and `ValueError`, naming what is wrong and what is near, for
+    an unknown recipe, preset, task or field, a value of the wrong kind, a list that is empty, a field that is set twice,
+    or a trial that comes twice; `ModuleNotFoundError` without PyYAML or OGBench.
+    """
+    path = find_sweep(name)
+    content = read_yaml(path)
+    try:
+        return _sweep(path, content, save_dir)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> Sweep:
+    content = {"name": path.stem, "save_dir": "exp", **content}
+    for key in content:
+        require_known("key", key, _KEYS)
+    for key in ("recipes", "tasks"):
+        if key not in content:
+            raise ValueError(f"`{key}` must be there; it is not.")
+    given = {key: _checked(key, value) for key, value in content.items()}
+    if not re.fullmatch(r"\w[\w.-]*", given["name"]):
+        raise ValueError(f"`name` must be letters, digits, '_', '-' or '.'; got {given['name']!r}.")
+    where = Path(given["save_dir"] if save_dir is None else save_dir).expanduser().absolute()
+    common = given.get("fields", {})
+    return Sweep(
+        name=given["name"],
+        folder=where / "floqzoo" / given["name"],
+        trials=expand(
+            methods=[_method(entry, path.parent, common) for entry in given["recipes"]],
+            tasks=named_tasks(given["tasks"]),
+            seeds=_packed(_seeds(given.get("seeds", 1)), given.get("seeds_at_once")),
+            name=given["name"],
+            save_dir=where,
+        ),
+        resources=_resources(given.get("resources", {})),
+        restarts=_at_least("restarts", given.get("restarts", 3), 0),
+        slurm=given.get("slurm", {}),
+    )
+
+
+def _checked(key: str, value: Any) -> Any:
+    kind = _KEYS[key]
+    if kind in (list, dict):
+        if not isinstance(value, kind):
+            raise ValueError(f"`{key}` must be a {'list' if kind is list else 'mapping'}; got {value!r}.")
+        if not value:
+            raise ValueError(f"`{key}` must not be empty.")
+        return value
+    if isinstance(value, list):
+        if not value or any(type(item) is not int for item in value):
+            raise ValueError(f"`{key}` must be a number or a list of some; got {value!r}.")
+        return value
+    return read_field(key, kind, value)
+
+
+def _method(entry: Any, folder: Path, common: dict[str, Any]) -> Method:
+    """A recipe of the file: a name, or a mapping with its preset and fields."""
+    entry = entry if isinstance(entry, dict) else {"recipe": entry}
+    for key in entry:
+        require_known("key of a recipe", key, ("recipe", "preset", "fields"))
+    source, preset, own = entry.get("recipe"), entry.get("preset", "default"), entry.get("fields", {})
+    if not isinstance(source, str):
+        raise ValueError(f"`recipe` must be the name of one; got {source!r}.")
+    if not isinstance(own, dict):
+        raise ValueError(f"`fields` of {source} must be a mapping; got {own!r}.")
+    twice = sorted({*common} & {*own})
+    if twice:
+        raise ValueError(f"`{twice[0]}` is set twice for {source}: for every recipe, and for it alone.")
+    recipe, source = _recipe(source, folder)
+    require_known(f"preset of {recipe.name}", preset, recipe.presets)
+    return Method(recipe, source, preset, {**common, **own})
+
+
+def _recipe(source: str, folder: Path) -> tuple[Recipe, str]:
+    if not source.endswith(".py"):
+        return find_recipe(source), source
+    file = (folder / Path(source).expanduser()).absolute()
+    return load_recipe(file), str(file)
+
+
+def _seeds(given: int | list[int]) -> list[int]:
+    """The seeds in order: a number is how many there are, from 0 on."""
+    seeds = list(range(_at_least("seeds", given, 1))) if isinstance(given, int) else sorted(given)
+    for seed in seeds:
+        _at_least("seeds", seed, 0)
+        if seeds.count(seed) > 1:
+            raise ValueError(f"`seeds` must name each seed once; {seed} comes twice.")
+    return seeds
+
+
+def _packed(seeds: Sequence[int], at_once: int | None) -> list[tuple[int, int]]:
+    """Seeds that follow one another, together: the first of each pack, and how many it has."""
+    most = len(seeds) if at_once is None else _at_least("seeds_at_once", at_once, 1)
+    packs: list[tuple[int, int]] = []
+    for seed in seeds:
+        first, count = packs[-1] if packs else (seed, 0)
+        if seed == first + count and 0 < count < most:
+            packs[-1] = (first, count + 1)
+        else:
+            packs.append((seed, 1))
+    return packs
+
+
+def _resources(given: dict[str, Any]) -> Resources:
+    kinds = get_type_hints(Resources)
+    for name in given:
+        require_known("resource", name, [field.name for field in fields(Resources)])
+    return Resources(**{name: read_field(f"resources.{name}", kinds[name], value) for name, value in given.items()})
+
+
+def _at_least(key: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"`{key}` must be at least {least}; got {value}.")
+    return value

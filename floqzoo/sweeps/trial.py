@@ -1,0 +1,74 @@
+"""One configuration of a sweep, with the seeds that one process trains."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from floqzoo.results.run_list import seed_range
+from floqzoo.sweeps.fields import as_words
+from floqzoo.training.configuration import RunConfig
+from floqzoo.training.recipe import Recipe
+from floqzoo.training.resumption import IMMATERIAL
+
+
+PROGRAM = "floqzoo.sweeps.run_trial"
+"""The module that carries out a trial, as a program of its own."""
+# What data are trained on is told by their fingerprint only once they are loaded; until then, by where they come from.
+_INCIDENTAL = {*IMMATERIAL} - {"dataset_path", "dataset_dir", "collect_episodes"}
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One configuration of a sweep, with the seeds that one process trains.
+
+    - `recipe`: The method.
+    - `source`: Where it comes from: a recipe's name, or the path of a file of one's own.
+    - `preset`: Which of its presets.
+    - `fields`: What the sweep sets over the preset, by dotted names.
+    - `config`: All settings of the run.
+    - `method`: What it is called in lists: the recipe, its preset, and the values that the sweep changes.
+    - `folder`: The folder of the sweep.
+    """
+
+    recipe: Recipe
+    source: str
+    preset: str
+    fields: Mapping[str, Any]
+    config: RunConfig
+    method: str
+    folder: Path
+
+    @property
+    def identity(self) -> str:
+        """Eight hexadecimal digits of a hash of all settings that its numbers depend on."""
+        settings = {name: value for name, value in asdict(self.config).items() if name not in _INCIDENTAL}
+        text = json.dumps({"recipe": self.recipe.name, **settings}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def directory(self) -> Path:
+        """The folder of its run, the same whenever the sweep is started."""
+        first, last = self.config.seed_numbers[0], self.config.seed_numbers[-1]
+        seeds = f"sd{first:03d}" if first == last else f"sd{first:03d}-{last:03d}"
+        return self.folder / f"{self.recipe.name}_{self.preset}_{self.config.env_name}_{seeds}_{self.identity}"
+
+    @property
+    def words(self) -> list[str]:
+        """The words behind `python -m floqzoo.sweeps.run_trial`."""
+        config = self.config
+        settings = {"env_name": config.env_name, "seed": config.seed, "seeds": config.seeds, **self.fields}
+        places = {"save_dir": config.save_dir, "run_group": config.run_group}
+        head = [f"--run_directory={self.directory}", f"--recipe={self.source}", f"--preset={self.preset}"]
+        return head + [word for name, value in {**settings, **places}.items() for word in as_words(name, value)]
+
+    @property
+    def command(self) -> list[str]:
+        """The command that carries it out: begins it, goes on with it, or finds it finished."""
+        return [sys.executable, "-m", PROGRAM, *self.words]
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.config.env_name}, seeds {seed_range(self.config.seed_numbers)}"

@@ -1,0 +1,51 @@
+"""YAML, read so that nothing in it is executed and nothing is set twice."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds. Numbers such as 1e-3 are numbers, as in YAML 1.2.
+
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no YAML, sets a key twice, or holds
+    something else than a mapping; `ModuleNotFoundError` without PyYAML.
+    """
+    loader = _strict_loader()
+    import yaml
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    try:
+        content = yaml.load(path.read_text(), loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold names with values; it holds a {type(content).__name__}.")
+    return content
+
+
+def _strict_loader() -> Any:
+    """PyYAML's safe loader, which builds plain values only, and here refuses a key that comes twice."""
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "sweep files are read by PyYAML, which is not installed: pip install 'floqzoo[sweep]'."
+        ) from error
+
+    class StrictLoader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            names = [key.value for key, _ in node.value if isinstance(key.value, str)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"line {node.start_mark.line + 1}: `{name}` is set twice.")
+            return super().construct_mapping(node, deep)
+
+    StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))
+    return StrictLoader
+
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")

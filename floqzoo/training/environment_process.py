@@ -1,0 +1,137 @@
+"""The process of an environment, seen from the one that started it."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from floqzoo.training.environment_server import Begin, Failure, Step, serve
+from floqzoo.training.episode_player import observation_dtype
+
+
+PATIENCE = 5.0
+"""Seconds that a process is given to close its environment."""
+
+
+class WorkerCrashedError(RuntimeError):
+    """The process of an environment ended without being told to: killed, out of memory, a segmentation fault."""
+
+
+class EnvironmentProcess:
+    """Starts at once, is ready some seconds later, and answers one request after another until it is closed.
+
+    It opens no accelerator, leaves Ctrl-C and SIGTERM to this process, and ends with it, however that ends.
+
+    - `make_environment`: Makes the environment; it is pickled.
+    """
+
+    def __init__(self, make_environment: Callable[[], Any]):
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, make_environment, observation_dtype()))
+        with _born_quietly():
+            self._process.start()
+        theirs.close()
+        self._action_space, self._unanswered = None, False
+        atexit.register(self.close)
+
+    @property
+    def number(self) -> int:
+        """The number that the system gave the process."""
+        return self._process.pid or -1
+
+    @property
+    def action_space(self) -> Any:
+        """That of the environment; waits until the process is ready.
+
+        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        """
+        if self._action_space is None:  # It is the first thing that the process sends.
+            self._action_space = _raised(self._next_message())
+        return self._action_space
+
+    def ask(self, request: Begin | Step) -> None:
+        """Sends a request; the answer to an earlier one that nobody received is dropped.
+
+        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        """
+        if self._unanswered:
+            self._answer()
+        try:
+            self._connection.send(request)
+        except OSError as error:
+            raise self._crash() from error
+        self._unanswered = True
+
+    def receive(self) -> Any:
+        """The answer to the request.
+
+        **Raises** `WorkerCrashedError`, and what the environment raises.
+        """
+        return _raised(self._answer())
+
+    def kill(self) -> None:
+        """Ends the process at once, also from another thread than the one that waits for an answer."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Closes the environment and ends the process. May be called again."""
+        atexit.unregister(self.close)
+        if self._connection.closed:
+            return
+        self._connection.close()
+        if self._action_space is None:  # There is nothing to close yet.
+            self._process.kill()
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self) -> Any:
+        _ = self.action_space
+        self._unanswered = False
+        return self._next_message()
+
+    def _next_message(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._crash() from error
+
+    def _crash(self) -> WorkerCrashedError:
+        self._process.join(PATIENCE)
+        code = self._process.exitcode
+        if self._action_space is None:
+            hint = 'a script must start it under `if __name__ == "__main__":`'
+            return WorkerCrashedError(f"the process ended before it was ready, with exit code {code}; {hint}.")
+        return WorkerCrashedError(f"the process ended with exit code {code}.")
+
+
+def _raised(message: Any) -> Any:
+    if isinstance(message, Failure):
+        raise message.error
+    return message
+
+
+_starting = threading.Lock()
+
+
+@contextmanager
+def _born_quietly() -> Iterator[None]:
+    """A process that is started within the block meets no signal before it ignores it, and opens no accelerator."""
+    with _starting:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        platforms = os.environ.get("JAX_PLATFORMS")
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        try:
+            yield
+        finally:
+            if platforms is None:
+                del os.environ["JAX_PLATFORMS"]
+            else:
+                os.environ["JAX_PLATFORMS"] = platforms
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -1,0 +1,243 @@
+"""A run under way: its updates, metrics, evaluations and checkpoints."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from floqzoo.hyperparameter import partition_trainable
+from floqzoo.training.configuration import RunConfig
+from floqzoo.training.device_mesh import mesh_for
+from floqzoo.training.interruption import interrupt_held
+from floqzoo.training.metric_mean import MetricMean, NonFiniteError, require_finite
+from floqzoo.training.metric_writer import MetricWriter
+from floqzoo.training.offline_phase import OfflinePhase
+from floqzoo.training.online_phase import OnlinePhase
+from floqzoo.training.processes import first_alone, is_first, local
+from floqzoo.training.progress import ProgressReport
+from floqzoo.training.read_only_store import ReadOnlyStore
+from floqzoo.training.run_evaluations import RunEvaluations
+from floqzoo.training.run_state import RunState
+from floqzoo.training.run_store import RunStore
+from floqzoo.training.seeds import build_agents, in_precision, update_keys
+from floqzoo.training.stopwatch import Stopwatch
+
+
+class RunUnderWay:
+    """What `train` trains: whatever must not be broken off by a signal stands under `interrupt_held`.
+
+    - `build`, `config`, `directory`, `resumed`, `begin_with`: As `floqzoo.training.train` takes them.
+    - `task`: Has `dataset` and `make_environment`.
+    - `progress`: Shows how far it is.
+    - `writers`: Take every metric that the logs take.
+
+    Attributes: `step`, how far it is; `seeds`; `seconds`, where the time went; `evaluations`; `whole`, whether agents, step
+    and environments belong together, as they do not in the midst of a call.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Array], PyTree],
+        task: Any,
+        config: RunConfig,
+        directory: Path,
+        progress: ProgressReport,
+        resumed: bool,
+        begin_with: Callable[[PyTree], PyTree] | None,
+        writers: Sequence[MetricWriter],
+    ):
+        first = is_first()
+        self.store = (
+            RunStore(directory, config.keep_checkpoints, resumed, writers) if first else ReadOnlyStore(directory)
+        )
+        self.config, self.progress, self.seeds = config, progress, config.seed_numbers
+        self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
+        state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
+        with first_alone():
+            stored = self.store.restore(state) if resumed else None
+        if stored:
+            state, self.step, self.mean, self.seconds = stored
+            progress.say(f"goes on after {self.step:,} {config.unit}")
+        elif begin_with is not None:
+            state = RunState(begin_with(state.agents), state.keys)
+        mesh = mesh_for(config.seeds, config.agent.batch_size)
+        self.offline, self.online = OfflinePhase(config, state.agents, task.dataset, mesh), None
+        self.update, self.dataset = self.offline.update, self.offline.dataset
+        if config.online_steps:
+            self.online = OnlinePhase(config, state.agents, task, self.dataset, mesh)
+        self.store.require_space(state.bytes + (self.online.bytes if self.online else 0))
+        self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
+        self.evaluations = RunEvaluations(
+            task.make_environment, config, self.store, progress, self.seconds, self.total_seconds
+        )
+        self.whole = True
+        self.entered: OfflinePhase | OnlinePhase | None = None
+        self.first_update, self.earlier = self.updates, self.seconds.updates
+        self.started = time.monotonic() - self.seconds.total
+        self.logged_seconds = self.seconds.updates
+
+    @property
+    def agents(self) -> PyTree:
+        """On one device; where there are several processes, each must ask for them."""
+        return self.update.agents(self.update.gathered(self.arrays))
+
+    @property
+    def phase(self) -> OfflinePhase | OnlinePhase:
+        """That of the next step."""
+        return self.online if self.online and self.step >= self.config.offline_steps else self.offline
+
+    @property
+    def explored(self) -> bool:
+        """Whether there were steps in the environment."""
+        return self.step > self.config.offline_steps
+
+    @property
+    def updates(self) -> int:
+        """The updates of each seed until here."""
+        return self.phase.updates_until(self.step)
+
+    @property
+    def speed(self) -> float:
+        """Updates a second, from where this process began."""
+        spent = self.seconds.updates - self.earlier
+        return (self.updates - self.first_update) / spent if spent else math.nan
+
+    def train(self, check_stop: Callable[[], None]) -> None:
+        """Goes on to the end, unless `check_stop` raises."""
+        self.enter(self.phase)
+        self.look_up()
+        while self.step < self.config.total_steps:
+            check_stop()
+            if self.phase is not self.entered:
+                self.enter(self.phase)
+            self.advance()
+            self.look_up()
+        self.evaluations.finish(self.step)
+
+    def close(self) -> None:
+        """Gives up what is under way beside training, and closes the environments."""
+        self.evaluations.close()
+        if self.online:
+            self.online.close()
+
+    @contextmanager
+    def errors_explained(self) -> Iterator[None]:
+        """Adds to an error what is left of the run, and what to do."""
+        try:
+            yield
+        except NonFiniteError as error:
+            self.log()
+            self.evaluations.finish(self.step)
+            advice = "A smaller learning rate is the first thing to try."
+            raise NonFiniteError(f"{error} {self.what_is_left()} {advice}") from None
+        except OSError as error:
+            advice = "Once that is put right, `floqzoo resume` goes on with it."
+            raise OSError(f"{error} {self.what_is_left()} {advice}") from error
+
+    def look_up(self) -> None:
+        """All that is due after a call. A checkpoint comes after all earlier evaluations, whose rows are then never lost,
+        and before that of its step, which a resumed run plays again."""
+        self.evaluations.look(self.step)
+        if self.due(self.config.log_interval):
+            self.log()
+        if self.due(self.config.save_interval):
+            self.evaluations.finish(self.step)
+            self.save()
+        if self.due(self.config.eval_interval) and self.config.eval_episodes:
+            self.evaluate()
+
+    def due(self, interval: int) -> bool:
+        """Whether something is due at this step."""
+        end = self.step in (self.config.offline_steps, self.config.total_steps)
+        return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
+
+    def enter(self, phase: OfflinePhase | OnlinePhase) -> None:
+        """Begins a phase, and compiles it."""
+        self.show("compiling")
+        phase.begin(self.store.restore_online(self.step) if self.explored else None)
+        with self.seconds.measure("compilation"):
+            phase.compile(self.arrays, self.keys)
+        self.entered = phase
+        self.progress.restart_clock(self.step)
+        self.show("")
+
+    def advance(self) -> None:
+        """The next call offline, or the next round online."""
+        first, count = self.updates, self.phase.update.updates
+        with interrupt_held():
+            self.whole = False
+            with self.seconds.measure("updates"):
+                self.arrays, calls = self.phase.advance(self.arrays, self.keys, self.step)
+                jax.block_until_ready(calls)
+            self.step += self.phase.steps
+            self.whole = True
+            for number, metrics in enumerate(calls):
+                self.mean.add(metrics, count)
+                require_finite(metrics, self.seeds, first + number * count, count)
+        self.show()
+
+    def log(self) -> None:
+        """Writes the means since the row before; no row where there were no updates."""
+        if not self.mean.updates:
+            return
+        with interrupt_held():
+            spent = self.seconds.updates - self.logged_seconds
+            self.logged_seconds = self.seconds.updates
+            times = {"time/epoch_time": spent / self.mean.updates, "time/total_time": self.total_seconds()}
+            means = self.mean.take()
+            explored = self.phase.metrics(self.step) if self.explored else [{} for _ in self.seeds]
+            rows = {
+                seed: {f"training/{name}": float(mean[index]) for name, mean in means.items()} | explored[index] | times
+                for index, seed in enumerate(self.seeds)
+            }
+            self.store.write_training(self.step, rows)
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        with interrupt_held():
+            self.seconds.total = self.total_seconds()
+            state = RunState(self.agents, self.update.gathered(self.keys))
+            self.require_finite_parameters(state.agents)
+            online = self.phase.state() if self.explored else None
+            self.store.save(state, self.step, self.mean, self.seconds, online)
+
+    def evaluate(self) -> None:
+        """Evaluates the agents, or begins to."""
+        agents = self.agents
+        if is_first():
+            self.require_finite_parameters(agents.policy)
+            self.evaluations.begin(self.step, agents, local(self.dataset))
+
+    def show(self, note: str | None = None) -> None:
+        """Moves the progress bar."""
+        self.progress.update(self.step, self.config.total_steps, self.evaluations.note if note is None else note)
+
+    def total_seconds(self) -> float:
+        """Seconds since the run began to train, without pauses until it was resumed."""
+        return time.monotonic() - self.started
+
+    def stop_early(self) -> None:
+        """What a signal leaves time for."""
+        # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
+        self.save()
+        self.log()
+        self.evaluations.finish_or_give_up(self.step)
+
+    def require_finite_parameters(self, tree: PyTree) -> None:
+        """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""
+        # Here, and not on the device: a program for each shape takes a second to compile.
+        leaves = jax.device_get(jax.tree.leaves(partition_trainable(tree)[0]))
+        if not all(np.isfinite(leaf).all() for leaf in leaves):
+            raise NonFiniteError(f"a parameter became NaN or infinite within the {self.updates:,} updates.")
+
+    def what_is_left(self) -> str:
+        """What to go on with, in words."""
+        steps = self.store.checkpoint_steps
+        kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "No checkpoint was due before."
+        return f"The run is stopped. {kept}"

@@ -1,0 +1,137 @@
+"""A start of a trial: its program, its log, its share of the machine, and that it does not outlive its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from floqzoo.sweeps import Resources, unfinished_trials
+from floqzoo.sweeps.attempt import Attempt, environment_of
+from floqzoo.sweeps.run_trial import main
+from floqzoo.training import checkpoint_steps, read_metrics
+from floqzoo.training.run_lock import run_locked
+
+
+LONG = "offline_steps: 100000, log_interval: 10, save_interval: 10, eval_interval: 0"
+PARENT = """
+import sys
+from pathlib import Path
+from floqzoo.sweeps.attempt import Attempt
+Attempt(Path(sys.argv[1]), sys.argv[2:], {}, ".").run("a place")
+"""
+
+
+def alive(directory):
+    """Whether a process trains in a folder."""
+    try:
+        with run_locked(directory):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def wait_until(is_true, seconds=120):
+    latest = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < latest
+        time.sleep(0.02)
+
+
+def test_a_trial_dies_with_its_parent_and_another_start_goes_on(toy_sweep):
+    """The parent is killed so that it can tell nobody; the next one is stopped by an interrupt, as Ctrl-C is."""
+    trial = toy_sweep(fields=LONG).trials[0]
+    checkpoints = trial.directory / "checkpoints"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(trial.directory), *trial.words])
+    wait_until(lambda: checkpoint_steps(checkpoints))
+    assert alive(trial.directory)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not alive(trial.directory), 10)
+    reached = max(checkpoint_steps(checkpoints))
+
+    threading.Thread(target=interrupt_once, args=(lambda: max(checkpoint_steps(checkpoints)) > reached,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        Attempt(trial.directory, trial.words, {}, os.getcwd()).run("another place")
+    assert not alive(trial.directory)
+    log = (trial.directory / "log.txt").read_text()
+    assert [line.rpartition(" on ")[2] for line in log.splitlines() if line.startswith("== ")] == [
+        "a place",
+        "another place",
+    ]
+    assert f"goes on after {reached} updates" in log
+    assert "metrics and a checkpoint are in" in log
+    assert max(checkpoint_steps(checkpoints)) == read_metrics(trial.directory / "train.csv")["step"].max() > reached
+
+
+def interrupt_once(is_true):
+    wait_until(is_true)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def carry_out(trial, capsys):
+    """Carries out a trial in this process; gives its exit status, and what it said."""
+    status = 0
+    try:
+        main(trial.words)
+    except SystemExit as end:
+        status = end.code
+    return status, "".join(capsys.readouterr())
+
+
+def test_a_trial_begins_goes_on_and_is_finished_once(toy_sweep, capsys):
+    sweep = toy_sweep(fields="offline_steps: 20")
+    (trial,) = sweep.trials
+    assert unfinished_trials(sweep) == [trial]
+    (trial.directory / "flags.json").parent.mkdir(parents=True)
+    (trial.directory / "flags.json").write_text("{")  # It was killed before there was a run.
+    assert carry_out(trial, capsys)[0] == 0
+    assert unfinished_trials(sweep) == []
+    before = (trial.directory / "train.csv").read_text()
+    assert carry_out(trial, capsys) == (0, f"{trial.directory} is finished.\n")
+    assert (trial.directory / "train.csv").read_text() == before
+
+    (trial.directory / "finished.json").unlink()  # As if it had been killed while it was drawing its curve.
+    status, said = carry_out(trial, capsys)
+    assert status == 0 and "goes on after 20 updates" in said
+    assert unfinished_trials(sweep) == []
+
+
+def test_a_folder_of_other_settings_is_refused(toy_sweep, capsys):
+    (trial,) = toy_sweep(fields="offline_steps: 20").trials
+    assert carry_out(trial, capsys)[0] == 0
+    (trial.directory / "finished.json").unlink()
+    other = [word.replace("--offline_steps=20", "--offline_steps=30") for word in trial.words]
+    with pytest.raises(SystemExit) as end:
+        main(other)
+    assert end.value.code == 2
+    assert "holds a run of other settings: `offline_steps` was 20 and is 30" in capsys.readouterr().err
+
+
+def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monkeypatch):
+    (trial,) = toy_sweep(fields="offline_steps: 20").trials
+    trial.directory.mkdir(parents=True)
+    monkeypatch.setattr("floqzoo.sweeps.run_trial.PATIENCE_SECONDS", 0.0)
+    with run_locked(trial.directory):
+        status, said = carry_out(trial, capsys)
+    assert status == 2 and "another process is training in" in said
+    monkeypatch.setattr("floqzoo.sweeps.run_trial.PATIENCE_SECONDS", 60.0)
+    lock = run_locked(trial.directory)
+    lock.__enter__()
+    threading.Timer(0.2, lock.__exit__, (None, None, None)).start()
+    assert carry_out(trial, capsys)[0] == 0
+
+
+def test_a_trial_keeps_to_its_share(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--mine")
+    monkeypatch.delenv("JAX_PLATFORMS")
+    one = environment_of(Resources())
+    assert (one["NPROC"], one["JAX_PLATFORMS"]) == ("1", "cpu")
+    assert one["XLA_FLAGS"] == "--mine --xla_cpu_multi_thread_eigen=false"
+    assert environment_of(Resources(cpu=3))["OMP_NUM_THREADS"] == "3"
+    shares = [float(environment_of(Resources(gpu=1 / n))["XLA_PYTHON_CLIENT_MEM_FRACTION"]) * n for n in (1, 2, 4, 8)]
+    assert all(0.85 < share < 0.95 for share in shares)
+    assert "JAX_PLATFORMS" not in environment_of(Resources(gpu=2.0))

@@ -1,0 +1,81 @@
+"""What is shown of a sweep under way."""
+
+import io
+import re
+
+import pytest
+
+from floqzoo.sweeps.live_view import LiveView, Progress, seconds_left
+from floqzoo.training import MetricLog
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def begin(trial, step, seconds):
+    """As if a trial had been started, and had logged so much."""
+    trial.directory.mkdir(parents=True, exist_ok=True)
+    (trial.directory / "log.txt").write_text("== started\n")
+    MetricLog(trial.directory / "train.csv").write(step, {0: {"time/total_time": seconds}})
+
+
+@pytest.fixture
+def under_way(toy_sweep):
+    """Three trials of a hundred updates: one was finished before, one is half done, one waits."""
+    trials = toy_sweep(fields="agent.batch_size: [4, 8, 16], offline_steps: 100").trials
+
+    def under_way(stream):
+        view = LiveView(trials, trials[1:], stream=stream)
+        begin(trials[1], 50, 100.0)
+        return trials, view
+
+    return under_way
+
+
+def test_a_plain_line_where_there_is_no_terminal(under_way):
+    stream = io.StringIO()
+    trials, view = under_way(stream)
+    with view:
+        view.look(trials[1:], now=True)
+        view.say("finished: [one]")
+        view.look(trials[1:])  # Too soon for another line.
+    assert stream.getvalue().splitlines() == [
+        "3 trials: 1 finished, 1 running, 1 waiting, 0 failed, 50% of the steps, 5 min left",
+        "finished: [one]",
+    ]
+
+
+def test_a_table_on_a_terminal(under_way, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    trials, view = under_way(stream)
+    with view:
+        view.look(trials[1:], now=True)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    rows = {words[1]: words[2:8] for words in map(str.split, text.splitlines()) if words[:1] == ["toy"]}
+    assert rows == {
+        "batch_size=4": ["1", "1", "0", "0", "0", "100%"],
+        "batch_size=8": ["1", "0", "1", "0", "0", "50%"],
+        "batch_size=16": ["1", "0", "0", "1", "0", "0%"],
+    }
+    assert "5 min left" in text
+
+
+def test_a_trial_that_ended_early_has_failed(under_way):
+    stream = io.StringIO()
+    _, view = under_way(stream)
+    view.look([], now=True)
+    assert "1 finished, 0 running, 0 waiting, 2 failed" in stream.getvalue()
+
+
+def test_the_time_left_is_the_work_left_over_what_runs_at_once(toy_sweep):
+    fast, slow, other = toy_sweep().trials
+    running = {fast: Progress(50, 100, 50.0, "running"), slow: Progress(50, 100, 500.0, "running")}
+    assert seconds_left(running) == 500  # The slow one alone: no two of them share a trial.
+    waiting = {**running, other: Progress(0, 100, 0.0, "waiting")}
+    assert seconds_left(waiting) == (50 + 500 + 100 * (1 + 10) / 2) / 2
+    assert seconds_left({other: Progress(0, 100, 0.0, "waiting")}) is None
+    assert seconds_left({fast: Progress(100, 100, 5.0, "finished")}) == 0

@@ -1,0 +1,32 @@
+"""The sweeps that come with floqzoo are the tables that were published."""
+
+import warnings
+
+import pytest
+
+from floqzoo.sweeps import published_sweeps, read_sweep
+from recipes import floq, fql
+
+
+pytest.importorskip("yaml")
+pytest.importorskip("ogbench")
+TABLES = {"floq-def": floq.DEFAULT, "floq-best": floq.BEST, "fql": fql.BASELINE_OF_FLOQ}
+
+
+def test_all_of_them_are_read():
+    with warnings.catch_warnings(action="error"):  # Each task has published settings.
+        sweeps = {name: read_sweep(name) for name in published_sweeps()}
+    assert {*sweeps} == {*TABLES, "small"}
+    assert len(sweeps["small"].trials) == 4
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_fifty_tasks_with_the_published_settings(name):
+    trials = read_sweep(name).trials
+    assert len(trials) == len({trial.config.env_name for trial in trials}) == 50
+    for trial in trials:
+        (environment,) = [key for key in TABLES[name] if trial.config.env_name.startswith(f"{key}-")]
+        assert trial.config.agent == TABLES[name][environment]
+        assert (trial.config.offline_steps, trial.config.seed_numbers) == (2_000_000, (0, 1, 2))
+        assert (trial.config.success_timing, trial.config.eval_episodes) == ("post", 50)
+    assert {sum(trial.config.env_name.startswith(f"{key}-") for trial in trials) for key in TABLES[name]} == {5}

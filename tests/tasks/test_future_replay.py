@@ -1,0 +1,69 @@
+"""The ring of futures against a list of whole episodes."""
+
+from collections import defaultdict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from explored import explored, one_step
+from hypothesis import given, strategies as st
+from scipy import stats
+
+from floqzoo.tasks import FutureReplay
+
+
+write = jax.jit(lambda replay, new: replay.write(new))
+
+
+def play(slots, environments, ends):
+    """The replay after some rounds, and what a list knows of each transition: its episode and where in it it was."""
+    replay = FutureReplay.of(one_step(), seeds=1, slots=slots, environments=environments, discount=0.7)
+    episodes, current = defaultdict(list), [(column, 0) for column in range(environments)]
+    for number, over in enumerate(ends):
+        numbers = [number * environments + column for column in range(environments)]
+        replay = write(replay, explored(numbers, np.array(over)))
+        for column, transition in enumerate(numbers):
+            episodes[current[column]].append((transition, over[column]))
+            if over[column]:
+                current[column] = (column, current[column][1] + 1)
+    return replay, list(episodes.values())
+
+
+def every_draw(replay, key=0):
+    ages = jnp.arange(int(replay.size[0]))
+    return replay.draw(jnp.asarray(0), ages, jax.random.key(key))
+
+
+@given(data=st.data())
+def test_next_actions_and_futures_are_those_of_the_list(data):
+    environments, slots = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 4, 7]))
+    rounds = st.lists(st.lists(st.booleans(), min_size=environments, max_size=environments), min_size=1, max_size=9)
+    replay, episodes = play(slots, environments, data.draw(rounds))
+    newest = sum(len(episode) for episode in episodes) - 1
+    place = {number: (episode, index) for episode in episodes for index, (number, _) in enumerate(episode)}
+    drawable = list(range(newest - environments, -1, -1))[:slots]
+    drawn = every_draw(replay, data.draw(st.integers(0, 99)))
+    np.testing.assert_array_equal(drawn.reward, np.array(drawable, np.float32))
+    for row, number in enumerate(drawable):
+        episode, index = place[number]
+        over = episode[index][1]
+        after = [later for later, _ in episode[index + 1 :]]
+        assert float(drawn.next_action[row, 0]) == (number + 0.75 if over else after[0] + 0.25)
+        assert float(drawn.future[row, 0]) - 0.5 in (after or [number])
+
+
+def test_the_future_is_geometric_given_that_it_comes_before_the_end():
+    replay, _ = play(30, 1, [[False]] * 5 + [[True], [False]])
+    draws = 20_000
+    futures = jax.jit(lambda key: replay.draw(jnp.asarray(0), jnp.full(draws, 5), key).future)(jax.random.key(0))
+    # The first transition; five more follow it in its episode.
+    ahead, counts = np.unique(np.round(np.asarray(futures)[:, 0] - 0.5).astype(int), return_counts=True)
+    law = 0.7 ** np.arange(5)
+    np.testing.assert_array_equal(ahead, np.arange(1, 6))
+    assert stats.chisquare(counts, draws * law / law.sum()).pvalue > 1e-6
+
+
+def test_no_environment_is_refused():
+    with pytest.raises(ValueError, match="`environments` must be at least 1; got 0"):
+        FutureReplay.of(one_step(), seeds=1, slots=1, environments=0, discount=0.9)

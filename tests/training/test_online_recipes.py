@@ -1,0 +1,70 @@
+"""Every recipe acts and learns at once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toy_run import ToyTask, toy_config, toy_task
+
+from floqzoo.tasks import Dataset
+from floqzoo.training import find_recipe, read_metrics, train
+from floqzoo.training.recipe import agent_builder
+
+
+SMALL = {
+    "bc": {"actor_hidden_dims": (8,), "flow_steps": 2},
+    "fql": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2},
+    "floq": {
+        "actor_hidden_dims": (8,),
+        "value_hidden_dims": (8,),
+        "actor_flow_steps": 2,
+        "critic_flow_steps": 2,
+        "noise_samples": 2,
+        "block_width": 8,
+        "block_depth": 1,
+    },
+    "td2_cfm": {"network": "mlp", "hidden_dims": (8,), "flow_steps": 2, "count": 2},
+}
+METHODS = [(name, {}) for name in SMALL] + [
+    ("td2_cfm", {"measure_of": "clone"}),
+    ("td2_cfm", {"method": "mc-cfm"}),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class WholeTask(ToyTask):
+    validation: Dataset | None = None
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(("name", "changes"), METHODS)
+def test_a_recipe_learns_online(name, changes, balanced, tmp_path):
+    recipe, data = find_recipe(name), toy_task().dataset
+    preset = recipe.presets["default"](None).agent
+    agent = dataclasses.replace(preset, batch_size=8, **SMALL[name] | changes)
+    config = toy_config(
+        agent=agent,
+        offline_steps=2,
+        online_steps=6,
+        online_environments=2,
+        log_interval=2,
+        save_interval=0,
+        eval_interval=0,
+        eval_episodes=0,
+        buffer_size=200,
+        balanced_sampling=balanced,
+    )
+    task = WholeTask(data, validation=data)
+    build = agent_builder(
+        recipe,
+        agent,
+        observation_dim=2,
+        action_dim=1,
+        reward_range=(-1.0, 0.0),
+        **recipe.from_data(task),
+    )
+    result = train(build, recipe.view(task, config), config, tmp_path)
+    rounds_without = (2 if name == "td2_cfm" else 1) if balanced else 0
+    assert (result.steps, result.updates) == (8, 8 - 2 * rounds_without)
+    metrics = read_metrics(tmp_path / "train.csv")
+    assert np.isfinite([column for name, column in metrics.items() if name.startswith("training/")]).all()

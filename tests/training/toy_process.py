@@ -1,0 +1,24 @@
+"""Runs the toy recipe, or goes on with a run of it, whose settings may have changed: the words are those of the command line.
+
+Started several times with the same words, the processes find each other by what their environment says.
+"""
+
+import sys
+from pathlib import Path
+
+from toy_run import TOY_RECIPE, toy_task
+
+from floqzoo.training import prepared_run
+from floqzoo.training.processes import join_processes
+from floqzoo.training.recipe_main import run_recipe
+from floqzoo.training.resumption import prepare_resumed
+
+
+if __name__ == "__main__":
+    prepared_run.load_task = lambda config: toy_task()
+    if sys.argv[1] == "resume":
+        join_processes()
+        run = prepare_resumed(Path(sys.argv[2]), recipe=TOY_RECIPE, allow_changes=True)
+        prepared_run.carry_out(run)
+    else:
+        run_recipe(TOY_RECIPE)
