@@ -70,11 +70,14 @@ def save_checkpoint(
             shutil.copyfile(record, partial / record.name)
         try:
             with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-                for folder, arrays in (("arrays", _stored_leaves(tree)), ("beside", beside)):
-                    if arrays:
-                        leaves = {name: _on_the_host(leaf) for name, leaf in arrays.items() if leaf.size}
-                        checkpointer.save(partial / folder, leaves)
-                        checkpointer.wait_until_finished()
+                # Of one process, Orbax takes no JAX arrays where there are several.
+                leaves = {name: np.asarray(_plain(leaf)) for name, leaf in _stored_leaves(tree).items()}
+                checkpointer.save(partial / "arrays", leaves)
+                checkpointer.wait_until_finished()
+                if beside:
+                    leaves = {name: np.asarray(leaf) for name, leaf in beside.items() if leaf.size}
+                    checkpointer.save(partial / "beside", leaves)
+                    checkpointer.wait_until_finished()
         # Whatever Orbax makes of a full disk; it has no error of its own for that.
         except Exception as error:
             raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
@@ -198,11 +201,6 @@ def _stored_leaves(tree: PyTree) -> dict[str, Any]:
 def _plain(leaf: Any) -> jax.Array:
     """An array as JAX has it, and in place of keys the numbers behind them."""
     return jax.random.key_data(leaf) if _holds_keys(leaf) else jnp.asarray(leaf)
-
-
-def _on_the_host(leaf: Any) -> np.ndarray:
-    """Of one process, Orbax takes no JAX arrays where there are several."""
-    return leaf if isinstance(leaf, np.ndarray) else np.asarray(_plain(leaf))
 
 
 def _as_stored(data: jax.Array, leaf: Any) -> jax.Array:

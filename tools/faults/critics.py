@@ -135,15 +135,22 @@ CRITICS = (
     Fault(
         "the distillation trains the flow through its integration",
         FLOW,
-        "frozen(self).batch_returns(batch, noise)",
-        "self.batch_returns(batch, noise)",
+        "frozen(self).batch_returns(batch, noise[",
+        "self.batch_returns(batch, noise[",
         (f"{GRADIENTS}::test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_the_integration",),
+    ),
+    Fault(
+        "the readout is learnt from the last noises and not from the first",
+        FLOW,
+        "noise[:, : self.readout_copies]",
+        "noise[:, -(self.readout_copies or 0) :]",
+        ("tests/critics/test_flow_critic.py::test_the_readout_is_learnt_from_the_first_of_the_noises[1--1.25]",),
     ),
     Fault(
         "the readout is distilled from the target flow",
         FLOW,
-        "frozen(self).batch_returns(batch, noise)",
-        "frozen(target).batch_returns(batch, noise)",
+        "frozen(self).batch_returns(batch, noise[",
+        "frozen(target).batch_returns(batch, noise[",
         (
             "tests/recipes/test_traps.py::test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_target",
         ),
