@@ -25,9 +25,14 @@ SMALL = {
     },
     "td2_cfm": {"network": "mlp", "hidden_dims": (8,), "flow_steps": 2, "count": 2},
 }
-METHODS = [(name, {}) for name in SMALL] + [
-    ("td2_cfm", {"measure_of": "clone"}),
-    ("td2_cfm", {"method": "mc-cfm"}),
+# Name, settings, and whether batches are balanced.
+METHODS = [
+    ("bc", {}, True),
+    ("fql", {}, False),
+    ("floq", {}, True),
+    ("td2_cfm", {}, False),
+    ("td2_cfm", {"measure_of": "clone"}, True),
+    ("td2_cfm", {"method": "mc-cfm"}, True),
 ]
 
 
@@ -36,8 +41,7 @@ class WholeTask(ToyTask):
     validation: Dataset | None = None
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize(("name", "changes"), METHODS)
+@pytest.mark.parametrize(("name", "changes", "balanced"), METHODS)
 def test_a_recipe_learns_online(name, changes, balanced, tmp_path):
     recipe, data = find_recipe(name), toy_task().dataset
     preset = recipe.presets["default"](None).agent

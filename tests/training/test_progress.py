@@ -48,7 +48,9 @@ def test_a_pause_is_not_slowness(clock):
 
 def test_on_a_terminal_a_bar(monkeypatch):
     stream = io.StringIO()
-    monkeypatch.setattr(progress_module, "Console", lambda file: Console(file=file, force_terminal=True, width=120))
+    monkeypatch.setattr(
+        progress_module, "Console", lambda file, quiet: Console(file=file, quiet=quiet, force_terminal=True, width=120)
+    )
     with ProgressReport("training", "updates", stream=stream) as progress:
         progress.update(0, 50)
         progress.update(20, 50, "success 35 ± 7 %")

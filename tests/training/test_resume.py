@@ -119,7 +119,7 @@ def change_flags(directory: Path, **changes) -> None:
 
 def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
-    change_flags(directory, offline_steps=44, agent={"batch_size": 8, "alpha": 7.0}, save_dir="elsewhere")
+    change_flags(directory, offline_steps=44, agent={"batch_size": 8, "alpha": 7.0, "width": 8}, save_dir="elsewhere")
     message = r"other settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Put"
     with pytest.raises(ValueError, match=message):
         resume(directory, recipe=TOY_RECIPE)

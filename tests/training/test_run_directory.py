@@ -51,7 +51,7 @@ def test_the_flags_are_all_settings(tmp_path):
     flags = json.loads((tmp_path / "flags.json").read_text())
     assert flags["recipe"] == "toy"
     assert flags["seed"] == 4
-    assert flags["agent"] == {"batch_size": 8, "alpha": 10.0}
+    assert flags["agent"] == {"batch_size": 8, "alpha": 10.0, "width": 8}
 
 
 def test_the_data_are_described(tmp_path):
