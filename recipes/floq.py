@@ -187,7 +187,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def fast(env_name: str | None) -> RunConfig:
-    """The published settings, but the readout is learnt from one noise copy: 1.3 times the updates a second."""
+    """The published settings, but the readout is learnt from one noise copy: 1.2 to 1.3 times the updates a second."""
     run = default(env_name)
     return replace(run, agent=replace(run.agent, readout_samples=1))
 

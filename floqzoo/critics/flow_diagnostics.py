@@ -106,7 +106,9 @@ def batch_features(
 
         return jax.vmap(of_example)(batch.observation, batch.action, noise, times)
 
-    return critic.fields.each(of_member)
+    features = critic.fields.each(of_member)
+    # Of a network that computes in bfloat16, of which no singular values can be had.
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
 def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:

@@ -21,6 +21,7 @@ from floqzoo.critics.flow_diagnostics import (
     with_steps,
 )
 from floqzoo.flow.flow import accurate_solver
+from floqzoo.networks.precision import with_compute_dtype
 from floqzoo.testing import assert_close
 
 
@@ -116,6 +117,18 @@ def test_diagnostics_can_be_compiled_and_mapped_over_seeds():
     found = jax.jit(jax.vmap(lambda key: flow_diagnostics(critic, batch, key)))(keys)
     assert all(np.isfinite(leaf).all() and leaf.shape == (2,) for leaf in jax.tree.leaves(found))
     assert (found.effective_rank <= 8).all()
+
+
+def test_a_critic_that_computes_in_bfloat16_has_them_too():
+    """Features of half the width, of which no singular values can be had, and diagnostics within a few of its roundings."""
+    critic, batch = learnt(), transitions(size=16)
+    half = with_compute_dtype(critic, "bfloat16")
+    with jax.numpy_dtype_promotion("standard"):
+        found, wanted = (flow_diagnostics(one, batch, jax.random.key(3)) for one in (half, critic))
+    assert found.feature_norm.dtype == wanted.feature_norm.dtype
+    for name in ("q", "feature_norm"):
+        assert float(getattr(found, name)) == pytest.approx(float(getattr(wanted, name)), abs=0.05)
+    assert abs(float(found.effective_rank) - float(wanted.effective_rank)) <= 1
 
 
 def test_mistakes_are_named():
