@@ -130,7 +130,7 @@ class OnlinePhase:
         if hasattr(self, "exploration"):
             self.exploration.close()
 
-    @property
+    @cached_property
     def _form(self) -> ReplayBuffer:
         """The replay buffer as shapes alone."""
         return jax.eval_shape(self._empty)
