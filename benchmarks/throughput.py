@@ -3,17 +3,15 @@
     python benchmarks/throughput.py --out throughput
 
 prints tables and writes them to `throughput/`: updates a second of each recipe, depth, precision and number of seeds; the
-share of a run that sampling, logs, checkpoints and evaluation take at the default intervals; the memory of large tasks; and
-the growth of the cost of a small floq with one size after another. They are to be read: nothing is asserted. On a GPU the
-same command, with `--seeds 1 8 --updates 100`, ends within five minutes: what there is no time for is left out, and counted.
+share of a run that sampling, metrics, logs, checkpoints and evaluation take at the default intervals; the memory of large
+tasks; and the growth of the cost of a small floq with one size after another. They are to be read: nothing is asserted. On a
+GPU the same command, with `--seeds 1 8 --updates 100`, ends within five minutes: what there is no time for is left out, and
+counted.
 """
 
-import importlib.util
 import itertools
 import platform
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,18 +20,15 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import tyro
-from jax import lax
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.deadline import Deadline
 from benchmarks.matrix_rate import matrix_rate
-from benchmarks.measured_update import REWARDS, UpdateCost, random_dataset, update_cost
+from benchmarks.measured_update import UpdateCost, random_dataset, update_cost
 from benchmarks.peak_memory import memory_rows
+from benchmarks.run_shares import share_rows
 from floqzoo.studies.report import number, print_table, write_rows
-from floqzoo.tasks.simulator import make
-from floqzoo.training import MetricLog, evaluate, save_checkpoint
-from floqzoo.training.configuration import RunConfig
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
 
@@ -83,16 +78,6 @@ class SpeedRow:
 
 
 @dataclass(frozen=True)
-class ShareRow:
-    """One part of a run at the default intervals, beside the updates."""
-
-    part: str
-    seconds_each: float
-    every_updates: int
-    share: float
-
-
-@dataclass(frozen=True)
 class GrowthRow:
     """The cost of a small floq at one value of one size, all others as they are."""
 
@@ -111,7 +96,11 @@ def speeds(settings: Settings, deadline: Deadline) -> Iterator[SpeedRow]:
     dataset = random_dataset(settings.transitions)
     rates = {precision: matrix_rate(dtype=jnp.dtype(precision)) for precision in settings.precisions}
     flows = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
-    recipes = [*flows[:1], ("fql", fql, FQLConfig(alpha=300.0), 4), *flows[1:]]
+    together = [
+        (f"{name}, together", build, replace(config, integrate_together=True), depth)
+        for name, build, config, depth in flows
+    ]
+    recipes = [*flows[:1], ("fql", fql, FQLConfig(alpha=300.0), 4), *together[:1], *flows[1:]]
     cases = itertools.product(recipes, settings.precisions, settings.seeds)
     for (name, build, config, depth), precision, seeds in deadline.within(cases):
         cost = update_cost(
@@ -143,64 +132,6 @@ def speed_row(name: str, depth: int, precision: str, cost: UpdateCost, rate: flo
         achieved / 1e9,
         achieved / rate,
     )
-
-
-def shares(settings: Settings, update_seconds: float) -> Iterator[ShareRow]:
-    """What a run of floq, one seed, does beside its updates, at the intervals that are the default."""
-    dataset = random_dataset(settings.transitions)
-    config = replace(FloqConfig(alpha=300.0), block_depth=settings.depths[0])
-    run = RunConfig(agent=config, env_name=settings.environment)
-    sizes = {"observation_dim": dataset.observations.shape[1], "action_dim": dataset.actions.shape[1]}
-    agent = floq(**sizes, reward_range=REWARDS, config=config, key=jax.random.key(0))
-    metrics = {f"training/metric_{index}": float(index) for index in range(20)}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        log, steps = MetricLog(folder / "train.csv"), iter(range(1, 1000))
-        parts = {
-            "sampling": (sampling_seconds(dataset, config.batch_size), 1),
-            "logs": (median_seconds(lambda: log.write(next(steps), {0: metrics})), run.log_interval),
-            "checkpoints": (
-                median_seconds(lambda: save_checkpoint(folder, agent, next(steps)), repeats=3),
-                run.save_interval,
-            ),
-        }
-    if importlib.util.find_spec("ogbench"):
-        seconds = evaluation_seconds(agent.policy, settings.environment, run.eval_episodes)
-        parts["evaluation"] = (seconds, run.eval_interval)
-    for part, (seconds, every) in parts.items():
-        yield ShareRow(part, seconds, every, seconds / every / update_seconds)
-
-
-def sampling_seconds(dataset: Any, batch_size: int, updates: int = 200) -> float:
-    """Drawing one batch on the device, within a scan."""
-
-    @jax.jit
-    def draw(dataset, key):
-        def one(total, key):
-            return total + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(dataset.sample(key, batch_size))), None
-
-        return lax.scan(one, 0.0, jax.random.split(key, updates))[0]
-
-    return median_seconds(lambda: draw(dataset, jax.random.key(0)).block_until_ready()) / updates
-
-
-def evaluation_seconds(policy: Any, environment: str, episodes: int) -> float:
-    """One evaluation, of which a part of the episodes is played and counted up."""
-    played = min(episodes, 8)
-    start = time.perf_counter()
-    evaluate(policy, lambda: make(environment), episodes=played, seed=0)
-    return (time.perf_counter() - start) * episodes / played
-
-
-def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
-    """The median of some calls, after one to warm up."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[repeats // 2]
 
 
 def growth(settings: Settings, deadline: Deadline) -> Iterator[GrowthRow]:
@@ -247,7 +178,9 @@ def main(settings: Settings) -> None:
     show(f"Updates; GFLOP/s of a plain product: {rates}", speed, settings.out / "speed.csv")
     single = [row for row in speed if (row.recipe, row.seeds, row.depth) == ("floq", 1, settings.depths[0])]
     if single and "shares" in settings.tables:
-        rows = list(shares(settings, 1 / single[0].updates_per_second))
+        config = replace(FloqConfig(alpha=300.0), block_depth=settings.depths[0])
+        seconds = 1 / single[0].updates_per_second
+        rows = list(share_rows(config, settings.environment, settings.transitions, seconds))
         title = f"Beside the updates of floq, depth {settings.depths[0]}, {single[0].precision}"
         show(title, rows, settings.out / "shares.csv")
     if "memory" in settings.tables:

@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe
+from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe, small_run
 from floqzoo.typing import Key
 
 
@@ -44,6 +44,8 @@ class FloqConfig:
     """Noise copies of each transition."""
     readout_samples: int | None = None
     """From how many of them the readout is learnt; None, the paper's way, is all, and fewer are faster."""
+    integrate_together: bool = False
+    """Whether the target's and the online flows are integrated as one ensemble: for accelerators."""
     noise_coverage: float = 0.1
     """Width of the noise interval as a share of the range of returns; 0.1 and 0.25 are worth a try."""
     reward_offset: float = 0.01
@@ -101,6 +103,7 @@ def floq(
             discount=config.discount,
             copies=config.noise_samples,
             readout_copies=config.readout_samples,
+            integrate_together=config.integrate_together,
             aggregation=fz.MinOverEnsemble() if config.q_agg == "min" else fz.MeanOverEnsemble(),
             times=fz.ZeroTime() if config.train_at_zero_only else fz.UniformTime(),
         ),
@@ -208,16 +211,7 @@ def quickstart(env_name: str | None) -> RunConfig:
         block_width=96,
         block_depth=2,
     )
-    return RunConfig(
-        env_name=env_name or "cube-single-play-singletask-task1-v0",
-        agent=small,
-        run_group="quickstart",
-        offline_steps=45_000,
-        log_interval=1_000,
-        eval_interval=15_000,
-        save_interval=15_000,
-        collect_episodes=150,
-    )
+    return small_run(env_name, small)
 
 
 RECIPE = Recipe(

@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe
+from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe, small_run
 from floqzoo.typing import Key
 
 
@@ -141,16 +141,7 @@ def quickstart(env_name: str | None) -> RunConfig:
         alpha=100.0,
         flow_steps=5,
     )
-    return RunConfig(
-        env_name=env_name or "cube-single-play-singletask-task1-v0",
-        agent=small,
-        run_group="quickstart",
-        offline_steps=45_000,
-        log_interval=1_000,
-        eval_interval=15_000,
-        save_interval=15_000,
-        collect_episodes=150,
-    )
+    return small_run(env_name, small)
 
 
 RECIPE = Recipe(

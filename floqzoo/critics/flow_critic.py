@@ -55,6 +55,14 @@ class FlowCriticMetrics(eqx.Module):
     q_noise_variance: Scalar
 
 
+class Starts(eqx.Module):
+    """What flows over returns begin with: states, and for each of their copies an action and a noise."""
+
+    observation: Float[Array, "*members batch observation"]
+    action: Float[Array, "*members batch copies action"]
+    noise: Float[Array, "*members batch copies 1"]
+
+
 class FlowCritic(eqx.Module):
     r"""Q(s, a) as the end of a flow over the real line: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
@@ -77,6 +85,8 @@ class FlowCritic(eqx.Module):
     - `copies`: The number $m$ of noises for each transition, at least 1. The loss is summed over them.
     - `readout_copies`: From how many of them the online flow is integrated for the readout, 1 to `copies`; None, floq's
       way, is all. Fewer are faster and noisier: half of a loss's integrations are the readout's.
+    - `integrate_together`: Whether the target's flows and the online ones are integrated as one ensemble, and not one after
+      the other: fewer and larger kernels, for an accelerator; on a CPU it is slower. It needs as many noises for both.
     - `aggregation`: How members become one value in the target, for each copy, before the backup.
     - `backup`: Expected (floq) or distributional.
     - `coupling`: Whether the target flow starts from fresh noise (floq) or from the regression's own.
@@ -93,6 +103,7 @@ class FlowCritic(eqx.Module):
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     copies: int = eqx.field(static=True, default=8)
     readout_copies: int | None = eqx.field(static=True, default=None)
+    integrate_together: bool = eqx.field(static=True, default=False)
     aggregation: Aggregation | Any = MeanOverEnsemble()
     backup: Backup | Any = ExpectedBackup()
     coupling: NoiseCoupling | Any = IndependentNoise()
@@ -112,6 +123,11 @@ class FlowCritic(eqx.Module):
         if self.readout_copies is not None and not 1 <= self.readout_copies <= self.copies:
             raise ValueError(
                 f"`readout_copies` must lie in [1, {self.copies}], or be None for all; got {self.readout_copies}."
+            )
+        if self.integrate_together and self.readout_copies not in (None, self.copies):
+            raise ValueError(
+                f"`readout_copies` must be None, or {self.copies}, where flows are integrated together; "
+                f"got {self.readout_copies}."
             )
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
@@ -147,8 +163,10 @@ class FlowCritic(eqx.Module):
         next_noise = jax.vmap(self.coupling.next_noise)(noise, fresh)
         times = self.times.sample_times(time_key, (size, self.copies))
 
-        td_target = jax.lax.stop_gradient(target.batch_targets(batch, policy, next_noise, self.backup, action_key))
-        flow_q = frozen(self).batch_returns(batch, noise[:, : self.readout_copies])
+        next_starts = target.next_starts(batch, policy, next_noise, action_key)
+        starts = self.starts(batch, noise[:, : self.readout_copies])
+        next_q, flow_q = target.ends_beside(frozen(self), next_starts, starts)
+        td_target = jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup))
         flow_loss = self._flow_loss(batch, times, noise, td_target)
         q = self.readout.batch_values(batch.observation, batch.action)
         distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)
@@ -169,37 +187,60 @@ class FlowCritic(eqx.Module):
         self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], backup: Backup, key: Key
     ) -> Float[Array, "batch copies"]:
         """The target of each copy, with this critic as the target network and a next action for each copy."""
-        keys = jax.random.split(key, next_noise.shape[:2])
-        act_copies = jax.vmap(policy.act, (None, 0))
-        next_action = jax.vmap(act_copies)(batch.next_observation, keys)
+        return self.backed_up(batch, self.ends(self.next_starts(batch, policy, next_noise, key)), backup)
 
-        def of_member(field):
-            flow = self.flow(field)
-
-            def end(observation, action, noise):
-                return flow.push_forward(noise, flow.encode(observation, action))[0]
-
-            return jax.vmap(jax.vmap(end, (None, 0, 0)))(batch.next_observation, next_action, next_noise)
-
-        next_values = self.aggregation.aggregate(self.fields.each(of_member))
+    def backed_up(
+        self, batch: Transition, next_q: Float[Array, "members batch copies"], backup: Backup
+    ) -> Float[Array, "batch copies"]:
+        """The target of each copy, from the ends of this critic's flows at the next states."""
         continuation = self.discount.value * batch.mask
-        return jax.vmap(backup.td_targets)(batch.reward, continuation, next_values)
+        return jax.vmap(backup.td_targets)(batch.reward, continuation, self.aggregation.aggregate(next_q))
 
     def batch_returns(
         self, batch: Transition, noise: Float[Array, "batch copies 1"]
     ) -> Float[Array, "members batch copies"]:
         """Where the members' flows at (s, a) end from each noise."""
+        return self.ends(self.starts(batch, noise))
 
-        def of_member(field):
-            flow = self.flow(field)
+    def starts(self, batch: Transition, noise: Float[Array, "batch copies 1"]) -> Starts:
+        """(s, a) with each of its noises."""
+        action = jnp.broadcast_to(batch.action[:, None], (*noise.shape[:2], batch.action.shape[1]))
+        return Starts(batch.observation, action, noise)
 
-            def ends(observation, action, noises):
-                code = flow.encode(observation, action)
-                return jax.vmap(lambda noise: flow.push_forward(noise, code)[0])(noises)
+    def next_starts(
+        self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], key: Key
+    ) -> Starts:
+        """s' with each of its noises, and an action of the policy for each."""
+        keys = jax.random.split(key, next_noise.shape[:2])
+        next_action = jax.vmap(jax.vmap(policy.act, (None, 0)))(batch.next_observation, keys)
+        return Starts(batch.next_observation, next_action, next_noise)
 
-            return jax.vmap(ends)(batch.observation, batch.action, noise)
+    def ends(self, starts: Starts) -> Float[Array, "members batch copies"]:
+        """Where the members' flows end."""
+        return self.fields.each(lambda field: self._ends_of(field, starts))
 
-        return self.fields.each(of_member)
+    def ends_beside(
+        self, online: "FlowCritic", next_starts: Starts, starts: Starts
+    ) -> tuple[Float[Array, "members batch copies"], Float[Array, "members batch readout_copies"]]:
+        """The ends of this critic's flows and of the online one's."""
+        if not self.integrate_together:
+            return self.ends(next_starts), online.ends(starts)
+        both = self.fields.joined(online.fields)
+        size = self.fields.size
+
+        def of_all(mine, its):
+            return jnp.repeat(jnp.stack([mine, its]), size, axis=0)
+
+        ends = both.each_with(self._ends_of, jax.tree.map(of_all, next_starts, starts))
+        return ends[:size], ends[size:]
+
+    def _ends_of(self, field: VelocityField, starts: Starts) -> Float[Array, "batch copies"]:
+        flow = self.flow(field)
+
+        def end(observation, action, noise):
+            return flow.push_forward(noise, flow.encode(observation, action))[0]
+
+        return jax.vmap(jax.vmap(end, (None, 0, 0)))(starts.observation, starts.action, starts.noise)
 
     def _flow_loss(self, batch, times, noise, td_target) -> Scalar:
         def of_member(field):

@@ -40,6 +40,7 @@ from floqzoo.training.run_directory import new_run_directory as new_run_director
 from floqzoo.training.run_state import RunState as RunState
 from floqzoo.training.scanned_update import ChunkMetrics as ChunkMetrics, ScannedUpdate as ScannedUpdate
 from floqzoo.training.seeds import agent_of as agent_of, build_agents as build_agents, update_keys as update_keys
+from floqzoo.training.small_run import small_run as small_run
 from floqzoo.training.stored_run import StoredRun as StoredRun
 from floqzoo.training.trained_policy import trained_policy as trained_policy
 from floqzoo.training.training_result import TrainingResult as TrainingResult

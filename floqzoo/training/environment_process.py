@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from floqzoo.training.environment_server import Begin, Failure, Step, serve
@@ -30,12 +32,17 @@ class EnvironmentProcess:
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
-        context = multiprocessing.get_context("spawn")
+        # Forked from a process that has done nothing but import: a later one is ready at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([serve.__module__])
+        packed = ForkingPickler.dumps(make_environment)
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, make_environment, observation_dtype()))
-        with _born_quietly():
+        with _born_quietly() as variables:
+            self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype()))
             self._process.start()
         theirs.close()
+        with suppress(OSError):  # If it has ended already, then that is told where its first message is awaited.
+            self._connection.send_bytes(packed)
         self._action_space, self._unanswered = None, False
         atexit.register(self.close)
 
@@ -121,14 +128,18 @@ _starting = threading.Lock()
 
 
 @contextmanager
-def _born_quietly() -> Iterator[None]:
-    """A process that is started within the block meets no signal before it ignores it, and opens no accelerator."""
+def _born_quietly() -> Iterator[dict[str, str]]:
+    """A process that is started within the block meets no signal before it ignores it, and opens no accelerator.
+
+    Yields the environment variables that it is to have.
+    """
     with _starting:
+        resource_tracker.ensure_running()  # Whoever starts that lets signals through again.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         platforms = os.environ.get("JAX_PLATFORMS")
         os.environ["JAX_PLATFORMS"] = "cpu"
         try:
-            yield
+            yield dict(os.environ)
         finally:
             if platforms is None:
                 del os.environ["JAX_PLATFORMS"]

@@ -1,8 +1,9 @@
 """What the process of an environment does, and the messages that go to it."""
 
+import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -59,13 +60,20 @@ class Failure:
         return cls(error)
 
 
-def serve(connection: Connection, make_environment: Callable[[], Any], dtype: np.dtype) -> None:
-    """First sends the action space, then a reply to each request, until there are no more."""
+def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype) -> None:
+    """First receives a function that makes the environment, and sends the action space; then a reply to each request,
+    until there are no more.
+
+    - `variables`: The environment variables of the process.
+    - `dtype`: Of observations.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     follow_parent()
+    os.environ.clear()
+    os.environ.update(variables)
     with suppress(EOFError, OSError), connection:
         try:
-            player = EpisodePlayer(make_environment(), dtype)
+            player = EpisodePlayer(connection.recv()(), dtype)
         except BaseException as error:
             connection.send(Failure.of(error))
             return

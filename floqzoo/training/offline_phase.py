@@ -23,7 +23,7 @@ class OfflinePhase:
     def __init__(self, config: RunConfig, agents: PyTree, dataset: Any, mesh: Mesh):
         self.update = ScannedUpdate(agents, config.agent.batch_size, updates_in_a_call(config), mesh=mesh)
         self.dataset = self.update.everywhere(dataset)
-        self.config, self.steps = config, self.update.updates
+        self.steps = self.update.updates
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
         """Compiles the update."""
@@ -35,14 +35,6 @@ class OfflinePhase:
     def updates_until(self, step: int) -> int:
         """How many updates of each seed the run has made when `step` is reached."""
         return step
-
-    def metrics(self, step: int) -> list[dict[str, float | int]]:
-        """What is logged beside the updates' metrics, for each seed: nothing."""
-        return [{} for _ in self.config.seed_numbers]
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold beside the agents: nothing."""
-        return {}
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
         """The updates of the next `steps` steps, of which the first is number `step`."""

@@ -93,9 +93,9 @@ class RunUnderWay:
         return self.online if self.online and self.step >= self.config.offline_steps else self.offline
 
     @property
-    def explored(self) -> bool:
-        """Whether there were steps in the environment."""
-        return self.step > self.config.offline_steps
+    def explored(self) -> OnlinePhase | None:
+        """The online phase, once there were steps in the environment."""
+        return self.online if self.step > self.config.offline_steps else None
 
     @property
     def updates(self) -> int:
@@ -191,7 +191,7 @@ class RunUnderWay:
             self.logged_seconds = self.seconds.updates
             times = {"time/epoch_time": spent / self.mean.updates, "time/total_time": self.total_seconds()}
             means = self.mean.take()
-            explored = self.phase.metrics(self.step) if self.explored else [{} for _ in self.seeds]
+            explored = self.explored.metrics(self.step) if self.explored else [{} for _ in self.seeds]
             rows = {
                 seed: {f"training/{name}": float(mean[index]) for name, mean in means.items()} | explored[index] | times
                 for index, seed in enumerate(self.seeds)
@@ -204,7 +204,7 @@ class RunUnderWay:
             self.seconds.total = self.total_seconds()
             state = RunState(self.agents, self.update.gathered(self.keys))
             self.require_finite_parameters(state.agents)
-            online = self.phase.state() if self.explored else None
+            online = self.explored.state() if self.explored else None
             self.store.save(state, self.step, self.mean, self.seconds, online)
 
     def evaluate(self) -> None:

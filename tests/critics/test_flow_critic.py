@@ -77,6 +77,18 @@ def test_returns_of_a_batch_are_the_returns_of_its_rows(getkey):
     assert_close(part.batch_returns(batch, noise), jnp.moveaxis(rows, 2, 0))
 
 
+@pytest.mark.parametrize(("together", "readout_copies"), [(True, 4), (False, 4), (False, 2)])
+def test_ends_beside_are_those_of_each_alone(together, readout_copies, getkey):
+    target, batch = critic(integrate_together=together), transitions()
+    online = critic([1.5, -1.0], [3.0, 4.0], -WEIGHT, integrate_together=together)
+    noise, next_noise = jax.random.uniform(getkey(), (2, 4, 4, 1))
+    next_starts = target.next_starts(batch, SteadyPolicy(), next_noise, getkey())
+    starts = online.starts(batch, noise[:, :readout_copies])
+    next_q, flow_q = target.ends_beside(online, next_starts, starts)
+    assert_close(next_q, target.ends(next_starts))
+    assert_close(flow_q, online.batch_returns(batch, noise[:, :readout_copies]))
+
+
 @pytest.mark.parametrize(("aggregation", "reduce"), [(fz.MeanOverEnsemble(), np.mean), (fz.MinOverEnsemble(), np.min)])
 def test_the_value_aggregates_the_members_ends_from_one_noise(aggregation, reduce):
     batch, part = transitions(), critic(prior=fz.Gaussian(-0.7, 1e-9), aggregation=aggregation)
@@ -196,6 +208,11 @@ def test_a_critic_without_noise_copies_is_refused(copies):
 def test_a_readout_from_no_noise_or_from_more_than_there_are_is_refused(copies):
     with pytest.raises(ValueError, match=rf"`readout_copies` must lie in \[1, 4\], or be None for all; got {copies}"):
         critic(readout_copies=copies)
+
+
+def test_flows_of_unequal_copies_cannot_be_integrated_together():
+    with pytest.raises(ValueError, match=r"`readout_copies` must be None, or 4, where flows are integrated .* got 2"):
+        critic(readout_copies=2, integrate_together=True)
 
 
 def test_an_ensemble_without_members_is_refused():

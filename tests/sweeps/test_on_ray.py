@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from floqzoo.sweeps import Resources, carry_out_sweep, unfinished_trials
+from floqzoo.sweeps import Resources, carry_out_sweep, run_trial, unfinished_trials
 from floqzoo.sweeps.on_ray import OnRay, _shortage
 from floqzoo.training import checkpoint_steps
 
@@ -88,7 +88,8 @@ def earlier(trial):
 
 def test_a_sweep_that_loses_a_node_is_the_sweep_that_lost_none(cluster, toy_sweep, assert_same_numbers, monkeypatch):
     undisturbed, disturbed = toy_sweep("undisturbed", **SLOW), toy_sweep("disturbed", **SLOW)
-    assert carry_out_sweep(undisturbed, address=cluster.address) == []
+    for trial in undisturbed.trials:
+        run_trial.main(trial.words)
     killer = Killer(cluster, disturbed)
     killer.start()
     assert carry_out_sweep(disturbed, address=cluster.address) == []
@@ -96,7 +97,6 @@ def test_a_sweep_that_loses_a_node_is_the_sweep_that_lost_none(cluster, toy_swee
     assert unfinished_trials(undisturbed) == unfinished_trials(disturbed) == []
     for trial, twin in zip(disturbed.trials, undisturbed.trials, strict=True):
         assert_same_numbers(trial.directory, twin.directory)
-        assert len(starts(twin)) == 1 and earlier(twin) == []
         assert len(starts(trial)) == (2 if trial is killer.victim else 1)
     first, second = starts(killer.victim)
     assert killer.node.node_id in first and killer.node.node_id not in second

@@ -64,5 +64,5 @@ def compare(method, seeds, at_once):
 
 
 if __name__ == "__main__":
-    cases = [("floq", 1, False), ("fql", 1, False), ("td2", 1, False), ("fql", 2, False), ("fql", 5, True)]
+    cases = [("floq", 1, False), ("td2", 1, False), ("fql", 2, False), ("fql", 5, True)]
     print(json.dumps([compare(*case) for case in cases]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from forced_devices import forced_devices
 from toy_run import toy_build, toy_config, toy_state, toy_task
 
 from floqzoo.training import read_metrics, restore_checkpoint, train
@@ -17,11 +18,9 @@ from floqzoo.training import read_metrics, restore_checkpoint, train
 
 def on_four_devices(program: str, *words: str, **environment: str) -> str:
     """The last line that a program prints in a process of its own."""
-    forced = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(Path(__file__).with_name(program)), *words]
-    process = subprocess.run(
-        command, env=os.environ | forced | environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    variables = os.environ | forced_devices(4) | environment
+    process = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600, check=False)
     assert process.returncode == 0, process.stderr
     return process.stdout.splitlines()[-1]
 
@@ -56,7 +55,6 @@ def test_devices_that_share_a_batch_do_what_one_does():
     cases = json.loads(on_four_devices("shared_batch.py", JAX_ENABLE_X64="1"))
     assert [(case["method"], case["mesh"]) for case in cases] == [
         ("floq", [1, 4]),
-        ("fql", [1, 4]),
         ("td2", [1, 4]),
         ("fql", [2, 2]),
         ("fql", [1, 4]),

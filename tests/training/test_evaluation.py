@@ -76,6 +76,7 @@ def test_a_process_that_is_killed_changes_nothing(by_workers):
     expected = by_workers[0].evaluate(WALKER, episodes=9, seed=2)
     found = by_workers[3].evaluate(WALKER, episodes=9, seed=2, progress=kill_one)
     np.testing.assert_array_equal(found.episode_return, expected.episode_return)
+    killed[0].join(60)
     assert killed[0].exitcode == -signal.SIGKILL
 
 

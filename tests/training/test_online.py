@@ -46,20 +46,7 @@ LIVELY = {
     "seed": 5,
 }
 
-
-@pytest.fixture(autouse=True)
-def toy_data(monkeypatch):
-    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that was never broken off."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared_run, "load_task", lambda config: toy_task())
-        directory = new_run(tmp_path_factory.mktemp("runs") / "whole", **LIVELY)
-        assert resume(directory, recipe=TOY_RECIPE).updates == 12 + 3 * (44 - 4)
-    return directory
+pytestmark = pytest.mark.usefixtures("toy_data")
 
 
 def assert_same_replay(one: Path, other: Path) -> None:
@@ -117,7 +104,7 @@ def test_a_second_signal_in_the_midst_of_a_round_writes_nothing(whole, tmp_path)
 
 def test_environments_in_processes_change_nothing(whole, tmp_path):
     directory = new_run(tmp_path / "run", **LIVELY, online_processes=True)
-    resume(directory, recipe=TOY_RECIPE)
+    assert resume(directory, recipe=TOY_RECIPE).updates == 12 + 3 * (44 - 4)
     assert_same_run(whole, directory)
 
 

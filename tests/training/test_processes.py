@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from forced_devices import forced_devices
 from toy_run import toy_state
 
 from floqzoo.training import read_metrics, restore_checkpoint
@@ -25,10 +26,8 @@ def free_port() -> int:
 
 def start(words: tuple[str, ...], devices: int, **environment: str) -> subprocess.Popen:
     command = [sys.executable, str(Path(__file__).with_name("toy_process.py")), *words]
-    forced = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        command, env=os.environ | forced | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    variables = os.environ | forced_devices(devices) | environment
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def start_two(*words: str) -> list[subprocess.Popen]:

@@ -22,20 +22,7 @@ KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
 # No interval is a multiple of another, so that every kind of moment occurs.
 LIVELY = {"offline_steps": 42, "log_interval": 4, "save_interval": 6, "eval_interval": 14, "seeds": 2, "seed": 5}
 
-
-@pytest.fixture(autouse=True)
-def toy_data(monkeypatch):
-    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that was never broken off."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared_run, "load_task", lambda config: toy_task())
-        directory = new_run(tmp_path_factory.mktemp("runs") / "whole", **LIVELY)
-        resume(directory, recipe=TOY_RECIPE)
-    return directory
+pytestmark = pytest.mark.usefixtures("toy_data")
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -23,20 +23,7 @@ from floqzoo.training.stopwatch import Stopwatch
 
 BESIDE = {"eval_workers": 2}
 
-
-@pytest.fixture(autouse=True)
-def toy_data(monkeypatch):
-    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that was never broken off, and evaluated between its updates."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared_run, "load_task", lambda config: toy_task())
-        directory = new_run(tmp_path_factory.mktemp("runs") / "whole", **LIVELY)
-        resume(directory, recipe=TOY_RECIPE)
-    return directory
+pytestmark = pytest.mark.usefixtures("toy_data")
 
 
 def test_it_is_the_same_run(whole, tmp_path, capsys):

@@ -107,8 +107,8 @@ CRITICS = (
     Fault(
         "the target is not stopped",
         FLOW,
-        "jax.lax.stop_gradient(target.batch_targets(batch, policy, next_noise, self.backup, action_key))",
-        "target.batch_targets(batch, policy, next_noise, self.backup, action_key)",
+        "jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup))",
+        "target.backed_up(batch, next_q, self.backup)",
         (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-flow]",),
     ),
     Fault(
@@ -121,9 +121,16 @@ CRITICS = (
     Fault(
         "the online critic is its own target",
         FLOW,
-        "target.batch_targets(batch",
-        "self.batch_targets(batch",
+        "target.ends_beside(",
+        "self.ends_beside(",
         (f"{LOSSES}::test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy",),
+    ),
+    Fault(
+        "online and target ends are exchanged where they are integrated together",
+        FLOW,
+        "return ends[:size], ends[size:]",
+        "return ends[size:], ends[:size]",
+        ("tests/critics/test_flow_critic.py::test_ends_beside_are_those_of_each_alone",),
     ),
     Fault(
         "the flow loss is a mean over copies",
@@ -135,8 +142,8 @@ CRITICS = (
     Fault(
         "the distillation trains the flow through its integration",
         FLOW,
-        "frozen(self).batch_returns(batch, noise[",
-        "self.batch_returns(batch, noise[",
+        "ends_beside(frozen(self),",
+        "ends_beside(self,",
         (f"{GRADIENTS}::test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_the_integration",),
     ),
     Fault(
@@ -149,8 +156,8 @@ CRITICS = (
     Fault(
         "the readout is distilled from the target flow",
         FLOW,
-        "frozen(self).batch_returns(batch, noise[",
-        "frozen(target).batch_returns(batch, noise[",
+        "ends_beside(frozen(self),",
+        "ends_beside(frozen(target),",
         (
             "tests/recipes/test_traps.py::test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_target",
         ),
