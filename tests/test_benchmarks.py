@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import floqzoo as fz
-from benchmarks import hand_batched_floq as hand, plain_floq as plain
+from benchmarks import hand_batched_floq as hand, plain_floq as plain, run_shares
 from benchmarks.compiled_kernels import kernels_of
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.deadline import Deadline
 from benchmarks.measured_update import random_dataset, update_cost
 from benchmarks.peak_memory import memory_row
+from benchmarks.run_shares import share_rows
 from recipes.bc import BCConfig, bc
 from recipes.floq import FloqConfig, floq
 
@@ -119,3 +120,13 @@ def test_two_seeds_cost_twice_the_products_and_share_the_dataset():
     assert one.seed_updates_per_second == 1 / one.seconds
     assert two.peak_bytes < 2 * one.peak_bytes - size / 2
     assert one.peak_bytes > size
+
+
+def test_the_shares_of_a_run_are_those_of_its_intervals(monkeypatch):
+    """Without an environment, for which seconds of it are played."""
+    monkeypatch.setattr(run_shares, "evaluations", lambda config, run: [])
+    rows = {row.part: row for row in share_rows(CONFIG, "cube-single-singletask-task1-v0", 500, 2.0, repeats=1)}
+    every = {"sampling": 1, "metrics": 10, "logs": 5_000, "checkpoints": 1_000_000}
+    assert {part: row.every_updates for part, row in rows.items()} == every
+    for row in rows.values():
+        assert row.seconds_each > 0 and row.share == row.seconds_each / row.every_updates / 2.0
