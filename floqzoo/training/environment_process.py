@@ -24,7 +24,8 @@ class WorkerCrashedError(RuntimeError):
 
 
 class EnvironmentProcess:
-    """Starts at once, is ready some seconds later, and answers one request after another until it is closed.
+    """Starts at once, is ready some seconds later (a further one as soon as it has imported what its environment needs), and
+    answers one request after another until it is closed.
 
     It opens no accelerator, leaves Ctrl-C and SIGTERM to this process, and ends with it, however that ends.
 

@@ -15,6 +15,7 @@ from floqzoo.training.metric_writer import open_writers
 from floqzoo.training.processes import agreed, is_first
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.run_lock import run_locked
+from floqzoo.training.run_state import RunState
 from floqzoo.training.run_under_way import RunUnderWay
 from floqzoo.training.training_result import TrainingResult
 
@@ -26,7 +27,7 @@ def train(
     run_directory: Path,
     *,
     resumed: bool = False,
-    begin_with: Callable[[PyTree], PyTree] | None = None,
+    begin_with: Callable[[RunState], RunState] | None = None,
 ) -> TrainingResult:
     """Trains the agents of all seeds of a run on a task; metrics and checkpoints go to `run_directory`.
 
@@ -41,7 +42,7 @@ def train(
     - `resumed`: Whether the run in the folder goes on from its latest whole checkpoint, or from its beginning where it
       has none. On a CPU it then ends with the same metrics, times aside, and parameters, bit for bit, as if it had never
       ended.
-    - `begin_with`: From untrained agents those that a new run begins with, such as a finished run's.
+    - `begin_with`: From untrained agents and their keys those that a new run begins with, such as a finished run's agents.
 
     **Raises** `FileExistsError` if the folder holds a run already that is not to be resumed; `BlockingIOError` while
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite, and the

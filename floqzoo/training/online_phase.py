@@ -18,6 +18,7 @@ from floqzoo.training.configuration import RunConfig
 from floqzoo.training.exploration import Exploration, Round
 from floqzoo.training.leaves import named_leaves, split_arrays
 from floqzoo.training.metric_mean import NonFiniteError
+from floqzoo.training.run_state import RunState
 from floqzoo.training.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.training.seeds import exploration_keys
 
@@ -30,7 +31,7 @@ class OnlinePhase:
     for the other, and yet the seed decides all that happens.
 
     - `config`: The settings of the run.
-    - `agents`: As `floqzoo.training.build_agents` makes them.
+    - `state`: Agents as `floqzoo.training.build_agents` makes them, and the keys of their updates.
     - `task`: Has `make_environment`.
     - `dataset`: On the devices; a `floqzoo.tasks.Dataset`, or what has its methods.
     - `mesh`: The devices.
@@ -42,12 +43,12 @@ class OnlinePhase:
     several processes train.
     """
 
-    def __init__(self, config: RunConfig, agents: PyTree, task: Any, dataset: Any, mesh: Mesh):
+    def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, mesh: Mesh):
         require_online(config, task)
         self.config, self.dataset, self.steps = config, dataset, config.online_environments
         self.updates = self.steps * config.utd_ratio
         self.update = ScannedUpdate(
-            agents,
+            state.agents,
             config.agent.batch_size,
             longest_call(self.updates, call_limit()),
             source=BalancedReplay() if config.balanced_sampling else SeededReplay(config.buffer_size),
@@ -58,8 +59,8 @@ class OnlinePhase:
         self._explore = lambda: Exploration(
             task.make_environment, config.seed_numbers, self.steps, in_processes=config.online_processes
         )
-        self._policy_rest = split_arrays(agents.policy)[1]
-        self._keys = self.update.spread(exploration_keys(config.seed_numbers))
+        self._policy_rest = split_arrays(state.agents.policy)[1]
+        self._keys = self.update.spread(exploration_keys(state.keys))
         self._act = jax.jit(self._drawn_actions)
         self._write = jax.jit(
             lambda replay, new: replay.write(new), donate_argnums=0, out_shardings=self.update.by_seed

@@ -49,7 +49,7 @@ class RunUnderWay:
         directory: Path,
         progress: ProgressReport,
         resumed: bool,
-        begin_with: Callable[[PyTree], PyTree] | None,
+        begin_with: Callable[[RunState], RunState] | None,
         writers: Sequence[MetricWriter],
     ):
         first = is_first()
@@ -65,12 +65,12 @@ class RunUnderWay:
             state, self.step, self.mean, self.seconds = stored
             progress.say(f"goes on after {self.step:,} {config.unit}")
         elif begin_with is not None:
-            state = RunState(begin_with(state.agents), state.keys)
+            state = begin_with(state)
         mesh = mesh_for(config.seeds, config.agent.batch_size)
         self.offline, self.online = OfflinePhase(config, state.agents, task.dataset, mesh), None
         self.update, self.dataset = self.offline.update, self.offline.dataset
         if config.online_steps:
-            self.online = OnlinePhase(config, state.agents, task, self.dataset, mesh)
+            self.online = OnlinePhase(config, state, task, self.dataset, mesh)
         self.store.require_space(state.bytes + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
         self.evaluations = RunEvaluations(

@@ -32,10 +32,15 @@ def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
     return _folded(seeds, 1)
 
 
-def exploration_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The key of all actions that each seed takes online, `fold_in(key(seed), 2**30)`: evaluations fold in the number of
-    an episode, and must not come to the same."""
-    return _folded(seeds, 2**30)
+def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
+    """The key of all actions that each seed takes online, from that of its updates: these fold in their number, which is
+    below 2**30."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, 2**30))(keys)
+
+
+def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
+    """The keys of the updates of a run that begins where another one ended, from the keys of that one."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, 2**30 + 1))(keys)
 
 
 def agent_of(agents: PyTree, index: int) -> PyTree:

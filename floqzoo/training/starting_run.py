@@ -12,6 +12,8 @@ from jaxtyping import Array, PyTree
 from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.recipe import Recipe
+from floqzoo.training.run_state import RunState
+from floqzoo.training.seeds import keys_that_go_on
 from floqzoo.training.stored_run import StoredRun
 
 
@@ -52,12 +54,15 @@ class StartingRun:
             raise ValueError(f"`start_from` must have a checkpoint; {directory} has none.")
         _require_same_form(build, self.run.builder(recipe))
 
-    def begin_with(self, agents: PyTree) -> PyTree:
-        """The agents of the run, with the hyperparameters of `agents`, which may be others."""
-        theirs = dict(_leaves(self.run.restore(self.recipe).tree.agents))
+    def begin_with(self, untrained: RunState) -> RunState:
+        """The agents of the run, with the hyperparameters of the untrained ones, which may be others, and keys that it has
+        not used."""
+        state, agents = self.run.restore(self.recipe).tree, untrained.agents
+        theirs = dict(_leaves(state.agents))
         places = np.array([self.run.seeds.index(seed) for seed in self.seeds])
         leaves = [jnp.asarray(theirs[name])[places] if eqx.is_array(leaf) else leaf for name, leaf in _leaves(agents)]
-        return jax.tree.unflatten(jax.tree.structure(agents, is_leaf=_is_hyperparameter), leaves)
+        agents = jax.tree.unflatten(jax.tree.structure(agents, is_leaf=_is_hyperparameter), leaves)
+        return RunState(agents, keys_that_go_on(state.keys[places]))
 
 
 def _require_same_form(build: Callable[[Array], PyTree], their_build: Callable[[Array], PyTree]) -> None:

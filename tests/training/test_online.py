@@ -23,11 +23,20 @@ from toy_run import (
     new_run,
     toy_build,
     toy_config,
+    toy_state,
     toy_task,
 )
 
 import floqzoo as fz
-from floqzoo.training import NonFiniteError, checkpoint_steps, prepared_run, read_metrics, resume, train
+from floqzoo.training import (
+    NonFiniteError,
+    checkpoint_steps,
+    prepared_run,
+    read_metrics,
+    restore_checkpoint,
+    resume,
+    train,
+)
 from floqzoo.training.checkpoint import restore_beside
 
 
@@ -208,6 +217,12 @@ def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
     first, last = ours["step"] == 0, theirs["step"] == 56
     for name in ("evaluation/success", "evaluation/episode.return"):
         np.testing.assert_array_equal(ours[name][first], theirs[name][last])
+    # With the same seeds it draws other batches.
+    mine, its = (
+        jax.random.key_data(restore_checkpoint(directory / "checkpoints", toy_state(5, 6)).tree.keys)
+        for directory in (run.directory, whole)
+    )
+    assert (mine != its).any(axis=1).all()
     # One that begins with untrained agents begins elsewhere.
     untrained = dataclasses.replace(config, save_dir=str(tmp_path / "other"), start_from="")
     other = prepared_run.prepare(TOY_RECIPE, untrained)
