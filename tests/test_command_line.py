@@ -1,5 +1,7 @@
 """The console entry, run in this process as a program would."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,22 @@ def test_ctrl_c_ends_with_130(run, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "collect_visibly", interrupted)
     assert run("collect", "cube-single-play-v0") == 130
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.parametrize("lines", [10, 10_000])
+def test_a_reader_of_the_output_who_has_seen_enough_is_no_error(lines):
+    """Gone before the first line, or in the midst of more than a pipe holds."""
+    program = f"""
+from floqzoo.training.door import errors_explained
+input()
+with errors_explained():
+    for _ in range({lines}):
+        print("a trial of a sweep")
+"""
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], text=True, **piped) as process:
+        process.stdout.close()
+        process.stdin.write("go on\n")
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

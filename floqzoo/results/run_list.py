@@ -60,7 +60,7 @@ def _summary(path: Path) -> RunSummary:
             success=success,
             error=error,
             state=state_of(run),
-            date=run.machine.get("started", ""),
+            date=next(iter(run.machine.get("earlier", [])), run.machine).get("started", ""),
         )
     except (ValueError, OSError) as error:
         return RunSummary(directory=path, problem=str(error))
@@ -72,11 +72,16 @@ def state_of(run: StoredRun) -> str:
         return "running"
     if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
         return "finished"
-    if any(
-        not np.isfinite(column[-1]) for name, column in training_metrics(run).items() if len(column) and name != "step"
-    ):
-        return "failed"
-    return "interrupted"
+    return "interrupted" if _ends_finite(training_metrics(run)) else "failed"
+
+
+def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
+    """Whether the metrics of the last updates are numbers. Those of exploration may be missing: no episode had ended."""
+    if not len(columns.get("step", ())):
+        return True
+    steps = np.asarray(columns["step"])
+    last = [column[steps == steps[-1]] for name, column in columns.items() if name.startswith("training/")]
+    return all(np.isfinite(column).all() for column in last)
 
 
 def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[float, float]:

@@ -67,6 +67,7 @@ def _arguments(words: Sequence[str]) -> tuple[Path, Recipe, list[str]]:
 
 
 def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> PreparedRun:
+    said = ""
     while True:
         try:
             if not has_begun(directory):
@@ -74,7 +75,9 @@ def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> Prepa
             _refuse_other_settings(recipe, config, directory)
             return prepare_resumed(directory, recipe=recipe)
         except BlockingIOError as error:  # Another trial collects the data of both.
-            print(error, flush=True)
+            if str(error) != said:
+                said = str(error)
+                print(said, flush=True)
             time.sleep(10)
 
 

@@ -38,10 +38,12 @@ def _strict_loader() -> Any:
 
     class StrictLoader(yaml.SafeLoader):
         def construct_mapping(self, node, deep=False):
-            names = [key.value for key, _ in node.value if isinstance(key.value, str)]
-            for name in names:
-                if names.count(name) > 1:
-                    raise ValueError(f"line {node.start_mark.line + 1}: `{name}` is set twice.")
+            lines: dict[str, int] = {}
+            for key in (key for key, _ in node.value if isinstance(key.value, str)):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise ValueError(f"line {line}: `{key.value}` is set twice, first in line {lines[key.value]}.")
+                lines[key.value] = line
             return super().construct_mapping(node, deep)
 
     StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))

@@ -1,5 +1,7 @@
 """The door of a command: what a user got wrong is said in one sentence, without a traceback."""
 
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ def status_of(number: int) -> int:
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Turns the errors of bad input into one line on standard error and exit status 2, and Ctrl-C into status 130.
+    """Turns the errors of bad input into one line on standard error and exit status 2, Ctrl-C into status 130, and a reader
+    of the output that has gone into status 141.
 
     Warnings are lines too.
     """
@@ -27,6 +30,11 @@ def errors_explained() -> Iterator[None]:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` has; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(status_of(signal.SIGPIPE)) from None
     except (ValueError, OSError, ModuleNotFoundError) as error:
         leave(f"error: {error}", USER_ERROR)
     except KeyboardInterrupt as interrupt:

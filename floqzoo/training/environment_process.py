@@ -4,6 +4,7 @@ import atexit
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -136,14 +137,16 @@ def _born_quietly() -> Iterator[dict[str, str]]:
     """
     with _starting:
         resource_tracker.ensure_running()  # Whoever starts that lets signals through again.
+        before = dict(os.environ)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        platforms = os.environ.get("JAX_PLATFORMS")
-        os.environ["JAX_PLATFORMS"] = "cpu"
+        # The process that workers are forked from is to import from where this one does, and not from where it is started.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        changes = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+        os.environ |= changes
         try:
-            yield dict(os.environ)
+            yield {**before, "JAX_PLATFORMS": "cpu"}
         finally:
-            if platforms is None:
-                del os.environ["JAX_PLATFORMS"]
-            else:
-                os.environ["JAX_PLATFORMS"] = platforms
+            for name in changes:
+                os.environ.pop(name)
+                os.environ |= {name: before[name]} if name in before else {}
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -20,7 +20,7 @@ def find_recipe(name: str) -> Recipe:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} For one of your own, name its file: `--recipe FILE.py`."
+            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} One of your own is named by its file, FILE.py."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 

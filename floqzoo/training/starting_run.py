@@ -49,7 +49,9 @@ class StartingRun:
                 raise ValueError(f"`start_from` must be a run of the same {name}, {ours}; {directory} has {theirs}.")
         missing = sorted(set(self.seeds) - set(self.run.seeds))
         if missing:
-            raise ValueError(f"`start_from` must have seed {missing[0]}; {directory} has {self.run.seeds}.")
+            raise ValueError(
+                f"`start_from` must have seed {missing[0]}; {directory} has {', '.join(map(str, self.run.seeds))}."
+            )
         if not self.run.checkpoint_steps:
             raise ValueError(f"`start_from` must have a checkpoint; {directory} has none.")
         _require_same_form(build, self.run.builder(recipe))

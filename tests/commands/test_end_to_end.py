@@ -160,8 +160,12 @@ def test_an_interrupted_run_and_a_failed_one_are_told_apart(trained, tmp_path):
         (tmp_path / name / "eval.csv").unlink()
         shutil.rmtree(tmp_path / name / "checkpoints")
     broken = (tmp_path / "failed" / "train.csv").read_text().splitlines()
-    cells = broken[-1].split(",")
-    (tmp_path / "failed" / "train.csv").write_text("\n".join([*broken[:-1], ",".join([*cells[:-1], "nan"])]) + "\n")
+    names, *rows = [line.split(",") for line in broken]
+    rows[-1][names.index("training/critic/flow_loss")] = "nan"
+    (tmp_path / "failed" / "train.csv").write_text("\n".join(map(",".join, [names, *rows])) + "\n")
+    # No episode ended since the row before.
+    explored = [[*names, "exploration/success"], *([*row, ""] for row in (rows[0], rows[0]))]
+    (tmp_path / "interrupted" / "train.csv").write_text("\n".join(map(",".join, explored)) + "\n")
     assert {run.directory.name: run.state for run in list_runs(tmp_path)} == {
         "interrupted": "interrupted",
         "failed": "failed",

@@ -178,7 +178,7 @@ def test_what_is_refused(read, tmp_path, lines, says):
         ("recipes: [floq", "is no YAML"),
         ("- floq", "must hold names with values; it holds a list"),
         ("", "must hold names with values; it holds a NoneType"),
-        ("seeds: 1\ntasks: [a]\nseeds: 2", "line 1: `seeds` is set twice"),
+        ("seeds: 1\ntasks: [a]\nseeds: 2", "line 3: `seeds` is set twice, first in line 1"),
         ("name: !!python/object/apply:os.getcwd []", "is no YAML: could not determine a constructor"),
         ("[" * 5000, "is no YAML"),
     ],

@@ -210,6 +210,31 @@ def test_no_process_outlives_its_parent(tmp_path, then):
         os.sched_yield()
 
 
+ELSEWHERE = """
+import sys
+sys.path[:0] = {paths!r}
+from toy_run import Line
+from floqzoo.training import EnvironmentWorker
+if __name__ == "__main__":
+    worker = EnvironmentWorker(Line)
+    worker.begin(0, 0)
+    print(*worker.receive_start().shape)
+    worker.close()
+"""
+
+
+def test_a_process_imports_what_its_parent_has_imported(tmp_path):
+    """Also where the parent has put that on its path itself, and something else has its name."""
+    (tmp_path / "floqzoo").mkdir()
+    (tmp_path / "floqzoo" / "__init__.py").touch()
+    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    (tmp_path / "program.py").write_text(ELSEWHERE.format(paths=paths))
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "program.py"]
+    process = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (0, "2\n"), process.stderr
+
+
 def is_running(number: int) -> bool:
     try:
         state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
