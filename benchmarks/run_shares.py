@@ -14,7 +14,7 @@ from jax import lax
 
 from benchmarks.measured_update import CUBE, REWARDS, random_dataset
 from floqzoo.tasks.simulator import make
-from floqzoo.training import MetricLog, ScannedUpdate, build_agents, evaluate, save_checkpoint, update_keys
+from floqzoo.training import MetricLog, ScannedUpdate, agent_of, build_agents, evaluate, save_checkpoint, update_keys
 from floqzoo.training.call_length import updates_in_a_call
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.metric_mean import MetricMean, require_finite
@@ -37,20 +37,16 @@ def share_rows(
     """What a run of floq, one seed, does beside updates that take `update_seconds` each."""
     run = RunConfig(agent=config, env_name=environment)
     dataset = random_dataset(transitions)
-    agents = build_agents(lambda key: make_floq(config, key), [0])
+    sizes = {"observation_dim": CUBE[0], "action_dim": CUBE[1]}
+    agents = build_agents(lambda key: floq(**sizes, reward_range=REWARDS, config=config, key=key), [0])
     for part, seconds, every in [
         ("sampling", sampling_seconds(dataset, config.batch_size, repeats), 1),
         ("metrics", metrics_seconds(agents, dataset, config.batch_size, repeats), updates_in_a_call(run)),
         ("logs", log_seconds(repeats), run.log_interval),
         ("checkpoints", checkpoint_seconds(agents, repeats), run.save_interval),
-        *evaluations(config, run),
+        *evaluations(agents, run),
     ]:
         yield ShareRow(part, seconds, every, seconds / every / update_seconds)
-
-
-def make_floq(config: FloqConfig, key: jax.Array) -> Any:
-    """The agent for data of the size of cube-single's."""
-    return floq(observation_dim=CUBE[0], action_dim=CUBE[1], reward_range=REWARDS, config=config, key=key)
 
 
 def sampling_seconds(dataset: Any, batch_size: int, repeats: int, updates: int = 200) -> float:
@@ -97,12 +93,11 @@ def checkpoint_seconds(agents: Any, repeats: int) -> float:
         return median_seconds(lambda: save_checkpoint(Path(folder), agents, next(steps)), repeats)
 
 
-def evaluations(config: FloqConfig, run: RunConfig, played: int = 8) -> Iterator[tuple[str, float, int]]:
+def evaluations(agents: Any, run: RunConfig, played: int = 8) -> Iterator[tuple[str, float, int]]:
     """An evaluation between the updates, of which a part of the episodes is played and counted up; none without OGBench."""
     if importlib.util.find_spec("ogbench"):
         start = time.perf_counter()
-        policy = make_floq(config, jax.random.key(0)).policy
-        evaluate(policy, lambda: make(run.env_name), episodes=played, seed=0)
+        evaluate(agent_of(agents, 0).policy, lambda: make(run.env_name), episodes=played, seed=0)
         yield "evaluation", (time.perf_counter() - start) * run.eval_episodes / played, run.eval_interval
 
 

@@ -124,7 +124,7 @@ def test_two_seeds_cost_twice_the_products_and_share_the_dataset():
 
 def test_the_shares_of_a_run_are_those_of_its_intervals(monkeypatch):
     """Without an environment, for which seconds of it are played."""
-    monkeypatch.setattr(run_shares, "evaluations", lambda config, run: [])
+    monkeypatch.setattr(run_shares, "evaluations", lambda agents, run: [])
     rows = {row.part: row for row in share_rows(CONFIG, "cube-single-singletask-task1-v0", 500, 2.0, repeats=1)}
     every = {"sampling": 1, "metrics": 10, "logs": 5_000, "checkpoints": 1_000_000}
     assert {part: row.every_updates for part, row in rows.items()} == every
