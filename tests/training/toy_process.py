@@ -3,6 +3,7 @@
 Started several times with the same words, the processes find each other by what their environment says.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from floqzoo.training.resumption import prepare_resumed
 
 
 if __name__ == "__main__":
+    # What Gloo's threads print from C++, in the midst of each other's lines, joins the errors.
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     prepared_run.load_task = lambda config: toy_task()
     if sys.argv[1] == "resume":
         join_processes()
