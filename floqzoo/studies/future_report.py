@@ -18,6 +18,7 @@ from floqzoo.successor.reward_model import KnownReward
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.simulator import make
 from floqzoo.training.configuration import RunConfig
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 ROLLOUTS = 16
@@ -52,7 +53,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
             rollouts = played_rollouts(agent.policy, environment, ROLLOUTS, config.seed)
         finally:
             environment.close()
-    value_key, figure_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 3))
+    value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
     rows = readouts(critic, rollouts, value_key)
     _show(rows)
     visited, path = np.asarray(task.dataset.observations), directory / "futures.png"

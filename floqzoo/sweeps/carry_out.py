@@ -33,7 +33,6 @@ def carry_out_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure
     **Raises** what `OnRay` and `unfinished_trials` raise, `OSError` if the folder cannot be written to.
     """
     unfinished = unfinished_trials(sweep)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
     failures = _run(sweep, unfinished, address) if unfinished else []
     write_outcome(sweep)
     return failures
@@ -45,6 +44,7 @@ def _run(sweep: Sweep, unfinished: list[Trial], address: str | None) -> list[Fai
         print(f"sweep {sweep.name} in {sweep.folder}: {counts}; on {launcher}", file=sys.stderr)
         if launcher.warning:
             print(f"warning: {launcher.warning}", file=sys.stderr)
+        sweep.folder.mkdir(parents=True, exist_ok=True)
         with LiveView(sweep.trials, unfinished) as view:
             failures = drive(
                 unfinished,

@@ -11,9 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from floqzoo.sweeps.trial import Trial
-from floqzoo.sweeps.trial_state import LOG, logged_progress
+from floqzoo.sweeps.trial_state import LOG, last_lines, logged_progress
 from floqzoo.training.progress import LINE_SECONDS
 
 
@@ -74,11 +75,12 @@ class LiveView:
             return
         self._last_look = time.monotonic()
         progress = {trial: self._progress(trial, left) for trial in self._trials}
+        words = "\n".join([_summary(progress), *_first_words(progress)])
         if self._live:
-            self._live.update(Group(_table(progress), _summary(progress)), refresh=True)
+            self._live.update(Group(_table(progress), Text(words)), refresh=True)
         elif now or time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.say(_summary(progress))
+            self.say(words)
 
     def _progress(self, trial: Trial, left: Sequence[Trial]) -> Progress:
         total = trial.config.total_steps
@@ -131,6 +133,14 @@ def _summary(progress: dict[Trial, Progress]) -> str:
     left = seconds_left(progress)
     time_left = [] if left is None else [f"{_duration(left)} left"]
     return ", ".join([f"{len(all_of_them)} trials: {counts[0]}", *counts[1:], f"{share:.0%} of the steps", *time_left])
+
+
+def _first_words(progress: dict[Trial, Progress]) -> list[str]:
+    """What a trial that runs and has logged no step said last, such as how far the collection of its data is."""
+    for trial, one in progress.items():
+        if one.state == "running" and not one.done:
+            return last_lines(trial.directory, 1)
+    return []
 
 
 def _count(progress: Sequence[Progress], state: str) -> int:

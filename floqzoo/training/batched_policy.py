@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from floqzoo.protocols import Policy
 from floqzoo.training.leaves import split_arrays
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 ROWS = 8
@@ -20,7 +21,7 @@ depend on how many environments play."""
 class BatchedPolicy:
     """Draws the actions of up to `ROWS` environments at once.
 
-    The action of step t of episode i has the key `fold_in(fold_in(key(seed), i), t)`, whatever else is played.
+    The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, whatever else is played.
     The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
     was trained: eight rows are too few for an accelerator, which has other things to do.
 
@@ -33,7 +34,7 @@ class BatchedPolicy:
         self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
         rest_leaves, rest_structure = jax.tree.flatten(rest)
         self._structure = (arrays_structure, tuple(rest_leaves), rest_structure)
-        self._key = jax.device_put(jax.random.key(seed), cpu)
+        self._key = jax.device_put(seed_key(seed, SeedUse.ACTIONS), cpu)
 
     def actions(
         self,

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.training.leaves import named_leaves
+from floqzoo.training.seed_keys import SeedUse, seed_key
 from floqzoo.typing import Key
 
 
@@ -25,7 +26,7 @@ def diagnosis(critic: Any, dataset: PyTree, seed: int) -> dict[str, float]:
     """
     if not (isinstance(critic, FlowCritic) and _tells_features(critic)):
         return {}
-    found = _diagnose(critic, dataset, jax.random.fold_in(jax.random.key(seed), 2))
+    found = _diagnose(critic, dataset, seed_key(seed, SeedUse.DIAGNOSIS))
     return {name: float(value) for name, value in named_leaves(found).items()}
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from floqzoo.networks.precision import with_compute_dtype
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
@@ -15,9 +16,9 @@ def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTr
 
     All of them share one optimiser; agents that are built apart have one each, and cannot be joined.
 
-    - `build`: Makes an agent from a key, which is `fold_in(key(seed), 0)`.
+    - `build`: Makes an agent from a key, which is `seed_key(seed, SeedUse.AGENT)`.
     """
-    return eqx.filter_vmap(build)(_folded(seeds, 0))
+    return eqx.filter_vmap(build)(_keys_of(seeds, SeedUse.AGENT))
 
 
 def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[Array], PyTree]:
@@ -28,8 +29,8 @@ def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[
 
 
 def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The key of all updates of each seed, `fold_in(key(seed), 1)`."""
-    return _folded(seeds, 1)
+    """The key of all updates of each seed."""
+    return _keys_of(seeds, SeedUse.UPDATES)
 
 
 def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
@@ -48,7 +49,7 @@ def agent_of(agents: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)
 
 
-def _folded(seeds: Sequence[int], use: int) -> Key[Array, " seeds"]:
-    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), use) for seed in seeds])
+def _keys_of(seeds: Sequence[int], use: SeedUse) -> Key[Array, " seeds"]:
+    keys = jnp.stack([seed_key(seed, use) for seed in seeds])
     # To be stacked counts as a use where JAX looks for keys that are used twice.
     return jax.random.clone(keys)

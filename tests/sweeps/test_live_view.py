@@ -47,11 +47,24 @@ def test_a_plain_line_where_there_is_no_terminal(under_way):
     ]
 
 
+def test_a_trial_without_a_step_tells_what_it_is_at(under_way):
+    stream = io.StringIO()
+    trials, view = under_way(stream)
+    trials[2].directory.mkdir(parents=True)
+    (trials[2].directory / "log.txt").write_text("== started\ncollecting: 3 of 10 [episodes]\n\n")
+    view.look(trials[1:], now=True)
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("3 trials: 1 finished, 2 running, 0 waiting")
+    assert second == "collecting: 3 of 10 [episodes]"
+
+
 def test_a_table_on_a_terminal(under_way, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
     trials, view = under_way(stream)
+    begin(trials[2], 0, 0.0)
+    (trials[2].directory / "log.txt").write_text("no [markup]\n")
     with view:
         view.look(trials[1:], now=True)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
@@ -59,9 +72,10 @@ def test_a_table_on_a_terminal(under_way, monkeypatch):
     assert rows == {
         "batch_size=4": ["1", "1", "0", "0", "0", "100%"],
         "batch_size=8": ["1", "0", "1", "0", "0", "50%"],
-        "batch_size=16": ["1", "0", "0", "1", "0", "0%"],
+        "batch_size=16": ["1", "0", "1", "0", "0", "0%"],
     }
-    assert "5 min left" in text
+    assert "no [markup]" in text
+    assert "3 min left" in text
 
 
 def test_a_trial_that_ended_early_has_failed(under_way):

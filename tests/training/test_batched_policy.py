@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 from toy_run import FLOAT, toy_agent
 
 from floqzoo.training.batched_policy import ROWS, BatchedPolicy
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 POLICY = toy_agent().policy
@@ -23,7 +24,7 @@ def test_each_row_is_the_policy_with_the_key_of_its_episode_and_step(rows, seed)
     observations = np.random.default_rng(seed).normal(size=(len(rows), 2)).astype(FLOAT)
     actions = BatchedPolicy(POLICY, seed).actions(observations, episodes, steps)
     for observation, action, episode, step in zip(observations, actions, episodes, steps, strict=True):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), step)
+        key = jax.random.fold_in(jax.random.fold_in(seed_key(seed, SeedUse.ACTIONS), episode), step)
         np.testing.assert_allclose(action, ACT(jnp.asarray(observation), key), rtol=1e-5, atol=1e-6)
 
 

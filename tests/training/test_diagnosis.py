@@ -11,6 +11,7 @@ import floqzoo as fz
 from floqzoo.critics.flow_diagnostics import flow_diagnostics
 from floqzoo.training import read_metrics, train
 from floqzoo.training.diagnosis import TRANSITIONS, diagnosis
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 def flow_critic(key, build=partial(fz.MLP, hidden=(8,))):
@@ -45,7 +46,7 @@ def test_every_evaluation_of_a_run_has_the_diagnostics_of_its_critic(tmp_path):
 
 def test_they_are_those_of_a_batch_that_is_the_seeds_own(getkey):
     critic, data = flow_critic(getkey()), toy_task().dataset
-    batch_key, noise_key = jax.random.split(jax.random.fold_in(jax.random.key(3), 2))
+    batch_key, noise_key = jax.random.split(seed_key(3, SeedUse.DIAGNOSIS))
     expected = flow_diagnostics(critic, data.sample(batch_key, TRANSITIONS), noise_key)
     found = diagnosis(critic, data, 3)
     assert found == diagnosis(critic, data, 3)

@@ -26,6 +26,7 @@ from floqzoo.training import (
 from floqzoo.training.call_length import updates_in_a_call
 from floqzoo.training.leaves import named_leaves, split_arrays
 from floqzoo.training.run_lock import run_locked
+from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 def assert_same(one, other):
@@ -84,7 +85,7 @@ def test_a_nan_names_its_seed(tmp_path):
 
     def build(key):
         # Seed 1 of the seeds 0, 1, 2 begins with 3, the others with 0.
-        second = jax.random.key_data(jax.random.fold_in(jax.random.key(1), 0))
+        second = jax.random.key_data(seed_key(1, SeedUse.AGENT))
         return Failing(3.0 * jnp.all(jax.random.key_data(key) == second).astype(float))
 
     config = toy_config(eval_episodes=0, save_interval=1, seeds=3)

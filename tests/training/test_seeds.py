@@ -6,6 +6,7 @@ import pytest
 from toy_run import toy_agents, toy_build, toy_task
 
 from floqzoo.training import ScannedUpdate, agent_of, build_agents, update_keys
+from floqzoo.training.seed_keys import SeedUse, seed_key
 from floqzoo.training.seeds import in_precision
 from recipes.floq import FloqConfig, floq
 
@@ -60,7 +61,7 @@ def test_floq_in_bfloat16_is_floq_but_for_its_roundings(alone):
 def test_an_agent_is_built_as_it_is_alone():
     both = toy_agents(3, 4)
     for index, seed in enumerate((3, 4)):
-        alone = toy_build(jax.random.fold_in(jax.random.key(seed), 0))
+        alone = toy_build(seed_key(seed, SeedUse.AGENT))
         for ours, theirs in zip(jax.tree.leaves(agent_of(both, index)), jax.tree.leaves(alone), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 

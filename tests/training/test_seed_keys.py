@@ -1,0 +1,31 @@
+"""A run draws nothing twice from one key."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings, strategies as st
+
+from floqzoo.training.seed_keys import SeedUse, seed_key
+from floqzoo.training.seeds import exploration_keys, keys_that_go_on, update_keys
+
+
+COUNT = 100
+
+
+def numbered(key: jax.Array) -> jax.Array:
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(COUNT))
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3, unique=True))
+@settings(max_examples=20)
+def test_no_two_draws_of_a_run_have_the_same_key(seeds):
+    """Those of the updates, of exploration, of the actions of several episodes, and of everything that is drawn once."""
+    keys = [seed_key(seed, use)[None] for seed in seeds for use in SeedUse]
+    of_updates = update_keys(seeds)
+    for several in (of_updates, exploration_keys(of_updates), keys_that_go_on(of_updates)):
+        keys += [numbered(key) for key in several]
+    for seed in seeds:
+        of_episodes = numbered(seed_key(seed, SeedUse.ACTIONS))
+        keys += [of_episodes, *(numbered(key) for key in of_episodes[:5])]
+    data = np.concatenate([jax.random.key_data(key) for key in keys])
+    assert len(np.unique(data, axis=0)) == len(data)
