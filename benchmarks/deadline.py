@@ -20,12 +20,15 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
         self.left_out = 0
 
-    def within(self, cases: Iterable[Case]) -> Iterator[Case]:
-        """The cases for which there is time."""
+    def within(self, cases: Iterable[Case], reserve: float = 0.0) -> Iterator[Case]:
+        """The cases for which there is time.
+
+        - `reserve`: Seconds that are left for what comes after them.
+        """
         longest = 0.0
         for case in cases:
             begun = time.monotonic()
-            if self._end is not None and begun + longest > self._end:
+            if self._end is not None and begun + longest + reserve > self._end:
                 self.left_out += 1
                 continue
             yield case

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks.deadline import Deadline
 from benchmarks.measured_update import CUBE, REWARDS, random_dataset
 from floqzoo.tasks.simulator import make
 from floqzoo.training import MetricLog, ScannedUpdate, agent_of, build_agents, evaluate, save_checkpoint, update_keys
@@ -32,20 +33,32 @@ class ShareRow:
 
 
 def share_rows(
-    config: FloqConfig, environment: str, transitions: int, update_seconds: float, repeats: int = 5
+    deadline: Deadline,
+    config: FloqConfig,
+    environment: str,
+    transitions: int,
+    update_seconds: float,
+    repeats: int = 5,
+    played: int = 8,
 ) -> Iterator[ShareRow]:
-    """What a run of floq, one seed, does beside updates that take `update_seconds` each."""
+    """What a run of floq, one seed, does beside updates that take `update_seconds` each, as far as there is time.
+
+    - `played`: The episodes that are played of an evaluation, and counted up; without OGBench there is none.
+    """
     run = RunConfig(agent=config, env_name=environment)
     dataset = random_dataset(transitions)
     sizes = {"observation_dim": CUBE[0], "action_dim": CUBE[1]}
     agents = build_agents(lambda key: floq(**sizes, reward_range=REWARDS, config=config, key=key), [0])
-    for part, seconds, every in [
-        ("sampling", sampling_seconds(dataset, config.batch_size, repeats), 1),
-        ("metrics", metrics_seconds(agents, dataset, config.batch_size, repeats), updates_in_a_call(run)),
-        ("logs", log_seconds(repeats), run.log_interval),
-        ("checkpoints", checkpoint_seconds(agents, repeats), run.save_interval),
-        *evaluations(agents, run),
-    ]:
+    evaluates = importlib.util.find_spec("ogbench") and played
+    parts: list[tuple[str, Callable[[], float], int]] = [
+        ("sampling", lambda: sampling_seconds(dataset, config.batch_size, repeats), 1),
+        ("logs", lambda: log_seconds(repeats), run.log_interval),
+        ("checkpoints", lambda: checkpoint_seconds(agents, repeats), run.save_interval),
+        ("metrics", lambda: metrics_seconds(agents, dataset, config.batch_size, repeats), updates_in_a_call(run)),
+        *([("evaluation", lambda: evaluation_seconds(agents, run, played), run.eval_interval)] if evaluates else []),
+    ]
+    for part, measure, every in deadline.within(parts):
+        seconds = measure()
         yield ShareRow(part, seconds, every, seconds / every / update_seconds)
 
 
@@ -93,12 +106,11 @@ def checkpoint_seconds(agents: Any, repeats: int) -> float:
         return median_seconds(lambda: save_checkpoint(Path(folder), agents, next(steps)), repeats)
 
 
-def evaluations(agents: Any, run: RunConfig, played: int = 8) -> Iterator[tuple[str, float, int]]:
-    """An evaluation between the updates, of which a part of the episodes is played and counted up; none without OGBench."""
-    if importlib.util.find_spec("ogbench"):
-        start = time.perf_counter()
-        evaluate(agent_of(agents, 0).policy, lambda: make(run.env_name), episodes=played, seed=0)
-        yield "evaluation", (time.perf_counter() - start) * run.eval_episodes / played, run.eval_interval
+def evaluation_seconds(agents: Any, run: RunConfig, played: int) -> float:
+    """An evaluation between the updates, of which a part of the episodes is played and counted up."""
+    start = time.perf_counter()
+    evaluate(agent_of(agents, 0).policy, lambda: make(run.env_name), episodes=played, seed=0)
+    return (time.perf_counter() - start) * run.eval_episodes / played
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:

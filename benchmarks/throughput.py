@@ -12,7 +12,7 @@ counted.
 import itertools
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,19 +88,35 @@ class GrowthRow:
     peak_mb: float
 
 
-SMALL = FloqConfig(alpha=300.0, block_width=128, block_depth=2, noise_samples=4, critic_flow_steps=4, batch_size=128)
+SMALL = FloqConfig(
+    alpha=300.0,
+    batch_size=128,
+    actor_hidden_dims=(32, 32),
+    value_hidden_dims=(32, 32),
+    actor_flow_steps=2,
+    noise_samples=4,
+    critic_flow_steps=4,
+    block_width=128,
+    block_depth=2,
+)
+"""What grows in it is most of its cost."""
+SHARES_SECONDS = 60.0
+"""What is left of a limited time for the shares of a run."""
 
 
-def speeds(settings: Settings, deadline: Deadline) -> Iterator[SpeedRow]:
-    """Every recipe, depth, precision and number of seeds; the first depth first, and FQL before the others."""
+def speeds(settings: Settings, deadline: Deadline, rates: Mapping[str, float]) -> Iterator[SpeedRow]:
+    """Every recipe, depth, precision and number of seeds; the first depth first, and FQL before the others.
+
+    - `rates`: FLOP/s of a plain product in each precision.
+    """
     dataset = random_dataset(settings.transitions)
-    rates = {precision: matrix_rate(dtype=jnp.dtype(precision)) for precision in settings.precisions}
     flows = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
     name, build, config, depth = flows[0]
     together = (f"{name}, together", build, replace(config, integrate_together=True), depth)
     recipes = [flows[0], ("fql", fql, FQLConfig(alpha=300.0), 4), together, *flows[1:]]
     cases = itertools.product(recipes, settings.precisions, settings.seeds)
-    for (name, build, config, depth), precision, seeds in deadline.within(cases):
+    reserve = SHARES_SECONDS if "shares" in settings.tables else 0.0
+    for (name, build, config, depth), precision, seeds in deadline.within(cases, reserve):
         cost = update_cost(
             build,
             config,
@@ -168,17 +184,16 @@ def main(settings: Settings) -> None:
     """Measures and prints the tables."""
     device, cpu = jax.devices()[0], jax.default_backend() == "cpu"
     deadline = Deadline(settings.seconds or (None if cpu else 270.0))
-    rates = ", ".join(
-        f"{precision} {matrix_rate(dtype=jnp.dtype(precision)) / 1e9:.0f}" for precision in settings.precisions
-    )
+    rates = {precision: matrix_rate(dtype=jnp.dtype(precision)) for precision in settings.precisions}
     print(f"{device.device_kind}, jax {jax.__version__}, Python {platform.python_version()}")
-    speed = list(speeds(settings, deadline)) if "speed" in settings.tables else []
-    show(f"Updates; GFLOP/s of a plain product: {rates}", speed, settings.out / "speed.csv")
+    speed = list(speeds(settings, deadline, rates)) if "speed" in settings.tables else []
+    products = ", ".join(f"{precision} {rate / 1e9:.0f}" for precision, rate in rates.items())
+    show(f"Updates; GFLOP/s of a plain product: {products}", speed, settings.out / "speed.csv")
     single = [row for row in speed if (row.recipe, row.seeds, row.depth) == ("floq", 1, settings.depths[0])]
     if single and "shares" in settings.tables:
         config = replace(FloqConfig(alpha=300.0), block_depth=settings.depths[0])
         seconds = 1 / single[0].updates_per_second
-        rows = list(share_rows(config, settings.environment, settings.transitions, seconds))
+        rows = list(share_rows(deadline, config, settings.environment, settings.transitions, seconds))
         title = f"Beside the updates of floq, depth {settings.depths[0]}, {single[0].precision}"
         show(title, rows, settings.out / "shares.csv")
     if "memory" in settings.tables:

@@ -6,7 +6,7 @@ from functools import partial
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, run_recipe
+from floqzoo.training import Recipe, RunConfig, buildable, run_recipe
 from floqzoo.typing import Key
 
 
@@ -46,7 +46,7 @@ def default(env_name: str | None) -> RunConfig:
     return RunConfig(env_name=env_name or "cube-double-play-singletask-v0", agent=BCConfig())
 
 
-RECIPE = Recipe(name="bc", build=bc, presets={"default": default})
+RECIPE = Recipe(name="bc", build=bc, presets={"default": default}, check=buildable(bc))
 
 if __name__ == "__main__":
     run_recipe(RECIPE)

@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe, small_run
+from floqzoo.training import Recipe, RunConfig, buildable, published_settings, require_choices, run_recipe, small_run
 from floqzoo.typing import Key
 
 
@@ -218,6 +218,7 @@ RECIPE = Recipe(
     name="floq",
     build=floq,
     presets={"default": default, "best": best, "online": online, "fast": fast, "quickstart": quickstart},
+    check=buildable(floq),
 )
 
 if __name__ == "__main__":

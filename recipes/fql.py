@@ -8,7 +8,7 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, published_settings, require_choices, run_recipe, small_run
+from floqzoo.training import Recipe, RunConfig, buildable, published_settings, require_choices, run_recipe, small_run
 from floqzoo.typing import Key
 
 
@@ -148,6 +148,7 @@ RECIPE = Recipe(
     name="fql",
     build=fql,
     presets={"default": default, "2m": two_million, "online": online, "quickstart": quickstart},
+    check=buildable(fql),
 )
 
 if __name__ == "__main__":

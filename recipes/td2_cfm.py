@@ -10,7 +10,13 @@ import optax
 
 import floqzoo as fz
 from floqzoo.protocols import Policy, RewardModel
-from floqzoo.studies.successor_recipe import normaliser_of, report_seed, run_successor_recipe, with_futures
+from floqzoo.studies.successor_recipe import (
+    normaliser_of,
+    report_seed,
+    run_successor_recipe,
+    successor_check,
+    with_futures,
+)
 from floqzoo.successor import METHODS, FromData, FromPolicy, LearntReward, Normaliser, SuccessorCritic
 from floqzoo.training import Recipe, RunConfig, require_choices, trained_policy
 from floqzoo.typing import Key
@@ -155,6 +161,7 @@ RECIPE = Recipe(
     name="td2_cfm",
     build=td2_cfm,
     presets={"default": default, "maze": maze, "quickstart": quickstart},
+    check=successor_check(td2_cfm),
     view=with_futures,
     from_data=normaliser_of,
     report=report_seed,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import floqzoo as fz
-from benchmarks import hand_batched_floq as hand, plain_floq as plain, run_shares
+from benchmarks import hand_batched_floq as hand, plain_floq as plain
 from benchmarks.compiled_kernels import kernels_of
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.deadline import Deadline
@@ -103,6 +103,8 @@ def test_a_deadline_says_how_many_cases_it_leaves_out():
     over = Deadline(-1.0)
     assert list(over.within(range(3))) == []
     assert over.left_out == 3
+    assert list(Deadline(50.0).within(range(3), reserve=60.0)) == []
+    assert list(Deadline(70.0).within(range(3), reserve=60.0)) == [0, 1, 2]
 
 
 def test_memory_is_counted_without_making_the_data():
@@ -122,10 +124,10 @@ def test_two_seeds_cost_twice_the_products_and_share_the_dataset():
     assert one.peak_bytes > size
 
 
-def test_the_shares_of_a_run_are_those_of_its_intervals(monkeypatch):
+def test_the_shares_of_a_run_are_those_of_its_intervals():
     """Without an environment, for which seconds of it are played."""
-    monkeypatch.setattr(run_shares, "evaluations", lambda agents, run: [])
-    rows = {row.part: row for row in share_rows(CONFIG, "cube-single-singletask-task1-v0", 500, 2.0, repeats=1)}
+    environment = "cube-single-singletask-task1-v0"
+    rows = {row.part: row for row in share_rows(Deadline(None), CONFIG, environment, 500, 2.0, repeats=1, played=0)}
     every = {"sampling": 1, "metrics": 10, "logs": 5_000, "checkpoints": 1_000_000}
     assert {part: row.every_updates for part, row in rows.items()} == every
     for row in rows.values():

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.results.find_runs import evaluations, find_runs, setting, training_metrics
+from floqzoo.training.run_lock import LOCK
 from floqzoo.training.stored_run import StoredRun
 
 
@@ -128,13 +129,13 @@ def _is_locked(directory: Path) -> bool:
     """Whether a process holds the lock that training holds, see `floqzoo.training.run_lock`."""
     import fcntl
 
-    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with (directory / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    finally:
-        os.close(descriptor)
+    except FileNotFoundError:
+        return False
     return False
 
 

@@ -1,11 +1,13 @@
 """What the recipe of successor measures does when it is run as a program."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from jaxtyping import PyTree
 
 from floqzoo.agent import Agent
 from floqzoo.studies.analytic_comparison import ANALYTIC_TASKS, compare_methods
@@ -17,7 +19,7 @@ from floqzoo.training.configuration import RunConfig
 from floqzoo.training.door import errors_explained
 from floqzoo.training.prepared_run import carry_out, prepare
 from floqzoo.training.processes import join_processes
-from floqzoo.training.recipe import Recipe
+from floqzoo.training.recipe import Recipe, buildable
 from floqzoo.training.trained_policy import trained_policy
 
 
@@ -30,14 +32,43 @@ def run_successor_recipe(recipe: Recipe) -> None:
         join_processes()
         config = parse_arguments(recipe, sys.argv[1:])
         if config.env_name in ANALYTIC_TASKS:
-            if config.seeds > 1:
-                raise ValueError(f"`seeds` must be 1 on the analytic task {config.env_name}; got {config.seeds}.")
             compare_methods(recipe, config)
             return
-        if config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
-            raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
         run = prepare(recipe, config)
     carry_out(run)
+
+
+def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
+    """The `check` of a recipe of successor measures, whose agents `build` makes.
+
+    **Raises**, when it is called, `ValueError` for what cannot be had on an analytic task, for a method that needs other
+    futures, and for what `build` refuses.
+    """
+    builds = buildable(build)
+
+    def check(config: RunConfig) -> None:
+        if config.env_name in ANALYTIC_TASKS:
+            _require_plain(config)
+        elif config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
+            raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
+        # A finished run's policy is of one size, which only its task tells; one that is cloned is of any.
+        own = replace(config.agent, measure_of="clone", policy_run="") if config.agent.policy_run else config.agent
+        builds(replace(config, agent=own))
+
+    return check
+
+
+def _require_plain(config: RunConfig) -> None:
+    """Refuses what a comparison on an analytic task does not have."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in _NOT_ANALYTIC and value != field.default:
+            raise ValueError(
+                f"`{field.name}` must be {field.default!r} on the analytic task {config.env_name}; got {value!r}."
+            )
+
+
+_NOT_ANALYTIC = ("seeds", "precision", "online_steps", "start_from", "tensorboard", "wandb")
 
 
 def with_futures(task: Any, config: RunConfig) -> Any:

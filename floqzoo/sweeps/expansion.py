@@ -88,7 +88,9 @@ def _values(method: Method, name: Any, kinds: Mapping[str, Any], given: Any) -> 
 
 def _config(method: Method, label: str, task: str, values: Mapping[str, Any]) -> Any:
     try:
-        return with_fields(method.recipe.presets[method.preset](task), values)
+        config = with_fields(method.recipe.presets[method.preset](task), values)
+        method.recipe.check(config)
+        return config
     except ValueError as error:
         raise ValueError(f"{label} on {task}: {error}") from error
 

@@ -4,6 +4,7 @@ import math
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from floqzoo.sweeps.attempt import Attempt, environment_of
@@ -31,7 +32,7 @@ def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> 
     """
     if not trials:
         return []
-    executor, environment = _executor(sweep, cluster), environment_of(sweep.resources)
+    executor, environment = _executor(sweep, cluster), environment_of(_granted(sweep.resources))
     attempts = [Attempt(trial.directory, trial.words, environment, os.getcwd()) for trial in trials]
     with executor.batch():
         return [executor.submit(SlurmTrial(attempt)) for attempt in attempts]
@@ -75,13 +76,18 @@ def _executor(sweep: Sweep, cluster: str) -> Any:
     except RuntimeError as error:
         raise FileNotFoundError(f"trials cannot be submitted from here: {error}") from error
     try:
-        executor.update_parameters(name=sweep.name, **{**_parameters(sweep.resources), **sweep.slurm})
+        executor.update_parameters(name=sweep.name, **{**_parameters(_granted(sweep.resources)), **sweep.slurm})
     except (NameError, TypeError, AssertionError) as error:
         raise ValueError(f"`slurm` must hold parameters of submitit: {' '.join(str(error).split())}") from error
     return executor
 
 
+def _granted(resources: Resources) -> Resources:
+    """What a job gets of Slurm, which gives whole GPUs alone."""
+    return replace(resources, gpu=float(math.ceil(resources.gpu)))
+
+
 def _parameters(resources: Resources) -> dict[str, Any]:
     memory = {} if resources.memory_gb is None else {"mem_gb": resources.memory_gb}
-    gpus = {"gpus_per_node": math.ceil(resources.gpu)} if resources.gpu else {}  # Slurm gives a job whole ones.
+    gpus = {"gpus_per_node": int(resources.gpu)} if resources.gpu else {}
     return {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": resources.cpu, **gpus, **memory}

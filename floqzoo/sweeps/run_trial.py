@@ -1,7 +1,7 @@
 """Carries out one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
 
 A run that has not begun begins, one that was broken off goes on, and a finished one stays as it is. The exit status is
-that of a recipe, or `UNEXPECTED`.
+that of a recipe, `NO_DATA` or `UNEXPECTED`.
 """
 
 import argparse
@@ -17,8 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from floqzoo.sweeps.attempt import END_WITH_PARENT
-from floqzoo.sweeps.ending import UNEXPECTED
+from floqzoo.sweeps.ending import NO_DATA, UNEXPECTED
 from floqzoo.sweeps.trial_state import has_begun, is_finished, mark_finished
+from floqzoo.tasks.download import DownloadError
 from floqzoo.training.arguments import parse_arguments
 from floqzoo.training.configuration import RunConfig
 from floqzoo.training.door import errors_explained, leave, status_of
@@ -74,11 +75,13 @@ def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> Prepa
                 return prepare(recipe, config, directory)
             _refuse_other_settings(recipe, config, directory)
             return prepare_resumed(directory, recipe=recipe)
-        except BlockingIOError as error:  # Another trial collects the data of both.
+        except BlockingIOError as error:  # Another trial collects or downloads the data of both.
             if str(error) != said:
                 said = str(error)
                 print(said, flush=True)
             time.sleep(10)
+        except DownloadError as error:
+            leave(f"error: {error}", NO_DATA)
 
 
 def _refuse_other_settings(recipe: Recipe, config: RunConfig, directory: Path) -> None:

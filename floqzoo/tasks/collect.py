@@ -3,14 +3,15 @@
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from floqzoo.tasks.episodes import join_episodes
 from floqzoo.tasks.files import read_json, sha256_of, write_json
+from floqzoo.tasks.flat import flat
+from floqzoo.tasks.folder_lock import folder_locked
 from floqzoo.tasks.recording import TRAIN, VALIDATION, EpisodeJob, record_all
 from floqzoo.tasks.scripts import Script, find_script
 from floqzoo.tasks.simulator import require_ogbench
@@ -74,7 +75,7 @@ def collect_script(
     if collection.is_finished():
         shutil.rmtree(collection.partial, ignore_errors=True)  # Left behind by a process that was killed at the end.
         return collection.train
-    with collection.locked():
+    with folder_locked(collection.partial, "collecting into"):
         if not collection.is_finished():  # Another process may have finished while this one waited for the lock.
             collection.begin()
             collection.record(workers, progress)
@@ -153,19 +154,6 @@ class Collection:
                 )
         return True
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes from the same collection; the system lifts the lock when this process ends."""
-        import fcntl
-
-        self.partial.mkdir(parents=True, exist_ok=True)
-        with (self.partial / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BlockingIOError(f"another process is collecting into {self.partial}. Wait for it.") from error
-            yield
-
     def begin(self) -> None:
         """Writes down the settings of the partial folder, or checks those that are there.
 
@@ -207,7 +195,7 @@ class Collection:
 
 
 def _refuse_difference(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    found, wanted = _flat(found), _flat(wanted)
+    found, wanted = flat(found), flat(wanted)
     differences = [
         f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} here"
         for key in sorted({*found, *wanted})
@@ -217,14 +205,6 @@ def _refuse_difference(path: Path, found: dict[str, Any], wanted: dict[str, Any]
         raise ValueError(
             f"{path} was made with other settings: {'; '.join(differences)}. Remove it, or choose another `directory`."
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys, joined by dots."""
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _checked_directory(directory: Path) -> Path:

@@ -98,7 +98,8 @@ def load(
       never quite reaches 1.
 
     **Raises** `ValueError` for a bad argument or bad data, `FileNotFoundError` for a missing file, `ConnectionError`
-    where the download fails; its message holds the command that collects the data instead.
+    where the download fails, whose message holds the command that collects the data instead, and `BlockingIOError` while
+    another process downloads the same.
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):

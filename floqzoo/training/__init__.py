@@ -33,7 +33,7 @@ from floqzoo.training.metric_log import MetricLog as MetricLog, read_metrics as 
 from floqzoo.training.metric_mean import NonFiniteError as NonFiniteError
 from floqzoo.training.processes import join_processes as join_processes
 from floqzoo.training.published import published_settings as published_settings
-from floqzoo.training.recipe import Recipe as Recipe
+from floqzoo.training.recipe import Recipe as Recipe, buildable as buildable
 from floqzoo.training.recipe_main import run_recipe as run_recipe
 from floqzoo.training.resumption import resume as resume
 from floqzoo.training.run_directory import new_run_directory as new_run_directory

@@ -14,7 +14,7 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     `--preset` and `--env_name` choose the defaults, over which every other flag is laid. Flags may be spelt with
     `_` or `-`, and take their value after `=` or a space.
 
-    **Raises** `ValueError` for an unknown preset, or what the preset raises; ends the program with status 2 for an
+    **Raises** `ValueError` for an unknown preset, or what the preset or the recipe's `check` raises; ends the program with status 2 for an
     unknown flag or a value of the wrong kind, and with 0 after `--help`.
     """
     import tyro
@@ -25,7 +25,7 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     chooser.add_argument("--env_name", "--env-name")
     env_name = chooser.parse_known_args(arguments)[0].env_name
     config = _preset(recipe, chosen.preset)(env_name)
-    return tyro.cli(
+    parsed = tyro.cli(
         RunConfig[type(config.agent)],
         args=rest,
         default=config,
@@ -34,6 +34,8 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
         # As in fql's commands a switch has a value: --agent.normalize_q_loss=True.
         config=(tyro.conf.FlagConversionOff,),
     )
+    recipe.check(parsed)
+    return parsed
 
 
 def _preset(recipe: Recipe, name: str):

@@ -17,12 +17,13 @@ def call_limit() -> int:
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
-def updates_in_a_call(config: RunConfig, at_most: int | None = None) -> int:
-    """The most updates, up to a limit, that divide every interval of a run.
+def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None) -> int:
+    """The most updates, up to a limit, that divide every interval of a run, so that no call goes beyond what is due.
 
+    - `step`: Where the run begins or goes on; a run that was stopped may go on with other intervals, or elsewhere.
     - `at_most`: The limit; without it the one that suits the device.
     """
-    common = math.gcd(config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
+    common = math.gcd(step, config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 

@@ -21,6 +21,8 @@ from floqzoo.training.leaves import named_leaves, split_arrays
 from floqzoo.training.manifest import DamagedError, verify, written_whole
 
 
+ARRAYS, BESIDE, AWAITED = "arrays", "beside", "awaited"
+"""The folders within a checkpoint."""
 _FOLDER = re.compile(r"step_(\d{9,})")
 
 
@@ -45,6 +47,7 @@ def save_checkpoint(
     progress: Mapping[str, Any] | None = None,
     records: Sequence[Path] = (),
     beside: Mapping[str, Any] | None = None,
+    awaited: PyTree = None,
 ) -> Path:
     """Writes `directory/step_<step>`, whole or not at all.
 
@@ -54,6 +57,7 @@ def save_checkpoint(
     - `progress`: Plain values that JSON can hold.
     - `records`: Files that are copied into it.
     - `beside`: Further arrays by name, of any shapes; `restore_beside` reads them.
+    - `awaited`: A further tree; `restore_awaited` reads it.
 
     **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
     """
@@ -70,14 +74,15 @@ def save_checkpoint(
             shutil.copyfile(record, partial / record.name)
         try:
             with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-                # Of one process, Orbax takes no JAX arrays where there are several.
-                leaves = {name: np.asarray(_plain(leaf)) for name, leaf in _stored_leaves(tree).items()}
-                checkpointer.save(partial / "arrays", leaves)
-                checkpointer.wait_until_finished()
-                if beside:
-                    leaves = {name: np.asarray(leaf) for name, leaf in beside.items() if leaf.size}
-                    checkpointer.save(partial / "beside", leaves)
-                    checkpointer.wait_until_finished()
+                for item, leaves in (
+                    (ARRAYS, _stored_leaves(tree)),
+                    (BESIDE, {name: leaf for name, leaf in (beside or {}).items() if leaf.size}),
+                    (AWAITED, _stored_leaves(awaited)),
+                ):
+                    if leaves:
+                        # Of one process, Orbax takes no JAX arrays where there are several.
+                        checkpointer.save(partial / item, {n: np.asarray(_plain(leaf)) for n, leaf in leaves.items()})
+                        checkpointer.wait_until_finished()
         # Whatever Orbax makes of a full disk; it has no error of its own for that.
         except Exception as error:
             raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
@@ -111,7 +116,16 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
         raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")
     path = checkpoint_folder(directory, step)
     verify(path)
-    return Checkpoint(_with_leaves(like, _read_arrays(path, like)), step, read_json(path / "progress.json"))
+    return Checkpoint(_read_tree(path, ARRAYS, like), step, read_json(path / "progress.json"))
+
+
+def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
+    """Reads the further tree of the checkpoint of a step, which must be whole; None if it has none.
+
+    **Raises** `ValueError` if its arrays are not those of `like`.
+    """
+    path = checkpoint_folder(directory, step)
+    return _read_tree(path, AWAITED, like) if (path / AWAITED).is_dir() else None
 
 
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
@@ -121,7 +135,7 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
     """
     import orbax.checkpoint as ocp
 
-    path = checkpoint_folder(directory, step) / "beside"
+    path = checkpoint_folder(directory, step) / BESIDE
     if not path.is_dir():
         raise ValueError(f"{path.parent} must hold what the environments have shown; it does not.")
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
@@ -150,22 +164,23 @@ def latest_whole(directory: Path) -> int:
     raise DamagedError(f"{directory} has no checkpoint that is not damaged; it has {_listed(directory)}.")
 
 
-def _read_arrays(path: Path, like: PyTree) -> dict[str, Any]:
+def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
+    """An item of a checkpoint as a tree of the make of `like`."""
     import orbax.checkpoint as ocp
 
     leaves = _stored_leaves(like)
     targets = {name: _target(leaf) for name, leaf in leaves.items()}
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
-            stored = dict(checkpointer.metadata(path / "arrays").item_metadata.items())
+            stored = dict(checkpointer.metadata(path / item).item_metadata.items())
             _check_same(path, stored, targets)
-            arrays = checkpointer.restore(path / "arrays", targets)
+            arrays = checkpointer.restore(path / item, targets)
         except ValueError:
             raise
         # Bytes that were written as they are, but are no arrays of Orbax.
         except Exception as error:
             raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
-    return {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()}
+    return _with_leaves(like, {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()})
 
 
 def _alone() -> Any:

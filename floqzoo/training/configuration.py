@@ -1,10 +1,13 @@
 """What a run is: its task, its data, how long, and how it is measured."""
 
+import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from floqzoo.training.batched_policy import ROWS
+from floqzoo.training.seeds import MOST_UPDATES
+from floqzoo.training.usable_cores import usable_cores
 
 
 AgentConfig = TypeVar("AgentConfig")
@@ -59,7 +62,7 @@ class RunConfig(Generic[AgentConfig]):
     """The latest checkpoints that are kept; the best, by the success rate of its evaluation, is kept beside them."""
     eval_episodes: int = 50
     """Episodes in an evaluation; 0 does not evaluate."""
-    eval_workers: int = min(4, max(0, (os.cpu_count() or 1) - 2))
+    eval_workers: int = field(default_factory=lambda: min(4, max(0, usable_cores() - 2)))
     """Processes that play an evaluation while training goes on; 0 plays in the training process, which waits for it."""
     dataset_path: str | None = None
     """A dataset file (npz) to train on; its validation file, with -val in its name, lies beside it."""
@@ -104,11 +107,20 @@ class RunConfig(Generic[AgentConfig]):
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
+        lr = getattr(self.agent, "lr", 0.0)
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"`agent.lr` must be at least 0 and finite; got {lr}.")
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")
         if not self.total_steps:
             raise ValueError("`offline_steps` and `online_steps` must not both be 0.")
+        updates = self.offline_steps + self.online_steps * self.utd_ratio
+        if updates >= MOST_UPDATES:
+            raise ValueError(
+                f"`offline_steps` and `online_steps` times `utd_ratio` must be less than 2^30 updates in all; got "
+                f"{updates}."
+            )
         if self.online_steps:
             self._require_possible_online(batch_size)
         else:
@@ -149,16 +161,11 @@ class RunConfig(Generic[AgentConfig]):
                 f"`online_start` must be at most {last_round}, so that a round of `online_steps` ({self.online_steps}) is "
                 f"left for updates; got {self.online_start}."
             )
-        if self.offline_steps + self.online_steps * self.utd_ratio >= 2**31:
-            raise ValueError(
-                f"`offline_steps` and `online_steps` times `utd_ratio` must be less than 2^31 updates in all; got "
-                f"{self.offline_steps + self.online_steps * self.utd_ratio}."
-            )
 
     def _require_nothing_online(self) -> None:
-        for field in fields(self):
-            if field.name in _ONLINE and getattr(self, field.name) != field.default:
-                raise ValueError(f"`{field.name}` is for online training; set `online_steps`, or leave it out.")
+        for one in fields(self):
+            if one.name in _ONLINE and getattr(self, one.name) != one.default:
+                raise ValueError(f"`{one.name}` is for online training; set `online_steps`, or leave it out.")
 
 
 _ONLINE = (

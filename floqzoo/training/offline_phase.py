@@ -15,13 +15,14 @@ class OfflinePhase:
     """Updates on the dataset; a step of the run is an update.
 
     - `config`: How many updates, and how often something is due.
+    - `step`: Where the run begins or goes on.
     - `agents`: As `floqzoo.training.build_agents` makes them.
     - `dataset`: Has `sample`.
     - `mesh`: The devices.
     """
 
-    def __init__(self, config: RunConfig, agents: PyTree, dataset: Any, mesh: Mesh):
-        self.update = ScannedUpdate(agents, config.agent.batch_size, updates_in_a_call(config), mesh=mesh)
+    def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, mesh: Mesh):
+        self.update = ScannedUpdate(agents, config.agent.batch_size, updates_in_a_call(config, step), mesh=mesh)
         self.dataset = self.update.everywhere(dataset)
         self.steps = self.update.updates
 

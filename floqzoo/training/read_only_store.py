@@ -39,4 +39,4 @@ class ReadOnlyStore:
     def _nothing(self, *arguments: Any) -> None:
         """Another process does it."""
 
-    require_space = write_training = write_evaluation = save = _nothing
+    require_space = write_training = write_evaluation = save = restore_awaited = _nothing

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 from jaxtyping import Array, PyTree
 
 from floqzoo.training.configuration import RunConfig
@@ -23,6 +25,8 @@ class Recipe:
       `reward_range`, `config` (the run's `agent` settings) and `key`.
     - `presets`: For each name a function from an environment's name, or None for the preset's own choice, to the
       settings of a run. The first line of its docstring is shown by `--help`.
+    - `check`: Refuses settings that contradict each other, before any data are loaded: raises `ValueError` for them.
+      `buildable` makes one from `build`.
     - `view`: From the loaded task and the run's settings the task as the method sees it; for most the task itself.
     - `from_data`: Further arguments of `build`, arrays that are read from the loaded task, such as a normaliser. Without
       them `build` must give an agent of the same form, into which a checkpoint can be read.
@@ -35,6 +39,7 @@ class Recipe:
     name: str
     build: Callable[..., PyTree]
     presets: Mapping[str, Preset]
+    check: Callable[[RunConfig], Any] = lambda config: None
     view: Callable[[Any, RunConfig], Any] = lambda task, config: task
     from_data: Callable[[Any], Mapping[str, PyTree]] = lambda task: {}
     report: Callable[[PyTree, Any, RunConfig, int, Path], Any] | None = None
@@ -42,6 +47,20 @@ class Recipe:
     def __post_init__(self):
         if "default" not in self.presets:
             raise ValueError(f"`presets` must have one named 'default'; it has {sorted(self.presets)}.")
+
+
+def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
+    """The `check` of a recipe that refuses whatever its `build` refuses, which is traced for small spaces, and not run.
+
+    **Raises**, when it is called, what `build` raises.
+    """
+
+    @cache
+    def traced(settings: Any) -> None:
+        make = partial(build, observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
+        eqx.filter_eval_shape(lambda key: make(key=key), jax.random.key(0))
+
+    return lambda config: traced(config.agent)
 
 
 def agent_builder(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.tasks.files import read_json
+from floqzoo.tasks.flat import flat
 from floqzoo.training.checkpoint import checkpoint_folder, latest_whole
 from floqzoo.training.find_recipe import find_recipe
 from floqzoo.training.prepared_run import PreparedRun, loaded_task, starting_run
@@ -50,7 +51,7 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
         raise ValueError(f"{run.directory} cannot go on with other seeds: {'; '.join(fixed)}.")
     fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
     if fixed:
-        raise ValueError(f"{run.directory} is online, and cannot go on with another beginning: {'; '.join(fixed)}.")
+        raise ValueError(f"{run.directory} is online, and some of its settings are fixed: {'; '.join(fixed)}.")
     with first_alone():
         task = loaded_task(recipe, config)
     now = json.loads(json.dumps(describe_data(task.loaded)))
@@ -71,7 +72,14 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
 
 
 _FIXED = ("recipe", "seed", "seeds")
-_FIXED_ONLINE = ("offline_steps", "online_environments", "balanced_sampling", "buffer_size")
+_FIXED_ONLINE = (
+    "offline_steps",
+    "online_environments",
+    "online_start",
+    "utd_ratio",
+    "balanced_sampling",
+    "buffer_size",
+)
 IMMATERIAL = (
     "save_dir",
     "run_group",
@@ -92,7 +100,7 @@ def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()
 ) -> list[str]:
     """What differs, in words, `only` some names or all `but` some; nested names are joined by dots."""
-    flat_before, flat_now = _flat(before), _flat(now)
+    flat_before, flat_now = flat(before), flat(now)
     names = [
         name for name in dict.fromkeys([*flat_before, *flat_now]) if name not in but and (not only or name in only)
     ]
@@ -101,13 +109,6 @@ def differences(
         for name in names
         if flat_before.get(name) != flat_now.get(name)
     ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _as_of_checkpoint(run: StoredRun) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

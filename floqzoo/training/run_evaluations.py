@@ -12,6 +12,7 @@ from floqzoo.training.evaluation import Evaluation, Evaluator
 from floqzoo.training.interruption import interrupt_held
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.read_only_store import ReadOnlyStore
+from floqzoo.training.run_state import AwaitedEvaluation
 from floqzoo.training.run_store import RunStore
 from floqzoo.training.step_evaluation import StepEvaluation
 from floqzoo.training.stopwatch import Stopwatch
@@ -53,16 +54,27 @@ class RunEvaluations:
         """How far an evaluation is that is under way."""
         return self._pending.evaluation.note if self._pending else None
 
-    def begin(self, step: int, agents: PyTree, dataset: PyTree) -> None:
+    def awaited(self, step: int) -> AwaitedEvaluation | None:
+        """The evaluation under way, where it is of an earlier step than `step`."""
+        if self._pending is None or self._pending.evaluation.step == step:
+            return None
+        evaluation = self._pending.evaluation
+        return AwaitedEvaluation(evaluation.step, evaluation.policies, evaluation.critics)
+
+    def begin(self, step: int, policies: PyTree, critics: PyTree, dataset: PyTree) -> None:
         """Evaluates, or begins to, once the evaluation under way is finished.
+
+        - `step`: How far the agents were trained.
+        - `policies`, `critics`: Those of all seeds.
+        - `dataset`: The critics are diagnosed on it.
 
         **Raises** what an environment raises; an evaluation that is played beside training raises it later.
         """
         self.finish(step)
         evaluation = StepEvaluation(
             step,
-            agents.policy,
-            agents.critic,
+            policies,
+            critics,
             seeds=self.config.seed_numbers,
             episodes=self.config.eval_episodes,
             dataset=dataset,
@@ -94,36 +106,20 @@ class RunEvaluations:
             while not self._pending.over(within=1.0):
                 self._show(step, self._pending.evaluation.note)
         with interrupt_held():
-            ended, self._pending = self._pending, None
-            self._record(ended.result(), step)
+            evaluation = self._pending.result()
+            self._pending = None
+            self._record(evaluation, step)
         if waited:
             self.progress.restart_clock(step)
-
-    def finish_or_give_up(self, step: int) -> None:
-        """At an early end of the run: finishes the evaluation under way, unless it is interrupted again.
-
-        One of agents that have not been trained since is given up at once: a run that goes on plays it again.
-        """
-        if self._pending is None:
-            return
-        behind = self._pending.evaluation.step
-        if behind == step:
-            self.close()
-            return
-        self.progress.say(
-            f"the evaluation after {behind:,} {self.config.unit} is finished first; interrupt again to give it up"
-        )
-        try:
-            self.finish(step)
-        except KeyboardInterrupt:
-            self.close()
 
     def close(self) -> None:
         """Gives up the evaluation under way, says so, and closes the environments."""
         if self._pending is not None:
             self._pending.give_up()
             step = self._pending.evaluation.step
-            self.progress.say(f"eval.csv has no row of step {step:,}: its evaluation was given up")
+            self.progress.say(
+                f"the evaluation after {step:,} {self.config.unit} was given up; it is played when the run goes on"
+            )
             self._pending = None
         self.evaluator.close()
 

@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+LOCK = ".lock"
+"""The file that is locked: on NFS the lock of a folder would hold within one machine only."""
+
+
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
     """Keeps other processes from writing to a run; the system lifts the lock when this process ends, however it does.
@@ -14,7 +18,7 @@ def run_locked(directory: Path) -> Iterator[None]:
     """
     import fcntl
 
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

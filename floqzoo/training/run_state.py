@@ -28,17 +28,33 @@ class RunState(eqx.Module):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(self.agents, eqx.is_array)))
 
 
-def describe_progress(mean: MetricMean, rows: dict[str, int], seconds: Stopwatch) -> dict[str, Any]:
+class AwaitedEvaluation(eqx.Module):
+    """An evaluation under way, of agents that have been trained since.
+
+    - `step`: The step of those agents.
+    - `policies`, `critics`: What they were then, with the seeds as the first axis of every array.
+    """
+
+    step: int = eqx.field(static=True)
+    policies: PyTree
+    critics: PyTree
+
+
+def describe_progress(
+    mean: MetricMean, rows: dict[str, int], seconds: Stopwatch, awaited: AwaitedEvaluation | None
+) -> dict[str, Any]:
     """The plain values of a checkpoint.
 
     - `mean`: The means of the updates that have no row yet.
     - `rows`: The rows of each log that belong to the updates until here.
     - `seconds`: The time spent; this alone is not the same in a run that was resumed.
+    - `awaited`: The evaluation under way, if there is one.
     """
     return {
         "mean": {"updates": mean.updates, "sums": {name: sums.tolist() for name, sums in mean.sums.items()}},
         "rows": rows,
         "seconds": dict(vars(seconds)),
+        "awaited": awaited and awaited.step,
     }
 
 

@@ -7,10 +7,13 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
+from floqzoo.tasks.files import read_json
 from floqzoo.training.checkpoint import (
     checkpoint_folder,
     checkpoint_steps,
+    restore_awaited,
     restore_beside,
     restore_checkpoint,
     save_checkpoint,
@@ -20,7 +23,7 @@ from floqzoo.training.metric_log import MetricLog, cut_metrics, read_metrics
 from floqzoo.training.metric_mean import MetricMean
 from floqzoo.training.metric_writer import MetricWriter
 from floqzoo.training.retention import remove_others, steps_to_keep
-from floqzoo.training.run_state import RunState, describe_progress, read_progress
+from floqzoo.training.run_state import AwaitedEvaluation, RunState, describe_progress, read_progress
 from floqzoo.training.stopwatch import Stopwatch
 
 
@@ -73,16 +76,25 @@ class RunStore:
         self._retain()
 
     def save(
-        self, state: RunState, step: int, mean: MetricMean, seconds: Stopwatch, online: Mapping[str, Any] | None = None
+        self,
+        state: RunState,
+        step: int,
+        mean: MetricMean,
+        seconds: Stopwatch,
+        *,
+        online: Mapping[str, Any] | None = None,
+        awaited: AwaitedEvaluation | None = None,
     ) -> None:
         """Writes a checkpoint, and removes those that are no longer kept.
 
         - `online`: The arrays of the online phase by name, if the run is in it.
+        - `awaited`: The evaluation of an earlier step that is under way, if there is one.
         """
         # Evaluations of this step are played again, so their rows do not count.
         rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
         records = [path for name in RECORDS if (path := self.directory / name).exists()]
-        save_checkpoint(self.checkpoints, state, step, describe_progress(mean, rows, seconds), records, online)
+        progress = describe_progress(mean, rows, seconds, awaited)
+        save_checkpoint(self.checkpoints, state, step, progress, records, online, awaited)
         self._retain()
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
@@ -100,7 +112,6 @@ class RunStore:
         try:
             checkpoint = restore_checkpoint(self.checkpoints, like)
             mean, rows, seconds = read_progress(checkpoint.progress, len(like.keys))
-            rows["eval.csv"] = max(rows.get("eval.csv", 0), self._evaluated_before(checkpoint.step, len(like.keys)))
             for name in LOGS:
                 cut_metrics(self.directory / name, rows.get(name, 0))
         except ValueError as error:
@@ -122,6 +133,21 @@ class RunStore:
         except ValueError as error:
             raise DamagedError(str(error)) from error
 
+    def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
+        """The evaluation that was under way when the checkpoint of a step was written.
+
+        - `agents`: Of the same make.
+
+        **Raises** `DamagedError` if its arrays are not those of such agents.
+        """
+        awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json")["awaited"]
+        if awaited is None:
+            return None
+        try:
+            return restore_awaited(self.checkpoints, step, AwaitedEvaluation(awaited, agents.policy, agents.critic))
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+
     def require_space(self, size: int) -> None:
         """Checks that the checkpoints of the run, of so many bytes each, will find room.
 
@@ -135,12 +161,6 @@ class RunStore:
                 f"{self.directory} has room for {free / 1e6:,.1f} MB; the checkpoints of the run need "
                 f"{needed / 1e6:,.1f} MB. Make room, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
             )
-
-    def _evaluated_before(self, step: int, seeds: int) -> int:
-        """The rows of evaluations that were begun before a step. One that was under way when a run was interrupted ends
-        after the checkpoint, and is not played again. A kill may leave rows of some seeds only, which do not count."""
-        rows = self.eval_log.rows_before(step)
-        return rows - rows % seeds
 
     def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
         log.write(step, rows)

@@ -23,10 +23,13 @@ from floqzoo.training.processes import first_alone, is_first, local
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.read_only_store import ReadOnlyStore
 from floqzoo.training.run_evaluations import RunEvaluations
-from floqzoo.training.run_state import RunState
+from floqzoo.training.run_state import AwaitedEvaluation, RunState
 from floqzoo.training.run_store import RunStore
 from floqzoo.training.seeds import build_agents, in_precision, update_keys
 from floqzoo.training.stopwatch import Stopwatch
+
+
+TO_GO_ON = "Once that is put right, `floqzoo resume` goes on with it."
 
 
 class RunUnderWay:
@@ -59,15 +62,17 @@ class RunUnderWay:
         self.config, self.progress, self.seeds = config, progress, config.seed_numbers
         self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
         state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
+        self.awaited: AwaitedEvaluation | None = None
         with first_alone():
             stored = self.store.restore(state) if resumed else None
         if stored:
             state, self.step, self.mean, self.seconds = stored
+            self.awaited = self.store.restore_awaited(self.step, state.agents)
             progress.say(f"goes on after {self.step:,} {config.unit}")
         elif begin_with is not None:
             state = begin_with(state)
         mesh = mesh_for(config.seeds, config.agent.batch_size)
-        self.offline, self.online = OfflinePhase(config, state.agents, task.dataset, mesh), None
+        self.offline, self.online = OfflinePhase(config, self.step, state.agents, task.dataset, mesh), None
         self.update, self.dataset = self.offline.update, self.offline.dataset
         if config.online_steps:
             self.online = OnlinePhase(config, state, task, self.dataset, mesh)
@@ -111,6 +116,8 @@ class RunUnderWay:
     def train(self, check_stop: Callable[[], None]) -> None:
         """Goes on to the end, unless `check_stop` raises."""
         self.enter(self.phase)
+        if self.awaited is not None and self.config.eval_episodes:
+            self.evaluations.begin(self.awaited.step, self.awaited.policies, self.awaited.critics, local(self.dataset))
         self.look_up()
         while self.step < self.config.total_steps:
             check_stop()
@@ -137,17 +144,21 @@ class RunUnderWay:
             advice = "A smaller learning rate is the first thing to try."
             raise NonFiniteError(f"{error} {self.what_is_left()} {advice}") from None
         except OSError as error:
-            advice = "Once that is put right, `floqzoo resume` goes on with it."
-            raise OSError(f"{error} {self.what_is_left()} {advice}") from error
+            raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
+        except Exception as error:
+            # An environment may raise anything, and the updates until here are whole.
+            if self.whole and jax.process_count() == 1:
+                self.save()
+            error.add_note(f"{self.what_is_left()} {TO_GO_ON}")
+            raise
 
     def look_up(self) -> None:
-        """All that is due after a call. A checkpoint comes after all earlier evaluations, whose rows are then never lost,
-        and before that of its step, which a resumed run plays again."""
+        """All that is due after a call. A checkpoint comes before the evaluation of its step, and holds the agents of an
+        earlier one that is under way: a resumed run plays both again."""
         self.evaluations.look(self.step)
         if self.due(self.config.log_interval):
             self.log()
         if self.due(self.config.save_interval):
-            self.evaluations.finish(self.step)
             self.save()
         if self.due(self.config.eval_interval) and self.config.eval_episodes:
             self.evaluate()
@@ -205,14 +216,15 @@ class RunUnderWay:
             state = RunState(self.agents, self.update.gathered(self.keys))
             self.require_finite_parameters(state.agents)
             online = self.explored.state() if self.explored else None
-            self.store.save(state, self.step, self.mean, self.seconds, online)
+            awaited = self.evaluations.awaited(self.step)
+            self.store.save(state, self.step, self.mean, self.seconds, online=online, awaited=awaited)
 
     def evaluate(self) -> None:
         """Evaluates the agents, or begins to."""
         agents = self.agents
         if is_first():
             self.require_finite_parameters(agents.policy)
-            self.evaluations.begin(self.step, agents, local(self.dataset))
+            self.evaluations.begin(self.step, agents.policy, agents.critic, local(self.dataset))
 
     def show(self, note: str | None = None) -> None:
         """Moves the progress bar."""
@@ -227,7 +239,7 @@ class RunUnderWay:
         # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
         self.save()
         self.log()
-        self.evaluations.finish_or_give_up(self.step)
+        self.evaluations.close()
 
     def require_finite_parameters(self, tree: PyTree) -> None:
         """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""

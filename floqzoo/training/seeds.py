@@ -11,6 +11,10 @@ from floqzoo.networks.precision import with_compute_dtype
 from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
+MOST_UPDATES = 2**30
+"""All updates of a run have a number below this one; what is drawn beside them has one from here on."""
+
+
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
     """The agents of some seeds, untrained, as one tree: every array has the seeds as its first axis.
 
@@ -34,14 +38,13 @@ def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
 
 
 def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The key of all actions that each seed takes online, from that of its updates: these fold in their number, which is
-    below 2**30."""
-    return jax.vmap(lambda key: jax.random.fold_in(key, 2**30))(keys)
+    """The key of all actions that each seed takes online, from that of its updates."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES))(keys)
 
 
 def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
     """The keys of the updates of a run that begins where another one ended, from the keys of that one."""
-    return jax.vmap(lambda key: jax.random.fold_in(key, 2**30 + 1))(keys)
+    return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 
 
 def agent_of(agents: PyTree, index: int) -> PyTree:

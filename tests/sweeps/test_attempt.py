@@ -6,12 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 
 import pytest
 
 from floqzoo.sweeps import Resources, unfinished_trials
 from floqzoo.sweeps.attempt import Attempt, environment_of
+from floqzoo.sweeps.ending import NO_DATA
+from floqzoo.sweeps.on_ray import STOP_SECONDS
 from floqzoo.sweeps.run_trial import main
+from floqzoo.sweeps.trial_state import logged_progress
 from floqzoo.training import checkpoint_steps, read_metrics
 from floqzoo.training.run_lock import run_locked
 
@@ -65,6 +69,22 @@ def test_a_trial_dies_with_its_parent_and_another_start_goes_on(toy_sweep):
     assert f"goes on after {reached} updates" in log
     assert "metrics and a checkpoint are in" in log
     assert max(checkpoint_steps(checkpoints)) == read_metrics(trial.directory / "train.csv")["step"].max() > reached
+
+
+def test_a_trial_that_is_stopped_in_a_long_evaluation_ends_by_itself(toy_sweep):
+    """It writes its checkpoint, and does not wait for the evaluation until Ray, or Slurm, kills it."""
+    forever = "offline_steps: 40, log_interval: 10, save_interval: 0, eval_interval: 10, eval_episodes: 100000"
+    (trial,) = toy_sweep(fields=f"{forever}, eval_workers: 1").trials
+    attempt = Attempt(trial.directory, trial.words, {}, os.getcwd())
+    until_second_evaluation = (lambda: logged_progress(trial.directory)[0] == 20,)
+    threading.Thread(target=interrupt_once, args=until_second_evaluation).start()
+    killer = threading.Timer(STOP_SECONDS, attempt._clear_up)
+    killer.start()
+    with pytest.raises(KeyboardInterrupt):
+        attempt.run("a place")
+    killer.cancel()
+    assert attempt._process.returncode == 128 + signal.SIGTERM
+    assert checkpoint_steps(trial.directory / "checkpoints") == [20]
 
 
 def interrupt_once(is_true):
@@ -123,6 +143,20 @@ def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monke
     lock.__enter__()
     threading.Timer(0.2, lock.__exit__, (None, None, None)).start()
     assert carry_out(trial, capsys)[0] == 0
+
+
+def test_a_trial_that_cannot_download_its_data_says_so(tmp_path, capsys, monkeypatch):
+    """It has a status of its own, for it may be able to another time."""
+    pytest.importorskip("ogbench")
+
+    def fail(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(SystemExit) as end:
+        main([f"--run_directory={tmp_path / 'run'}", "--recipe=fql", f"--dataset_dir={tmp_path}"])
+    assert end.value.code == NO_DATA
+    assert "its download failed (<urlopen error no network>)" in capsys.readouterr().err
 
 
 def test_a_trial_keeps_to_its_share(monkeypatch):

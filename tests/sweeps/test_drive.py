@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from floqzoo.sweeps.drive import drive
-from floqzoo.sweeps.ending import UNEXPECTED, Ending, ending_of
+from floqzoo.sweeps.ending import NO_DATA, UNEXPECTED, Ending, ending_of
 
 
 class Scripted:
@@ -75,6 +75,7 @@ def test_ctrl_c_stops_all(trials):
         (0, True, False, ""),
         (1, False, True, "ended with status 1"),
         (2, False, True, "ended with status 2"),
+        (NO_DATA, False, False, "could not download its data"),
         (UNEXPECTED, False, False, "died with status 70"),
         (-signal.SIGKILL, False, False, "was ended by SIGKILL"),
         (128 + signal.SIGTERM, False, False, "was ended by SIGTERM"),

@@ -1,5 +1,7 @@
 """Trials submitted by submitit; its local executor stands in for Slurm, which is not here."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from floqzoo.sweeps import submit, unfinished_trials
@@ -48,6 +50,16 @@ def test_slurm_is_asked_for_the_resources(toy_sweep, monkeypatch):
         "mem_gb": 8.0,
         "slurm_partition": "gpu",
     }
+
+
+def test_a_trial_has_the_memory_of_the_whole_gpus_that_its_job_gets(toy_sweep, monkeypatch):
+    """Slurm gives no part of one."""
+    submitted = []
+    monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda _: nullcontext())
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda _, trial: submitted.append(trial))
+    sweep = toy_sweep(more="resources: {gpu: 0.25}")
+    submit(sweep, sweep.trials, cluster="local")
+    assert {trial.attempt.environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] for trial in submitted} == {"0.900"}
 
 
 def test_without_slurm_and_with_a_wrong_parameter_it_is_refused(toy_sweep, monkeypatch):

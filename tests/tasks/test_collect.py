@@ -14,6 +14,7 @@ from scripted import PAUSE, DyingScript, FailingScript, NoiseScript, ObservedScr
 
 from floqzoo.tasks.collect import Collection, collect, collect_script
 from floqzoo.tasks.files import sha256_of
+from floqzoo.tasks.folder_lock import folder_locked
 from floqzoo.tasks.scripts import SCRIPTS
 
 
@@ -209,7 +210,7 @@ def test_a_spoilt_record_is_refused(tmp_path, content):
 
 def test_two_processes_do_not_collect_the_same(tmp_path):
     with (
-        Collection(NoiseScript(), 6, 0, tmp_path).locked(),
+        folder_locked(Collection(NoiseScript(), 6, 0, tmp_path).partial, "collecting into"),
         pytest.raises(BlockingIOError, match="another process is collecting"),
     ):
         run(NoiseScript(), tmp_path)

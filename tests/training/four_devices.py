@@ -1,5 +1,6 @@
-"""Trains some toy seeds on as many devices as there are, and prints how many that were."""
+"""Trains some toy seeds on as many devices as there are, with settings in JSON, and prints how many devices that were."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,7 +19,6 @@ if __name__ == "__main__":
         return call(update, arrays, *arguments)
 
     ScannedUpdate.__call__ = watched
-    config = toy_config(seeds=int(sys.argv[2]), save_interval=5, eval_interval=0)
-    train(toy_build, toy_task(), config, Path(sys.argv[1]), resumed=True)
+    train(toy_build, toy_task(), toy_config(**json.loads(sys.argv[2])), Path(sys.argv[1]), resumed=True)
     assert all(found == devices[0] for found in devices)
     print("devices", len(devices[0]))

@@ -34,17 +34,24 @@ def assert_same_run(one: Path, other: Path, seeds: int) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("seeds", "devices"), [(4, 4), (6, 3), (1, 4)])
-def test_a_run_on_several_devices_is_the_run_on_one(tmp_path, seeds, devices):
+ONLINE = {"online_steps": 20, "online_environments": 5, "utd_ratio": 2, "buffer_size": 220}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "devices", "further"),
+    [(4, 4, {}), (6, 3, {}), (1, 4, {}), (4, 4, ONLINE), (1, 4, ONLINE | {"balanced_sampling": True})],
+)
+def test_a_run_on_several_devices_is_the_run_on_one(tmp_path, seeds, devices, further):
     for name in ("several", "one"):
         (tmp_path / name).mkdir()
-    used = on_four_devices("four_devices.py", str(tmp_path / "several"), str(seeds))
+    settings = {"seeds": seeds, "save_interval": 5, "log_interval": 5, "eval_interval": 0} | further
+    used = on_four_devices("four_devices.py", str(tmp_path / "several"), json.dumps(settings))
     assert used == f"devices {devices}"
-    train(toy_build, toy_task(), toy_config(seeds=seeds, save_interval=5, eval_interval=0), tmp_path / "one")
+    config = toy_config(**settings)
+    train(toy_build, toy_task(), config, tmp_path / "one")
     assert_same_run(tmp_path / "several", tmp_path / "one", seeds)
     # And from a checkpoint that several devices wrote, one goes on.
-    shutil.rmtree(tmp_path / "several" / "checkpoints" / "step_000000020")
-    config = toy_config(seeds=seeds, save_interval=5, eval_interval=0)
+    shutil.rmtree(tmp_path / "several" / "checkpoints" / f"step_{config.total_steps:09d}")
     train(toy_build, toy_task(), config, tmp_path / "several", resumed=True)
     assert_same_run(tmp_path / "several", tmp_path / "one", seeds)
 

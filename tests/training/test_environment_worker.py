@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -202,12 +204,10 @@ def test_no_process_outlives_its_parent(tmp_path, then):
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     number = int(parent.stdout.readline())
     if then:
-        while not (tmp_path / "waiting").exists():
-            os.sched_yield()
+        wait_until((tmp_path / "waiting").exists)
         parent.kill()
-    parent.communicate()
-    while is_running(number):
-        os.sched_yield()
+    parent.communicate(timeout=60)
+    wait_until(lambda: not is_running(number))
 
 
 ELSEWHERE = """
@@ -233,6 +233,13 @@ def test_a_process_imports_what_its_parent_has_imported(tmp_path):
     command = [sys.executable, "program.py"]
     process = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (0, "2\n"), process.stderr
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    latest = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < latest
+        time.sleep(0.01)
 
 
 def is_running(number: int) -> bool:

@@ -25,7 +25,7 @@ from floqzoo.training import (
 )
 from floqzoo.training.call_length import updates_in_a_call
 from floqzoo.training.leaves import named_leaves, split_arrays
-from floqzoo.training.run_lock import run_locked
+from floqzoo.training.run_lock import LOCK, run_locked
 from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
@@ -96,14 +96,14 @@ def test_a_nan_names_its_seed(tmp_path):
 def test_two_processes_never_write_to_one_run(tmp_path):
     with run_locked(tmp_path), pytest.raises(BlockingIOError, match="another process is training in"):
         train(toy_build, toy_task(), toy_config(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_where_there_is_no_room_nothing_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 100))
     with pytest.raises(OSError, match=r"has room for 0\.0 MB; the checkpoints of the run need"):
         train(toy_build, toy_task(), toy_config(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_the_last_checkpoint_is_the_agent(finished):
@@ -215,7 +215,7 @@ def test_a_run_is_not_written_over_another(tmp_path, name):
     with pytest.raises(FileExistsError, match=f"never written over another: .* has a {name} already"):
         train(toy_build, toy_task(), toy_config(), tmp_path)
     assert (tmp_path / name).read_text() == "precious"
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in tmp_path.iterdir()} == {name, LOCK}
 
 
 def test_ctrl_c_in_an_evaluation_loses_nothing(tmp_path):
@@ -270,15 +270,16 @@ def test_a_signal_leaves_a_usable_checkpoint_and_metrics(tmp_path, number):
 
 
 @pytest.mark.parametrize(
-    ("intervals", "at_most", "expected"),
+    ("intervals", "step", "at_most", "expected"),
     [
-        ((1_000_000, 5_000, 100_000, 1_000_000), 100, 100),
-        ((30, 20, 0, 0), 100, 10),
-        ((7, 5, 3, 2), 100, 1),
-        ((97, 97, 0, 97), 10, 1),
+        ((1_000_000, 5_000, 100_000, 1_000_000), 0, 100, 100),
+        ((1_000_000, 5_000, 100_000, 1_000_000), 1_230, 100, 10),
+        ((30, 20, 0, 0), 0, 100, 10),
+        ((7, 5, 3, 2), 0, 100, 1),
+        ((97, 97, 0, 97), 0, 10, 1),
     ],
 )
-def test_a_call_divides_every_interval(intervals, at_most, expected):
+def test_a_call_divides_every_interval_and_the_way_to_it(intervals, step, at_most, expected):
     names = ("offline_steps", "log_interval", "eval_interval", "save_interval")
     config = toy_config(**dict(zip(names, intervals, strict=True)))
-    assert updates_in_a_call(config, at_most) == expected
+    assert updates_in_a_call(config, step, at_most) == expected

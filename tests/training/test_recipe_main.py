@@ -9,6 +9,7 @@ from toy_run import Line, ToyConfig, ToyTask, build_toy, toy_config, toy_task
 
 from floqzoo.training import Recipe, RunConfig, prepared_run, read_metrics, run_recipe
 from floqzoo.training.arguments import parse_arguments
+from floqzoo.training.run_lock import LOCK
 
 
 def default(env_name):
@@ -107,7 +108,7 @@ def test_a_run_prints_a_table_and_leaves_a_folder(run, capsys, tmp_path):
     for part in (*table, f"run directory: {folder}", f"learning curve: {folder}/learning_curve.png"):
         assert part in out
     names = {"flags.json", "machine.json", "data.json", "train.csv", "eval.csv", "checkpoints", "learning_curve.png"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == {*names, LOCK}
     assert json.loads((folder / "flags.json").read_text())["offline_steps"] == 4
     assert len(read_metrics(folder / "train.csv")["step"]) == 2
 

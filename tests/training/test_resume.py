@@ -1,7 +1,6 @@
 """A run that is broken off and goes on is the run that was never broken off, bit for bit."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_state, toy_task
+from toy_run import TOY_RECIPE, Line, ToyTask, change_flags, new_run, toy_state, toy_task
 
 from floqzoo.training import DamagedError, checkpoint_steps, prepared_run, read_metrics, restore_checkpoint, resume
 
@@ -26,17 +25,21 @@ pytestmark = pytest.mark.usefixtures("toy_data")
 
 
 def assert_same_run(one: Path, other: Path) -> None:
+    assert_same_tables(one, other)
+    assert checkpoint_steps(one / "checkpoints") == checkpoint_steps(other / "checkpoints")
+    ours, theirs = (restore_checkpoint(run / "checkpoints", toy_state(0, 1)).tree for run in (one, other))
+    np.testing.assert_array_equal(*(jax.random.key_data(tree.keys) for tree in (ours, theirs)))
+    for our_leaf, their_leaf in zip(jax.tree.leaves(ours.agents), jax.tree.leaves(theirs.agents), strict=True):
+        np.testing.assert_array_equal(our_leaf, their_leaf)
+
+
+def assert_same_tables(one: Path, other: Path) -> None:
     for table in ("train.csv", "eval.csv"):
         ours, theirs = read_metrics(one / table), read_metrics(other / table)
         assert list(ours) == list(theirs)
         for name in ours:
             if not name.startswith("time/"):
                 np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    assert checkpoint_steps(one / "checkpoints") == checkpoint_steps(other / "checkpoints")
-    ours, theirs = (restore_checkpoint(run / "checkpoints", toy_state(0, 1)).tree for run in (one, other))
-    np.testing.assert_array_equal(*(jax.random.key_data(tree.keys) for tree in (ours, theirs)))
-    for our_leaf, their_leaf in zip(jax.tree.leaves(ours.agents), jax.tree.leaves(theirs.agents), strict=True):
-        np.testing.assert_array_equal(our_leaf, their_leaf)
 
 
 def live(directory: Path, seconds: float) -> subprocess.CompletedProcess:
@@ -45,12 +48,12 @@ def live(directory: Path, seconds: float) -> subprocess.CompletedProcess:
 
 
 def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
-    """Real processes, killed by SIGKILL at random times, until one is left alone."""
+    """Real processes, killed by SIGKILL at times that a fixed seed draws, until one is left alone."""
     uninterrupted = live(new_run(tmp_path / "timed", **LIVELY), 10_000)
     assert uninterrupted.returncode == 0, uninterrupted.stderr
     seconds = float(uninterrupted.stdout.split()[-1])
     assert_same_run(whole, tmp_path / "timed")
-    directory, times = new_run(tmp_path / "killed", **LIVELY), random.Random()
+    directory, times = new_run(tmp_path / "killed", **LIVELY), random.Random(0)
     kills = 0
     while kills < KILLS:
         process = live(directory, times.uniform(0, seconds))
@@ -97,11 +100,6 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     resume(directory, recipe=TOY_RECIPE)
     assert_same_run(whole, directory)
-
-
-def change_flags(directory: Path, **changes) -> None:
-    flags = json.loads((directory / "flags.json").read_text())
-    (directory / "flags.json").write_text(json.dumps(flags | changes))
 
 
 def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):

@@ -4,19 +4,21 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
+import time
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
-from test_resume import LIVELY, assert_same_run, live
-from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_build, toy_config, toy_state, toy_task
+from test_resume import LIVELY, assert_same_run, assert_same_tables, change_flags, live
+from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_agents, toy_build, toy_config, toy_state, toy_task
 from worlds import Failing, Gated
 
-from floqzoo.training import prepared_run, read_metrics, resume, train
+from floqzoo.training import DamagedError, checkpoint_steps, prepared_run, read_metrics, resume, train
 from floqzoo.training.metric_mean import MetricMean
-from floqzoo.training.progress import ProgressReport
+from floqzoo.training.run_lock import LOCK
+from floqzoo.training.run_state import AwaitedEvaluation
 from floqzoo.training.run_store import RunStore
 from floqzoo.training.stopwatch import Stopwatch
 
@@ -56,98 +58,115 @@ def test_killed_it_is_the_same_run(whole, tmp_path):
     assert_same_run(whole, directory)
 
 
-class Signals(threading.Thread):
-    """Sends a signal to this process once the evaluation of step 14 is under way, and does something else once the run
-    says that it waits for it."""
-
-    def __init__(self, gate: Path, waits: threading.Event, then):
-        super().__init__(daemon=True)
-        self.gate, self.waits, self.then = gate, waits, then
-
-    def run(self):
-        while not (self.gate / "waiting").exists():
-            os.sched_yield()
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.waits.wait()
-        self.then()
-
-
 @pytest.fixture
-def gated(tmp_path, monkeypatch):
-    """A run whose environments stand still until a file appears; its folder, that of the file, and whether it says that it
-    waits for an evaluation."""
-    waits, say = threading.Event(), ProgressReport.say
-
-    def noted(progress, text):
-        say(progress, text)
-        if "is finished first" in text:
-            waits.set()
-
-    monkeypatch.setattr(ProgressReport, "say", noted)
+def stopped(tmp_path, monkeypatch, capsys):
+    """A run that was stopped after 18 updates, while the environments of the evaluation after 14 stood still; its folder,
+    and the file that lets them go on."""
     gate = tmp_path / "gate"
     gate.mkdir()
     task = ToyTask(toy_task().dataset, make_environment=partial(Gated, gate))
     monkeypatch.setattr(prepared_run, "load_task", lambda config: task)
-    return new_run(tmp_path / "run", **LIVELY, **BESIDE), gate, waits
-
-
-def test_stopped_it_finishes_the_evaluation_and_goes_on_as_the_same_run(whole, gated, capsys):
-    """The checkpoint is written first; the row that came after it stays."""
-    directory, gate, waits = gated
-    Signals(gate, waits, (gate / "open").touch).start()
-    result = resume(directory, recipe=TOY_RECIPE)
+    directory = new_run(tmp_path / "run", **LIVELY, **BESIDE)
+    with monkeypatch.context() as patched:
+        patched.setattr(RunStore, "save", stopping_at_18(RunStore.save, gate / "waiting"))
+        result = resume(directory, recipe=TOY_RECIPE)
     assert (result.stopped_by, result.steps) == (signal.SIGTERM, 18)
-    checkpoint = directory / "checkpoints" / "step_000000018"
-    assert json.loads((checkpoint / "progress.json").read_text())["rows"]["eval.csv"] == 0
-    np.testing.assert_array_equal(read_metrics(directory / "eval.csv")["step"], [14, 14])
-    assert "the evaluation after 14 updates is finished first; interrupt again to give it up" in capsys.readouterr().err
+    assert "the evaluation after 14 updates was given up; it is played when the run goes on" in capsys.readouterr().err
+    return directory, gate / "open"
+
+
+def stopping_at_18(save, waiting: Path):
+    def save_and_stop(store, state, step, *arguments, **further):
+        new = step not in store.checkpoint_steps
+        save(store, state, step, *arguments, **further)
+        if step == 18 and new:
+            while not waiting.exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return save_and_stop
+
+
+def test_stopped_it_gives_the_evaluation_up_at_once_and_goes_on_as_the_same_run(whole, stopped):
+    """The checkpoint has the agents that were evaluated, and they are evaluated again."""
+    directory, opened = stopped
+    assert not multiprocessing.active_children()
+    assert not (directory / "eval.csv").exists()
+    progress = json.loads((directory / "checkpoints" / "step_000000018" / "progress.json").read_text())
+    assert (progress["rows"]["eval.csv"], progress["awaited"]) == (0, 14)
+    opened.touch()
     assert resume(directory, recipe=TOY_RECIPE).stopped_by is None
     assert_same_run(whole, directory)
 
 
-def test_stopped_twice_it_gives_the_evaluation_up(gated, capsys):
-    directory, gate, waits = gated
-    Signals(gate, waits, partial(os.kill, os.getpid(), signal.SIGTERM)).start()
-    result = resume(directory, recipe=TOY_RECIPE)
-    assert (result.stopped_by, result.steps) == (signal.SIGTERM, 18)
+@pytest.mark.filterwarnings("ignore:the run goes on, but not")
+def test_an_evaluation_that_was_given_up_is_not_played_by_a_run_without_evaluations(stopped):
+    directory, _ = stopped
+    change_flags(directory, eval_episodes=0)
+    assert resume(directory, recipe=TOY_RECIPE, allow_changes=True).stopped_by is None
     assert not (directory / "eval.csv").exists()
-    assert "eval.csv has no row of step 14: its evaluation was given up" in capsys.readouterr().err
-    assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize(
-    ("later", "kept"),
-    [
-        ({}, [14, 14]),
-        ({28: (5, 6)}, [14, 14, 28, 28]),
-        ({28: (5, 6), 30: (5, 6)}, [14, 14, 28, 28]),
-        ({28: (5,)}, [14, 14]),
-    ],
-)
-def test_rows_that_came_after_a_checkpoint_are_kept_by_their_step(tmp_path, later, kept):
-    """All of an earlier step; not those of its own step, which is evaluated again, nor what a kill left of several seeds'."""
+@pytest.mark.parametrize("later", [{}, {28: (5, 6)}, {28: (5, 6), 30: (5, 6)}, {28: (5,)}])
+def test_rows_that_came_after_a_checkpoint_are_cut_and_what_was_awaited_comes_back(tmp_path, later):
     store, state = RunStore(tmp_path, 3, False), toy_state(5, 6)
     row = {"evaluation/success": 0.5}
     store.write_evaluation(14, {5: row, 6: row})
-    store.save(state, 30, MetricMean(), Stopwatch())
+    earlier = toy_agents(7, 8)
+    awaited = AwaitedEvaluation(28, earlier.policy, earlier.critic)
+    store.save(state, 30, MetricMean(), Stopwatch(), awaited=awaited)
     for step, seeds in later.items():
         store.write_evaluation(step, dict.fromkeys(seeds, row))
-    assert RunStore(tmp_path, 3, True).restore(state) is not None
-    assert read_metrics(tmp_path / "eval.csv")["step"].tolist() == kept
+    store = RunStore(tmp_path, 3, True)
+    assert store.restore(state) is not None
+    assert read_metrics(tmp_path / "eval.csv")["step"].tolist() == [14, 14]
+    restored = store.restore_awaited(30, state.agents)
+    assert restored.step == 28
+    for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(awaited), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_checkpoint_without_an_evaluation_under_way_awaits_none(tmp_path):
+    store, state = RunStore(tmp_path, 3, False), toy_state(5)
+    store.save(state, 30, MetricMean(), Stopwatch())
+    assert store.restore_awaited(30, state.agents) is None
+
+
+def test_agents_of_another_make_are_not_awaited(tmp_path):
+    store, state = RunStore(tmp_path, 3, False), toy_state(5)
+    store.save(state, 30, MetricMean(), Stopwatch(), awaited=AwaitedEvaluation(28, {"x": np.ones(2)}, None))
+    with pytest.raises(DamagedError, match="step_000000030"):
+        store.restore_awaited(30, state.agents)
 
 
 def test_what_an_environment_raises_ends_the_run(tmp_path):
     task = ToyTask(toy_task().dataset, make_environment=partial(Failing, IndexError, "too far"))
-    with pytest.raises(IndexError, match="too far"):
+    with pytest.raises(IndexError, match="too far") as raised:
         train(toy_build, task, toy_config(**BESIDE), tmp_path)
     assert not multiprocessing.active_children()
+    assert "`floqzoo resume` goes on with it" in raised.value.__notes__[-1]
+
+
+@pytest.mark.parametrize("beside", [{}, BESIDE])
+def test_what_an_environment_raises_costs_no_update(whole, tmp_path, monkeypatch, beside):
+    """The updates until then are in a checkpoint, and so are the agents that were evaluated."""
+    directory = new_run(tmp_path / "run", **LIVELY, **beside)
+    broken = ToyTask(toy_task().dataset, make_environment=partial(Failing, IndexError, "too far"))
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: broken)
+    with pytest.raises(IndexError, match="too far"):
+        resume(directory, recipe=TOY_RECIPE)
+    kept = checkpoint_steps(directory / "checkpoints")[-1]
+    assert kept >= 14
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
+    assert resume(directory, recipe=TOY_RECIPE).stopped_by is None
+    assert_same_tables(whole, directory)
 
 
 def test_an_environment_that_cannot_go_to_a_process_is_refused_before_anything_begins(tmp_path):
     task = ToyTask(toy_task().dataset, make_environment=lambda: Line())
     with pytest.raises(ValueError, match=r"`make_environment` must be picklable .*`eval_workers=0`"):
         train(toy_build, task, toy_config(**BESIDE), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_the_checkpoint_of_an_evaluation_under_way_is_kept(tmp_path):

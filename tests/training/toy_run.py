@@ -1,6 +1,7 @@
 """A task of no depth: walk along a line to a goal, with a behaviour flow that learns to."""
 
 import dataclasses
+import json
 from functools import partial
 from pathlib import Path
 
@@ -140,3 +141,9 @@ def new_run(directory: Path, **changes) -> Path:
     record_data(directory, toy_task())
     record_machine(directory)
     return directory
+
+
+def change_flags(directory: Path, **changes) -> None:
+    """Other settings in the file of a run."""
+    flags = json.loads((directory / "flags.json").read_text())
+    (directory / "flags.json").write_text(json.dumps(flags | changes))

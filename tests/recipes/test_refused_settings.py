@@ -1,0 +1,37 @@
+"""Settings that a method cannot have are refused before any data are looked for."""
+
+import pytest
+
+from floqzoo.training.arguments import parse_arguments
+from recipes import bc, floq, fql, td2_cfm
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "says"),
+    [
+        (floq, ["--agent.tau=5"], r"`tau` must be in \[0, 1\]; got 5"),
+        (floq, ["--agent.discount=1"], r"`discount` must lie in \[0, 1\); got 1"),
+        (floq, ["--agent.readout_samples=9"], r"must lie in \[1, 8\], .*; got 9"),
+        (floq, ["--agent.readout_samples=2", "--agent.integrate_together=True"], "must be None, or 8, .*; got 2"),
+        (floq, ["--agent.critic_flow_steps=0"], "`steps` must be at least 1; got 0"),
+        (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
+        (bc, ["--agent.flow_steps=0"], "`steps` must be at least 1; got 0"),
+        (td2_cfm, ["--agent.flow_steps=0"], "`steps` must be at least 1; got 0"),
+        (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`tau` must be in"),
+        (td2_cfm, ["--agent.method=mc-cfm", "--agent.measure_of=clone"], "mc-cfm needs `agent.measure_of` behaviour"),
+    ],
+)
+def test_settings_that_no_agent_has(recipe, words, says):
+    with pytest.raises(ValueError, match=says):
+        parse_arguments(recipe.RECIPE, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--seeds=2"], ["--online_steps=5"], ["--start_from=exp"], ["--precision=bfloat16"], ["--tensorboard=True"]],
+)
+def test_what_a_comparison_on_an_analytic_task_does_not_have(words):
+    name = words[0].removeprefix("--").split("=")[0]
+    assert parse_arguments(td2_cfm.RECIPE, ["--env_name=linear-gaussian"]).env_name == "linear-gaussian"
+    with pytest.raises(ValueError, match=rf"`{name}` must be .* on the analytic task linear-gaussian; got"):
+        parse_arguments(td2_cfm.RECIPE, ["--env_name=linear-gaussian", *words])
