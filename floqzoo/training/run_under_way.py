@@ -148,7 +148,7 @@ class RunUnderWay:
         except Exception as error:
             # An environment may raise anything, and the updates until here are whole.
             if self.whole and jax.process_count() == 1:
-                self.save()
+                self.save_progress()
             error.add_note(f"{self.what_is_left()} {TO_GO_ON}")
             raise
 
@@ -237,9 +237,14 @@ class RunUnderWay:
     def stop_early(self) -> None:
         """What a signal leaves time for."""
         # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
-        self.save()
+        self.save_progress()
         self.log()
         self.evaluations.close()
+
+    def save_progress(self) -> None:
+        """Writes a checkpoint, unless the environments are only being brought back to where the latest one has them."""
+        if self.explored is None or self.explored is self.entered:
+            self.save()
 
     def require_finite_parameters(self, tree: PyTree) -> None:
         """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""

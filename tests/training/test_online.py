@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_resume import assert_same_run
+from test_resume import assert_same_run, assert_same_tables
 from toy_run import (
     TOY_RECIPE,
     Line,
@@ -29,6 +29,8 @@ from toy_run import (
 
 import floqzoo as fz
 from floqzoo.training import (
+    DamagedError,
+    Exploration,
     NonFiniteError,
     checkpoint_steps,
     prepared_run,
@@ -263,6 +265,28 @@ def test_a_buffer_that_is_smaller_than_its_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`buffer_size` must be at least 190, .* got 100\. With `balanced_sampling`"):
         prepared_run.prepare(TOY_RECIPE, config)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DamagedError("lost"), RuntimeError("too far")])
+def test_what_ends_a_run_that_is_just_brought_back_leaves_it_as_it_was(whole, tmp_path, monkeypatch, error):
+    directory = shutil.copytree(whole, tmp_path / "run")
+    last = checkpoint_steps(directory / "checkpoints")[-1]
+    shutil.rmtree(directory / "checkpoints" / f"step_{last:09d}")
+    kept = checkpoint_steps(directory / "checkpoints")
+
+    def restore(exploration, state):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Exploration, "restore", restore)
+        if isinstance(error, KeyboardInterrupt):
+            assert resume(directory, recipe=TOY_RECIPE).stopped_by == signal.SIGINT
+        else:
+            with pytest.raises(type(error), match=str(error)):
+                resume(directory, recipe=TOY_RECIPE)
+    assert checkpoint_steps(directory / "checkpoints") == kept
+    assert resume(directory, recipe=TOY_RECIPE).stopped_by is None
+    assert_same_tables(whole, directory)
 
 
 def test_another_number_of_environments_cannot_go_on(whole, tmp_path):
