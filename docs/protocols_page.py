@@ -41,6 +41,7 @@ GROUPS = {
         protocols.NextAction,
         protocols.RewardModel,
     ),
+    "Training": (protocols.BatchSource,),
 }
 
 

@@ -14,7 +14,7 @@ How the parts fit, in three lines:
 
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from floqzoo.records import PathPoint, Trajectory, Transition
 from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
@@ -261,6 +261,19 @@ class RewardModel(Protocol):
 
     def reward_loss(self, batch: Transition) -> Scalar:
         """The loss of a batch; 0 where there is nothing to learn."""
+        ...
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """Where the batches of a run come from."""
+
+    def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
+        """The batch of one update of one seed, inside the compiled scan.
+
+        `replay` is what the environments have shown to all seeds, and None offline; `place` is that of the seed on its
+        first axis.
+        """
         ...
 
 

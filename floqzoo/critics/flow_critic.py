@@ -163,10 +163,7 @@ class FlowCritic(eqx.Module):
         next_noise = jax.vmap(self.coupling.next_noise)(noise, fresh)
         times = self.times.sample_times(time_key, (size, self.copies))
 
-        next_starts = target.next_starts(batch, policy, next_noise, action_key)
-        starts = self.starts(batch, noise[:, : self.readout_copies])
-        next_q, flow_q = target.ends_beside(frozen(self), next_starts, starts)
-        td_target = jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup))
+        td_target, flow_q = self.targets_and_ends(batch, target, policy, noise, next_noise, action_key)
         flow_loss = self._flow_loss(batch, times, noise, td_target)
         q = self.readout.batch_values(batch.observation, batch.action)
         distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)
@@ -183,11 +180,20 @@ class FlowCritic(eqx.Module):
         )
         return metrics.critic_loss, metrics
 
-    def batch_targets(
-        self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], backup: Backup, key: Key
-    ) -> Float[Array, "batch copies"]:
-        """The target of each copy, with this critic as the target network and a next action for each copy."""
-        return self.backed_up(batch, self.ends(self.next_starts(batch, policy, next_noise, key)), backup)
+    def targets_and_ends(
+        self,
+        batch: Transition,
+        target: "FlowCritic",
+        policy: Policy,
+        noise: Float[Array, "batch copies 1"],
+        next_noise: Float[Array, "batch copies 1"],
+        key: Key,
+    ) -> tuple[Float[Array, "batch copies"], Float[Array, "members batch readout_copies"]]:
+        """The target of each copy, with a next action for each, and this critic's own ends; no gradient reaches either."""
+        next_starts = target.next_starts(batch, policy, next_noise, key)
+        starts = self.starts(batch, noise[:, : self.readout_copies])
+        next_q, flow_q = target.ends_beside(frozen(self), next_starts, starts)
+        return jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup)), flow_q
 
     def backed_up(
         self, batch: Transition, next_q: Float[Array, "members batch copies"], backup: Backup

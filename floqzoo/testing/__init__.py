@@ -20,6 +20,7 @@ from floqzoo.testing.families import (
     FAMILIES as FAMILIES,
     every_aggregation as every_aggregation,
     every_backup as every_backup,
+    every_batch_source as every_batch_source,
     every_critic as every_critic,
     every_field as every_field,
     every_fixed_step_solver as every_fixed_step_solver,

@@ -51,6 +51,7 @@ from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
+from floqzoo.training.batch_source import BalancedReplay, FromDataset, SeededReplay
 from floqzoo.typing import Key
 
 
@@ -202,6 +203,11 @@ every_policy = (
     seeded(best_of_two),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
 )
+every_batch_source = (
+    st.builds(FromDataset),
+    st.builds(SeededReplay, st.just(10)),
+    st.builds(BalancedReplay),
+)
 
 FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
     {
@@ -225,5 +231,6 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.SuccessorTarget: every_successor_target,
         protocols.NextAction: every_next_action,
         protocols.RewardModel: every_reward_model,
+        protocols.BatchSource: every_batch_source,
     }
 )

@@ -7,6 +7,7 @@ from floqzoo import protocols
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.flow.path import AffinePath
 from floqzoo.testing.backup_laws import aggregation_laws, backup_laws, noise_coupling_laws
+from floqzoo.testing.batch_source_laws import batch_source_laws
 from floqzoo.testing.critic_laws import critic_laws
 from floqzoo.testing.embedding_laws import point_embedding_laws, time_embedding_laws
 from floqzoo.testing.field_laws import field_laws
@@ -46,5 +47,6 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.SuccessorTarget: successor_target_laws,
         protocols.NextAction: next_action_laws,
         protocols.RewardModel: reward_model_laws,
+        protocols.BatchSource: batch_source_laws,
     }
 )

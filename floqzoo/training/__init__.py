@@ -2,7 +2,6 @@
 
 from floqzoo.training.batch_source import (
     BalancedReplay as BalancedReplay,
-    BatchSource as BatchSource,
     FromDataset as FromDataset,
     SeededReplay as SeededReplay,
 )

@@ -1,6 +1,6 @@
 r"""Where the batches of a run come from."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,19 +12,10 @@ from floqzoo.tasks.replay_buffer import ReplayBuffer
 from floqzoo.typing import Key
 
 
-@runtime_checkable
-class BatchSource(Protocol):
-    """Draws the batch of one update of one seed, inside the compiled scan."""
-
-    def draw(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """A batch; `place` is that of the seed on the first axis of `replay`."""
-        ...
-
-
 class FromDataset(eqx.Module):
     """Offline: from the dataset alone."""
 
-    def draw(self, dataset: Any, replay: None, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
+    def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """Draws uniformly, with replacement, as the dataset does it."""
         return dataset.sample(key, batch_size)
 
@@ -43,7 +34,9 @@ class SeededReplay(eqx.Module):
 
     capacity: int = eqx.field(static=True)
 
-    def draw(self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
+    def draw_batch(
+        self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
+    ) -> Transition:
         """Draws from both as from one."""
         age_key, old_key, new_key = jax.random.split(key, 3)
         known = replay.known[place]
@@ -62,7 +55,9 @@ class BalancedReplay(eqx.Module):
     Source: RLPD (arXiv 2302.02948), section 4.1, there called symmetric sampling.
     """
 
-    def draw(self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
+    def draw_batch(
+        self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
+    ) -> Transition:
         """Draws both halves uniformly, with replacement, the dataset's first; `batch_size` must be even."""
         dataset_key, age_key, new_key = jax.random.split(key, 3)
         half = batch_size // 2

@@ -36,7 +36,7 @@ class ReadOnlyStore:
         """The arrays of the online phase in the checkpoint of a step, by name."""
         return restore_beside(self.checkpoints, step)
 
-    def _nothing(self, *arguments: Any) -> None:
+    def _nothing(self, *arguments: Any, **named: Any) -> None:
         """Another process does it."""
 
     require_space = write_training = write_evaluation = save = restore_awaited = _nothing

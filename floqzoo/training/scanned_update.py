@@ -9,7 +9,8 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from floqzoo.training.batch_source import BatchSource, FromDataset
+from floqzoo.protocols import BatchSource
+from floqzoo.training.batch_source import FromDataset
 from floqzoo.training.compiler_options import compiler_options
 from floqzoo.training.device_mesh import BATCH, SEEDS, one_device
 from floqzoo.training.leaves import named_leaves, own_arrays, split_arrays
@@ -148,7 +149,7 @@ class ScannedUpdate:
     ) -> tuple[PyTree, ChunkMetrics]:
         def update(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""], step: Int[Array, ""]):
             batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-            batch = self._shared(self._source.draw(dataset, replay, place, batch_key, self.batch_size))
+            batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
             agent, metrics = self.agents(arrays).update(batch, update_key)
             return split_arrays(agent)[0], named_leaves(metrics, "/")
 

@@ -28,7 +28,8 @@ numbers = st.integers(-64, 64).map(lambda n: n / 16)
 discounts = st.integers(0, 15).map(lambda n: n / 16)
 
 
-def uncompiled_targets(backup, aggregation, policy, world, key):
+def uncompiled_targets(backup, aggregation, policy, world, key, together=False):
+    """The targets of the very method that a loss has its targets from."""
     aggregation = AGGREGATIONS[aggregation]
     readout = linear_q(world.weight, world.bias)
     if backup == "monolithic":
@@ -42,8 +43,10 @@ def uncompiled_targets(backup, aggregation, policy, world, key):
         solver=fz.Euler(2),
         copies=COPIES,
         aggregation=aggregation,
+        backup=BACKUPS[backup],
+        integrate_together=together,
     )
-    return critic.batch_targets(world.batch, policy, world.noise, BACKUPS[backup], key)
+    return critic.targets_and_ends(world.batch, critic, policy, 0 * world.noise, world.noise, key)[0]
 
 
 @functools.cache
@@ -191,6 +194,13 @@ def test_each_copy_draws_a_next_action_of_its_own():
     random = np.asarray(targets("distributional", "mean", case, RandomPolicy()))
     assert np.ptp(steady, axis=1).max() < 1e-5
     assert np.ptp(random, axis=1).min() > 1e-3
+
+
+@every_aggregation
+def test_flows_that_are_integrated_together_have_the_same_targets(aggregation):
+    apart = targets("expected", aggregation, world(), RandomPolicy())
+    together = uncompiled_targets("expected", aggregation, RandomPolicy(), world(), jax.random.key(0), together=True)
+    assert_close(together, np.asarray(apart), scale=5.0)
 
 
 @every_backup

@@ -1,6 +1,7 @@
 """For every law, a part that breaks it: each is a sound part with one plausible fault."""
 
 import types
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ from floqzoo.flow.path import PathCoefficients
 from floqzoo.policies import FunctionPolicy
 from floqzoo.records import PathPoint
 from floqzoo.successor import TD2, FromData, KnownReward
+from floqzoo.training import BalancedReplay
 
 
 def unmapped(x):
@@ -216,6 +218,25 @@ NEXT_ACTIONS = {
 }
 REWARD_MODELS = {"a_reward_is_a_number_with_a_gradient": {"reward_of": lambda self, observation: observation}}
 
+
+def draw_with(change):
+    """A draw whose arguments are changed beforehand: place, key and size."""
+    return {"draw_batch": lambda self, data, replay, *ask: BalancedReplay().draw_batch(data, replay, *change(*ask))}
+
+
+def with_other_rewards(self, dataset, replay, place, key, size):
+    """Transitions whose rewards are those of others."""
+    batch = BalancedReplay().draw_batch(dataset, replay, place, key, size)
+    return replace(batch, reward=batch.reward[::-1])
+
+
+BATCH_SOURCES = {
+    "a_batch_has_the_form_of_the_data": draw_with(lambda place, key, size: (place, key, size - 2)),
+    "a_key_decides_the_batch": draw_with(lambda place, key, size: (place, jax.random.key(0), size)),
+    "transitions_are_those_that_were_shown": {"draw_batch": with_other_rewards},
+    "a_batch_for_each_seed_is_drawn_as_for_one": draw_with(lambda place, key, size: (unmapped(place), key, size)),
+}
+
 # How the sound part is made, and the one member of it that each law is broken by.
 BROKEN = (
     (fz.Gaussian, PRIORS),
@@ -236,6 +257,7 @@ BROKEN = (
     (TD2, SUCCESSOR_TARGETS),
     (FromData, NEXT_ACTIONS),
     (partial(KnownReward, jnp.sum), REWARD_MODELS),
+    (BalancedReplay, BATCH_SOURCES),
 )
 
 

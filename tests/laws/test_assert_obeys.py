@@ -71,6 +71,28 @@ class HalfWay:
         return TD2().regression(flow, code, step, t / 2, key)
 
 
+def test_a_source_of_batches_of_ones_own_is_held_to_the_laws_of_sources():
+    assert_obeys(LatestOnly())
+    with pytest.raises(AssertionError, match=r"OneTooMany.* breaks the law a_batch_has_the_form_of_the_data"):
+        assert_obeys(OneTooMany())
+
+
+class LatestOnly:
+    """What the environment showed last, and nothing of the dataset."""
+
+    def draw_batch(self, dataset, replay, place, key, batch_size):
+        age_key, draw_key = jax.random.split(key)
+        newest = jnp.minimum(replay.size[place], 3)
+        return replay.draw(place, jax.random.randint(age_key, (batch_size,), 0, newest), draw_key)
+
+
+class OneTooMany(LatestOnly):
+    """Does not count."""
+
+    def draw_batch(self, dataset, replay, place, key, batch_size):
+        return super().draw_batch(dataset, replay, place, key, batch_size + 1)
+
+
 def test_a_part_may_have_sizes_of_its_own(getkey):
     field = fz.ConditionalField(1, 4, build=narrow, key=getkey())
     assert_obeys(field, Sizes(point=1, condition=(4,)))

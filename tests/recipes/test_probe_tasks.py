@@ -1,148 +1,180 @@
-"""The recipes learn tasks whose answers are known, with networks of 16 units and 1,000 updates.
+r"""floq and FQL learn tasks whose answers are known, with networks of 16 units and 1,000 updates.
 
-Three tasks and three seeds are trained at once, as a leading axis of one program: their numbers differ, their shapes
-do not. The tolerances are about twice the largest error of either recipe over two times twelve seeds:
-0.17 for the constant reward, 0.094 and 0.073 for the value and the place of the best action, 0.046 for two steps.
+Critics have no layer norm here: over 16 units its errors of the constant reward were 0.2 ± 0.2 over the same 24 seeds.
+Constant reward, a reward that is a coordinate of the action, a best action inside the box, and a reward two steps away.
+What TD²-CFM and behaviour cloning can be asked of the like is in `test_known_distributions.py`.
+
+What an answer may be off by is a sum (see `error_budget.py`): the lag of the target, the draws of noise and the pull of
+the data on the policy are derived, and what optimisation leaves is measured over 24 seeds, of which two are trained here.
+The value's embedding has no resolution to account for: its histogram is smooth, and no two values have the same.
 """
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from error_budget import Misses, fits, lag, standard_errors
+from small_training import TAU, UPDATES, Task, floating, train
 
 import floqzoo as fz
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
 
 
-SEEDS, UPDATES, SIZE, BATCH = 3, 1000, 256, 32
-SMALL = {"value_hidden_dims": (16, 16), "actor_hidden_dims": (16, 16)}
+TRAINED, SIZE, BATCH, STEPS, DRAWS = 2, 256, 32, 4, 64
+ALPHA, ACTION, PEAK, HEIGHT = 0.1, 2, 0.4, 4.0
+LAG = lag(10.0, 0.9, TAU, UPDATES)
+SMALL = {"value_hidden_dims": (16, 16), "actor_hidden_dims": (16, 16), "layer_norm": False}
 CONFIGS = {
     "floq": (
         floq,
-        FloqConfig(block_width=16, block_depth=2, noise_samples=4, critic_flow_steps=4, actor_flow_steps=4, **SMALL),
+        FloqConfig(
+            block_width=16, block_depth=2, noise_samples=4, critic_flow_steps=STEPS, actor_flow_steps=STEPS, **SMALL
+        ),
     ),
-    "fql": (fql, FQLConfig(flow_steps=4, **SMALL)),
+    "fql": (fql, FQLConfig(flow_steps=STEPS, **SMALL)),
 }
-OPTIMISER = optax.adam(optax.cosine_decay_schedule(0.01, UPDATES))
+# Beside each: the largest error of a seed, mean ± standard deviation and maximum over 24 seeds.
+FIT = {
+    "floq constant_reward": 0.25,  # 0.13 ± 0.031, at most 0.22
+    "floq value_over_noise": 0.079,  # 0.13 ± 0.024, at most 0.18
+    "floq action_coordinate": 0.025,  # 0.014 ± 0.0026, at most 0.021
+    "floq action_at_the_edge": 0.0031,  # 0.0007 ± 0.00061, at most 0.0021
+    "floq value_of_an_action": 0.35,  # 0.2 ± 0.039, at most 0.3
+    "floq best_action": 0.15,  # 0.11 ± 0.016, at most 0.14
+    "floq two_steps": 0.031,  # 0.013 ± 0.0046, at most 0.021
+    "fql constant_reward": 0.086,  # 0.04 ± 0.012, at most 0.059
+    "fql value_over_noise": 0.043,  # 0.025 ± 0.0045, at most 0.035
+    "fql action_coordinate": 0.012,  # 0.0051 ± 0.0018, at most 0.0093
+    "fql action_at_the_edge": 0.0039,  # 0.00088 ± 0.00074, at most 0.0028
+    "fql value_of_an_action": 0.21,  # 0.11 ± 0.025, at most 0.15
+    "fql best_action": 0.1,  # 0.06 ± 0.015, at most 0.089
+    "fql two_steps": 0.027,  # 0.0098 ± 0.0043, at most 0.018
+}
 every_recipe = pytest.mark.parametrize("recipe", CONFIGS)
 
 
-@dataclass(frozen=True)
-class Task:
-    """Transitions of one observation and one action; what they are worth follows from `discount`."""
-
-    data: fz.Transition
-    discount: float
-    alpha: float
-    reward_range: tuple[float, float]
-
-
-def task(name):
-    draw = np.random.default_rng(0)
-    action, ones = draw.uniform(-1, 1, (SIZE, 1)), np.ones(SIZE)
-    zero, one = np.zeros((SIZE, 1)), np.ones((SIZE, 1))
-    if name == "constant reward":
-        return make(zero, action, -ones, ones, zero, 0.9, 1.0, (-1.0, 0.0))
-    if name == "best action":
-        return make(zero, action, -4 * (action[:, 0] - 0.4) ** 2, ones, zero, 0.0, 0.1, (-8.0, 0.0))
+def tasks(build, config):
+    """Transitions of one observation and two action coordinates; what they are worth follows from the discount."""
+    action = np.random.default_rng(0).uniform(-1, 1, (SIZE, ACTION))
+    zero, one, ones = np.zeros((SIZE, 1)), np.ones((SIZE, 1)), np.ones(SIZE)
     first = np.arange(SIZE) % 2 == 0
     start, then = np.where(first[:, None], zero, one), np.where(first[:, None], one, zero)
-    return make(start, action, np.where(first, 0.0, 1.0), np.where(first, 1.0, 0.0), then, 0.5, 1.0, (0.0, 1.0))
 
+    def task(observation, reward, mask, next_observation, *, discount, alpha=1.0, reward_range):
+        numbers = replace(config, discount=discount, alpha=alpha)
+        sizes = {"observation_dim": 1, "action_dim": ACTION, "reward_range": reward_range}
+        rows = (observation, action, reward, mask, next_observation)
+        return Task(fz.Transition(*map(floating, rows)), partial(build, **sizes, config=numbers))
 
-def make(observation, action, reward, mask, next_observation, *rest):
-    arrays = (observation, action, reward, mask, next_observation)
-    return Task(fz.Transition(*(jnp.asarray(x, dtype=float) for x in arrays)), *rest)
-
-
-TASKS = {name: task(name) for name in ("constant reward", "best action", "two steps")}
+    peaked = -HEIGHT * (action[:, 0] - PEAK) ** 2
+    return {
+        "constant reward": task(zero, -ones, ones, zero, discount=0.9, alpha=10.0, reward_range=(-1.0, 0.0)),
+        "action coordinate": task(
+            zero, action[:, 1], 0 * ones, zero, discount=0.5, alpha=ALPHA, reward_range=(-1.0, 1.0)
+        ),
+        "best action": task(zero, peaked, ones, zero, discount=0.0, alpha=ALPHA, reward_range=(-8.0, 0.0)),
+        "two steps": task(start, 1.0 - first, 1.0 * first, then, discount=0.5, reward_range=(0.0, 1.0)),
+    }
 
 
 @functools.cache
-def trained(recipe):
-    """The agents of every task and seed after training, stacked along one axis, tasks first."""
-    agents = [untrained(recipe, task, seed) for task in TASKS.values() for seed in range(SEEDS)]
-    arrays, (rest, *_) = zip(*(eqx.partition(agent, eqx.is_array) for agent in agents), strict=True)
-    data = [task.data for task in TASKS.values() for _ in range(SEEDS)]
-    arrays, data = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (arrays, data))
-
-    def update(data, arrays, key):
-        batch_key, update_key = jax.random.split(key)
-        rows = jax.random.randint(batch_key, (BATCH,), 0, SIZE)
-        agent, _ = eqx.combine(arrays, rest).update(jax.tree.map(lambda x: x[rows], data), update_key)
-        return eqx.filter(agent, eqx.is_array)
-
-    @jax.jit
-    def train(data, arrays, keys):
-        return jax.lax.scan(lambda arrays, keys: (jax.vmap(update)(data, arrays, keys), None), arrays, keys)[0]
-
-    return train(data, arrays, jax.random.split(jax.random.key(1), (UPDATES, len(agents)))), rest
+def trained(recipe, seeds):
+    return train(tasks(*CONFIGS[recipe]), seeds=seeds, batch=BATCH)
 
 
-def untrained(recipe, task, seed):
-    build, config = CONFIGS[recipe]
-    config = replace(config, discount=task.discount, alpha=task.alpha)
-    key = jax.random.key(seed)
-    agent = build(observation_dim=1, action_dim=1, reward_range=task.reward_range, config=config, key=key)
-    return fz.Agent(critic=agent.critic, policy=agent.policy, optimiser=OPTIMISER, tau=0.05)
-
-
-def over_seeds(recipe, name, function):
-    """`function(agent)` for each seed of a task."""
-    arrays, rest = trained(recipe)
-    first = SEEDS * list(TASKS).index(name)
-    mine = jax.tree.map(lambda x: x[first : first + SEEDS], arrays)
-    return np.asarray(jax.jit(jax.vmap(lambda arrays: function(eqx.combine(arrays, rest))))(mine))
-
-
-def scores(recipe, name, observations, actions):
+def scores(recipe, seeds, name, observations, actions):
     """The score of each observation with each action, (seed, observation, action)."""
-    observations, actions = (jnp.asarray(x, dtype=float)[:, None] for x in (observations, actions))
     every_pair = jax.vmap(jax.vmap(lambda agent, s, a: agent.critic.score(s, a), (None, None, 0)), (None, 0, None))
-    return over_seeds(recipe, name, lambda agent: every_pair(agent, observations, actions))
+    observations, actions = floating(observations)[:, None], floating(actions)
+    return trained(recipe, seeds).of(name, lambda agent: every_pair(agent, observations, actions))
 
 
-def actions(recipe, name):
-    """Actions at observation 0, (seed, draw)."""
-    keys = jax.random.split(jax.random.key(2), 64)
-    return over_seeds(recipe, name, lambda agent: jax.vmap(agent.policy.act, (None, 0))(jnp.zeros(1), keys)[:, 0])
+def acts(recipe, seeds, name, coordinate):
+    """A coordinate of actions at observation 0, (seed, draw)."""
+    keys = jax.random.split(jax.random.key(2), DRAWS)
+    act = jax.vmap(lambda agent, key: agent.policy.act(jnp.zeros(1), key)[coordinate], (None, 0))
+    return trained(recipe, seeds).of(name, lambda agent: act(agent, keys))
 
 
-@every_recipe
-def test_a_constant_reward_of_minus_one_is_worth_minus_ten_at_a_discount_of_nine_tenths(recipe):
-    found = scores(recipe, "constant reward", [0.0], np.linspace(-1, 1, 9))
-    np.testing.assert_allclose(found, -10.0, atol=0.35)
-
-
-@every_recipe
-def test_the_policy_finds_the_best_action_and_the_critic_what_each_is_worth(recipe):
-    tried = np.linspace(-0.9, 0.9, 7)
-    found = scores(recipe, "best action", [0.0], tried)[:, 0]
-    np.testing.assert_allclose(found, np.broadcast_to(-4 * (tried - 0.4) ** 2, found.shape), atol=0.2)
-    np.testing.assert_allclose(actions(recipe, "best action"), 0.4, atol=0.15)
-
-
-@every_recipe
-def test_a_reward_two_steps_away_is_worth_its_discount_one_step_earlier(recipe):
-    found = scores(recipe, "two steps", [0.0, 1.0], np.linspace(-1, 1, 5))
-    np.testing.assert_allclose(found[:, 0], 0.5, atol=0.1)
-    np.testing.assert_allclose(found[:, 1], 1.0, atol=0.1)
-
-
-@every_recipe
-def test_the_value_averaged_over_noise_tells_what_the_score_tells(recipe):
-    """The readout of TD targets, where the flow critic's noise leaves a spread, against that of the policy."""
-    np.testing.assert_allclose(values(recipe).mean(axis=1), -10.0, atol=0.35)
-
-
-def values(recipe):
+def values(recipe, seeds):
     """Values in the endless task, each from a noise of its own, (seed, draw)."""
-    keys = jax.random.split(jax.random.key(3), 64)
-    draw = jax.vmap(lambda agent, key: agent.critic.value(jnp.zeros(1), jnp.zeros(1), key), (None, 0))
-    return over_seeds(recipe, "constant reward", lambda agent: draw(agent, keys))
+    keys = jax.random.split(jax.random.key(3), DRAWS)
+    draw = jax.vmap(lambda agent, key: agent.critic.value(jnp.zeros(1), jnp.zeros(ACTION), key), (None, 0))
+    return trained(recipe, seeds).of("constant reward", lambda agent: draw(agent, keys))
+
+
+def grid(count, reach=1.0):
+    """Actions on a square grid."""
+    line = np.linspace(-reach, reach, count)
+    return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, ACTION)
+
+
+def constant_reward(recipe, seeds):
+    """Values begin near 0, so they come from above."""
+    return Misses(scores(recipe, seeds, "constant reward", [0.0], grid(3)) - (-10.0 + LAG))
+
+
+def value_over_noise(recipe, seeds):
+    r"""The readout of TD targets. Ends lie no farther apart than their noises.
+
+    A field of slope $-c / (1 - t)$ leaves $\prod_{k<K} (1 - \frac{c}{K - k})$ of a distance: nothing if it is the exact
+    field, whose $c$ is 1, and all of it if $c$ is 0.
+    """
+    width = 0.1 * 1.0 / (1 - 0.9)
+    parts = {"draws": standard_errors(width / 12**0.5, DRAWS)} if recipe == "floq" else {}
+    return Misses(values(recipe, seeds).mean(axis=1) - (-10.0 + LAG), parts)
+
+
+def action_coordinate(recipe, seeds):
+    tried = grid(5, 0.9)
+    return Misses(scores(recipe, seeds, "action coordinate", [0.0], tried)[:, 0] - tried[:, 1])
+
+
+def action_at_the_edge(recipe, seeds):
+    r"""The value's slope of 1 outweighs the pull of the data, $4 \alpha / d$ at most, as far as the box goes."""
+    assert 4 * ALPHA / ACTION < 1
+    return Misses(acts(recipe, seeds, "action coordinate", 1) - 1.0)
+
+
+def value_of_an_action(recipe, seeds):
+    tried = grid(5, 0.9)
+    return Misses(scores(recipe, seeds, "best action", [0.0], tried)[:, 0] + HEIGHT * (tried[:, 0] - PEAK) ** 2)
+
+
+def best_action(recipe, seeds):
+    r"""The best of $-h (a - p)^2 - w (a - b)^2$, with $w = \alpha / d$, is $w (b - p) / (h + w)$ beyond $p$."""
+    weight = ALPHA / ACTION
+    pull = weight * (1 + PEAK) / (HEIGHT + weight)
+    return Misses(acts(recipe, seeds, "best action", 0) - PEAK, {"pull of the data": pull})
+
+
+def two_steps(recipe, seeds):
+    found = scores(recipe, seeds, "two steps", [0.0, 1.0], grid(3))
+    return Misses(found - np.array([[0.5], [1.0]]), {"lag": lag(1.0, 0.5, TAU, UPDATES)})
+
+
+QUESTIONS = (
+    constant_reward,
+    value_over_noise,
+    action_coordinate,
+    action_at_the_edge,
+    value_of_an_action,
+    best_action,
+    two_steps,
+)
+
+
+@every_recipe
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_answer_is_within_its_tolerance(recipe, question):
+    question(recipe, TRAINED).assert_within(FIT[f"{recipe} {question.__name__}"])
+
+
+if __name__ == "__main__":
+    asked = {f"{recipe} {ask.__name__}": partial(ask, recipe) for recipe in CONFIGS for ask in QUESTIONS}
+    print(*fits(asked), sep="\n")

@@ -95,7 +95,7 @@ def test_trap_3_members_are_aggregated_for_each_noise_and_only_then_averaged():
     turns = fz.Ensemble(Turn(jnp.array([1.0, -1.0])), 2)
     critic = critic_of(FloqConfig(q_agg="min", critic_flow_steps=1, noise_samples=3), fields=turns)
     noise = jnp.broadcast_to(jnp.array([-3.0, 0.0, 3.0])[None, :, None], (4, 3, 1))
-    found = critic.batch_targets(ENDLESS, SteadyPolicy(), noise, critic.backup, jax.random.key(0))
+    found, _ = critic.targets_and_ends(ENDLESS, critic, SteadyPolicy(), 0 * noise, noise, jax.random.key(0))
     wanted = ENDLESS.reward + 0.99 * -2
     assert_close(found, jnp.broadcast_to(wanted[:, None], (4, 3)))
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
+from floqzoo.protocols import BatchSource
 from floqzoo.tasks import ReplayBuffer, make_dataset
 from floqzoo.tasks.replay_buffer import ExploredStep
-from floqzoo.training import BalancedReplay, BatchSource, FromDataset, SeededReplay
+from floqzoo.training import BalancedReplay, FromDataset, SeededReplay
 
 
 DRAWS = 4096
@@ -43,7 +44,7 @@ def step_of(point):
 
 
 def drawn_rewards(source, dataset, replay, batch_size=DRAWS, key=0):
-    return np.asarray(source.draw(dataset, replay, PLACE, jax.random.key(key), batch_size).reward)
+    return np.asarray(source.draw_batch(dataset, replay, PLACE, jax.random.key(key), batch_size).reward)
 
 
 def is_uniform_over(rewards, valid):
@@ -61,7 +62,7 @@ def test_each_is_a_batch_source(source):
 
 def test_offline_a_batch_is_the_datasets_own():
     dataset = dataset_of(5)
-    ours = FromDataset().draw(dataset, None, PLACE, jax.random.key(3), 16)
+    ours = FromDataset().draw_batch(dataset, None, PLACE, jax.random.key(3), 16)
     its = dataset.sample(jax.random.key(3), 16)
     np.testing.assert_array_equal(ours.reward, its.reward)
 
@@ -98,5 +99,5 @@ def test_each_seed_draws_from_its_own():
     replay = ReplayBuffer.empty(jax.eval_shape(dataset.transitions, jnp.zeros((), jnp.int32)), seeds=2, slots=3)
     replay = replay.write(step_of(jnp.asarray([[[7.0]], [[8.0]]])))
     for place, reward in ((0, 7.0), (1, 8.0)):
-        batch = BalancedReplay().draw(dataset, replay, jnp.asarray(place), jax.random.key(0), 4)
+        batch = BalancedReplay().draw_batch(dataset, replay, jnp.asarray(place), jax.random.key(0), 4)
         np.testing.assert_array_equal(batch.reward[2:], [reward] * 2)
