@@ -23,12 +23,12 @@ class Deadline:
     def within(self, cases: Iterable[Case], reserve: float = 0.0) -> Iterator[Case]:
         """The cases for which there is time.
 
-        - `reserve`: Seconds that are left for what comes after them.
+        - `reserve`: Seconds that all but the first leave for what comes after them.
         """
         longest = 0.0
         for case in cases:
             begun = time.monotonic()
-            if self._end is not None and begun + longest + reserve > self._end:
+            if self._end is not None and begun + longest + (reserve if longest else 0.0) > self._end:
                 self.left_out += 1
                 continue
             yield case

@@ -103,7 +103,7 @@ def test_a_deadline_says_how_many_cases_it_leaves_out():
     over = Deadline(-1.0)
     assert list(over.within(range(3))) == []
     assert over.left_out == 3
-    assert list(Deadline(50.0).within(range(3), reserve=60.0)) == []
+    assert list(Deadline(50.0).within(range(3), reserve=60.0)) == [0]
     assert list(Deadline(70.0).within(range(3), reserve=60.0)) == [0, 1, 2]
 
 

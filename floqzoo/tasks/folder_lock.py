@@ -1,5 +1,6 @@
 """One process at a time at work in a folder."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,15 +14,19 @@ def folder_locked(folder: Path, work: str) -> Iterator[None]:
 
     - `work`: What is done, in words, such as "collecting into".
 
-    **Raises** `BlockingIOError` while another process is at it.
+    **Raises** `BlockingIOError` while another process is at it, `OSError` if the folder cannot be made.
     """
     import fcntl
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             file = stack.enter_context((folder / "lock").open("w"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, FileNotFoundError) as error:  # The latter where it is just being removed.
+            if os.fstat(file.fileno()).st_ino != (folder / "lock").stat().st_ino:
+                raise BlockingIOError
+        # The latter two where whoever had it is just removing it.
+        except (BlockingIOError, FileExistsError, FileNotFoundError) as error:
             raise BlockingIOError(f"another process is {work} {folder}. Wait for it.") from error
         yield

@@ -108,7 +108,7 @@ class RunConfig(Generic[AgentConfig]):
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
         lr = getattr(self.agent, "lr", 0.0)
-        if not 0 <= lr < math.inf:
+        if isinstance(lr, float | int) and not 0 <= lr < math.inf:
             raise ValueError(f"`agent.lr` must be at least 0 and finite; got {lr}.")
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):

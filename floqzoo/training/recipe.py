@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from floqzoo.training.configuration import RunConfig
@@ -50,7 +51,8 @@ class Recipe:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """The `check` of a recipe that refuses whatever its `build` refuses, which is traced for small spaces, and not run.
+    """The `check` of a recipe that refuses whatever its `build` refuses, which is traced for small spaces, and not run:
+    no device is opened. The settings must be hashable, as a frozen dataclass is.
 
     **Raises**, when it is called, what `build` raises.
     """
@@ -58,7 +60,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
     @cache
     def traced(settings: Any) -> None:
         make = partial(build, observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
-        eqx.filter_eval_shape(lambda key: make(key=key), jax.random.key(0))
+        eqx.filter_eval_shape(lambda seed: make(key=jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32))
 
     return lambda config: traced(config.agent)
 

@@ -18,7 +18,7 @@ def run_locked(directory: Path) -> Iterator[None]:
     """
     import fcntl
 
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

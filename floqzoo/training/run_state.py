@@ -25,7 +25,16 @@ class RunState(eqx.Module):
     @property
     def bytes(self) -> int:
         """The size of the agents' arrays."""
-        return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(self.agents, eqx.is_array)))
+        return _bytes_of(self.agents)
+
+    @property
+    def evaluated_bytes(self) -> int:
+        """The size of what an evaluation needs of them."""
+        return _bytes_of((self.agents.policy, self.agents.critic))
+
+
+def _bytes_of(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)))
 
 
 class AwaitedEvaluation(eqx.Module):

@@ -140,7 +140,7 @@ class RunStore:
 
         **Raises** `DamagedError` if its arrays are not those of such agents.
         """
-        awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json")["awaited"]
+        awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json").get("awaited")
         if awaited is None:
             return None
         try:

@@ -76,7 +76,8 @@ class RunUnderWay:
         self.update, self.dataset = self.offline.update, self.offline.dataset
         if config.online_steps:
             self.online = OnlinePhase(config, state, task, self.dataset, mesh)
-        self.store.require_space(state.bytes + (self.online.bytes if self.online else 0))
+        awaited = state.evaluated_bytes if config.eval_workers else 0
+        self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
         self.evaluations = RunEvaluations(
             task.make_environment, config, self.store, progress, self.seconds, self.total_seconds
@@ -103,6 +104,11 @@ class RunUnderWay:
         return self.online if self.step > self.config.offline_steps else None
 
     @property
+    def ready(self) -> bool:
+        """Whether environments that were explored before are where the latest checkpoint has them, or further."""
+        return self.explored is None or self.explored is self.entered
+
+    @property
     def updates(self) -> int:
         """The updates of each seed until here."""
         return self.phase.updates_until(self.step)
@@ -116,8 +122,9 @@ class RunUnderWay:
     def train(self, check_stop: Callable[[], None]) -> None:
         """Goes on to the end, unless `check_stop` raises."""
         self.enter(self.phase)
-        if self.awaited is not None and self.config.eval_episodes:
-            self.evaluations.begin(self.awaited.step, self.awaited.policies, self.awaited.critics, local(self.dataset))
+        awaited, self.awaited = self.awaited, None
+        if awaited is not None and self.config.eval_episodes:
+            self.evaluations.begin(awaited.step, awaited.policies, awaited.critics, local(self.dataset))
         self.look_up()
         while self.step < self.config.total_steps:
             check_stop()
@@ -147,8 +154,11 @@ class RunUnderWay:
             raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
         except Exception as error:
             # An environment may raise anything, and the updates until here are whole.
-            if self.whole and jax.process_count() == 1:
-                self.save_progress()
+            if self.whole and self.ready and self.step and jax.process_count() == 1:
+                try:
+                    self.save()
+                except Exception as other:
+                    error.add_note(f"No checkpoint could be written: {other}")
             error.add_note(f"{self.what_is_left()} {TO_GO_ON}")
             raise
 
@@ -236,15 +246,11 @@ class RunUnderWay:
 
     def stop_early(self) -> None:
         """What a signal leaves time for."""
-        # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
-        self.save_progress()
-        self.log()
-        self.evaluations.close()
-
-    def save_progress(self) -> None:
-        """Writes a checkpoint, unless the environments are only being brought back to where the latest one has them."""
-        if self.explored is None or self.explored is self.entered:
+        if self.ready:
+            # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
             self.save()
+            self.log()
+        self.evaluations.close()
 
     def require_finite_parameters(self, tree: PyTree) -> None:
         """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""

@@ -1,5 +1,7 @@
 """The sweeps that come with floqzoo are the tables that were published."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -30,3 +32,14 @@ def test_a_table_is_fifty_tasks_with_the_published_settings(name):
         assert (trial.config.offline_steps, trial.config.seed_numbers) == (2_000_000, (0, 1, 2))
         assert (trial.config.success_timing, trial.config.eval_episodes) == ("post", 50)
     assert {sum(trial.config.env_name.startswith(f"{key}-") for trial in trials) for key in TABLES[name]} == {5}
+
+
+def test_to_read_a_sweep_opens_no_device():
+    """Its trials will have them: the process that starts them would hold three quarters of a GPU's memory."""
+    code = (
+        "from jax._src.xla_bridge import backends_are_initialized\n"
+        "from floqzoo.sweeps import read_sweep\n"
+        "print([(len(read_sweep(name).trials), backends_are_initialized()) for name in ('small', 'floq-def')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "[(4, False), (50, False)]", run.stderr

@@ -267,18 +267,21 @@ def test_a_buffer_that_is_smaller_than_its_data_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("method", ["__init__", "restore"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), DamagedError("lost"), RuntimeError("too far")])
-def test_what_ends_a_run_that_is_just_brought_back_leaves_it_as_it_was(whole, tmp_path, monkeypatch, error):
+def test_what_ends_a_run_that_is_just_brought_back_leaves_it_as_it_was(whole, tmp_path, monkeypatch, method, error):
+    """Its latest checkpoint lies within an interval of the log."""
     directory = shutil.copytree(whole, tmp_path / "run")
     last = checkpoint_steps(directory / "checkpoints")[-1]
     shutil.rmtree(directory / "checkpoints" / f"step_{last:09d}")
     kept = checkpoint_steps(directory / "checkpoints")
+    assert kept[-1] % LIVELY["log_interval"]
 
-    def restore(exploration, state):
+    def failing(*arguments, **further):
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(Exploration, "restore", restore)
+        patched.setattr(Exploration, method, failing)
         if isinstance(error, KeyboardInterrupt):
             assert resume(directory, recipe=TOY_RECIPE).stopped_by == signal.SIGINT
         else:

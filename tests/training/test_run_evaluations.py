@@ -80,7 +80,9 @@ def stopping_at_18(save, waiting: Path):
         new = step not in store.checkpoint_steps
         save(store, state, step, *arguments, **further)
         if step == 18 and new:
+            latest = time.monotonic() + 60
             while not waiting.exists():
+                assert time.monotonic() < latest
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGTERM)
 
