@@ -267,8 +267,15 @@ def test_a_buffer_that_is_smaller_than_its_data_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", ["__init__", "restore"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), DamagedError("lost"), RuntimeError("too far")])
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("__init__", KeyboardInterrupt()),
+        ("restore", KeyboardInterrupt()),
+        ("restore", DamagedError("lost")),
+        ("__init__", RuntimeError("too far")),
+    ],
+)
 def test_what_ends_a_run_that_is_just_brought_back_leaves_it_as_it_was(whole, tmp_path, monkeypatch, method, error):
     """Its latest checkpoint lies within an interval of the log."""
     directory = shutil.copytree(whole, tmp_path / "run")
