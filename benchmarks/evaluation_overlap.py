@@ -76,7 +76,7 @@ class Row:
 
 def keep_apart() -> None:
     """Gives all that JAX computes one core, and the workers, with the thread that plays, the others."""
-    from floqzoo.training.background_evaluation import BackgroundEvaluation
+    from floqzoo.training.run_evaluations import BackgroundEvaluation
 
     cores, play = os.sched_getaffinity(0), BackgroundEvaluation._play
 
@@ -90,9 +90,10 @@ def keep_apart() -> None:
 
 def run(settings: Settings, kind: str, episodes: int, workers: int) -> RunCost:
     """One run."""
+    from floqzoo.runs import RunConfig, read_metrics
+    from floqzoo.runs.recipe import agent_builder
     from floqzoo.tasks import load
-    from floqzoo.training import RunConfig, read_metrics, train
-    from floqzoo.training.recipe import agent_builder
+    from floqzoo.training import train
     from recipes.fql import RECIPE, FQLConfig
 
     keep_apart()

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from benchmarks.compiled_kernels import kernels_of
 from benchmarks.counted_flops import matrix_flops
+from floqzoo.learner.scanned_update import ScannedUpdate
+from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.tasks.dataset import Dataset
-from floqzoo.training.scanned_update import ScannedUpdate
-from floqzoo.training.seeds import agent_of, build_agents, in_precision, update_keys
 
 
 REWARDS = (-1.0, 0.0)

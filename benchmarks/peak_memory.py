@@ -15,9 +15,9 @@ import jax
 
 from benchmarks.deadline import Deadline
 from benchmarks.measured_update import REWARDS, peak_bytes, random_dataset
+from floqzoo.learner.scanned_update import ScannedUpdate
+from floqzoo.learner.seeds import build_agents, in_precision, update_keys
 from floqzoo.training import scanned_update
-from floqzoo.training.scanned_update import ScannedUpdate
-from floqzoo.training.seeds import build_agents, in_precision, update_keys
 from recipes.floq import DEFAULT, FloqConfig, floq
 
 

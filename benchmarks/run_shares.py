@@ -14,11 +14,13 @@ from jax import lax
 
 from benchmarks.deadline import Deadline
 from benchmarks.measured_update import CUBE, REWARDS, random_dataset
+from floqzoo.learner import ScannedUpdate, agent_of, build_agents, update_keys
+from floqzoo.learner.metric_mean import MetricMean, require_finite
+from floqzoo.rollout import evaluate
+from floqzoo.runs import MetricLog, save_checkpoint
+from floqzoo.runs.configuration import RunConfig
 from floqzoo.tasks.simulator import make
-from floqzoo.training import MetricLog, ScannedUpdate, agent_of, build_agents, evaluate, save_checkpoint, update_keys
-from floqzoo.training.call_length import updates_in_a_call
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.metric_mean import MetricMean, require_finite
+from floqzoo.training.phases import updates_in_a_call
 from recipes.floq import FloqConfig, floq
 
 

@@ -32,9 +32,8 @@ from benchmarks import hand_batched_floq as hand, plain_floq as plain
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.matrix_rate import matrix_rate
 from benchmarks.measured_update import REWARDS, random_dataset
-from floqzoo.training.compiler_options import compiler_options
-from floqzoo.training.scanned_update import ScannedUpdate
-from floqzoo.training.seeds import update_keys
+from floqzoo.learner.scanned_update import ScannedUpdate, compiler_options
+from floqzoo.learner.seeds import update_keys
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
 

@@ -14,8 +14,8 @@ from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
 from floqzoo.commands.resume import resume
 from floqzoo.commands.sweep import sweep
-from floqzoo.training.data import collect_visibly
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
+from floqzoo.training.prepared_run import collect_visibly
 
 
 def collect(

@@ -6,7 +6,8 @@ from functools import partial
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, buildable, run_recipe
+from floqzoo.runs import Recipe, RunConfig, buildable
+from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 
 

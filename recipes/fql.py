@@ -8,7 +8,8 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.training import Recipe, RunConfig, buildable, published_settings, require_choices, run_recipe, small_run
+from floqzoo.runs import Recipe, RunConfig, buildable, published_settings, require_choices, small_run
+from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 
 

@@ -10,6 +10,7 @@ import optax
 
 import floqzoo as fz
 from floqzoo.protocols import Policy, RewardModel
+from floqzoo.runs import Recipe, RunConfig, require_choices, trained_policy
 from floqzoo.studies.successor_recipe import (
     normaliser_of,
     report_seed,
@@ -18,7 +19,6 @@ from floqzoo.studies.successor_recipe import (
     with_futures,
 )
 from floqzoo.successor import METHODS, FromData, FromPolicy, LearntReward, Normaliser, SuccessorCritic
-from floqzoo.training import Recipe, RunConfig, require_choices, trained_policy
 from floqzoo.typing import Key
 
 

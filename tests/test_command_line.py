@@ -82,7 +82,7 @@ def test_ctrl_c_ends_with_130(run, capsys, monkeypatch):
 def test_a_reader_of_the_output_who_has_seen_enough_is_no_error(lines):
     """Gone before the first line, or in the midst of more than a pipe holds."""
     program = f"""
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
 input()
 with errors_explained():
     for _ in range({lines}):

@@ -37,7 +37,7 @@ def evaluate(
     from floqzoo.results.renderer import require_video
     from floqzoo.results.run_evaluation import evaluate_run
     from floqzoo.results.video import film_run
-    from floqzoo.training.find_recipe import load_recipe
+    from floqzoo.runs.recipe import load_recipe
     from floqzoo.training.progress import ProgressReport
 
     if video is not None:

@@ -37,7 +37,7 @@ def inspect(
     from floqzoo.results.inspection import described
     from floqzoo.results.run_inspection import inspect_run
     from floqzoo.results.text_table import text_table
-    from floqzoo.training.find_recipe import load_recipe
+    from floqzoo.runs.recipe import load_recipe
 
     found, files = inspect_run(
         run,

@@ -24,10 +24,10 @@ def resume(
         allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
             to train for longer, raise offline_steps there, or online_steps of a run that is online.
     """
-    from floqzoo.training.find_recipe import load_recipe
+    from floqzoo.learner.devices import join_processes
+    from floqzoo.runs.recipe import load_recipe
     from floqzoo.training.prepared_run import carry_out
-    from floqzoo.training.processes import join_processes
-    from floqzoo.training.resumption import prepare_resumed
+    from floqzoo.training.resume import prepare_resumed
 
     join_processes()
     own = None if recipe is None else load_recipe(recipe)

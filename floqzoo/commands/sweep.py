@@ -33,7 +33,7 @@ def sweep(
     from floqzoo.sweeps.on_slurm import submit
     from floqzoo.sweeps.outcome import failure_report
     from floqzoo.sweeps.sweep_file import read_sweep
-    from floqzoo.training.door import FAILED, leave
+    from floqzoo.training.cli_errors import FAILED, leave
 
     read = read_sweep(file, save_dir=save_dir)
     if dry_run:

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from floqzoo.results.find_runs import setting
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.simulator import make
-from floqzoo.training.stored_run import StoredRun
 
 
 def environment_of(run: StoredRun, **settings: Any) -> Callable[[], Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.runs.stored_run import StoredRun
 
 
 def find_runs(directory: Path) -> list[Path]:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from floqzoo.results.find_runs import setting
-from floqzoo.training.find_recipe import find_recipe
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.runs.recipe import find_recipe
+from floqzoo.runs.stored_run import StoredRun
 
 
 def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list[str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.training.batched_policy import BatchedPolicy
-from floqzoo.training.episode_player import EpisodePlayer
+from floqzoo.rollout.batched_policy import BatchedPolicy
+from floqzoo.rollout.episode_player import EpisodePlayer
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from floqzoo.protocols import Policy
 from floqzoo.results.play import PlayedStep, play
-from floqzoo.training.batched_policy import BatchedPolicy
-from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.rollout.batched_policy import BatchedPolicy
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 class PlayedReturns(eqx.Module):

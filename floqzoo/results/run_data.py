@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.load import load
-from floqzoo.training.stored_run import StoredRun
 
 
 def data_of(run: StoredRun, dataset_path: str | Path | None = None) -> Dataset:

@@ -10,10 +10,9 @@ from jaxtyping import Float
 from floqzoo.protocols import Policy
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
-from floqzoo.training.evaluation import Evaluation, Evaluator
-from floqzoo.training.find_recipe import find_recipe
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.rollout.evaluation import Evaluation, Evaluator
+from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.stored_run import StoredRun
 
 
 @dataclass(frozen=True)

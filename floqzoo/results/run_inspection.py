@@ -25,11 +25,10 @@ from floqzoo.results.played_returns import PlayedReturns, played_returns
 from floqzoo.results.run_data import data_of
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.results.value_map import value_map
+from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
 from floqzoo.studies.report import save_figure, write_rows
-from floqzoo.training.find_recipe import find_recipe
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.stored_run import StoredRun
 
 
 COPIES = 16

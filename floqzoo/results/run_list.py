@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.results.find_runs import evaluations, find_runs, setting, training_metrics
-from floqzoo.training.run_lock import LOCK
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.runs.run_directory import LOCK
+from floqzoo.runs.stored_run import StoredRun
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _path_below(run: Path, folder: Path) -> str:
 
 
 def _is_locked(directory: Path) -> bool:
-    """Whether a process holds the lock that training holds, see `floqzoo.training.run_lock`."""
+    """Whether a process holds the lock that training holds, see `floqzoo.runs.run_directory`."""
     import fcntl
 
     try:

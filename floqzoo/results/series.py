@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from floqzoo.results.find_runs import evaluations, setting, training_metrics
 from floqzoo.results.method_names import method_names
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.runs.stored_run import StoredRun
 
 
 Points = Mapping[int, float]

@@ -11,10 +11,10 @@ from floqzoo.results.environment import environment_of
 from floqzoo.results.film import write_film
 from floqzoo.results.play import play
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds, policy_of
-from floqzoo.training.batched_policy import BatchedPolicy
-from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.rollout.batched_policy import BatchedPolicy
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.runs.recipe import Recipe
+from floqzoo.runs.stored_run import StoredRun
 
 
 SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15

@@ -9,6 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from floqzoo.learner.seeds import agent_of
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe
+from floqzoo.runs.run_directory import new_run_directory, record_flags, record_machine
 from floqzoo.studies.members import train_members
 from floqzoo.studies.report import number, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
@@ -17,11 +21,7 @@ from floqzoo.successor.methods import METHODS
 from floqzoo.successor.reward_model import KnownReward
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.ring import Ring
-from floqzoo.training.configuration import RunConfig
 from floqzoo.training.progress import ProgressReport
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.run_directory import new_run_directory, record_flags, record_machine
-from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tyro
 from floqzoo.studies.horizon_sweep import LABELS, PATHS, TRUTH, SweepConfig, SweepRow, horizon_sweep
 from floqzoo.studies.report import Mean, mean_of, new_figure, print_table, save_figure, write_rows
 from floqzoo.studies.successor_errors import METRICS
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.agent import Agent
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.runs.configuration import RunConfig
 from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
 from floqzoo.successor.reward_model import KnownReward
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.simulator import make
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.seed_keys import SeedUse, seed_key
 
 
 ROLLOUTS = 16

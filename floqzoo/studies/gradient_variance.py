@@ -34,7 +34,7 @@ from floqzoo.successor.methods import METHODS, flow_measure
 from floqzoo.successor.targets import TD
 from floqzoo.tasks.exact_field import ExactField
 from floqzoo.tasks.linear_gaussian import LinearGaussian
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
 from floqzoo.typing import Key
 
 

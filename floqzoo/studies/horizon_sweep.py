@@ -20,7 +20,7 @@ from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, er
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
 from floqzoo.successor.methods import METHODS
 from floqzoo.tasks.linear_gaussian import LinearGaussian
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.progress import ProgressReport
 
 

@@ -13,10 +13,10 @@ from typing import Annotated
 import jax.numpy as jnp
 import tyro
 
+from floqzoo.learner.seeds import agent_of
 from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, save_figure, write_rows
 from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, probe, train_critics
-from floqzoo.training.door import errors_explained
-from floqzoo.training.seeds import agent_of
+from floqzoo.training.cli_errors import errors_explained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.records import Trajectory
 from floqzoo.studies.report import new_figure, print_table, save_figure
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
 from floqzoo.typing import Key
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from floqzoo.training.leaves import own_arrays, split_arrays
+from floqzoo.learner.pytree_utils import own_arrays, split_arrays
 
 
 def train_members(

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.protocols import Policy
+from floqzoo.rollout.batched_policy import BatchedPolicy
 from floqzoo.tasks.future_dataset import FutureDataset
-from floqzoo.training.batched_policy import BatchedPolicy
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from typing import Any
 from jaxtyping import PyTree
 
 from floqzoo.agent import Agent
+from floqzoo.learner.devices import join_processes
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe, buildable
+from floqzoo.runs.stored_run import trained_policy
 from floqzoo.studies.analytic_comparison import ANALYTIC_TASKS, compare_methods
 from floqzoo.studies.future_report import report_futures
 from floqzoo.successor.normaliser import Normaliser
 from floqzoo.tasks.future_dataset import FutureDataset
-from floqzoo.training.arguments import parse_arguments
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.door import errors_explained
+from floqzoo.training.cli_errors import errors_explained
+from floqzoo.training.command_line import parse_arguments
 from floqzoo.training.prepared_run import carry_out, prepare
-from floqzoo.training.processes import join_processes
-from floqzoo.training.recipe import Recipe, buildable
-from floqzoo.training.trained_policy import trained_policy
 
 
 def run_successor_recipe(recipe: Recipe) -> None:
@@ -74,7 +74,7 @@ _NOT_ANALYTIC = ("seeds", "precision", "online_steps", "start_from", "tensorboar
 def with_futures(task: Any, config: RunConfig) -> Any:
     """The task with a future in every transition; the `view` of the recipe.
 
-    **Raises** what `floqzoo.training.trained_policy` raises where the measure is to be that of a finished run's policy.
+    **Raises** what `floqzoo.runs.stored_run` raises where the measure is to be that of a finished run's policy.
     """
     if config.agent.measure_of == "trained":
         sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from floqzoo.agent import Agent
+from floqzoo.learner.seeds import agent_of
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import FourierTime
@@ -21,7 +22,6 @@ from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
-from floqzoo.training.seeds import agent_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ import tyro
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
+from floqzoo.learner.seeds import agent_of
 from floqzoo.records import Trajectory
 from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
 from floqzoo.studies.value_training import (
@@ -29,8 +30,7 @@ from floqzoo.studies.value_training import (
     probe,
     train_critics,
 )
-from floqzoo.training.door import errors_explained
-from floqzoo.training.seeds import agent_of
+from floqzoo.training.cli_errors import errors_explained
 
 
 @dataclass(frozen=True, kw_only=True)

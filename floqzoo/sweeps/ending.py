@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from signal import Signals
 
-from floqzoo.training.door import FAILED, USER_ERROR
+from floqzoo.training.cli_errors import FAILED, USER_ERROR
 
 
 UNEXPECTED = 70

@@ -6,10 +6,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from floqzoo.runs.recipe import Recipe
 from floqzoo.sweeps.fields import field_kinds, read_field, with_fields
 from floqzoo.sweeps.near_names import require_known
 from floqzoo.sweeps.trial import Trial
-from floqzoo.training.recipe import Recipe
 
 
 _ELSEWHERE = {

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from floqzoo.training.stored_config import read_value
+from floqzoo.runs.stored_config import read_value
 
 
 def field_kinds(settings: Any) -> dict[str, Any]:

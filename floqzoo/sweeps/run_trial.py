@@ -16,20 +16,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe, find_recipe, load_recipe
+from floqzoo.runs.run_directory import run_locked
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.sweeps.attempt import END_WITH_PARENT
 from floqzoo.sweeps.ending import NO_DATA, UNEXPECTED
 from floqzoo.sweeps.trial_state import has_begun, is_finished, mark_finished
 from floqzoo.tasks.download import DownloadError
-from floqzoo.training.arguments import parse_arguments
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.door import errors_explained, leave, status_of
-from floqzoo.training.find_recipe import find_recipe, load_recipe
+from floqzoo.training.cli_errors import errors_explained, leave, status_of
+from floqzoo.training.command_line import parse_arguments
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.prepared_run import PreparedRun, carry_out, prepare
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
-from floqzoo.training.run_lock import run_locked
-from floqzoo.training.stored_run import StoredRun
+from floqzoo.training.resume import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0

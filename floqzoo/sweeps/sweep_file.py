@@ -6,14 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from floqzoo.runs.recipe import Recipe, find_recipe, load_recipe
 from floqzoo.sweeps.expansion import Method, expand
 from floqzoo.sweeps.fields import read_field
 from floqzoo.sweeps.near_names import require_known
 from floqzoo.sweeps.sweep import Resources, Sweep
 from floqzoo.sweeps.tasks import named_tasks
 from floqzoo.sweeps.yaml_file import read_yaml
-from floqzoo.training.find_recipe import find_recipe, load_recipe
-from floqzoo.training.recipe import Recipe
 
 
 PUBLISHED = Path(__file__).parent / "published"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.results.run_list import seed_range
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe
 from floqzoo.sweeps.fields import as_words
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.recipe import Recipe
-from floqzoo.training.resumption import IMMATERIAL
+from floqzoo.training.resume import IMMATERIAL
 
 
 PROGRAM = "floqzoo.sweeps.run_trial"

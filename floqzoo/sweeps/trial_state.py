@@ -3,10 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
+from floqzoo.runs.metric_log import read_metrics
+from floqzoo.runs.run_store import RECORDS
+from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.files import write_json
-from floqzoo.training.metric_log import read_metrics
-from floqzoo.training.run_store import RECORDS
-from floqzoo.training.stored_run import StoredRun
 
 
 LOG = "log.txt"

@@ -30,6 +30,7 @@ from floqzoo.flow.noise_prediction import NoisePrediction
 from floqzoo.flow.path import AffinePath, Linear, OptimalTransport, Trigonometric, VariancePreserving
 from floqzoo.flow.prior import Gaussian, Uniform
 from floqzoo.flow.time_distribution import UniformTime, UniformTimeUntil, ZeroTime
+from floqzoo.learner.batch_sources import BalancedReplay, FromDataset, SeededReplay
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.ensemble import Ensemble
@@ -51,7 +52,6 @@ from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
-from floqzoo.training.batch_source import BalancedReplay, FromDataset, SeededReplay
 from floqzoo.typing import Key
 
 

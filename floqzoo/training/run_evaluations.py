@@ -1,21 +1,178 @@
-"""All evaluations of a run: one after another in the loop, or beside it."""
+"""The evaluations of a run: in the training process, or in worker processes beside it."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
+import equinox as eqx
+import jax
 from jaxtyping import PyTree
 
-from floqzoo.training.background_evaluation import BackgroundEvaluation
-from floqzoo.training.configuration import RunConfig
-from floqzoo.training.evaluation import Evaluation, Evaluator
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
+from floqzoo.learner.pytree_utils import named_leaves, own_arrays, split_arrays
+from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
+from floqzoo.protocols import Policy
+from floqzoo.rollout.evaluation import Evaluation, Evaluator
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
 from floqzoo.training.interruption import interrupt_held
 from floqzoo.training.progress import ProgressReport
-from floqzoo.training.read_only_store import ReadOnlyStore
-from floqzoo.training.run_state import AwaitedEvaluation
-from floqzoo.training.run_store import RunStore
-from floqzoo.training.step_evaluation import StepEvaluation
-from floqzoo.training.stopwatch import Stopwatch
+from floqzoo.typing import Key
+
+
+TRANSITIONS = 256
+"""Transitions that a diagnosis looks at."""
+
+
+def diagnosis(critic: Any, dataset: PyTree, seed: int) -> dict[str, float]:
+    """The diagnostics of a flow critic by name; empty for another critic, and for fields that do not tell their features.
+
+    All diagnoses of a seed are of the same transitions and noises, so that only the critic differs.
+
+    - `dataset`: Has `sample(key, batch_size)`.
+    """
+    if not (isinstance(critic, FlowCritic) and _tells_features(critic)):
+        return {}
+    found = _diagnose(critic, dataset, seed_key(seed, SeedUse.DIAGNOSIS))
+    return {name: float(value) for name, value in named_leaves(found).items()}
+
+
+@eqx.filter_jit
+def _diagnose(critic: FlowCritic, dataset: PyTree, key: Key) -> FlowDiagnostics:
+    batch_key, noise_key = jax.random.split(key)
+    return flow_diagnostics(critic, dataset.sample(batch_key, TRANSITIONS), noise_key)
+
+
+def _tells_features(critic: FlowCritic) -> bool:
+    field: Any = critic.fields.members
+    return hasattr(field, "last_features") and hasattr(getattr(field, "network", None), "features")
+
+
+class StepEvaluation:
+    """Plays the policies of all seeds, and diagnoses their critics.
+
+    - `step`: How far the run is.
+    - `policies`, `critics`: Those of all seeds, with the seeds as the first axis of every array.
+    - `seeds`: Their numbers, which seed their episodes.
+    - `episodes`: How many each policy plays.
+    - `dataset`: The critics are diagnosed on it.
+    - `last`: Whether behaviour flows play too.
+
+    Attributes, filled seed by seed: `evaluations`; `baselines`, those of the behaviour flows; `rows`, the metrics; `played`,
+    the number of episodes that are finished; `seconds`, the time that all took.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        policies: PyTree,
+        critics: PyTree,
+        *,
+        seeds: Sequence[int],
+        episodes: int,
+        dataset: PyTree,
+        last: bool,
+    ):
+        self.step, self.policies, self.critics, self.seeds = step, policies, critics, tuple(seeds)
+        self.episodes, self.dataset, self.last = episodes, dataset, last
+        self.evaluations: dict[int, Evaluation] = {}
+        self.baselines: dict[int, Evaluation] = {}
+        self.rows: dict[int, dict[str, float]] = {}
+        self.played, self.seconds = 0, 0.0
+
+    @property
+    def note(self) -> str:
+        """How far it is."""
+        flows = 2 if self.last and hasattr(self.policies, "behaviour") else 1
+        return f"evaluating {self.played}/{flows * len(self.seeds) * self.episodes}"
+
+    def keep(self) -> None:
+        """Copies the arrays, so that training may go on and overwrite its own."""
+        self.policies, self.critics = _copied(self.policies), _copied(self.critics)
+
+    def play(self, evaluator: Evaluator, progress: Callable[[], None] | None = None) -> None:
+        """Plays and diagnoses. The time that the environments need to get ready is left out of what it took.
+
+        - `progress`: Called after each episode.
+        """
+        evaluator.prepare(self.episodes)
+        for index, seed in enumerate(self.seeds):
+            start = time.monotonic()
+            policy = agent_of(self.policies, index)
+            self.evaluations[seed] = self._played(policy, seed, evaluator, progress)
+            row = self.rows[seed] = self.evaluations[seed].metrics("evaluation")
+            diagnostics = diagnosis(agent_of(self.critics, index), self.dataset, seed)
+            row |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
+            if self.last and hasattr(policy, "behaviour"):
+                self.baselines[seed] = self._played(policy.behaviour, seed, evaluator, progress)
+                row |= self.baselines[seed].metrics("behaviour")
+            row["time/evaluation_time"] = time.monotonic() - start
+            self.seconds += row["time/evaluation_time"]
+
+    def _played(
+        self, policy: Policy, seed: int, evaluator: Evaluator, progress: Callable[[], None] | None
+    ) -> Evaluation:
+        before = self.played
+
+        def finished(count: int) -> None:
+            self.played = before + count
+            if progress is not None:
+                progress()
+
+        return evaluator.evaluate(policy, episodes=self.episodes, seed=seed, progress=finished)
+
+
+def _copied(tree: Any) -> Any:
+    arrays, rest = split_arrays(tree)
+    return eqx.combine(own_arrays(arrays), rest)
+
+
+class BackgroundEvaluation:
+    """Plays the evaluation of one step in a thread of its own, on copies of the agents.
+
+    The thread plays and counts, and nothing else: what came out is written by whoever asks for it.
+
+    - `evaluation`: What is played.
+    - `evaluator`: Its environments, which nobody else may use meanwhile.
+    """
+
+    def __init__(self, evaluation: StepEvaluation, evaluator: Evaluator):
+        evaluation.keep()
+        self.evaluation, self._evaluator = evaluation, evaluator
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        # Not one that Python waits for at its end: whoever gives the evaluation up stops it.
+        threading.Thread(target=self._play, name="evaluation", daemon=True).start()
+
+    def over(self, within: float = 0.0) -> bool:
+        """Whether it is over, well or not, or will be `within` so many seconds."""
+        return self._done.wait(within)
+
+    def result(self) -> StepEvaluation:
+        """The evaluation, played; waits for that.
+
+        **Raises** what happened in the thread.
+        """
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self.evaluation
+
+    def give_up(self) -> None:
+        """Stops it at its next step, for good: its evaluator plays no more."""
+        self._evaluator.stop()
+        self._done.wait()
+
+    def _play(self) -> None:
+        try:
+            self.evaluation.play(self._evaluator)
+        except BaseException as error:  # Whatever it is, it is for the thread that asks.
+            self._error = error
+        finally:
+            self._done.set()
 
 
 class RunEvaluations:

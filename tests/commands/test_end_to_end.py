@@ -12,9 +12,9 @@ import pytest
 from floqzoo.results import compare_runs, evaluate_run, list_runs, plot_runs, read_comparison
 from floqzoo.results.renderer import can_render
 from floqzoo.results.video import PAUSE
+from floqzoo.runs.metric_log import read_metrics
+from floqzoo.runs.run_directory import run_locked
 from floqzoo.studies.report import read_rows
-from floqzoo.training.metric_log import read_metrics
-from floqzoo.training.run_lock import run_locked
 
 
 PNG = b"\x89PNG"
@@ -97,7 +97,7 @@ from floqzoo.results import record_video, require_video
 require_video()
 from floqzoo.results.environment import environment_of
 from floqzoo.results.run_evaluation import policy_of
-from floqzoo.training import StoredRun
+from floqzoo.runs import StoredRun
 run = StoredRun({run!r})
 environment = environment_of(run, width=64, height=48, max_episode_steps=20)
 print(record_video(policy_of(run, 0, 4), environment, {film!r}, episodes=2, seed=0))

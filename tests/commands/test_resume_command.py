@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from toy_run import new_run, toy_task
 
 from floqzoo import command_line
-from floqzoo.training import prepared_run, read_metrics
+from floqzoo.runs import read_metrics
+from floqzoo.training import prepared_run
 
 
 RECIPE = f"""
@@ -50,7 +51,7 @@ def test_a_run_goes_on_and_is_reported(run, capsys, tmp_path):
 def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monkeypatch):
     directory = new_run(tmp_path / "run")
     monkeypatch.setattr(
-        "floqzoo.training.run_under_way.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM), raising=True
+        "floqzoo.training.trainer.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM), raising=True
     )
     assert run("{}/run", "--recipe={}/mine.py") == 143
     errors = capsys.readouterr().err

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from reproduce_page import DATASETS, METHODS, PUBLISHED, SETTINGS, reproduce_page, settings_of, task_of
 
+from floqzoo.runs import RunConfig, published_settings
 from floqzoo.tasks import task_names
-from floqzoo.training import RunConfig, published_settings
 from recipes import floq, fql
 
 

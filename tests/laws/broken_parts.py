@@ -10,10 +10,10 @@ import numpy as np
 
 import floqzoo as fz
 from floqzoo.flow.path import PathCoefficients
+from floqzoo.learner import BalancedReplay
 from floqzoo.policies import FunctionPolicy
 from floqzoo.records import PathPoint
 from floqzoo.successor import TD2, FromData, KnownReward
-from floqzoo.training import BalancedReplay
 
 
 def unmapped(x):

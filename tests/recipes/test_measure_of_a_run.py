@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from floqzoo.policies import FixedPolicy
+from floqzoo.runs import RunConfig, StoredRun, find_recipe, trained_policy
+from floqzoo.runs.recipe import agent_builder
+from floqzoo.runs.run_directory import record_data, record_flags, record_machine
 from floqzoo.successor import FromPolicy
 from floqzoo.tasks import make_dataset
-from floqzoo.training import RunConfig, StoredRun, find_recipe, train, trained_policy
-from floqzoo.training.recipe import agent_builder
-from floqzoo.training.run_directory import record_data, record_flags, record_machine
+from floqzoo.training import train
 from recipes.bc import RECIPE, BCConfig
 from recipes.td2_cfm import TD2Config, td2_cfm
 

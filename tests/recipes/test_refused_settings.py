@@ -2,7 +2,7 @@
 
 import pytest
 
-from floqzoo.training.arguments import parse_arguments
+from floqzoo.training.command_line import parse_arguments
 from recipes import bc, floq, fql, td2_cfm
 
 

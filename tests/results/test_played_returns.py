@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from training.toy_run import Line, Walker
 
 from floqzoo.results.played_returns import played_returns, returns_to_go
-from floqzoo.training import evaluate
+from floqzoo.rollout import evaluate
 
 
 rewards = arrays(float, st.integers(1, 12), elements=st.floats(-5, 5, width=32))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from floqzoo.runs.metric_log import MetricLog
 from floqzoo.tasks.files import write_json
-from floqzoo.training.metric_log import MetricLog
 
 
 TASK = "cube-single-play-singletask-task1-v0"

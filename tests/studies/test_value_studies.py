@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from floqzoo.flow import Euler
+from floqzoo.learner import agent_of
 from floqzoo.studies import integration_steps, value_paths
 from floqzoo.studies.report import write_rows
 from floqzoo.studies.value_training import (
@@ -18,7 +19,6 @@ from floqzoo.studies.value_training import (
     reward_range,
     train_critics,
 )
-from floqzoo.training import agent_of
 
 
 BRIEF = ValueSettings(hidden=(16,), updates=500, batch_size=32, copies=2, lr=3e-3, tau=0.1)

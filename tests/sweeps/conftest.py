@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from floqzoo.runs import read_metrics
 from floqzoo.sweeps import read_sweep
-from floqzoo.training import prepared_run, read_metrics
+from floqzoo.training import prepared_run
 
 
 HERE = Path(__file__).parent

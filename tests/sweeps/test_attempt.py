@@ -10,14 +10,14 @@ import urllib.error
 
 import pytest
 
+from floqzoo.runs import checkpoint_steps, read_metrics
+from floqzoo.runs.run_directory import run_locked
 from floqzoo.sweeps import Resources, unfinished_trials
 from floqzoo.sweeps.attempt import Attempt, environment_of
 from floqzoo.sweeps.ending import NO_DATA
 from floqzoo.sweeps.on_ray import STOP_SECONDS
 from floqzoo.sweeps.run_trial import main
 from floqzoo.sweeps.trial_state import logged_progress
-from floqzoo.training import checkpoint_steps, read_metrics
-from floqzoo.training.run_lock import run_locked
 
 
 LONG = "offline_steps: 100000, log_interval: 10, save_interval: 10, eval_interval: 0"

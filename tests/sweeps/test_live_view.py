@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from floqzoo.runs import MetricLog
 from floqzoo.sweeps.live_view import LiveView, Progress, seconds_left
-from floqzoo.training import MetricLog
 
 
 class Terminal(io.StringIO):

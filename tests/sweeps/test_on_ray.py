@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from floqzoo.runs import checkpoint_steps
 from floqzoo.sweeps import Resources, carry_out_sweep, run_trial, unfinished_trials
 from floqzoo.sweeps.on_ray import OnRay, _shortage
-from floqzoo.training import checkpoint_steps
 
 
 ray = pytest.importorskip("ray")

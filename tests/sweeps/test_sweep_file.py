@@ -12,7 +12,7 @@ from hypothesis import given
 
 from floqzoo.sweeps import read_sweep
 from floqzoo.sweeps.sweep_file import _packed
-from floqzoo.training.arguments import parse_arguments
+from floqzoo.training.command_line import parse_arguments
 from recipes import floq, fql
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import jax
 from toy_run import toy_build, toy_config, toy_task
 
-from floqzoo.training import ScannedUpdate, train
+from floqzoo.learner import ScannedUpdate
+from floqzoo.training import train
 
 
 if __name__ == "__main__":

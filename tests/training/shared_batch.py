@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from toy_run import toy_task
 
+from floqzoo.learner import ScannedUpdate, build_agents, update_keys
+from floqzoo.learner.devices import mesh_for
 from floqzoo.tasks.future_dataset import FutureDataset
-from floqzoo.training import ScannedUpdate, build_agents, scanned_update, update_keys
-from floqzoo.training.device_mesh import mesh_for
+from floqzoo.training import scanned_update
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
 from recipes.td2_cfm import TD2Config, td2_cfm

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from toy_run import TOY_RECIPE, toy_task
 
-from floqzoo.training import Exploration, prepared_run
+from floqzoo.rollout import Exploration
+from floqzoo.training import prepared_run
 from floqzoo.training.prepared_run import carry_out
-from floqzoo.training.resumption import prepare_resumed
+from floqzoo.training.resume import prepare_resumed
 
 
 rounds = 0

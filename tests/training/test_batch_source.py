@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
+from floqzoo.learner import BalancedReplay, FromDataset, SeededReplay
 from floqzoo.protocols import BatchSource
 from floqzoo.tasks import ReplayBuffer, make_dataset
 from floqzoo.tasks.replay_buffer import ExploredStep
-from floqzoo.training import BalancedReplay, FromDataset, SeededReplay
 
 
 DRAWS = 4096

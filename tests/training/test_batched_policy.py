@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from toy_run import FLOAT, toy_agent
 
-from floqzoo.training.batched_policy import ROWS, BatchedPolicy
-from floqzoo.training.seed_keys import SeedUse, seed_key
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
 
 
 POLICY = toy_agent().policy

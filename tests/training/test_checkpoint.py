@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from toy_run import toy_agent
 
-from floqzoo.training import checkpoint_steps, restore_checkpoint, save_checkpoint
-from floqzoo.training.leaves import named_leaves, split_arrays
-from floqzoo.training.manifest import written_whole
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.runs import checkpoint_steps, restore_checkpoint, save_checkpoint
+from floqzoo.runs.checkpoint import written_whole
 
 
 class Everything(eqx.Module):

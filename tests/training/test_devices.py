@@ -13,7 +13,8 @@ import pytest
 from forced_devices import forced_devices
 from toy_run import toy_build, toy_config, toy_state, toy_task
 
-from floqzoo.training import read_metrics, restore_checkpoint, train
+from floqzoo.runs import read_metrics, restore_checkpoint
+from floqzoo.training import train
 
 
 def on_four_devices(program: str, *words: str, **environment: str) -> str:

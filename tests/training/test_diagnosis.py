@@ -9,9 +9,10 @@ from toy_run import toy_agent, toy_config, toy_task
 
 import floqzoo as fz
 from floqzoo.critics.flow_diagnostics import flow_diagnostics
-from floqzoo.training import read_metrics, train
-from floqzoo.training.diagnosis import TRANSITIONS, diagnosis
-from floqzoo.training.seed_keys import SeedUse, seed_key
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.runs import read_metrics
+from floqzoo.training import train
+from floqzoo.training.run_evaluations import TRANSITIONS, diagnosis
 
 
 def flow_critic(key, build=partial(fz.MLP, hidden=(8,))):

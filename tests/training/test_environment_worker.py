@@ -15,8 +15,8 @@ from hypothesis import given, settings, strategies as st
 from toy_run import Line
 from worlds import Deadly, Failing, Gated, Observing, Stillborn, StrangeError
 
-from floqzoo.training import EnvironmentWorker, WorkerCrashedError
-from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.rollout import EnvironmentWorker, WorkerCrashedError
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (8, 1)).astype(np.float32)
@@ -188,7 +188,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import numpy as np
 from worlds import Gated
-from floqzoo.training import EnvironmentWorker
+from floqzoo.rollout import EnvironmentWorker
 worker = EnvironmentWorker(partial(Gated, Path({directory!r})))
 worker.begin(0, 0)
 worker.receive_start()
@@ -214,7 +214,7 @@ ELSEWHERE = """
 import sys
 sys.path[:0] = {paths!r}
 from toy_run import Line
-from floqzoo.training import EnvironmentWorker
+from floqzoo.rollout import EnvironmentWorker
 if __name__ == "__main__":
     worker = EnvironmentWorker(Line)
     worker.begin(0, 0)

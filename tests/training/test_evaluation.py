@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from toy_run import Line, Walker
 from worlds import Failing
 
-from floqzoo.training import Evaluation, EvaluationStoppedError, Evaluator, evaluate
+from floqzoo.rollout import Evaluation, EvaluationStoppedError, Evaluator, evaluate
 
 
 WALKER = Walker(jnp.asarray(0.7))

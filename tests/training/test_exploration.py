@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from toy_run import Line
 
-from floqzoo.training import Exploration
-from floqzoo.training.episode_player import EpisodePlayer, numpy_state_kept
-from floqzoo.training.exploration import FIRST_EPISODE
+from floqzoo.rollout import Exploration
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.rollout.exploration import FIRST_EPISODE
 
 
 SEEDS = (3, 8)

@@ -12,21 +12,14 @@ import numpy as np
 import pytest
 from toy_run import Line, ToyTask, toy_build, toy_config, toy_state, toy_task
 
-from floqzoo.training import (
-    NonFiniteError,
-    RunState,
-    checkpoint_steps,
-    evaluate,
-    plot_learning_curve,
-    read_metrics,
-    restore_checkpoint,
-    train,
-    update_keys,
-)
-from floqzoo.training.call_length import updates_in_a_call
-from floqzoo.training.leaves import named_leaves, split_arrays
-from floqzoo.training.run_lock import LOCK, run_locked
-from floqzoo.training.seed_keys import SeedUse, seed_key
+from floqzoo.learner import NonFiniteError, update_keys
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.rollout import evaluate
+from floqzoo.runs import RunState, checkpoint_steps, read_metrics, restore_checkpoint
+from floqzoo.runs.run_directory import LOCK, run_locked
+from floqzoo.training import plot_learning_curve, train
+from floqzoo.training.phases import updates_in_a_call
 
 
 def assert_same(one, other):

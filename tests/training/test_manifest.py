@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 from toy_run import toy_state
 
-from floqzoo.training import DamagedError, restore_checkpoint, save_checkpoint
-from floqzoo.training.manifest import verify, written_whole
+from floqzoo.runs import DamagedError, restore_checkpoint, save_checkpoint
+from floqzoo.runs.checkpoint import verify, written_whole
 
 
 @pytest.fixture(scope="module")

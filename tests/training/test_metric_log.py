@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from floqzoo.training import MetricLog, read_metrics
-from floqzoo.training.metric_log import cut_metrics
+from floqzoo.runs import MetricLog, read_metrics
+from floqzoo.runs.metric_log import cut_metrics
 
 
 names = st.sampled_from(["training/critic/q_mean", "training/actor/actor_loss", "time/total_time", "a,b", 'say "hi"'])

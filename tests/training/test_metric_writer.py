@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from floqzoo.training.metric_writer import MetricWriter, open_writers, require_writers
+from floqzoo.runs.metric_writers import MetricWriter, open_writers, require_writers
 
 
 SETTINGS = {"recipe": "floq", "run_group": "debug", "agent": {"alpha": 10.0, "hidden": [8, 8]}}

@@ -28,18 +28,11 @@ from toy_run import (
 )
 
 import floqzoo as fz
-from floqzoo.training import (
-    DamagedError,
-    Exploration,
-    NonFiniteError,
-    checkpoint_steps,
-    prepared_run,
-    read_metrics,
-    restore_checkpoint,
-    resume,
-    train,
-)
-from floqzoo.training.checkpoint import restore_beside
+from floqzoo.learner import NonFiniteError
+from floqzoo.rollout import Exploration
+from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_checkpoint
+from floqzoo.runs.checkpoint import restore_beside
+from floqzoo.training import prepared_run, resume, train
 
 
 # No interval is a multiple of another, and there are rounds without updates.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from toy_run import ToyTask, toy_config, toy_task
 
+from floqzoo.runs import find_recipe, read_metrics
+from floqzoo.runs.recipe import agent_builder
 from floqzoo.tasks import Dataset
-from floqzoo.training import find_recipe, read_metrics, train
-from floqzoo.training.recipe import agent_builder
+from floqzoo.training import train
 
 
 SMALL = {

@@ -14,8 +14,8 @@ import pytest
 from forced_devices import forced_devices
 from toy_run import toy_state
 
-from floqzoo.training import read_metrics, restore_checkpoint
-from floqzoo.training.processes import agreed, join_processes
+from floqzoo.learner.devices import agreed, join_processes
+from floqzoo.runs import read_metrics, restore_checkpoint
 
 
 def free_port() -> int:

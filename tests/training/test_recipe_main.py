@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from toy_run import Line, ToyConfig, ToyTask, build_toy, toy_config, toy_task
 
-from floqzoo.training import Recipe, RunConfig, prepared_run, read_metrics, run_recipe
-from floqzoo.training.arguments import parse_arguments
-from floqzoo.training.run_lock import LOCK
+from floqzoo.runs import Recipe, RunConfig, read_metrics
+from floqzoo.runs.run_directory import LOCK
+from floqzoo.training import prepared_run, run_recipe
+from floqzoo.training.command_line import parse_arguments
 
 
 def default(env_name):
@@ -141,7 +142,7 @@ def test_what_cannot_be_written_ends_with_1_and_can_be_resumed(run, capsys, tmp_
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("floqzoo.training.metric_log._as_text", full)
+    monkeypatch.setattr("floqzoo.runs.metric_log._as_text", full)
     assert run("--preset=quickstart") == 1
     errors = capsys.readouterr().err
     for part in ("No space left on device", "The run is stopped.", "`floqzoo resume` goes on"):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from toy_run import TOY_RECIPE, Line, ToyTask, change_flags, new_run, toy_state, toy_task
 
-from floqzoo.training import DamagedError, checkpoint_steps, prepared_run, read_metrics, restore_checkpoint, resume
+from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_checkpoint
+from floqzoo.training import prepared_run, resume
 
 
 KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
@@ -139,7 +140,7 @@ def test_a_log_that_lost_rows_is_refused(whole, tmp_path):
 
 
 def test_a_checkpoint_that_says_nonsense_of_its_progress_is_refused(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("floqzoo.training.checkpoint.verify", lambda path: None)
+    monkeypatch.setattr("floqzoo.runs.checkpoint.verify", lambda path: None)
     directory = shutil.copytree(whole, tmp_path / "run")
     for path in (directory / "checkpoints").glob("*/progress.json"):
         path.write_text('{"mean": {"updates": 1, "sums": {"a": ["__import__"]}}, "rows": {}, "seconds": {}}')

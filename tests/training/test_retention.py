@@ -2,8 +2,7 @@ import math
 
 from hypothesis import given, strategies as st
 
-from floqzoo.training.checkpoint import checkpoint_folder, checkpoint_steps
-from floqzoo.training.retention import remove_others, steps_to_keep
+from floqzoo.runs.checkpoint import checkpoint_folder, checkpoint_steps, remove_others, steps_to_keep
 
 
 STEPS = st.lists(st.integers(0, 10**9), unique=True, max_size=8)

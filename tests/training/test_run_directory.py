@@ -4,7 +4,7 @@ import re
 import pytest
 from toy_run import toy_config, toy_task
 
-from floqzoo.training.run_directory import (
+from floqzoo.runs.run_directory import (
     claim_directory,
     new_run_directory,
     record_data,

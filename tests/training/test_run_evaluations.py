@@ -15,12 +15,11 @@ from test_resume import LIVELY, assert_same_run, assert_same_tables, change_flag
 from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_agents, toy_build, toy_config, toy_state, toy_task
 from worlds import Failing, Gated
 
-from floqzoo.training import DamagedError, checkpoint_steps, prepared_run, read_metrics, resume, train
-from floqzoo.training.metric_mean import MetricMean
-from floqzoo.training.run_lock import LOCK
-from floqzoo.training.run_state import AwaitedEvaluation
-from floqzoo.training.run_store import RunStore
-from floqzoo.training.stopwatch import Stopwatch
+from floqzoo.learner.metric_mean import MetricMean
+from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics
+from floqzoo.runs.run_directory import LOCK
+from floqzoo.runs.run_store import AwaitedEvaluation, RunStore, Stopwatch
+from floqzoo.training import prepared_run, resume, train
 
 
 BESIDE = {"eval_workers": 2}

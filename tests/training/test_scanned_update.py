@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from toy_run import toy_agents, toy_task
 
-from floqzoo.training import ScannedUpdate, agent_of, compiler_options as compiler_options_file
-from floqzoo.training.compiler_options import compiler_options
-from floqzoo.training.leaves import named_leaves, split_arrays
+from floqzoo.learner import ScannedUpdate, agent_of
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.learner.scanned_update import compiler_options
+from floqzoo.training import compiler_options as compiler_options_file
 
 
 def leaves(tree):

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from floqzoo.training.seed_keys import SeedUse, seed_key
-from floqzoo.training.seeds import exploration_keys, keys_that_go_on, update_keys
+from floqzoo.learner.seeds import SeedUse, exploration_keys, keys_that_go_on, seed_key, update_keys
 
 
 COUNT = 100

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from toy_run import toy_agents, toy_build, toy_task
 
-from floqzoo.training import ScannedUpdate, agent_of, build_agents, update_keys
-from floqzoo.training.seed_keys import SeedUse, seed_key
-from floqzoo.training.seeds import in_precision
+from floqzoo.learner import ScannedUpdate, agent_of, build_agents, update_keys
+from floqzoo.learner.seeds import SeedUse, in_precision, seed_key
 from recipes.floq import FloqConfig, floq
 
 

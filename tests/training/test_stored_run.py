@@ -14,8 +14,9 @@ from toy_run import TOY_RECIPE, ToyConfig, build_toy, new_run, toy_build, toy_co
 
 import floqzoo
 import recipes
-from floqzoo.training import Recipe, RunConfig, StoredRun, find_recipe, load_recipe, train
-from floqzoo.training.stored_config import config_from_flags
+from floqzoo.runs import Recipe, RunConfig, StoredRun, find_recipe, load_recipe
+from floqzoo.runs.stored_config import config_from_flags
+from floqzoo.training import train
 from recipes import NAMES
 
 

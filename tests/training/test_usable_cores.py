@@ -5,8 +5,8 @@ import os
 import pytest
 from toy_run import ToyConfig
 
-from floqzoo.training import RunConfig
-from floqzoo.training.usable_cores import usable_cores
+from floqzoo.runs import RunConfig
+from floqzoo.runs.configuration import usable_cores
 
 
 @pytest.fixture

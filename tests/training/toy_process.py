@@ -9,10 +9,10 @@ from pathlib import Path
 
 from toy_run import TOY_RECIPE, toy_task
 
+from floqzoo.learner.devices import join_processes
 from floqzoo.training import prepared_run
-from floqzoo.training.processes import join_processes
-from floqzoo.training.recipe_main import run_recipe
-from floqzoo.training.resumption import prepare_resumed
+from floqzoo.training.command_line import run_recipe
+from floqzoo.training.resume import prepare_resumed
 
 
 if __name__ == "__main__":

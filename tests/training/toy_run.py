@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import floqzoo as fz
+from floqzoo.learner import build_agents, update_keys
+from floqzoo.runs import Recipe, RunConfig, RunState
+from floqzoo.runs.run_directory import record_data, record_flags, record_machine
 from floqzoo.tasks import make_dataset
-from floqzoo.training import Recipe, RunConfig, RunState, build_agents, update_keys
-from floqzoo.training.run_directory import record_data, record_flags, record_machine
 
 
 FLOAT = jax.dtypes.canonicalize_dtype(np.float64)

@@ -1,0 +1,11 @@
+"""The compiled update: batch sources, seeds, devices."""
+
+from floqzoo.learner.batch_sources import (
+    BalancedReplay as BalancedReplay,
+    FromDataset as FromDataset,
+    SeededReplay as SeededReplay,
+)
+from floqzoo.learner.devices import join_processes as join_processes, mesh_for as mesh_for
+from floqzoo.learner.metric_mean import NonFiniteError as NonFiniteError
+from floqzoo.learner.scanned_update import ChunkMetrics as ChunkMetrics, ScannedUpdate as ScannedUpdate
+from floqzoo.learner.seeds import agent_of as agent_of, build_agents as build_agents, update_keys as update_keys

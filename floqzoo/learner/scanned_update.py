@@ -1,0 +1,210 @@
+"""Many updates of the agents of many seeds in one compiled call."""
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from floqzoo.learner.batch_sources import FromDataset
+from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
+from floqzoo.learner.pytree_utils import named_leaves, own_arrays, split_arrays
+from floqzoo.protocols import BatchSource
+
+
+_CPU = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+
+
+@functools.cache
+def compiler_options() -> dict[str, str]:
+    """Options for `jax.jit` on this device, of which none changes what is computed.
+
+    On a CPU: XLA's library takes products, and no element-wise work with them. By default, in jaxlib 0.10, it takes both,
+    and for that the constants of an activation are written as arrays of the size of a layer, anew in each step of an
+    integration, by which floq of depth 4 is slower. Where XLA does not know the option, it is not given.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=_CPU).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _CPU
+
+
+class ChunkMetrics(eqx.Module):
+    """What a chunk of updates reports for each seed, each metric under its field path, such as `critic/q_mean`.
+
+    - `mean`: The metric's mean over the updates of the chunk; one NaN among them makes it NaN.
+    - `first_non_finite`: How many updates went well before the metric was NaN or infinite; the number
+      of updates where it never was.
+    """
+
+    mean: dict[str, Float[Array, " seeds"]]
+    first_non_finite: dict[str, Int[Array, " seeds"]]
+
+
+class ScannedUpdate:
+    """`updates` updates of the agents of some seeds as one call: sampling, losses, optimiser and targets stay on the
+    device.
+
+    Seeds are a leading axis of every array of an agent, and of the keys. Update number `step` of a seed draws its batch
+    and its noise from `fold_in(key, step)` alone, so a run is the same however it is cut into calls, and whatever other
+    seeds are trained beside it. The arrays that go in are donated: only those that come out may be used again. The
+    dataset is an argument, not a constant of the program, and one for all seeds.
+
+    - `agents`: Has `update(batch, key) -> (agent, metrics)`, pure, for one seed. Its arrays, each with the seeds as its
+      first axis (see `floqzoo.learner.build_agents`), are what changes; all else is fixed.
+    - `batch_size`: Transitions drawn for each update of a seed.
+    - `updates`: Updates in a call.
+    - `source`: Where batches come from: the dataset, or that and the seed's own replay.
+    - `mesh`: The devices that share the seeds, and the batch of each seed; see `floqzoo.learner.devices`.
+
+    **Raises** `ValueError` if `batch_size` or `updates` is not positive.
+    """
+
+    def __init__(
+        self,
+        agents: PyTree,
+        batch_size: int,
+        updates: int,
+        *,
+        source: BatchSource = FromDataset(),
+        mesh: Mesh | None = None,
+    ):
+        for name, number in (("batch_size", batch_size), ("updates", updates)):
+            if number < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {number}.")
+        self.batch_size = batch_size
+        self.updates = updates
+        self._source = source
+        _, self._rest = split_arrays(agents)
+        self._mesh = one_device() if mesh is None else mesh
+        self._jitted = self._over_devices(self._scan)
+        self._compiled: jax.stages.Compiled | None = None
+
+    def arrays(self, agents: PyTree) -> PyTree:
+        """The agents' arrays, copied, ready to be donated."""
+        return self.spread(own_arrays(split_arrays(agents)[0]))
+
+    def spread(self, tree: PyTree) -> PyTree:
+        """Puts the seeds of every array on their devices; keys must be there, too."""
+        return placed(tree, self.by_seed)
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """Puts the same arrays on every device, as the dataset must be."""
+        return placed(tree, self._same)
+
+    def gathered(self, tree: PyTree) -> PyTree:
+        """Puts all of what was spread on the first device of this process; each process must ask for it."""
+        if jax.process_count() > 1:
+            return local(jax.jit(_itself, out_shardings=self._same)(tree))
+        return jax.device_put(tree, jax.devices()[0])
+
+    def agents(self, arrays: PyTree) -> PyTree:
+        """The agents that have these arrays."""
+        return eqx.combine(arrays, self._rest)
+
+    def compile(
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
+    ) -> jax.stages.Compiled:
+        """Compiles for arguments of these shapes, so that the first call is as fast as the next; gives the program."""
+        self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
+        return self._compiled
+
+    def __call__(
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
+    ) -> tuple[PyTree, ChunkMetrics]:
+        """Runs updates `first_step` to `first_step + updates - 1` of each seed, starting from 0.
+
+        - `replay`: What the source draws from beside the dataset, with the seeds as first axis.
+        """
+        return (self._compiled or self._jitted)(arrays, dataset, keys, first_step, replay)
+
+    @property
+    def by_seed(self) -> NamedSharding:
+        """Where arrays with the seeds as first axis are."""
+        return NamedSharding(self._mesh, PartitionSpec(SEEDS))
+
+    @property
+    def _same(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    def _over_devices(self, scan: Callable) -> jax.stages.Wrapped:
+        if self._mesh.size == 1:
+            return jax.jit(scan, donate_argnums=0, compiler_options=compiler_options())
+        seeds, same = PartitionSpec(SEEDS), PartitionSpec()
+        # Seeds are shared by hand, batches by the compiler. An update begins its loops with constants, which are the same
+        # everywhere, so what varies is not checked.
+        shared = jax.shard_map(
+            scan,
+            mesh=self._mesh,
+            in_specs=(seeds, same, seeds, same, seeds),
+            out_specs=seeds,
+            axis_names={SEEDS},
+            check_vma=False,
+        )
+        # Every process reads the metrics of all seeds.
+        metrics = self.by_seed if jax.process_count() == 1 else self._same
+        return jax.jit(
+            shared,
+            donate_argnums=0,
+            out_shardings=(self.by_seed, metrics),
+            compiler_options=compiler_options(),
+        )
+
+    def _shared(self, batch: PyTree) -> PyTree:
+        """A part of the batch for each of the devices that have the same seeds; all else follows from that."""
+        if self._mesh.shape[BATCH] == 1:
+            return batch
+        return lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
+
+    def _scan(
+        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: Int[Array, ""], replay: PyTree
+    ) -> tuple[PyTree, ChunkMetrics]:
+        def update(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""], step: Int[Array, ""]):
+            batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
+            batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
+            agent, metrics = self.agents(arrays).update(batch, update_key)
+            return split_arrays(agent)[0], named_leaves(metrics, "/")
+
+        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, Array]]:
+            return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
+
+        steps = first_step + jnp.arange(self.updates)
+        # A seed's replay is found by its place: to cut it out of all would copy it in every call.
+        arrays, metrics = over_seeds(scan)(arrays, keys, jnp.arange(len(keys)))
+        return arrays, ChunkMetrics(
+            mean={name: jnp.mean(values, axis=1) for name, values in metrics.items()},
+            first_non_finite={name: _first_non_finite(values) for name, values in metrics.items()},
+        )
+
+
+def _itself(tree: PyTree) -> PyTree:
+    return tree
+
+
+def over_seeds(function: Callable) -> Callable:
+    """`jax.vmap` on an accelerator; on a CPU one seed after another, and a single seed without the axis.
+
+    On a CPU the products of several seeds at once are slower than those of each: 2.8 seed-updates a second for floq of
+    four seeds, where one seed alone makes 4.4. And an axis of length 1 costs 10 %.
+    """
+
+    def mapped(*trees):
+        if len(jax.tree.leaves(trees)[0]) > 1:
+            one_by_one = jax.default_backend() == "cpu"
+            return lax.map(lambda tree: function(*tree), trees) if one_by_one else jax.vmap(function)(*trees)
+        result = function(*jax.tree.map(lambda leaf: leaf[0], trees))
+        return jax.tree.map(lambda leaf: leaf[None], result)
+
+    return mapped
+
+
+def _first_non_finite(values: Float[Array, "seeds updates"]) -> Int[Array, " seeds"]:
+    bad = ~jnp.isfinite(values)
+    return jnp.where(jnp.any(bad, axis=1), jnp.argmax(bad, axis=1), values.shape[1])

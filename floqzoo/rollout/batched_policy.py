@@ -1,0 +1,82 @@
+"""A policy that acts in several environments by one compiled call."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.learner.pytree_utils import split_arrays
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.protocols import Policy
+
+
+ROWS = 8
+"""The rows of every call, filled or not: with one shape there is one program, and a row's action does not
+depend on how many environments play."""
+
+
+class BatchedPolicy:
+    """Draws the actions of up to `ROWS` environments at once.
+
+    The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, whatever else is played.
+    The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
+    was trained: eight rows are too few for an accelerator, which has other things to do.
+
+    - `policy`: Draws one action for one observation.
+    """
+
+    def __init__(self, policy: Policy, seed: int):
+        arrays, rest = split_arrays(policy)
+        cpu = cpu_device()
+        self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
+        rest_leaves, rest_structure = jax.tree.flatten(rest)
+        self._structure = (arrays_structure, tuple(rest_leaves), rest_structure)
+        self._key = jax.device_put(seed_key(seed, SeedUse.ACTIONS), cpu)
+
+    def actions(
+        self,
+        observations: Float[np.ndarray, "environments observation"],
+        episodes: Int[np.ndarray, " environments"],
+        steps: Int[np.ndarray, " environments"],
+    ) -> Float[np.ndarray, "environments action"]:
+        """One action for each row; `episodes` and `steps` number them, and with that their randomness.
+
+        **Raises** `ValueError` if there are more than `ROWS` rows.
+        """
+        count = len(observations)
+        if count > ROWS:
+            raise ValueError(f"`observations` must have at most {ROWS} rows; got {count}.")
+        filled = [_fill(array) for array in (observations, episodes, steps)]
+        return np.array(_act(self._structure, self._arrays, self._key, *filled))[:count]
+
+
+def cpu_device() -> Any:
+    """The CPU of this machine; where JAX was started without one, the first device that it has."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
+
+
+def _fill(array: np.ndarray) -> np.ndarray:
+    filled = np.zeros((ROWS, *array.shape[1:]), array.dtype)
+    filled[: len(array)] = array
+    return filled
+
+
+@partial(jax.jit, static_argnums=0)
+def _act(
+    structure: tuple,
+    arrays: list[Array],
+    key: Array,
+    observations: Float[Array, "rows observation"],
+    episodes: Int[Array, " rows"],
+    steps: Int[Array, " rows"],
+) -> Float[Array, "rows action"]:
+    arrays_structure, rest_leaves, rest_structure = structure
+    policy = eqx.combine(jax.tree.unflatten(arrays_structure, arrays), jax.tree.unflatten(rest_structure, rest_leaves))
+    keys = jax.vmap(lambda episode, step: jax.random.fold_in(jax.random.fold_in(key, episode), step))(episodes, steps)
+    return jax.vmap(policy.act)(observations, keys)

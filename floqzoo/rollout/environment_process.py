@@ -1,0 +1,233 @@
+"""An environment in a process of its own: the process, and the messages that it answers."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, observation_dtype
+from floqzoo.tasks.worker_process import follow_parent
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Asks for the start of an episode; the answer is its first observation."""
+
+    episode: int
+    seed: int
+
+    def reply(self, player: EpisodePlayer) -> Float[np.ndarray, " observation"]:
+        """Begins."""
+        player.begin(self.episode, self.seed)
+        return player.receive_start()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Asks for a step; the answer is its outcome."""
+
+    action: Float[np.ndarray, " action"]
+
+    def reply(self, player: EpisodePlayer) -> StepOutcome:
+        """Steps."""
+        player.step(self.action)
+        return player.receive_step()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What an environment raised."""
+
+    error: BaseException
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """The error as it can be sent, with its traceback as a note."""
+        trace = "".join(traceback.format_exception(error))
+        try:
+            ForkingPickler.loads(ForkingPickler.dumps(error))  # pyright: ignore[reportAttributeAccessIssue]
+        except Exception:
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(f"In the process of the environment:\n{trace}")
+        return cls(error)
+
+
+def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype) -> None:
+    """First receives a function that makes the environment, and sends the action space; then a reply to each request,
+    until there are no more.
+
+    - `variables`: The environment variables of the process.
+    - `dtype`: Of observations.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    follow_parent()
+    os.environ.clear()
+    os.environ.update(variables)
+    with suppress(EOFError, OSError), connection:
+        try:
+            player = EpisodePlayer(connection.recv()(), dtype)
+        except BaseException as error:
+            connection.send(Failure.of(error))
+            return
+        try:
+            connection.send(player.action_space)
+            while True:
+                connection.send(_answer(connection.recv(), player))
+        finally:
+            player.environment.close()
+
+
+def _answer(request: Begin | Step, player: EpisodePlayer) -> Any:
+    try:
+        return request.reply(player)
+    except BaseException as error:  # Whatever it is, it is for the process that asked.
+        return Failure.of(error)
+
+
+PATIENCE = 5.0
+"""Seconds that a process is given to close its environment."""
+
+
+class WorkerCrashedError(RuntimeError):
+    """The process of an environment ended without being told to: killed, out of memory, a segmentation fault."""
+
+
+class EnvironmentProcess:
+    """Starts at once, is ready some seconds later (a further one as soon as it has imported what its environment needs), and
+    answers one request after another until it is closed.
+
+    It opens no accelerator, leaves Ctrl-C and SIGTERM to this process, and ends with it, however that ends.
+
+    - `make_environment`: Makes the environment; it is pickled.
+    """
+
+    def __init__(self, make_environment: Callable[[], Any]):
+        # Forked from a process that has done nothing but import: a later one is ready at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([serve.__module__])
+        packed = ForkingPickler.dumps(make_environment)
+        self._connection, theirs = context.Pipe()
+        with _born_quietly() as variables:
+            self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype()))
+            self._process.start()
+        theirs.close()
+        with suppress(OSError):  # If it has ended already, then that is told where its first message is awaited.
+            self._connection.send_bytes(packed)
+        self._action_space, self._unanswered = None, False
+        atexit.register(self.close)
+
+    @property
+    def number(self) -> int:
+        """The number that the system gave the process."""
+        return self._process.pid or -1
+
+    @property
+    def action_space(self) -> Any:
+        """That of the environment; waits until the process is ready.
+
+        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        """
+        if self._action_space is None:  # It is the first thing that the process sends.
+            self._action_space = _raised(self._next_message())
+        return self._action_space
+
+    def ask(self, request: Begin | Step) -> None:
+        """Sends a request; the answer to an earlier one that nobody received is dropped.
+
+        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        """
+        if self._unanswered:
+            self._answer()
+        try:
+            self._connection.send(request)
+        except OSError as error:
+            raise self._crash() from error
+        self._unanswered = True
+
+    def receive(self) -> Any:
+        """The answer to the request.
+
+        **Raises** `WorkerCrashedError`, and what the environment raises.
+        """
+        return _raised(self._answer())
+
+    def kill(self) -> None:
+        """Ends the process at once, also from another thread than the one that waits for an answer."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Closes the environment and ends the process. May be called again."""
+        atexit.unregister(self.close)
+        if self._connection.closed:
+            return
+        self._connection.close()
+        if self._action_space is None:  # There is nothing to close yet.
+            self._process.kill()
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self) -> Any:
+        _ = self.action_space
+        self._unanswered = False
+        return self._next_message()
+
+    def _next_message(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._crash() from error
+
+    def _crash(self) -> WorkerCrashedError:
+        self._process.join(PATIENCE)
+        code = self._process.exitcode
+        if self._action_space is None:
+            hint = 'a script must start it under `if __name__ == "__main__":`'
+            return WorkerCrashedError(f"the process ended before it was ready, with exit code {code}; {hint}.")
+        return WorkerCrashedError(f"the process ended with exit code {code}.")
+
+
+def _raised(message: Any) -> Any:
+    if isinstance(message, Failure):
+        raise message.error
+    return message
+
+
+_starting = threading.Lock()
+
+
+@contextmanager
+def _born_quietly() -> Iterator[dict[str, str]]:
+    """A process that is started within the block meets no signal before it ignores it, and opens no accelerator.
+
+    Yields the environment variables that it is to have.
+    """
+    with _starting:
+        resource_tracker.ensure_running()  # Whoever starts that lets signals through again.
+        before = dict(os.environ)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        # The process that workers are forked from is to import from where this one does, and not from where it is started.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        changes = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+        os.environ |= changes
+        try:
+            yield {**before, "JAX_PLATFORMS": "cpu"}
+        finally:
+            for name in changes:
+                os.environ.pop(name)
+                os.environ |= {name: before[name]} if name in before else {}
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -1,0 +1,195 @@
+"""How often a policy reaches its goal."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int
+
+from floqzoo.protocols import Policy
+from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
+from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment, require_picklable
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+
+
+class Evaluation(eqx.Module):
+    """What a policy did in some episodes, one entry an episode.
+
+    - `success`: 1 where the episode's last step reported success, else 0: OGBench's rule and fql's.
+    - `episode_return`: The sum of the rewards.
+    - `length`: The number of steps.
+    """
+
+    success: Float[np.ndarray, " episodes"]
+    episode_return: Float[np.ndarray, " episodes"]
+    length: Int[np.ndarray, " episodes"]
+
+    @property
+    def episodes(self) -> int:
+        """The number of episodes."""
+        return self.success.size
+
+    @property
+    def success_rate(self) -> float:
+        """The share p of episodes that ended in success."""
+        return float(np.mean(self.success))
+
+    @property
+    def standard_error(self) -> float:
+        r"""The standard error of the success rate, $\sqrt{p(1 - p)/n}$."""
+        return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The numbers that are logged, such as `<prefix>/success`."""
+        return {
+            f"{prefix}/success": self.success_rate,
+            f"{prefix}/success_standard_error": self.standard_error,
+            f"{prefix}/episode.return": float(self.episode_return.mean()),
+            f"{prefix}/episode.length": float(self.length.mean()),
+        }
+
+    def __str__(self) -> str:
+        """The success rate and its standard error, in per cent."""
+        return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
+
+
+class EvaluationStoppedError(RuntimeError):
+    """An evaluation was told to stop."""
+
+
+class Evaluator:
+    """Evaluates policies in environments that it makes once and keeps.
+
+    Several environments advance in lockstep, and one compiled call draws all their actions. What an episode does depends on
+    the seed and its number alone, not on how many environments there are, nor on where they are.
+
+    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`.
+    - `environments`: How many advance together in this process, 1 to 8.
+    - `workers`: How many advance together in processes of their own instead, 0 to 8; see `EnvironmentWorker`. 0: none.
+
+    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `make_environment` should go to a process
+    and cannot be pickled.
+    """
+
+    def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4, workers: int = 0):
+        for name, number, least in (("environments", environments, 1), ("workers", workers, 0)):
+            if not least <= number <= ROWS:
+                raise ValueError(f"`{name}` must lie in [{least}, {ROWS}]; got {number}.")
+        if workers:
+            require_picklable(make_environment)
+        self._make_environment = make_environment
+        self._count, self._in_processes = workers or environments, workers > 0
+        self._players: list[EpisodePlayer | EnvironmentWorker] = []
+        self._stopped = threading.Event()
+
+    def prepare(self, episodes: int) -> None:
+        """Makes the environments for so many episodes, and waits until they are ready; `evaluate` does it, too."""
+        while len(self._players) < min(self._count, episodes):
+            self._players.append(self._new_player())
+        for player in self._players:
+            _ = player.action_space
+
+    def evaluate(
+        self, policy: Policy, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
+    ) -> Evaluation:
+        """Plays `episodes` episodes.
+
+        - `progress`: Called after each finished episode with their number so far.
+
+        **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the
+        action space, or if the environment reports no success; `WorkerCrashedError` if the process of an environment
+        crashed three times in one episode; `EvaluationStoppedError` after `stop`.
+        """
+        if episodes < 1:
+            raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
+        if seed < 0:
+            raise ValueError(f"`seed` must not be negative; got {seed}.")
+        # In processes of their own, environments do not touch the state of this one.
+        with nullcontext() if self._in_processes else numpy_state_kept():
+            self.prepare(episodes)
+            return self._play(BatchedPolicy(policy, seed), episodes, seed, progress or (lambda finished: None))
+
+    def stop(self) -> None:
+        """Ends the evaluation under way, in whatever thread it is, at its next step, and processes of environments at
+        once; no other evaluation can be begun."""
+        self._stopped.set()
+        for player in self._players:
+            if isinstance(player, EnvironmentWorker):
+                player.give_up()
+
+    def close(self) -> None:
+        """Closes the environments."""
+        while self._players:
+            self._players.pop().close()
+
+    def _new_player(self) -> EpisodePlayer | EnvironmentWorker:
+        if self._in_processes:
+            return EnvironmentWorker(self._make_environment)
+        return EpisodePlayer(self._make_environment())
+
+    def _play(self, policy: BatchedPolicy, episodes: int, seed: int, progress: Callable[[int], None]) -> Evaluation:
+        result = Evaluation(np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, int))
+        active = [RepeatableEnvironment(player, seed) for player in self._players[:episodes]]
+        unplayed = iter(range(episodes))
+        _begin(active, unplayed)
+        finished = 0
+        while active:
+            if self._stopped.is_set():
+                raise EvaluationStoppedError("the evaluation was told to stop.")
+            ended = _advance(active, policy)
+            for environment in ended:
+                _record(environment, result)
+                finished += 1
+                progress(finished)
+            begun = _begin(ended, unplayed)
+            active = [environment for environment in active if environment not in ended or environment in begun]
+        return result
+
+
+def evaluate(
+    policy: Policy,
+    make_environment: Callable[[], Any],
+    *,
+    episodes: int,
+    seed: int,
+    environments: int = 4,
+    workers: int = 0,
+) -> Evaluation:
+    """Plays `episodes` episodes in environments made for the purpose; see `Evaluator`."""
+    evaluator = Evaluator(make_environment, environments=environments, workers=workers)
+    try:
+        return evaluator.evaluate(policy, episodes=episodes, seed=seed)
+    finally:
+        evaluator.close()
+
+
+def _record(played: RepeatableEnvironment, result: Evaluation) -> None:
+    result.success[played.episode] = played.success
+    result.episode_return[played.episode] = played.episode_return
+    result.length[played.episode] = len(played.actions)
+
+
+def _begin(environments: list[RepeatableEnvironment], unplayed: Iterator[int]) -> list[RepeatableEnvironment]:
+    """Begins an episode in as many environments as there are episodes left; returns those."""
+    begun = []
+    for environment, episode in zip(environments, unplayed, strict=False):
+        environment.begin(episode)
+        begun.append(environment)
+    for environment in begun:
+        environment.receive_start()
+    return begun
+
+
+def _advance(active: list[RepeatableEnvironment], policy: BatchedPolicy) -> list[RepeatableEnvironment]:
+    """One step in every environment; returns those whose episode ended with it."""
+    actions = policy.actions(
+        np.stack([environment.observation for environment in active]),
+        np.array([environment.episode for environment in active]),
+        np.array([len(environment.actions) for environment in active]),
+    )
+    for environment, action in zip(active, actions, strict=True):
+        environment.step(action)
+    return [environment for environment in active if environment.receive_step().over]

@@ -1,0 +1,358 @@
+"""Checkpoints: written atomically, verified before they are read, and removed when they are not kept."""
+
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.tasks.files import read_json, sha256_of, write_json
+
+
+MANIFEST = "manifest.json"
+
+
+class DamagedError(ValueError):
+    """A folder does not hold what was written to it."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a partial folder; when the block ends well it gets a manifest, is on the disk, and becomes `path`.
+
+    What a killed process left of an earlier attempt is removed.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        digests = {name: sha256_of(partial / name) for name in _files(partial)}
+        (partial / MANIFEST).write_text(_manifest_text(digests))
+        _flush(partial)
+        partial.rename(path)
+        _flush_one(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def verify(folder: Path) -> None:
+    """Checks that a folder holds exactly the files of its manifest, each with every byte as it was written.
+
+    **Raises** `DamagedError`, naming the folder and the file.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes().decode()
+        digests = json.loads(text)
+        good = isinstance(digests, dict) and text == _manifest_text(digests)
+    except (OSError, ValueError, RecursionError):
+        good, digests = False, {}
+    if not good:
+        raise DamagedError(f"{folder} is damaged: its {MANIFEST} is missing, or not as it was written.")
+    found = _files(folder)
+    for name in sorted({*digests, *found} - {MANIFEST}):
+        if name not in digests:
+            raise DamagedError(f"{folder} is damaged: it has a file {name}, which was not written with it.")
+        if name not in found or sha256_of(folder / name) != digests[name]:
+            raise DamagedError(f"{folder} is damaged: {name} is not as it was written.")
+
+
+def _manifest_text(digests: dict[str, Any]) -> str:
+    return json.dumps(digests, indent=1, sort_keys=True) + "\n"
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of all files below a folder; a link leads elsewhere, so it counts as damage."""
+    entries = sorted(folder.rglob("*"))
+    for entry in entries:
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            raise DamagedError(f"{folder} is damaged: {entry.relative_to(folder)} is no plain file.")
+    return [entry.relative_to(folder).as_posix() for entry in entries if entry.is_file()]
+
+
+def _flush(folder: Path) -> None:
+    for entry in folder.rglob("*"):
+        _flush_one(entry)
+    _flush_one(folder)
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+ARRAYS, BESIDE, AWAITED = "arrays", "beside", "awaited"
+"""The folders within a checkpoint."""
+_FOLDER = re.compile(r"step_(\d{9,})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint gave back.
+
+    - `tree`: The tree that was saved.
+    - `step`: Its step.
+    - `progress`: The plain values that were saved beside it.
+    """
+
+    tree: PyTree
+    step: int
+    progress: dict[str, Any]
+
+
+def save_checkpoint(
+    directory: Path,
+    tree: PyTree,
+    step: int,
+    progress: Mapping[str, Any] | None = None,
+    records: Sequence[Path] = (),
+    beside: Mapping[str, Any] | None = None,
+    awaited: PyTree = None,
+) -> Path:
+    """Writes `directory/step_<step>`, whole or not at all.
+
+    A checkpoint of the same step is left as it is. Of the tree only arrays are stored: what else an agent is made of,
+    its recipe makes anew.
+
+    - `progress`: Plain values that JSON can hold.
+    - `records`: Files that are copied into it.
+    - `beside`: Further arrays by name, of any shapes; `restore_beside` reads them.
+    - `awaited`: A further tree; `restore_awaited` reads it.
+
+    **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
+    """
+    import orbax.checkpoint as ocp
+
+    if step < 0:
+        raise ValueError(f"`step` must be at least 0; got {step}.")
+    path = checkpoint_folder(directory, step)
+    if path.exists():
+        return path
+    with written_whole(path) as partial:
+        write_json(partial / "progress.json", dict(progress or {}))
+        for record in records:
+            shutil.copyfile(record, partial / record.name)
+        try:
+            with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+                for item, leaves in (
+                    (ARRAYS, _stored_leaves(tree)),
+                    (BESIDE, {name: leaf for name, leaf in (beside or {}).items() if leaf.size}),
+                    (AWAITED, _stored_leaves(awaited)),
+                ):
+                    if leaves:
+                        # Of one process, Orbax takes no JAX arrays where there are several.
+                        checkpointer.save(partial / item, {n: np.asarray(_plain(leaf)) for n, leaf in leaves.items()})
+                        checkpointer.wait_until_finished()
+        # Whatever Orbax makes of a full disk; it has no error of its own for that.
+        except Exception as error:
+            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
+    return path
+
+
+def checkpoint_steps(directory: Path) -> list[int]:
+    """The steps of the checkpoints in a folder, ascending; one that was not finished is not among them."""
+    if not directory.is_dir():
+        return []
+    matches = (_FOLDER.fullmatch(path.name) for path in directory.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def checkpoint_folder(directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
+    return directory.absolute() / f"step_{step:09d}"
+
+
+def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> Checkpoint:
+    """Reads a checkpoint, after every byte of it was checked; no code of it is ever run.
+
+    - `like`: A tree of the same make, whose arrays are replaced; the recipe and the config give one.
+    - `step`: Its step. Without one it is the latest that is whole, with a warning for each later one that is damaged.
+
+    **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
+    are not those of `like`, naming the first that is missing, unknown, or of another shape or dtype.
+    """
+    step = latest_whole(directory) if step is None else step
+    if step not in checkpoint_steps(directory):
+        raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")
+    path = checkpoint_folder(directory, step)
+    verify(path)
+    return Checkpoint(_read_tree(path, ARRAYS, like), step, read_json(path / "progress.json"))
+
+
+def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
+    """Reads the further tree of the checkpoint of a step, which must be whole; None if it has none.
+
+    **Raises** `ValueError` if its arrays are not those of `like`.
+    """
+    path = checkpoint_folder(directory, step)
+    return _read_tree(path, AWAITED, like) if (path / AWAITED).is_dir() else None
+
+
+def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
+    """The further arrays of the checkpoint of a step, which must be whole, by name; empty ones are not among them.
+
+    **Raises** `ValueError` if it has none, or they cannot be read.
+    """
+    import orbax.checkpoint as ocp
+
+    path = checkpoint_folder(directory, step) / BESIDE
+    if not path.is_dir():
+        raise ValueError(f"{path.parent} must hold what the environments have shown; it does not.")
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path).item_metadata.items())
+            return checkpointer.restore(path, {n: np.empty(array.shape, array.dtype) for n, array in stored.items()})
+        except Exception as error:
+            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+
+
+def latest_whole(directory: Path) -> int:
+    """The step of the latest checkpoint that is as it was written, with a warning for each later one that is not.
+
+    **Raises** `FileNotFoundError` if there is no checkpoint; `ValueError` if all are damaged.
+    """
+    steps = checkpoint_steps(directory)
+    if not steps:
+        raise FileNotFoundError(f"{directory} must hold a checkpoint; it has none.")
+    for step in reversed(steps):
+        try:
+            verify(checkpoint_folder(directory, step))
+        except DamagedError as error:
+            warnings.warn(f"{error} The one before it is used.", stacklevel=2)
+        else:
+            return step
+    raise DamagedError(f"{directory} has no checkpoint that is not damaged; it has {_listed(directory)}.")
+
+
+def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
+    """An item of a checkpoint as a tree of the make of `like`."""
+    import orbax.checkpoint as ocp
+
+    leaves = _stored_leaves(like)
+    targets = {name: _target(leaf) for name, leaf in leaves.items()}
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path / item).item_metadata.items())
+            _check_same(path, stored, targets)
+            arrays = checkpointer.restore(path / item, targets)
+        except ValueError:
+            raise
+        # Bytes that were written as they are, but are no arrays of Orbax.
+        except Exception as error:
+            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+    return _with_leaves(like, {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()})
+
+
+def _alone() -> Any:
+    """Tells Orbax to wait for no other process."""
+    import orbax.checkpoint as ocp
+
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from logging a traceback of what it raises."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _target(leaf: Any) -> jax.ShapeDtypeStruct:
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(_plain(leaf).shape, _plain(leaf).dtype, sharding=here)
+
+
+def _stored_leaves(tree: PyTree) -> dict[str, Any]:
+    """The arrays of a tree by name, without the empty ones, which no checkpoint can hold or needs to."""
+    return {name: leaf for name, leaf in named_leaves(split_arrays(tree)[0]).items() if leaf.size > 0}
+
+
+def _plain(leaf: Any) -> jax.Array:
+    """An array as JAX has it, and in place of keys the numbers behind them."""
+    return jax.random.key_data(leaf) if _holds_keys(leaf) else jnp.asarray(leaf)
+
+
+def _as_stored(data: jax.Array, leaf: Any) -> jax.Array:
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if _holds_keys(leaf) else data
+
+
+def _holds_keys(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _with_leaves(tree: PyTree, leaves: dict[str, jax.Array]) -> PyTree:
+    arrays, rest = split_arrays(tree)
+    structure = jax.tree.structure(arrays)
+    return eqx.combine(
+        jax.tree.unflatten(structure, [leaves.get(name, leaf) for name, leaf in named_leaves(arrays).items()]), rest
+    )
+
+
+def _check_same(path: Path, stored: dict[str, Any], wanted: dict[str, jax.ShapeDtypeStruct]) -> None:
+    for name in wanted:
+        if name not in stored:
+            raise ValueError(f"the agent has an array `{name}`, which the checkpoint {path} lacks.")
+    for name, array in stored.items():
+        if name not in wanted:
+            raise ValueError(f"the checkpoint {path} has an array `{name}`, which the agent lacks.")
+        for fact in ("shape", "dtype"):
+            here, there = getattr(wanted[name], fact), getattr(array, fact)
+            if here != there:
+                raise ValueError(f"the {fact} of `{name}` must be {here}, as in the agent; in {path} it is {there}.")
+
+
+def _listed(directory: Path) -> str:
+    return ", ".join(str(step) for step in checkpoint_steps(directory)) or "none"
+
+
+def _first_line(error: Exception) -> str:
+    if "No space left on device" in str(error):
+        return "no space is left on the device."
+    return f"{type(error).__name__}: {error}".split("\n")[0]
+
+
+def steps_to_keep(steps: Sequence[int], success: Mapping[int, float], latest: int) -> set[int]:
+    """The `latest` last steps and the best.
+
+    - `steps`: The steps of the checkpoints there are.
+    - `success`: The success rate at those steps where there was an evaluation. The best has the highest; of several
+      the last.
+    """
+    evaluated = [step for step in steps if not math.isnan(success.get(step, math.nan))]
+    best = max(evaluated, key=lambda step: (success[step], step), default=None)
+    return {*sorted(steps)[-latest:], *([] if best is None else [best])}
+
+
+def remove_others(directory: Path, keep: set[int]) -> None:
+    """Removes the checkpoints of all other steps, each as a whole, and what a kill left of writing or removing one."""
+    for step in checkpoint_steps(directory):
+        if step not in keep:
+            folder = checkpoint_folder(directory, step)
+            # Under another name first: a removal that is broken off leaves nothing that looks like a checkpoint.
+            folder.rename(folder.with_name(f".{folder.name}.removed"))
+    for left in [*directory.glob(".step_*.removed"), *directory.glob(".step_*.partial")]:
+        shutil.rmtree(left)

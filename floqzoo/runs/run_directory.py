@@ -1,0 +1,162 @@
+"""The directory of a run: created once, locked while a process trains in it, with a record of what made the run."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from floqzoo._version import __version__
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.tasks.files import read_json, write_json
+
+
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
+
+
+def claim_directory(path: Path) -> Path:
+    """Makes a folder that nothing else uses.
+
+    **Raises** `FileExistsError` if there is something at `path` already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise FileExistsError(f"a run is never written over another: {path} exists; choose another path.") from None
+    return path
+
+
+def new_run_directory(save_dir: str, run_group: str, seed: int, seeds: int = 1) -> Path:
+    """Makes `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a number behind it if that is taken.
+
+    The folder of several seeds says the first and the last: `sd000-007_<date>_<time>`.
+
+    **Raises** `OSError` if the folder cannot be made or written to.
+    """
+    group = Path(save_dir).expanduser() / "floqzoo" / run_group
+    last = f"-{seed + seeds - 1:03d}" if seeds > 1 else ""
+    name = f"sd{seed:03d}{last}_{datetime.now():%Y%m%d_%H%M%S}"
+    try:
+        return _first_free(group, name)
+    except OSError as error:
+        raise type(error)(f"no run can be written to {group}: {error}. Choose another `save_dir`.") from error
+
+
+def _first_free(group: Path, name: str) -> Path:
+    number = 1
+    while True:
+        try:
+            return claim_directory(group / (name if number == 1 else f"{name}_{number}"))
+        except FileExistsError:
+            number += 1
+
+
+def record_machine(directory: Path) -> None:
+    """Writes `machine.json`: the command, the code, the libraries and the machine of the run."""
+    write_json(directory / "machine.json", describe_machine())
+
+
+def record_resumption(directory: Path) -> None:
+    """Writes `machine.json` anew, with what it held before at the end of its list `earlier`."""
+    machine = read_json(directory / "machine.json")
+    earlier = machine.pop("earlier", [])
+    write_json(directory / "machine.json", {**describe_machine(), "earlier": [*earlier, machine]})
+
+
+def describe_machine() -> dict[str, Any]:
+    """What `machine.json` holds."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "command": shlex.join([sys.executable, *sys.argv]),
+        "working_directory": str(Path.cwd()),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "floqzoo": __version__,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "device_kind": device.device_kind,
+        "device_platform": device.platform,
+        "device_count": jax.device_count(),
+    }
+
+
+def record_data(directory: Path, task: Any) -> None:
+    """Writes `data.json`: what the run is trained on, and how its rewards and successes are timed."""
+    write_json(directory / "data.json", describe_data(task))
+
+
+def describe_data(task: Any) -> dict[str, Any]:
+    """What `data.json` holds."""
+    facts = {
+        "transitions": int(task.dataset.size),
+        "reward_range": [float(bound) for bound in task.reward_range],
+        "observation_dim": task.observation_dim,
+        "action_dim": task.action_dim,
+    }
+    return {**task.describe(), **facts}
+
+
+def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
+    """Writes `flags.json`: the recipe and every setting of the run."""
+    write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, `-dirty` behind it if the code differs from it; None outside git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+LOCK = ".lock"
+"""The file that is locked: on NFS the lock of a folder would hold within one machine only."""
+
+
+@contextmanager
+def run_locked(directory: Path) -> Iterator[None]:
+    """Keeps other processes from writing to a run; the system lifts the lock when this process ends, however it does.
+
+    **Raises** `BlockingIOError` while another process is at it.
+    """
+    import fcntl
+
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"another process is training in {directory}. Wait for it, or end it.") from error
+        yield
+    finally:
+        os.close(descriptor)

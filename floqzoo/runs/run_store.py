@@ -1,0 +1,321 @@
+"""The files of a run: logs and checkpoints, which belong together."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from floqzoo.learner.metric_mean import MetricMean
+from floqzoo.runs.checkpoint import (
+    DamagedError,
+    checkpoint_folder,
+    checkpoint_steps,
+    remove_others,
+    restore_awaited,
+    restore_beside,
+    restore_checkpoint,
+    save_checkpoint,
+    steps_to_keep,
+)
+from floqzoo.runs.metric_log import MetricLog, cut_metrics, read_metrics
+from floqzoo.runs.metric_writers import MetricWriter
+from floqzoo.tasks.files import read_json
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent on each part of a run, and in all until it was last asked.
+
+    Evaluations that are played beside the updates take time that is the updates', too: `waiting` is how long training stood
+    still for them.
+    """
+
+    compilation: float = 0.0
+    updates: float = 0.0
+    evaluation: float = 0.0
+    waiting: float = 0.0
+    total: float = 0.0
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Adds the time of a block to a part."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.monotonic() - start)
+
+
+class RunState(eqx.Module):
+    """The arrays of a checkpoint, each with the seeds as its first axis.
+
+    - `agents`: Parameters, targets, optimiser and hyperparameters.
+    - `keys`: The key of all updates of each seed; update number i folds in i.
+    """
+
+    agents: PyTree
+    keys: Key[Array, " seeds"]
+
+    @property
+    def bytes(self) -> int:
+        """The size of the agents' arrays."""
+        return _bytes_of(self.agents)
+
+    @property
+    def evaluated_bytes(self) -> int:
+        """The size of what an evaluation needs of them."""
+        return _bytes_of((self.agents.policy, self.agents.critic))
+
+
+def _bytes_of(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)))
+
+
+class AwaitedEvaluation(eqx.Module):
+    """An evaluation under way, of agents that have been trained since.
+
+    - `step`: The step of those agents.
+    - `policies`, `critics`: What they were then, with the seeds as the first axis of every array.
+    """
+
+    step: int = eqx.field(static=True)
+    policies: PyTree
+    critics: PyTree
+
+
+def describe_progress(
+    mean: MetricMean, rows: dict[str, int], seconds: Stopwatch, awaited: AwaitedEvaluation | None
+) -> dict[str, Any]:
+    """The plain values of a checkpoint.
+
+    - `mean`: The means of the updates that have no row yet.
+    - `rows`: The rows of each log that belong to the updates until here.
+    - `seconds`: The time spent; this alone is not the same in a run that was resumed.
+    - `awaited`: The evaluation under way, if there is one.
+    """
+    return {
+        "mean": {"updates": mean.updates, "sums": {name: sums.tolist() for name, sums in mean.sums.items()}},
+        "rows": rows,
+        "seconds": dict(vars(seconds)),
+        "awaited": awaited and awaited.step,
+    }
+
+
+def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, dict[str, int], Stopwatch]:
+    """The same values, read back.
+
+    **Raises** `ValueError` if they are not what `describe_progress` makes.
+    """
+    try:
+        sums = {str(name): np.array(numbers, dtype=float) for name, numbers in progress["mean"]["sums"].items()}
+        seconds = Stopwatch(**{str(part): float(spent) for part, spent in progress["seconds"].items()})
+        rows = {str(name): int(count) for name, count in progress["rows"].items()}
+        mean = MetricMean(sums, int(progress["mean"]["updates"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"the checkpoint does not tell how far the run is: {error!r}.") from error
+    if any(numbers.shape != (seeds,) for numbers in sums.values()) or any(count < 0 for count in rows.values()):
+        raise ValueError(f"the checkpoint does not tell how far the {seeds} seeds of the run are.")
+    return mean, rows, seconds
+
+
+Rows = Mapping[int, Mapping[str, float]]
+
+LOGS = ("train.csv", "eval.csv")
+RECORDS = ("flags.json", "data.json", "machine.json")
+"""The files that make a folder a run; every checkpoint has a copy of what they were when it was written."""
+
+
+class NoRoomError(OSError):
+    """The checkpoints of a run would not find room."""
+
+
+class RunStore:
+    """The files of a run.
+
+    - `directory`: The folder of the run.
+    - `keep`: The latest checkpoints that are kept.
+    - `resumed`: Whether there may be a run in the folder.
+    - `writers`: Take every metric that the logs take.
+
+    Attribute: `awaited`, the step of an evaluation under way, whose checkpoint is kept since it may be the best.
+
+    **Raises** `FileExistsError` if there is a run in the folder that is not to be resumed.
+    """
+
+    def __init__(self, directory: Path, keep: int, resumed: bool, writers: Sequence[MetricWriter] = ()):
+        if not resumed:
+            _refuse_used(directory)
+        self.directory, self.keep, self.writers = directory, keep, writers
+        self.checkpoints = directory / "checkpoints"
+        self.success: dict[int, float] = {}
+        self.awaited: int | None = None
+        self._open_logs()
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of the checkpoints, ascending."""
+        return checkpoint_steps(self.checkpoints)
+
+    def write_training(self, step: int, rows: Rows) -> None:
+        """Appends to `train.csv`, a row a seed."""
+        self._write(self.train_log, step, rows)
+
+    def write_evaluation(self, step: int, rows: Rows) -> None:
+        """Appends to `eval.csv`, a row a seed; the best checkpoint may be another by it."""
+        self._write(self.eval_log, step, rows)
+        self.success[step] = fmean(row["evaluation/success"] for row in rows.values())
+        self._retain()
+
+    def save(
+        self,
+        state: RunState,
+        step: int,
+        mean: MetricMean,
+        seconds: Stopwatch,
+        *,
+        online: Mapping[str, Any] | None = None,
+        awaited: AwaitedEvaluation | None = None,
+    ) -> None:
+        """Writes a checkpoint, and removes those that are no longer kept.
+
+        - `online`: The arrays of the online phase by name, if the run is in it.
+        - `awaited`: The evaluation of an earlier step that is under way, if there is one.
+        """
+        # Evaluations of this step are played again, so their rows do not count.
+        rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
+        records = [path for name in RECORDS if (path := self.directory / name).exists()]
+        progress = describe_progress(mean, rows, seconds, awaited)
+        save_checkpoint(self.checkpoints, state, step, progress, records, online, awaited)
+        self._retain()
+
+    def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
+        """The run as the latest whole checkpoint has it, to which the logs are cut back; None if there is none.
+
+        Damaged checkpoints are put aside.
+
+        **Raises** `DamagedError` if all checkpoints are damaged, or belong to another agent, or a log has lost rows.
+        """
+        if not self.checkpoint_steps:
+            for name in LOGS:
+                cut_metrics(self.directory / name, 0)
+            self._open_logs()
+            return None
+        try:
+            checkpoint = restore_checkpoint(self.checkpoints, like)
+            mean, rows, seconds = read_progress(checkpoint.progress, len(like.keys))
+            for name in LOGS:
+                cut_metrics(self.directory / name, rows.get(name, 0))
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+        for step in self.checkpoint_steps:
+            if step > checkpoint.step:
+                folder = checkpoint_folder(self.checkpoints, step)
+                folder.rename(folder.with_name(f"{folder.name}.damaged"))
+        self._open_logs()
+        return checkpoint.tree, checkpoint.step, mean, seconds
+
+    def restore_online(self, step: int) -> dict[str, Any]:
+        """The arrays of the online phase in the checkpoint of a step, by name.
+
+        **Raises** `DamagedError` if there are none.
+        """
+        try:
+            return restore_beside(self.checkpoints, step)
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+
+    def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
+        """The evaluation that was under way when the checkpoint of a step was written.
+
+        - `agents`: Of the same make.
+
+        **Raises** `DamagedError` if its arrays are not those of such agents.
+        """
+        awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json").get("awaited")
+        if awaited is None:
+            return None
+        try:
+            return restore_awaited(self.checkpoints, step, AwaitedEvaluation(awaited, agents.policy, agents.critic))
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+
+    def require_space(self, size: int) -> None:
+        """Checks that the checkpoints of the run, of so many bytes each, will find room.
+
+        **Raises** `NoRoomError`, naming the room that there is and that is needed.
+        """
+        # Beside those that are kept: the best, and the one that is being written.
+        needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise NoRoomError(
+                f"{self.directory} has room for {free / 1e6:,.1f} MB; the checkpoints of the run need "
+                f"{needed / 1e6:,.1f} MB. Make room, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
+            )
+
+    def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
+        log.write(step, rows)
+        for writer in self.writers:
+            for seed, metrics in rows.items():
+                writer.write_metrics(step, seed, metrics)
+
+    def _retain(self) -> None:
+        kept = steps_to_keep(self.checkpoint_steps, self.success, self.keep)
+        remove_others(self.checkpoints, kept | {self.awaited} if self.awaited is not None else kept)
+
+    def _open_logs(self) -> None:
+        self.train_log, self.eval_log = (MetricLog(self.directory / name) for name in LOGS)
+        if self.eval_log.path.exists():
+            table = read_metrics(self.eval_log.path)
+            steps, rates = table["step"], table["evaluation/success"]
+            self.success = {int(step): float(np.mean(rates[steps == step])) for step in np.unique(steps)}
+        else:
+            self.success = {}
+
+
+def _refuse_used(directory: Path) -> None:
+    for name in (*LOGS, "checkpoints"):
+        if (directory / name).exists():
+            raise FileExistsError(f"a run is never written over another: {directory} has a {name} already.")
+
+
+class ReadOnlyStore:
+    """Reads the checkpoints of a run, and writes nothing: to be used as a `RunStore`.
+
+    - `directory`: The folder of the run, which all processes of it must see where it is resumed.
+    """
+
+    def __init__(self, directory: Path):
+        self.checkpoints = directory / "checkpoints"
+        self.awaited: int | None = None
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of the checkpoints, ascending."""
+        return checkpoint_steps(self.checkpoints)
+
+    def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
+        """The run as the latest whole checkpoint has it; None if there is none."""
+        if not self.checkpoint_steps:
+            return None
+        checkpoint = restore_checkpoint(self.checkpoints, like)
+        mean, _, seconds = read_progress(checkpoint.progress, len(like.keys))
+        return checkpoint.tree, checkpoint.step, mean, seconds
+
+    def restore_online(self, step: int) -> dict[str, Any]:
+        """The arrays of the online phase in the checkpoint of a step, by name."""
+        return restore_beside(self.checkpoints, step)
+
+    def _nothing(self, *arguments: Any, **named: Any) -> None:
+        """Another process does it."""
+
+    require_space = write_training = write_evaluation = save = restore_awaited = _nothing

@@ -1,0 +1,89 @@
+"""The settings of a run, read back from its `flags.json` by the types that they have."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe
+
+
+Settings = TypeVar("Settings")
+
+
+def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
+    """The settings of a run of this recipe.
+
+    Values are checked against the annotations of the dataclasses, and nothing else is made of them: no name in a file
+    is looked up, and no code of it is run.
+
+    - `flags`: What `flags.json` holds.
+
+    **Raises** `ValueError` for a run of another recipe, or for a setting that is unknown, missing, or of the wrong kind;
+    runs of other versions have such.
+    """
+    if flags.get("recipe") != recipe.name:
+        raise ValueError(f"the run is one of the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
+    settings = {name: value for name, value in flags.items() if name != "recipe"}
+    agent_type = type(recipe.presets["default"](None).agent)
+    kinds = {field.name: field.type for field in dataclasses.fields(RunConfig)}
+    _check_names("", kinds, settings)
+    agent = read_value("agent", agent_type, settings.pop("agent"))
+    hints = get_type_hints(RunConfig)
+    return RunConfig(agent=agent, **{name: read_value(name, hints[name], value) for name, value in settings.items()})
+
+
+def _settings(where: str, kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    hints = get_type_hints(kind)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
+    _check_names(f"{where}.", fields, values)
+    return kind(**{name: read_value(f"{where}.{name}", hint, values[name]) for name, hint in fields.items()})
+
+
+def _check_names(where: str, known: Iterable[str], given: Iterable[str]) -> None:
+    known, given = list(known), list(given)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; the nearest that is known is `{where}{near[0]}`" if near else ""
+            raise ValueError(f"the run has a setting `{where}{name}`, which this version does not know{hint}.")
+    for name in known:
+        if name not in given:
+            raise ValueError(f"the run has no setting `{where}{name}`, which this version needs.")
+
+
+def read_value(name: str, kind: Any, value: Any) -> Any:
+    """A JSON value as the kind that the annotation asks for: a list as a tuple, a whole number as a float.
+
+    **Raises** `ValueError` for a value of another kind, calling it `name`.
+    """
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
+        return _settings(name, kind, value)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _read_union(name, kind, value)
+    if origin is Literal and value in arguments and type(value) in map(type, arguments):
+        return value
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
+        if len(kinds) == len(value):
+            pairs = enumerate(zip(kinds, value, strict=True))
+            return tuple(read_value(f"{name}[{index}]", inner, item) for index, (inner, item) in pairs)
+    if kind is type(None) and value is None:
+        return None
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, bool, str) and type(value) is kind:
+        return value
+    raise ValueError(f"`{name}` must be {getattr(kind, '__name__', kind)} in the flags of the run; it is {value!r}.")
+
+
+def _read_union(name: str, kind: Any, value: Any) -> Any:
+    for member in get_args(kind):
+        try:
+            return read_value(name, member, value)
+        except ValueError:
+            continue
+    raise ValueError(f"`{name}` must be {kind} in the flags of the run; it is {value!r}.")

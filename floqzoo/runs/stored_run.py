@@ -1,0 +1,154 @@
+"""A run on the disk: its settings, tables and trained agents."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from floqzoo._version import __version__
+from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
+from floqzoo.policies.fixed_policy import FixedPolicy
+from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.metric_log import read_metrics
+from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
+from floqzoo.runs.run_store import RECORDS, RunState
+from floqzoo.runs.stored_config import config_from_flags
+from floqzoo.tasks.files import read_json
+
+
+Table = dict[str, Float[np.ndarray, " rows"]]
+
+
+class StoredRun:
+    """The folder of a run, of which nothing is changed and no code is executed.
+
+    - `directory`: A run folder, `<save_dir>/floqzoo/<run_group>/sd<seeds>_<date>_<time>`.
+
+    Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`; `seeds`,
+    all seeds of the run, ascending; `env_name`.
+
+    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is no run or one of another version of
+    floqzoo.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory).expanduser()
+        if not self.directory.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.directory}.")
+        missing = [name for name in RECORDS if not (self.directory / name).is_file()]
+        if missing:
+            raise ValueError(f"{self.directory} is not the folder of a run: it has no {missing[0]}.")
+        self.flags, self.data, self.machine = (read_json(self.directory / name) for name in RECORDS)
+        version = self.machine.get("floqzoo")
+        if version != __version__:
+            raise ValueError(f"{self.directory} is a run of floqzoo {version}; this is floqzoo {__version__}.")
+        self.recipe_name = self._flag("recipe", str)
+        self.env_name = self._flag("env_name", str)
+        first = self._flag("seed", int)
+        self.seeds = tuple(range(first, first + self._flag("seeds", int)))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of the checkpoints, ascending; empty if there are none."""
+        return checkpoint_steps(self.checkpoints)
+
+    @cached_property
+    def train(self) -> Table:
+        """The columns of `train.csv`; `step` and `seed` tell which row is whose, and NaN is an empty cell.
+
+        **Raises** `FileNotFoundError` if there is none, `ValueError` if it is no table of metrics.
+        """
+        return read_metrics(self.directory / "train.csv")
+
+    @cached_property
+    def eval(self) -> Table:
+        """The columns of `eval.csv`, like `train`."""
+        return read_metrics(self.directory / "eval.csv")
+
+    def config(self, recipe: Recipe) -> RunConfig:
+        """The settings of the run, from `flags.json`.
+
+        - `recipe`: The recipe of the run, as `floqzoo.runs.recipe(run.recipe_name)` gives it, or one's own.
+
+        **Raises** `ValueError` for another recipe, or a setting that is unknown, missing or of the wrong kind.
+        """
+        try:
+            return config_from_flags(recipe, self.flags)
+        except ValueError as error:
+            raise ValueError(f"{self.directory / 'flags.json'}: {error}") from error
+
+    def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
+        """A function from a key to an agent as the run began with, untrained.
+
+        **Raises** what `config` raises, and `ValueError` if `data.json` lacks what a build needs.
+        """
+        rewards = self._datum("reward_range", list)
+        if [type(bound) for bound in rewards] != [float, float]:
+            raise ValueError(
+                f"{self.directory / 'data.json'} must say `reward_range`, two numbers; it says {rewards!r}."
+            )
+        config = self.config(recipe)
+        build = agent_builder(
+            recipe,
+            config.agent,
+            observation_dim=self._datum("observation_dim", int),
+            action_dim=self._datum("action_dim", int),
+            reward_range=(rewards[0], rewards[1]),
+        )
+        return in_precision(build, config.precision)
+
+    def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
+        """The trained agent of one seed, from the latest checkpoint that is whole, or from that of a step.
+
+        **Raises** `ValueError` for a seed that the run does not have, a damaged checkpoint, or another agent's;
+        `FileNotFoundError` if there is no such checkpoint.
+        """
+        if seed not in self.seeds:
+            raise ValueError(f"`seed` must be one of {', '.join(map(str, self.seeds))}, as in the run; got {seed}.")
+        return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
+
+    def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
+        """A whole checkpoint, of all seeds: its `tree` is a `RunState`.
+
+        **Raises** as `agent` does.
+        """
+        like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
+        return restore_checkpoint(self.checkpoints, like, step)
+
+    def _flag(self, name: str, kind: type) -> Any:
+        return _checked(self.directory / "flags.json", self.flags, name, kind)
+
+    def _datum(self, name: str, kind: type) -> Any:
+        return _checked(self.directory / "data.json", self.data, name, kind)
+
+
+def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:
+    value = content.get(name)
+    if type(value) is not kind or (isinstance(value, int) and value < 0):
+        raise ValueError(f"{path} must say `{name}`, as {kind.__name__}; it says {value!r}.")
+    return value
+
+
+def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: int) -> FixedPolicy:
+    """The policy of a run's first seed, from its latest whole checkpoint, to be used and not to be trained.
+
+    - `directory`: The folder of a run of one of the project's own recipes.
+    - `observation_dim`, `action_dim`: What the policy must fit.
+
+    **Raises** `ValueError` if it is no run, or one of a task with other observations or actions; `FileNotFoundError` if
+    there is no such folder, or no checkpoint in it.
+    """
+    run = StoredRun(directory)
+    for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):
+        if run.data.get(name) != wanted:
+            raise ValueError(f"the policy of {directory} must have `{name}` {wanted}; it has {run.data.get(name)}.")
+    return FixedPolicy(run.agent(find_recipe(run.recipe_name), run.seeds[0]).policy)

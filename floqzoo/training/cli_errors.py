@@ -1,0 +1,49 @@
+"""Errors of a command: one sentence on standard error and an exit status, without a traceback."""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from floqzoo.training.interruption import signal_of
+
+
+FAILED, USER_ERROR = 1, 2
+"""The exit statuses of every command, beside 0 and those of signals."""
+
+
+def status_of(number: int) -> int:
+    """The exit status of a program that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + number
+
+
+@contextmanager
+def errors_explained() -> Iterator[None]:
+    """Turns the errors of bad input into one line on standard error and exit status 2, Ctrl-C into status 130, and a reader
+    of the output that has gone into status 141.
+
+    Warnings are lines too.
+    """
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` has; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(status_of(signal.SIGPIPE)) from None
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        leave(f"error: {error}", USER_ERROR)
+    except KeyboardInterrupt as interrupt:
+        leave("Interrupted.", status_of(signal_of(interrupt)))
+    finally:
+        warnings.formatwarning = before
+
+
+def leave(line: str, status: int) -> None:
+    """Prints a line on standard error and ends the program with a status."""
+    print(line, file=sys.stderr, flush=True)
+    raise SystemExit(status) from None

@@ -1,0 +1,70 @@
+"""The command line of a recipe."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+
+from floqzoo.learner.devices import join_processes
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import Recipe
+from floqzoo.training.cli_errors import errors_explained
+from floqzoo.training.prepared_run import carry_out, prepare
+
+
+def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
+    """The settings of a run, from the words of its command line.
+
+    `--preset` and `--env_name` choose the defaults, over which every other flag is laid. Flags may be spelt with
+    `_` or `-`, and take their value after `=` or a space.
+
+    **Raises** `ValueError` for an unknown preset, or what the preset or the recipe's `check` raises; ends the program with status 2 for an
+    unknown flag or a value of the wrong kind, and with 0 after `--help`.
+    """
+    import tyro
+
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", default="default")
+    chosen, rest = chooser.parse_known_args(arguments)
+    chooser.add_argument("--env_name", "--env-name")
+    env_name = chooser.parse_known_args(arguments)[0].env_name
+    config = _preset(recipe, chosen.preset)(env_name)
+    parsed = tyro.cli(
+        RunConfig[type(config.agent)],
+        args=rest,
+        default=config,
+        description=_description(recipe, chosen.preset),
+        use_underscores=True,
+        # As in fql's commands a switch has a value: --agent.normalize_q_loss=True.
+        config=(tyro.conf.FlagConversionOff,),
+    )
+    recipe.check(parsed)
+    return parsed
+
+
+def _preset(recipe: Recipe, name: str):
+    if name not in recipe.presets:
+        near = difflib.get_close_matches(name, recipe.presets, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise ValueError(f"`preset` must be one of {', '.join(recipe.presets)}; got {name!r}{hint}")
+    return recipe.presets[name]
+
+
+def _description(recipe: Recipe, chosen: str) -> str:
+    lines = [f"Trains and evaluates {recipe.name}.", "", "presets (--preset NAME), each a set of defaults:"]
+    for name, preset in recipe.presets.items():
+        summary = (preset.__doc__ or "").strip().split("\n")[0]
+        lines.append(f"  {name}: {summary}")
+    return "\n".join([*lines, "", f"The defaults below are those of the preset {chosen!r}."])
+
+
+def run_recipe(recipe: Recipe) -> None:
+    """Runs a recipe from the words of the command line: data, training, evaluation, a table and a picture.
+
+    Ends the program with status 2 after a user's mistake, and otherwise as `floqzoo.training.prepared_run.carry_out`
+    does.
+    """
+    with errors_explained():
+        join_processes()
+        run = prepare(recipe, parse_arguments(recipe, sys.argv[1:]))
+    carry_out(run)

@@ -1,0 +1,289 @@
+"""The phases of a run: updates on a dataset, and steps in environments with updates in between."""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Key, PyTree
+
+from floqzoo.learner.batch_sources import BalancedReplay, SeededReplay
+from floqzoo.learner.metric_mean import NonFiniteError
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
+from floqzoo.learner.seeds import exploration_keys
+from floqzoo.rollout.exploration import Exploration, Round
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.run_store import RunState
+from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
+
+
+CPU_CALL, ACCELERATOR_CALL = 10, 100
+"""The most updates in one compiled call. On a CPU it is so short that Ctrl-C and the progress bar need not wait
+for it, on an accelerator so long that Python costs it nothing."""
+
+
+def call_limit() -> int:
+    """The most updates in one compiled call on this machine's devices."""
+    return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
+
+
+def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None) -> int:
+    """The most updates, up to a limit, that divide every interval of a run, so that no call goes beyond what is due.
+
+    - `step`: Where the run begins or goes on; a run that was stopped may go on with other intervals, or elsewhere.
+    - `at_most`: The limit; without it the one that suits the device.
+    """
+    common = math.gcd(step, config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
+    return longest_call(common, call_limit() if at_most is None else at_most)
+
+
+def longest_call(updates: int, at_most: int) -> int:
+    """The greatest divisor of a number of updates, up to a limit."""
+    return max(count for count in range(1, at_most + 1) if updates % count == 0)
+
+
+class OfflinePhase:
+    """Updates on the dataset; a step of the run is an update.
+
+    - `config`: How many updates, and how often something is due.
+    - `step`: Where the run begins or goes on.
+    - `agents`: As `floqzoo.learner.build_agents` makes them.
+    - `dataset`: Has `sample`.
+    - `mesh`: The devices.
+    """
+
+    def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, mesh: Mesh):
+        self.update = ScannedUpdate(agents, config.agent.batch_size, updates_in_a_call(config, step), mesh=mesh)
+        self.dataset = self.update.everywhere(dataset)
+        self.steps = self.update.updates
+
+    def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
+        """Compiles the update."""
+        self.update.compile(arrays, self.dataset, keys, 0)
+
+    def begin(self, state: Mapping[str, Any] | None) -> None:
+        """There is nothing to begin with."""
+
+    def updates_until(self, step: int) -> int:
+        """How many updates of each seed the run has made when `step` is reached."""
+        return step
+
+    def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
+        """The updates of the next `steps` steps, of which the first is number `step`."""
+        arrays, metrics = self.update(arrays, self.dataset, keys, step)
+        return arrays, [metrics]
+
+
+class OnlinePhase:
+    r"""Steps in the environments of each seed, each with `utd_ratio` updates; a step of the run is a step in one of them.
+
+    It goes in rounds of one step in each environment. While the environments take the actions of a round, the agents
+    learn from what all rounds before it have shown; the next round acts with the agents so updated. So neither waits
+    for the other, and yet the seed decides all that happens.
+
+    - `config`: The settings of the run.
+    - `state`: Agents as `floqzoo.learner.build_agents` makes them, and the keys of their updates.
+    - `task`: Has `make_environment`.
+    - `dataset`: On the devices; a `floqzoo.tasks.Dataset`, or what has its methods.
+    - `mesh`: The devices.
+
+    Attributes: `steps`, the steps of a round; `update`, the scanned update; and from `begin` on `exploration`, the
+    environments, and `replay`, what they have shown.
+
+    **Raises** `ValueError` if the task cannot be stepped, the buffer is too small for the dataset that it begins with, or
+    several processes train.
+    """
+
+    def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, mesh: Mesh):
+        require_online(config, task)
+        self.config, self.dataset, self.steps = config, dataset, config.online_environments
+        self.updates = self.steps * config.utd_ratio
+        self.update = ScannedUpdate(
+            state.agents,
+            config.agent.batch_size,
+            longest_call(self.updates, call_limit()),
+            source=BalancedReplay() if config.balanced_sampling else SeededReplay(config.buffer_size),
+            mesh=mesh,
+        )
+        slots = min(config.buffer_size, config.online_steps)
+        self._empty = lambda: dataset.empty_replay(seeds=config.seeds, slots=slots, environments=self.steps)
+        self._explore = lambda: Exploration(
+            task.make_environment, config.seed_numbers, self.steps, in_processes=config.online_processes
+        )
+        self._policy_rest = split_arrays(state.agents.policy)[1]
+        self._keys = self.update.spread(exploration_keys(state.keys))
+        self._act = jax.jit(self._drawn_actions)
+        self._write = jax.jit(
+            lambda replay, new: replay.write(new), donate_argnums=0, out_shardings=self.update.by_seed
+        )
+
+    @property
+    def bytes(self) -> int:
+        """The size of the replay buffers."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self._form))
+
+    def begin(self, state: Mapping[str, Any] | None) -> None:
+        """Begins the first episodes, or goes back to where `state` was taken: the same replay buffers, and environments in
+        the same states.
+
+        **Raises** `ValueError` if it is the state of another phase.
+        """
+        self.exploration = self._explore()
+        if state is None:
+            self.replay = jax.jit(self._empty, out_shardings=self.update.by_seed)()
+            self.exploration.begin()
+        else:
+            self.replay = self.update.spread(self._stored_replay(_with_prefix("replay.", state)))
+            self.exploration.restore(_with_prefix("exploration.", state))
+
+    def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
+        """Compiles the update and the policy, after `begin`."""
+        self.update.compile(arrays, self.dataset, keys, 0, self.replay)
+        self._actions(arrays, self.exploration.observations, 0)
+
+    def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
+        """The next round, of which the first step is number `step` of the run.
+
+        **Raises** what `Exploration.step` raises.
+        """
+        number = (step - self.config.offline_steps) // self.steps
+        actions = self._actions(arrays, self.exploration.observations, 2 * number)
+        self._require_finite(actions, number)
+        # Dispatched, and not waited for: the environments step meanwhile.
+        arrays, metrics = self._learn(arrays, keys, number)
+        seen = self.exploration.step(actions)
+        ended = seen.over.any()
+        next_actions = self._actions(arrays, seen.next_observation, 2 * number + 1) if ended else actions
+        self.replay = self._write(self.replay, self._explored(seen, next_actions))
+        return arrays, metrics
+
+    def metrics(self, step: int) -> list[dict[str, float | int]]:
+        """What is logged beside the updates' metrics, for each seed, of the episodes that ended since it was last asked."""
+        explored = step - self.config.offline_steps
+        counts = {
+            "exploration/environment_steps": explored,
+            "exploration/updates": self.updates_until(step) - self.config.offline_steps,
+            "exploration/replay_size": int(self.replay.size.min()),
+        }
+        return [{**counts, **finished} for finished in self.exploration.finished.take()]
+
+    def updates_until(self, step: int) -> int:
+        """How many updates of each seed the run has made when `step` is reached, those before this phase among them."""
+        rounds = (step - self.config.offline_steps) // self.steps
+        return self.config.offline_steps + max(0, rounds - self._first_round) * self.updates
+
+    def state(self) -> dict[str, Any]:
+        """All that `begin` needs to go back to here, arrays by name."""
+        explored = {f"exploration.{name}": array for name, array in self.exploration.state().items()}
+        return explored | {f"replay.{name}": leaf for name, leaf in named_leaves(self.replay).items()}
+
+    def close(self) -> None:
+        """Closes the environments, if it has begun."""
+        if hasattr(self, "exploration"):
+            self.exploration.close()
+
+    @cached_property
+    def _form(self) -> ReplayBuffer:
+        """The replay buffer as shapes alone."""
+        return jax.eval_shape(self._empty)
+
+    @cached_property
+    def _first_round(self) -> int:
+        """The first round with updates: half a batch cannot be drawn from an empty buffer."""
+        wanted = -(-self.config.online_start // self.steps)
+        return max(wanted, self._form.rounds_until_known) if self.config.balanced_sampling else wanted
+
+    def _stored_replay(self, stored: Mapping[str, np.ndarray]) -> ReplayBuffer:
+        """The replay buffer of a checkpoint, which may have had fewer slots, if it was not full."""
+        form = named_leaves(self._form)
+        slots = stored["transitions.reward"].shape[1]
+        if slots != self._form.slots and stored["written"].max() > slots:
+            raise ValueError(
+                f"the replay buffer must have {self._form.slots} slots; the checkpoint's is full with {slots}."
+            )
+        leaves = [_grown(name, stored[name], leaf) for name, leaf in form.items()]
+        return jax.tree.unflatten(jax.tree.structure(self._form), leaves)
+
+    def _require_finite(self, actions: Float[np.ndarray, "seeds environments action"], number: int) -> None:
+        for seed, of_seed in zip(self.config.seed_numbers, actions, strict=True):
+            if not np.isfinite(of_seed).all():
+                raise NonFiniteError(
+                    f"an action of seed {seed} became NaN or infinite in round {number} of the environment."
+                )
+
+    def _learn(self, arrays: PyTree, keys: Key[Array, " seeds"], number: int) -> tuple[PyTree, list[ChunkMetrics]]:
+        if number < self._first_round:
+            return arrays, []
+        first, metrics = self.config.offline_steps + number * self.updates, []
+        for done in range(0, self.updates, self.update.updates):
+            arrays, chunk = self.update(arrays, self.dataset, keys, first + done, self.replay)
+            metrics.append(chunk)
+        return arrays, metrics
+
+    def _actions(
+        self, arrays: PyTree, observations: Float[np.ndarray, "seeds environments observation"], draw_number: int
+    ) -> Float[np.ndarray, "seeds environments action"]:
+        policy = split_arrays(arrays.policy)[0]
+        return np.asarray(self._act(policy, self._keys, draw_number, observations))
+
+    def _drawn_actions(self, policies: PyTree, keys: Key[Array, " seeds"], draw: Array, observations: Array) -> Array:
+        def of_seed(arrays: PyTree, key: Key[Array, ""], observations: Array) -> Array:
+            policy = eqx.combine(arrays, self._policy_rest)
+            return jax.vmap(policy.act)(observations, jax.random.split(jax.random.fold_in(key, draw), self.steps))
+
+        return jax.vmap(of_seed)(policies, keys, observations)
+
+    def _explored(self, seen: Round, next_actions: Float[np.ndarray, "seeds environments action"]) -> ExploredStep:
+        dtype = self.replay.transitions.reward.dtype
+        return ExploredStep(
+            *(
+                jnp.asarray(array, dtype)
+                for array in (seen.observation, seen.action, seen.reward, seen.mask, seen.next_observation)
+            ),
+            over=jnp.asarray(seen.over),
+            next_action=jnp.asarray(next_actions, dtype),
+        )
+
+
+def require_online(config: RunConfig, task: Any) -> None:
+    """Checks that a run can be online on a task, if it is to be.
+
+    **Raises** `ValueError` if the task cannot be stepped, the buffer is too small for the dataset that it begins with, or
+    several processes train.
+    """
+    if not config.online_steps:
+        return
+    dataset = task.dataset
+    if not hasattr(task, "make_environment"):
+        raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which is no environment that can be stepped.")
+    if not hasattr(dataset, "empty_replay"):
+        raise ValueError(f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer.")
+    if jax.process_count() > 1:
+        raise ValueError("`online_steps` must be 0 where several processes train: environments step in one.")
+    if not config.balanced_sampling and config.buffer_size < dataset.size:
+        raise ValueError(
+            f"`buffer_size` must be at least {dataset.size:,}, the transitions of the dataset that the buffer begins "
+            f"with; got {config.buffer_size:,}. With `balanced_sampling` it holds new transitions only."
+        )
+
+
+def _grown(name: str, stored: np.ndarray, form: jax.ShapeDtypeStruct) -> np.ndarray:
+    """An array with zeros behind it, as far as the form goes."""
+    if stored.ndim != form.ndim or stored.dtype != form.dtype or any(map(int.__gt__, stored.shape, form.shape)):
+        raise ValueError(
+            f"`{name}` of the replay buffer must fit into {form.dtype}{list(form.shape)}; it is "
+            f"{stored.dtype}{list(stored.shape)}."
+        )
+    whole = np.zeros(form.shape, form.dtype)
+    whole[tuple(map(slice, stored.shape))] = stored
+    return whole
+
+
+def _with_prefix(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
