@@ -31,7 +31,7 @@ class Network(NamedTuple):
 
 class Parameters(NamedTuple):
     fields: Network
-    readout: Network
+    distilled: Network
     behaviour: Network
     one_step: Network
 
@@ -43,7 +43,7 @@ class State(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    copies: int
+    noise_samples: int
     steps: int
     actor_steps: int
     discount: float
@@ -131,7 +131,7 @@ def members(x, network):
 
 def critic_loss(online: Parameters, stored: Parameters, target_fields, batch: Transition, key, sizes: Sizes):
     action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
-    shape = (batch.reward.shape[0], sizes.copies)
+    shape = (batch.reward.shape[0], sizes.noise_samples)
     noise = jax.random.uniform(noise_key, shape, minval=sizes.prior[0], maxval=sizes.prior[1])
     fresh = jax.random.uniform(fresh_key, shape, minval=sizes.prior[0], maxval=sizes.prior[1])
     t = jax.random.uniform(time_key, shape)
@@ -144,7 +144,7 @@ def critic_loss(online: Parameters, stored: Parameters, target_fields, batch: Tr
     size = condition.shape[-1]
     next_code = stem_code(target_fields, next_condition)
     next_q = integrate(target_fields, size, next_code, members(fresh, target_fields), sizes).mean(0)
-    y = batch.reward + sizes.discount * batch.mask * next_q.mean(1)
+    y = batch.reward + sizes.discount * batch.discount * next_q.mean(1)
 
     stored_code = stem_code(stored.fields, condition)[:, :, None]
     flow_q = integrate(stored.fields, size, stored_code, members(noise, target_fields), sizes)
@@ -153,7 +153,7 @@ def critic_loss(online: Parameters, stored: Parameters, target_fields, batch: Tr
     code = stem_code(online.fields, condition)[:, :, None]
     predicted = velocity(online.fields, size, code, members(z, target_fields), members(t, target_fields), sizes)
     flow_loss = jnp.square(predicted - (y[:, None] - noise)).sum(2).mean()
-    q = apply(online.readout, condition)[..., 0]
+    q = apply(online.distilled, condition)[..., 0]
     distill_loss = jnp.square(q - flow_q.mean((0, 2))).mean()
     return flow_loss + distill_loss
 
@@ -172,7 +172,7 @@ def policy_loss(online: Parameters, stored: Parameters, batch: Transition, key, 
     flow_action = behaviour_actions(stored.behaviour, batch.observation, noise, sizes.actor_steps)
     distill_loss = jnp.square(action - flow_action).mean()
     clipped = jnp.concatenate([batch.observation, jnp.clip(action, -1, 1)], -1)
-    q = apply(stored.readout, members(clipped, stored.readout))
+    q = apply(stored.distilled, members(clipped, stored.distilled))
     return bc_loss + sizes.alpha * distill_loss - q.mean()
 
 
@@ -203,9 +203,9 @@ def state_of(agent) -> State:
     """The state of a modular floq agent, copied, with a fresh optimiser."""
     online = Parameters(
         from_modules(agent.critic.fields.members.network),
-        from_modules(agent.critic.readout.networks.members),
+        from_modules(agent.critic.distilled.networks.members),
         from_modules(agent.policy.behaviour.flow.field.network),
         from_modules(agent.policy.network),
     )
     online = jax.tree.map(jnp.copy, online)
-    return State(online, jax.tree.map(jnp.copy, online.fields), agent.optimiser.init(online))
+    return State(online, jax.tree.map(jnp.copy, online.fields), agent.update_rule.optimiser.init(online))

@@ -57,6 +57,7 @@ def random_dataset(transitions: int, sizes: tuple[int, int] = CUBE) -> Dataset:
         rewards=jnp.full(states, REWARDS[0]),
         masks=jnp.ones(states),
         starts=jnp.arange(transitions, dtype=jnp.int32),
+        last=jnp.full(states, transitions, jnp.int32),
     )
 
 

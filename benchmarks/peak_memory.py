@@ -15,16 +15,17 @@ import jax
 
 from benchmarks.deadline import Deadline
 from benchmarks.measured_update import REWARDS, peak_bytes, random_dataset
+from floqzoo.learner import scanned_update
 from floqzoo.learner.scanned_update import ScannedUpdate
 from floqzoo.learner.seeds import build_agents, in_precision, update_keys
-from floqzoo.training import scanned_update
-from recipes.floq import DEFAULT, FloqConfig, floq
+from recipes.floq import FloqConfig, floq
+from recipes.published.floq import DEFAULT
 
 
 TASKS = {
     "cube-quadruple": ((55, 5), FloqConfig(alpha=300.0)),
-    "humanoidmaze-medium": ((69, 21), DEFAULT["humanoidmaze-medium"]),
-    "humanoidmaze-large": ((69, 21), DEFAULT["humanoidmaze-large"]),
+    "humanoidmaze-medium": ((69, 21), FloqConfig(**DEFAULT["humanoidmaze-medium"])),
+    "humanoidmaze-large": ((69, 21), FloqConfig(**DEFAULT["humanoidmaze-large"])),
 }
 """Sizes of observation and action, and floq's published settings; those of cube-quadruple are its default, depth 4."""
 

@@ -1,7 +1,7 @@
 """floq as a plain program in the usual style computes it, to be timed beside floqzoo's.
 
 In that style an update is one call from a Python loop; its batch is drawn by NumPy and sent to the device; the rows of a
-batch are repeated for each noise copy, and a network reads all of its input in each step of each loop; loops are written
+batch are repeated for each noise sample, and a network reads all of its input in each step of each loop; loops are written
 out; layer norm takes the mean first and the variance then; the target network is a part of what the optimiser sees.
 `Style` turns each of these into floqzoo's way, one at a time. The losses are the same in all of them, which a test
 compares with the modular update's.
@@ -25,7 +25,7 @@ from floqzoo.records import Transition
 class Style:
     """How an update is computed; the defaults are the usual style, and each field that is changed is floqzoo's.
 
-    - `repeated_reading`: Whether each noise copy and each step of a loop reads observation and action anew.
+    - `repeated_reading`: Whether each noise sample and each step of a loop reads observation and action anew.
     - `written_out`: Whether loops over the steps of an integration are written out, or scanned.
     - `two_pass_norm`: Whether a layer norm reads its input twice.
     - `optimised_target`: Whether the optimiser keeps moments of the target and moves it by nothing.
@@ -50,7 +50,7 @@ class State(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """All random numbers of a critic's loss, with the axes batch, copies."""
+    """All random numbers of a critic's loss, with the axes batch, samples."""
 
     noise: jax.Array
     next_noise: jax.Array
@@ -118,17 +118,17 @@ def make_velocity(fields: Network, condition: jax.Array, sizes: Sizes, style: St
     return lambda z, t: jax.vmap(velocity_of_code, (0, 0, 0, None))(fields, codes, z, t)
 
 
-def ends(fields: Network, condition: jax.Array, noise: jax.Array, sizes: Sizes, style: Style) -> jax.Array:
-    """Where the flows of all members end from (batch, copies) noises: (E, batch, copies)."""
+def outputs(fields: Network, condition: jax.Array, noise: jax.Array, sizes: Sizes, style: Style) -> jax.Array:
+    """The outputs of the flows of all members for noise of shape (batch, samples): (E, batch, samples)."""
     velocity = make_velocity(fields, condition, sizes, style)
     start = jnp.broadcast_to(noise.reshape(-1), (fields.layers[0].weight.shape[0], noise.size))
     end = loop(lambda z, k: z + velocity(z, k / sizes.steps) / sizes.steps, start, sizes.steps, style)
     return end.reshape(-1, *noise.shape)
 
 
-def repeated(x: jax.Array, copies: int) -> jax.Array:
-    """Each row `copies` times."""
-    return jnp.repeat(x, copies, axis=0)
+def repeated(x: jax.Array, times: int) -> jax.Array:
+    """Each row `times` times."""
+    return jnp.repeat(x, times, axis=0)
 
 
 def actions_of(network: Network, observations: jax.Array, noise: jax.Array, style: Style) -> jax.Array:
@@ -139,32 +139,32 @@ def actions_of(network: Network, observations: jax.Array, noise: jax.Array, styl
 def critic_loss(
     online: Parameters, stored: Parameters, target: Network, batch: Transition, draws: Draws, sizes: Sizes, style: Style
 ) -> jax.Array:
-    """The velocity error and the error of the distilled readout."""
-    copies = sizes.copies
-    next_observation = repeated(batch.next_observation, copies)
+    """The velocity error and the error of the distilled critic."""
+    samples = sizes.noise_samples
+    next_observation = repeated(batch.next_observation, samples)
     action_noise = draws.action_noise.reshape(len(next_observation), -1)
     next_action = jnp.clip(actions_of(stored.one_step, next_observation, action_noise, style), -1, 1)
     next_condition = jnp.concatenate([next_observation, next_action], -1)
-    next_q = ends(target, next_condition, draws.next_noise, sizes, style).mean(0)
-    y = batch.reward + sizes.discount * batch.mask * next_q.mean(1)
+    next_q = outputs(target, next_condition, draws.next_noise, sizes, style).mean(0)
+    y = batch.reward + sizes.discount * batch.discount * next_q.mean(1)
 
     pairs = jnp.concatenate([batch.observation, batch.action], -1)
-    condition = repeated(pairs, copies) if style.repeated_reading else pairs
-    flow_q = ends(stored.fields, condition, draws.noise, sizes, style)
+    condition = repeated(pairs, samples) if style.repeated_reading else pairs
+    flow_q = outputs(stored.fields, condition, draws.noise, sizes, style)
     z = (1 - draws.times) * draws.noise + draws.times * y[:, None]
     members = flow_q.shape[0]
     predicted = make_velocity(online.fields, condition, sizes, style)(
         jnp.broadcast_to(z.reshape(-1), (members, z.size)), draws.times.reshape(-1)
     )
     error = predicted.reshape(flow_q.shape) - (y[:, None] - draws.noise)
-    q = jax.vmap(lambda network: mlp(network, pairs, style)[:, 0])(online.readout)
+    q = jax.vmap(lambda network: mlp(network, pairs, style)[:, 0])(online.distilled)
     return jnp.square(error).sum(2).mean() + jnp.square(q - flow_q.mean((0, 2))).mean()
 
 
 def policy_loss(
     online: Parameters, stored: Parameters, batch: Transition, key: jax.Array, sizes: Sizes, style: Style
 ) -> jax.Array:
-    """Behaviour cloning by flow matching, its distillation, and the distilled readout's value."""
+    """Behaviour cloning by flow matching, its distillation, and the distilled critic's value."""
     behaviour_key, distill_key = jax.random.split(key)
     noise_key, time_key = jax.random.split(behaviour_key)
     x0 = jax.random.normal(noise_key, batch.action.shape)
@@ -180,14 +180,14 @@ def policy_loss(
     flow_action = jnp.clip(loop(step, noise, sizes.actor_steps, style), -1, 1)
     action = actions_of(online.one_step, batch.observation, noise, style)
     pairs = jnp.concatenate([batch.observation, jnp.clip(action, -1, 1)], -1)
-    q = jax.vmap(lambda network: mlp(network, pairs, style)[:, 0])(stored.readout)
+    q = jax.vmap(lambda network: mlp(network, pairs, style)[:, 0])(stored.distilled)
     return cloning + sizes.alpha * jnp.square(action - flow_action).mean() - q.mean()
 
 
 def draw(key: jax.Array, batch: Transition, sizes: Sizes) -> Draws:
     """The random numbers of a critic's loss."""
     action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
-    shape = (len(batch.reward), sizes.copies)
+    shape = (len(batch.reward), sizes.noise_samples)
     low, high = sizes.prior
     return Draws(
         jax.random.uniform(noise_key, shape, minval=low, maxval=high),
@@ -224,10 +224,10 @@ def state_of(agent, style: Style) -> State:
     """The parameters of a modular floq agent, copied, with a fresh optimiser."""
     online = Parameters(
         from_modules(agent.critic.fields.members.network),
-        from_modules(agent.critic.readout.networks.members),
+        from_modules(agent.critic.distilled.networks.members),
         from_modules(agent.policy.behaviour.flow.field.network),
         from_modules(agent.policy.network),
     )
     online, target = jax.tree.map(jnp.copy, (online, online.fields))
     seen = (online, target) if style.optimised_target else (online,)
-    return State(online, target, agent.optimiser.init(seen))
+    return State(online, target, agent.update_rule.optimiser.init(seen))

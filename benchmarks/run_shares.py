@@ -111,7 +111,7 @@ def checkpoint_seconds(agents: Any, repeats: int) -> float:
 def evaluation_seconds(agents: Any, run: RunConfig, played: int) -> float:
     """An evaluation between the updates, of which a part of the episodes is played and counted up."""
     start = time.perf_counter()
-    evaluate(agent_of(agents, 0).policy, lambda: make(run.env_name), episodes=played, seed=0)
+    evaluate(agent_of(agents, 0), lambda: make(run.env_name), episodes=played, seed=0)
     return (time.perf_counter() - start) * run.eval_episodes / played
 
 

@@ -111,9 +111,7 @@ def speeds(settings: Settings, deadline: Deadline, rates: Mapping[str, float]) -
     """
     dataset = random_dataset(settings.transitions)
     flows = [("floq", floq, replace(FloqConfig(alpha=300.0), block_depth=depth), depth) for depth in settings.depths]
-    name, build, config, depth = flows[0]
-    together = (f"{name}, together", build, replace(config, integrate_together=True), depth)
-    recipes = [flows[0], ("fql", fql, FQLConfig(alpha=300.0), 4), together, *flows[1:]]
+    recipes = [flows[0], ("fql", fql, FQLConfig(alpha=300.0), 4), *flows[1:]]
     cases = itertools.product(recipes, settings.precisions, settings.seeds)
     reserve = SHARES_SECONDS if "shares" in settings.tables else 0.0
     for (name, build, config, depth), precision, seeds in deadline.within(cases, reserve):
@@ -152,7 +150,7 @@ def growth(settings: Settings, deadline: Deadline) -> Iterator[GrowthRow]:
     """One size after another."""
     sizes: dict[str, tuple[tuple[int, ...], Callable[[int], FloqConfig]]] = {
         "batch": ((32, 64, 128, 256, 512), lambda value: replace(SMALL, batch_size=value)),
-        "noise copies": ((1, 2, 4, 8, 16), lambda value: replace(SMALL, noise_samples=value)),
+        "noise samples": ((1, 2, 4, 8, 16), lambda value: replace(SMALL, noise_samples=value)),
         "solver steps K": ((1, 2, 4, 8, 16), lambda value: replace(SMALL, critic_flow_steps=value)),
         "width": ((64, 128, 256, 512), lambda value: replace(SMALL, block_width=value)),
         "depth": ((1, 2, 4, 8), lambda value: replace(SMALL, block_depth=value)),

@@ -112,7 +112,7 @@ def hand_batched_program(name: str, agent: fz.Agent, config: FloqConfig, setting
     def one(state, key):
         batch_key, update_key = jax.random.split(key)
         batch = dataset_argument.sample(batch_key, config.batch_size)
-        return hand.update(state, batch, update_key, sizes, agent.optimiser), None
+        return hand.update(state, batch, update_key, sizes, agent.update_rule.optimiser), None
 
     def scan(state, dataset, key):
         nonlocal dataset_argument
@@ -126,7 +126,7 @@ def hand_batched_program(name: str, agent: fz.Agent, config: FloqConfig, setting
     compiled = jitted.lower(state, dataset, key).compile()
     seconds = time.perf_counter() - start
     batch = dataset.sample(key, config.batch_size)
-    flops = matrix_flops(lambda key: hand.update(state, batch, key, sizes, agent.optimiser), key)
+    flops = matrix_flops(lambda key: hand.update(state, batch, key, sizes, agent.update_rule.optimiser), key)
 
     def call():
         nonlocal state
@@ -152,7 +152,7 @@ def plain_program(
     name: str, agent: fz.Agent, config: FloqConfig, settings: Settings, dataset, style: plain.Style
 ) -> Program:
     """The same losses in another style."""
-    sizes, optimiser = sizes_of(config), agent.optimiser
+    sizes, optimiser = sizes_of(config), agent.update_rule.optimiser
     key, state = jax.random.key(1), plain.state_of(agent, style)
 
     def update(state, batch, key):

@@ -1,21 +1,21 @@
-"""Lets the API pages show what a room exports, and how an Equinox module is constructed."""
+"""Lets the API pages show the exports of a package, and the constructor of an Equinox module."""
 
 import griffe
 
 
 class FloqzooPages(griffe.Extension):
-    """Tells griffe two things that it does not read from the source on its own."""
+    """Adds two things that griffe does not find in the source."""
 
     def on_package(self, *, pkg: griffe.Module, **_) -> None:
-        """Runs once a package is loaded, before griffe looks for dataclasses."""
+        """Runs after a package is loaded, before griffe looks for dataclasses."""
         if pkg.name == "floqzoo":
             _visit(pkg)
 
 
 def _visit(module: griffe.Module) -> None:
     if module.is_init_module and module.imports:
-        module.exports = list(module.imports)  # `from room.file import Part as Part` says that the room exports it
-        module.docstring = None  # its page says what the room is, and may show it in several groups
+        module.exports = list(module.imports)  # `from package.file import Part as Part` exports Part
+        module.docstring = None  # its page describes the package, and may show it in several groups
     for submodule in module.modules.values():
         if not submodule.is_alias:
             _visit(submodule)
@@ -35,7 +35,7 @@ def _mark_as_dataclass(cls: griffe.Class) -> None:
     cls.decorators.append(griffe.Decorator(griffe.ExprName("dataclasses.dataclass"), lineno=None, endlineno=None))
     for attribute in cls.attributes.values():
         if str(attribute.annotation).startswith(("eqx.AbstractVar", "eqx.AbstractClassVar")):
-            attribute.labels.discard("instance-attribute")  # a demand on subclasses, not an argument
+            attribute.labels.discard("instance-attribute")  # required of subclasses, not an argument
             attribute.labels.add("class-attribute")
         elif isinstance(attribute.value, griffe.ExprCall) and attribute.value.canonical_path == "equinox.field":
             attribute.value.function = griffe.ExprName("dataclasses.field")

@@ -1,9 +1,8 @@
-"""Looks at the built site in headless Chromium: `python docs/browser_check.py SITE OUT`. Run by hand, no part of CI.
+"""Checks the built site in headless Chromium: `python docs/browser_check.py SITE OUT`. Run by hand, not in CI.
 
-Needs `pip install playwright` and a Chromium of the system's (`apt install chromium`). Every page is opened at desktop and
-phone width, light and dark. A page must not be wider than the window, every equation must have been rendered, no picture
-may be missing, no link may lead nowhere, nothing may be asked of another host and nothing may fail. Then the search is
-tried, and screenshots of some pages are left in OUT, to be looked at.
+Needs `pip install playwright` and the system's Chromium (`apt install chromium`). Opens every page at desktop and phone
+width, light and dark. Reports pages wider than the window, equations that are not rendered, missing images, broken links,
+requests to other hosts and script errors, then tests the search and writes screenshots of some pages to OUT.
 """
 
 import functools
@@ -35,7 +34,7 @@ PROBLEMS = """() => {
     return false;
   };
   for (const element of document.querySelectorAll("article *")) {
-    if (element.closest(".katex-mathml, svg")) continue; // for readers of screens, and roots that are cut to fit
+    if (element.closest(".katex-mathml, svg")) continue; // for screen readers, and clipped roots
     const right = element.getBoundingClientRect().right;
     if (right > window.innerWidth + 1 && !scrolls(element)) {
       found.push(`cut off at the right: ${element.tagName} ${element.textContent.trim().slice(0, 40)}`);
@@ -45,9 +44,9 @@ PROBLEMS = """() => {
   for (const element of document.querySelectorAll(".arithmatex"))
     if (!element.querySelector(".katex")) found.push(`not rendered: ${element.textContent.slice(0, 60)}`);
   for (const element of document.querySelectorAll(".katex-error"))
-    found.push(`no equation: ${element.textContent.slice(0, 60)}`);
+    found.push(`invalid equation: ${element.textContent.slice(0, 60)}`);
   for (const image of document.images)
-    if (!image.complete || !image.naturalWidth) found.push(`no picture: ${image.src}`);
+    if (!image.complete || !image.naturalWidth) found.push(`missing image: ${image.src}`);
   return found;
 }"""
 LINKS = """() => [...document.querySelectorAll("a[href]")].map(link => link.href)"""
@@ -55,14 +54,14 @@ ANCHORS = """() => [...document.querySelectorAll("[id]")].map(element => element
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
+    """Serves files without logging."""
 
     def log_message(self, *_) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def serve(site: Path) -> http.server.ThreadingHTTPServer:
-    """Serves the site on a free port of this machine."""
+    """Serves the site on a free local port."""
     handler = functools.partial(Quiet, directory=str(site))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -70,7 +69,7 @@ def serve(site: Path) -> http.server.ThreadingHTTPServer:
 
 
 def look(page: Page, root: str, addresses: list[str], out: Path, name: str) -> tuple[list[str], dict[str, set[str]]]:
-    """Opens each page; what is wrong with it, and where its links lead."""
+    """Opens each page; returns its problems and the targets of its links."""
     problems, links = [], {}
     for address in addresses:
         page.goto(root + address, wait_until="load")
@@ -82,7 +81,7 @@ def look(page: Page, root: str, addresses: list[str], out: Path, name: str) -> t
 
 
 def broken(page: Page, root: str, links: dict[str, set[str]]) -> list[str]:
-    """Links into the site that lead to no page, or to no place on it."""
+    """Links into the site whose page or anchor does not exist."""
     targets = sorted({link for found in links.values() for link in found if link.startswith(root)})
     places: dict[str, set[str]] = {}
     problems = []
@@ -92,17 +91,17 @@ def broken(page: Page, root: str, links: dict[str, set[str]]) -> list[str]:
             response = page.request.get(address)
             places[address] = set()
             if not response.ok:
-                problems.append(f"link to nowhere: {target}")
+                problems.append(f"broken link: {target}")
             elif "html" in response.headers.get("content-type", ""):
                 page.goto(address, wait_until="load")
                 places[address] = set(page.evaluate(ANCHORS))
         if place and place not in places[address] and not place.startswith("__"):
-            problems.append(f"no such place: {target}")
+            problems.append(f"missing anchor: {target}")
     return problems
 
 
 def search(page: Page, root: str, word: str) -> list[str]:
-    """Types a word into the search field, and expects results."""
+    """Types a word into the search field; a problem if there are no results."""
     page.goto(root, wait_until="load")
     page.keyboard.press("/")
     page.keyboard.type(word, delay=30)
@@ -114,7 +113,7 @@ def search(page: Page, root: str, word: str) -> list[str]:
 
 
 def main(site: Path, out: Path) -> int:
-    """Looks at every page, prints what is wrong, and returns how much."""
+    """Checks every page, prints the problems, and returns their number."""
     out.mkdir(parents=True, exist_ok=True)
     server = serve(site)
     root = f"http://127.0.0.1:{server.server_port}/"
@@ -132,7 +131,9 @@ def main(site: Path, out: Path) -> int:
                 page.on("pageerror", lambda error, seen=problems: seen.append(f"error in a script: {error}"))
                 found, links = look(page, root, addresses, out, f"{width}-{scheme}")
                 problems += found
-                problems += [f"asks another host: {u}" for u in foreign if not u.startswith((root, "data:", "blob:"))]
+                problems += [
+                    f"request to another host: {u}" for u in foreign if not u.startswith((root, "data:", "blob:"))
+                ]
                 if (width, scheme) == ("desktop", "light"):
                     problems += broken(page, root, links) + search(page, root, "successor")
                     page.screenshot(path=out / "search.png")

@@ -1,10 +1,10 @@
-"""Writes what the documentation says more than once from where it is said first: `python docs/generate.py`.
+"""Writes the pages that repeat the code: `python docs/generate.py`.
 
-- `api/protocols.md`: the sockets with the laws of each, from `floqzoo.protocols` and `floqzoo.testing`;
+- `api/protocols.md`: the protocols with the laws of each, from `floqzoo.protocols` and `floqzoo.testing`;
 - `guides/reproduce.md`: commands and published settings, from the recipes, with the results in `results.csv`;
 - `tutorials/*.ipynb`: the tutorials as notebooks.
 
-What it writes is committed, and a test holds it to what it would write now.
+The files are committed, and a test fails if they are out of date.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ DOCS = Path(__file__).parent
 
 
 def generated() -> dict[Path, str]:
-    """The text of every file that is written."""
+    """The text of each file."""
     pages = {
         DOCS / "api" / "protocols.md": protocols_page(),
         DOCS / "guides" / "reproduce.md": reproduce_page(DOCS / "results.csv"),

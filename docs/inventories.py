@@ -1,6 +1,6 @@
-"""Links from the API pages into the documentation of JAX, Equinox, diffrax and optax, where their indices may be fetched.
+"""Links from the API pages into the documentation of JAX, Equinox, diffrax and optax.
 
-A build asks no other host for anything unless `DOCS_INVENTORIES=1` is set. Without it the same names are plain text.
+Only with `DOCS_INVENTORIES=1`: without it a build makes no network requests, and these names are plain text.
 """
 
 import os
@@ -20,6 +20,6 @@ INVENTORIES = (
 
 @event_priority(100)  # before mkdocstrings reads its settings
 def on_config(config: MkDocsConfig) -> None:
-    """MkDocs calls it once."""
+    """Called once by MkDocs."""
     if os.environ.get("DOCS_INVENTORIES") == "1":
         config.plugins["mkdocstrings"].config.handlers["python"]["inventories"] = list(INVENTORIES)

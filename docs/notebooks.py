@@ -1,4 +1,4 @@
-"""Tutorials as notebooks: each Python block of the page is a cell, and what stands between them is text."""
+"""Tutorials as notebooks: each Python block of the page becomes a code cell, and the rest text cells."""
 
 import json
 import re

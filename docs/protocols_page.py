@@ -1,4 +1,4 @@
-"""The page of the sockets: what a part must have, and which laws it must obey."""
+"""The page of the protocols: the methods that a part must have, and the laws that it must obey."""
 
 import inspect
 
@@ -10,9 +10,9 @@ INTRODUCTION = """# Protocols and arrays
 
 <!-- Written by docs/generate.py. -->
 
-Every socket of the zoo. A part of your own is a class in your own file with the methods of its socket; it inherits from
-nothing. `floqzoo.testing.assert_obeys(part)` tries every law below on it, see [the laws of a part](../guides/laws.md).
-Methods speak of one example, and their caller adds `jax.vmap`; the three losses speak of a batch, whose axis comes first.
+Every protocol of floqzoo. A part of your own is a class in your own file with the methods of its protocol; it inherits
+from nothing. `floqzoo.testing.assert_obeys(part)` checks every law below, see [the laws of a part](../guides/laws.md).
+Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
 """
 ARRAYS = """## Arrays and records
 
@@ -35,29 +35,48 @@ GROUPS = {
     "Networks": (protocols.Network, protocols.LinearLayer, protocols.TimeEmbedding, protocols.PointEmbedding),
     "Critics": (protocols.Critic, protocols.Aggregation, protocols.Backup, protocols.NoiseCoupling),
     "Policies": (protocols.Policy,),
+    "Agent": (protocols.UpdateRule, protocols.TargetUpdate, protocols.TrainableAgent),
+    "Optional capabilities": (
+        protocols.NoisyCritic,
+        protocols.HasAdvantage,
+        protocols.Diagnosable,
+        protocols.FlowValued,
+        protocols.HasBehaviour,
+        protocols.Exploring,
+        protocols.HasFeatures,
+    ),
     "Successor measures": (
         protocols.SuccessorMeasure,
         protocols.SuccessorTarget,
         protocols.NextAction,
         protocols.RewardModel,
     ),
-    "Training": (protocols.BatchSource,),
+    "Batches": (protocols.BatchSource, protocols.TransitionReader, protocols.EpisodeStore),
+    "Tasks": (
+        protocols.Task,
+        protocols.OfflineDataset,
+        protocols.DatasetScript,
+        protocols.EpisodeRecorder,
+    ),
+    "Runs and sweeps": (protocols.MetricWriter, protocols.Launcher),
 }
 
 
 def protocols_page() -> str:
     """The page, in Markdown."""
     parts = [INTRODUCTION]
-    for group, sockets in GROUPS.items():
-        parts += [f"## {group}\n", *(_socket(socket) for socket in sockets)]
+    for group, members in GROUPS.items():
+        parts += [f"## {group}\n", *(_protocol(protocol) for protocol in members)]
     return "\n".join([*parts, ARRAYS])
 
 
-def _socket(socket: type) -> str:
-    """What a part must have, as mkdocstrings shows it, and its laws, each with a link to its statement."""
+def _protocol(protocol: type) -> str:
+    """The methods, as mkdocstrings shows them, and the laws, each with a link to its statement."""
     options = "    options:\n      heading_level: 3\n      show_root_heading: true\n      show_root_toc_entry: true\n"
-    laws = "\n".join(_law(law) for law in LAWS[socket])
-    return f"::: floqzoo.protocols.{socket.__name__}\n{options}\n**It must obey**\n\n{laws}\n"
+    text = f"::: floqzoo.protocols.{protocol.__name__}\n{options}"
+    if protocol in LAWS:
+        text += "\n**It must obey**\n\n" + "\n".join(_law(law) for law in LAWS[protocol]) + "\n"
+    return text
 
 
 def _law(law) -> str:

@@ -1,4 +1,4 @@
-"""The page that says how to reproduce a paper's row: commands, settings, published and measured numbers."""
+"""The page on reproducing a paper's row: commands, settings, published and measured numbers."""
 
 import csv
 import warnings
@@ -10,26 +10,27 @@ from recipes import floq, fql
 
 INTRODUCTION = """# Reproduce a paper's row
 
-<!-- Written by docs/generate.py; what was measured stands in docs/results.csv. -->
+<!-- Written by docs/generate.py; measured numbers are in docs/results.csv. -->
 
 The tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538) have ten environments of
 [OGBench](https://github.com/seohongpark/ogbench) with five tasks each. A row is the success rate over the five tasks of
-its environment, several seeds each. Every command below trains on one task, evaluates with 50 episodes, and takes the
-published settings of its environment by itself; `--seed 1`, `--seed 2` are the other seeds.
+its environment, with several seeds each. Every command below trains on one task, evaluates with 50 episodes, and uses the
+published settings of its environment; `--seed 1`, `--seed 2` are further seeds. The baselines have pages of their own, with
+their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md).
 
 **Data.** `cube`, `scene` and `puzzle` data can be [collected on your machine](data.md) (`--collect_episodes 1000` for as many
 as the official file has) if OGBench's server cannot be reached; `antmaze`, `humanoidmaze` and `antsoccer` need the
 official file.
 
-**Reward timing.** The published numbers are of OGBench 1.1, whose environments pay for the state after the step. The
-commands say so with `--success_timing post`; without it they are of today's OGBench, and no longer the same task. See
+**Reward timing.** The published numbers are of OGBench 1.1, whose environments reward the state after the step. The commands
+select that with `--success_timing post`; without it they use the current OGBench, which is not the same task. See
 [the timing of rewards](data.md#timing).
 
-**How long.** floq trains 2M updates and so compares itself with FQL at 2M; FQL's own table is of 1M. What an update
-costs says [Performance](../performance.md). Try a command first with `--offline_steps 10000 --eval_interval 0`.
+**Duration.** floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. The cost of an update is
+on the page [Performance](../performance.md). Try a command first with `--offline_steps 10000 --eval_interval 0`.
 
-**All at once.** `floqzoo sweep floq-def`, `floq-best` and `fql` (at 2M) are these commands for all fifty tasks, three
-seeds each, on one machine or a cluster, and end with the table: see [Sweeps](sweeps.md).
+**All at once.** `floqzoo sweep floq-def`, `floq-best` and `fql` (at 2M) run these commands for all fifty tasks with
+three seeds each, on one machine or a cluster, and print the table: see [Sweeps](sweeps.md).
 """
 DATASETS = {
     "antmaze-large": "navigate",
@@ -49,7 +50,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "floq": ("recipes/floq.py", floq.default),
     "floq, best": ("recipes/floq.py --preset best", floq.best),
 }
-PUBLISHED = {  # success in %, mean and spread over five tasks, as floq's authors give them
+PUBLISHED = {  # success in %, mean and spread over five tasks, from the paper of floq
     "antmaze-large": ("79 ± 3", "83 ± 5", "91 ± 5", "91 ± 5"),
     "antmaze-giant": ("22 ± 19", "27 ± 23", "36 ± 21", "51 ± 12"),
     "humanoidmaze-medium": ("57 ± 5", "69 ± 20", "82 ± 10", "82 ± 10"),
@@ -70,12 +71,12 @@ def task_of(environment: str, task: int) -> str:
 
 
 def command_of(method: str, environment: str, task: int) -> str:
-    """What trains a method on a task with the published settings."""
+    """The command that trains a method on a task with the published settings."""
     return f"python {METHODS[method][0]} --env_name {task_of(environment, task)} --success_timing post"
 
 
 def settings_of(method: str, environment: str) -> list[str]:
-    """The published settings of a method, as the command takes them; a dash where it has no such setting."""
+    """The published settings of a method, as the command uses them; a dash if it has no such setting."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an environment without published settings has no row here
         run = METHODS[method][1](task_of(environment, 1))
@@ -104,8 +105,8 @@ def reproduce_page(results: Path) -> str:
 
 def _results_table(measured: list[dict[str, str]]) -> str:
     rows = [
-        "Success in %. *Published*: mean over the five tasks, ± as in the table that floq's authors show.\n"
-        "*Measured*: with the commands below, mean and standard error, as many tasks and seeds as are said; an empty cell was\n"
+        "Success in %. *Published*: mean over the five tasks, ± as in the table of floq's paper.\n"
+        "*Measured*: with the commands below, mean and standard error, over the given tasks and seeds; an empty cell was\n"
         "not measured.\n",
         "| environment | method | published | measured | tasks × seeds | updates | timing | data |",
         "|---|---|---|---|---|---|---|---|",
@@ -126,7 +127,7 @@ def _measured_cells(row: dict[str, str]) -> list[str]:
 
 def _settings_table() -> str:
     rows = [
-        "What each command takes by itself, spelt as in the authors' code; all else is the recipe's default.\n",
+        "The settings that each command uses, named as in the authors' code; all others are the recipe's defaults.\n",
         f"| environment | method | {' | '.join(f'`{name}`' for name in SETTINGS)} | updates |",
         "|---" * (len(SETTINGS) + 3) + "|",
     ]

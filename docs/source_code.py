@@ -1,6 +1,6 @@
-"""Shows a function's own source on a page: the line `{{ source: floqzoo.flow.flow.Flow.matching_loss }}` becomes its code.
+"""Includes the source of a function in a page: `{{ source: floqzoo.flow.flow.Flow.matching_loss }}` becomes its code.
 
-A name that is not there any more is an error, so that a page cannot speak of code that has gone.
+A name that does not exist is an error.
 """
 
 import ast
@@ -14,12 +14,12 @@ MARK = re.compile(r"^\{\{ source: ([\w.]+) \}\}$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_) -> str:
-    """MkDocs calls it for each page."""
+    """Called by MkDocs for each page."""
     return expand(markdown)
 
 
 def expand(markdown: str) -> str:
-    """The page with the code of every function that it names."""
+    """The page with the source of every function that it includes."""
     return MARK.sub(lambda mark: _fence(mark[1]), markdown)
 
 
@@ -34,7 +34,7 @@ def source_of(name: str) -> str:
     for part in inner:
         node = next((child for child in getattr(node, "body", []) if getattr(child, "name", None) == part), None)
         if node is None:
-            raise LookupError(f"there is no {name} in {path.relative_to(ROOT)}.")
+            raise LookupError(f"{path.relative_to(ROOT)} has no {name}.")
     lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
     first = node.body[0]
     if ast.get_docstring(node) is not None and len(node.body) > 1:
@@ -43,13 +43,13 @@ def source_of(name: str) -> str:
 
 
 def _file_of(name: str) -> tuple[Path, list[str]]:
-    """The file of the longest module that a name begins with, and the rest of the name."""
+    """The file of the longest module that is a prefix of the name, and the rest of the name."""
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         path = ROOT.joinpath(*parts[:end]).with_suffix(".py")
         if path.is_file():
             return path, parts[end:]
-    raise LookupError(f"there is no module that {name} is in.")
+    raise LookupError(f"no module contains {name}.")
 
 
 def _fence(name: str) -> str:

@@ -3,96 +3,91 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
-from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, partition_trainable, require
-from floqzoo.protocols import Critic, Policy, require_socket
-from floqzoo.records import Transition, UpdateMetrics
-from floqzoo.typing import Key
+from floqzoo.hyperparameter import frozen
+from floqzoo.networks.precision import with_cast_weights
+from floqzoo.protocols import Critic, Policy, TargetUpdate, UpdateRule, require_protocol
+from floqzoo.records import ActorCritic, FrozenAgent, Transition, UpdateMetrics
+from floqzoo.typing import Action, Key, Observation
+from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 
 class Agent(eqx.Module):
-    r"""A critic, its target and a policy, trained together by one optimiser.
+    r"""A critic and a policy with their targets, trained by an update rule.
 
-    One update minimises `critic_loss + policy_loss` over the parameters of both. The critic's loss sees the target
-    critic and the policy as constants, the policy's loss sees the critic as a constant, so each loss trains its own
-    part. Then the target follows, with the critic's parameters from *before* the step, as in fql's and floq's code:
-    $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta_{\text{old}}$.
+    An update computes `critic_loss` and `policy_loss`, each of which sees the whole agent as constants
+    ([`FrozenAgent`][floqzoo.records.FrozenAgent]); the update rule turns their gradients into optimiser steps, and the
+    target rule moves the target networks.
 
     - `critic`: Any [`Critic`][floqzoo.protocols.Critic].
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
-    - `optimiser`: Any optax transformation; Adam with 3e-4 by default, as in the papers.
-    - `tau`: The step of the target, $\tau$ in [0, 1]; 0.005 in the papers.
+    - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
+    - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; a target critic with a tau of 0.005 by default.
 
-    **Raises** `TypeError` if a part does not fit its socket, naming the part and what it lacks; `ValueError` if tau
-    is out of its range.
+    Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
+
+    **Raises** `TypeError` if a part does not satisfy its protocol, naming the part and the methods that it lacks.
     """
 
     critic: Critic
-    target_critic: Critic
     policy: Policy
-    optimiser_state: PyTree
-    tau: Hyperparameter
-    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    target: ActorCritic
+    optimisers: PyTree
+    step: Int[Array, ""]
+    update_rule: UpdateRule
+    target_update: TargetUpdate
 
     def __init__(
         self,
         *,
         critic: Critic | Any,
         policy: Policy | Any,
-        optimiser: optax.GradientTransformation | None = None,
-        tau: Number = 0.005,
+        update_rule: UpdateRule | Any = JointUpdate(),
+        target_update: TargetUpdate | Any = PolyakAveraging(),
     ):
         # Hence `| Any`: these errors say more than that of the type checker.
-        require_socket("critic", critic, Critic)
-        require_socket("policy", policy, Policy)
-        self.critic = critic
-        # A copy, not an alias: the state is donated to the compiled update, and no buffer may be donated twice.
-        self.target_critic = jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, critic)
-        self.policy = policy
-        self.optimiser = optax.adam(3e-4) if optimiser is None else optimiser
-        self.optimiser_state = self.optimiser.init(partition_trainable((critic, policy))[0])
-        self.tau = hyperparameter(tau)
-        require("tau", self.tau, lambda value: (value >= 0) & (value <= 1), "in [0, 1]")
+        require_protocol("critic", critic, Critic)
+        require_protocol("policy", policy, Policy)
+        require_protocol("update_rule", update_rule, UpdateRule)
+        require_protocol("target_update", target_update, TargetUpdate)
+        self.critic, self.policy = critic, policy
+        self.update_rule, self.target_update = update_rule, target_update
+        self.target = target_update.init_targets(self.parts)
+        self.optimisers = update_rule.init_optimisers(self.parts)
+        self.step = jnp.zeros((), jnp.int32)
+
+    @property
+    def parts(self) -> ActorCritic:
+        """Critic and policy, which is all that acting needs."""
+        return ActorCritic(self.critic, self.policy)
+
+    @property
+    def frozen(self) -> FrozenAgent:
+        """The agent as losses see it."""
+        critic, policy, target = with_cast_weights(frozen((self.critic, self.policy, self.target)))
+        return FrozenAgent(critic, policy, target, self.step)
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """An action of the policy, each coordinate in [-1, 1]."""
+        return self.policy.act(observation, self.critic, key)
+
+    def explore(self, observation: Observation, key: Key) -> Action:
+        """An action to explore with; see [`Exploring`][floqzoo.protocols.Exploring]."""
+        return self.parts.explore(observation, key)
 
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
-        """One gradient step on one batch: the agent after it, and the metrics of the batch before it.
+        """One update on one batch: the agent after it, and the metrics of the batch before it.
 
         A pure function; compile it, alone or inside a scan.
         """
-        critic_key, policy_key = jax.random.split(key)
-        parameters, rest = partition_trainable((self.critic, self.policy))
-
-        def loss(parameters):
-            critic, policy = eqx.combine(parameters, rest)
-            critic_loss, critic_metrics = critic.critic_loss(batch, self.target_critic, frozen(policy), critic_key)
-            policy_loss, policy_metrics = policy.policy_loss(batch, frozen(critic), policy_key)
-            return critic_loss + policy_loss, UpdateMetrics(critic_metrics, policy_metrics)
-
-        gradients, metrics = jax.grad(loss, has_aux=True)(parameters)
-        # optax mixes dtypes, which a program that asks for strict promotion would refuse.
-        with jax.numpy_dtype_promotion("standard"):
-            steps, optimiser_state = self.optimiser.update(gradients, self.optimiser_state, parameters)
-        stepped: PyTree = optax.apply_updates(parameters, steps)
-        critic, policy = eqx.combine(stepped, rest)
+        parts, optimisers, metrics = self.update_rule.update_parts(self.parts, self.optimisers, self.frozen, batch, key)
+        target = self.target_update.update_targets(self.target, self.parts, parts, self.step)
         agent = eqx.tree_at(
-            lambda agent: (agent.critic, agent.target_critic, agent.policy, agent.optimiser_state),
+            lambda agent: (agent.critic, agent.policy, agent.target, agent.optimisers, agent.step),
             self,
-            (critic, polyak_step(self.target_critic, self.critic, self.tau), policy, optimiser_state),
+            (parts.critic, parts.policy, target, optimisers, self.step + 1),
             is_leaf=lambda node: node is None,
         )
         return agent, metrics
-
-
-def polyak_step(target: PyTree, online: PyTree, tau: Hyperparameter) -> PyTree:
-    r"""$(1 - \tau) \bar\theta + \tau \theta$ on trainable parameters; all else stays the target's."""
-    target_parameters, rest = partition_trainable(target)
-    online_parameters, _ = partition_trainable(online)
-
-    def step(old, new):
-        return old + tau.value.astype(old.dtype) * (new - old)
-
-    return eqx.combine(jax.tree.map(step, target_parameters, online_parameters), rest)

@@ -172,6 +172,49 @@ TD3 = Reference(
     "International Conference on Machine Learning",
     "1802.09477",
 )
+TD3_BC = Reference(
+    "fujimoto2021minimalist",
+    "inproceedings",
+    "A Minimalist Approach to Offline Reinforcement Learning",
+    "Fujimoto, Scott and Gu, Shixiang Shane",
+    2021,
+    "Advances in Neural Information Processing Systems",
+    "2106.06860",
+)
+REBRAC = Reference(
+    "tarasov2023revisiting",
+    "inproceedings",
+    "Revisiting the Minimalist Approach to Offline Reinforcement Learning",
+    "Tarasov, Denis and Kurenkov, Vladislav and Nikulin, Alexander and Kolesnikov, Sergey",
+    2023,
+    "Advances in Neural Information Processing Systems",
+    "2305.09836",
+)
+AWR = Reference(
+    "peng2019advantage",
+    "misc",
+    "Advantage-Weighted Regression: Simple and Scalable Off-Policy Reinforcement Learning",
+    "Peng, Xue Bin and Kumar, Aviral and Zhang, Grace and Levine, Sergey",
+    2019,
+    arxiv="1910.00177",
+)
+IQL = Reference(
+    "kostrikov2022offline",
+    "inproceedings",
+    "Offline Reinforcement Learning with Implicit Q-Learning",
+    "Kostrikov, Ilya and Nair, Ashvin and Levine, Sergey",
+    2022,
+    "International Conference on Learning Representations",
+    "2110.06169",
+)
+IDQL = Reference(
+    "hansenestruch2023idql",
+    "misc",
+    "IDQL: Implicit Q-Learning as an Actor-Critic Method with Diffusion Policies",
+    "Hansen-Estruch, Philippe and Kostrikov, Ilya and Janner, Michael and Kuba, Jakub Grudzien and Levine, Sergey",
+    2023,
+    arxiv="2304.10573",
+)
 FILM = Reference(
     "perez2018film",
     "inproceedings",

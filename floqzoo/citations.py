@@ -12,8 +12,9 @@ import optax
 from floqzoo import bibliography as bib, critics, flow, networks, policies, successor
 from floqzoo.agent import Agent
 from floqzoo.bibliography import Reference
-from floqzoo.hyperparameter import Hyperparameter
+from floqzoo.hyperparameter import Hyperparameter, State
 from floqzoo.tasks.load import Task
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
@@ -26,10 +27,10 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         networks.UNetField: (bib.TD_FLOW, bib.FILM),
         # flow
         flow.Flow: (bib.FLOW_MATCHING,),
-        flow.Linear: (bib.RECTIFIED_FLOW,),
-        flow.OptimalTransport: (bib.FLOW_MATCHING,),
-        flow.Trigonometric: (bib.STOCHASTIC_INTERPOLANTS,),
-        flow.VariancePreserving: (bib.SCORE_SDE,),
+        flow.LinearPath: (bib.RECTIFIED_FLOW,),
+        flow.OptimalTransportPath: (bib.FLOW_MATCHING,),
+        flow.TrigonometricPath: (bib.STOCHASTIC_INTERPOLANTS,),
+        flow.VariancePreservingPath: (bib.SCORE_SDE,),
         flow.NoisePrediction: (bib.DDPM, bib.SCORE_SDE),
         flow.DDIM: (bib.DDIM_PAPER,),
         flow.ExactDivergence: (bib.NEURAL_ODES,),
@@ -38,6 +39,9 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         # critics
         critics.FlowCritic: (bib.FLOQ, bib.FLOW_MATCHING),
         critics.MonolithicCritic: (bib.FQL,),
+        critics.IQLCritic: (bib.IQL,),
+        critics.ReBRACCritic: (bib.REBRAC,),
+        critics.SmoothingNoise: (bib.TD3,),
         critics.MinOverEnsemble: (bib.TD3,),
         critics.ExpectedBackup: (bib.FLOQ,),
         critics.DistributionalBackup: (bib.FLOW_MATCHING_IN_TD, bib.VALUE_FLOWS),
@@ -46,14 +50,19 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         # policies
         policies.BehaviourFlow: (bib.FQL,),
         policies.DistilledFlowPolicy: (bib.FQL,),
+        policies.AWRPolicy: (bib.AWR, bib.IQL),
+        policies.BestOfNPolicy: (bib.IDQL, bib.FQL),
+        policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
+        # update rules
+        AlternatingUpdate: (bib.TD3,),
         # successor measures
         successor.FlowSuccessor: (bib.TD_FLOW,),
         successor.SuccessorCritic: (bib.TD_FLOW,),
-        successor.MonteCarlo: (bib.TD_FLOW,),
-        successor.TD: (bib.TD_FLOW,),
-        successor.CoupledTD: (bib.TD_FLOW,),
-        successor.TD2: (bib.TD_FLOW,),
+        successor.MonteCarloTarget: (bib.TD_FLOW,),
+        successor.TDTarget: (bib.TD_FLOW,),
+        successor.CoupledTDTarget: (bib.TD_FLOW,),
+        successor.TD2Target: (bib.TD_FLOW,),
         successor.NoiseError: (bib.DDPM,),
         # what they are run on
         Task: (bib.OGBENCH,),
@@ -71,6 +80,9 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
     {
         Agent,
         Hyperparameter,
+        JointUpdate,
+        PolyakAveraging,
+        State,
         networks.ConditionalField,
         networks.Dense,
         networks.Ensemble,
@@ -81,21 +93,21 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         networks.RawPoint,
         networks.RawTime,
         networks.ResidualMLP,
-        flow.Diffrax,  # the solver inside it has one
+        flow.DiffraxSolver,  # the solver inside it has one
         flow.Euler,
-        flow.Gaussian,
+        flow.GaussianPrior,
         flow.Heun,
         flow.Midpoint,
-        flow.Uniform,
+        flow.UniformPrior,
         flow.UniformTime,
         flow.UniformTimeUntil,
         critics.MeanOverEnsemble,
-        critics.NoCritic,
+        critics.NullCritic,
         critics.QEnsemble,
         policies.FixedPolicy,
         policies.FunctionPolicy,
-        successor.FromData,
-        successor.FromPolicy,
+        successor.DataNextAction,
+        successor.PolicyNextAction,
         successor.KnownReward,
         successor.LearntReward,
         successor.Normaliser,

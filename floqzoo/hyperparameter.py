@@ -1,4 +1,4 @@
-"""Numbers that belong to a part and are not learnt."""
+"""Numbers that belong to a part and that no optimiser touches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,35 @@ from jaxtyping import Array, Float, PyTree
 class Hyperparameter(eqx.Module):
     """A number that a sweep may change and that no optimiser touches.
 
-    As an array it can be changed without compiling again, and mapped over with `jax.vmap`; as a
-    `Hyperparameter` it stays out of the differentiated tree (see `partition_trainable`).
+    As an array it can be changed without compiling again, and mapped over with `jax.vmap`. `value` stops gradients, so
+    the number gets a gradient of 0 whatever partition of the tree is differentiated; `partition_trainable` leaves it
+    out altogether.
+
+    - `stored`: The number, or an array of numbers.
     """
 
-    value: Float[Any, "*members"]
+    stored: Float[Any, "*members"]
+
+    @property
+    def value(self) -> Any:
+        """The number, without a gradient."""
+        return jax.lax.stop_gradient(self.stored)
+
+
+class State(eqx.Module):
+    """An array that a loss changes and that no optimiser touches: running statistics, a temperature schedule, a count.
+
+    A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
+
+    - `stored`: An array of any dtype.
+    """
+
+    stored: Any
+
+    @property
+    def value(self) -> Any:
+        """The array, without a gradient."""
+        return jax.lax.stop_gradient(self.stored)
 
 
 Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
@@ -32,31 +56,34 @@ def hyperparameter(value: Number) -> Hyperparameter:
     return Hyperparameter(np.asarray(value, dtype=jax.dtypes.canonicalize_dtype(np.float64)))
 
 
-def partition_trainable(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """Splits a tree into its trainable floating arrays and all else; `eqx.combine` joins them again.
+def is_not_trained(node: Any) -> bool:
+    """Whether a node of a tree is a `Hyperparameter` or a `State`."""
+    return isinstance(node, Hyperparameter | State)
 
-    Trainable is every floating array that no `Hyperparameter` holds.
+
+def partition_trainable(tree: PyTree) -> tuple[PyTree, PyTree]:
+    """Splits a tree into its trainable arrays and the rest; `eqx.combine` joins them again.
+
+    Trainable is every floating-point array outside of a `Hyperparameter` or a `State`.
     """
-    return eqx.partition(tree, eqx.is_inexact_array, is_leaf=lambda node: isinstance(node, Hyperparameter))
+    return eqx.partition(tree, eqx.is_inexact_array, is_leaf=is_not_trained)
 
 
 def frozen(tree: PyTree) -> PyTree:
-    """The same tree, through whose parameters no gradient flows."""
+    """The same tree, without gradients through its parameters."""
     trainable, rest = partition_trainable(tree)
     return eqx.combine(jax.lax.stop_gradient(trainable), rest)
 
 
 def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.ndarray | np.bool_], need: str) -> None:
-    """Checks a number at the door.
-
-    Within a trace the value is not known, and nothing is checked.
+    """Validates a number on input; inside a trace its value is unknown, and nothing is checked.
 
     **Raises** `ValueError`, naming the argument, its value and the need, where `holds` is false of it.
     """
-    if isinstance(number.value, Tracer):
+    if isinstance(number.stored, Tracer):
         return
-    if not np.all(holds(np.asarray(number.value))):
-        raise ValueError(f"`{name}` must be {need}; got {number.value}.")
+    if not np.all(holds(np.asarray(number.stored))):
+        raise ValueError(f"`{name}` must be {need}; got {number.stored}.")
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
@@ -64,8 +91,8 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
 
     **Raises** `ValueError` otherwise.
     """
-    if isinstance(high.value, Tracer):
+    if isinstance(high.stored, Tracer):
         return
     require("low", low, np.isfinite, "finite")
     require("high", high, np.isfinite, "finite")
-    require("low", low, lambda value: value < np.asarray(high.value), f"below `high`, which is {high.value}")
+    require("low", low, lambda value: value < np.asarray(high.stored), f"below `high`, which is {high.stored}")

@@ -1,9 +1,11 @@
-r"""Every socket of the zoo: what a part must have to be plugged in.
+r"""Every protocol of floqzoo: the methods that a part must have.
 
-A class joins by having these methods. It inherits from nothing of ours, and whoever composes parts
-asks for these protocols only. Each method has a name of its own, so that `isinstance(part, Socket)`
-is a real check of the wiring. Methods speak of one example, and their caller adds `jax.vmap`; the
-three losses speak of a batch, whose axis comes first.
+A class satisfies a protocol by having its methods; it inherits from nothing. Code that composes parts asks for these
+protocols only. Each protocol has method names of its own, so `isinstance(part, Protocol)` checks the composition.
+Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
+
+Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too: only the code that uses one
+asks for it.
 
 How the parts fit, in three lines:
 
@@ -12,11 +14,12 @@ How the parts fit, in three lines:
 - *TD²-CFM* is a `SuccessorMeasure`, the same flow over observations.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from floqzoo.records import PathPoint, Trajectory, Transition
+from floqzoo.records import ActorCritic, FrozenAgent, PathPoint, Stateful, Trajectory, Transition, UpdateMetrics
 from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
 
@@ -41,7 +44,7 @@ class ProbabilityPath(Protocol):
         """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
         ...
 
-    def marginal_velocity(self, t: Time, x: Point, x1: Point) -> Point:
+    def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
         """The velocity at `x` given only the data end, $u_t(x | x_1)$."""
         ...
 
@@ -155,12 +158,12 @@ class Aggregation(Protocol):
 
 @runtime_checkable
 class Backup(Protocol):
-    """How a TD target is formed from the values of the next state, one for each noise copy."""
+    """How a TD target is formed from the values of the next state, one for each noise sample."""
 
     def td_targets(
-        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " copies"]
-    ) -> Float[Array, " copies"]:
-        """The regression target of each copy; `continuation` is discount times mask."""
+        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
+    ) -> Float[Array, " samples"]:
+        """The regression target of each noise sample; `continuation` is $\\gamma$ times the discount of the transition."""
         ...
 
 
@@ -169,8 +172,8 @@ class NoiseCoupling(Protocol):
     """Which noise the target flow starts from."""
 
     def next_noise(
-        self, noise: Float[Array, "copies dim"], fresh: Float[Array, "copies dim"]
-    ) -> Float[Array, "copies dim"]:
+        self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
+    ) -> Float[Array, "samples dim"]:
         """The noise that the target flow starts from, given the regression's own noise and a fresh draw."""
         ...
 
@@ -179,12 +182,12 @@ class NoiseCoupling(Protocol):
 class Policy(Protocol):
     """Draws actions, and learns to."""
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action, each coordinate in [-1, 1]."""
+    def act(self, observation: Observation, critic: "Critic", key: Key) -> Action:
+        """Draws an action, each coordinate in [-1, 1]; it may use the critic, as best-of-N sampling does."""
         ...
 
-    def policy_loss(self, batch: Transition, critic: "Critic", key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. No gradient reaches the critic's parameters."""
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+        """The loss of a batch and its metrics; `agent` is constant."""
         ...
 
 
@@ -192,16 +195,150 @@ class Policy(Protocol):
 class Critic(Protocol):
     """Estimates the expected discounted return of an action."""
 
-    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """Q(observation, action), in units of reward: an estimate, which may draw noise, as a loss or `GPIPolicy` uses it."""
-        ...
-
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The same quantity, cheap and differentiable in the action, for policy improvement."""
+        """Q(observation, action), in units of reward: deterministic and differentiable, for policy improvement."""
         ...
 
-    def critic_loss(self, batch: Transition, target: Any, policy: Policy, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. `target` is of the same class; no gradient reaches it or the policy."""
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` of the same class."""
+        ...
+
+
+@runtime_checkable
+class NoisyCritic(Protocol):
+    """Optional capability of a critic: an estimate of the value that draws noise."""
+
+    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
+        """A sample or an estimate of Q(observation, action), in units of reward."""
+        ...
+
+
+@runtime_checkable
+class Diagnosable(Protocol):
+    """Optional capability of a critic: diagnostics that are logged at each evaluation."""
+
+    def diagnose(self, batch: Transition, key: Key) -> Metrics:
+        """A record of scalars, computed on a batch of the dataset."""
+        ...
+
+
+@runtime_checkable
+class FlowValued(Protocol):
+    """Optional capability of a critic: values that are the outputs of an ensemble of flows over the real line."""
+
+    @property
+    def fields(self) -> Any:
+        """The [`Ensemble`][floqzoo.networks.Ensemble] of velocity fields."""
+        ...
+
+    @property
+    def prior(self) -> NoisePrior:
+        """The distribution of the noise that becomes a value."""
+        ...
+
+    @property
+    def times(self) -> TimeDistribution:
+        """The distribution of the times at which the fields are trained."""
+        ...
+
+    @property
+    def solver(self) -> ODESolver:
+        """How the fields are integrated."""
+        ...
+
+    def flow(self, field: Any) -> Any:
+        """The [`Flow`][floqzoo.flow.Flow] of one member."""
+        ...
+
+    def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
+        """The output of each member's flow for one noise sample."""
+        ...
+
+    def batch_returns(
+        self, batch: Transition, noise: Float[Array, "batch samples 1"]
+    ) -> Float[Array, "members batch samples"]:
+        """The outputs of the members' flows at (s, a) of each transition, for each of its noise samples."""
+        ...
+
+
+@runtime_checkable
+class HasBehaviour(Protocol):
+    """Optional capability of a policy: a clone of the behaviour, which is evaluated beside it."""
+
+    @property
+    def behaviour(self) -> Policy:
+        """The policy that imitates the data."""
+        ...
+
+
+@runtime_checkable
+class Exploring(Protocol):
+    """Optional capability of a policy: other actions for exploration than for evaluation."""
+
+    def explore(self, observation: Observation, critic: Critic, key: Key) -> Action:
+        """Draws an action to explore with, each coordinate in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasAdvantage(Protocol):
+    """Optional capability of a critic: the advantage of an action."""
+
+    def advantage(self, observation: Observation, action: Action) -> Scalar:
+        """Q(observation, action) - V(observation), in units of reward."""
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """Optional capability of a velocity field: the input of its last linear layer."""
+
+    def last_features(self, t: Time, x: Point, code: Code) -> Float[Array, " width"]:
+        """The input of the last linear layer at time `t` and point `x`."""
+        ...
+
+
+@runtime_checkable
+class UpdateRule(Protocol):
+    """How the parameters of an agent change in one update."""
+
+    def init_optimisers(self, parts: ActorCritic) -> PyTree:
+        """The initial state of the optimisers."""
+        ...
+
+    def update_parts(
+        self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
+    ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
+        """The parts and the optimisers after one update, and the metrics of the batch."""
+        ...
+
+
+@runtime_checkable
+class TargetUpdate(Protocol):
+    """How the target networks follow."""
+
+    def init_targets(self, parts: ActorCritic) -> ActorCritic:
+        """The initial targets, with array buffers of their own."""
+        ...
+
+    def update_targets(
+        self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
+    ) -> ActorCritic:
+        """The targets after update number `step`, counted from 0, between the parts `before` and `after` it."""
+        ...
+
+
+@runtime_checkable
+class TrainableAgent(Protocol):
+    """What the trainer trains, one seed of it: [`Agent`][floqzoo.agent.Agent], or a user's own."""
+
+    @property
+    def parts(self) -> ActorCritic:
+        """Critic and policy, which act together and are evaluated."""
+        ...
+
+    def update(self, batch: Transition, key: Key) -> tuple["TrainableAgent", UpdateMetrics]:
+        """The agent after one update, and the metrics of the batch; a pure function."""
         ...
 
 
@@ -224,8 +361,8 @@ class SuccessorMeasure(Protocol):
         """The log-density of a future observation."""
         ...
 
-    def successor_loss(self, batch: Transition, target: Any, policy: Policy, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. `target` is of the same class; no gradient reaches it or the policy."""
+    def successor_loss(self, batch: Transition, target: Any, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics]:
+        """The loss of a batch and its metrics. `target` is of the same class; no gradient reaches it or the agent."""
         ...
 
 
@@ -246,7 +383,7 @@ class SuccessorTarget(Protocol):
 class NextAction(Protocol):
     """Which policy a successor measure is the measure of."""
 
-    def next_actions(self, batch: Transition, policy: Policy, key: Key) -> Float[Array, "batch action"]:
+    def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The action at each next observation, in the units of the environment."""
         ...
 
@@ -265,6 +402,40 @@ class RewardModel(Protocol):
 
 
 @runtime_checkable
+class EpisodeStore(Protocol):
+    """Transitions in the order of their episodes: a dataset, or the replay of one seed.
+
+    A transition is addressed by an integer of the store's own, `at`; methods take arrays of them.
+    """
+
+    def transition(self, at: Int[Array, "*batch"]) -> Transition:
+        """The transitions at some addresses, with their next actions."""
+        ...
+
+    def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """The addresses some steps later in the same episodes, at most `steps_left`."""
+        ...
+
+    def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """How many transitions of the same episode are known after each."""
+        ...
+
+
+@runtime_checkable
+class TransitionReader(Protocol):
+    """What a batch holds of each transition that is drawn: one step, an n-step return, a future."""
+
+    @property
+    def reads_next_action(self) -> bool:
+        """Whether a transition can be read only once the action after it is known."""
+        ...
+
+    def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
+        """The examples that start at some addresses of a store."""
+        ...
+
+
+@runtime_checkable
 class BatchSource(Protocol):
     """Where the batches of a run come from."""
 
@@ -277,15 +448,137 @@ class BatchSource(Protocol):
         ...
 
 
-def require_socket(name: str, part: object, socket: type) -> None:
-    """Checks that a part has the methods of a socket.
+@runtime_checkable
+class OfflineDataset(Protocol):
+    """Transitions to train on, on the device; the dataset of a run that is only offline."""
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """Draws transitions uniformly, with replacement."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the contents."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The number of transitions."""
+        ...
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the greatest reward."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A dataset, and the environment that it comes from."""
+
+    @property
+    def dataset(self) -> OfflineDataset:
+        """The transitions to train on."""
+        ...
+
+    @property
+    def make_environment(self) -> Callable[[], Any]:
+        """Makes a fresh Gymnasium environment; picklable where environments are stepped in processes of their own."""
+        ...
+
+    @property
+    def observation_dim(self) -> int:
+        """The number of coordinates of an observation."""
+        ...
+
+    @property
+    def action_dim(self) -> int:
+        """The number of coordinates of an action."""
+        ...
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the greatest reward of a transition."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Plain values that identify the data and the environment, written beside the results."""
+        ...
+
+
+@runtime_checkable
+class MetricWriter(Protocol):
+    """Receives the metrics of a run, under the names that they have in its tables."""
+
+    def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
+        """Receives what one seed measured after `step` updates; NaN stands for a metric that has no value then."""
+        ...
+
+    def close_writer(self) -> None:
+        """Writes what is still held back."""
+        ...
+
+
+@runtime_checkable
+class EpisodeRecorder(Protocol):
+    """Records episodes."""
+
+    def record(self, seeds: Any) -> dict[str, Any]:
+        """Records one episode, which depends on the script and `seeds`, a `SeedSequence`, alone."""
+        ...
+
+
+@runtime_checkable
+class DatasetScript(Protocol):
+    """How a dataset is generated: its name, its size, and what records its episodes. A dataclass of plain values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Training episodes of the published dataset."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps of each episode."""
+        ...
+
+    def recorder(self) -> EpisodeRecorder:
+        """Builds what records the episodes; slow, and needs OGBench."""
+        ...
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Where trials run."""
+
+    def start(self, trial: Any) -> None:
+        """Asks for a start of a trial, as soon as there is room for it."""
+        ...
+
+    def ended(self, seconds: float) -> Sequence[tuple[Any, Any]]:
+        """The trials that ended since the last call, after at most so many seconds."""
+        ...
+
+    def stop(self) -> None:
+        """Ends all trials under way, each with a checkpoint, and those that wait."""
+        ...
+
+
+def require_protocol(name: str, part: object, protocol: type) -> None:
+    """Checks that a part has the methods of a protocol.
 
     **Raises** `TypeError` naming the part and the methods that it lacks.
     """
-    methods = [method for method in vars(socket) if not method.startswith("_")]
+    methods = [method for method in vars(protocol) if not method.startswith("_")]
     missing = [method for method in methods if not hasattr(part, method)]
     if missing:
         raise TypeError(
-            f"`{name}` must be a {socket.__name__}, with the methods {', '.join(methods)}; "
+            f"`{name}` must be a {protocol.__name__}, with the methods {', '.join(methods)}; "
             f"got {type(part).__name__}, which lacks {', '.join(missing)}."
         )

@@ -1,9 +1,11 @@
-"""The records that pass between parts, instead of dictionaries and bare tuples."""
+"""The records that parts exchange, instead of dictionaries and bare tuples."""
+
+from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from floqzoo.typing import Metrics
+from floqzoo.typing import Action, Key, Metrics, Observation
 
 
 class PathPoint(eqx.Module):
@@ -21,33 +23,96 @@ class Trajectory(eqx.Module):
 
 
 class Transition(eqx.Module):
-    r"""One step $(s, a, r, s')$ of an environment, or, with a leading axis, a batch of them.
+    r"""One or more steps of an environment, from $s$ by $a$ to $s'$, or, with a leading axis, a batch of them.
 
-    - `mask`: 0 where $s$ ended its episode by reaching the goal, else 1; it multiplies the bootstrapped value.
+    - `reward`: $r$, in units of reward; of an n-step return $\sum_{k<n} \gamma^k r_k$.
+    - `discount`: In [0, 1]: 0 where the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
+      multiplies by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
+    - `next_observation`: $s'$; of an n-step return the observation after the last of its steps.
+    - `next_action`: The action of the data at $s'$, where the batch source provides it.
+    - `future`: A state drawn from the successor measure of $(s', a')$, where the batch source provides it.
+    - `valid`: 1 where an example counts and 0 where it is padding; all count where it is absent.
     """
 
     observation: Float[Array, "*batch observation"]
     action: Float[Array, "*batch action"]
     reward: Float[Array, "*batch"]
-    mask: Float[Array, "*batch"]
+    discount: Float[Array, "*batch"]
     next_observation: Float[Array, "*batch observation"]
+    next_action: Float[Array, "*batch action"] | None = None
+    future: Float[Array, "*batch observation"] | None = None
+    valid: Float[Array, "*batch"] | None = None
+
+    def require(self, name: str, who: str) -> Array:
+        """An optional field.
+
+        **Raises** `ValueError` if it is absent, naming the field and who needs it.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{who} needs `{name}` in its batches; choose a batch source that provides it.")
+        return value
 
 
-class FutureTransition(Transition):
-    r"""A transition, the action after it, and a draw of what comes after that: what a successor measure may learn from.
+class ActorCritic(eqx.Module):
+    """A critic and a policy, which together act; also one value for each of the two, such as an optimiser's state."""
 
-    - `next_action`: The action $a'$ that followed at $s'$.
-    - `future`: A state visited from $(s', a')$ on, drawn from their successor measure.
+    critic: Any
+    policy: Any
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """An action of the policy, each coordinate in [-1, 1]."""
+        return self.policy.act(observation, self.critic, key)
+
+    def explore(self, observation: Observation, key: Key) -> Action:
+        """An action to explore with: the policy's `explore`, or `act` for a policy without it."""
+        act = getattr(self.policy, "explore", self.policy.act)
+        return act(observation, self.critic, key)
+
+
+class FrozenAgent(eqx.Module):
+    """The agent as a loss sees it: constants, through which no gradient flows.
+
+    - `critic`, `policy`: The parts as they are at the start of the optimiser step.
+    - `target`: The target networks of both.
+    - `step`: The number of updates before this one.
     """
 
-    next_action: Float[Array, "*batch action"]
-    future: Float[Array, "*batch observation"]
+    critic: Any
+    policy: Any
+    target: ActorCritic
+    step: Int[Array, ""]
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """An action of the policy, each coordinate in [-1, 1]."""
+        return self.policy.act(observation, self.critic, key)
+
+
+class Stateful(eqx.Module):
+    """What a loss returns in place of metrics if its part has state: the metrics, and the part with its new state.
+
+    The update takes every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
+    """
+
+    metrics: Metrics
+    part: Any
+
+
+class Occasional(eqx.Module):
+    """Metrics of something that does not happen in every update; only the updates where it happens are averaged.
+
+    - `metrics`: Their values; any finite numbers where it did not happen.
+    - `happened`: Whether it happened in this update.
+    """
+
+    metrics: Metrics
+    happened: Bool[Array, ""]
 
 
 class UpdateMetrics(eqx.Module):
-    """What one update reports: a record of scalars from the critic and one from the policy.
+    """The metrics of one update: a record of scalars from the critic and one from the policy.
 
-    Written to logs under the names of its fields, `critic/q_mean`, `actor/bc_flow_loss`, as fql spells them.
+    Logged under the names of the fields, `critic/q_mean`, `actor/bc_flow_loss`, as in the official code of FQL.
     """
 
     critic: Metrics

@@ -34,11 +34,12 @@ def bc(
     del reward_range
     network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm)
     return fz.Agent(
-        critic=fz.NoCritic(),
+        critic=fz.NullCritic(),
         policy=fz.BehaviourFlow.build(
             observation_dim, action_dim, network=network, flow_steps=config.flow_steps, key=key
         ),
-        optimiser=optax.adam(config.lr),
+        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        target_update=fz.PolyakAveraging(critic=None),
     )
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import optax
 
 import floqzoo as fz
+from floqzoo.learner import GeometricFuture
 from floqzoo.protocols import Policy, RewardModel
-from floqzoo.runs import Recipe, RunConfig, require_choices, trained_policy
+from floqzoo.runs import Recipe, RunConfig, require_choices, standard_batches, trained_policy
 from floqzoo.studies.successor_recipe import (
-    normaliser_of,
+    parts_from_data,
     report_seed,
     run_successor_recipe,
     successor_check,
-    with_futures,
 )
-from floqzoo.successor import METHODS, FromData, FromPolicy, LearntReward, Normaliser, SuccessorCritic
+from floqzoo.successor import METHODS, DataNextAction, LearntReward, Normaliser, PolicyNextAction, SuccessorCritic
 from floqzoo.typing import Key
 
 
@@ -92,18 +92,23 @@ def td2_cfm(
         normaliser=Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
         if normaliser is None
         else normaliser,
-        next_action=FromData() if config.measure_of == "behaviour" else FromPolicy(),
+        next_action=DataNextAction() if config.measure_of == "behaviour" else PolicyNextAction(),
     )
     return fz.Agent(
         critic=SuccessorCritic(
             measure,
             LearntReward(network(observation_dim, 1, key=reward_key)) if reward is None else reward,
-            count=config.count,
+            num_samples=config.count,
         ),
         policy=make_policy(config, observation_dim, action_dim, policy_key) if policy is None else policy,
-        optimiser=optax.adamw(config.lr, weight_decay=config.weight_decay),
-        tau=config.tau,
+        update_rule=fz.JointUpdate(optax.adamw(config.lr, weight_decay=config.weight_decay)),
+        target_update=fz.PolyakAveraging(critic=config.tau),
     )
+
+
+def with_futures(config: TD2Config) -> GeometricFuture:
+    """Transitions with next actions and futures."""
+    return GeometricFuture(config.discount)
 
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
@@ -118,7 +123,7 @@ def make_measure(config: TD2Config, field, dim: int, **parts):
     """The measure of a method, over a velocity field."""
     if config.method.endswith("-dd"):
         return METHODS[config.method](field, dim, steps=config.diffusion_steps, **parts)
-    path = fz.Trigonometric() if config.curved else fz.Linear()
+    path = fz.TrigonometricPath() if config.curved else fz.LinearPath()
     return METHODS[config.method](field, dim, path=path, solver=fz.Midpoint(config.flow_steps), **parts)
 
 
@@ -162,8 +167,8 @@ RECIPE = Recipe(
     build=td2_cfm,
     presets={"default": default, "maze": maze, "quickstart": quickstart},
     check=successor_check(td2_cfm),
-    view=with_futures,
-    from_data=normaliser_of,
+    batch_source=partial(standard_batches, reader=with_futures),
+    from_data=parts_from_data,
     report=report_seed,
 )
 

@@ -47,20 +47,20 @@ class LinearNetwork(eqx.Module):
 class RandomPolicy(eqx.Module):
     """Uniform actions, and nothing to learn."""
 
-    def act(self, observation, key):
+    def act(self, observation, critic, key):
         return jax.random.uniform(key, (ACTION,), observation.dtype, -1, 1)
 
-    def policy_loss(self, batch, critic, key):
+    def policy_loss(self, batch, agent, key):
         return jnp.zeros(()), None
 
 
 class SteadyPolicy(eqx.Module):
     """An action that depends on the observation alone, the hyperbolic tangent of its first coordinates."""
 
-    def act(self, observation, key):
+    def act(self, observation, critic, key):
         return jnp.tanh(observation[:ACTION])
 
-    def policy_loss(self, batch, critic, key):
+    def policy_loss(self, batch, agent, key):
         return jnp.zeros(()), None
 
 
@@ -73,6 +73,12 @@ class AlternatingPrior(eqx.Module):
 
     def log_prob(self, x):
         return jnp.zeros(())
+
+
+def frozen_agent(critic, policy=None, target=None):
+    """What a loss sees of an agent: its parts, and a target critic, which is the critic itself unless given."""
+    target = fz.ActorCritic(critic if target is None else target, policy)
+    return fz.FrozenAgent(critic, policy, target, jnp.zeros((), jnp.int32))
 
 
 def linear_fields(weight, bias, spread):
@@ -101,7 +107,7 @@ def transitions(seed=0, size=4, observation=OBSERVATION, action=ACTION):
         observation=floating(draw.normal(size=(size, observation))),
         action=floating(draw.uniform(-1, 1, (size, action))),
         reward=floating(draw.uniform(-1, 0, size)),
-        mask=floating(np.arange(size) % 3 != 2),
+        discount=floating(np.arange(size) % 3 != 2),
         next_observation=floating(draw.normal(size=(size, observation))),
     )
 

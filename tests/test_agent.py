@@ -1,5 +1,6 @@
 """The agent and its update, with parts from outside the zoo whose answers are known."""
 
+import functools
 import operator
 
 import equinox as eqx
@@ -24,16 +25,13 @@ class LineCritic(eqx.Module):
     weight: jax.Array
     bias: jax.Array
 
-    def value(self, observation, action, key):
-        return self.score(observation, action)
-
     def score(self, observation, action):
         return jnp.concatenate([observation, action]) @ self.weight + self.bias
 
-    def critic_loss(self, batch, target, policy, key):
-        next_action = jax.vmap(policy.act)(batch.next_observation, jax.random.split(key, len(batch.reward)))
-        next_value = jax.vmap(target.score)(batch.next_observation, next_action)
-        error = jax.vmap(self.score)(batch.observation, batch.action) - batch.reward - 0.5 * batch.mask * next_value
+    def critic_loss(self, batch, agent, key):
+        next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, len(batch.reward)))
+        next_value = jax.vmap(agent.target.critic.score)(batch.next_observation, next_action)
+        error = jax.vmap(self.score)(batch.observation, batch.action) - batch.reward - 0.5 * batch.discount * next_value
         return jnp.mean(error**2), {"error": jnp.mean(jnp.abs(error))}
 
 
@@ -42,11 +40,11 @@ class ThriftyPolicy(eqx.Module):
 
     action: jax.Array
 
-    def act(self, observation, key):
+    def act(self, observation, critic, key):
         return jnp.clip(self.action, -1, 1)
 
-    def policy_loss(self, batch, critic, key):
-        worth = jax.vmap(critic.score, (0, None))(batch.observation, self.action)
+    def policy_loss(self, batch, agent, key):
+        worth = jax.vmap(agent.critic.score, (0, None))(batch.observation, self.action)
         return jnp.sum(self.action**2) - jnp.mean(worth), None
 
 
@@ -54,7 +52,9 @@ def line_critic(seed=0):
     return LineCritic(0.1 * jax.random.normal(jax.random.key(seed), (OBSERVATION + ACTION,)), jnp.full((), 0.2))
 
 
-def line_agent(seed=0, critic=None, policy=None, **parts):
+def line_agent(seed=0, critic=None, policy=None, optimiser=None, tau=0.005, **parts):
+    rule = fz.JointUpdate() if optimiser is None else fz.JointUpdate(optimiser)
+    parts = {"update_rule": rule, "target_update": fz.PolyakAveraging(critic=tau)} | parts
     policy = ThriftyPolicy(jnp.array([0.3, -0.4])) if policy is None else policy
     return fz.Agent(critic=line_critic(seed) if critic is None else critic, policy=policy, **parts)
 
@@ -102,22 +102,19 @@ def test_a_critic_and_a_policy_of_ones_own_learn_a_known_answer():
 
 def test_a_critic_that_is_no_tree_at_all_fits_too():
     class Plain:
-        def value(self, observation, action, key):
-            return jnp.sum(action)
-
         def score(self, observation, action):
             return jnp.sum(action)
 
-        def critic_loss(self, batch, target, policy, key):
+        def critic_loss(self, batch, agent, key):
             return jnp.zeros(()), None
 
     agent, _ = updated(line_agent(critic=Plain(), optimiser=optax.sgd(0.1)), transitions(), jax.random.key(0))
     np.testing.assert_allclose(agent.policy.action, np.array([0.3, -0.4]) * 0.8 + 0.1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("missing", ["value", "score", "critic_loss"])
+@pytest.mark.parametrize("missing", ["score", "critic_loss"])
 def test_a_critic_that_lacks_a_method_is_refused_with_its_name(missing):
-    methods = {name: lambda self: None for name in ("value", "score", "critic_loss") if name != missing}
+    methods = {name: lambda self: None for name in ("score", "critic_loss") if name != missing}
     part = type("Stranger", (), methods)()
     with pytest.raises(TypeError, match=rf"`critic` must be a Critic.*got Stranger, which lacks {missing}\."):
         fz.Agent(critic=part, policy=SteadyPolicy())
@@ -128,7 +125,7 @@ def test_a_policy_that_lacks_a_method_is_refused_with_its_name(missing):
     methods = {name: lambda self: None for name in ("act", "policy_loss") if name != missing}
     part = type("Stranger", (), methods)()
     with pytest.raises(TypeError, match=rf"`policy` must be a Policy.*got Stranger, which lacks {missing}\."):
-        fz.Agent(critic=fz.NoCritic(), policy=part)
+        fz.Agent(critic=fz.NullCritic(), policy=part)
 
 
 # One update
@@ -137,12 +134,12 @@ def test_a_policy_that_lacks_a_method_is_refused_with_its_name(missing):
 def test_one_step_of_gradient_descent_on_each_loss_for_its_own_part():
     batch, agent = transitions(), line_agent(optimiser=optax.sgd(0.1))
     after, metrics = updated(agent, batch, jax.random.key(0))
-    critic, target, policy = agent.critic, agent.target_critic, agent.policy
-    gradient = jax.grad(lambda critic: critic.critic_loss(batch, target, policy, jax.random.key(1))[0])(critic)
+    critic, policy, frozen = agent.critic, agent.policy, agent.frozen
+    gradient = jax.grad(lambda critic: critic.critic_loss(batch, frozen, jax.random.key(1))[0])(critic)
     assert_trees_close(after.critic, jax.tree.map(lambda x, g: x - 0.1 * g, critic, gradient))
-    gradient = jax.grad(lambda policy: policy.policy_loss(batch, critic, jax.random.key(1))[0])(policy)
+    gradient = jax.grad(lambda policy: policy.policy_loss(batch, frozen, jax.random.key(1))[0])(policy)
     assert_trees_close(after.policy, jax.tree.map(lambda x, g: x - 0.1 * g, policy, gradient))
-    error = critic.critic_loss(batch, target, policy, jax.random.key(1))[1]["error"]
+    error = critic.critic_loss(batch, frozen, jax.random.key(1))[1]["error"]
     assert_close(metrics.critic["error"], error)
 
 
@@ -150,12 +147,13 @@ def test_neither_loss_trains_what_it_is_given():
     """Parts that never stop a gradient, and losses that grow with everything they see: each trains itself alone."""
 
     class Greedy(LineCritic):
-        def critic_loss(self, batch, target, policy, key):
-            return jnp.sum(self.bias) + 10 * jnp.sum(target.bias) + 10 * jnp.sum(policy.action), None
+        def critic_loss(self, batch, agent, key):
+            others = jnp.sum(agent.target.critic.bias) + jnp.sum(agent.policy.action) + jnp.sum(agent.critic.bias)
+            return jnp.sum(self.bias) + 10 * others, None
 
     class Grasping(ThriftyPolicy):
-        def policy_loss(self, batch, critic, key):
-            return jnp.sum(self.action) + 10 * jnp.sum(critic.bias), None
+        def policy_loss(self, batch, agent, key):
+            return jnp.sum(self.action) + 10 * (jnp.sum(agent.critic.bias) + jnp.sum(agent.policy.action)), None
 
     agent = line_agent(
         critic=Greedy(jnp.zeros(OBSERVATION + ACTION), jnp.zeros(())),
@@ -165,7 +163,7 @@ def test_neither_loss_trains_what_it_is_given():
     )
     after, _ = updated(agent, transitions(), jax.random.key(0))
     assert after.critic.bias == -1
-    assert after.target_critic.bias == 0
+    assert after.target.critic.bias == 0
     assert after.policy.action.tolist() == [-1, -1]
 
 
@@ -177,6 +175,58 @@ def test_adam_with_the_papers_rate_is_the_default():
         np.testing.assert_allclose(moved, 3e-4, rtol=1e-2)
 
 
+@pytest.mark.parametrize("rule", [fz.JointUpdate(), fz.AlternatingUpdate(policy_every=2)])
+def test_updates_are_counted(rule):
+    agent = line_agent(update_rule=rule)
+    for number in range(3):
+        assert agent.step == agent.frozen.step == number
+        agent, _ = updated(agent, transitions(), jax.random.key(number))
+    assert agent.step == 3 and agent.step.dtype == jnp.int32
+
+
+# Alternating updates
+
+
+def alternating_agent(**parts):
+    rule = fz.AlternatingUpdate(optax.sgd(0.1), optax.sgd(0.05), **parts)
+    return line_agent(update_rule=rule, target_update=fz.PolyakAveraging(critic=0.5, policy=0.25, every=2, of_new=True))
+
+
+@pytest.mark.parametrize("period", [1, 2, 3])
+def test_the_policy_steps_in_its_own_updates(period):
+    agent = alternating_agent(policy_every=period)
+    for number in range(1, 7):
+        after, metrics = updated(agent, transitions(number), jax.random.key(number))
+        assert np.any(after.critic.weight != agent.critic.weight)
+        assert bool(np.any(after.policy.action != agent.policy.action)) is (number % period == 0)
+        if period > 1:
+            assert bool(metrics.actor.happened) is (number % period == 0)
+        agent = after
+
+
+def test_the_policy_steps_against_the_new_critic():
+    batch, agent = transitions(), alternating_agent(policy_steps=2)
+    after, _ = updated(agent, batch, jax.random.key(0))
+    action = agent.policy.action
+    for _ in range(2):
+        action = action - 0.05 * (2 * action - after.critic.weight[OBSERVATION:])
+    assert_close(after.policy.action, action)
+    gradient = jax.grad(lambda critic: critic.critic_loss(batch, agent.frozen, jax.random.key(1))[0])(agent.critic)
+    assert_trees_close(after.critic, jax.tree.map(lambda x, g: x - 0.1 * g, agent.critic, gradient))
+
+
+@pytest.mark.parametrize("name", ["policy_every", "policy_steps"])
+def test_an_alternating_update_without_steps_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
+        fz.AlternatingUpdate(**{name: 0})
+
+
+@pytest.mark.parametrize("part", ["update_rule", "target_update"])
+def test_a_rule_that_is_none_is_refused_by_name(part):
+    with pytest.raises(TypeError, match=f"`{part}` must be a.*got object, which lacks init_"):
+        fz.Agent(critic=line_critic(), policy=SteadyPolicy(), **{part: object()})
+
+
 # The target
 
 
@@ -185,17 +235,53 @@ def test_the_target_follows_the_critic_from_before_each_step(tau):
     agent = line_agent(optimiser=optax.sgd(0.1), tau=tau)
     for number in range(3):
         after, _ = updated(agent, transitions(number), jax.random.key(number))
-        wanted = jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, agent.target_critic, agent.critic)
-        assert_trees_close(after.target_critic, wanted)
+        wanted = jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, agent.target.critic, agent.critic)
+        assert_trees_close(after.target.critic, wanted)
         assert after.critic.bias != agent.critic.bias
         agent = after
 
 
 def test_at_first_the_target_is_a_copy_of_the_critic_and_no_alias():
     agent = line_agent()
-    assert eqx.tree_equal(agent.target_critic, agent.critic)
+    assert eqx.tree_equal(agent.target.critic, agent.critic)
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.Array)]
     assert len(set(buffers)) == len(buffers)
+
+
+def test_a_target_that_is_not_kept_says_what_keeps_it():
+    class Hopeful(LineCritic):
+        def critic_loss(self, batch, agent, key):
+            return jnp.sum(agent.target.policy.act(batch.observation[0], None, key)), None
+
+    agent = line_agent(critic=Hopeful(jnp.zeros(OBSERVATION + ACTION), jnp.zeros(())))
+    wanted = r"the agent keeps no target policy.*`agent\.target\.policy\.act`.*PolyakAveraging\(policy=0\.005\)"
+    with pytest.raises(AttributeError, match=wanted):
+        agent.update(transitions(), jax.random.key(0))
+    with pytest.raises(
+        AttributeError, match=r"no target critic.*agent\.target\.critic\.score.*PolyakAveraging\(critic="
+    ):
+        line_agent(tau=None).update(transitions(), jax.random.key(0))
+
+
+@pytest.mark.parametrize("of_new", [False, True])
+@pytest.mark.parametrize("period", [1, 2])
+def test_both_targets_follow_with_their_own_tau_in_their_own_updates(period, of_new):
+    rule = fz.PolyakAveraging(critic=0.5, policy=0.25, every=period, of_new=of_new)
+    agent = line_agent(optimiser=optax.sgd(0.1), target_update=rule)
+    for number in range(1, 5):
+        after, _ = updated(agent, transitions(number), jax.random.key(number))
+        online = after if of_new else agent
+        for part, tau in (("critic", 0.5), ("policy", 0.25)):
+            share = tau if number % period == 0 else 0.0
+            old, new = getattr(agent.target, part), getattr(online, part)
+            wanted = jax.tree.map(lambda old, new, share=share: (1 - share) * old + share * new, old, new)
+            assert_trees_close(getattr(after.target, part), wanted)
+        agent = after
+
+
+def test_a_period_below_one_is_refused():
+    with pytest.raises(ValueError, match="`every` must be at least 1; got 0"):
+        fz.PolyakAveraging(every=0)
 
 
 @pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
@@ -207,8 +293,9 @@ def test_a_tau_outside_its_range_is_refused(tau):
 # Compilation
 
 
-def test_a_scan_of_updates_is_the_updates_one_by_one():
-    agent, batch, key = line_agent(), transitions(), jax.random.key(0)
+@pytest.mark.parametrize("make", [line_agent, functools.partial(alternating_agent, policy_every=2, policy_steps=2)])
+def test_a_scan_of_updates_is_the_updates_one_by_one(make):
+    agent, batch, key = make(), transitions(), jax.random.key(0)
     scanned, _ = trained(agent, batch, jax.random.clone(key), 5)
     for step_key in jax.random.split(key, 5):
         agent, _ = updated(agent, batch, step_key)
@@ -237,7 +324,7 @@ def test_a_part_that_uses_a_key_twice_is_found_out():
     """The guard that all these tests run under does see into the parts."""
 
     class Careless(SteadyPolicy):
-        def policy_loss(self, batch, critic, key):
+        def policy_loss(self, batch, agent, key):
             return jax.random.normal(key) + jax.random.uniform(key), None
 
     with pytest.raises(jax.errors.KeyReuseError):

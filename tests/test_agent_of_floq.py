@@ -24,13 +24,15 @@ def floq_agent(discount=0.9, alpha=10.0, tau=0.1, width=1.0):
     critic = fz.FlowCritic(
         fz.Ensemble.build(lambda key: field(point_embedding=fz.HLGauss(-10.0 * width, 1.0), key=key), 2, key=keys[0]),
         fz.QEnsemble(OBSERVATION, ACTION, build=narrow, key=keys[1]),
-        fz.Uniform(-width, 0.0),
+        fz.UniformPrior(-width, 0.0),
         solver=fz.Euler(2),
         discount=discount,
-        copies=2,
+        num_noise_samples=2,
     )
     policy = fz.DistilledFlowPolicy.build(OBSERVATION, ACTION, network=narrow, flow_steps=2, alpha=alpha, key=keys[2])
-    return fz.Agent(critic=critic, policy=policy, optimiser=ADAM, tau=tau)
+    return fz.Agent(
+        critic=critic, policy=policy, update_rule=fz.JointUpdate(ADAM), target_update=fz.PolyakAveraging(critic=tau)
+    )
 
 
 TRACES = []
@@ -60,10 +62,10 @@ def test_training_floq_leaves_its_hyperparameters_alone_and_moves_every_paramete
     after, _ = traced_update(before, transitions(), jax.random.key(0))
     for part in ("critic", "policy"):
         old, new = (leaves_by_path(getattr(agent, part)) for agent in (before, after))
-        numbers = {path for path in old if path.endswith(".value")}
+        numbers = {path for path in old if path.endswith(".stored")}
         assert numbers
         assert all(np.array_equal(old[path], new[path]) is (path in numbers) for path in old)
-    assert after.tau.value == before.tau.value
+    assert after.target_update.critic.value == before.target_update.critic.value
 
 
 def test_training_goes_by_the_key_alone():

@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -18,6 +19,9 @@ from floqzoo.bibliography import Reference
 from floqzoo.citations import PROGRAMS, SOURCES, WITHOUT_SOURCE
 from floqzoo.tasks import Task
 from recipes.floq import FloqConfig, floq
+from recipes.ifql import IFQLConfig, ifql
+from recipes.iql import IQLConfig, iql
+from recipes.rebrac import ReBRACConfig, rebrac
 from recipes.td2_cfm import TD2Config, td2_cfm
 
 
@@ -37,9 +41,12 @@ def cited(*parts) -> set[str]:
 
 
 def parts_of_the_zoo() -> list[type]:
-    """The modules that the rooms of parts export, without the records of metrics."""
-    rooms = (networks, flow, critics, policies, successor)
-    found = {part for room in rooms for part in vars(room).values() if inspect.isclass(part)}
+    """The modules that the packages of parts export, and the update rules, without the records of metrics."""
+    packages = (networks, flow, critics, policies, successor)
+    found = {
+        part for package in packages for part in vars(package).values() if inspect.isclass(part) and part is not Any
+    }
+    found |= {fz.JointUpdate, fz.AlternatingUpdate, fz.PolyakAveraging, fz.State, fz.Hyperparameter, fz.Agent}
     return sorted(
         (part for part in found if not part.__name__.endswith(("Metrics", "Estimate"))), key=lambda part: part.__name__
     )
@@ -57,6 +64,22 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
     assert keys.isdisjoint({"farebrother2025temporal", "kidger2021on", "park2025ogbench", "fujimoto2018addressing"})
 
 
+@pytest.mark.parametrize(
+    ("build", "config", "wanted", "unwanted"),
+    [
+        (iql, IQLConfig, {"IQL", "AWR"}, {"TD3", "REBRAC", "IDQL", "FQL", "FLOQ"}),
+        (ifql, IFQLConfig, {"IQL", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "REBRAC", "FLOQ"}),
+        (rebrac, ReBRACConfig, {"REBRAC", "TD3", "TD3_BC"}, {"IQL", "AWR", "IDQL", "FQL", "FLOQ"}),
+    ],
+    ids=["iql", "ifql", "rebrac"],
+)
+def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
+    config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))
+    keys = cited(build(config=config, key=getkey(), **SMALL))
+    assert {getattr(bibliography, name).key for name in wanted} <= keys
+    assert keys.isdisjoint({getattr(bibliography, name).key for name in unwanted})
+
+
 def test_a_successor_measure_cites_its_paper(getkey):
     config = TD2Config(network="mlp", hidden_dims=(8,))
     keys = cited(td2_cfm(config=config, key=getkey(), **SMALL))
@@ -66,8 +89,8 @@ def test_a_successor_measure_cites_its_paper(getkey):
 def test_a_part_that_is_exchanged_changes_what_is_cited(getkey):
     field = fz.ConditionalField(2, 0, build=partial(fz.MLP, hidden=(8,)), key=getkey())
     plain = cited(fz.Flow(field, 2))
-    assert cited(fz.Flow(field, 2, solver=fz.Diffrax(diffrax.Tsit5()))) - plain == {"kidger2021on"}
-    assert cited(fz.Flow(field, 2, path=fz.VariancePreserving())) - plain == {"song2021score"}
+    assert cited(fz.Flow(field, 2, solver=fz.DiffraxSolver(diffrax.Tsit5()))) - plain == {"kidger2021on"}
+    assert cited(fz.Flow(field, 2, path=fz.VariancePreservingPath())) - plain == {"song2021score"}
     assert cited((fz.Flow(field, 2), {"how": optax.adam(1e-3)})) - plain == {"deepmind2020jax"}
 
 

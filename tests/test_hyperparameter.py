@@ -22,7 +22,9 @@ class Part(eqx.Module):
 
 
 def part(alpha=2.0):
-    return Part(jnp.array([1.0, -2.0]), alpha, jnp.array([3, 4]), (jnp.array(5.0), fz.Gaussian(0.5, 2.0), None), "part")
+    return Part(
+        jnp.array([1.0, -2.0]), alpha, jnp.array([3, 4]), (jnp.array(5.0), fz.GaussianPrior(0.5, 2.0), None), "part"
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,41 @@ def test_trainable_are_the_floating_arrays_that_no_hyperparameter_holds():
     trainable, rest = partition_trainable(part())
     assert [leaf.tolist() for leaf in jax.tree.leaves(trainable)] == [[1.0, -2.0], 5.0]
     assert [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(rest)] == [2.0, [3, 4], 0.5, 2.0]
+
+
+class Counting(eqx.Module):
+    """A part with state of every dtype."""
+
+    weight: jax.Array
+    mean: fz.State
+    count: fz.State
+    alpha: fz.Hyperparameter
+
+
+def counting():
+    return Counting(jnp.ones(2), fz.State(jnp.full(2, 3.0)), fz.State(jnp.array(4)), fz.Hyperparameter(jnp.array(2.0)))
+
+
+def test_state_is_an_array_of_any_dtype_among_the_leaves_and_is_not_trainable():
+    part = counting()
+    assert [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(part)] == [[1, 1], [3, 3], 4, 2]
+    trainable, rest = partition_trainable(part)
+    assert [leaf.tolist() for leaf in jax.tree.leaves(trainable)] == [[1, 1]]
+    assert [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(rest)] == [[3, 3], 4, 2]
+    assert part.count.value.dtype == jnp.int32
+
+
+def test_neither_state_nor_hyperparameters_have_a_gradient_in_any_partition():
+    numbers, rest = eqx.partition(counting(), eqx.is_inexact_array)
+
+    def total(numbers):
+        part = eqx.combine(numbers, rest)
+        return jnp.sum(part.weight * part.mean.value) * part.alpha.value
+
+    gradient = jax.grad(total)(numbers)
+    assert gradient.weight.tolist() == [6, 6]
+    assert gradient.mean.stored.tolist() == [0, 0]
+    assert gradient.alpha.stored == 0
 
 
 def test_the_two_halves_make_the_whole():
@@ -79,9 +116,9 @@ def test_a_hyperparameter_changes_without_a_new_trace():
 
 @given(st.lists(st.integers(-64, 64).map(lambda n: n / 16), min_size=1, max_size=4))
 def test_a_sweep_is_mapped_over_as_a_leading_axis(values):
-    priors = fz.Gaussian(mean=jnp.asarray(values), scale=jnp.ones(len(values)))
+    priors = fz.GaussianPrior(mean=jnp.asarray(values), scale=jnp.ones(len(values)))
     densities = jax.vmap(lambda prior: prior.log_prob(jnp.zeros(1)))(priors)
-    np.testing.assert_array_equal(densities, [fz.Gaussian(value, 1.0).log_prob(jnp.zeros(1)) for value in values])
+    np.testing.assert_array_equal(densities, [fz.GaussianPrior(value, 1.0).log_prob(jnp.zeros(1)) for value in values])
 
 
 def test_a_requirement_names_argument_need_and_value():

@@ -1,4 +1,4 @@
-"""What the package as a whole promises: one version, a light import, documented names, rooms in order."""
+"""The package as a whole: one version, a light import, documented names, imports in one direction."""
 
 import ast
 import importlib.metadata
@@ -13,20 +13,27 @@ import floqzoo
 
 
 ROOT = Path(__file__).parents[1]
+STUB = (ROOT / "floqzoo" / "__init__.pyi").read_text()
 SOURCES = sorted([*ROOT.glob("floqzoo/**/*.py"), *ROOT.glob("recipes/**/*.py")])
 
-# A room may import those before it, never those after it or beside it.
+# A module or package imports only those before it.
 ORDER = [
     {"_version", "bibliography", "typing"},
-    {"records", "hyperparameter"},
+    {"hyperparameter"},
+    {"records"},
     {"protocols"},
     {"networks"},
     {"flow"},
-    {"critics", "policies"},
-    {"successor"},
+    {"update_rules"},
     {"agent"},
+    {"critics"},
+    {"policies"},
+    {"successor"},
     {"tasks"},
     {"citations"},
+    {"learner"},
+    {"rollout"},
+    {"runs"},
     {"training"},
     {"studies", "testing"},
     {"results"},
@@ -34,7 +41,7 @@ ORDER = [
     {"commands"},
     {"command_line"},
 ]
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 
 
 def over(paths: list[Path]) -> pytest.MarkDecorator:
@@ -56,7 +63,7 @@ def imported_modules(path: Path) -> list[str]:
     return names
 
 
-def test_the_version_is_said_once():
+def test_the_version_is_written_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "version" in project["dynamic"]
     assert importlib.metadata.version("floqzoo") == floqzoo.__version__
@@ -64,22 +71,65 @@ def test_the_version_is_said_once():
     assert literals == ["_version.py"]
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (Path(floqzoo.__file__).parent / "py.typed").is_file()
 
 
-def test_import_takes_no_accelerator_and_loads_neither_simulator_nor_plotting():
-    heavy = {"mujoco", "dm_control", "ogbench", "gymnasium", "matplotlib", "ray", "submitit", "yaml"}
-    code = (
-        "import sys, floqzoo\n"
-        "from jax._src.xla_bridge import backends_are_initialized\n"
-        f"print(sorted({heavy} & set(sys.modules)), backends_are_initialized())"
+def run_python(code: str) -> str:
+    """What a program prints in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_import_is_fast_and_loads_no_dependency_before_its_first_use():
+    heavy = "{'diffrax', 'optax', 'orbax', 'ogbench', 'matplotlib', 'jax', 'equinox', 'mujoco', 'gymnasium', 'scipy', 'ray'}"
+    found = run_python(
+        "import sys, time, floqzoo\n"
+        # Of all that the process did until now, the start of the interpreter included.
+        f"print(time.process_time() < 1.5, sorted({heavy} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[] False"
+    assert found == "True []"
 
 
-@pytest.mark.parametrize("name", [name for name in vars(floqzoo) if not name.startswith("_")])
+def test_all_names_take_no_accelerator_and_load_neither_simulator_nor_plotting():
+    heavy = {"mujoco", "dm_control", "ogbench", "gymnasium", "matplotlib", "ray", "submitit", "yaml"}
+    found = run_python(
+        "import sys\nfrom floqzoo import *\n"
+        "from jax._src.xla_bridge import backends_are_initialized\n"
+        f"print('Agent' in globals(), sorted({heavy} & set(sys.modules)), backends_are_initialized())"
+    )
+    assert found == "True [] False"
+
+
+def test_each_name_can_be_the_first_that_is_used():
+    """One module after another is imported alone, in the order in which the names are listed: none needs another first."""
+    modules = sorted(
+        {f"floqzoo.{node.module}" for node in ast.walk(ast.parse(STUB)) if isinstance(node, ast.ImportFrom)}
+    )
+    found = run_python(
+        "import os, sys\n"
+        "import jax, equinox, optax, diffrax\n"  # these once, for all processes
+        f"for module in {modules}:\n"
+        "    process = os.fork()\n"
+        "    if not process:\n"
+        "        __import__(module)\n"
+        "        os._exit(0)\n"
+        "    if os.waitpid(process, 0)[1]:\n"
+        "        print(module)\n"
+    )
+    assert found == ""
+
+
+def test_the_names_are_those_of_the_stub():
+    names = {
+        alias.asname for node in ast.walk(ast.parse(STUB)) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert set(floqzoo.__all__) == names
+    assert names <= set(dir(floqzoo))
+    with pytest.raises(AttributeError, match="No floqzoo attribute NoSuchName"):
+        _ = floqzoo.NoSuchName
+
+
+@pytest.mark.parametrize("name", [name for name in floqzoo.__all__ if not name.startswith("_")])
 def test_every_public_name_is_documented(name):
     text = getattr(floqzoo, name).__doc__ or ""
     signature = f"{name}("  # what a dataclass without a docstring is given
@@ -88,13 +138,13 @@ def test_every_public_name_is_documented(name):
 
 
 @over([path for path in SOURCES if path.is_relative_to(ROOT / "floqzoo") and path != ROOT / "floqzoo" / "__init__.py"])
-def test_a_room_imports_only_the_rooms_before_it(path):
-    room = path.relative_to(ROOT / "floqzoo").with_suffix("").parts[0]
+def test_a_module_imports_only_those_before_it(path):
+    ours = path.relative_to(ROOT / "floqzoo").with_suffix("").parts[0]
     imports = [name.split(".") for name in imported_modules(path)]
-    others = {name[1] for name in imports if name[0] == "floqzoo" and len(name) > 1} - {room}
+    others = {name[1] for name in imports if name[0] == "floqzoo" and len(name) > 1} - {ours}
     assert ["floqzoo"] not in imports
     assert "recipes" not in {name[0] for name in imports}
-    assert {other for other in others if RANK[other] >= RANK[room]} == set()
+    assert {other for other in others if RANK[other] >= RANK[ours]} == set()
 
 
 @over(SOURCES)

@@ -73,7 +73,18 @@ def run_pytest(tests: tuple[str, ...], folder: Path, report: Path) -> None:
     os.environ["PYTHONPATH"] = str(folder)
     sys.path.insert(0, str(folder))
     # Assertions of packages that are imported already stay as they are; ours are not.
-    options = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    options = (
+        "-x",
+        "-q",
+        "-n",
+        "0",
+        "-m",
+        "",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    )
     with report.open("w") as file, redirect_stdout(file), redirect_stderr(file):
         status = pytest.main([*options, *tests])
     sys.exit(int(status))

@@ -26,9 +26,9 @@ def resume(
     """
     from floqzoo.learner.devices import join_processes
     from floqzoo.runs.recipe import load_recipe
-    from floqzoo.training.prepared_run import carry_out
-    from floqzoo.training.resume import prepare_resumed
+    from floqzoo.training.prepared_run import run_and_report
+    from floqzoo.training.resumption import prepare_resumed
 
     join_processes()
     own = None if recipe is None else load_recipe(recipe)
-    carry_out(prepare_resumed(run, recipe=own, allow_changes=allow_changes))
+    run_and_report(prepare_resumed(run, recipe=own, allow_changes=allow_changes))

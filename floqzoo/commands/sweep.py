@@ -29,9 +29,9 @@ def sweep(
         dry_run: Only print the command of every trial.
         slurm: Submit the trials that are not finished to Slurm, as a job array; needs floqzoo[slurm], and not Ray.
     """
-    from floqzoo.sweeps.carry_out import carry_out_sweep, unfinished_trials
-    from floqzoo.sweeps.on_slurm import submit
+    from floqzoo.sweeps.launcher import run_sweep, unfinished_trials
     from floqzoo.sweeps.outcome import failure_report
+    from floqzoo.sweeps.slurm_launcher import submit
     from floqzoo.sweeps.sweep_file import read_sweep
     from floqzoo.training.cli_errors import FAILED, leave
 
@@ -45,6 +45,6 @@ def sweep(
         jobs = submit(read, unfinished_trials(read))
         print(f"{len(jobs)} trials submitted" + (f": {jobs[0].job_id} and on" if jobs else ""))
         return
-    failures = carry_out_sweep(read, address=address)
+    failures = run_sweep(read, address=address)
     if failures:
         leave(failure_report(failures), FAILED)

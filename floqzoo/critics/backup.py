@@ -14,8 +14,8 @@ class ExpectedBackup(eqx.Module):
     """
 
     def td_targets(
-        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " copies"]
-    ) -> Float[Array, " copies"]:
+        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
+    ) -> Float[Array, " samples"]:
         """The same target for each copy."""
         return jnp.broadcast_to(reward + continuation * jnp.mean(next_values), next_values.shape)
 
@@ -30,7 +30,7 @@ class DistributionalBackup(eqx.Module):
     """
 
     def td_targets(
-        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " copies"]
-    ) -> Float[Array, " copies"]:
+        self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
+    ) -> Float[Array, " samples"]:
         """A target for each copy."""
         return reward + continuation * next_values

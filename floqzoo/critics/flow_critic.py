@@ -1,4 +1,4 @@
-"""The flow critic: noise turned into a value by integrating a learnt velocity field."""
+"""The flow critic: Q-values as the outputs of a flow over the real line."""
 
 from typing import Any
 
@@ -9,13 +9,14 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.backup import ExpectedBackup
+from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.noise_coupling import IndependentNoise
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
-from floqzoo.flow.path import Linear
+from floqzoo.flow.path import LinearPath
 from floqzoo.flow.time_distribution import UniformTime
-from floqzoo.hyperparameter import Hyperparameter, frozen, hyperparameter, require
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.protocols import (
     Aggregation,
@@ -23,26 +24,25 @@ from floqzoo.protocols import (
     NoiseCoupling,
     NoisePrior,
     ODESolver,
-    Policy,
     ProbabilityPath,
     TimeDistribution,
     VelocityField,
-    require_socket,
+    require_protocol,
 )
-from floqzoo.records import Transition
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FlowCriticMetrics(eqx.Module):
-    """What a flow critic reports of a batch.
+    """The metrics of a flow critic on a batch.
 
     - `critic_loss`: `flow_loss` + `distill_loss`.
-    - `flow_loss`: Squared velocity error, summed over noise copies, averaged over members and batch.
-    - `distill_loss`: Squared error of the distilled readout, averaged over members and batch.
-    - `q_mean`, `q_max`, `q_min`: The distilled readout over batch and members.
-    - `flow_q_mean`: The flow's own readout, averaged over everything.
-    - `q_noise_variance`: The variance of the flow's readout over the readout's noise copies, averaged over batch and
-      members; 0 where there is one copy.
+    - `flow_loss`: Squared velocity error, summed over noise samples, averaged over members and batch.
+    - `distill_loss`: Squared error of the distilled critic, averaged over members and batch.
+    - `q_mean`, `q_max`, `q_min`: The distilled critic over batch and members.
+    - `flow_q_mean`: The output of the flows, averaged over batch, members and noise samples.
+    - `q_noise_variance`: The variance of the flows' output over noise samples, averaged over batch and members; 0 with
+      one noise sample.
     """
 
     critic_loss: Scalar
@@ -55,117 +55,128 @@ class FlowCriticMetrics(eqx.Module):
     q_noise_variance: Scalar
 
 
-class Starts(eqx.Module):
-    """What flows over returns begin with: states, and for each of their copies an action and a noise."""
+class FlowStarts(eqx.Module):
+    """Initial points of flows over returns: states, and for each of their noise samples an action and the noise."""
 
     observation: Float[Array, "*members batch observation"]
-    action: Float[Array, "*members batch copies action"]
-    noise: Float[Array, "*members batch copies 1"]
+    action: Float[Array, "*members batch samples action"]
+    noise: Float[Array, "*members batch samples 1"]
 
 
 class FlowCritic(eqx.Module):
-    r"""Q(s, a) as the end of a flow over the real line: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
+    r"""Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
     Trained by matching the velocity of the path from noise to TD target at every time,
 
     $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
 
-    where each of the $m$ copies has its own noise, time, next action and next noise, and the targets come from
+    where each of the $m$ noise samples has its own time, next action and next noise, and the targets come from
     integrating the target fields, by the expected backup
-    $y_j = r + \gamma \, \text{mask} \, \frac1m \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$.
-    A distilled readout is regressed to the mean of the online flow's ends, from the same noises,
-    and serves as the score for policy improvement. No gradient passes through an integration.
+    $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$.
+    A distilled critic is regressed to the mean output of the online flows, from the same noise samples, and gives the
+    score for policy improvement. No gradient passes through an integration.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
-    - `readout`: The distilled readout.
-    - `prior`: $p_0$; floq's is `Uniform.from_rewards(...)`.
-    - `path`, `solver`: How noise and target are joined, and how the field is followed; floq: straight, K = 8 Euler steps.
+    - `distilled`: The distilled critic.
+    - `prior`: $p_0$; floq's is `UniformPrior.from_rewards(...)`.
+    - `path`, `solver`: How noise and target are joined, and how the field is integrated; floq: linear, K = 8 Euler steps.
     - `discount`: $\gamma$ in [0, 1).
-    - `copies`: The number $m$ of noises for each transition, at least 1. The loss is summed over them.
-    - `readout_copies`: From how many of them the online flow is integrated for the readout, 1 to `copies`; None, floq's
-      way, is all. Fewer are faster and noisier: half of a loss's integrations are the readout's.
-    - `integrate_together`: Whether the target's flows and the online ones are integrated as one ensemble, and not one after
-      the other: fewer and larger kernels, for an accelerator; on a CPU it is slower. It needs as many noises for both.
-    - `aggregation`: How members become one value in the target, for each copy, before the backup.
+    - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over them.
+    - `num_distillation_samples`: For how many of them the online flows are integrated to train the distilled critic, 1 to
+      `num_noise_samples`; None, as in floq, for all. Fewer are faster and noisier: half of the integrations of a loss
+      are for the distilled critic.
+    - `aggregation`: How members become one value in the target, for each noise sample, before the backup.
     - `backup`: Expected (floq) or distributional.
-    - `coupling`: Whether the target flow starts from fresh noise (floq) or from the regression's own.
-    - `times`: Where along the path the field is trained.
+    - `coupling`: Whether the target flows start from fresh noise (floq) or from the noise of the regression.
+    - `times`: The distribution of the times at which the field is trained.
 
     Source: floq (arXiv 2509.06863), section 4, and its official code, whose reductions are kept.
     """
 
     fields: Ensemble[VelocityField]
-    readout: QEnsemble
+    distilled: QEnsemble
     prior: NoisePrior | Any
-    path: ProbabilityPath | Any = Linear()
+    path: ProbabilityPath | Any = LinearPath()
     solver: ODESolver | Any = Euler(8)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
-    copies: int = eqx.field(static=True, default=8)
-    readout_copies: int | None = eqx.field(static=True, default=None)
-    integrate_together: bool = eqx.field(static=True, default=False)
+    num_noise_samples: int = eqx.field(static=True, default=8)
+    num_distillation_samples: int | None = eqx.field(static=True, default=None)
     aggregation: Aggregation | Any = MeanOverEnsemble()
     backup: Backup | Any = ExpectedBackup()
     coupling: NoiseCoupling | Any = IndependentNoise()
     times: TimeDistribution | Any = UniformTime()
 
     def __check_init__(self):
-        require_socket("prior", self.prior, NoisePrior)
-        require_socket("path", self.path, ProbabilityPath)
-        require_socket("solver", self.solver, ODESolver)
-        require_socket("aggregation", self.aggregation, Aggregation)
-        require_socket("backup", self.backup, Backup)
-        require_socket("coupling", self.coupling, NoiseCoupling)
-        require_socket("times", self.times, TimeDistribution)
+        require_protocol("prior", self.prior, NoisePrior)
+        require_protocol("path", self.path, ProbabilityPath)
+        require_protocol("solver", self.solver, ODESolver)
+        require_protocol("aggregation", self.aggregation, Aggregation)
+        require_protocol("backup", self.backup, Backup)
+        require_protocol("coupling", self.coupling, NoiseCoupling)
+        require_protocol("times", self.times, TimeDistribution)
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
-        if self.copies < 1:
-            raise ValueError(f"`copies` must be at least 1; got {self.copies}.")
-        if self.readout_copies is not None and not 1 <= self.readout_copies <= self.copies:
+        if self.num_noise_samples < 1:
+            raise ValueError(f"`num_noise_samples` must be at least 1; got {self.num_noise_samples}.")
+        distilled = self.num_distillation_samples
+        if distilled is not None and not 1 <= distilled <= self.num_noise_samples:
             raise ValueError(
-                f"`readout_copies` must lie in [1, {self.copies}], or be None for all; got {self.readout_copies}."
+                f"`num_distillation_samples` must be in [1, {self.num_noise_samples}], or None for all; "
+                f"got {distilled}."
             )
-        if self.integrate_together and self.readout_copies not in (None, self.copies):
-            raise ValueError(
-                f"`readout_copies` must be None, or {self.copies}, where flows are integrated together; "
-                f"got {self.readout_copies}."
-            )
-
-    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The aggregated ends of the members' flows from one noise, in units of reward."""
-        noise = self.prior.sample(key, (1,))
-        return self.aggregation.aggregate(self.returns(observation, action, noise))
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean of the distilled readout."""
-        return self.readout.mean(observation, action)
+        """The mean of the distilled critic's members."""
+        return self.distilled.mean(observation, action)
+
+    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
+        """The aggregated outputs of the members' flows for one noise sample, in units of reward."""
+        return self.aggregation.aggregate(self.returns(observation, action, self.prior.sample(key, (1,))))
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
-        """Where the flow of each member ends when it starts from `noise`."""
+        """The output of each member's flow for one noise sample."""
+        starts = FlowStarts(observation[None], action[None, None], noise[None, None])
+        return self.outputs(starts)[:, 0, 0]
 
-        def of_member(field):
-            flow = self.flow(field)
-            return flow.push_forward(noise, flow.encode(observation, action))[0]
-
-        return self.fields.each(of_member)
+    def batch_returns(
+        self, batch: Transition, noise: Float[Array, "batch samples 1"]
+    ) -> Float[Array, "members batch samples"]:
+        """The outputs of the members' flows at (s, a), for each noise sample."""
+        return self.outputs(_starts(batch, noise))
 
     def flow(self, field: VelocityField) -> Flow:
         """The flow of one member."""
         return Flow(field, 1, self.prior, self.path, self.solver)
 
-    def critic_loss(
-        self, batch: Transition, target: "FlowCritic", policy: Policy, key: Key
-    ) -> tuple[Scalar, FlowCriticMetrics]:
-        """The velocity error and the readout's error of a batch."""
-        size = batch.reward.shape[0]
-        action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
-        noise = self.prior.sample(noise_key, (size, self.copies, 1))
-        fresh = self.prior.sample(fresh_key, (size, self.copies, 1))
-        next_noise = jax.vmap(self.coupling.next_noise)(noise, fresh)
-        times = self.times.sample_times(time_key, (size, self.copies))
+    def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
+        """Value, variance over noise, curvature and features of the flows on a batch; see `flow_diagnostics`."""
+        return flow_diagnostics(self, batch, key)
 
-        td_target, flow_q = self.targets_and_ends(batch, target, policy, noise, next_noise, action_key)
-        flow_loss = self._flow_loss(batch, times, noise, td_target)
-        q = self.readout.batch_values(batch.observation, batch.action)
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
+        """The velocity error and the error of the distilled critic on a batch."""
+        shape = (batch.reward.shape[0], self.num_noise_samples)
+        action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
+        noise = self.prior.sample(noise_key, (*shape, 1))
+        next_noise = jax.vmap(self.coupling.next_noise)(noise, self.prior.sample(fresh_key, (*shape, 1)))
+        times = self.times.sample_times(time_key, shape)
+
+        td_target, flow_q = self.targets_and_outputs(batch, agent, noise, next_noise, action_key)
+
+        # Flow matching: the velocity of the path from each noise sample to its target.
+        def matching_losses(field):
+            flow = self.flow(field)
+
+            def of_transition(observation, action, times, noise, td_target):
+                code = flow.encode(observation, action)
+                losses = jax.vmap(lambda t, z0, y: flow.matching_loss(t, z0, y[None], code))(times, noise, td_target)
+                return jnp.sum(losses)
+
+            return jax.vmap(of_transition)(batch.observation, batch.action, times, noise, td_target)
+
+        flow_loss = jnp.mean(self.fields.each(matching_losses))
+
+        # Distillation: a monolithic ensemble learns the mean output.
+        q = self.distilled.batch_values(batch.observation, batch.action)
         distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)
 
         metrics = FlowCriticMetrics(
@@ -180,83 +191,60 @@ class FlowCritic(eqx.Module):
         )
         return metrics.critic_loss, metrics
 
-    def targets_and_ends(
+    def targets_and_outputs(
         self,
         batch: Transition,
-        target: "FlowCritic",
-        policy: Policy,
-        noise: Float[Array, "batch copies 1"],
-        next_noise: Float[Array, "batch copies 1"],
+        agent: FrozenAgent,
+        noise: Float[Array, "batch samples 1"],
+        next_noise: Float[Array, "batch samples 1"],
         key: Key,
-    ) -> tuple[Float[Array, "batch copies"], Float[Array, "members batch readout_copies"]]:
-        """The target of each copy, with a next action for each, and this critic's own ends; no gradient reaches either."""
-        next_starts = target.next_starts(batch, policy, next_noise, key)
-        starts = self.starts(batch, noise[:, : self.readout_copies])
-        next_q, flow_q = target.ends_beside(frozen(self), next_starts, starts)
-        return jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup)), flow_q
+    ) -> tuple[Float[Array, "batch samples"], Float[Array, "members batch distilled"]]:
+        """The TD target of each noise sample, and the online outputs that the distilled critic learns; both are constants."""
+        target = agent.target.critic
+        act = jax.vmap(jax.vmap(agent.act, (None, 0)))
+        next_action = act(batch.next_observation, jax.random.split(key, next_noise.shape[:2]))
+        next_starts = FlowStarts(batch.next_observation, next_action, next_noise)
+        starts = _starts(batch, noise[:, : self.num_distillation_samples])
+        next_q, flow_q = _outputs_of_both(target, next_starts, agent.critic, starts)
+        continuation = target.discount.value * batch.discount
+        td_target = jax.vmap(self.backup.td_targets)(batch.reward, continuation, target.aggregation.aggregate(next_q))
+        return jax.lax.stop_gradient(td_target), flow_q
 
-    def backed_up(
-        self, batch: Transition, next_q: Float[Array, "members batch copies"], backup: Backup
-    ) -> Float[Array, "batch copies"]:
-        """The target of each copy, from the ends of this critic's flows at the next states."""
-        continuation = self.discount.value * batch.mask
-        return jax.vmap(backup.td_targets)(batch.reward, continuation, self.aggregation.aggregate(next_q))
+    def outputs(self, starts: FlowStarts) -> Float[Array, "members batch samples"]:
+        """The outputs of the members' flows."""
+        return self.fields.each(lambda field: self.outputs_of(field, starts))
 
-    def batch_returns(
-        self, batch: Transition, noise: Float[Array, "batch copies 1"]
-    ) -> Float[Array, "members batch copies"]:
-        """Where the members' flows at (s, a) end from each noise."""
-        return self.ends(self.starts(batch, noise))
-
-    def starts(self, batch: Transition, noise: Float[Array, "batch copies 1"]) -> Starts:
-        """(s, a) with each of its noises."""
-        action = jnp.broadcast_to(batch.action[:, None], (*noise.shape[:2], batch.action.shape[1]))
-        return Starts(batch.observation, action, noise)
-
-    def next_starts(
-        self, batch: Transition, policy: Policy, next_noise: Float[Array, "batch copies 1"], key: Key
-    ) -> Starts:
-        """s' with each of its noises, and an action of the policy for each."""
-        keys = jax.random.split(key, next_noise.shape[:2])
-        next_action = jax.vmap(jax.vmap(policy.act, (None, 0)))(batch.next_observation, keys)
-        return Starts(batch.next_observation, next_action, next_noise)
-
-    def ends(self, starts: Starts) -> Float[Array, "members batch copies"]:
-        """Where the members' flows end."""
-        return self.fields.each(lambda field: self._ends_of(field, starts))
-
-    def ends_beside(
-        self, online: "FlowCritic", next_starts: Starts, starts: Starts
-    ) -> tuple[Float[Array, "members batch copies"], Float[Array, "members batch readout_copies"]]:
-        """The ends of this critic's flows and of the online one's."""
-        if not self.integrate_together:
-            return self.ends(next_starts), online.ends(starts)
-        both = self.fields.joined(online.fields)
-        size = self.fields.size
-
-        def of_all(mine, its):
-            return jnp.repeat(jnp.stack([mine, its]), size, axis=0)
-
-        ends = both.each_with(self._ends_of, jax.tree.map(of_all, next_starts, starts))
-        return ends[:size], ends[size:]
-
-    def _ends_of(self, field: VelocityField, starts: Starts) -> Float[Array, "batch copies"]:
+    def outputs_of(self, field: VelocityField, starts: FlowStarts) -> Float[Array, "batch samples"]:
+        """The outputs of one member's flow."""
         flow = self.flow(field)
 
-        def end(observation, action, noise):
+        def output(observation, action, noise):
             return flow.push_forward(noise, flow.encode(observation, action))[0]
 
-        return jax.vmap(jax.vmap(end, (None, 0, 0)))(starts.observation, starts.action, starts.noise)
+        return jax.vmap(jax.vmap(output, (None, 0, 0)))(starts.observation, starts.action, starts.noise)
 
-    def _flow_loss(self, batch, times, noise, td_target) -> Scalar:
-        def of_member(field):
-            flow = self.flow(field)
 
-            def of_example(observation, action, times, noises, targets):
-                code = flow.encode(observation, action)
-                losses = jax.vmap(lambda t, z0, y: flow.matching_loss(t, z0, y[None], code))(times, noises, targets)
-                return jnp.sum(losses)
+def _starts(batch: Transition, noise: Float[Array, "batch samples 1"]) -> FlowStarts:
+    """(s, a) with each of its noise samples."""
+    action = jnp.broadcast_to(batch.action[:, None], (*noise.shape[:2], batch.action.shape[1]))
+    return FlowStarts(batch.observation, action, noise)
 
-            return jax.vmap(of_example)(batch.observation, batch.action, times, noise, td_target)
 
-        return jnp.mean(self.fields.each(of_member))
+def _outputs_of_both(
+    target: FlowCritic, next_starts: FlowStarts, online: FlowCritic, starts: FlowStarts
+) -> tuple[Float[Array, "members batch samples"], Float[Array, "members batch distilled"]]:
+    """The outputs of the target's flows and of the online flows.
+
+    On an accelerator they are integrated as one ensemble, since fewer and larger kernels are faster there; on a CPU one
+    after the other, which is faster there.
+    """
+    if jax.default_backend() == "cpu" or starts.noise.shape != next_starts.noise.shape:
+        return target.outputs(next_starts), online.outputs(starts)
+    size = target.fields.size
+
+    def of_all_members(next_start, start):
+        return jnp.repeat(jnp.stack([next_start, start]), size, axis=0)
+
+    all_starts = jax.tree.map(of_all_members, next_starts, starts)
+    outputs = target.fields.joined(online.fields).each_with(target.outputs_of, all_starts)
+    return outputs[:size], outputs[size:]

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.flow.curvature import path_curvature
+from floqzoo.protocols import FlowValued, HasFeatures
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
@@ -23,40 +23,50 @@ class FlowDiagnostics(eqx.Module):
     - `path_curvature`: How far value paths are from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in
       squared units of reward; 0 where one Euler step would do.
     - `q_one_step`: `q` with one solver step in place of $K$.
-    - `feature_norm`: The Euclidean norm of what the last linear layer reads.
-    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most its size.
+    - `feature_norm`: The Euclidean norm of the input of the last linear layer; None for fields without `last_features`.
+    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most its size. None likewise.
     """
 
     q: Scalar
     q_noise_variance: Scalar
     path_curvature: Scalar
     q_one_step: Scalar
-    feature_norm: Scalar
-    effective_rank: Scalar
+    feature_norm: Scalar | None
+    effective_rank: Scalar | None
 
 
-def flow_diagnostics(critic: FlowCritic, batch: Transition, key: Key, *, copies: int = 8) -> FlowDiagnostics:
+def flow_diagnostics(
+    critic: FlowValued | Any, batch: Transition, key: Key, *, num_noise_samples: int = 8
+) -> FlowDiagnostics:
     """The diagnostics of a critic on a batch; pure, so it may be compiled and mapped over seeds.
 
-    - `copies`: Noises for each transition, at least 2.
+    - `num_noise_samples`: Noise samples for each transition, at least 2.
 
-    **Raises** `ValueError` if `copies` is below 2, `AttributeError` if the fields do not tell their features.
+    **Raises** `ValueError` if `num_noise_samples` is below 2.
     """
-    if copies < 2:
-        raise ValueError(f"`copies` must be at least 2; got {copies}.")
+    if num_noise_samples < 2:
+        raise ValueError(f"`num_noise_samples` must be at least 2; got {num_noise_samples}.")
     noise_key, time_key = jax.random.split(key)
-    noise = critic.prior.sample(noise_key, (batch.reward.shape[0], copies, 1))
+    noise = critic.prior.sample(noise_key, (batch.reward.shape[0], num_noise_samples, 1))
     times = critic.times.sample_times(time_key, (batch.reward.shape[0],))
     ends = critic.batch_returns(batch, noise)
-    features = batch_features(critic, batch, noise[:, 0], times)
+    features = batch_features(critic, batch, noise[:, 0], times) if has_features(critic) else None
     return FlowDiagnostics(
         q=jnp.mean(ends),
         q_noise_variance=jnp.mean(jnp.var(ends, axis=2)),
         path_curvature=jnp.mean(batch_curvature(critic, batch, noise)),
         q_one_step=jnp.mean(with_steps(critic, 1).batch_returns(batch, noise)),
-        feature_norm=jnp.mean(jnp.linalg.norm(features, axis=2)),
-        effective_rank=jnp.mean(jax.vmap(effective_rank)(features).astype(features.dtype)),
+        feature_norm=None if features is None else jnp.mean(jnp.linalg.norm(features, axis=2)),
+        effective_rank=None
+        if features is None
+        else jnp.mean(jax.vmap(effective_rank)(features).astype(features.dtype)),
     )
+
+
+def has_features(critic: FlowValued | Any) -> bool:
+    """Whether the velocity fields of a critic give the input of their last linear layer."""
+    field: Any = critic.fields.members
+    return isinstance(field, HasFeatures) and hasattr(getattr(field, "network", field), "features")
 
 
 class ValuePaths(eqx.Module):
@@ -67,11 +77,11 @@ class ValuePaths(eqx.Module):
     """
 
     t: Float[Array, " times"]
-    z: Float[Array, "members copies times"]
+    z: Float[Array, "members samples times"]
 
 
 def value_paths(
-    critic: FlowCritic, observation: Observation, action: Action, noise: Float[Array, "copies 1"]
+    critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
 ) -> ValuePaths:
     """The value paths $z_t$ of each member from each noise, at the times of the critic's solver."""
     paths = _paths(critic, observation, action, noise)
@@ -79,8 +89,8 @@ def value_paths(
 
 
 def batch_curvature(
-    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch copies 1"]
-) -> Float[Array, "batch members copies"]:
+    critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"]
+) -> Float[Array, "batch members samples"]:
     """The curvature of each value path, see `path_curvature`; with one solver step it is 0 by itself."""
 
     def of_example(observation, action, noises):
@@ -90,7 +100,7 @@ def batch_curvature(
 
 
 def batch_features(
-    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
+    critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
 ) -> Float[Array, "members batch width"]:
     """What the last linear layer of each velocity field reads, at one time of a value path of each transition.
 
@@ -123,24 +133,24 @@ def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) ->
 
 
 def q_by_steps(
-    critic: FlowCritic, batch: Transition, noise: Float[Array, "batch copies 1"], steps: Sequence[int]
+    critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"], steps: Sequence[int]
 ) -> Float[Array, "choices batch"]:
     r"""$Q$ of each transition with other numbers $K$ of solver steps, without training again."""
     return jnp.stack([jnp.mean(with_steps(critic, count).batch_returns(batch, noise), axis=(0, 2)) for count in steps])
 
 
-def with_steps(critic: FlowCritic, steps: int) -> FlowCritic:
+def with_steps(critic: Any, steps: int) -> Any:
     """The same critic, whose solver makes `steps` steps.
 
     **Raises** `ValueError` if its solver chooses its steps itself.
     """
-    if not hasattr(critic.solver, "steps") or getattr(critic.solver, "is_adaptive", False):
-        raise ValueError(f"`critic.solver` must have a number of steps to set; got {critic.solver}.")
     solver: Any = critic.solver
-    return dataclasses.replace(critic, solver=dataclasses.replace(solver, steps=steps))
+    if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):
+        raise ValueError(f"`critic.solver` must have a number of steps to set; got {solver}.")
+    return dataclasses.replace(critic, solver=dataclasses.replace(solver, num_steps=steps))
 
 
-def _paths(critic: FlowCritic, observation: Observation, action: Action, noise: Float[Array, "copies 1"]):
+def _paths(critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]):
     """Trajectories with leading axes of members and noises."""
 
     def of_member(field):

@@ -10,13 +10,13 @@ from jaxtyping import Array, Float
 from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.protocols import Aggregation, Policy, require_socket
-from floqzoo.records import Transition
+from floqzoo.protocols import Aggregation, require_protocol
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class MonolithicMetrics(eqx.Module):
-    """What a monolithic critic reports of a batch: its loss, and its values over batch and members."""
+    """The metrics of a monolithic critic on a batch: its loss, and its values over batch and members."""
 
     critic_loss: Scalar
     q_mean: Scalar
@@ -28,7 +28,7 @@ class MonolithicCritic(eqx.Module):
     r"""A Q-function learnt by squared TD error.
 
     $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
-    y = r + \gamma \, \text{mask} \cdot \operatorname{agg}_e \bar Q_e(s', a'), \quad a' \sim \pi(s')$$
+    y = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a'), \quad a' \sim \pi(s')$$
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).
@@ -42,30 +42,23 @@ class MonolithicCritic(eqx.Module):
     aggregation: Aggregation | Any = MeanOverEnsemble()
 
     def __check_init__(self):
-        require_socket("aggregation", self.aggregation, Aggregation)
+        require_protocol("aggregation", self.aggregation, Aggregation)
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
-
-    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The aggregated value of the members, in units of reward."""
-        del key
-        return self.aggregation.aggregate(self.networks.values(observation, action))
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The mean of the members."""
         return self.networks.mean(observation, action)
 
-    def critic_loss(
-        self, batch: Transition, target: "MonolithicCritic", policy: Policy, key: Key
-    ) -> tuple[Scalar, MonolithicMetrics]:
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
         """The squared TD error, averaged over batch and members."""
-        td_target = jax.lax.stop_gradient(target.td_target(batch, policy, key))
+        td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         q = self.networks.batch_values(batch.observation, batch.action)
         loss = jnp.mean((q - td_target[None, :]) ** 2)
         return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))
 
-    def td_target(self, batch: Transition, policy: Policy, key: Key) -> Float[Array, " batch"]:
-        """$y$ for each transition, with this critic as the target network."""
-        keys = jax.random.split(key, batch.reward.shape[0])
-        next_action = jax.vmap(policy.act)(batch.next_observation, keys)
-        next_value = self.aggregation.aggregate(self.networks.batch_values(batch.next_observation, next_action))
-        return batch.reward + self.discount.value * batch.mask * next_value
+    def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
+        """$y$ of each transition."""
+        target = agent.target.critic
+        next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
+        next_q = target.aggregation.aggregate(target.networks.batch_values(batch.next_observation, next_action))
+        return batch.reward + target.discount.value * batch.discount * next_q

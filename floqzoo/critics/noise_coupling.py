@@ -12,8 +12,8 @@ class IndependentNoise(eqx.Module):
     """
 
     def next_noise(
-        self, noise: Float[Array, "copies dim"], fresh: Float[Array, "copies dim"]
-    ) -> Float[Array, "copies dim"]:
+        self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
+    ) -> Float[Array, "samples dim"]:
         """The fresh draws."""
         del noise
         return fresh
@@ -28,8 +28,8 @@ class SharedNoise(eqx.Module):
     """
 
     def next_noise(
-        self, noise: Float[Array, "copies dim"], fresh: Float[Array, "copies dim"]
-    ) -> Float[Array, "copies dim"]:
+        self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
+    ) -> Float[Array, "samples dim"]:
         """The regression's draws."""
         del fresh
         return noise

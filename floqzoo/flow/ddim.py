@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from floqzoo.flow.fixed_step import FixedStepSolver
-from floqzoo.flow.path import AffinePath, VariancePreserving
+from floqzoo.flow.path import AffinePath, VariancePreservingPath
 from floqzoo.typing import Point, Time, Velocity
 
 
@@ -17,14 +17,14 @@ class DDIM(FixedStepSolver):
     where these do not change, and on the straight path it is Euler's. It never looks at the end of its interval,
     where a diffusion's velocity may be singular. Order 1, deterministic.
 
-    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusions with 20.
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusions with 20.
     - `path`: The path that the field was matched to.
 
     Source: DDIM (arXiv 2010.02502), $\eta = 0$, with equal steps of time.
     """
 
-    steps: int = eqx.field(static=True, default=20)
-    path: AffinePath = VariancePreserving()
+    num_steps: int = eqx.field(static=True, default=20)
+    path: AffinePath = VariancePreservingPath()
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 1
 

@@ -10,11 +10,11 @@ from floqzoo.records import Trajectory
 from floqzoo.typing import Point, Time, Velocity
 
 
-class Diffrax(eqx.Module):
+class DiffraxSolver(eqx.Module):
     """Wraps a diffrax solver, step-size controller and adjoint.
 
     - `solver`: Any explicit or implicit ODE solver of diffrax.
-    - `steps`: With a constant step size, the number of steps; with an adaptive one, only the number of
+    - `num_steps`: With a constant step size, the number of steps; with an adaptive one, only the number of
       intervals that `trajectory` reports. At least 1.
     - `controller`: The step-size controller; constant steps by default,
       `diffrax.PIDController(rtol=1e-5, atol=1e-5)` for adaptive ones.
@@ -23,13 +23,13 @@ class Diffrax(eqx.Module):
     """
 
     solver: diffrax.AbstractSolver = eqx.field(default_factory=diffrax.Tsit5)
-    steps: int = eqx.field(static=True, default=16)
+    num_steps: int = eqx.field(static=True, default=16)
     controller: diffrax.AbstractStepSizeController = eqx.field(default_factory=diffrax.ConstantStepSize)
     adjoint: diffrax.AbstractAdjoint = eqx.field(default_factory=diffrax.RecursiveCheckpointAdjoint)
     max_steps: int = eqx.field(static=True, default=4096)
 
     def __check_init__(self):
-        for name in ("steps", "max_steps"):
+        for name in ("num_steps", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
 
@@ -45,7 +45,7 @@ class Diffrax(eqx.Module):
         What an adaptive solve really took is told by `count_evaluations`. For implicit solvers both count stages
         only, without the evaluations by which each stage is solved for.
         """
-        return self._evaluations_of(self.max_steps if self.is_adaptive else self.steps)
+        return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
         """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
@@ -54,8 +54,8 @@ class Diffrax(eqx.Module):
         return solution.ys[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same curve at `steps + 1` equally spaced times."""
-        times = time_grid(t0, t1, self.steps, x0.dtype)
+        """The same curve at `num_steps + 1` equally spaced times."""
+        times = time_grid(t0, t1, self.num_steps, x0.dtype)
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))
         assert solution.ys is not None
         return Trajectory(times, solution.ys)
@@ -76,14 +76,14 @@ class Diffrax(eqx.Module):
             saveat=save,
             stepsize_controller=self.controller,
             adjoint=self.adjoint,
-            max_steps=self.max_steps if self.is_adaptive else self.steps,
+            max_steps=self.max_steps if self.is_adaptive else self.num_steps,
         )
 
     def _first_step(self, t0: Time, t1: Time) -> Time | None:
         if self.is_adaptive:
             return None
         # A lone step is asked for too long, and is then cut at t1: t0 + (t1 - t0) may round to just before it.
-        return 2 * (t1 - t0) if self.steps == 1 else (t1 - t0) / self.steps
+        return 2 * (t1 - t0) if self.num_steps == 1 else (t1 - t0) / self.num_steps
 
     def _evaluations_of(self, steps):
         tableau = getattr(self.solver, "tableau", None)

@@ -13,18 +13,18 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class FixedStepSolver(eqx.Module):
-    """Cuts the way from `t0` to `t1` into `steps` equal intervals and crosses one after the other.
+    """Cuts the way from `t0` to `t1` into `num_steps` equal intervals and crosses one after the other.
 
-    Reverse-differentiable; memory in the backward pass grows with `steps`.
+    Reverse-differentiable; memory in the backward pass grows with `num_steps`.
     """
 
-    steps: eqx.AbstractVar[int]
+    num_steps: eqx.AbstractVar[int]
     unroll: eqx.AbstractVar[bool]
     evaluations_per_step: eqx.AbstractClassVar[int]
 
     def __check_init__(self):
-        if self.steps < 1:
-            raise ValueError(f"`steps` must be at least 1; got {self.steps}.")
+        if self.num_steps < 1:
+            raise ValueError(f"`num_steps` must be at least 1; got {self.num_steps}.")
 
     @abc.abstractmethod
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
@@ -33,35 +33,35 @@ class FixedStepSolver(eqx.Module):
     @property
     def evaluations(self) -> int:
         """Velocity evaluations in one solve."""
-        return self.steps * self.evaluations_per_step
+        return self.num_steps * self.evaluations_per_step
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
         """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same curve, with all `steps + 1` states."""
+        """The same curve, with all `num_steps + 1` states."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
-        return Trajectory(time_grid(t0, t1, self.steps, x0.dtype), jnp.concatenate([x0[None], states]))
+        return Trajectory(time_grid(t0, t1, self.num_steps, x0.dtype), jnp.concatenate([x0[None], states]))
 
     def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool) -> tuple[Any, Any]:
-        dt = (t1 - t0) / self.steps
+        dt = (t1 - t0) / self.num_steps
 
         def advance(x, t):
             x = self.step(velocity, t, dt, x)
             return x, (x if keep else None)
 
-        return lax.scan(advance, x0, time_grid(t0, t1, self.steps, x0.dtype)[:-1], unroll=self.unroll)
+        return lax.scan(advance, x0, time_grid(t0, t1, self.num_steps, x0.dtype)[:-1], unroll=self.unroll)
 
 
 class Euler(FixedStepSolver):
     r"""$x + \Delta t \, v(t, x)$. Order 1, one evaluation a step; floq's and FQL's choice.
 
-    - `steps`: The number K of steps, at least 1.
+    - `num_steps`: The number K of steps, at least 1.
     - `unroll`: Compiles the steps one after the other instead of a loop.
     """
 
-    steps: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 1
 
@@ -73,10 +73,10 @@ class Euler(FixedStepSolver):
 class Midpoint(FixedStepSolver):
     r"""$x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$. Order 2; TD-Flow's choice.
 
-    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
 
-    steps: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 2
 
@@ -91,10 +91,10 @@ class Heun(FixedStepSolver):
 
     Its last evaluation is at `t1` itself, where fields of paths that end in a point are singular.
 
-    - `steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
 
-    steps: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 2
 

@@ -2,25 +2,28 @@
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from floqzoo.flow.curvature import path_curvature
-from floqzoo.flow.diffrax_solver import Diffrax
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.fixed_step import Euler
-from floqzoo.flow.path import Linear
-from floqzoo.flow.prior import Gaussian
-from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_socket
+from floqzoo.flow.path import LinearPath
+from floqzoo.flow.prior import GaussianPrior
+from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_protocol
 from floqzoo.records import Trajectory
 from floqzoo.typing import Code, Key, Point, Scalar, Time
 
 
-def accurate_solver() -> Diffrax:
+def accurate_solver() -> ODESolver:
     """Tsit5 with adaptive steps to a tolerance of 1e-5: the default for log-densities."""
-    return Diffrax(diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-5, atol=1e-5))
+    # Importing diffrax takes as long as importing JAX, and training needs none of it.
+    import diffrax
+
+    from floqzoo.flow.diffrax_solver import DiffraxSolver
+
+    return DiffraxSolver(diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-5, atol=1e-5))
 
 
 class Flow(eqx.Module):
@@ -37,15 +40,15 @@ class Flow(eqx.Module):
 
     field: VelocityField | Any
     dim: int = eqx.field(static=True)
-    prior: NoisePrior | Any = eqx.field(default_factory=Gaussian)
-    path: ProbabilityPath | Any = eqx.field(default_factory=Linear)
+    prior: NoisePrior | Any = eqx.field(default_factory=GaussianPrior)
+    path: ProbabilityPath | Any = eqx.field(default_factory=LinearPath)
     solver: ODESolver | Any = eqx.field(default_factory=lambda: Euler(10))
 
     def __check_init__(self):
-        require_socket("field", self.field, VelocityField)
-        require_socket("prior", self.prior, NoisePrior)
-        require_socket("path", self.path, ProbabilityPath)
-        require_socket("solver", self.solver, ODESolver)
+        require_protocol("field", self.field, VelocityField)
+        require_protocol("prior", self.prior, NoisePrior)
+        require_protocol("path", self.path, ProbabilityPath)
+        require_protocol("solver", self.solver, ODESolver)
         if self.dim < 1:
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 

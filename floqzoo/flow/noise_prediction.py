@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.flow.path import AffinePath, VariancePreserving
+from floqzoo.flow.path import AffinePath, VariancePreservingPath
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import VelocityField
 from floqzoo.typing import Code, Point, Time
@@ -23,7 +23,7 @@ class NoisePrediction(eqx.Module):
     """
 
     network: VelocityField
-    path: AffinePath = VariancePreserving()
+    path: AffinePath = VariancePreservingPath()
     end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)
 
     def __check_init__(self):

@@ -45,7 +45,7 @@ class AffinePath(eqx.Module):
         c = self.coefficients(t)
         return PathPoint(c.alpha * x1 + c.beta * x0, c.alpha_rate * x1 + c.beta_rate * x0)
 
-    def marginal_velocity(self, t: Time, x: Point, x1: Point) -> Point:
+    def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
         The velocity at `x` of the path that ends in `x1`, whatever the noise it came from. Not defined where
@@ -81,7 +81,7 @@ class AffinePath(eqx.Module):
         return jnp.square(jnp.asarray(c.alpha / (c.alpha * c.beta_rate - c.alpha_rate * c.beta), dtype=float))
 
 
-class Linear(AffinePath):
+class LinearPath(AffinePath):
     r"""The straight line $x_t = t x_1 + (1 - t) x_0$, with velocity $x_1 - x_0$ and $u_t(x|x_1) = (x_1 - x)/(1 - t)$.
 
     Source: rectified flow (arXiv 2209.03003); the path of floq, FQL and TD-Flow.
@@ -92,7 +92,7 @@ class Linear(AffinePath):
         return PathCoefficients(t, 1 - t, 1.0, -1.0)
 
 
-class OptimalTransport(AffinePath):
+class OptimalTransportPath(AffinePath):
     r"""The straight line that ends in a Gaussian around the data, $x_t = t x_1 + (1 - (1 - \sigma_{\min}) t) x_0$.
 
     - `sigma_min`: The standard deviation left at $t = 1$ for unit noise, in (0, 1).
@@ -116,7 +116,7 @@ class OptimalTransport(AffinePath):
         return PathCoefficients(t, 1 - shrink * t, 1.0, -shrink)
 
 
-class Trigonometric(AffinePath):
+class TrigonometricPath(AffinePath):
     r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: TD-Flow's curved path.
 
     It keeps the variance of independent unit-variance ends.
@@ -130,7 +130,7 @@ class Trigonometric(AffinePath):
         return PathCoefficients(jnp.sin(angle), jnp.cos(angle), rate * jnp.cos(angle), -rate * jnp.sin(angle))
 
 
-class VariancePreserving(AffinePath):
+class VariancePreservingPath(AffinePath):
     r"""Diffusion's path: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$,
     with $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
 

@@ -11,7 +11,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, requ
 from floqzoo.typing import Key, Point, Scalar
 
 
-class Uniform(eqx.Module):
+class UniformPrior(eqx.Module):
     r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: floq's prior over values.
 
     A narrow interval gives nearly straight value paths, and a flow critic that does what a monolithic one does;
@@ -29,7 +29,7 @@ class Uniform(eqx.Module):
     @staticmethod
     def from_rewards(
         reward_range: tuple[float | int, float | int], discount: float | int, *, noise_coverage: float | int = 0.1
-    ) -> "Uniform":
+    ) -> "UniformPrior":
         r"""floq's interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$: a share of the range of returns.
 
         - `reward_range`: Least and greatest reward of the dataset.
@@ -44,14 +44,14 @@ class Uniform(eqx.Module):
         if not low < high:
             raise ValueError(
                 f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
-                "Give the interval itself, `Uniform(low, high)`, for rewards that never differ."
+                "Give the interval itself, `UniformPrior(low, high)`, for rewards that never differ."
             )
         if not 0 <= discount < 1:
             raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
         if not noise_coverage > 0:
             raise ValueError(f"`noise_coverage` must be above 0; got {noise_coverage}.")
         scale = noise_coverage / (1 - discount)
-        return Uniform(scale * low, scale * high)
+        return UniformPrior(scale * low, scale * high)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent draws, one for each entry of `shape`."""
@@ -64,7 +64,7 @@ class Uniform(eqx.Module):
         return jnp.where(inside, density, -jnp.inf).astype(x.dtype)
 
 
-class Gaussian(eqx.Module):
+class GaussianPrior(eqx.Module):
     r"""$x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate: the prior of FQL and TD-Flow.
 
     - `mean`: In units of the space.

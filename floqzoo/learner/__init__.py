@@ -2,8 +2,10 @@
 
 from floqzoo.learner.batch_sources import (
     BalancedReplay as BalancedReplay,
-    FromDataset as FromDataset,
+    GeometricFuture as GeometricFuture,
+    NStep as NStep,
     SeededReplay as SeededReplay,
+    UniformBatches as UniformBatches,
 )
 from floqzoo.learner.devices import join_processes as join_processes, mesh_for as mesh_for
 from floqzoo.learner.metric_mean import NonFiniteError as NonFiniteError

@@ -1,69 +1,206 @@
-r"""Where the batches of a run come from."""
+r"""Batch sources: which transitions an update is made of, and what it reads of each.
+
+| source | draws from |
+|---|---|
+| `UniformBatches` | the dataset |
+| `SeededReplay` | a replay buffer that starts as the dataset |
+| `BalancedReplay` | half dataset, half replay buffer |
+
+| reader | reads |
+|---|---|
+| `NStep` | the n-step return from a transition on; with n = 1 the transition itself |
+| `GeometricFuture` | the transition, its next action, and a future state |
+"""
 
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import EpisodeStore, TransitionReader
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
 from floqzoo.typing import Key
 
 
-class FromDataset(eqx.Module):
-    """Offline: from the dataset alone."""
+class NStep(eqx.Module):
+    r"""The n-step return $\sum_{k<m} \gamma^k d_{<k} r_{t+k}$, and $s_{t+m}$ with the discount $\gamma^{m-1} d_{<m}$.
+
+    $d_{<k}$ is the product of the first $k$ discounts, 0 after a termination. $m = n$, or fewer where the episode ends
+    sooner: at a truncation, or where exploration is at the moment, the value of the last known state is bootstrapped.
+
+    - `n`: The number of steps, at least 1.
+    - `discount`: $\gamma$ in [0, 1), the critic's.
+    - `next_action`: Whether the action of the data at $s_{t+m}$ is read.
+
+    **Raises** `ValueError` for a number out of its range.
+
+    Source: Sutton and Barto, Reinforcement Learning, chapter 7.
+    """
+
+    n: int = eqx.field(static=True, default=1)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    next_action: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.n < 1:
+            raise ValueError(f"`n` must be at least 1; got {self.n}.")
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    @property
+    def reads_next_action(self) -> bool:
+        """Whether next actions are read."""
+        return self.next_action
+
+    def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
+        """The n-step returns from some transitions on; the key is not used."""
+        del key
+        first = store.transition(at)
+        reward, discount, last = first.reward, first.discount, first
+        further = jnp.minimum(store.steps_left(at), self.n - 1)
+        for k in range(1, self.n):
+            step, inside = store.transition(store.later(at, jnp.minimum(k, further))), k <= further
+            gamma = self.discount.value.astype(reward.dtype)
+            # `discount` is gamma^(k-1) times the discounts before step k.
+            reward = jnp.where(inside, reward + gamma * discount * step.reward, reward)
+            discount = jnp.where(inside, gamma * discount * step.discount, discount)
+            last = step
+        return Transition(
+            observation=first.observation,
+            action=first.action,
+            reward=reward,
+            discount=discount,
+            next_observation=last.next_observation,
+            next_action=last.next_action if self.next_action else None,
+        )
+
+
+class GeometricFuture(eqx.Module):
+    r"""The transition, the data's next action, and a future drawn from the rest of the episode.
+
+    The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution,
+    $\Pr(k) \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last state of the episode that is known: with $L$ more
+    steps, $k \le L$. So futures near the end of an episode are too near: a bias of Monte Carlo that targets by bootstrap
+    do not have. Where $s_{i+1}$ is itself the last state, the future is $s_{i+1}$.
+
+    - `discount`: $\gamma$ in [0, 1).
+
+    **Raises** `ValueError` if the discount is outside [0, 1).
+    """
+
+    discount: Hyperparameter = eqx.field(converter=hyperparameter)
+
+    def __check_init__(self):
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    @property
+    def reads_next_action(self) -> bool:
+        """True."""
+        return True
+
+    def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
+        """Some transitions with their next actions and futures."""
+        step = store.transition(at)
+        ahead = _steps_ahead(key, store.steps_left(at), jnp.asarray(self.discount.value))
+        future = store.transition(store.later(at, ahead)).next_observation
+        return eqx.tree_at(lambda step: step.future, step, future, is_leaf=lambda leaf: leaf is None)
+
+
+def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""]) -> Int[Array, " batch"]:
+    """Draws from the truncated geometric distribution; 0 where no step is left."""
+    share = jax.random.uniform(key, left.shape) * (1 - discount ** left.astype(discount.dtype))
+    ahead = 1 + (jnp.log1p(-share) / jnp.log(discount)).astype(left.dtype)
+    return jnp.minimum(ahead, left)
+
+
+class UniformBatches(eqx.Module):
+    """Draws from the dataset alone, uniformly, with replacement.
+
+    - `reader`: What is read of each transition.
+    """
+
+    reader: TransitionReader = NStep()
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """Draws uniformly, with replacement, as the dataset does it."""
-        return dataset.sample(key, batch_size)
+        """Draws from the dataset; one that is no `EpisodeStore` draws single transitions by its own `sample`.
+
+        **Raises** `ValueError` if such a dataset is to be read otherwise.
+        """
+        del replay, place
+        if not isinstance(dataset, EpisodeStore):
+            if not (isinstance(self.reader, NStep) and self.reader.n == 1 and not self.reader.next_action):
+                raise ValueError(
+                    f"`reader` must be NStep(1) for a {type(dataset).__name__}, which has no episodes; got {self.reader}."
+                )
+            return dataset.sample(key, batch_size)
+        return _read_dataset(self.reader, dataset, key, batch_size)
 
 
 class SeededReplay(eqx.Module):
-    r"""A replay buffer that begins as the dataset: what comes from the environments is appended to it.
+    r"""A replay buffer that starts as the dataset: new transitions are appended to it.
 
     With $D$ transitions in the dataset and $n$ new ones, one is drawn uniformly, with replacement, from the latest
-    $\min(D + n, \text{capacity})$ of the stream: once the buffer is full, the oldest go, the dataset's before any new
-    one. The dataset itself is not copied.
+    $\min(D + n, \text{capacity})$: once the buffer is full, the oldest are dropped, the dataset's before any new one. The
+    dataset itself is not copied.
 
-    - `capacity`: The most transitions, at least the dataset's. The replay must keep as many, or all that it will be given.
+    - `capacity`: The largest number of transitions, at least the dataset's. The replay must keep as many, or all that
+      it will receive.
+    - `reader`: What is read of each transition.
 
     Source: the official code of FQL (arXiv 2502.02538), `--online_steps` without `--balanced_sampling`.
     """
 
     capacity: int = eqx.field(static=True)
+    reader: TransitionReader = NStep()
 
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
         """Draws from both as from one."""
         age_key, old_key, new_key = jax.random.split(key, 3)
-        known = replay.known[place]
+        known = replay.known(self.reader.reads_next_action)[place]
         age = jax.random.randint(
             age_key, (batch_size,), 0, jnp.minimum(dataset.size + known, self.capacity), known.dtype
         )
         is_new = age < known
-        new = replay.draw(place, jnp.where(is_new, age, 0), new_key)
-        old = dataset.draw(jnp.where(is_new, 0, dataset.size - 1 - (age - known)), old_key)
+        of_seed = replay.of_seed(place)
+        new_at = of_seed.of_age(jnp.where(is_new, age, 0), self.reader.reads_next_action)
+        new = self.reader.read(of_seed, new_at, new_key)
+        old_at = dataset.starts[jnp.where(is_new, 0, dataset.size - 1 - (age - known))]
+        old = self.reader.read(dataset, old_at, old_key)
         return jax.tree.map(lambda new, old: _choose(is_new, new, old), new, old)
 
 
 class BalancedReplay(eqx.Module):
-    """Half of each batch from the dataset, half from the replay, whatever their sizes.
+    """Half of each batch from the dataset, half from the replay buffer, whatever their sizes.
+
+    - `reader`: What is read of each transition.
 
     Source: RLPD (arXiv 2302.02948), section 4.1, there called symmetric sampling.
     """
+
+    reader: TransitionReader = NStep()
 
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
         """Draws both halves uniformly, with replacement, the dataset's first; `batch_size` must be even."""
         dataset_key, age_key, new_key = jax.random.split(key, 3)
-        half = batch_size // 2
-        age = jax.random.randint(age_key, (half,), 0, replay.size[place], replay.written.dtype)
-        old, new = dataset.sample(dataset_key, half), replay.draw(place, age, new_key)
+        half, next_actions = batch_size // 2, self.reader.reads_next_action
+        age = jax.random.randint(age_key, (half,), 0, replay.size(next_actions)[place], replay.written.dtype)
+        of_seed = replay.of_seed(place)
+        old = _read_dataset(self.reader, dataset, dataset_key, half)
+        new = self.reader.read(of_seed, of_seed.of_age(age, next_actions), new_key)
         return jax.tree.map(lambda old, new: jnp.concatenate([old, new]), old, new)
+
+
+def _read_dataset(reader: TransitionReader, dataset: Any, key: Key, count: int) -> Transition:
+    read_key = jax.random.fold_in(key, 0)
+    at = dataset.starts[jax.random.randint(key, (count,), 0, dataset.size)]
+    return reader.read(dataset, at, read_key)
 
 
 def _choose(is_new: Array, new: Array, old: Array) -> Array:

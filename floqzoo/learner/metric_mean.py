@@ -14,26 +14,36 @@ class NonFiniteError(FloatingPointError):
 
 
 class MetricMean:
-    """The running means of each seed's metrics, each call weighted by its updates.
+    """The running means of each seed's metrics over all updates in which they happened.
 
-    - `sums`: The sum of each metric over the updates so far, one number a seed.
-    - `updates`: How many these are.
+    - `sums`, `counts`: The sum of each metric, and over how many updates it is, one number a seed.
+    - `updates`: All updates so far.
     """
 
-    def __init__(self, sums: dict[str, Float[np.ndarray, " seeds"]] | None = None, updates: int = 0):
-        self.sums = sums or {}
-        self.updates = updates
+    def __init__(
+        self,
+        sums: dict[str, Float[np.ndarray, " seeds"]] | None = None,
+        counts: dict[str, Float[np.ndarray, " seeds"]] | None = None,
+        updates: int = 0,
+    ):
+        self.sums, self.counts, self.updates = sums or {}, counts or {}, updates
 
     def add(self, metrics: ChunkMetrics, updates: int) -> None:
-        """Takes in the means of `updates` updates."""
-        for name, mean in jax.device_get(metrics.mean).items():
-            self.sums[name] = self.sums.get(name, np.zeros(mean.shape)) + updates * mean.astype(np.float64)
+        """Adds the means over `updates` updates."""
+        means, counts = jax.device_get((metrics.mean, metrics.count))
+        for name, mean in means.items():
+            count = np.asarray(counts.get(name, np.full(mean.shape, updates)), np.float64)
+            self.sums[name] = self.sums.get(name, np.zeros(mean.shape)) + count * mean.astype(np.float64)
+            self.counts[name] = self.counts.get(name, np.zeros(mean.shape)) + count
         self.updates += updates
 
     def take(self) -> dict[str, Float[np.ndarray, " seeds"]]:
-        """The means since the last call of this method."""
-        means = {name: total / self.updates for name, total in self.sums.items()}
-        self.sums, self.updates = {}, 0
+        """The means since the last call of this method; NaN for a metric of something that did not happen."""
+        means = {
+            name: np.where(self.counts[name] > 0, total / np.maximum(self.counts[name], 1), np.nan)
+            for name, total in self.sums.items()
+        }
+        self.sums, self.counts, self.updates = {}, {}, 0
         return means
 
 

@@ -8,9 +8,6 @@ from jaxtyping import Array, DTypeLike, Float
 from floqzoo.typing import Key
 
 
-fan_average_uniform = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-
-
 class Dense(eqx.Module):
     r"""A linear layer $x W + b$, initialised as fql and floq do.
 
@@ -19,6 +16,8 @@ class Dense(eqx.Module):
     `eqx.nn.Linear` the same networks train up to 1.7 times slower on a CPU.
 
     - `in_features`, `out_features`: Sizes, at least 1.
+    - `scale`: The variance of the initial weight is multiplied by it, so $\ell$ by its square root; 0.01 for the last layer
+      of a Gaussian or deterministic policy.
     - `dtype`: The dtype of the product; `None` keeps that of the input. Parameters stay as they are.
     """
 
@@ -26,11 +25,20 @@ class Dense(eqx.Module):
     bias: Float[Array, " out"]
     dtype: DTypeLike | None = eqx.field(static=True)
 
-    def __init__(self, in_features: int, out_features: int, *, dtype: DTypeLike | None = None, key: Key):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        scale: float = 1.0,
+        dtype: DTypeLike | None = None,
+        key: Key,
+    ):
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             if size < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {size}.")
-        self.weight = fan_average_uniform(key, (in_features, out_features))
+        initialise = jax.nn.initializers.variance_scaling(scale, "fan_avg", "uniform")
+        self.weight = initialise(key, (in_features, out_features))
         self.bias = jnp.zeros(out_features)
         self.dtype = None if dtype is None else jnp.dtype(dtype)
 

@@ -34,6 +34,7 @@ class MLP(eqx.Module):
     - `in_features`, `out_features`: Sizes of input and output, at least 1.
     - `hidden`: The sizes of the hidden layers, one or more. The papers use four of 512.
     - `layer_norm`: Whether each activation is normalised: critics yes, actors no.
+    - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `activation`: An element-wise function; GELU in its tanh form, as in flax.
     - `dtype`: The dtype of compute, `jnp.bfloat16` say; the output is of the input's dtype.
 
@@ -51,6 +52,7 @@ class MLP(eqx.Module):
         *,
         hidden: tuple[int, ...] = (512, 512, 512, 512),
         layer_norm: bool = False,
+        output_scale: float = 1.0,
         activation: Callable[[Any], Any] = jax.nn.gelu,
         dtype: DTypeLike | None = None,
         key: Key,
@@ -59,8 +61,10 @@ class MLP(eqx.Module):
             raise ValueError(f"`hidden` must name at least one layer; got {hidden}.")
         sizes = (in_features, *hidden, out_features)
         keys = jax.random.split(key, len(hidden) + 1)
+        scales = (*(1.0 for _ in hidden), output_scale)
         self.stem, *rest = (
-            Dense(a, b, dtype=dtype, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            Dense(a, b, scale=scale, dtype=dtype, key=k)
+            for a, b, scale, k in zip(sizes[:-1], sizes[1:], scales, keys, strict=True)
         )
         self.layers = tuple(rest)
         self.activated = tuple(Activated(width, layer_norm, activation) for width in hidden)

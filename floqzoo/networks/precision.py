@@ -1,8 +1,10 @@
 """The precision that networks compute in."""
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, PyTree
@@ -21,17 +23,33 @@ def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
 
     - `tree`: A network, or anything that holds some, such as an agent.
     """
-    return jax.tree.map(
-        lambda node: _with_dtype(node, dtype) if isinstance(node, Dense) else node,
-        tree,
-        is_leaf=lambda node: isinstance(node, Dense),
-    )
+    return _map_dense(lambda layer: _with(layer, dtype=jnp.dtype(dtype)), tree)
 
 
-def _with_dtype(layer: Dense, dtype: DTypeLike) -> Dense:
+def with_cast_weights(tree: Tree) -> Tree:
+    """The same tree, in which the weights of every `Dense` layer have the dtype that it computes in.
+
+    For parameters that are constant during an update, such as those of target networks: XLA does not move a cast out of
+    the loop of an integration, so it is made once, before.
+    """
+    return _map_dense(lambda layer: layer if layer.dtype is None else _with(layer, weight=_cast(layer)), tree)
+
+
+def _map_dense(function: Callable[[Dense], Dense], tree: Tree) -> Tree:
+    def is_dense(node: PyTree) -> bool:
+        return isinstance(node, Dense)
+
+    return jax.tree.map(lambda node: function(node) if is_dense(node) else node, tree, is_leaf=is_dense)
+
+
+def _cast(layer: Dense) -> Any:
+    # A tree of shapes, or one that is partitioned, has weights that cannot be cast.
+    return layer.weight.astype(layer.dtype) if eqx.is_array(layer.weight) else layer.weight
+
+
+def _with(layer: Dense, **changes: Any) -> Dense:
     # Not `dataclasses.replace`, which would draw new weights; `Dense` has a constructor of its own.
     other = object.__new__(Dense)
     for field in fields(layer):
-        value = jnp.dtype(dtype) if field.name == "dtype" else getattr(layer, field.name)
-        object.__setattr__(other, field.name, value)
+        object.__setattr__(other, field.name, changes.get(field.name, getattr(layer, field.name)))
     return other

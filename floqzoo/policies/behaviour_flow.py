@@ -12,13 +12,13 @@ from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
-from floqzoo.protocols import Critic, Network, TimeDistribution, require_socket
-from floqzoo.records import Transition
+from floqzoo.protocols import Critic, Network, TimeDistribution, require_protocol
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
 class BehaviourMetrics(eqx.Module):
-    """What a behaviour flow reports of a batch."""
+    """The metrics of a behaviour flow on a batch."""
 
     actor_loss: Scalar
     bc_flow_loss: Scalar
@@ -30,7 +30,7 @@ class BehaviourFlow(eqx.Module):
     $$\mathbb E_{t, x_0} \tfrac1d \lVert v_\theta(t, x_t \mid s) - (a - x_0) \rVert^2,
     \qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I)$$
 
-    for the straight path; an action is the end of the flow, clipped to [-1, 1].
+    for the straight path; an action is the output of the flow, clipped to [-1, 1].
 
     - `flow`: A flow over actions. FQL's: Gaussian prior, straight path, 10 Euler steps.
     - `times`: Where along the path the field is trained.
@@ -42,7 +42,7 @@ class BehaviourFlow(eqx.Module):
     times: TimeDistribution | Any = UniformTime()
 
     def __check_init__(self):
-        require_socket("times", self.times, TimeDistribution)
+        require_protocol("times", self.times, TimeDistribution)
 
     @staticmethod
     def build(
@@ -62,17 +62,18 @@ class BehaviourFlow(eqx.Module):
         field = ConditionalField(action_dim, observation_dim, build=network, key=key)
         return BehaviourFlow(Flow(field, action_dim, solver=Euler(flow_steps)))
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action from the flow."""
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """Draws an action from the flow; the critic is not used."""
+        del critic
         return self.act_from(observation, self.flow.prior.sample(key, (self.flow.dim,)))
 
     def act_from(self, observation: Observation, noise: Point) -> Action:
         """The action that a given noise becomes."""
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, BehaviourMetrics]:
-        """The flow-matching loss, averaged over batch and action coordinates."""
-        del critic
+    def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
+        """The flow-matching loss, averaged over batch and action coordinates; the agent is not used."""
+        del agent
         noise_key, time_key = jax.random.split(key)
         noise = self.flow.prior.sample(noise_key, batch.action.shape)
         times = self.times.sample_times(time_key, batch.action.shape[:1])

@@ -1,4 +1,4 @@
-"""FQL's policy: a behaviour flow distilled into one step, and bent towards higher values."""
+"""FQL's policy: a behaviour flow distilled into one step, and trained to maximise Q."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,15 @@ import numpy as np
 
 from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, require
 from floqzoo.networks.mlp import MLP
+from floqzoo.networks.precision import with_cast_weights
 from floqzoo.policies.behaviour_flow import BehaviourFlow
-from floqzoo.protocols import Critic, Network, require_socket
-from floqzoo.records import Transition
+from floqzoo.protocols import Critic, Network, require_protocol
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
 class DistilledMetrics(eqx.Module):
-    """What a distilled flow policy reports of a batch.
+    """The metrics of a distilled flow policy on a batch.
 
     - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
     - `bc_flow_loss`: The behaviour flow's velocity error.
@@ -59,7 +60,7 @@ class DistilledFlowPolicy(eqx.Module):
     normalise_q: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        require_socket("network", self.network, Network)
+        require_protocol("network", self.network, Network)
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     @staticmethod
@@ -81,8 +82,9 @@ class DistilledFlowPolicy(eqx.Module):
         one_step = network(observation_dim + action_dim, action_dim, key=network_key)
         return DistilledFlowPolicy(behaviour, one_step, alpha, normalise_q)
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action in one step."""
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """Draws an action in one step; the critic is not used."""
+        del critic
         flow = self.behaviour.flow
         return jnp.clip(self.act_from(observation, flow.prior.sample(key, (flow.dim,))), -1, 1)
 
@@ -90,18 +92,18 @@ class DistilledFlowPolicy(eqx.Module):
         """What a given noise becomes, before clipping."""
         return self.network(jnp.concatenate([observation, noise]))
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, DistilledMetrics]:
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DistilledMetrics]:
         """The three terms, each averaged over the batch."""
         behaviour_key, noise_key = jax.random.split(key)
-        bc_flow_loss, _ = self.behaviour.policy_loss(batch, critic, behaviour_key)
+        bc_flow_loss, _ = self.behaviour.policy_loss(batch, agent, behaviour_key)
 
         noise = self.behaviour.flow.prior.sample(noise_key, batch.action.shape)
-        flow_action = jax.vmap(frozen(self.behaviour).act_from)(batch.observation, noise)
+        flow_action = jax.vmap(with_cast_weights(frozen(self.behaviour)).act_from)(batch.observation, noise)
         action = jax.vmap(self.act_from)(batch.observation, noise)
         distill_loss = jnp.mean((action - flow_action) ** 2)
 
         clipped = jnp.clip(action, -1, 1)
-        q = jax.vmap(frozen(critic).score)(batch.observation, clipped)
+        q = jax.vmap(agent.critic.score)(batch.observation, clipped)
         scale = jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))) if self.normalise_q else 1.0
         q_loss = -scale * jnp.mean(q)
 

@@ -1,4 +1,6 @@
-"""A policy that is given, and learns no more."""
+"""A trained policy that is not trained any more."""
+
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -7,36 +9,39 @@ from jaxtyping import PyTree
 
 from floqzoo.hyperparameter import Hyperparameter, partition_trainable
 from floqzoo.protocols import Critic, Policy
-from floqzoo.records import Transition
+from floqzoo.records import ActorCritic, FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FixedPolicy(eqx.Module):
-    """Acts as a trained policy does, whose parameters no optimiser touches, not even to decay them.
+    """Acts as a trained policy, whose parameters no optimiser changes, not even by weight decay.
 
     - `policy`: Any policy.
+    - `critic`: The critic that it acts with, for a policy that needs one, such as best-of-N; with None it acts with the
+      critic of the agent that it is put into.
     """
 
     parameters: PyTree
     rest: PyTree
 
-    def __init__(self, policy: Policy):
-        trainable, self.rest = partition_trainable(policy)
+    def __init__(self, policy: Policy | Any, critic: Critic | Any = None):
+        trainable, self.rest = partition_trainable(ActorCritic(critic, policy))
         self.parameters = jax.tree.map(Hyperparameter, trainable)
 
     @property
-    def policy(self) -> Policy:
-        """The policy itself."""
+    def parts(self) -> ActorCritic:
+        """The policy, and its critic or None."""
         values = jax.tree.map(
             lambda leaf: leaf.value, self.parameters, is_leaf=lambda node: isinstance(node, Hyperparameter)
         )
         return eqx.combine(values, self.rest)
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """What the policy does."""
-        return self.policy.act(observation, key)
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action of the policy."""
+        own = self.parts
+        return own.policy.act(observation, critic if own.critic is None else own.critic, key)
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
-        del batch, critic, key
+        del batch, agent, key
         return jnp.zeros(()), None

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from floqzoo.protocols import Critic
-from floqzoo.records import Transition
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -20,12 +20,12 @@ class FunctionPolicy(eqx.Module):
 
     function: Callable[[Any], Any]
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """What the function says."""
-        del key
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The value of the function."""
+        del critic, key
         return self.function(observation)
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
-        del batch, critic, key
+        del batch, agent, key
         return jnp.zeros(()), None

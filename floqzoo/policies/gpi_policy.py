@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.protocols import Critic, Policy
-from floqzoo.records import Transition
+from floqzoo.protocols import Critic, NoisyCritic, Policy
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -19,7 +19,8 @@ class GPIPolicy(eqx.Module):
     function needs no training: each value is the mean reward of futures, 128 by default.
 
     - `policies`: One or more.
-    - `critics`: One for each policy, which estimates the return of that policy.
+    - `critics`: One for each policy, which estimates the return of that policy: by its `value` if it has one, else by its
+      `score`. Each policy acts with its own critic.
 
     **Raises** `ValueError` if there is no policy, or not one critic for each.
 
@@ -35,8 +36,9 @@ class GPIPolicy(eqx.Module):
         if len(self.critics) != len(self.policies):
             raise ValueError(f"`critics` must be {len(self.policies)}, one for each policy; got {len(self.critics)}.")
 
-    def act(self, observation: Observation, key: Key) -> Action:
-        """The action of the policy whose action has the highest value."""
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action of the policy whose action has the highest value; the critic of the agent is not used."""
+        del critic
         action_key, value_key = jax.random.split(key)
         actions = self._actions(observation, action_key)
         return actions[jnp.argmax(self._values(observation, actions, value_key))]
@@ -46,18 +48,29 @@ class GPIPolicy(eqx.Module):
         action_key, value_key = jax.random.split(key)
         return self._values(observation, self._actions(observation, action_key), value_key)
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics: what there is to learn, the policies and critics learn elsewhere."""
-        del batch, critic, key
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics: policies and critics are trained elsewhere."""
+        del batch, agent, key
         return jnp.zeros(()), None
 
     def _actions(self, observation: Observation, key: Key) -> Float[Array, "policies action"]:
         keys = jax.random.split(key, len(self.policies))
-        return jnp.stack([policy.act(observation, k) for policy, k in zip(self.policies, keys, strict=True)])
+        return jnp.stack(
+            [
+                policy.act(observation, critic, k)
+                for policy, critic, k in zip(self.policies, self.critics, keys, strict=True)
+            ]
+        )
 
     def _values(
         self, observation: Observation, actions: Float[Array, "policies action"], key: Key
     ) -> Float[Array, " policies"]:
         keys = jax.random.split(key, len(self.critics))
         rows = zip(self.critics, actions, keys, strict=True)
-        return jnp.stack([critic.value(observation, action, k) for critic, action, k in rows])
+        return jnp.stack([_value(critic, observation, action, k) for critic, action, k in rows])
+
+
+def _value(critic: Critic, observation: Observation, action: Action, key: Key) -> Scalar:
+    if isinstance(critic, NoisyCritic):
+        return critic.value(observation, action, key)
+    return critic.score(observation, action)

@@ -7,7 +7,6 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from floqzoo.protocols import Policy
 from floqzoo.results.play import PlayedStep, play
 from floqzoo.rollout.batched_policy import BatchedPolicy
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
@@ -36,7 +35,7 @@ class PlayedReturns(eqx.Module):
 
 
 def played_returns(
-    policy: Policy,
+    actor: Any,
     make_environment: Callable[[], Any],
     *,
     discount: float,
@@ -46,6 +45,7 @@ def played_returns(
 ) -> PlayedReturns:
     """Plays the episodes of an evaluation and sums up what each step led to.
 
+    - `actor`: An agent, or its `ActorCritic`.
     - `discount`: The critic's, in [0, 1).
     - `pays_next_state`: Whether the environment pays for the state that a step leads to, while the critic was
       trained on data that pay for the one it begins in: then each reward is moved to its state.
@@ -56,12 +56,12 @@ def played_returns(
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     if not 0 <= discount < 1:
         raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
-    player, actor = EpisodePlayer(make_environment()), BatchedPolicy(policy, seed)
+    player, policy = EpisodePlayer(make_environment()), BatchedPolicy(actor, seed)
     parts = []
     try:
         with numpy_state_kept():
             for episode in range(episodes):
-                steps = list(play(player, actor, episode=episode, seed=seed))
+                steps = list(play(player, policy, episode=episode, seed=seed))
                 parts.append(_of_episode(steps, episode, discount, pays_next_state))
     finally:
         player.environment.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.protocols import Policy
+from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
@@ -59,23 +59,23 @@ def evaluate_run(
     """
     run = StoredRun(Path(directory))
     step = checkpoint_step(run, step)
-    policies = {each: policy_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}
+    actors = {each: actor_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}
     evaluator, results = Evaluator(environment_of(run)), []
-    total = episodes * len(policies)
+    total = episodes * len(actors)
     try:
-        for each, policy in policies.items():
+        for each, actor in actors.items():
             before, own_seed = episodes * len(results), each if episode_seed is None else episode_seed
             told = None if progress is None else lambda done, before=before: progress(before + done, total)
-            evaluation = evaluator.evaluate(policy, episodes=episodes, seed=own_seed, progress=told)
+            evaluation = evaluator.evaluate(actor, episodes=episodes, seed=own_seed, progress=told)
             results.append(EvaluatedSeed(each, step, evaluation, *_logged(evaluations(run), each, step)))
     finally:
         evaluator.close()
     return results
 
 
-def policy_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None) -> Policy:
-    """The policy of a run's checkpoint."""
-    return run.agent(recipe or find_recipe(run.recipe_name), seed, step).policy
+def actor_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None) -> ActorCritic:
+    """Policy and critic of a run's checkpoint."""
+    return run.agent(recipe or find_recipe(run.recipe_name), seed, step).parts
 
 
 def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import value_paths
+from floqzoo.protocols import FlowValued
 from floqzoo.results.critic_figures import (
     draw_inside,
     draw_q_by_steps,
@@ -81,7 +81,7 @@ def inspect_run(
     title = f"{run.recipe_name} on {run.flags['env_name'].removesuffix('-v0')}, seed {seed}, {step:,} updates"
     for name, figure in (
         ("value_paths", _draw_paths(agent.critic, played, noise)),
-        ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.steps)),
+        ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.num_steps)),
         ("value_and_return", draw_value_and_return(q, played)),
         ("inside", _draw_inside(inside)),
         *_maze_figure(run, agent, played, seed),
@@ -100,7 +100,7 @@ def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
 
 def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
     critic = eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic
-    if not isinstance(critic, FlowCritic):
+    if not isinstance(critic, FlowValued):
         raise ValueError(
             f"there is no flow critic in {run.directory}: {run.recipe_name} has a {type(critic).__name__}."
         )
@@ -108,7 +108,7 @@ def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
 
 def _played(run: StoredRun, agent: Any, episodes: int, seed: int) -> PlayedReturns:
     return played_returns(
-        agent.policy,
+        agent.parts,
         environment_of(run),
         discount=float(agent.critic.discount.value),
         episodes=episodes,
@@ -117,7 +117,7 @@ def _played(run: StoredRun, agent: Any, episodes: int, seed: int) -> PlayedRetur
     )
 
 
-def _draw_paths(critic: FlowCritic, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
+def _draw_paths(critic: Any, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
     """The value paths of four states of one episode, the first that reached the goal where one did."""
     chosen = played.episode[np.argmax(played.succeeded)]
     steps = np.flatnonzero(played.episode == chosen)
@@ -144,4 +144,4 @@ def _draw_inside(inside: CriticInside) -> Any:
 
 def _maze_figure(run: StoredRun, agent: Any, played: PlayedReturns, seed: int) -> Iterator[tuple[str, Any]]:
     if "maze" in run.env_name and played.observations.shape[1] == 2:
-        yield "value_map", draw_value_map(value_map(agent.critic, agent.policy, environment_of(run), seed=seed))
+        yield "value_map", draw_value_map(value_map(agent.parts, environment_of(run), seed=seed))

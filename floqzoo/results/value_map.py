@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from floqzoo.critics.flow_critic import FlowCritic
-from floqzoo.protocols import Policy
+from floqzoo.records import ActorCritic
 from floqzoo.typing import Key
 
 
@@ -37,9 +36,7 @@ class ValueMap(eqx.Module):
     goal: Float[np.ndarray, "2"]
 
 
-def value_map(
-    critic: FlowCritic, policy: Policy, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0
-) -> ValueMap:
+def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0) -> ValueMap:
     """The value of a policy at every place of a maze: where the flow ends, averaged over noises and the policy's actions.
 
     - `make_environment`: Makes a maze of OGBench whose body is a point, such as pointmaze.
@@ -60,7 +57,7 @@ def value_map(
         environment.close()
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     observations = jnp.asarray(grid, dtype=float)
-    actions, values = (np.asarray(a, float) for a in _values(critic, policy, observations, jax.random.key(seed)))
+    actions, values = (np.asarray(a, float) for a in _values(actor, observations, jax.random.key(seed)))
     values = np.where(walls, np.nan, values.reshape(walls.shape))
     return ValueMap(x, y, values, walls, actions.reshape(*walls.shape, 2), start, goal)
 
@@ -81,13 +78,16 @@ def _places(maze: Any, places: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @eqx.filter_jit
 def _values(
-    critic: FlowCritic, policy: Policy, observations: Float[Array, "places 2"], key: Key
+    actor: ActorCritic, observations: Float[Array, "places 2"], key: Key
 ) -> tuple[Float[Array, "places action"], Float[Array, " places"]]:
+    critic = actor.critic
+
     def at(place):
         observation, key = place
         action_key, noise_key = jax.random.split(key)
-        actions = jax.vmap(policy.act, (None, 0))(observation, jax.random.split(action_key, DRAWS))
-        ends = jax.vmap(critic.returns, (None, 0, 0))(observation, actions, critic.prior.sample(noise_key, (DRAWS, 1)))
+        actions = jax.vmap(actor.act, (None, 0))(observation, jax.random.split(action_key, DRAWS))
+        noise = critic.prior.sample(noise_key, (DRAWS, 1))
+        ends = jax.vmap(critic.returns, (None, 0, 0))(observation, actions, noise)
         return jnp.mean(actions, axis=0), jnp.mean(ends)
 
     keys = jax.random.split(key, len(observations))

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from floqzoo.protocols import Policy
 from floqzoo.results.environment import environment_of
 from floqzoo.results.film import write_film
 from floqzoo.results.play import play
-from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds, policy_of
+from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
 from floqzoo.rollout.batched_policy import BatchedPolicy
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 from floqzoo.runs.recipe import Recipe
@@ -24,10 +23,11 @@ LONGEST = 300
 
 
 def record_video(
-    policy: Policy, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
+    actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
 ) -> Path:
     """Films the first episodes of an evaluation, and writes an `.mp4`, whole or not at all.
 
+    - `actor`: An agent, or its `ActorCritic`.
     - `make_environment`: Makes an environment whose `render()` gives an image; see `require_video` for the renderer.
     - `episodes`: How many, at least 1.
     - `seed`: The evaluation's.
@@ -40,10 +40,10 @@ def record_video(
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    player, actor = EpisodePlayer(make_environment()), BatchedPolicy(policy, seed)
+    player, policy = EpisodePlayer(make_environment()), BatchedPolicy(actor, seed)
     try:
         with numpy_state_kept():
-            return write_film(_pictures(player, actor, episodes, seed), path, frames_per_second=FRAMES_PER_SECOND)
+            return write_film(_pictures(player, policy, episodes, seed), path, frames_per_second=FRAMES_PER_SECOND)
     finally:
         _close(player.environment)
 
@@ -66,10 +66,10 @@ def film_run(
     """
     run = StoredRun(Path(directory))
     seed = chosen_seeds(run, seed)[0]
-    policy = policy_of(run, seed, checkpoint_step(run, step), recipe)
+    actor = actor_of(run, seed, checkpoint_step(run, step), recipe)
     make_environment = environment_of(run, width=SIZE, height=SIZE)
     own_seed = seed if episode_seed is None else episode_seed
-    return record_video(policy, make_environment, path, episodes=episodes, seed=own_seed)
+    return record_video(actor, make_environment, path, episodes=episodes, seed=own_seed)
 
 
 def _pictures(player: EpisodePlayer, actor: BatchedPolicy, episodes: int, seed: int) -> Iterator[np.ndarray]:

@@ -25,11 +25,19 @@ class BatchedPolicy:
     The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
     was trained: eight rows are too few for an accelerator, which has other things to do.
 
-    - `policy`: Draws one action for one observation.
+    - `actor`: Draws one action for one observation: an agent, or its `ActorCritic`.
+
+    **Raises** `TypeError` if it is a policy without its critic.
     """
 
-    def __init__(self, policy: Policy, seed: int):
-        arrays, rest = split_arrays(policy)
+    def __init__(self, actor: Any, seed: int):
+        if isinstance(actor, Policy):
+            raise TypeError(
+                f"`actor` must be an agent or an ActorCritic; got the policy {type(actor).__name__}: put it together with "
+                "its critic, ActorCritic(critic, policy), or ActorCritic(None, policy) for one that uses no critic."
+            )
+        # Of an agent, what acts: not its targets, nor its optimisers.
+        arrays, rest = split_arrays(getattr(actor, "parts", actor))
         cpu = cpu_device()
         self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
         rest_leaves, rest_structure = jax.tree.flatten(rest)
@@ -77,6 +85,6 @@ def _act(
     steps: Int[Array, " rows"],
 ) -> Float[Array, "rows action"]:
     arrays_structure, rest_leaves, rest_structure = structure
-    policy = eqx.combine(jax.tree.unflatten(arrays_structure, arrays), jax.tree.unflatten(rest_structure, rest_leaves))
+    actor = eqx.combine(jax.tree.unflatten(arrays_structure, arrays), jax.tree.unflatten(rest_structure, rest_leaves))
     keys = jax.vmap(lambda episode, step: jax.random.fold_in(jax.random.fold_in(key, episode), step))(episodes, steps)
-    return jax.vmap(policy.act)(observations, keys)
+    return jax.vmap(actor.act)(observations, keys)

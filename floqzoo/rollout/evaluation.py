@@ -9,7 +9,6 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from floqzoo.protocols import Policy
 from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
 from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment, require_picklable
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
@@ -93,10 +92,11 @@ class Evaluator:
             _ = player.action_space
 
     def evaluate(
-        self, policy: Policy, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
+        self, actor: Any, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
     ) -> Evaluation:
         """Plays `episodes` episodes.
 
+        - `actor`: An agent, or the `ActorCritic` of one.
         - `progress`: Called after each finished episode with their number so far.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the
@@ -110,7 +110,7 @@ class Evaluator:
         # In processes of their own, environments do not touch the state of this one.
         with nullcontext() if self._in_processes else numpy_state_kept():
             self.prepare(episodes)
-            return self._play(BatchedPolicy(policy, seed), episodes, seed, progress or (lambda finished: None))
+            return self._play(BatchedPolicy(actor, seed), episodes, seed, progress or (lambda finished: None))
 
     def stop(self) -> None:
         """Ends the evaluation under way, in whatever thread it is, at its next step, and processes of environments at
@@ -150,7 +150,7 @@ class Evaluator:
 
 
 def evaluate(
-    policy: Policy,
+    actor: Any,
     make_environment: Callable[[], Any],
     *,
     episodes: int,
@@ -158,10 +158,10 @@ def evaluate(
     environments: int = 4,
     workers: int = 0,
 ) -> Evaluation:
-    """Plays `episodes` episodes in environments made for the purpose; see `Evaluator`."""
+    """Plays `episodes` episodes of an agent in environments made for the purpose; see `Evaluator`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
-        return evaluator.evaluate(policy, episodes=episodes, seed=seed)
+        return evaluator.evaluate(actor, episodes=episodes, seed=seed)
     finally:
         evaluator.close()
 

@@ -57,14 +57,14 @@ class Round:
 
     - `observation`, `action`, `reward`, `next_observation`: Those of the steps. Where an episode is over, the last one is
       still its own.
-    - `mask`: 0 where the episode ended by itself, else 1, as where it was cut off.
+    - `discount`: 0 where the episode terminated, else 1, as where it was truncated.
     - `over`: Whether the episode is over.
     """
 
     observation: Float[np.ndarray, "seeds environments observation"]
     action: Float[np.ndarray, "seeds environments action"]
     reward: Float[np.ndarray, "seeds environments"]
-    mask: Float[np.ndarray, "seeds environments"]
+    discount: Float[np.ndarray, "seeds environments"]
     next_observation: Float[np.ndarray, "seeds environments observation"]
     over: Bool[np.ndarray, "seeds environments"]
 
@@ -129,7 +129,7 @@ class Exploration:
             observation=before,
             action=actions,
             reward=self._by_seed([outcome.reward for outcome in outcomes]),
-            mask=self._by_seed([float(not outcome.terminated) for outcome in outcomes]),
+            discount=self._by_seed([float(not outcome.terminated) for outcome in outcomes]),
             next_observation=self._by_seed([outcome.observation for outcome in outcomes]),
             over=self._by_seed([outcome.over for outcome in outcomes]),
         )

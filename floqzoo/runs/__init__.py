@@ -19,6 +19,7 @@ from floqzoo.runs.recipe import (
     buildable as buildable,
     find_recipe as find_recipe,
     load_recipe as load_recipe,
+    standard_batches as standard_batches,
 )
 from floqzoo.runs.run_directory import new_run_directory as new_run_directory
 from floqzoo.runs.run_store import RunState as RunState

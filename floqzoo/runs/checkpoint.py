@@ -291,9 +291,9 @@ def _stored_leaves(tree: PyTree) -> dict[str, Any]:
     return {name: leaf for name, leaf in named_leaves(split_arrays(tree)[0]).items() if leaf.size > 0}
 
 
-def _plain(leaf: Any) -> jax.Array:
-    """An array as JAX has it, and in place of keys the numbers behind them."""
-    return jax.random.key_data(leaf) if _holds_keys(leaf) else jnp.asarray(leaf)
+def _plain(leaf: Any) -> jax.Array | np.ndarray:
+    """An array as it is, whatever its dtype, and in place of keys the numbers behind them."""
+    return jax.random.key_data(leaf) if _holds_keys(leaf) else leaf
 
 
 def _as_stored(data: jax.Array, leaf: Any) -> jax.Array:

@@ -1,5 +1,6 @@
 """The settings of a run: task, data, duration, evaluation."""
 
+import dataclasses
 import math
 import os
 import warnings
@@ -216,19 +217,19 @@ def small_run(env_name: str | None, agent: Any) -> RunConfig:
 Settings = TypeVar("Settings")
 
 
-def published_settings(env_name: str, table: Mapping[str, Settings], otherwise: Settings) -> Settings:
-    """The settings published for an environment, whatever its dataset and task.
+def published_settings(env_name: str, table: Mapping[str, Mapping[str, Any]], defaults: Settings) -> Settings:
+    """The settings that a paper published for an environment, whatever its dataset and task.
 
     - `env_name`: Such as "cube-double-play-singletask-task1-v0".
-    - `table`: The settings of each environment, such as "cube-double".
-    - `otherwise`: What is used, with a warning, for an environment that is not in the table.
+    - `table`: For each environment, such as "cube-double", the fields that differ from the defaults.
+    - `defaults`: The settings of the method; used as they are, with a warning, for an environment that the table lacks.
     """
-    for environment, settings in table.items():
+    for environment, changes in table.items():
         if env_name.startswith(f"{environment}-"):
-            return settings
+            return dataclasses.replace(defaults, **changes)  # pyright: ignore[reportArgumentType]
     warnings.warn(
-        f"no settings are published for {env_name}, so the method's own defaults are used; alpha is the one to tune "
+        f"no settings are published for {env_name}, so the defaults of the method are used; tune them first "
         f"(published: {', '.join(table)}).",
         stacklevel=2,
     )
-    return otherwise
+    return defaults

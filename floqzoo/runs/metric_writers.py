@@ -3,20 +3,9 @@
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-
-@runtime_checkable
-class MetricWriter(Protocol):
-    """Takes the metrics of a run, under the names that they have in its tables."""
-
-    def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Takes what one seed measured after `step` updates; NaN stands for a metric that has no value then."""
-        ...
-
-    def close_writer(self) -> None:
-        """Writes what is still held back."""
-        ...
+from floqzoo.protocols import MetricWriter
 
 
 def open_writers(

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from floqzoo.learner.batch_sources import BalancedReplay, NStep, SeededReplay, UniformBatches
+from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
 
 
@@ -32,10 +34,11 @@ class Recipe:
       settings of a run. The first line of its docstring is shown by `--help`.
     - `check`: Refuses settings that contradict each other, before any data are loaded: raises `ValueError` for them.
       `buildable` makes one from `build`.
-    - `view`: From the loaded task and the run's settings the task as the method sees it; for most the task itself.
-    - `from_data`: Further arguments of `build`, arrays that are read from the loaded task, such as a normaliser. Without
-      them `build` must give an agent of the same form, into which a checkpoint can be read.
-    - `report`: Tells what else can be told of the trained agent of a seed, from that, the task as the method sees it,
+    - `batch_source`: From the settings of the run, and whether it is online yet, the batch source of its updates; see
+      `standard_batches`, the default.
+    - `from_data`: From the loaded task and the settings of the run further arguments of `build` that hold arrays, such as a
+      normaliser or the policy of another run. Without them `build` must give an agent of the same form, into which a checkpoint can be read.
+    - `report`: Tells what else can be told of the trained agent of a seed, from that, the task,
       the run's settings, the seed and the folder of the run.
 
     **Raises** `ValueError` if there is no preset named `default`.
@@ -45,13 +48,31 @@ class Recipe:
     build: Callable[..., PyTree]
     presets: Mapping[str, Preset]
     check: Callable[[RunConfig], Any] = lambda config: None
-    view: Callable[[Any, RunConfig], Any] = lambda task, config: task
-    from_data: Callable[[Any], Mapping[str, PyTree]] = lambda task: {}
+    batch_source: Callable[[RunConfig, bool], BatchSource] = lambda config, online: standard_batches(config, online)
+    from_data: Callable[[Any, RunConfig], Mapping[str, PyTree]] = lambda task, config: {}
     report: Callable[[PyTree, Any, RunConfig, int, Path], Any] | None = None
 
     def __post_init__(self):
         if "default" not in self.presets:
             raise ValueError(f"`presets` must have one named 'default'; it has {sorted(self.presets)}.")
+
+
+def standard_batches(
+    config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
+) -> BatchSource:
+    """Uniform batches offline; online a replay buffer that starts as the dataset, or balanced halves.
+
+    - `reader`: From the settings of the method to what is read of each transition; by default n-step returns of
+      `config.agent.n_step` steps, and single steps for settings without it.
+    """
+    read = _n_steps(config.agent) if reader is None else reader(config.agent)
+    if not online:
+        return UniformBatches(read)
+    return BalancedReplay(read) if config.balanced_sampling else SeededReplay(config.buffer_size, read)
+
+
+def _n_steps(settings: Any) -> NStep:
+    return NStep(settings.n_step, settings.discount) if hasattr(settings, "n_step") else NStep()
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:

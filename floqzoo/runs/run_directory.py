@@ -18,6 +18,8 @@ from floqzoo.runs.configuration import RunConfig
 from floqzoo.tasks.files import read_json, write_json
 
 
+FORMAT = 2
+"""The format of a run directory: files, settings and arrays of a checkpoint. It changes only when older runs cannot be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
 
 
@@ -80,6 +82,7 @@ def describe_machine() -> dict[str, Any]:
         "command": shlex.join([sys.executable, *sys.argv]),
         "working_directory": str(Path.cwd()),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "format": FORMAT,
         "floqzoo": __version__,
         "git_commit": _git_commit(),
         "python": platform.python_version(),

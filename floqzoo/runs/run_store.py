@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from floqzoo.learner.metric_mean import MetricMean
+from floqzoo.records import ActorCritic
 from floqzoo.runs.checkpoint import (
     DamagedError,
     checkpoint_folder,
@@ -73,7 +74,7 @@ class RunState(eqx.Module):
     @property
     def evaluated_bytes(self) -> int:
         """The size of what an evaluation needs of them."""
-        return _bytes_of((self.agents.policy, self.agents.critic))
+        return _bytes_of(self.agents.parts)
 
 
 def _bytes_of(tree: PyTree) -> int:
@@ -84,12 +85,11 @@ class AwaitedEvaluation(eqx.Module):
     """An evaluation under way, of agents that have been trained since.
 
     - `step`: The step of those agents.
-    - `policies`, `critics`: What they were then, with the seeds as the first axis of every array.
+    - `parts`: Their critics and policies at that step, with the seeds as the first axis of every array.
     """
 
     step: int = eqx.field(static=True)
-    policies: PyTree
-    critics: PyTree
+    parts: ActorCritic
 
 
 def describe_progress(
@@ -103,7 +103,11 @@ def describe_progress(
     - `awaited`: The evaluation under way, if there is one.
     """
     return {
-        "mean": {"updates": mean.updates, "sums": {name: sums.tolist() for name, sums in mean.sums.items()}},
+        "mean": {
+            "updates": mean.updates,
+            "sums": {name: sums.tolist() for name, sums in mean.sums.items()},
+            "counts": {name: counts.tolist() for name, counts in mean.counts.items()},
+        },
         "rows": rows,
         "seconds": dict(vars(seconds)),
         "awaited": awaited and awaited.step,
@@ -116,13 +120,19 @@ def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, 
     **Raises** `ValueError` if they are not what `describe_progress` makes.
     """
     try:
-        sums = {str(name): np.array(numbers, dtype=float) for name, numbers in progress["mean"]["sums"].items()}
+        sums, counts = (
+            {str(name): np.array(numbers, dtype=float) for name, numbers in progress["mean"][part].items()}
+            for part in ("sums", "counts")
+        )
         seconds = Stopwatch(**{str(part): float(spent) for part, spent in progress["seconds"].items()})
         rows = {str(name): int(count) for name, count in progress["rows"].items()}
-        mean = MetricMean(sums, int(progress["mean"]["updates"]))
+        mean = MetricMean(sums, counts, int(progress["mean"]["updates"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"the checkpoint does not tell how far the run is: {error!r}.") from error
-    if any(numbers.shape != (seeds,) for numbers in sums.values()) or any(count < 0 for count in rows.values()):
+    every = (*sums.values(), *counts.values())
+    if sums.keys() != counts.keys() or any(numbers.shape != (seeds,) for numbers in every):
+        raise ValueError(f"the checkpoint does not tell the means of the {seeds} seeds of the run.")
+    if any(count < 0 for count in rows.values()):
         raise ValueError(f"the checkpoint does not tell how far the {seeds} seeds of the run are.")
     return mean, rows, seconds
 
@@ -244,7 +254,7 @@ class RunStore:
         if awaited is None:
             return None
         try:
-            return restore_awaited(self.checkpoints, step, AwaitedEvaluation(awaited, agents.policy, agents.critic))
+            return restore_awaited(self.checkpoints, step, AwaitedEvaluation(awaited, agents.parts))
         except ValueError as error:
             raise DamagedError(str(error)) from error
 

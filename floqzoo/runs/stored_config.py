@@ -28,29 +28,29 @@ def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
         raise ValueError(f"the run is one of the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
     settings = {name: value for name, value in flags.items() if name != "recipe"}
     agent_type = type(recipe.presets["default"](None).agent)
-    kinds = {field.name: field.type for field in dataclasses.fields(RunConfig)}
-    _check_names("", kinds, settings)
+    _check_names("", RunConfig, settings)
     agent = read_value("agent", agent_type, settings.pop("agent"))
     hints = get_type_hints(RunConfig)
     return RunConfig(agent=agent, **{name: read_value(name, hints[name], value) for name, value in settings.items()})
 
 
 def _settings(where: str, kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    _check_names(f"{where}.", kind, values)
     hints = get_type_hints(kind)
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
-    _check_names(f"{where}.", fields, values)
-    return kind(**{name: read_value(f"{where}.{name}", hint, values[name]) for name, hint in fields.items()})
+    return kind(**{name: read_value(f"{where}.{name}", hints[name], value) for name, value in values.items()})
 
 
-def _check_names(where: str, known: Iterable[str], given: Iterable[str]) -> None:
-    known, given = list(known), list(given)
+def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
+    """A setting that is younger than the run has its default, which is what the run did."""
+    known = {field.name: field for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; the nearest that is known is `{where}{near[0]}`" if near else ""
             raise ValueError(f"the run has a setting `{where}{name}`, which this version does not know{hint}.")
-    for name in known:
-        if name not in given:
+    for name, field in known.items():
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in given and not has_default:
             raise ValueError(f"the run has no setting `{where}{name}`, which this version needs.")
 
 

@@ -15,6 +15,7 @@ from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkp
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
+from floqzoo.runs.run_directory import FORMAT
 from floqzoo.runs.run_store import RECORDS, RunState
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json
@@ -31,8 +32,7 @@ class StoredRun:
     Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`; `seeds`,
     all seeds of the run, ascending; `env_name`.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is no run or one of another version of
-    floqzoo.
+    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is no run or one of another run format.
     """
 
     def __init__(self, directory: str | Path):
@@ -43,9 +43,12 @@ class StoredRun:
         if missing:
             raise ValueError(f"{self.directory} is not the folder of a run: it has no {missing[0]}.")
         self.flags, self.data, self.machine = (read_json(self.directory / name) for name in RECORDS)
-        version = self.machine.get("floqzoo")
-        if version != __version__:
-            raise ValueError(f"{self.directory} is a run of floqzoo {version}; this is floqzoo {__version__}.")
+        found = self.machine.get("format", 1)
+        if found != FORMAT:
+            raise ValueError(
+                f"{self.directory} was written by floqzoo {self.machine.get('floqzoo')} in the run format {found}; this is "
+                f"floqzoo {__version__}, which reads the run format {FORMAT}."
+            )
         self.recipe_name = self._flag("recipe", str)
         self.env_name = self._flag("env_name", str)
         first = self._flag("seed", int)
@@ -151,4 +154,5 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):
         if run.data.get(name) != wanted:
             raise ValueError(f"the policy of {directory} must have `{name}` {wanted}; it has {run.data.get(name)}.")
-    return FixedPolicy(run.agent(find_recipe(run.recipe_name), run.seeds[0]).policy)
+    agent = run.agent(find_recipe(run.recipe_name), run.seeds[0])
+    return FixedPolicy(agent.policy, agent.critic)

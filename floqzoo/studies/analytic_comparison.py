@@ -133,7 +133,7 @@ def _train_and_compare(
         chunk=config.log_interval,
         progress=progress,
     )
-    return errors_of(agent_of(agents, 0).target_critic.measure, checks, jax.random.fold_in(key, 2))
+    return errors_of(agent_of(agents, 0).target.critic.measure, checks, jax.random.fold_in(key, 2))
 
 
 def _as_members(tree: Any) -> Any:

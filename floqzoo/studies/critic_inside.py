@@ -1,6 +1,7 @@
 """A flow critic over a batch of transitions: how its ends spread, how its paths bend, what its features are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import batch_curvature, batch_features, effective_rank, q_by_steps
+from floqzoo.protocols import FlowValued
 from floqzoo.records import Transition
 from floqzoo.typing import Key
 
@@ -32,7 +33,7 @@ class CriticInside(eqx.Module):
 
 
 def critic_inside(
-    critic: FlowCritic, batch: Transition, key: Key, *, steps: Sequence[int] = (1, 2, 4, 8), copies: int = 8
+    critic: FlowValued | Any, batch: Transition, key: Key, *, steps: Sequence[int] = (1, 2, 4, 8), copies: int = 8
 ) -> CriticInside:
     """Looks at a critic on a batch.
 
@@ -47,7 +48,7 @@ def critic_inside(
 
 @eqx.filter_jit
 def mean_values(
-    critic: FlowCritic,
+    critic: FlowValued | Any,
     observations: Float[Array, "rows observation"],
     actions: Float[Array, "rows action"],
     noise: Float[Array, "copies 1"],
@@ -62,7 +63,7 @@ def mean_values(
 
 
 @eqx.filter_jit
-def _compiled(critic: FlowCritic, batch: Transition, key: Key, steps: tuple[int, ...], copies: int) -> tuple:
+def _compiled(critic: FlowValued | Any, batch: Transition, key: Key, steps: tuple[int, ...], copies: int) -> tuple:
     size = batch.reward.shape[0]
     noise_key, time_key = jax.random.split(key)
     noise = critic.prior.sample(noise_key, (size, copies, 1))

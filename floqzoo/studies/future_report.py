@@ -43,14 +43,14 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     environment, which then does not end them at the goal, for the clone's. Two rewards are read: the task's, as it was
     learnt, and the first coordinate of the observation, which is known.
     """
-    critic = agent.target_critic
+    critic = agent.target.critic
     assert isinstance(critic, SuccessorCritic)
     if config.agent.measure_of == "behaviour":
         rollouts = recorded_rollouts(task.validation, ROLLOUTS)
     else:
         environment = make(task.name.environment, terminate_at_goal=False)
         try:
-            rollouts = played_rollouts(agent.policy, environment, ROLLOUTS, config.seed)
+            rollouts = played_rollouts(agent.parts, environment, ROLLOUTS, config.seed)
         finally:
             environment.close()
     value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
@@ -65,7 +65,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ReadoutRow]:
     """The values of each first state and action, for the task's reward and for the first coordinate."""
     discount = float(critic.measure.discount.value)
-    first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), count=critic.count)
+    first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
     task_key, first_key = jax.random.split(key)
     return [
         *_readouts_of("the task's reward", critic, rollouts, lambda rollout: rollout.rewards, discount, task_key),

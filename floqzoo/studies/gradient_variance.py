@@ -23,15 +23,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from floqzoo.flow.fixed_step import Midpoint
-from floqzoo.flow.path import Linear
+from floqzoo.flow.path import LinearPath
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
-from floqzoo.records import FutureTransition
+from floqzoo.records import Transition
 from floqzoo.studies.report import new_figure, save_figure, write_rows
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import METHODS, flow_measure
-from floqzoo.successor.targets import TD
+from floqzoo.successor.targets import TDTarget
 from floqzoo.tasks.exact_field import ExactField
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.training.cli_errors import errors_explained
@@ -91,7 +91,11 @@ def untrained(method: Callable[..., FlowSuccessor], chain: LinearGaussian, key: 
 def exact_target(chain: LinearGaussian, *, steps: int = 20) -> FlowSuccessor:
     """The chain's own successor measure as a target network, for straight paths."""
     return flow_measure(
-        TD(), ExactField(chain, Linear()), chain.observation_dim, solver=Midpoint(steps), discount=chain.discount
+        TDTarget(),
+        ExactField(chain, LinearPath()),
+        chain.observation_dim,
+        solver=Midpoint(steps),
+        discount=chain.discount,
     )
 
 
@@ -110,7 +114,7 @@ def chain_gradients(
 
 
 def gradient_of_transition(
-    measure: FlowSuccessor, target: FlowSuccessor, step: FutureTransition, t: Float[Array, ""], key: Key
+    measure: FlowSuccessor, target: FlowSuccessor, step: Transition, t: Float[Array, ""], key: Key
 ) -> Float[Array, " parameters"]:
     """The gradient of one transition's loss, all parameters in a row."""
     trainable, rest = partition_trainable(measure)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import tyro
 
-from floqzoo.flow.path import Linear, Trigonometric
+from floqzoo.flow.path import LinearPath, TrigonometricPath
 from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, read_rows, save_figure, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
@@ -34,7 +34,7 @@ LABELS = {
     "td2-dd": "TD²-DD",
     TRUTH: "two sets of true samples",
 }
-PATHS = {"straight": Linear(), "curved": Trigonometric()}
+PATHS = {"straight": LinearPath(), "curved": TrigonometricPath()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.protocols import Policy
 from floqzoo.rollout.batched_policy import BatchedPolicy
-from floqzoo.tasks.future_dataset import FutureDataset
+from floqzoo.tasks.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Rollout:
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
 
 
-def recorded_rollouts(dataset: FutureDataset, count: int) -> list[Rollout]:
+def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
     """The first episodes of a dataset whose rewards are those of the state that an action is taken in ("pre").
 
     **Raises** `ValueError` if `count` is not positive.
@@ -56,8 +55,8 @@ def recorded_rollouts(dataset: FutureDataset, count: int) -> list[Rollout]:
     ]
 
 
-def played_rollouts(policy: Policy, environment: Any, count: int, seed: int) -> list[Rollout]:
-    """Episodes of a policy in an environment that pays for the state that an action is taken in, one after another.
+def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
+    """Episodes of an agent, or of its `ActorCritic`, in an environment that pays for the state that an action is taken in, one after another.
 
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
 
@@ -65,16 +64,16 @@ def played_rollouts(policy: Policy, environment: Any, count: int, seed: int) -> 
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}.")
-    actor = BatchedPolicy(policy, seed)
-    return [_play(actor, environment, episode, seed) for episode in range(count)]
+    policy = BatchedPolicy(actor, seed)
+    return [_play(policy, environment, episode, seed) for episode in range(count)]
 
 
-def _play(actor: BatchedPolicy, environment: Any, episode: int, seed: int) -> Rollout:
+def _play(policy: BatchedPolicy, environment: Any, episode: int, seed: int) -> Rollout:
     observation, _ = environment.reset(seed=seed + episode)
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     states, actions, rewards, done = [np.asarray(observation, dtype)], [], [], False
     while not done:
-        action = actor.actions(states[-1][None], np.array([episode]), np.array([len(actions)]))[0]
+        action = policy.actions(states[-1][None], np.array([episode]), np.array([len(actions)]))[0]
         observation, reward, terminated, truncated, _ = environment.step(action)
         states.append(np.asarray(observation, dtype))
         actions.append(action)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from floqzoo.flow.diffrax_solver import Diffrax
+from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.studies.distances import earth_movers_distance, maximum_mean_discrepancy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -90,7 +90,9 @@ def probe(
             raise ValueError(f"`{name}` must be at least {least}; got {number}.")
     start_key, act_key, future_key = jax.random.split(key, 3)
     observations = task.starts(start_key, states)
-    actions = jax.vmap(task.policy.act)(observations, jax.random.split(act_key, states))
+    actions = jax.vmap(lambda observation, key: task.policy.act(observation, None, key))(
+        observations, jax.random.split(act_key, states)
+    )
     futures = _futures(task, observations, actions, 2 * samples, future_key)
     flat = np.asarray(futures).reshape(-1, futures.shape[-1])
     pairs = np.random.default_rng(0).integers(0, len(flat), (2, 4096))
@@ -117,7 +119,7 @@ class _WithLogProb(eqx.Module):
     measure: FlowSuccessor
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        return self.measure.log_prob(future, observation, action, solver=Diffrax(diffrax.Tsit5(), steps=64))
+        return self.measure.log_prob(future, observation, action, solver=DiffraxSolver(diffrax.Tsit5(), num_steps=64))
 
 
 def _compare(futures: Float[Array, "states samples observation"], nll: float, discount: float, probe: Probe):

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from floqzoo.runs.stored_run import trained_policy
 from floqzoo.studies.analytic_comparison import ANALYTIC_TASKS, compare_methods
 from floqzoo.studies.future_report import report_futures
 from floqzoo.successor.normaliser import Normaliser
-from floqzoo.tasks.future_dataset import FutureDataset
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.command_line import parse_arguments
-from floqzoo.training.prepared_run import carry_out, prepare
+from floqzoo.training.prepared_run import prepare, run_and_report
 
 
 def run_successor_recipe(recipe: Recipe) -> None:
@@ -35,7 +33,7 @@ def run_successor_recipe(recipe: Recipe) -> None:
             compare_methods(recipe, config)
             return
         run = prepare(recipe, config)
-    carry_out(run)
+    run_and_report(run)
 
 
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
@@ -71,21 +69,16 @@ def _require_plain(config: RunConfig) -> None:
 _NOT_ANALYTIC = ("seeds", "precision", "online_steps", "start_from", "tensorboard", "wandb")
 
 
-def with_futures(task: Any, config: RunConfig) -> Any:
-    """The task with a future in every transition; the `view` of the recipe.
+def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
+    """The normaliser of the data and, for the measure of a finished run, its policy: arguments of the agent's `build`.
 
-    **Raises** what `floqzoo.runs.stored_run` raises where the measure is to be that of a finished run's policy.
+    **Raises** what `floqzoo.runs.trained_policy` raises.
     """
+    parts: dict[str, PyTree] = {"normaliser": Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
     if config.agent.measure_of == "trained":
         sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}
-        trained_policy(config.agent.policy_run, **sizes)
-    view = partial(FutureDataset.of, discount=config.agent.discount)
-    return replace(task, dataset=view(task.dataset), validation=view(task.validation))
-
-
-def normaliser_of(task: Any) -> Mapping[str, Normaliser]:
-    """The coordinates of the data, an argument of the agent's `build`."""
-    return {"normaliser": Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
+        parts["policy"] = trained_policy(config.agent.policy_run, **sizes)
+    return parts
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:

@@ -22,6 +22,7 @@ from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
+from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def train_on_chain(
         batch_size=settings.batch_size,
         progress=progress,
     )
-    return [agent_of(agents, index).target_critic.measure for index in range(len(seeds))]
+    return [agent_of(agents, index).target.critic.measure for index in range(len(seeds))]
 
 
 def chain_agent(
@@ -90,6 +91,6 @@ def chain_agent(
     return Agent(
         critic=SuccessorCritic(measure, REWARD),
         policy=chain.policy,
-        optimiser=optax.adamw(settings.lr, weight_decay=settings.weight_decay),
-        tau=settings.tau,
+        update_rule=JointUpdate(optax.adamw(settings.lr, weight_decay=settings.weight_decay)),
+        target_update=PolyakAveraging(critic=settings.tau),
     )

@@ -14,7 +14,7 @@ from floqzoo.agent import Agent
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow.fixed_step import Euler
-from floqzoo.flow.prior import Uniform
+from floqzoo.flow.prior import UniformPrior
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
@@ -25,6 +25,7 @@ from floqzoo.studies.members import train_members
 from floqzoo.studies.successor_training import REWARD
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.typing import Key
+from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class ValueSettings:
     """Updates (2M)."""
     batch_size: int = 64
     """Transitions in an update (256)."""
-    copies: int = 4
-    """Noise copies of each transition (8)."""
+    num_noise_samples: int = 4
+    """Noise samples of each transition (8)."""
     lr: float = 1e-3
     """Adam's learning rate (3e-4)."""
     tau: float = 0.05
@@ -54,7 +55,7 @@ class PaidChain(eqx.Module):
         """Transitions of the behaviour."""
         step = self.chain.sample(key, batch_size)
         reward = jax.vmap(REWARD)(step.next_observation)
-        return Transition(step.observation, step.action, reward, step.mask, step.next_observation)
+        return Transition(step.observation, step.action, reward, step.discount, step.next_observation)
 
 
 class Probe(eqx.Module):
@@ -103,7 +104,7 @@ def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, sett
 
 def noises_of(critic: FlowCritic, count: int) -> Float[Array, "count 1"]:
     """Starting points that cover the noise interval evenly, the middles of `count` equal parts."""
-    assert isinstance(critic.prior, Uniform)
+    assert isinstance(critic.prior, UniformPrior)
     low, high = critic.prior.low.value, critic.prior.high.value
     return low + (high - low) * ((jnp.arange(count, dtype=float) + 0.5) / count)[:, None]
 
@@ -137,9 +138,14 @@ def _agent(
     critic = FlowCritic(
         Ensemble.build(field, 2, key=field_key),
         QEnsemble(*dims, build=network, key=readout_key),
-        Uniform.from_rewards(rewards, discount, noise_coverage=coverage),
+        UniformPrior.from_rewards(rewards, discount, noise_coverage=coverage),
         solver=Euler(steps),
         discount=discount,
-        copies=settings.copies,
+        num_noise_samples=settings.num_noise_samples,
     )
-    return Agent(critic=critic, policy=chain.policy, optimiser=optax.adam(settings.lr), tau=settings.tau)
+    return Agent(
+        critic=critic,
+        policy=chain.policy,
+        update_rule=JointUpdate(optax.adam(settings.lr)),
+        target_update=PolyakAveraging(critic=settings.tau),
+    )

@@ -6,7 +6,7 @@ from floqzoo.successor.methods import (
     diffusion_measure as diffusion_measure,
     flow_measure as flow_measure,
 )
-from floqzoo.successor.next_action import FromData as FromData, FromPolicy as FromPolicy
+from floqzoo.successor.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
 from floqzoo.successor.normaliser import Normaliser as Normaliser
 from floqzoo.successor.reward_model import KnownReward as KnownReward, LearntReward as LearntReward
 from floqzoo.successor.successor_critic import (
@@ -14,5 +14,10 @@ from floqzoo.successor.successor_critic import (
     SuccessorCriticMetrics as SuccessorCriticMetrics,
     ValueEstimate as ValueEstimate,
 )
-from floqzoo.successor.targets import TD as TD, TD2 as TD2, CoupledTD as CoupledTD, MonteCarlo as MonteCarlo
+from floqzoo.successor.targets import (
+    CoupledTDTarget as CoupledTDTarget,
+    MonteCarloTarget as MonteCarloTarget,
+    TD2Target as TD2Target,
+    TDTarget as TDTarget,
+)
 from floqzoo.successor.velocity_error import NoiseError as NoiseError, VelocityError as VelocityError

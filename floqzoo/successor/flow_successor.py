@@ -12,17 +12,17 @@ from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.protocols import NextAction, ODESolver, Policy, SuccessorTarget, TimeDistribution
-from floqzoo.records import FutureTransition, PathPoint, Transition
-from floqzoo.successor.next_action import FromPolicy
+from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
+from floqzoo.records import FrozenAgent, PathPoint, Transition
+from floqzoo.successor.next_action import PolicyNextAction
 from floqzoo.successor.normaliser import Normaliser
-from floqzoo.successor.targets import TD2, noise_of
+from floqzoo.successor.targets import TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
 from floqzoo.typing import Action, Code, Key, Observation, Scalar, Time
 
 
 class SuccessorMetrics(eqx.Module):
-    """What a successor measure reports of a batch.
+    """The metrics of a successor measure on a batch.
 
     - `successor_loss`: The weighted sum of the two.
     - `one_step_loss`: The velocity error on paths to the next state.
@@ -44,14 +44,14 @@ class FlowSuccessor(eqx.Module):
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - \hat u_t \rVert^2,$$
 
     where $x_t$ is on the path from noise to $s'$, and the target rule makes $(\hat x_t, \hat u_t)$ from the target flow
-    at $(s', a')$. Both share the time $t$; each draws its own noise. Episodes are taken to go on: masks are not read,
-    and the end of a recording is the end of nothing.
+    at $(s', a')$. Both share the time $t$; each draws its own noise. Episodes are taken to continue: discounts are not read,
+    and the end of a recording does not end the process.
 
     - `flow`: A flow over normalised observations, conditioned on normalised observation and action. TD-Flow's: Gaussian
       prior, straight path, 10 steps of the midpoint rule (of a tenth of the way each, wherever it stops).
-    - `target_rule`: What stands in for the futures beyond the next state: `TD2`, `CoupledTD`, `TD` or `MonteCarlo`.
+    - `target_rule`: What stands in for the futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
-    - `next_action`: Whose measure it is: the policy's (`FromPolicy`) or the data's (`FromData`).
+    - `next_action`: Whose measure it is: the policy's (`PolicyNextAction`) or the data's (`DataNextAction`).
     - `normaliser`: The coordinates of the flow.
     - `times`: Where along the path the field is trained.
     - `velocity_error`: In which terms errors are counted.
@@ -61,9 +61,9 @@ class FlowSuccessor(eqx.Module):
     """
 
     flow: Flow
-    target_rule: SuccessorTarget = TD2()
+    target_rule: SuccessorTarget = TD2Target()
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
-    next_action: NextAction = FromPolicy()
+    next_action: NextAction = PolicyNextAction()
     normaliser: Normaliser = Normaliser()
     times: TimeDistribution = UniformTime()
     velocity_error: VelocityError | NoiseError = VelocityError()
@@ -114,16 +114,16 @@ class FlowSuccessor(eqx.Module):
         return self.flow.encode(self.normaliser.normalise(observation), action)
 
     def successor_loss(
-        self, batch: Transition, target: "FlowSuccessor", policy: Policy, key: Key
+        self, batch: Transition, target: "FlowSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The two terms, averaged over the batch.
 
-        **Raises** `ValueError` if the policy's actions have another shape than the data's; `TypeError` if the target
-        rule or the next action needs more than the batch has.
+        **Raises** `ValueError` if the policy's actions have another shape than the data's, or if the target rule or the
+        next action needs more than the batch has.
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)
-        next_action = self.next_action.next_actions(batch, policy, action_key)
+        next_action = self.next_action.next_actions(batch, agent, action_key)
         times = self.times.sample_times(time_key, (size,))
         keys = jax.random.split(noise_key, size)
         losses = jax.vmap(lambda *row: self.transition_losses(target, *row))(batch, next_action, times, keys)
@@ -149,7 +149,6 @@ class FlowSuccessor(eqx.Module):
         return self.velocity_error.error(self.flow.path, t, velocity, point.velocity)  # pyright: ignore[reportArgumentType]
 
     def _in_flow_coordinates(self, transition: Transition) -> Transition:
-        names = ["observation", "next_observation"]
-        if isinstance(transition, FutureTransition):
-            names.append("future")
-        return replace(transition, **{name: self.normaliser.normalise(getattr(transition, name)) for name in names})
+        names = ("observation", "next_observation", "future")
+        present = {name: value for name in names if (value := getattr(transition, name)) is not None}
+        return replace(transition, **{name: self.normaliser.normalise(value) for name, value in present.items()})

@@ -9,11 +9,11 @@ from floqzoo.flow.ddim import DDIM
 from floqzoo.flow.fixed_step import Midpoint
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.noise_prediction import NoisePrediction
-from floqzoo.flow.path import AffinePath, Linear, VariancePreserving
+from floqzoo.flow.path import AffinePath, LinearPath, VariancePreservingPath
 from floqzoo.flow.time_distribution import UniformTimeUntil
 from floqzoo.protocols import ODESolver, ProbabilityPath, SuccessorTarget, VelocityField
 from floqzoo.successor.flow_successor import FlowSuccessor
-from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
+from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, TD2Target, TDTarget
 from floqzoo.successor.velocity_error import NoiseError
 
 
@@ -22,7 +22,7 @@ def flow_measure(
     field: VelocityField,
     dim: int,
     *,
-    path: ProbabilityPath = Linear(),
+    path: ProbabilityPath = LinearPath(),
     solver: ODESolver = Midpoint(10),
     **parts: Any,
 ) -> FlowSuccessor:
@@ -31,7 +31,7 @@ def flow_measure(
     - `target_rule`: What stands in for the futures beyond the next state.
     - `field`: The velocity field, conditioned on observation and action.
     - `dim`: The number of coordinates of an observation.
-    - `path`, `solver`: TD-Flow's by default; its curved variant has the path `Trigonometric()`, which for `TD2`
+    - `path`, `solver`: TD-Flow's by default; its curved variant has the path `TrigonometricPath()`, which for `TD2Target`
       changes the one-step term alone.
     - `parts`: Other parts of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
     """
@@ -43,7 +43,7 @@ def diffusion_measure(
     field: VelocityField,
     dim: int,
     *,
-    path: AffinePath = VariancePreserving(),
+    path: AffinePath = VariancePreservingPath(),
     steps: int = 20,
     **parts: Any,
 ) -> FlowSuccessor:
@@ -62,12 +62,12 @@ def diffusion_measure(
 
 METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(
     {
-        "mc-cfm": partial(flow_measure, MonteCarlo()),
-        "td-cfm": partial(flow_measure, TD()),
-        "td-cfm-c": partial(flow_measure, CoupledTD()),
-        "td2-cfm": partial(flow_measure, TD2()),
-        "td-dd": partial(diffusion_measure, TD()),
-        "td2-dd": partial(diffusion_measure, TD2()),
+        "mc-cfm": partial(flow_measure, MonteCarloTarget()),
+        "td-cfm": partial(flow_measure, TDTarget()),
+        "td-cfm-c": partial(flow_measure, CoupledTDTarget()),
+        "td2-cfm": partial(flow_measure, TD2Target()),
+        "td-dd": partial(diffusion_measure, TDTarget()),
+        "td2-dd": partial(diffusion_measure, TD2Target()),
     }
 )
 """Each makes a measure from a velocity field and the number of its coordinates."""

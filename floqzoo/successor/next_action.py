@@ -4,21 +4,20 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from floqzoo.protocols import Policy
-from floqzoo.records import FutureTransition, Transition
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Key
 
 
-class FromPolicy(eqx.Module):
-    """The agent's policy acts: the measure is that policy's, whatever the data's."""
+class PolicyNextAction(eqx.Module):
+    """The agent's policy acts: the measure is that of the policy, whatever the data."""
 
-    def next_actions(self, batch: Transition, policy: Policy, key: Key) -> Float[Array, "batch action"]:
-        """What the policy does at each next observation.
+    def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
+        """An action of the policy at each next observation.
 
         **Raises** `ValueError` if its actions have another shape than the data's.
         """
         keys = jax.random.split(key, batch.action.shape[0])
-        actions = jax.vmap(policy.act)(batch.next_observation, keys)
+        actions = jax.vmap(agent.act)(batch.next_observation, keys)
         if actions.shape != batch.action.shape:
             raise ValueError(
                 f"the policy must give actions of shape {batch.action.shape[1:]}, as the data has them; "
@@ -27,17 +26,13 @@ class FromPolicy(eqx.Module):
         return actions
 
 
-class FromData(eqx.Module):
-    """The data's own next action: the measure is the behaviour's. The batch must hold it (`FutureTransition`)."""
+class DataNextAction(eqx.Module):
+    """The next action of the data: the measure is that of the behaviour. The batch must hold `next_action`."""
 
-    def next_actions(self, batch: Transition, policy: Policy, key: Key) -> Float[Array, "batch action"]:
+    def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The recorded actions.
 
-        **Raises** `TypeError` if the batch has none.
+        **Raises** `ValueError` if the batch has none.
         """
-        del policy, key
-        if not isinstance(batch, FutureTransition):
-            raise TypeError(
-                f"FromData needs a batch of FutureTransition, which has next actions; got {type(batch).__name__}."
-            )
-        return batch.next_action
+        del agent, key
+        return batch.require("next_action", "DataNextAction")

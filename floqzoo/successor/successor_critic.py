@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.protocols import Policy, RewardModel, SuccessorMeasure
-from floqzoo.records import Transition
+from floqzoo.protocols import RewardModel, SuccessorMeasure
+from floqzoo.records import FrozenAgent, Transition
 from floqzoo.successor.reward_model import reward_model
 from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 
@@ -19,7 +19,7 @@ class ValueEstimate(eqx.Module):
 
 
 class SuccessorCriticMetrics(eqx.Module):
-    """What a successor critic reports of a batch: the measure's metrics, and the error of the reward model."""
+    """The metrics of a successor critic on a batch: those of the measure, and the error of the reward model."""
 
     measure: Metrics
     critic_loss: Scalar
@@ -36,8 +36,8 @@ class SuccessorCritic(eqx.Module):
       the action.
     - `reward`: The reward of being in a state: a function of the observation, or a `LearntReward`, which is trained
       beside the measure.
-    - `count`: Samples of a value, at least 2; TD-Flow's 128.
-    - `score_count`: Samples of a score, at least 1. They come from the same noises every time, so that the score is
+    - `num_samples`: Samples of a value, at least 2; TD-Flow's 128.
+    - `num_score_samples`: Samples of a score, at least 1. They come from the same noises every time, so that the score is
       one differentiable function of the action. 8 is a choice: cost against its bias, of the order of one standard
       error of as many samples.
 
@@ -46,32 +46,30 @@ class SuccessorCritic(eqx.Module):
 
     measure: SuccessorMeasure
     reward: RewardModel = eqx.field(converter=reward_model)
-    count: int = eqx.field(static=True, default=128)
-    score_count: int = eqx.field(static=True, default=8)
+    num_samples: int = eqx.field(static=True, default=128)
+    num_score_samples: int = eqx.field(static=True, default=8)
 
     def __check_init__(self):
-        for name, least in (("count", 2), ("score_count", 1)):
+        for name, least in (("num_samples", 2), ("num_score_samples", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The mean over `count` samples, in units of return."""
-        return jnp.mean(self._returns(observation, action, self.count, key))
+        """The mean over `num_samples` samples, in units of return."""
+        return jnp.mean(self._returns(observation, action, self.num_samples, key))
 
     def estimate(self, observation: Observation, action: Action, key: Key) -> ValueEstimate:
         """The same with its standard error, which counts the samples and not the error of the measure."""
-        returns = self._returns(observation, action, self.count, key)
-        return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.count**0.5)
+        returns = self._returns(observation, action, self.num_samples, key)
+        return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.num_samples**0.5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over `score_count` samples from noises that never change."""
-        return jnp.mean(self._returns(observation, action, self.score_count, jax.random.key(0)))
+        """The mean over `num_score_samples` samples from noises that never change."""
+        return jnp.mean(self._returns(observation, action, self.num_score_samples, jax.random.key(0)))
 
-    def critic_loss(
-        self, batch: Transition, target: "SuccessorCritic", policy: Policy, key: Key
-    ) -> tuple[Scalar, SuccessorCriticMetrics]:
-        """The loss of the measure and that of the reward model."""
-        successor_loss, metrics = self.measure.successor_loss(batch, target.measure, policy, key)
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, SuccessorCriticMetrics]:
+        """The loss of the measure plus the loss of the reward model."""
+        successor_loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         reward_loss = self.reward.reward_loss(batch)
         loss = successor_loss + reward_loss
         return loss, SuccessorCriticMetrics(metrics, loss, reward_loss)

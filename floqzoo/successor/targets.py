@@ -4,12 +4,12 @@ Each gives a point $\hat x_t$ and the velocity to learn there. They differ in no
 
 | target | $\hat x_t$ | velocity |
 |---|---|---|
-| `MonteCarlo` | on the path from fresh noise to a true future | of that path |
-| `TD` | on the path from fresh noise to the end $\bar\psi_1(x_0)$ of the target flow | of that path |
-| `CoupledTD` | on the path from the same $x_0$ to that end | of that path |
-| `TD2` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | the target field's own, there |
+| `MonteCarloTarget` | on the path from fresh noise to a true future | of that path |
+| `TDTarget` | on the path from fresh noise to the end $\bar\psi_1(x_0)$ of the target flow | of that path |
+| `CoupledTDTarget` | on the path from the same $x_0$ to that end | of that path |
+| `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | the target field's own, there |
 
-Source: TD-Flow (arXiv 2503.09817), algorithm 1. Over a diffusion (see `diffusion_measure`) `TD` is TD-DD and `TD2` is
+Source: TD-Flow (arXiv 2503.09817), algorithm 1. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is
 TD²-DD.
 """
 
@@ -17,12 +17,12 @@ import equinox as eqx
 import jax
 
 from floqzoo.flow.flow import Flow
-from floqzoo.records import FutureTransition, PathPoint, Transition
+from floqzoo.records import PathPoint, Transition
 from floqzoo.typing import Code, Key, Point, Time
 
 
-class MonteCarlo(eqx.Module):
-    """True futures of the next state and action: MC-CFM. The batch must hold them (`FutureTransition`).
+class MonteCarloTarget(eqx.Module):
+    """True futures of the next state and action: MC-CFM. The batch must hold `future`.
 
     TD-Flow draws one sample of the whole measure, which is the next state with probability $1 - \\gamma$; here both
     cases enter every sample with their weights, as for the other targets: the same expectation, less variance.
@@ -31,17 +31,13 @@ class MonteCarlo(eqx.Module):
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
         """On the path from fresh noise to the true future.
 
-        **Raises** `TypeError` if the batch has no futures.
+        **Raises** `ValueError` if the batch has no futures.
         """
         del code
-        if not isinstance(step, FutureTransition):
-            raise TypeError(
-                f"the target MonteCarlo needs a batch of FutureTransition, which has true futures; got {type(step).__name__}."
-            )
-        return flow.path.at(t, noise_of(flow, key), step.future)
+        return flow.path.at(t, noise_of(flow, key), step.require("future", "MonteCarloTarget"))
 
 
-class TD(eqx.Module):
+class TDTarget(eqx.Module):
     """A future that the target flow draws, rejoined with fresh noise: TD-CFM."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
@@ -52,7 +48,7 @@ class TD(eqx.Module):
         return flow.path.at(t, noise_of(flow, fresh_key), future)
 
 
-class CoupledTD(eqx.Module):
+class CoupledTDTarget(eqx.Module):
     """A future that the target flow draws, rejoined with the noise that it came from: TD-CFM(C)."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
@@ -62,7 +58,7 @@ class CoupledTD(eqx.Module):
         return flow.path.at(t, noise, flow.push_forward(noise, code))
 
 
-class TD2(eqx.Module):
+class TD2Target(eqx.Module):
     """The target flow stopped at time t, and its own velocity there: TD²-CFM. It never asks where the flow ends."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

@@ -6,7 +6,7 @@ from pathlib import Path
 from floqzoo.results.compare import compare_runs
 from floqzoo.results.compare_table import comparison_text, write_table
 from floqzoo.results.plot import plot_runs
-from floqzoo.sweeps.drive import Failure
+from floqzoo.sweeps.scheduler import Failure
 from floqzoo.sweeps.sweep import Sweep
 from floqzoo.sweeps.trial_state import is_finished, last_lines
 

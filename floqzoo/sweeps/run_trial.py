@@ -27,8 +27,8 @@ from floqzoo.tasks.download import DownloadError
 from floqzoo.training.cli_errors import errors_explained, leave, status_of
 from floqzoo.training.command_line import parse_arguments
 from floqzoo.training.interruption import signal_of
-from floqzoo.training.prepared_run import PreparedRun, carry_out, prepare
-from floqzoo.training.resume import IMMATERIAL, differences, prepare_resumed
+from floqzoo.training.prepared_run import PreparedRun, prepare, run_and_report
+from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         _wait_for_others(directory)
         run = _begin_or_go_on(recipe, config, directory)
-    carry_out(run)
+    run_and_report(run)
     mark_finished(directory)
 
 

@@ -12,7 +12,7 @@ from floqzoo.results.run_list import seed_range
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe
 from floqzoo.sweeps.fields import as_words
-from floqzoo.training.resume import IMMATERIAL
+from floqzoo.training.resumption import IMMATERIAL
 
 
 PROGRAM = "floqzoo.sweeps.run_trial"

@@ -32,7 +32,7 @@ def mark_finished(directory: Path) -> None:
 def require_readable(directory: Path) -> None:
     """Checks that a run which has begun can be gone on with, or compared.
 
-    **Raises** `ValueError` if it is damaged, or of another version of floqzoo.
+    **Raises** `ValueError` if it is damaged, or of another run format.
     """
     if has_begun(directory):
         StoredRun(directory)

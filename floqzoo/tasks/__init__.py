@@ -6,8 +6,6 @@ Importing this package imports neither OGBench nor MuJoCo nor gymnasium.
 from floqzoo.tasks.collect import collect as collect
 from floqzoo.tasks.dataset import Dataset as Dataset, make_dataset as make_dataset
 from floqzoo.tasks.exact_field import ExactField as ExactField
-from floqzoo.tasks.future_dataset import FutureDataset as FutureDataset
-from floqzoo.tasks.future_replay import FutureReplay as FutureReplay
 from floqzoo.tasks.linear_gaussian import LinearGaussian as LinearGaussian, Moments as Moments
 from floqzoo.tasks.load import Task as Task, load as load
 from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from floqzoo.protocols import DatasetScript
 from floqzoo.tasks.episodes import join_episodes
 from floqzoo.tasks.files import read_json, sha256_of, write_json
 from floqzoo.tasks.flat import flat
 from floqzoo.tasks.folder_lock import folder_locked
 from floqzoo.tasks.recording import TRAIN, VALIDATION, EpisodeJob, record_all
-from floqzoo.tasks.scripts import Script, find_script
+from floqzoo.tasks.scripts import find_script
 from floqzoo.tasks.simulator import require_ogbench
 
 
@@ -61,7 +62,7 @@ def collect(
 
 
 def collect_script(
-    script: Script, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
+    script: DatasetScript, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
 ) -> Path:
     """`collect` for a script of one's own.
 
@@ -88,7 +89,7 @@ def collect_script(
 class Collection:
     """The files of one collection, and the steps that bring them about."""
 
-    script: Script
+    script: DatasetScript
     episodes: int
     seed: int
     directory: Path

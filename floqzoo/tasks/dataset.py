@@ -17,11 +17,13 @@ class Dataset(eqx.Module):
     r"""Episodes one after another, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
 
     The last state of an episode starts none, so no transition crosses from one episode to the next. `make_dataset`
-    checks the arrays and finds the starts.
+    checks the arrays and finds starts and ends. A transition is addressed by the index of its state, as
+    [`EpisodeStore`][floqzoo.protocols.EpisodeStore] asks for.
 
-    - `observations`, `actions`: One row a state; actions lie in [-1, 1].
-    - `rewards`, `masks`: What the transition that starts at a state pays, and 0 where it ends at the goal, else 1.
+    - `observations`, `actions`: One row a state; actions are in [-1, 1].
+    - `rewards`, `masks`: The reward of the transition that starts at a state, and 0 where it terminates, else 1.
     - `starts`: The states at which a transition starts, ascending.
+    - `last`: The last state of the episode of each state.
     """
 
     observations: Float[Array, "states observation"]
@@ -29,6 +31,7 @@ class Dataset(eqx.Module):
     rewards: Float[Array, " states"]
     masks: Float[Array, " states"]
     starts: Int[Array, " transitions"]
+    last: Int[Array, " states"]
 
     @property
     def size(self) -> int:
@@ -40,28 +43,32 @@ class Dataset(eqx.Module):
         return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))
 
     def transitions(self, indices: Int[Array, "*batch"]) -> Transition:
-        """The transitions of these numbers, each in [0, `size`)."""
-        state = self.starts[indices]
+        """The transitions of these numbers, each in [0, `size`), without next actions."""
+        return eqx.tree_at(lambda step: step.next_action, self.transition(self.starts[indices]), None)
+
+    def transition(self, at: Int[Array, "*batch"]) -> Transition:
+        """The transitions that start at these states, with the next actions of the data."""
         return Transition(
-            observation=self.observations[state],
-            action=self.actions[state],
-            reward=self.rewards[state],
-            mask=self.masks[state],
-            next_observation=self.observations[state + 1],
+            observation=self.observations[at],
+            action=self.actions[at],
+            reward=self.rewards[at],
+            discount=self.masks[at],
+            next_observation=self.observations[at + 1],
+            next_action=self.actions[at + 1],
         )
 
-    def draw(self, indices: Int[Array, " batch"], key: Key) -> Transition:
-        """The transitions of these numbers, with all that `sample` would bring; here nothing more of them is drawn."""
-        return self.transitions(indices)
+    def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """The states some steps later in the same episodes."""
+        return at + steps
+
+    def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """How many transitions of the same episode come after each."""
+        return self.last[at] - at - 1
 
     def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
-        """A replay buffer, without transitions, whose draws are like those of this dataset.
-
-        - `seeds`, `slots`: See `ReplayBuffer`.
-        - `environments`: How many environments of a seed are written at once.
-        """
-        like = jax.eval_shape(self.transitions, jnp.zeros((), np.int32))
-        return ReplayBuffer.empty(like, seeds=seeds, slots=slots)
+        """A replay buffer, without transitions, of the same spaces; see `ReplayBuffer.empty`."""
+        like = jax.eval_shape(self.transition, jnp.zeros((), np.int32))
+        return ReplayBuffer.empty(like, seeds=seeds, slots=slots, environments=environments)
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -72,7 +79,8 @@ class Dataset(eqx.Module):
     def fingerprint(self) -> str:
         """The SHA-256, in hexadecimal, of the arrays with their dtypes and shapes."""
         digest = hashlib.sha256()
-        for leaf in jax.tree.leaves(self):
+        # `last` follows from `starts`.
+        for leaf in (self.observations, self.actions, self.rewards, self.masks, self.starts):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.data)
@@ -106,7 +114,7 @@ def make_dataset(
         raise ValueError(f"`actions` reach {np.abs(actions).max()}; they must lie in [-1, 1].")
     if not np.isin(masks, (0.0, 1.0)).all():
         raise ValueError("`masks` has a value that is neither 0 nor 1.")
-    starts = np.flatnonzero(~terminals)
+    starts, ends = np.flatnonzero(~terminals), np.flatnonzero(terminals)
     if len(starts) == 0:
         raise ValueError("`terminals` is True everywhere; an episode of one state holds no transition.")
     return Dataset(
@@ -115,6 +123,7 @@ def make_dataset(
         rewards=jnp.asarray(rewards),
         masks=jnp.asarray(masks),
         starts=jnp.asarray(starts.astype(np.int32)),
+        last=jnp.asarray(ends[np.searchsorted(ends, np.arange(states))].astype(np.int32)),
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from floqzoo.flow.path import AffinePath
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.policies.function_policy import FunctionPolicy
-from floqzoo.records import FutureTransition
+from floqzoo.records import Transition
 from floqzoo.tasks.quadratic_reward import QuadraticReward
 from floqzoo.typing import Action, Key, Observation, Point, Scalar, Time
 
@@ -146,7 +146,7 @@ class LinearGaussian(eqx.Module):
         """States as behaviour visits them."""
         return self.start.value * jax.random.normal(key, (count, self.observation_dim))
 
-    def sample(self, key: Key, batch_size: int) -> FutureTransition:
+    def sample(self, key: Key, batch_size: int) -> Transition:
         """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
 
         def draw(key):
@@ -158,7 +158,7 @@ class LinearGaussian(eqx.Module):
             next_action = self.gain.value @ next_state
             future = self.sample_futures(next_state, next_action, 1, future_key)[0]
             zero = jnp.zeros(())
-            return FutureTransition(state, action, zero, zero + 1, next_state, next_action, future)
+            return Transition(state, action, zero, zero + 1, next_state, next_action, future)
 
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 

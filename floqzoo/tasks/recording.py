@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from floqzoo.protocols import DatasetScript, EpisodeRecorder
 from floqzoo.tasks.episodes import save_episode
-from floqzoo.tasks.scripts import Recorder, Script
 from floqzoo.tasks.worker_process import follow_parent
 
 
@@ -30,12 +30,14 @@ class EpisodeJob:
         """The episode's own seeds: the same whatever the number of episodes or of workers."""
         return np.random.SeedSequence(self.seed, spawn_key=(self.split, self.index))
 
-    def run(self, recorder: Recorder) -> None:
+    def run(self, recorder: EpisodeRecorder) -> None:
         """Records the episode and writes its file."""
         save_episode(self.path, recorder.record(self.seeds()))
 
 
-def record_all(script: Script, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]) -> None:
+def record_all(
+    script: DatasetScript, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]
+) -> None:
     """Records every job, in this process for one worker and else in that many processes of their own.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, Ctrl-C included, what is finished stays.
@@ -67,10 +69,10 @@ def record_all(script: Script, jobs: Sequence[EpisodeJob], workers: int, finishe
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_recorder: Recorder | None = None
+_recorder: EpisodeRecorder | None = None
 
 
-def _start_worker(script: Script) -> None:
+def _start_worker(script: DatasetScript) -> None:
     """Makes a worker process ready: it leaves Ctrl-C to its parent, and ends when its parent does."""
     global _recorder
     follow_parent()

@@ -1,4 +1,4 @@
-"""What the environments of a run have shown, on the device."""
+"""The transitions of the environments of a run, on the device."""
 
 from typing import Any
 
@@ -9,98 +9,152 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from floqzoo.records import Transition
-from floqzoo.typing import Key
 
 
-class ExploredStep(Transition):
-    """A step of exploration.
+class ExploredStep(eqx.Module):
+    """One step of each environment of each seed.
 
-    - `observation`, `action`, `reward`, `mask`, `next_observation`: As in `Transition`.
-    - `over`: Whether the episode is over with it, by itself or cut off.
+    - `transition`: The steps, without next actions.
+    - `over`: Whether the episode is over with it, terminated or truncated.
     - `next_action`: Where it is over, the action that the policy would have taken at `next_observation`.
     """
 
+    transition: Transition
     over: Bool[Array, "*batch"]
     next_action: Float[Array, "*batch action"]
 
-    @property
-    def transition(self) -> Transition:
-        """The step alone."""
-        return Transition(self.observation, self.action, self.reward, self.mask, self.next_observation)
-
 
 class ReplayBuffer(eqx.Module):
-    r"""The latest transitions of each seed, in a ring.
+    r"""The latest transitions of each seed, in a ring, with the episodes that they belong to.
 
-    The transition that was written as number $w$, from 0, lies in slot $w \bmod \text{slots}$, until number
-    $w + \text{slots}$ takes its place.
+    Written in rounds of one step of each of `environments` environments. The transition that was written as number
+    $w$, from 0, is in slot $w \bmod \text{slots}$, until number $w + \text{slots}$ replaces it, and the next step of
+    its environment is number $w + \text{environments}$. The action after a transition is that of the next round; where
+    an episode is over, it is the action that the policy would have taken.
 
-    - `transitions`: One a slot, with the axes seeds, slots; what was not yet written is 0.
+    - `transitions`: One a slot, with the axes seeds, slots; unwritten slots are 0.
     - `written`: How many were ever written, for each seed.
+    - `episodes`: The number of the episode of each transition in its environment, from 0.
+    - `last`: The number of the latest transition of an environment's episode, for the latest episodes.
+    - `current`: The number of the current episode of each environment.
     """
 
     transitions: Transition
     written: Int[Array, " seeds"]
+    episodes: Int[Array, "seeds slots"]
+    last: Int[Array, "seeds environments ends"]
+    current: Int[Array, "seeds environments"]
 
     @staticmethod
-    def empty(like: Any, *, seeds: int, slots: int) -> "ReplayBuffer":
-        """A buffer without transitions.
+    def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
+        """A buffer without transitions, from which the latest `slots` of each seed can be drawn.
 
-        - `like`: A transition, or the shapes and dtypes of one.
+        - `like`: A transition with its next action, or the shapes and dtypes of one.
 
-        **Raises** `ValueError` if `seeds` or `slots` is not positive.
+        **Raises** `ValueError` if `seeds`, `slots` or `environments` is not positive.
         """
-        for name, number in (("seeds", seeds), ("slots", slots)):
+        for name, number in (("seeds", seeds), ("slots", slots), ("environments", environments)):
             if number < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {number}.")
-        transitions = jax.tree.map(lambda leaf: jnp.zeros((seeds, slots, *leaf.shape), leaf.dtype), like)
-        return ReplayBuffer(transitions, jnp.zeros(seeds, np.int32))
+        # One more round than can be drawn: it holds the next actions of the one before it.
+        whole = slots + environments
+        return ReplayBuffer(
+            jax.tree.map(lambda leaf: jnp.zeros((seeds, whole, *leaf.shape), leaf.dtype), like),
+            jnp.zeros(seeds, np.int32),
+            jnp.zeros((seeds, whole), np.int32),
+            jnp.zeros((seeds, environments, -(-whole // environments)), np.int32),
+            jnp.zeros((seeds, environments), np.int32),
+        )
+
+    @property
+    def environments(self) -> int:
+        """The number of environments of each seed."""
+        return self.current.shape[1]
 
     @property
     def slots(self) -> int:
-        """The slots for each seed."""
-        return self.transitions.reward.shape[1]
+        """How many transitions of each seed can be drawn at most."""
+        return self.transitions.reward.shape[1] - self.environments
 
-    @property
-    def rounds_until_known(self) -> int:
-        """How many rounds must have been written before there is anything to draw."""
-        return 1
+    def known(self, next_actions: bool) -> Int[Array, " seeds"]:
+        """How many transitions of each seed were ever available, all or only those with known `next_actions`."""
+        return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
-    @property
-    def known(self) -> Int[Array, " seeds"]:
-        """How many transitions of each seed were ever there to be drawn."""
-        return self.written
-
-    @property
-    def size(self) -> Int[Array, " seeds"]:
-        """How many transitions of each seed are there to be drawn."""
-        return jnp.minimum(self.known, self.slots)
+    def size(self, next_actions: bool) -> Int[Array, " seeds"]:
+        """How many transitions of each seed are available."""
+        return jnp.minimum(self.known(next_actions), self.slots)
 
     def write(self, new: ExploredStep) -> "ReplayBuffer":
-        """The buffer with some more transitions, which take the place of the oldest where it is full.
+        """The buffer with one more round, which replaces the oldest where the buffer is full.
 
-        - `new`: With the axes seeds, environments: in the order of time, and no more than there are slots.
+        - `new`: With the axes seeds, environments.
 
-        **Raises** `ValueError` if there are more.
+        **Raises** `ValueError` if it has another number of environments.
         """
-        count = new.reward.shape[1]
-        if count > self.slots:
-            raise ValueError(
-                f"`new` must have at most {self.slots} transitions a seed, as there are slots; got {count}."
-            )
-        slots = (self.written[:, None] + jnp.arange(count, dtype=np.int32)[None]) % self.slots
-        transitions = jax.tree.map(lambda ring, rows: put(ring, slots, rows), self.transitions, new.transition)
-        return ReplayBuffer(transitions, self.written + count)
+        if new.over.shape[1] != self.environments:
+            raise ValueError(f"`new` must have {self.environments} environments a seed; got {new.over.shape[1]}.")
+        ring = self.transitions.reward.shape[1]
+        number = self.written[:, None] + jnp.arange(self.environments, dtype=np.int32)[None]
+        slots, before = number % ring, (number - self.environments) % ring
+        # The action of this round is the next action of the round before, except where that ended an episode.
+        continues = (self.written[:, None] > 0) & (jnp.take_along_axis(self.episodes, before, 1) == self.current)
+        old_next = self.transitions.require("next_action", "a replay buffer")
+        kept = jnp.take_along_axis(old_next, before[..., None], 1)
+        next_actions = _put(old_next, before, jnp.where(continues[..., None], new.transition.action, kept))
+        old = eqx.tree_at(lambda step: step.next_action, self.transitions, next_actions)
+        latest = eqx.tree_at(
+            lambda step: step.next_action, new.transition, new.next_action, is_leaf=lambda leaf: leaf is None
+        )
+        return ReplayBuffer(
+            jax.tree.map(lambda ring, rows: _put(ring, slots, rows), old, latest),
+            self.written + self.environments,
+            _put(self.episodes, slots, self.current),
+            _put_ends(self.last, self.current % self.last.shape[2], number),
+            self.current + new.over.astype(self.current.dtype),
+        )
 
-    def draw(self, place: Int[Array, ""], age: Int[Array, " batch"], key: Key) -> Transition:
-        """Transitions of the seed at a place, by age: 0 is the latest one that is known.
-
-        An age must be below `size`.
-        """
-        slot = (self.written[place] - 1 - age) % self.slots
-        return jax.tree.map(lambda ring: ring[place, slot], self.transitions)
+    def of_seed(self, place: Int[Array, ""]) -> "SeedReplay":
+        """The replay of the seed at a place on the axis."""
+        return SeedReplay(self, place)
 
 
-def put(ring: Array, slots: Int[Array, "seeds rows"], rows: Array) -> Array:
+class SeedReplay(eqx.Module):
+    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore]: a transition is addressed by its number.
+
+    - `replay`: The replay of all seeds. To slice one out of it would copy it in every update.
+    - `place`: The place of the seed on its first axis.
+    """
+
+    replay: ReplayBuffer
+    place: Int[Array, ""]
+
+    def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
+        """The addresses of transitions by age, below `size`: 0 is the latest that is available."""
+        held_back = self.replay.environments if next_actions else 0
+        return self.replay.written[self.place] - held_back - 1 - age
+
+    def transition(self, at: Int[Array, "*batch"]) -> Transition:
+        """The transitions of these numbers."""
+        slot = at % self.replay.transitions.reward.shape[1]
+        return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
+
+    def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """The numbers some steps later in the same environments."""
+        return at + steps * self.replay.environments
+
+    def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """How many transitions of the same episode are known after each."""
+        slot = at % self.replay.transitions.reward.shape[1]
+        episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
+        last = self.replay.last[self.place, at % self.replay.environments, episode]
+        return (last - at) // self.replay.environments
+
+
+def _put(ring: Array, slots: Int[Array, "seeds rows"], rows: Array) -> Array:
     """Each seed's ring, with its rows in its slots."""
     return jax.vmap(lambda ring, slot, row: ring.at[slot].set(row))(ring, slots, rows)
+
+
+def _put_ends(last: Array, column: Int[Array, "seeds environments"], number: Array) -> Array:
+    seeds, environments = column.shape
+    return last.at[jnp.arange(seeds)[:, None], jnp.arange(environments)[None], column].set(number)

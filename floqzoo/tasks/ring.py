@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.policies.function_policy import FunctionPolicy
-from floqzoo.records import FutureTransition
+from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -98,7 +98,7 @@ class Ring(eqx.Module):
         cell_key, noise_key = jax.random.split(key)
         return self._observe(jax.random.randint(cell_key, (count,), 0, self.cells), noise_key)
 
-    def sample(self, key: Key, batch_size: int) -> FutureTransition:
+    def sample(self, key: Key, batch_size: int) -> Transition:
         """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
 
         def draw(key):
@@ -111,7 +111,7 @@ class Ring(eqx.Module):
             next_action = jnp.asarray(self.drift.value)[None]
             future = self.sample_futures(next_observation, next_action, 1, future_key)[0]
             zero = jnp.zeros(())
-            return FutureTransition(observation, action, zero, zero + 1, next_observation, next_action, future)
+            return Transition(observation, action, zero, zero + 1, next_observation, next_action, future)
 
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 

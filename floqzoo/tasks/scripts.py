@@ -1,48 +1,9 @@
 """The datasets that OGBench's own scripts can generate, with the settings of its published commands."""
 
 import difflib
-from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
-from floqzoo.tasks.episodes import Episode
 from floqzoo.tasks.manipulation import ManipulationScript
 from floqzoo.tasks.maze import MazeScript
-
-
-@runtime_checkable
-class Recorder(Protocol):
-    """Records episodes."""
-
-    def record(self, seeds: np.random.SeedSequence) -> Episode:
-        """Records one episode, which depends on the script and `seeds` alone."""
-        ...
-
-
-@runtime_checkable
-class Script(Protocol):
-    """How a dataset is generated: its name, its size, and what records its episodes. A dataclass of plain values."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def name(self) -> str:
-        """The dataset's name."""
-        ...
-
-    @property
-    def episodes(self) -> int:
-        """Training episodes of the published dataset."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Steps of each episode."""
-        ...
-
-    def recorder(self) -> Recorder:
-        """Builds what records the episodes; slow, and needs OGBench."""
-        ...
 
 
 def _cube(cubes: str, episodes: int, stacking: tuple[float, float]) -> list[ManipulationScript]:

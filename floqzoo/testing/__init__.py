@@ -1,4 +1,4 @@
-"""The laws of the zoo as a library: hold a part of your own to them in one line.
+"""The laws of every protocol as a library: check a part of your own in one line.
 
     from floqzoo.testing import assert_obeys
 
@@ -19,25 +19,35 @@ from floqzoo.testing.examples import Example as Example, Sizes as Sizes, example
 from floqzoo.testing.families import (
     FAMILIES as FAMILIES,
     every_aggregation as every_aggregation,
+    every_alternating_update as every_alternating_update,
     every_backup as every_backup,
     every_batch_source as every_batch_source,
     every_critic as every_critic,
+    every_critic_with_advantage as every_critic_with_advantage,
+    every_diagnosable as every_diagnosable,
+    every_exploring_policy as every_exploring_policy,
     every_field as every_field,
     every_fixed_step_solver as every_fixed_step_solver,
+    every_joint_update as every_joint_update,
     every_layer as every_layer,
+    every_module as every_module,
     every_network as every_network,
     every_next_action as every_next_action,
     every_noise_coupling as every_noise_coupling,
+    every_noisy_critic as every_noisy_critic,
     every_path as every_path,
     every_point_embedding as every_point_embedding,
     every_policy as every_policy,
     every_prior as every_prior,
+    every_reader as every_reader,
     every_reward_model as every_reward_model,
     every_solver as every_solver,
     every_successor_measure as every_successor_measure,
     every_successor_target as every_successor_target,
+    every_target_update as every_target_update,
     every_time_distribution as every_time_distribution,
     every_time_embedding as every_time_embedding,
+    every_update_rule as every_update_rule,
 )
 from floqzoo.testing.laws import LAWS as LAWS
 from floqzoo.testing.obey import assert_holds as assert_holds, assert_obeys as assert_obeys, laws_of as laws_of

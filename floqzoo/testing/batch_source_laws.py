@@ -1,15 +1,16 @@
 """What every source of batches promises."""
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floqzoo.protocols import BatchSource
+from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.records import Transition
-from floqzoo.tasks import Dataset, FutureDataset, make_dataset
+from floqzoo.tasks import Dataset, make_dataset
 from floqzoo.tasks.replay_buffer import ExploredStep
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example, floating
@@ -19,61 +20,103 @@ SIZE, SLOTS, SEEDS = 24, 8, 2  # of a batch, of a replay; a source may ask for a
 
 
 def a_batch_has_the_form_of_the_data(source: BatchSource, example: Example) -> None:
-    """A batch has the fields, shapes and dtypes of `dataset.sample(key, batch_size)`, whatever the size, with futures or not."""
-    for futures, size in ((False, 2), (True, SIZE)):
-        asked = partial(_draw, source, *_data(example, futures), 0, size=size)
-        found = jax.eval_shape(lambda key, asked=asked: asked(key=key), example.key)
-        wanted = _form_of_the_data(futures, size)
-        assert found == wanted, f"{found} instead of {wanted}"
+    """A batch has the shapes and dtypes of the dataset's transitions, whatever its size, and is all of one length."""
+    dataset, _ = _world()
+    for size in (2, SIZE):
+        found = jax.eval_shape(lambda key, size=size: draw(source, *example_data(example), 0, key, size), example.key)
+        wanted = jax.eval_shape(lambda key, size=size: dataset.sample(key, size), example.key)
+        for name in ("observation", "action", "reward", "discount", "next_observation"):
+            assert getattr(found, name) == getattr(wanted, name), f"{name} is {getattr(found, name)}"
+        assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(found)), f"lengths of {found}"
 
 
 def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
     """The same key gives the same batch, compiled or not, and another key gives another."""
-    asked = (source, *_data(example, futures=False), jnp.asarray(0))
-    batch = compiled(_draw, *asked, example.key, SIZE)
-    for again in (_draw(*asked, example.key, SIZE), compiled(_draw, *asked, example.key, SIZE)):
+    asked = (source, *example_data(example), jnp.asarray(0))
+    batch = compiled(draw, *asked, example.key, SIZE)
+    for again in (draw(*asked, example.key, SIZE), compiled(draw, *asked, example.key, SIZE)):
         for found, wanted in zip(jax.tree.leaves(again), jax.tree.leaves(batch), strict=True):
             np.testing.assert_array_equal(found, wanted)
-    other = compiled(_draw, *asked, jax.random.fold_in(example.key, 1), SIZE)
+    other = compiled(draw, *asked, jax.random.fold_in(example.key, 1), SIZE)
     assert np.any(batch.observation != other.observation), f"{batch.observation} from two keys"
 
 
-def transitions_are_those_that_were_shown(source: BatchSource, example: Example) -> None:
-    """Every transition is whole, and is one of the dataset's or one that the seed's own replay knows."""
-    dataset, replay = _data(example, futures=False)
+def examples_are_of_what_was_shown(source: BatchSource, example: Example) -> None:
+    """Each example starts with a transition of the dataset or of the seed's own replay, and ends in the same episode."""
+    dataset, replay = example_data(example)
     for place in range(SEEDS):
-        batch = compiled(_draw, source, dataset, replay, jnp.asarray(place), example.key, SIZE)
-        made_up = {tuple(row) for row in _rows(batch).tolist()} - _shown(dataset, replay, place)
-        assert not made_up, f"{sorted(made_up)} was never shown to the seed at place {place}"
+        batch = compiled(draw, source, dataset, replay, jnp.asarray(place), example.key, SIZE)
+        shown = _shown(dataset, replay, place)
+        for row in range(SIZE):
+            start = (float(batch.observation[row, 0]), float(batch.action[row, 0]))
+            assert start in shown, f"{start} was never shown to the seed at place {place}"
+            end = float(batch.next_observation[row, 0])
+            after, reward = shown[start]
+            assert end in after, f"{start} is followed by {end}, which is not of its episode"
+            one_step = end == after[0]
+            assert not one_step or batch.reward[row] == reward, f"{start} pays {batch.reward[row]}, not {reward}"
 
 
 def a_batch_for_each_seed_is_drawn_as_for_one(source: BatchSource, example: Example) -> None:
     """`jax.vmap` over seeds, with their places and keys, is the batches one by one."""
     rows = (jnp.arange(SEEDS), example.seed + jnp.arange(SEEDS))
-    assert_rows_are_mapped(_drawn_for, rows, source, *_data(example, futures=False))
+    assert_rows_are_mapped(_drawn_for, rows, source, *example_data(example))
 
 
-def _draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: Any, size: int) -> Transition:
+def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) -> None:
+    """Each example starts where it was asked to, and ends in a state of the same episode, of a dataset and of a replay."""
+    dataset, replay = example_data(example)
+    for store, at in (
+        (dataset, dataset.starts),
+        (replay.of_seed(jnp.asarray(0)), jnp.arange(int(replay.known(reader.reads_next_action)[0]))),
+    ):
+        asked, batch = store.transition(at), compiled(read, reader, store, at, example.key)
+        np.testing.assert_array_equal(batch.observation, asked.observation)
+        np.testing.assert_array_equal(batch.action, asked.action)
+        # The states of an episode are numbered; steps are as many as are left, at most.
+        steps = np.round(np.asarray(batch.next_observation - asked.observation)[:, 0])
+        left = np.asarray(store.steps_left(at))
+        assert np.all((steps >= 0) & (steps <= left + 1)), f"{steps} steps where {left} are left after the first"
+
+
+def a_discount_is_a_share(reader: TransitionReader, example: Example) -> None:
+    """Discounts lie in [0, 1], and are 0 where the first step terminates."""
+    dataset, _ = example_data(example)
+    ended = eqx.tree_at(lambda data: data.masks, dataset, jnp.zeros_like(dataset.masks))
+    for data, most in ((dataset, 1.0), (ended, 0.0)):
+        discount = compiled(read, reader, data, data.starts, example.key).discount
+        assert np.all((discount >= 0) & (discount <= most)), f"discounts {discount}"
+
+
+def read(reader: TransitionReader, store: Any, at: Any, key: Any) -> Transition:
+    """What a reader reads."""
+    return reader.read(store, at, key)
+
+
+def draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: Any, size: int) -> Transition:
+    """A batch of a seed."""
     return source.draw_batch(dataset, replay, jnp.asarray(place), key, size)
 
 
-def _shown(dataset: Dataset, replay: Any, place: int) -> set[tuple]:
-    """All transitions that a seed can know, each as a row of numbers."""
-    known = int(replay.known[place])
-    shown = jax.tree.map(lambda ring: ring[place, :known], replay.transitions)
-    rows = [_rows(dataset.transitions(jnp.arange(dataset.size))), _rows(shown)]
-    return {tuple(row) for row in np.concatenate(rows).tolist()}
+def _shown(dataset: Dataset, replay: Any, place: int) -> dict[tuple, tuple]:
+    """All transitions that a seed can know, what may come after each in its episode, and what it pays."""
+    shown = {}
+    for store, count in (
+        (dataset, dataset.size),
+        (replay.of_seed(jnp.asarray(place)), int(replay.known(False)[place])),
+    ):
+        at = dataset.starts if store is dataset else jnp.arange(count)
+        steps = jax.tree.map(np.asarray, store.transition(at))
+        left = np.asarray(store.steps_left(at))
+        for row in range(len(left)):
+            after = [float(steps.next_observation[row + k, 0]) for k in range(left[row] + 1)]
+            shown[float(steps.observation[row, 0]), float(steps.action[row, 0])] = after, steps.reward[row]
+    return shown
 
 
 def _drawn_for(seed, source: BatchSource, dataset: Dataset, replay: Any):
     place, number = seed
-    return _rows(_draw(source, dataset, replay, place, jax.random.key(number), SIZE))
-
-
-@cache
-def _form_of_the_data(futures: bool, size: int):
-    dataset, _ = _world(futures)
-    return jax.eval_shape(lambda key: dataset.sample(key, size), jax.random.key(0))
+    return _rows(draw(source, dataset, replay, place, jax.random.key(number), SIZE))
 
 
 def _rows(batch: Transition):
@@ -81,14 +124,14 @@ def _rows(batch: Transition):
     return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(batch)], axis=1)
 
 
-def _data(example: Example, futures: bool) -> tuple[Dataset, Any]:
+def example_data(example: Example) -> tuple[Dataset, Any]:
     """A dataset and a replay."""
-    dataset, replays = _world(futures)
+    dataset, replays = _world()
     return dataset, replays[example.seed % len(replays)]
 
 
 @cache
-def _world(futures: bool) -> tuple[Dataset, list]:
+def _world() -> tuple[Dataset, list]:
     """Two episodes of three steps, and the replays after 3 to 8 steps of each seed; no two states are the same."""
     states = np.arange(8)
     number = floating(states)
@@ -98,7 +141,6 @@ def _world(futures: bool) -> tuple[Dataset, list]:
         terminals=states % 4 == 3,
         **{name: np.asarray(array) for name, array in arrays.items()},
     )
-    dataset = FutureDataset.of(dataset, 0.5) if futures else dataset
     write = jax.jit(lambda replay, new: replay.write(new))
     replays = [dataset.empty_replay(seeds=SEEDS, slots=SLOTS, environments=1)]
     for step in range(SLOTS):
@@ -111,12 +153,15 @@ def _explored(step: int) -> ExploredStep:
     number = floating(100.0 * np.arange(1, SEEDS + 1) + step)[:, None]
     over = jnp.full(number.shape, step % 4 == 3)
     point = number[..., None]
-    return ExploredStep(point, -point / 512, 2 * number, 0 * number, point + 0.5, over=over, next_action=-point / 512)
+    transition = Transition(point, -point / 512, 2 * number, 0 * number, point + 0.5)
+    return ExploredStep(transition, over, next_action=-point / 512)
 
+
+reader_laws = (a_reader_stays_in_the_episode, a_discount_is_a_share)
 
 batch_source_laws = (
     a_batch_has_the_form_of_the_data,
     a_key_decides_the_batch,
-    transitions_are_those_that_were_shown,
+    examples_are_of_what_was_shown,
     a_batch_for_each_seed_is_drawn_as_for_one,
 )

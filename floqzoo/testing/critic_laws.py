@@ -6,18 +6,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import Critic
+from floqzoo.protocols import Critic, Diagnosable, HasAdvantage, NoisyCritic
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
-from floqzoo.testing.policy_laws import UniformPolicy
+from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
 
 
-def values_are_numbers(critic: Critic, example: Example) -> None:
-    """`value` and `score` are finite scalars."""
-    value, score = compiled(_value_and_score, critic, example.observation, example.action, example.key)
-    assert value.shape == score.shape == (), f"shapes {value.shape} and {score.shape}"
-    assert np.isfinite(value) and np.isfinite(score), f"value {value}, score {score}"
+def scores_are_numbers(critic: Critic, example: Example) -> None:
+    """`score` is a finite scalar."""
+    score = compiled(_score, example.action, critic, example.observation)
+    assert score.shape == () and np.isfinite(score), f"score {score} of shape {score.shape}"
+
+
+def noisy_values_are_numbers(critic: NoisyCritic, example: Example) -> None:
+    """`value` is a finite scalar, and its key decides it."""
+    value, again = (compiled(_value, critic, example.observation, example.action, example.key) for _ in range(2))
+    assert value.shape == () and np.isfinite(value), f"value {value} of shape {value.shape}"
+    assert value == again, f"values {value} and {again} from one key"
+
+
+def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
+    """`advantage` is a finite scalar."""
+    advantage = compiled(_advantage, critic, example.observation, example.action)
+    assert advantage.shape == () and np.isfinite(advantage), f"advantage {advantage} of shape {advantage.shape}"
+
+
+def diagnostics_are_numbers(critic: Diagnosable, example: Example) -> None:
+    """Every diagnostic is a finite scalar, and the key decides it."""
+    found, again = (compiled(_diagnostics, critic, example.batch, example.key) for _ in range(2))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
+        assert one.shape == () and np.isfinite(one) and one == other, f"diagnostics {found} and {again}"
 
 
 def scores_can_be_improved(critic: Critic, example: Example) -> None:
@@ -36,8 +55,16 @@ def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) ->
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def _value_and_score(critic: Critic, observation, action, key):
-    return critic.value(observation, action, key), critic.score(observation, action)
+def _value(critic: NoisyCritic, observation, action, key):
+    return critic.value(observation, action, key)
+
+
+def _advantage(critic: HasAdvantage, observation, action):
+    return critic.advantage(observation, action)
+
+
+def _diagnostics(critic: Diagnosable, batch: Transition, key):
+    return critic.diagnose(batch, key)
 
 
 def _score(action, critic: Critic, observation):
@@ -50,16 +77,22 @@ def _score_gradient(critic: Critic, observation, action):
 
 def _loss_and_gradient(critic: Critic, batch: Transition, key):
     trainable, rest = partition_trainable(critic)
-    policy = UniformPolicy(batch.action.shape[-1])
+    agent = frozen_agent(critic, UniformPolicy(batch.action.shape[-1]))
 
     def loss(trainable):
-        return eqx.combine(trainable, rest).critic_loss(batch, critic, policy, key)[0]
+        return eqx.combine(trainable, rest).critic_loss(batch, agent, key)[0]
 
     return jax.value_and_grad(loss)(trainable)
 
 
+noisy_critic_laws = (noisy_values_are_numbers,)
+
+advantage_laws = (an_advantage_is_a_number,)
+
+diagnosable_laws = (diagnostics_are_numbers,)
+
 critic_laws = (
-    values_are_numbers,
+    scores_are_numbers,
     scores_can_be_improved,
     critic_loss_is_a_number_with_a_gradient,
 )

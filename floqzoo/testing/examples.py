@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 from jaxtyping import Array, Float
 
-from floqzoo.records import FutureTransition
+from floqzoo.records import Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
@@ -66,7 +66,7 @@ class Example:
         return jax.random.key(self.seed)
 
     @property
-    def batch(self) -> FutureTransition:
+    def batch(self) -> Transition:
         """Four transitions with what came after them; the last ends its episode."""
         draw = np.random.default_rng(self.seed)
 
@@ -76,11 +76,11 @@ class Example:
         def actions() -> Float[Array, "batch action"]:
             return floating(draw.uniform(-1, 1, (4, self.action.size)))
 
-        return FutureTransition(
+        return Transition(
             observation=states(),
             action=actions(),
             reward=floating(draw.uniform(-1, 1, 4)),
-            mask=floating(np.array([1.0, 1.0, 1.0, 0.0])),
+            discount=floating(np.array([1.0, 1.0, 1.0, 0.0])),
             next_observation=states(),
             next_action=actions(),
             future=states(),

@@ -10,27 +10,31 @@ from types import MappingProxyType
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from hypothesis import strategies as st
 
 from floqzoo import protocols
 from floqzoo.critics.aggregation import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.critics.backup import DistributionalBackup, ExpectedBackup
 from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.iql_critic import IQLCritic
 from floqzoo.critics.monolithic_critic import MonolithicCritic
-from floqzoo.critics.no_critic import NoCritic
 from floqzoo.critics.noise_coupling import IndependentNoise, SharedNoise
+from floqzoo.critics.null_critic import NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.rebrac_critic import ReBRACCritic
 from floqzoo.flow.ddim import DDIM
-from floqzoo.flow.diffrax_solver import Diffrax
+from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.flow.fixed_step import Euler, FixedStepSolver, Heun, Midpoint
 from floqzoo.flow.flow import accurate_solver
 from floqzoo.flow.noise_prediction import NoisePrediction
-from floqzoo.flow.path import AffinePath, Linear, OptimalTransport, Trigonometric, VariancePreserving
-from floqzoo.flow.prior import Gaussian, Uniform
+from floqzoo.flow.path import AffinePath, LinearPath, OptimalTransportPath, TrigonometricPath, VariancePreservingPath
+from floqzoo.flow.prior import GaussianPrior, UniformPrior
 from floqzoo.flow.time_distribution import UniformTime, UniformTimeUntil, ZeroTime
-from floqzoo.learner.batch_sources import BalancedReplay, FromDataset, SeededReplay
+from floqzoo.learner.batch_sources import BalancedReplay, GeometricFuture, NStep, SeededReplay, UniformBatches
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.ensemble import Ensemble
@@ -40,19 +44,23 @@ from floqzoo.networks.residual_mlp import ResidualMLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.networks.time_embedding import CosineTime, FourierTime, RawTime
 from floqzoo.networks.unet_field import UNetField
+from floqzoo.policies.awr_policy import AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow
+from floqzoo.policies.best_of_n_policy import BestOfNPolicy
+from floqzoo.policies.deterministic_policy import DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import diffusion_measure, flow_measure
-from floqzoo.successor.next_action import FromData, FromPolicy
+from floqzoo.successor.next_action import DataNextAction, PolicyNextAction
 from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
-from floqzoo.successor.targets import TD, TD2, CoupledTD, MonteCarlo
+from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, TD2Target, TDTarget
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
 from floqzoo.typing import Key
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 sizes = Sizes()
@@ -93,7 +101,7 @@ def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
     field_key, readout_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     readout = QEnsemble(sizes.observation, sizes.action, build=narrow, key=readout_key)
-    return FlowCritic(fields, readout, Uniform(-1.0, 0.0), solver=Euler(2), copies=3, **parts)
+    return FlowCritic(fields, readout, UniformPrior(-1.0, 0.0), solver=Euler(2), num_noise_samples=3, **parts)
 
 
 def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
@@ -120,7 +128,29 @@ def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key
 
 def successor_critic(*, key: Key) -> SuccessorCritic:
     """The values that a small successor measure gives to the sum of the coordinates."""
-    return SuccessorCritic(measure(TD2(), key=key), jnp.sum, count=4, score_count=2)
+    return SuccessorCritic(measure(TD2Target(), key=key), jnp.sum, num_samples=4, num_score_samples=2)
+
+
+def iql_critic(*, key: Key) -> IQLCritic:
+    """A small critic with a state value."""
+    q_key, v_key = jax.random.split(key)
+    networks = QEnsemble(sizes.observation, sizes.action, build=narrow, key=q_key)
+    return IQLCritic(networks, narrow(sizes.observation, 1, key=v_key))
+
+
+def rebrac_critic(*, key: Key) -> ReBRACCritic:
+    """A small critic of ReBRAC."""
+    return ReBRACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key))
+
+
+def best_of_n(*, key: Key) -> BestOfNPolicy:
+    """The best of three actions of a small behaviour flow."""
+    return BestOfNPolicy(policy(key=key), 3)
+
+
+def actor(kind: Any, *, key: Key) -> Any:
+    """A small policy of one network from an observation to an action."""
+    return kind(narrow(sizes.observation, sizes.action, key=key))
 
 
 def learnt_reward(*, key: Key) -> LearntReward:
@@ -129,24 +159,24 @@ def learnt_reward(*, key: Key) -> LearntReward:
 
 
 every_prior = (
-    st.builds(Uniform, low=sixteenths(-8, -1), high=sixteenths(0, 8)),
-    st.builds(Gaussian, mean=sixteenths(-2, 2), scale=sixteenths(1, 4)),
+    st.builds(UniformPrior, low=sixteenths(-8, -1), high=sixteenths(0, 8)),
+    st.builds(GaussianPrior, mean=sixteenths(-2, 2), scale=sixteenths(1, 4)),
 )
 every_path = (
-    st.builds(Linear),
-    st.builds(OptimalTransport, sigma_min=st.integers(1, 99).map(lambda percent: percent / 100)),
-    st.builds(Trigonometric),
-    st.builds(VariancePreserving, low=st.integers(1, 10).map(lambda tenths: tenths / 10), high=sixteenths(2, 24)),
+    st.builds(LinearPath),
+    st.builds(OptimalTransportPath, sigma_min=st.integers(1, 99).map(lambda percent: percent / 100)),
+    st.builds(TrigonometricPath),
+    st.builds(VariancePreservingPath, low=st.integers(1, 10).map(lambda tenths: tenths / 10), high=sixteenths(2, 24)),
 )
 every_fixed_step_solver = (
     st.builds(Euler, steps),
     st.builds(Midpoint, steps),
     st.builds(Heun, steps),
-    st.builds(DDIM, steps, st.just(Linear())),  # on its own path; on others it is exact for other fields
+    st.builds(DDIM, steps, st.just(LinearPath())),  # on its own path; on others it is exact for other fields
 )
 every_solver = (
     *every_fixed_step_solver,
-    st.builds(Diffrax, st.just(diffrax.Tsit5()), st.just(4)),
+    st.builds(DiffraxSolver, st.just(diffrax.Tsit5()), st.just(4)),
     st.builds(accurate_solver),
 )
 every_time_distribution = (st.builds(UniformTime), st.builds(UniformTimeUntil), st.builds(ZeroTime))
@@ -177,36 +207,107 @@ every_field = (
 every_aggregation = (st.builds(MeanOverEnsemble), st.builds(MinOverEnsemble))
 every_backup = (st.builds(ExpectedBackup), st.builds(DistributionalBackup))
 every_noise_coupling = (st.builds(IndependentNoise), st.builds(SharedNoise))
-every_successor_target = (st.builds(MonteCarlo), st.builds(TD), st.builds(CoupledTD), st.builds(TD2))
-every_next_action = (st.builds(FromPolicy), st.builds(FromData))
+every_successor_target = (
+    st.builds(MonteCarloTarget),
+    st.builds(TDTarget),
+    st.builds(CoupledTDTarget),
+    st.builds(TD2Target),
+)
+every_next_action = (st.builds(PolicyNextAction), st.builds(DataNextAction))
 every_reward_model = (
     st.builds(KnownReward, st.just(jnp.sum)),
     seeded(learnt_reward),
 )
 every_successor_measure = (
-    seeded(partial(measure, TD2())),
-    seeded(partial(measure, MonteCarlo(), path=Trigonometric(), next_action=FromData())),
-    seeded(partial(measure, TD(), diffusion_measure, path=VariancePreserving(0.1, 4.0), steps=4)),
+    seeded(partial(measure, TD2Target())),
+    seeded(partial(measure, MonteCarloTarget(), path=TrigonometricPath(), next_action=DataNextAction())),
+    seeded(partial(measure, TDTarget(), diffusion_measure, path=VariancePreservingPath(0.1, 4.0), steps=4)),
 )
 every_critic = (
-    st.builds(NoCritic),
+    st.builds(NullCritic),
     seeded(critic),
     seeded(partial(critic, aggregation=MinOverEnsemble())),
     seeded(flow_critic),
     seeded(partial(flow_critic, backup=DistributionalBackup(), coupling=SharedNoise(), times=ZeroTime())),
     seeded(successor_critic),
+    seeded(iql_critic),
+    seeded(rebrac_critic),
 )
+every_noisy_critic = (seeded(flow_critic), seeded(successor_critic))
+every_diagnosable = (seeded(flow_critic),)
+every_critic_with_advantage = (seeded(iql_critic),)
 every_policy = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
     seeded(fixed_policy),
     seeded(best_of_two),
+    seeded(best_of_n),
+    seeded(partial(actor, AWRPolicy)),
+    seeded(partial(actor, DeterministicPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
 )
+every_exploring_policy = (seeded(partial(actor, AWRPolicy)), seeded(partial(actor, DeterministicPolicy)))
+every_joint_update = tuple(
+    st.builds(JointUpdate, st.just(optimiser))
+    for optimiser in (
+        optax.adam(0.1),
+        optax.adamw(0.1, weight_decay=0.1),
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)),
+        optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
+    )
+)
+every_alternating_update = (
+    st.builds(AlternatingUpdate, *map(st.just, (optax.adam(0.1), optax.sgd(0.1)))),
+    st.builds(
+        AlternatingUpdate,
+        st.just(optax.adamw(0.1, weight_decay=0.1)),
+        st.just(optax.sgd(optax.linear_schedule(0.1, 0.01, 3))),
+        st.just(2),
+        st.sampled_from((1, 3)),
+    ),
+)
+every_update_rule = (*every_joint_update, *every_alternating_update)
+every_target_update = (
+    st.builds(PolyakAveraging, st.sampled_from((0.0, 0.25, 1.0))),
+    st.builds(PolyakAveraging, st.just(0.5), st.just(0.25), st.sampled_from((1, 2)), st.booleans()),
+)
+every_reader = (
+    st.builds(NStep),
+    st.builds(NStep, st.sampled_from((2, 3)), st.just(0.5), st.booleans()),
+    st.builds(GeometricFuture, st.just(0.5)),
+)
 every_batch_source = (
-    st.builds(FromDataset),
+    st.builds(UniformBatches),
+    st.builds(UniformBatches, st.just(GeometricFuture(0.5))),
     st.builds(SeededReplay, st.just(10)),
+    st.builds(SeededReplay, st.just(10), st.just(NStep(3, 0.5))),
     st.builds(BalancedReplay),
+    st.builds(BalancedReplay, st.just(NStep(2, 0.5, next_action=True))),
+    st.builds(BalancedReplay, st.just(GeometricFuture(0.5))),
+)
+every_module = (
+    *every_prior,
+    *every_path,
+    *every_solver,
+    *every_time_distribution,
+    *every_time_embedding,
+    *every_point_embedding,
+    *every_layer,
+    *every_network,
+    *every_field,
+    *every_aggregation,
+    *every_backup,
+    *every_noise_coupling,
+    *every_successor_target,
+    *every_next_action,
+    *every_reward_model,
+    *every_successor_measure,
+    *every_critic,
+    *every_policy,
+    *every_update_rule,
+    *every_target_update,
+    *every_reader,
+    *every_batch_source,
 )
 
 FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
@@ -226,11 +327,22 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.Backup: every_backup,
         protocols.NoiseCoupling: every_noise_coupling,
         protocols.Critic: every_critic,
+        protocols.NoisyCritic: every_noisy_critic,
+        protocols.Diagnosable: every_diagnosable,
+        protocols.HasAdvantage: every_critic_with_advantage,
         protocols.Policy: every_policy,
+        protocols.Exploring: every_exploring_policy,
+        protocols.UpdateRule: every_update_rule,
+        JointUpdate: every_joint_update,
+        AlternatingUpdate: every_alternating_update,
+        protocols.TargetUpdate: every_target_update,
+        PolyakAveraging: every_target_update,
+        protocols.TransitionReader: every_reader,
         protocols.SuccessorMeasure: every_successor_measure,
         protocols.SuccessorTarget: every_successor_target,
         protocols.NextAction: every_next_action,
         protocols.RewardModel: every_reward_model,
         protocols.BatchSource: every_batch_source,
+        eqx.Module: every_module,
     }
 )

@@ -1,19 +1,22 @@
-"""Which laws hold for which kind of part: the sockets, and the families that promise more than their socket."""
+"""Which laws hold for which kind of part: the protocols, and the families that promise more than their protocol."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import equinox as eqx
 
 from floqzoo import protocols
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.flow.path import AffinePath
 from floqzoo.testing.backup_laws import aggregation_laws, backup_laws, noise_coupling_laws
-from floqzoo.testing.batch_source_laws import batch_source_laws
-from floqzoo.testing.critic_laws import critic_laws
+from floqzoo.testing.batch_source_laws import batch_source_laws, reader_laws
+from floqzoo.testing.critic_laws import advantage_laws, critic_laws, diagnosable_laws, noisy_critic_laws
 from floqzoo.testing.embedding_laws import point_embedding_laws, time_embedding_laws
 from floqzoo.testing.field_laws import field_laws
+from floqzoo.testing.hyperparameter_laws import hyperparameter_laws
 from floqzoo.testing.network_laws import layer_laws, network_laws
 from floqzoo.testing.path_laws import affine_path_laws, path_laws
-from floqzoo.testing.policy_laws import policy_laws
+from floqzoo.testing.policy_laws import exploring_laws, policy_laws
 from floqzoo.testing.prior_laws import prior_laws
 from floqzoo.testing.solver_laws import fixed_step_laws, solver_laws
 from floqzoo.testing.successor_laws import (
@@ -23,6 +26,14 @@ from floqzoo.testing.successor_laws import (
     successor_target_laws,
 )
 from floqzoo.testing.time_distribution_laws import time_distribution_laws
+from floqzoo.testing.update_laws import (
+    alternating_update_laws,
+    joint_update_laws,
+    polyak_laws,
+    target_update_laws,
+    update_rule_laws,
+)
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 LAWS: Mapping[type, tuple] = MappingProxyType(
@@ -42,11 +53,22 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.Backup: backup_laws,
         protocols.NoiseCoupling: noise_coupling_laws,
         protocols.Critic: critic_laws,
+        protocols.NoisyCritic: noisy_critic_laws,
+        protocols.Diagnosable: diagnosable_laws,
+        protocols.HasAdvantage: advantage_laws,
         protocols.Policy: policy_laws,
+        protocols.Exploring: exploring_laws,
+        protocols.UpdateRule: update_rule_laws,
+        JointUpdate: joint_update_laws,
+        AlternatingUpdate: alternating_update_laws,
+        protocols.TargetUpdate: target_update_laws,
+        PolyakAveraging: polyak_laws,
+        protocols.TransitionReader: reader_laws,
         protocols.SuccessorMeasure: successor_measure_laws,
         protocols.SuccessorTarget: successor_target_laws,
         protocols.NextAction: next_action_laws,
         protocols.RewardModel: reward_model_laws,
         protocols.BatchSource: batch_source_laws,
+        eqx.Module: hyperparameter_laws,
     }
 )

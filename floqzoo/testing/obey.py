@@ -1,4 +1,4 @@
-"""Holds a part to the laws of its socket."""
+"""Checks a part against the laws of its protocols."""
 
 import textwrap
 from collections.abc import Callable
@@ -18,13 +18,13 @@ Law = Callable[[Any, Example], None]
 
 
 def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
-    """Holds a part to every law of every socket that it fits.
+    """Checks a part against every law of every protocol that it satisfies.
 
-    - `part`: Any object with the methods of a socket of `floqzoo.protocols`.
+    - `part`: Any object with the methods of a protocol of `floqzoo.protocols`.
     - `sizes`: The sizes that the part was built for, where it has sizes of its own.
 
     **Raises** `AssertionError` for the first law that is broken, naming law, part and witness; `TypeError` if the
-    part fits no socket.
+    part satisfies no protocol.
     """
     for law in laws_of(part):
         assert_holds(law, st.just(part), sizes)
@@ -54,21 +54,24 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 
 
 def laws_of(part: object) -> tuple[Law, ...]:
-    """The laws of all sockets, and of all families with laws of their own, that a part belongs to.
+    """The laws of all protocols, and of all families with laws of their own, that a part belongs to.
 
-    **Raises** `TypeError` if there are none, naming what it lacks for the nearest socket.
+    **Raises** `TypeError` if there are none, naming what it lacks for the nearest protocol.
     """
     if isinstance(part, Flow):
-        raise TypeError("`part` must fit a socket; a Flow is what parts make: hold its field, prior, path and solver.")
-    found = tuple(law for kind, laws in LAWS.items() if isinstance(part, kind) for law in laws)
-    if not found:
-        lacks = {kind.__name__: [name for name in _methods(kind) if not hasattr(part, name)] for kind in LAWS}
+        raise TypeError(
+            "`part` must satisfy a protocol; a Flow is what parts make: check its field, prior, path and solver."
+        )
+    kinds = [kind for kind in LAWS if isinstance(part, kind)]
+    if not set(kinds) - {eqx.Module}:
+        protocols = [kind for kind in LAWS if kind is not eqx.Module]
+        lacks = {kind.__name__: [name for name in _methods(kind) if not hasattr(part, name)] for kind in protocols}
         nearest = min(lacks, key=lambda kind: len(lacks[kind]))
         raise TypeError(
-            f"`part` must fit a socket of floqzoo.protocols; got {type(part).__name__}. "
+            f"`part` must satisfy a protocol of floqzoo.protocols; got {type(part).__name__}. "
             f"The nearest is {nearest}, for which it lacks {', '.join(lacks[nearest])}."
         )
-    return found
+    return tuple(law for kind in kinds for law in LAWS[kind])
 
 
 def _methods(kind: type) -> list[str]:

@@ -28,7 +28,7 @@ def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> N
     assert_close(velocity, rate)
 
 
-def marginal_velocity_is_the_mean_conditional_velocity(path: ProbabilityPath, example: Example) -> None:
+def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, example: Example) -> None:
     r"""$u_t(x | x_1) = \mathbb E[\dot x_t \mid x_t = x, x_1]$.
 
     Given the data end, the point at time $t$ tells the noise that it came from, so the mean is over one path:
@@ -126,21 +126,21 @@ def _velocity_and_rate(path: ProbabilityPath, t, x0, x1):
 
 def _marginal_velocity_and_slope(path: ProbabilityPath, t, x0, x1):
     point = path.at(t, x0, x1)
-    slope = jax.jacfwd(lambda x: path.marginal_velocity(t, x, x1))(point.x)
-    return path.marginal_velocity(t, point.x, x1), slope, point.velocity
+    slope = jax.jacfwd(lambda x: path.conditional_velocity(t, x, x1))(point.x)
+    return path.conditional_velocity(t, point.x, x1), slope, point.velocity
 
 
 def _expansion_and_growth(path: ProbabilityPath, t, x0, x1):
     def log_volume(t):
         return jnp.linalg.slogdet(jax.jacfwd(lambda x0: path.at(t, x0, x1).x)(x0))[1]
 
-    jacobian = jax.jacfwd(lambda x: path.marginal_velocity(t, x, x1))(path.at(t, x0, x1).x)
+    jacobian = jax.jacfwd(lambda x: path.conditional_velocity(t, x, x1))(path.at(t, x0, x1).x)
     return jnp.trace(jacobian), jax.jvp(log_volume, (t,), (jnp.ones_like(t),))[1]
 
 
 def _point_velocity_and_marginal(x0, path: ProbabilityPath, t, x1):
     point = path.at(t, x0, x1)
-    return jnp.stack([point.x, point.velocity, path.marginal_velocity(t, x0, x1)])
+    return jnp.stack([point.x, point.velocity, path.conditional_velocity(t, x0, x1)])
 
 
 def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
@@ -158,7 +158,7 @@ def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
     def velocity(x):
         centre, covariance, variance = moments(t)
         data = mean + covariance / variance * (x - centre)
-        return path.marginal_velocity(t, x[None], data[None])[0]
+        return path.conditional_velocity(t, x[None], data[None])[0]
 
     change, slope = jax.grad(log_density, (0, 1))(t, x)
     return jnp.stack([change, velocity(x) * slope, jax.grad(velocity)(x)])
@@ -189,7 +189,7 @@ path_laws = (
     starts_at_its_noise,
     ends_at_its_data,
     velocity_is_the_rate_of_change,
-    marginal_velocity_is_the_mean_conditional_velocity,
+    conditional_velocity_is_the_rate_given_the_data_end,
     conditional_density_obeys_the_continuity_equation,
     a_batch_of_paths_is_its_rows,
 )

@@ -1,14 +1,15 @@
 """What every policy promises."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floqzoo.critics.no_critic import NoCritic
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import Critic, Policy
-from floqzoo.records import Transition
+from floqzoo.protocols import Critic, Exploring, Policy
+from floqzoo.records import ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -19,15 +20,40 @@ class UniformPolicy(eqx.Module):
 
     dim: int = eqx.field(static=True)
 
-    def act(self, observation: Observation, key: Key) -> Action:
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """A uniform draw."""
-        del observation
+        del observation, critic
         return jax.random.uniform(key, (self.dim,), minval=-1, maxval=1)
 
-    def policy_loss(self, batch: Transition, critic: Critic, key: Key) -> tuple[Scalar, None]:
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
-        del batch, critic, key
+        del batch, agent, key
         return jnp.zeros(()), None
+
+
+class SumCritic(eqx.Module):
+    """Q = the sum of the action, advantage the same: a known critic where a law needs some critic."""
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The sum of the action."""
+        del observation
+        return jnp.sum(action)
+
+    def advantage(self, observation: Observation, action: Action) -> Scalar:
+        """The sum of the action."""
+        return self.score(observation, action)
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics."""
+        del batch, agent, key
+        return jnp.zeros(()), None
+
+
+def frozen_agent(critic: Any, policy: Any, target: ActorCritic | None = None) -> FrozenAgent:
+    """What a loss sees of an agent; the targets are the parts themselves unless given."""
+    return FrozenAgent(
+        critic, policy, ActorCritic(critic, policy) if target is None else target, jnp.zeros((), jnp.int32)
+    )
 
 
 def actions_lie_in_their_box(policy: Policy, example: Example) -> None:
@@ -51,22 +77,36 @@ def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) ->
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> None:
+    """Every action to explore with has the shape of the data's, and every coordinate lies in [-1, 1]."""
+    actions = mapped(_explored, jax.random.split(example.key, 64), policy, example.observation)
+    assert actions.shape[1:] == example.action.shape, f"shape {actions.shape[1:]} instead of {example.action.shape}"
+    assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
+
+
+def _explored(key, policy: Exploring, observation):
+    return policy.explore(observation, SumCritic(), key)
+
+
 def _action(key, policy: Policy, observation):
-    return policy.act(observation, key)
+    return policy.act(observation, SumCritic(), key)
 
 
 def _action_from(seed, policy: Policy, observation):
-    return policy.act(observation, jax.random.key(seed))
+    return policy.act(observation, SumCritic(), jax.random.key(seed))
 
 
 def _loss_and_gradient(policy: Policy, batch: Transition, key):
     trainable, rest = partition_trainable(policy)
+    agent = frozen_agent(SumCritic(), policy)
 
     def loss(trainable):
-        return eqx.combine(trainable, rest).policy_loss(batch, NoCritic(), key)[0]
+        return eqx.combine(trainable, rest).policy_loss(batch, agent, key)[0]
 
     return jax.value_and_grad(loss)(trainable)
 
+
+exploring_laws = (explored_actions_lie_in_their_box,)
 
 policy_laws = (
     actions_lie_in_their_box,

@@ -81,7 +81,7 @@ def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
 def two_halves_make_the_whole(solver: FixedStepSolver, example: Example) -> None:
     r"""$2K$ steps from $t_0$ to $t_1$ are $K$ steps to the middle and $K$ steps from there."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
-    twice = replace(solver, steps=2 * solver.steps)
+    twice = replace(solver, num_steps=2 * solver.num_steps)
     middle = (example.s + example.t) / 2
     half_way = compiled(_end, example.x0, solver, velocity, example.s, middle)
     end = compiled(_end, example.x0, twice, velocity, example.s, example.t)
@@ -118,9 +118,9 @@ def _end_and_velocity(solver: ODESolver, velocity, x0, t0, t1):
 
 def _loop(solver: FixedStepSolver, velocity, x0, t0, t1):
     times, states = [t0], [x0]
-    for k in range(solver.steps):
-        states.append(solver.step(velocity, times[-1], (t1 - t0) / solver.steps, states[-1]))
-        times.append(t0 + (k + 1) * (t1 - t0) / solver.steps)
+    for k in range(solver.num_steps):
+        states.append(solver.step(velocity, times[-1], (t1 - t0) / solver.num_steps, states[-1]))
+        times.append(t0 + (k + 1) * (t1 - t0) / solver.num_steps)
     return jnp.stack(times), jnp.stack(states)
 
 

@@ -10,10 +10,10 @@ from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import NextAction, RewardModel, SuccessorMeasure, SuccessorTarget
-from floqzoo.records import FutureTransition, Transition
+from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
-from floqzoo.testing.policy_laws import UniformPolicy
+from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
 
 
 def futures_have_the_form_of_observations(measure: SuccessorMeasure, example: Example) -> None:
@@ -43,11 +43,11 @@ def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, exampl
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
     """The regression of an observation is a point and a velocity of its shape, finite, and decided by the key."""
     step = _first(example.batch)
-    point = compiled(_regression, target, step, example.t, example.key)
+    point = compiled(regression, target, step, example.t, example.key)
     assert point.x.shape == point.velocity.shape == example.observation.shape, (
         f"shapes {point.x.shape} and {point.velocity.shape}"
     )
-    again = compiled(_regression, target, step, example.t, example.key)
+    again = compiled(regression, target, step, example.t, example.key)
     assert_close(again.x, point.x, roundings=0)
     assert_close(again.velocity, point.velocity, roundings=0)
 
@@ -69,13 +69,14 @@ def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> N
     step = _certain(example.batch)
     point = compiled(_aimed_regression, target, step, example.t, example.key)
     rest = 1 - float(example.t)
-    assert_close(point.velocity, (step.future - point.x) / rest, scale=(1 + np.abs(step.future).max()) / rest)
+    future = step.require("future", "this law")
+    assert_close(point.velocity, (future - point.x) / rest, scale=(1 + np.abs(future).max()) / rest)
 
 
 def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Example) -> None:
     """There is one finite action for each transition."""
     batch = example.batch
-    actions = next_action.next_actions(batch, UniformPolicy(batch.action.shape[-1]), example.key)
+    actions = next_action.next_actions(batch, frozen_agent(None, UniformPolicy(batch.action.shape[-1])), example.key)
     assert actions.shape == batch.action.shape, f"shape {actions.shape} instead of {batch.action.shape}"
     assert np.isfinite(actions).all()
 
@@ -99,19 +100,19 @@ def _log_probs(measure: SuccessorMeasure, observation, action, key):
 
 def _loss_and_gradient(measure: SuccessorMeasure, batch: Transition, key):
     trainable, rest = partition_trainable(measure)
-    policy = UniformPolicy(batch.action.shape[-1])
+    agent = frozen_agent(None, UniformPolicy(batch.action.shape[-1]))
 
     def loss(trainable):
-        return eqx.combine(trainable, rest).successor_loss(batch, measure, policy, key)[0]
+        return eqx.combine(trainable, rest).successor_loss(batch, measure, agent, key)[0]
 
     return jax.value_and_grad(loss)(trainable)
 
 
-def _first(batch: FutureTransition) -> FutureTransition:
+def _first(batch: Transition) -> Transition:
     return jax.tree.map(lambda leaf: leaf[0], batch)
 
 
-def _certain(batch: FutureTransition) -> FutureTransition:
+def _certain(batch: Transition) -> Transition:
     """A transition whose future is what the flows below aim at."""
     step = _first(batch)
     return replace(step, future=step.observation)
@@ -134,13 +135,14 @@ class _Aim(_Gale):
         return (code - x) / (1 - t)
 
 
-def _regression(target: SuccessorTarget, step, t, key, field=_Gale()):
+def regression(target: SuccessorTarget, step, t, key, field=_Gale()):
+    """What a target rule asks for at a transition, with a known flow."""
     flow = Flow(field, step.observation.size, solver=Euler(2))
     return target.regression(flow, flow.encode(step.observation), step, t, key)
 
 
 def _aimed_regression(target: SuccessorTarget, step, t, key):
-    return _regression(target, step, t, key, _Aim())
+    return regression(target, step, t, key, _Aim())
 
 
 successor_measure_laws = (

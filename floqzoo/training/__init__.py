@@ -3,5 +3,5 @@
 from floqzoo.training.command_line import run_recipe as run_recipe
 from floqzoo.training.prepared_run import load_task as load_task
 from floqzoo.training.report import plot_learning_curve as plot_learning_curve
-from floqzoo.training.resume import resume as resume
+from floqzoo.training.resumption import resume as resume
 from floqzoo.training.trainer import TrainingResult as TrainingResult, train as train

@@ -9,7 +9,7 @@ from floqzoo.learner.devices import join_processes
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe
 from floqzoo.training.cli_errors import errors_explained
-from floqzoo.training.prepared_run import carry_out, prepare
+from floqzoo.training.prepared_run import prepare, run_and_report
 
 
 def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
@@ -61,10 +61,10 @@ def _description(recipe: Recipe, chosen: str) -> str:
 def run_recipe(recipe: Recipe) -> None:
     """Runs a recipe from the words of the command line: data, training, evaluation, a table and a picture.
 
-    Ends the program with status 2 after a user's mistake, and otherwise as `floqzoo.training.prepared_run.carry_out`
+    Ends the program with status 2 after a user's mistake, and otherwise as `floqzoo.training.prepared_run.run_and_report`
     does.
     """
     with errors_explained():
         join_processes()
         run = prepare(recipe, parse_arguments(recipe, sys.argv[1:]))
-    carry_out(run)
+    run_and_report(run)

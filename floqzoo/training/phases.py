@@ -12,11 +12,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree
 
-from floqzoo.learner.batch_sources import BalancedReplay, SeededReplay
 from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
+from floqzoo.protocols import BatchSource
+from floqzoo.records import Transition
 from floqzoo.rollout.exploration import Exploration, Round
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RunState
@@ -54,12 +55,15 @@ class OfflinePhase:
     - `config`: How many updates, and how often something is due.
     - `step`: Where the run begins or goes on.
     - `agents`: As `floqzoo.learner.build_agents` makes them.
-    - `dataset`: Has `sample`.
+    - `dataset`: What the batch source draws from.
+    - `batches`: The batch source.
     - `mesh`: The devices.
     """
 
-    def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, mesh: Mesh):
-        self.update = ScannedUpdate(agents, config.agent.batch_size, updates_in_a_call(config, step), mesh=mesh)
+    def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, batches: BatchSource, mesh: Mesh):
+        self.update = ScannedUpdate(
+            agents, config.agent.batch_size, updates_in_a_call(config, step), source=batches, mesh=mesh
+        )
         self.dataset = self.update.everywhere(dataset)
         self.steps = self.update.updates
 
@@ -91,6 +95,7 @@ class OnlinePhase:
     - `state`: Agents as `floqzoo.learner.build_agents` makes them, and the keys of their updates.
     - `task`: Has `make_environment`.
     - `dataset`: On the devices; a `floqzoo.tasks.Dataset`, or what has its methods.
+    - `batches`: The batch source, which draws from dataset and replay.
     - `mesh`: The devices.
 
     Attributes: `steps`, the steps of a round; `update`, the scanned update; and from `begin` on `exploration`, the
@@ -100,7 +105,7 @@ class OnlinePhase:
     several processes train.
     """
 
-    def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, mesh: Mesh):
+    def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, batches: BatchSource, mesh: Mesh):
         require_online(config, task)
         self.config, self.dataset, self.steps = config, dataset, config.online_environments
         self.updates = self.steps * config.utd_ratio
@@ -108,7 +113,7 @@ class OnlinePhase:
             state.agents,
             config.agent.batch_size,
             longest_call(self.updates, call_limit()),
-            source=BalancedReplay() if config.balanced_sampling else SeededReplay(config.buffer_size),
+            source=batches,
             mesh=mesh,
         )
         slots = min(config.buffer_size, config.online_steps)
@@ -116,7 +121,8 @@ class OnlinePhase:
         self._explore = lambda: Exploration(
             task.make_environment, config.seed_numbers, self.steps, in_processes=config.online_processes
         )
-        self._policy_rest = split_arrays(state.agents.policy)[1]
+        self._parts_rest = split_arrays(state.agents.parts)[1]
+        self._next_actions = getattr(getattr(batches, "reader", None), "reads_next_action", False)
         self._keys = self.update.spread(exploration_keys(state.keys))
         self._act = jax.jit(self._drawn_actions)
         self._write = jax.jit(
@@ -169,7 +175,7 @@ class OnlinePhase:
         counts = {
             "exploration/environment_steps": explored,
             "exploration/updates": self.updates_until(step) - self.config.offline_steps,
-            "exploration/replay_size": int(self.replay.size.min()),
+            "exploration/replay_size": int(self.replay.size(self._next_actions).min()),
         }
         return [{**counts, **finished} for finished in self.exploration.finished.take()]
 
@@ -197,13 +203,13 @@ class OnlinePhase:
     def _first_round(self) -> int:
         """The first round with updates: half a batch cannot be drawn from an empty buffer."""
         wanted = -(-self.config.online_start // self.steps)
-        return max(wanted, self._form.rounds_until_known) if self.config.balanced_sampling else wanted
+        return max(wanted, 1 + self._next_actions) if self.config.balanced_sampling else wanted
 
     def _stored_replay(self, stored: Mapping[str, np.ndarray]) -> ReplayBuffer:
         """The replay buffer of a checkpoint, which may have had fewer slots, if it was not full."""
         form = named_leaves(self._form)
         slots = stored["transitions.reward"].shape[1]
-        if slots != self._form.slots and stored["written"].max() > slots:
+        if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
             raise ValueError(
                 f"the replay buffer must have {self._form.slots} slots; the checkpoint's is full with {slots}."
             )
@@ -229,23 +235,21 @@ class OnlinePhase:
     def _actions(
         self, arrays: PyTree, observations: Float[np.ndarray, "seeds environments observation"], draw_number: int
     ) -> Float[np.ndarray, "seeds environments action"]:
-        policy = split_arrays(arrays.policy)[0]
-        return np.asarray(self._act(policy, self._keys, draw_number, observations))
+        parts = split_arrays(arrays.parts)[0]
+        return np.asarray(self._act(parts, self._keys, draw_number, observations))
 
-    def _drawn_actions(self, policies: PyTree, keys: Key[Array, " seeds"], draw: Array, observations: Array) -> Array:
+    def _drawn_actions(self, parts: PyTree, keys: Key[Array, " seeds"], draw: Array, observations: Array) -> Array:
         def of_seed(arrays: PyTree, key: Key[Array, ""], observations: Array) -> Array:
-            policy = eqx.combine(arrays, self._policy_rest)
-            return jax.vmap(policy.act)(observations, jax.random.split(jax.random.fold_in(key, draw), self.steps))
+            parts = eqx.combine(arrays, self._parts_rest)
+            return jax.vmap(parts.explore)(observations, jax.random.split(jax.random.fold_in(key, draw), self.steps))
 
-        return jax.vmap(of_seed)(policies, keys, observations)
+        return jax.vmap(of_seed)(parts, keys, observations)
 
     def _explored(self, seen: Round, next_actions: Float[np.ndarray, "seeds environments action"]) -> ExploredStep:
         dtype = self.replay.transitions.reward.dtype
+        arrays = (seen.observation, seen.action, seen.reward, seen.discount, seen.next_observation)
         return ExploredStep(
-            *(
-                jnp.asarray(array, dtype)
-                for array in (seen.observation, seen.action, seen.reward, seen.mask, seen.next_observation)
-            ),
+            Transition(*(jnp.asarray(array, dtype) for array in arrays)),
             over=jnp.asarray(seen.over),
             next_action=jnp.asarray(next_actions, dtype),
         )

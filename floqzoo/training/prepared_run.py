@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,6 +15,7 @@ from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.seeds import keys_that_go_on
+from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import require_writers
@@ -24,7 +24,7 @@ from floqzoo.runs.run_directory import new_run_directory, record_data, record_fl
 from floqzoo.runs.run_store import NoRoomError, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
-from floqzoo.tasks.load import Task, load
+from floqzoo.tasks.load import Task as OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
@@ -34,7 +34,7 @@ from floqzoo.training.report import report
 from floqzoo.training.trainer import TrainingResult, train
 
 
-def load_task(config: RunConfig) -> Task:
+def load_task(config: RunConfig) -> OGBenchTask:
     """Loads the task of a run, and collects its data where the config says so and no official file is at hand.
 
     **Raises** what `floqzoo.tasks.load` and `floqzoo.tasks.collect` raise.
@@ -141,31 +141,19 @@ def _is_hyperparameter(node: PyTree) -> bool:
 
 
 @dataclass(frozen=True)
-class LoadedTask:
-    """The task of a run.
-
-    - `loaded`: As it was loaded.
-    - `viewed`: As the method sees it.
-    - `seconds`: The time that loading took.
-    """
-
-    loaded: Any
-    viewed: Any
-    seconds: float
-
-
-@dataclass(frozen=True)
 class PreparedRun:
     """A run that has everything but training.
 
+    - `task`: What it trains on; loading it took `data_seconds`.
     - `resumed`: Whether it goes on from its latest checkpoint.
     - `start`: The run whose agents it begins with, if it does not begin with untrained ones.
     """
 
     recipe: Recipe
     config: RunConfig
-    task: LoadedTask
+    task: Task
     directory: Path
+    data_seconds: float = 0.0
     resumed: bool = False
     start: StartingRun | None = None
 
@@ -173,11 +161,12 @@ class PreparedRun:
         """Trains, as `floqzoo.training.train` does."""
         return train(
             builder(self.recipe, self.config, self.task),
-            self.task.viewed,
+            self.task,
             self.config,
             self.directory,
             resumed=self.resumed,
             begin_with=self.start.begin_with if self.start else None,
+            batch_source=self.recipe.batch_source,
         )
 
 
@@ -191,41 +180,40 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     with first_alone():
-        task = loaded_task(recipe, config)
+        task, seconds = timed_task(config)
+    # What the agent refuses of this task is refused before there is a folder.
+    eqx.filter_eval_shape(builder(recipe, config, task), jax.random.key(0))
     start = starting_run(recipe, config, task)
-    require_online(config, task.viewed)
+    require_online(config, task)
     if directory is None:
         directory = made_directory(config)
     if is_first():
         record_flags(directory, recipe.name, config)
-        record_data(directory, task.loaded)
+        record_data(directory, task)
         record_machine(directory)
-    return PreparedRun(recipe, config, task, directory, start=start)
+    return PreparedRun(recipe, config, task, directory, seconds, start=start)
 
 
-def builder(recipe: Recipe, config: RunConfig, task: LoadedTask) -> Callable[[Array], PyTree]:
+def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
     """Makes an untrained agent of the recipe for a task, from a key."""
-    loaded = task.loaded
     return agent_builder(
         recipe,
         config.agent,
-        observation_dim=loaded.observation_dim,
-        action_dim=loaded.action_dim,
-        reward_range=loaded.reward_range,
-        **recipe.from_data(loaded),
+        observation_dim=task.observation_dim,
+        action_dim=task.action_dim,
+        reward_range=task.reward_range,
+        **recipe.from_data(task, config),
     )
 
 
-def starting_run(recipe: Recipe, config: RunConfig, task: LoadedTask) -> StartingRun | None:
+def starting_run(recipe: Recipe, config: RunConfig, task: Task) -> StartingRun | None:
     """The run whose agents another one is to begin with.
 
     **Raises** as `StartingRun` does.
     """
     if not config.start_from:
         return None
-    return StartingRun(
-        config.start_from, recipe, config, builder(recipe, config, task), task.loaded.dataset.fingerprint()
-    )
+    return StartingRun(config.start_from, recipe, config, builder(recipe, config, task), task.dataset.fingerprint())
 
 
 def made_directory(config: RunConfig) -> Path:
@@ -235,15 +223,13 @@ def made_directory(config: RunConfig) -> Path:
     return new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
 
 
-def loaded_task(recipe: Recipe, config: RunConfig) -> LoadedTask:
-    """Loads the data of a run."""
+def timed_task(config: RunConfig) -> tuple[Task, float]:
+    """Loads the task of a run, and measures the seconds that it takes."""
     start = time.monotonic()
-    task = load_task(config)
-    viewed = recipe.view(task, config)
-    return LoadedTask(task, viewed, time.monotonic() - start)
+    return load_task(config), time.monotonic() - start
 
 
-def carry_out(run: PreparedRun) -> None:
+def run_and_report(run: PreparedRun) -> None:
     """Trains, prints a table, draws the learning curve and whatever else the recipe reports.
 
     Ends the program with status 1 where numbers became NaN or infinite or could not be written, 2 where what
@@ -266,7 +252,7 @@ def carry_out(run: PreparedRun) -> None:
         if result.stopped_by is not None:
             raise SystemExit(status_of(result.stopped_by))
         return
-    report(run.recipe, run.config, result, run.directory, run.task.seconds)
+    report(run.recipe, run.config, result, run.directory, run.data_seconds)
     if result.stopped_by is not None:
         leave(
             f"Interrupted after {result.steps:,} {run.config.unit}; metrics and a checkpoint are in {run.directory}. "
@@ -275,4 +261,4 @@ def carry_out(run: PreparedRun) -> None:
         )
     if run.recipe.report is not None:
         for seed in result.seeds:
-            run.recipe.report(result.agent(seed), run.task.viewed, run.config, seed, run.directory)
+            run.recipe.report(result.agent(seed), run.task, run.config, seed, run.directory)

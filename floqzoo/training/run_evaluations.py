@@ -10,11 +10,10 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from floqzoo.critics.flow_critic import FlowCritic
-from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.learner.pytree_utils import named_leaves, own_arrays, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
-from floqzoo.protocols import Policy
+from floqzoo.protocols import Diagnosable, HasBehaviour
+from floqzoo.records import ActorCritic
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
@@ -28,34 +27,29 @@ TRANSITIONS = 256
 
 
 def diagnosis(critic: Any, dataset: PyTree, seed: int) -> dict[str, float]:
-    """The diagnostics of a flow critic by name; empty for another critic, and for fields that do not tell their features.
+    """The diagnostics of a critic by name; empty for a critic that is not `Diagnosable`.
 
-    All diagnoses of a seed are of the same transitions and noises, so that only the critic differs.
+    All diagnoses of a seed use the same transitions and noise samples, so that only the critic differs.
 
     - `dataset`: Has `sample(key, batch_size)`.
     """
-    if not (isinstance(critic, FlowCritic) and _tells_features(critic)):
+    if not isinstance(critic, Diagnosable):
         return {}
     found = _diagnose(critic, dataset, seed_key(seed, SeedUse.DIAGNOSIS))
     return {name: float(value) for name, value in named_leaves(found).items()}
 
 
 @eqx.filter_jit
-def _diagnose(critic: FlowCritic, dataset: PyTree, key: Key) -> FlowDiagnostics:
+def _diagnose(critic: Diagnosable, dataset: PyTree, key: Key) -> PyTree:
     batch_key, noise_key = jax.random.split(key)
-    return flow_diagnostics(critic, dataset.sample(batch_key, TRANSITIONS), noise_key)
-
-
-def _tells_features(critic: FlowCritic) -> bool:
-    field: Any = critic.fields.members
-    return hasattr(field, "last_features") and hasattr(getattr(field, "network", None), "features")
+    return critic.diagnose(dataset.sample(batch_key, TRANSITIONS), noise_key)
 
 
 class StepEvaluation:
     """Plays the policies of all seeds, and diagnoses their critics.
 
     - `step`: How far the run is.
-    - `policies`, `critics`: Those of all seeds, with the seeds as the first axis of every array.
+    - `parts`: Critics and policies of all seeds, with the seeds as the first axis of every array.
     - `seeds`: Their numbers, which seed their episodes.
     - `episodes`: How many each policy plays.
     - `dataset`: The critics are diagnosed on it.
@@ -68,15 +62,14 @@ class StepEvaluation:
     def __init__(
         self,
         step: int,
-        policies: PyTree,
-        critics: PyTree,
+        parts: ActorCritic,
         *,
         seeds: Sequence[int],
         episodes: int,
         dataset: PyTree,
         last: bool,
     ):
-        self.step, self.policies, self.critics, self.seeds = step, policies, critics, tuple(seeds)
+        self.step, self.parts, self.seeds = step, parts, tuple(seeds)
         self.episodes, self.dataset, self.last = episodes, dataset, last
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
@@ -86,12 +79,13 @@ class StepEvaluation:
     @property
     def note(self) -> str:
         """How far it is."""
-        flows = 2 if self.last and hasattr(self.policies, "behaviour") else 1
+        flows = 2 if self.last and isinstance(self.parts.policy, HasBehaviour) else 1
         return f"evaluating {self.played}/{flows * len(self.seeds) * self.episodes}"
 
     def keep(self) -> None:
         """Copies the arrays, so that training may go on and overwrite its own."""
-        self.policies, self.critics = _copied(self.policies), _copied(self.critics)
+        arrays, rest = split_arrays(self.parts)
+        self.parts = eqx.combine(own_arrays(arrays), rest)
 
     def play(self, evaluator: Evaluator, progress: Callable[[], None] | None = None) -> None:
         """Plays and diagnoses. The time that the environments need to get ready is left out of what it took.
@@ -101,19 +95,20 @@ class StepEvaluation:
         evaluator.prepare(self.episodes)
         for index, seed in enumerate(self.seeds):
             start = time.monotonic()
-            policy = agent_of(self.policies, index)
-            self.evaluations[seed] = self._played(policy, seed, evaluator, progress)
+            parts = agent_of(self.parts, index)
+            self.evaluations[seed] = self._played(parts, seed, evaluator, progress)
             row = self.rows[seed] = self.evaluations[seed].metrics("evaluation")
-            diagnostics = diagnosis(agent_of(self.critics, index), self.dataset, seed)
+            diagnostics = diagnosis(parts.critic, self.dataset, seed)
             row |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
-            if self.last and hasattr(policy, "behaviour"):
-                self.baselines[seed] = self._played(policy.behaviour, seed, evaluator, progress)
+            if self.last and isinstance(parts.policy, HasBehaviour):
+                behaviour = ActorCritic(parts.critic, parts.policy.behaviour)
+                self.baselines[seed] = self._played(behaviour, seed, evaluator, progress)
                 row |= self.baselines[seed].metrics("behaviour")
             row["time/evaluation_time"] = time.monotonic() - start
             self.seconds += row["time/evaluation_time"]
 
     def _played(
-        self, policy: Policy, seed: int, evaluator: Evaluator, progress: Callable[[], None] | None
+        self, parts: ActorCritic, seed: int, evaluator: Evaluator, progress: Callable[[], None] | None
     ) -> Evaluation:
         before = self.played
 
@@ -122,12 +117,7 @@ class StepEvaluation:
             if progress is not None:
                 progress()
 
-        return evaluator.evaluate(policy, episodes=self.episodes, seed=seed, progress=finished)
-
-
-def _copied(tree: Any) -> Any:
-    arrays, rest = split_arrays(tree)
-    return eqx.combine(own_arrays(arrays), rest)
+        return evaluator.evaluate(parts, episodes=self.episodes, seed=seed, progress=finished)
 
 
 class BackgroundEvaluation:
@@ -216,13 +206,13 @@ class RunEvaluations:
         if self._pending is None or self._pending.evaluation.step == step:
             return None
         evaluation = self._pending.evaluation
-        return AwaitedEvaluation(evaluation.step, evaluation.policies, evaluation.critics)
+        return AwaitedEvaluation(evaluation.step, evaluation.parts)
 
-    def begin(self, step: int, policies: PyTree, critics: PyTree, dataset: PyTree) -> None:
+    def begin(self, step: int, parts: ActorCritic, dataset: PyTree) -> None:
         """Evaluates, or begins to, once the evaluation under way is finished.
 
         - `step`: How far the agents were trained.
-        - `policies`, `critics`: Those of all seeds.
+        - `parts`: Critics and policies of all seeds.
         - `dataset`: The critics are diagnosed on it.
 
         **Raises** what an environment raises; an evaluation that is played beside training raises it later.
@@ -230,8 +220,7 @@ class RunEvaluations:
         self.finish(step)
         evaluation = StepEvaluation(
             step,
-            policies,
-            critics,
+            parts,
             seeds=self.config.seed_numbers,
             episodes=self.config.eval_episodes,
             dataset=dataset,

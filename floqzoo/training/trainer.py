@@ -17,9 +17,11 @@ from floqzoo.hyperparameter import partition_trainable
 from floqzoo.learner.devices import agreed, first_alone, is_first, local, mesh_for
 from floqzoo.learner.metric_mean import MetricMean, NonFiniteError, require_finite
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
+from floqzoo.protocols import BatchSource, MetricWriter, TrainableAgent, require_protocol
 from floqzoo.rollout.evaluation import Evaluation
 from floqzoo.runs.configuration import RunConfig
-from floqzoo.runs.metric_writers import MetricWriter, open_writers
+from floqzoo.runs.metric_writers import open_writers
+from floqzoo.runs.recipe import standard_batches
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
@@ -61,7 +63,7 @@ class TrainingResult:
 TO_GO_ON = "Once that is put right, `floqzoo resume` goes on with it."
 
 
-class RunUnderWay:
+class Trainer:
     """What `train` trains: whatever must not be broken off by a signal stands under `interrupt_held`.
 
     - `build`, `config`, `directory`, `resumed`, `begin_with`: As `floqzoo.training.train` takes them.
@@ -83,6 +85,7 @@ class RunUnderWay:
         resumed: bool,
         begin_with: Callable[[RunState], RunState] | None,
         writers: Sequence[MetricWriter],
+        batch_source: Callable[[RunConfig, bool], BatchSource],
     ):
         first = is_first()
         self.store = (
@@ -91,6 +94,7 @@ class RunUnderWay:
         self.config, self.progress, self.seeds = config, progress, config.seed_numbers
         self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
         state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
+        require_protocol("agent", state.agents, TrainableAgent)
         self.awaited: AwaitedEvaluation | None = None
         with first_alone():
             stored = self.store.restore(state) if resumed else None
@@ -101,10 +105,14 @@ class RunUnderWay:
         elif begin_with is not None:
             state = begin_with(state)
         mesh = mesh_for(config.seeds, config.agent.batch_size)
-        self.offline, self.online = OfflinePhase(config, self.step, state.agents, task.dataset, mesh), None
+        offline_batches, online_batches = batch_source(config, False), batch_source(config, True)
+        self.offline, self.online = (
+            OfflinePhase(config, self.step, state.agents, task.dataset, offline_batches, mesh),
+            None,
+        )
         self.update, self.dataset = self.offline.update, self.offline.dataset
         if config.online_steps:
-            self.online = OnlinePhase(config, state, task, self.dataset, mesh)
+            self.online = OnlinePhase(config, state, task, self.dataset, online_batches, mesh)
         awaited = state.evaluated_bytes if config.eval_workers else 0
         self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
@@ -153,7 +161,7 @@ class RunUnderWay:
         self.enter(self.phase)
         awaited, self.awaited = self.awaited, None
         if awaited is not None and self.config.eval_episodes:
-            self.evaluations.begin(awaited.step, awaited.policies, awaited.critics, local(self.dataset))
+            self.evaluations.begin(awaited.step, awaited.parts, local(self.dataset))
         self.look_up()
         while self.step < self.config.total_steps:
             check_stop()
@@ -263,7 +271,7 @@ class RunUnderWay:
         agents = self.agents
         if is_first():
             self.require_finite_parameters(agents.policy)
-            self.evaluations.begin(self.step, agents.policy, agents.critic, local(self.dataset))
+            self.evaluations.begin(self.step, agents.parts, local(self.dataset))
 
     def show(self, note: str | None = None) -> None:
         """Moves the progress bar."""
@@ -299,34 +307,38 @@ def train(
     build: Callable[[Array], PyTree],
     task: Any,
     config: RunConfig,
-    run_directory: Path,
+    run_directory: str | Path,
     *,
     resumed: bool = False,
     begin_with: Callable[[RunState], RunState] | None = None,
+    batch_source: Callable[[RunConfig, bool], BatchSource] = standard_batches,
 ) -> TrainingResult:
     """Trains the agents of all seeds of a run on a task; metrics and checkpoints go to `run_directory`.
 
     Each seed has the parameters, batches, noise and episodes that it has when it is trained alone. Ctrl-C and SIGTERM end
     the run after the updates in flight, with metrics and a checkpoint as at its end.
 
-    - `build`: Makes an untrained agent from a key. It has `update(batch, key)`, `critic`, `target_critic` and `policy`,
-      as `floqzoo.Agent` has.
-    - `task`: Has `dataset` and `make_environment()`, as what `floqzoo.tasks.load` returns. Where `config.eval_workers` are to
-      play, `task.make_environment` is pickled.
+    - `build`: Makes an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
+    - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. Where `config.eval_workers` play,
+      `task.make_environment` is pickled.
     - `config`: How long, how often what, and which seeds; `config.agent.batch_size` is the size of a batch.
     - `resumed`: Whether the run in the folder goes on from its latest whole checkpoint, or from its beginning where it
       has none. On a CPU it then ends with the same metrics, times aside, and parameters, bit for bit, as if it had never
       ended.
     - `begin_with`: From untrained agents and their keys those that a new run begins with, such as a finished run's agents.
 
+    - `batch_source`: From the settings, and whether the run is online yet, the batch source of its updates; that of a
+      recipe is `recipe.batch_source`.
+
     **Raises** `FileExistsError` if the folder holds a run already that is not to be resumed; `BlockingIOError` while
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite, and the
     checkpoints until then stay; `OSError` if something cannot be written, and the run can be resumed; `ValueError` if
     what is to be resumed is damaged, or if `task.make_environment` is to be pickled and cannot.
     """
-    stopped_by = None
+    stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:
         if is_first():
+            run_directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(run_locked(run_directory))
         progress = stack.enter_context(ProgressReport("training", config.unit, quiet=not is_first()))
         check_stop = stack.enter_context(stoppable(agreed if jax.process_count() > 1 else None))
@@ -339,7 +351,7 @@ def train(
         )
         for writer in writers:
             stack.callback(writer.close_writer)
-        run = RunUnderWay(build, task, config, run_directory, progress, resumed, begin_with, writers)
+        run = Trainer(build, task, config, run_directory, progress, resumed, begin_with, writers, batch_source)
         stack.callback(run.close)
         with run.errors_explained():
             try:

@@ -17,6 +17,9 @@ from floqzoo.runs.run_directory import run_locked
 from floqzoo.studies.report import read_rows
 
 
+pytestmark = pytest.mark.slow
+
+
 PNG = b"\x89PNG"
 
 
@@ -96,11 +99,11 @@ FILM = """
 from floqzoo.results import record_video, require_video
 require_video()
 from floqzoo.results.environment import environment_of
-from floqzoo.results.run_evaluation import policy_of
+from floqzoo.results.run_evaluation import actor_of
 from floqzoo.runs import StoredRun
 run = StoredRun({run!r})
 environment = environment_of(run, width=64, height=48, max_episode_steps=20)
-print(record_video(policy_of(run, 0, 4), environment, {film!r}, episodes=2, seed=0))
+print(record_video(actor_of(run, 0, 4), environment, {film!r}, episodes=2, seed=0))
 """
 
 

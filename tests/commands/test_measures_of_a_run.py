@@ -11,6 +11,9 @@ from floqzoo.studies.successor_recipe import run_successor_recipe
 from recipes.td2_cfm import RECIPE
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def learn(trained, tmp_path, monkeypatch):
     """Learns a measure on the data of the trained run, in two updates; gives the folder of the run."""

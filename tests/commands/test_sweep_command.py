@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from floqzoo.sweeps import carry_out
+from floqzoo.sweeps import launcher
 from floqzoo.sweeps.ending import ending_of
 from floqzoo.sweeps.run_trial import main
 from floqzoo.training import prepared_run
+
+
+pytestmark = pytest.mark.slow
 
 
 pytest.importorskip("ogbench")
@@ -56,7 +59,7 @@ class Here:
 def sweep(run, tmp_path, monkeypatch):
     """Runs `floqzoo sweep` on a file."""
     monkeypatch.setattr(prepared_run, "load_task", prepared_run.load_task)  # The toy recipe replaces it.
-    monkeypatch.setattr(carry_out, "OnRay", Here)
+    monkeypatch.setattr(launcher, "RayLauncher", Here)
 
     def sweep(*words, text=SWEEP):
         (tmp_path / "mine.yaml").write_text(text)
@@ -116,7 +119,7 @@ def test_slurm_is_given_what_is_not_finished(sweep, monkeypatch):
         job_id = "7_0"
 
     monkeypatch.setattr(
-        "floqzoo.sweeps.on_slurm.submit", lambda read, trials: asked.extend(trials) or [Job() for _ in trials]
+        "floqzoo.sweeps.slurm_launcher.submit", lambda read, trials: asked.extend(trials) or [Job() for _ in trials]
     )
     assert sweep("--slurm")[:2] == (0, "2 trials submitted: 7_0 and on\n")
     assert len(asked) == 2
@@ -146,6 +149,6 @@ def test_a_users_mistake_is_one_sentence_before_anything_starts(sweep, tmp_path,
 def test_a_run_of_another_version_is_refused_before_anything_starts(sweep, tmp_path):
     sweep()
     machine = folders(tmp_path)[0] / "machine.json"
-    machine.write_text(machine.read_text().replace('"floqzoo": "', '"floqzoo": "9.'))
+    machine.write_text(machine.read_text().replace('"format": 2', '"format": 9'))
     status, _, err = sweep()
-    assert status == 2 and "is a run of floqzoo 9." in err
+    assert status == 2 and "in the run format 9" in err

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from doubles import ACTION, OBSERVATION, leaves_by_path, transitions
+from doubles import ACTION, OBSERVATION, frozen_agent, leaves_by_path, transitions
 
 import floqzoo as fz
-from floqzoo.hyperparameter import partition_trainable
+from floqzoo.hyperparameter import frozen, partition_trainable
 
 
 narrow = functools.partial(fz.MLP, hidden=(4,), layer_norm=True)
@@ -34,7 +34,7 @@ def build(key, kind):
             point_embedding=fz.HLGauss(-10.0, 1.0),
         )
         fields = fz.Ensemble.build(lambda key: field(key=key), 2, key=field_key)
-        return fz.FlowCritic(fields, readout, fz.Uniform(-1.0, 0.0), solver=fz.Euler(2), copies=2)
+        return fz.FlowCritic(fields, readout, fz.UniformPrior(-1.0, 0.0), solver=fz.Euler(2), num_noise_samples=2)
 
     policy = fz.DistilledFlowPolicy.build(
         OBSERVATION, ACTION, network=functools.partial(fz.MLP, hidden=(4,)), flow_steps=2, key=keys[4]
@@ -49,7 +49,8 @@ def gradients(kind):
 
     def losses(numbers):
         critic, target, policy = eqx.combine(numbers, rest)
-        loss, metrics = critic.critic_loss(transitions(), target, policy, jax.random.key(1))
+        agent = frozen_agent(frozen(critic), policy, target)
+        loss, metrics = critic.critic_loss(transitions(), agent, jax.random.key(1))
         if kind == "monolithic":
             return {"loss": loss}
         return {"loss": loss, "flow": metrics.flow_loss, "distill": metrics.distill_loss}
@@ -62,7 +63,7 @@ def gradients(kind):
 
 
 def parameters(leaves, *, within=""):
-    return {path: leaf for path, leaf in leaves.items() if path.startswith(within) and not path.endswith(".value")}
+    return {path: leaf for path, leaf in leaves.items() if path.startswith(within) and not path.endswith(".stored")}
 
 
 def nothing(leaves):
@@ -91,12 +92,12 @@ def test_no_loss_reaches_the_target_or_the_policy(kind, constant):
 def test_the_flow_loss_reaches_the_fields_alone():
     leaves = gradients("flow")["flow"]["critic"]
     assert everything(parameters(leaves, within=".fields"))
-    assert nothing(parameters(leaves, within=".readout"))
+    assert nothing(parameters(leaves, within=".distilled"))
 
 
 def test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_the_integration():
     leaves = gradients("flow")["distill"]["critic"]
-    assert everything(parameters(leaves, within=".readout"))
+    assert everything(parameters(leaves, within=".distilled"))
     assert nothing(parameters(leaves, within=".fields"))
 
 
@@ -107,4 +108,4 @@ def test_what_an_optimiser_is_given_are_the_parameters_and_no_hyperparameter(kin
         trainable, rest = map(leaves_by_path, partition_trainable(part))
         assert set(trainable) == set(parameters(leaves_by_path(part)))
         assert rest
-        assert all(path.endswith(".value") for path in rest)
+        assert all(path.endswith(".stored") for path in rest)

@@ -1,5 +1,7 @@
 """The flow critic's readouts and losses, with fields whose flows have a closed form."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from doubles import (
     AlternatingPrior,
     LinearNetwork,
     SteadyPolicy,
+    frozen_agent,
     linear_fields,
     linear_q,
     transitions,
@@ -29,12 +32,12 @@ def floating(values):
     return jnp.asarray(values, dtype=float)
 
 
-def critic(spread=(0.5, 2.0), bias=BIAS, weight=WEIGHT, readout=None, **parts):
+def critic(spread=(0.5, 2.0), bias=BIAS, weight=WEIGHT, distilled=None, **parts):
     """Flows that end in `weight . (s, a) + bias + spread * noise`, and the readout of the same values without noise."""
     weight, bias, spread = floating(weight), floating(bias), floating(spread)
-    parts = {"prior": fz.Uniform(-1.0, 0.0), "solver": fz.Euler(3), "copies": 4, **parts}
-    readout = linear_q(weight, bias) if readout is None else readout
-    return fz.FlowCritic(linear_fields(weight, bias, spread), readout, **parts)
+    parts = {"prior": fz.UniformPrior(-1.0, 0.0), "solver": fz.Euler(3), "num_noise_samples": 4, **parts}
+    distilled = linear_q(weight, bias) if distilled is None else distilled
+    return fz.FlowCritic(linear_fields(weight, bias, spread), distilled, **parts)
 
 
 def settled(reward, discount, **parts):
@@ -56,7 +59,7 @@ def loss(critic, batch, target=None, seed=0):
 
 @eqx.filter_jit
 def metrics(critic, batch, target, key):
-    return critic.critic_loss(batch, target, SteadyPolicy(), key)[1]
+    return critic.critic_loss(batch, frozen_agent(critic, SteadyPolicy(), target), key)[1]
 
 
 # Readouts
@@ -77,21 +80,27 @@ def test_returns_of_a_batch_are_the_returns_of_its_rows(getkey):
     assert_close(part.batch_returns(batch, noise), jnp.moveaxis(rows, 2, 0))
 
 
-@pytest.mark.parametrize(("together", "readout_copies"), [(True, 4), (False, 4), (False, 2)])
-def test_ends_beside_are_those_of_each_alone(together, readout_copies, getkey):
-    target, batch = critic(integrate_together=together), transitions()
-    online = critic([1.5, -1.0], [3.0, 4.0], -WEIGHT, integrate_together=together)
+@pytest.mark.parametrize(("backend", "num_distillation_samples"), [("gpu", None), ("cpu", None), ("gpu", 2)])
+def test_target_and_online_outputs_are_those_of_each_alone(backend, num_distillation_samples, getkey, monkeypatch):
+    """An accelerator integrates both as one ensemble, a CPU one after the other."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    target, batch = critic(), transitions()
+    online = critic([1.5, -1.0], [3.0, 4.0], -WEIGHT, num_distillation_samples=num_distillation_samples)
     noise, next_noise = jax.random.uniform(getkey(), (2, 4, 4, 1))
-    next_starts = target.next_starts(batch, SteadyPolicy(), next_noise, getkey())
-    starts = online.starts(batch, noise[:, :readout_copies])
-    next_q, flow_q = target.ends_beside(online, next_starts, starts)
-    assert_close(next_q, target.ends(next_starts))
-    assert_close(flow_q, online.batch_returns(batch, noise[:, :readout_copies]))
+    agent = frozen_agent(online, SteadyPolicy(), target)
+    td_target, flow_q = online.targets_and_outputs(batch, agent, noise, next_noise, getkey())
+    next_action = jnp.tanh(batch.next_observation[:, :ACTION])
+    at_next = dataclasses.replace(batch, observation=batch.next_observation, action=next_action)
+    next_q = jnp.mean(target.batch_returns(at_next, next_noise), axis=(0, 2))
+    assert_close(
+        td_target, jnp.broadcast_to((batch.reward + 0.99 * batch.discount * next_q)[:, None], (4, 4)), scale=5.0
+    )
+    assert_close(flow_q, online.batch_returns(batch, noise[:, :num_distillation_samples]))
 
 
 @pytest.mark.parametrize(("aggregation", "reduce"), [(fz.MeanOverEnsemble(), np.mean), (fz.MinOverEnsemble(), np.min)])
 def test_the_value_aggregates_the_members_ends_from_one_noise(aggregation, reduce):
-    batch, part = transitions(), critic(prior=fz.Gaussian(-0.7, 1e-9), aggregation=aggregation)
+    batch, part = transitions(), critic(prior=fz.GaussianPrior(-0.7, 1e-9), aggregation=aggregation)
     found = part.value(batch.observation[0], batch.action[0], jax.random.key(0))
     ends = part.returns(batch.observation[0], batch.action[0], jnp.array([-0.7]))
     assert_close(found, jnp.asarray(reduce(ends)))
@@ -100,7 +109,7 @@ def test_the_value_aggregates_the_members_ends_from_one_noise(aggregation, reduc
 def test_the_score_is_the_mean_of_the_readout_and_needs_no_flow():
     batch = transitions()
     readout = linear_q(floating(-WEIGHT), floating(BIAS))
-    found = critic(readout=readout).score(batch.observation[0], batch.action[0])
+    found = critic(distilled=readout).score(batch.observation[0], batch.action[0])
     inputs = np.concatenate([batch.observation[0], batch.action[0]])
     assert_close(found, float(np.mean(-WEIGHT @ inputs + BIAS)), scale=5.0)
 
@@ -119,13 +128,13 @@ def test_at_the_fixed_point_nothing_is_left_to_learn():
 def test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy():
     """Fields that head for 3 too much are wrong by 3 / (1 - t): at t = 0 that costs 9 a copy."""
     online = settled(-1.0, 0.9, times=fz.ZeroTime())
-    wrong = critic([0.0, 0.0], [-7.0, -7.0], np.zeros((2, INPUTS)), times=fz.ZeroTime(), copies=5)
+    wrong = critic([0.0, 0.0], [-7.0, -7.0], np.zeros((2, INPUTS)), times=fz.ZeroTime(), num_noise_samples=5)
     assert_close(loss(wrong, endless(-1.0), target=online).flow_loss, 5 * 9.0)
 
 
 def test_single_time_training_asks_for_the_way_from_noise_to_target_in_one_step():
     """One Euler step from t = 0 and training at t = 0 only: what the flow loss asks for is what the step does."""
-    parts = {"times": fz.ZeroTime(), "solver": fz.Euler(1), "prior": AlternatingPrior(), "copies": 2}
+    parts = {"times": fz.ZeroTime(), "solver": fz.Euler(1), "prior": AlternatingPrior(), "num_noise_samples": 2}
     online, target = critic(**parts), settled(-1.0, 0.9, **parts)
     batch, noise = endless(-1.0), jnp.broadcast_to(jnp.array([-1.0, 1.0])[None, :, None], (4, 2, 1))
     errors = online.batch_returns(batch, noise) + 10.0
@@ -143,7 +152,7 @@ def test_the_readout_regresses_to_the_mean_end_over_copies_and_members():
 @pytest.mark.parametrize(("copies", "shift"), [(1, -1.25), (2, 0.0), (3, -1.25 / 3), (4, 0.0), (None, 0.0)])
 def test_the_readout_is_learnt_from_the_first_of_the_noises(copies, shift):
     """Noises -1, 1, -1, 1 end 0.5 and 2 times as far from the value: their mean is off by 1.25 times the noises' mean."""
-    batch, part = transitions(), critic(prior=AlternatingPrior(), readout_copies=copies)
+    batch, part = transitions(), critic(prior=AlternatingPrior(), num_distillation_samples=copies)
     values = np.concatenate([batch.observation, batch.action], axis=1) @ WEIGHT.T + BIAS
     wanted = np.mean((values - values.mean(axis=1, keepdims=True) - shift) ** 2)
     found = loss(part, batch)
@@ -200,19 +209,16 @@ def test_a_discount_outside_its_range_is_refused(discount):
 
 @pytest.mark.parametrize("copies", [0, -1])
 def test_a_critic_without_noise_copies_is_refused(copies):
-    with pytest.raises(ValueError, match=f"`copies` must be at least 1; got {copies}"):
-        critic(copies=copies)
+    with pytest.raises(ValueError, match=f"`num_noise_samples` must be at least 1; got {copies}"):
+        critic(num_noise_samples=copies)
 
 
 @pytest.mark.parametrize("copies", [0, 5])
 def test_a_readout_from_no_noise_or_from_more_than_there_are_is_refused(copies):
-    with pytest.raises(ValueError, match=rf"`readout_copies` must lie in \[1, 4\], or be None for all; got {copies}"):
-        critic(readout_copies=copies)
-
-
-def test_flows_of_unequal_copies_cannot_be_integrated_together():
-    with pytest.raises(ValueError, match=r"`readout_copies` must be None, or 4, where flows are integrated .* got 2"):
-        critic(readout_copies=2, integrate_together=True)
+    with pytest.raises(
+        ValueError, match=rf"`num_distillation_samples` must be in \[1, 4\], or None for all; got {copies}"
+    ):
+        critic(num_distillation_samples=copies)
 
 
 def test_an_ensemble_without_members_is_refused():
@@ -227,5 +233,5 @@ def test_a_part_that_does_not_fit_is_refused_with_what_it_lacks(part):
 
 
 def test_a_readout_of_another_class_is_refused_by_name():
-    with pytest.raises(TypeError, match="'readout'"):
-        critic(readout=object())
+    with pytest.raises(TypeError, match="'distilled'"):
+        critic(distilled=object())

@@ -33,7 +33,7 @@ WEIGHT = jnp.asarray(np.random.default_rng(0).normal(size=(2, INPUTS)), dtype=fl
 def straight(steps=3):
     """Ends in `weight . (s, a) + bias + spread * noise`, at constant speed."""
     fields = linear_fields(WEIGHT, BIAS, SPREAD)
-    return fz.FlowCritic(fields, linear_q(WEIGHT, BIAS), fz.Uniform(-1.0, 0.0), solver=fz.Euler(steps))
+    return fz.FlowCritic(fields, linear_q(WEIGHT, BIAS), fz.UniformPrior(-1.0, 0.0), solver=fz.Euler(steps))
 
 
 class TellingReturn(LinearReturn):
@@ -48,15 +48,15 @@ def learnt(hidden=(16, 8), steps=4):
     build = partial(fz.ConditionalField, 1, INPUTS, build=partial(fz.MLP, hidden=hidden))
     fields = fz.Ensemble.build(lambda key: build(key=key), 2, key=field_key)
     readout = fz.QEnsemble(OBSERVATION, ACTION, build=partial(fz.MLP, hidden=(4,)), key=readout_key)
-    return fz.FlowCritic(fields, readout, fz.Uniform(-1.0, 0.0), solver=fz.Euler(steps))
+    return fz.FlowCritic(fields, readout, fz.UniformPrior(-1.0, 0.0), solver=fz.Euler(steps))
 
 
-def noises(size=4, copies=64, seed=1):
-    return jax.random.uniform(jax.random.key(seed), (size, copies, 1), minval=-1.0, maxval=0.0)
+def noises(size=4, num_noise_samples=64, seed=1):
+    return jax.random.uniform(jax.random.key(seed), (size, num_noise_samples, 1), minval=-1.0, maxval=0.0)
 
 
 def test_a_straight_flow_has_straight_paths_whatever_the_number_of_steps():
-    batch, noise = transitions(), noises(copies=5)
+    batch, noise = transitions(), noises(num_noise_samples=5)
     assert_close(batch_curvature(straight(7), batch, noise), jnp.zeros((4, 2, 5)))
     values = q_by_steps(straight(), batch, noise, (1, 2, 8))
     assert_close(values, jnp.broadcast_to(values[0], values.shape))
@@ -73,14 +73,16 @@ def test_value_paths_lead_from_the_noise_to_the_returns():
 def test_the_variance_over_noise_is_that_of_the_spread():
     batch = transitions()
     telling = fz.Ensemble(TellingReturn(WEIGHT, BIAS, SPREAD), 2)
-    found = flow_diagnostics(dataclasses.replace(straight(), fields=telling), batch, jax.random.key(0), copies=4096)
+    found = flow_diagnostics(
+        dataclasses.replace(straight(), fields=telling), batch, jax.random.key(0), num_noise_samples=4096
+    )
     np.testing.assert_allclose(found.q_noise_variance, jnp.mean(SPREAD**2) / 12, rtol=0.05)
     assert_close(found.q, found.q_one_step)
     assert_close(found.path_curvature, jnp.zeros(()))
 
 
 def test_features_are_what_the_last_layer_reads():
-    critic, batch, noise = learnt(), transitions(), noises(copies=1)
+    critic, batch, noise = learnt(), transitions(), noises(num_noise_samples=1)
     times = jnp.zeros(4)
     features = batch_features(critic, batch, noise[:, 0], times)
     network = critic.fields.members.network
@@ -134,5 +136,5 @@ def test_a_critic_that_computes_in_bfloat16_has_them_too():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="number of steps"):
         with_steps(dataclasses.replace(straight(), solver=accurate_solver()), 2)
-    with pytest.raises(ValueError, match="`copies`"):
-        flow_diagnostics(learnt(), transitions(), jax.random.key(0), copies=1)
+    with pytest.raises(ValueError, match="`num_noise_samples`"):
+        flow_diagnostics(learnt(), transitions(), jax.random.key(0), num_noise_samples=1)

@@ -54,7 +54,7 @@ class MDP:
             observation=floating(np.eye(STATES)[FROM]),
             action=floating(0.0, pairs, ACTION),
             reward=floating(self.rewards[FROM]),
-            mask=floating(self.masks[FROM]),
+            discount=floating(self.masks[FROM]),
             next_observation=floating(np.eye(STATES)[TO]),
         )
         weight = floating(np.concatenate([values, np.zeros(ACTION)]), MEMBERS, STATES + ACTION)
@@ -86,12 +86,12 @@ def test_a_sweep_brings_two_guesses_nearer_by_the_discount(backup, seed, discoun
     assert gap <= discount * np.abs(first - second).max() + 1e-5
 
 
-@pytest.mark.parametrize("mask", [0.0, 1.0])
-def test_an_absorbing_state_is_worth_its_reward_for_ever_or_once(mask):
+@pytest.mark.parametrize("discount", [0.0, 1.0])
+def test_an_absorbing_state_is_worth_its_reward_for_ever_or_once(discount):
     mdp = MDP(0, 0.75)
-    mdp.rewards[-1], mdp.masks[-1] = -1.0, mask
+    mdp.rewards[-1], mdp.masks[-1] = -1.0, discount
     values = np.zeros(STATES)
     for _ in range(60):  # 0.75 ** 60 of the first error is left: 3e-8
         values = mdp.sweep(values, "expected", "mean")
-    np.testing.assert_allclose(values[-1], -4.0 if mask else -1.0, rtol=1e-5)
+    np.testing.assert_allclose(values[-1], -4.0 if discount else -1.0, rtol=1e-5)
     np.testing.assert_allclose(values, mdp.values, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from doubles import ACTION, OBSERVATION, RandomPolicy, SteadyPolicy, linear_fields, linear_q
+from doubles import ACTION, OBSERVATION, RandomPolicy, SteadyPolicy, frozen_agent, linear_fields, linear_q
 from hypothesis import given, strategies as st
 from linear_world import BATCH, COPIES, MEMBERS, next_values, world
 
@@ -28,25 +28,25 @@ numbers = st.integers(-64, 64).map(lambda n: n / 16)
 discounts = st.integers(0, 15).map(lambda n: n / 16)
 
 
-def uncompiled_targets(backup, aggregation, policy, world, key, together=False):
+def uncompiled_targets(backup, aggregation, policy, world, key):
     """The targets of the very method that a loss has its targets from."""
     aggregation = AGGREGATIONS[aggregation]
     readout = linear_q(world.weight, world.bias)
     if backup == "monolithic":
         critic = fz.MonolithicCritic(readout, discount=world.discount, aggregation=aggregation)
-        return critic.td_target(world.batch, policy, key)[:, None]
+        return critic.targets_of(world.batch, frozen_agent(critic, policy), key)[:, None]
     critic = fz.FlowCritic(
         linear_fields(world.weight, world.bias, world.spread),
         readout,
-        fz.Uniform(-1.0, 0.0),
+        fz.UniformPrior(-1.0, 0.0),
         discount=world.discount,
         solver=fz.Euler(2),
-        copies=COPIES,
+        num_noise_samples=COPIES,
         aggregation=aggregation,
         backup=BACKUPS[backup],
-        integrate_together=together,
     )
-    return critic.targets_and_ends(world.batch, critic, policy, 0 * world.noise, world.noise, key)[0]
+    agent = frozen_agent(critic, policy)
+    return critic.targets_and_outputs(world.batch, agent, 0 * world.noise, world.noise, key)[0]
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def targets(backup, aggregation, world, policy=SteadyPolicy(), seed=0):
 def test_targets_are_reward_plus_discounted_value_of_the_next_state(aggregation, seed):
     case = world(seed)
     reduce = {"mean": np.mean, "min": np.min}[aggregation]
-    reward, continuation = np.asarray(case.batch.reward)[:, None], 0.9 * np.asarray(case.batch.mask)[:, None]
+    reward, continuation = np.asarray(case.batch.reward)[:, None], 0.9 * np.asarray(case.batch.discount)[:, None]
     ends = reduce(next_values(case), axis=0)
     assert_close(targets("distributional", aggregation, case), reward + continuation * ends)
     mean = np.broadcast_to(ends.mean(axis=1, keepdims=True), ends.shape)
@@ -77,7 +77,7 @@ def test_targets_are_reward_plus_discounted_value_of_the_next_state(aggregation,
 @given(reward=numbers, discount=discounts)
 def test_a_constant_reward_is_worth_itself_over_one_minus_the_discount(backup, aggregation, reward, discount):
     value = reward / (1 - discount)
-    case = world().with_(weight=0, bias=value, spread=0, discount=discount).with_batch(reward=reward, mask=1)
+    case = world().with_(weight=0, bias=value, spread=0, discount=discount).with_batch(reward=reward, discount=1)
     assert_close(targets(backup, aggregation, case), np.full((BATCH, columns(backup)), value), scale=value)
 
 
@@ -91,7 +91,7 @@ def test_two_steps_from_the_goal_the_reward_is_discounted_once_and_nothing_comes
         chain = case.with_batch(
             next_observation=path[jnp.array([1, 2, 2, 2])],
             reward=jnp.array([0, reward, 0, 0]),
-            mask=jnp.array([1.0, 0, 1, 1]),
+            discount=jnp.array([1.0, 0, 1, 1]),
         )
         if sweep == 0:  # a wild guess of the values: one sweep is right at s1, the second at s0
             chain = chain.with_(weight=7, bias=-3)
@@ -104,7 +104,7 @@ def test_two_steps_from_the_goal_the_reward_is_discounted_once_and_nothing_comes
 @every_backup
 @every_aggregation
 def test_a_masked_transition_is_worth_its_reward_whatever_follows(backup, aggregation):
-    case = world().with_(bias=1e6).with_batch(mask=0)
+    case = world().with_(bias=1e6).with_batch(discount=0)
     wanted = np.broadcast_to(case.batch.reward[:, None], (BATCH, columns(backup)))
     np.testing.assert_array_equal(targets(backup, aggregation, case), wanted)
 
@@ -115,7 +115,7 @@ def test_a_masked_transition_is_worth_its_reward_whatever_follows(backup, aggreg
 def test_values_raised_by_a_constant_raise_targets_by_its_discount(backup, aggregation, shift):
     case = world()
     raised = targets(backup, aggregation, case.with_(bias=case.bias + shift))
-    gain = 0.9 * shift * case.batch.mask[:, None]
+    gain = 0.9 * shift * case.batch.discount[:, None]
     assert_close(raised, np.asarray(targets(backup, aggregation, case) + gain), scale=abs(shift) + 5.0)
 
 
@@ -124,7 +124,7 @@ def test_values_raised_by_a_constant_raise_targets_by_its_discount(backup, aggre
 @given(scale=st.integers(1, 64).map(lambda n: n / 16), shift=numbers)
 def test_rewards_scaled_and_shifted_scale_and_shift_values_alike(backup, aggregation, scale, shift):
     """If Q is scaled by c and raised by d / (1 - discount), so is its target under the rewards c r + d."""
-    case = world().with_batch(mask=1)
+    case = world().with_batch(discount=1)
     rise = shift / (1 - 0.9)
     changed = case.with_(
         weight=scale * case.weight, bias=scale * case.bias + rise, spread=scale * case.spread
@@ -189,18 +189,11 @@ def test_the_expected_target_is_the_mean_of_the_distributional_ones(aggregation,
 
 
 def test_each_copy_draws_a_next_action_of_its_own():
-    case = world().with_(spread=0).with_batch(mask=1)
+    case = world().with_(spread=0).with_batch(discount=1)
     steady = np.asarray(targets("distributional", "mean", case))
     random = np.asarray(targets("distributional", "mean", case, RandomPolicy()))
     assert np.ptp(steady, axis=1).max() < 1e-5
     assert np.ptp(random, axis=1).min() > 1e-3
-
-
-@every_aggregation
-def test_flows_that_are_integrated_together_have_the_same_targets(aggregation):
-    apart = targets("expected", aggregation, world(), RandomPolicy())
-    together = uncompiled_targets("expected", aggregation, RandomPolicy(), world(), jax.random.key(0), together=True)
-    assert_close(together, np.asarray(apart), scale=5.0)
 
 
 @every_backup

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 import pytest
 
 import floqzoo
+import floqzoo.learner
+import floqzoo.rollout
+import floqzoo.runs
 import floqzoo.training
 import recipes
 
 
 ITEM = re.compile(r"^- ((?:`\w+`(?:, )?)+): +\S", re.MULTILINE)
-ROOM = re.compile(r"floqzoo\.(networks|flow|critics|policies|successor|agent|tasks)\.")
+PARTS = re.compile(r"floqzoo\.(networks|flow|critics|policies|successor|agent|update_rules|learner|tasks)\.")
 RAISES = re.compile(r"\*\*Raises\*\* ((?:[^.]|\.(?!\s))*)")
 
 
@@ -94,7 +97,7 @@ def test_nothing_is_described_twice(name):
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", [name for name in DESCRIBED if inspect.isclass(OBJECTS[name]) and ROOM.match(name)])
+@pytest.mark.parametrize("name", [name for name in DESCRIBED if inspect.isclass(OBJECTS[name]) and PARTS.match(name)])
 def test_the_description_of_a_part_leaves_no_argument_out(name):
     value = DESCRIBED[name]
     texts = [inspect.getdoc(base) or "" for base in value.__mro__ if base.__module__.startswith("floqzoo.")]
@@ -120,7 +123,9 @@ def test_what_a_function_refuses_is_documented(name):
 @pytest.mark.parametrize("name", [name for name, value in OBJECTS.items() if "**Raises**" in (value.__doc__ or "")])
 def test_errors_that_are_documented_exist(name):
     value = OBJECTS[name]
-    scope = {**vars(builtins), **vars(importlib.import_module(value.__module__)), **vars(floqzoo.training)}
+    packages = (floqzoo.learner, floqzoo.rollout, floqzoo.runs, floqzoo.training)
+    scope = {name: member for package in packages for name, member in vars(package).items()}
+    scope |= {**vars(builtins), **vars(importlib.import_module(value.__module__))}
     for clause in RAISES.findall(inspect.getdoc(value) or ""):
         errors = re.findall(r"`(\w+Error)`", clause)
         assert all(issubclass(scope[error], BaseException) for error in errors)

@@ -1,4 +1,4 @@
-"""What is written by `docs/generate.py` is what it would write now; the notebooks among it run from top to bottom."""
+"""The output of `docs/generate.py` is up to date, and the notebooks run from top to bottom."""
 
 import json
 import re
@@ -30,6 +30,7 @@ def test_every_tutorial_has_a_notebook_and_links_to_it():
         assert f"({page.stem}.ipynb)" in page.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_has_every_block_of_its_page_and_runs(notebook, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", notebook.with_suffix(".md").read_text(), re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ from floqzoo.flow import DDIM, NoisePrediction, UniformTimeUntil
 from floqzoo.testing import Sizes, assert_close, every_path, examples
 
 
-BENT = (fz.VariancePreserving(), fz.Trigonometric())
+BENT = (fz.VariancePreservingPath(), fz.TrigonometricPath())
 
 
 @pytest.mark.parametrize("path", BENT, ids=lambda path: type(path).__name__)
@@ -48,7 +48,7 @@ def test_the_weight_turns_errors_of_velocity_into_errors_of_noise(path, example)
 
 
 @pytest.mark.parametrize("steps", [1, 7])
-@pytest.mark.parametrize("path", [fz.Linear(), *BENT], ids=lambda path: type(path).__name__)
+@pytest.mark.parametrize("path", [fz.LinearPath(), *BENT], ids=lambda path: type(path).__name__)
 def test_ddim_follows_a_path_to_its_end_in_any_number_of_steps(path, steps):
     start, end = jnp.array([0.5, -1.0]), jnp.array([2.0, 1.0])
 
@@ -66,12 +66,12 @@ def test_on_the_straight_path_ddim_is_euler(getkey):
     def velocity(t, x):
         return jnp.sin(3 * x) * t
 
-    assert_close(DDIM(5, fz.Linear()).solve(velocity, x0), fz.Euler(5).solve(velocity, x0))
+    assert_close(DDIM(5, fz.LinearPath()).solve(velocity, x0), fz.Euler(5).solve(velocity, x0))
 
 
 def test_a_field_that_knows_the_noise_is_a_diffusion(getkey):
     r"""For data $N(m, s^2)$ the best prediction is $\beta (x - \alpha m) / (\alpha^2 s^2 + \beta^2)$, and DDIM draws the data."""
-    path, mean, deviation = fz.VariancePreserving(), 1.5, 0.4
+    path, mean, deviation = fz.VariancePreservingPath(), 1.5, 0.4
 
     class Oracle:
         def encode(self, *condition):

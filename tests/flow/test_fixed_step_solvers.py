@@ -19,8 +19,8 @@ ORDERS = [
     (fz.Euler, 1),
     (fz.Midpoint, 2),
     (fz.Heun, 2),
-    (lambda steps: fz.Diffrax(diffrax.Bosh3(), steps), 3),
-    (lambda steps: fz.Diffrax(diffrax.Tsit5(), steps), 5),
+    (lambda steps: fz.DiffraxSolver(diffrax.Bosh3(), steps), 3),
+    (lambda steps: fz.DiffraxSolver(diffrax.Tsit5(), steps), 5),
 ]
 over_orders = pytest.mark.parametrize(("make", "order"), ORDERS, ids=["Euler", "Midpoint", "Heun", "Bosh3", "Tsit5"])
 over_twins = pytest.mark.parametrize(("ours", "theirs"), TWINS, ids=[ours.__name__ for ours, _ in TWINS])
@@ -114,7 +114,7 @@ def test_ours_is_diffrax_on_the_same_grid(ours, theirs, steps, t0, t1):
     """Forward and backward, at every one of the times."""
     x0, t0, t1 = jnp.array([0.7, -0.2]), floating(0.3 + t0), floating(0.9 + t1)
     way = trajectory(ours(steps), pendulum, x0, t0, t1)
-    reference = trajectory(fz.Diffrax(theirs(), steps), pendulum, x0, t0, t1)
+    reference = trajectory(fz.DiffraxSolver(theirs(), steps), pendulum, x0, t0, t1)
     assert_close(way.t, reference.t, roundings=8)
     assert_close(way.x, reference.x)
 
@@ -174,5 +174,5 @@ def test_gradients_agree_with_finite_differences(make):
 @every_fixed_step
 @pytest.mark.parametrize("steps", [0, -3])
 def test_a_solver_without_steps_is_refused(make, steps):
-    with pytest.raises(ValueError, match=f"`steps` must be at least 1; got {steps}"):
+    with pytest.raises(ValueError, match=f"`num_steps` must be at least 1; got {steps}"):
         make(steps)

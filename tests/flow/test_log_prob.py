@@ -12,9 +12,9 @@ from floqzoo.testing.families import narrow
 
 
 MEAN, DEVIATION = 0.7, 0.4
-PATHS = [fz.Linear, lambda: fz.OptimalTransport(0.3), fz.Trigonometric, fz.VariancePreserving]
+PATHS = [fz.LinearPath, lambda: fz.OptimalTransportPath(0.3), fz.TrigonometricPath, fz.VariancePreservingPath]
 over_paths = pytest.mark.parametrize(
-    "make", PATHS, ids=["Linear", "OptimalTransport", "Trigonometric", "VariancePreserving"]
+    "make", PATHS, ids=["LinearPath", "OptimalTransportPath", "TrigonometricPath", "VariancePreservingPath"]
 )
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -40,7 +40,7 @@ def gaussian_flow(path, shift):
     """The flow from its exact start, which for a diffusion is not quite the unit Gaussian, and its exact end."""
     starts, ends = (path.coefficients(t) for t in (0.0, 1.0))
     start, end = ((c.alpha * (MEAN + shift), np.hypot(c.alpha * DEVIATION, c.beta)) for c in (starts, ends))
-    prior = fz.Gaussian(float(start[0]), float(start[1]))
+    prior = fz.GaussianPrior(float(start[0]), float(start[1]))
     return fz.Flow(ExactGaussian(path), 2, prior, path), stats.norm(float(end[0]), float(end[1]))
 
 
@@ -75,7 +75,7 @@ class Stretch(eqx.Module):
 
 
 def test_uniform_noise_becomes_uniform_data():
-    flow = fz.Flow(Stretch(), 1, fz.Uniform(0.0, 1.0))
+    flow = fz.Flow(Stretch(), 1, fz.UniformPrior(0.0, 1.0))
     log_probs = jax.jit(jax.vmap(lambda x: flow.log_prob(x[None])))(jnp.array([2.5, 4.9, 1.9, 5.1]))
     np.testing.assert_allclose(log_probs, [-np.log(3), -np.log(3), -np.inf, -np.inf], rtol=1e-5)
 
@@ -86,7 +86,7 @@ def bent_flow():
 
     def make(dim):
         field = fz.ConditionalField(dim, 1, build=narrow, key=jax.random.key(1))
-        return fz.Flow(jax.tree.map(lambda w: 2 * w, field), dim, fz.Gaussian(0.2, 0.8), solver=fz.Midpoint(64))
+        return fz.Flow(jax.tree.map(lambda w: 2 * w, field), dim, fz.GaussianPrior(0.2, 0.8), solver=fz.Midpoint(64))
 
     return make
 

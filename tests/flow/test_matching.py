@@ -15,8 +15,10 @@ from floqzoo.testing.families import narrow
 POINTS = np.array([-1.0, 0.0, 1.0])
 # Times at which both ends weigh the same, so that different pairs meet at one point: there the marginal velocity is a
 # true mean.
-MEETINGS = [(fz.Linear, 0.5), (lambda: fz.OptimalTransport(0.5), 2 / 3), (fz.Trigonometric, 0.5)]
-over_meetings = pytest.mark.parametrize(("make", "t"), MEETINGS, ids=["Linear", "OptimalTransport", "Trigonometric"])
+MEETINGS = [(fz.LinearPath, 0.5), (lambda: fz.OptimalTransportPath(0.5), 2 / 3), (fz.TrigonometricPath, 0.5)]
+over_meetings = pytest.mark.parametrize(
+    ("make", "t"), MEETINGS, ids=["LinearPath", "OptimalTransportPath", "TrigonometricPath"]
+)
 couplings = st.lists(st.integers(1, 9), min_size=9, max_size=9).map(lambda w: np.array(w).reshape(3, 3) / sum(w))
 
 
@@ -134,7 +136,7 @@ def test_the_loss_is_a_mean_over_coordinates(dim, getkey):
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("make", [path for path, _ in MEETINGS] + [fz.VariancePreserving])
+@pytest.mark.parametrize("make", [path for path, _ in MEETINGS] + [fz.VariancePreservingPath])
 @given(st.floats(0.1, 0.9), st.floats(0.05, 0.95), st.floats(-2, 2))
 def test_a_mixture_is_carried_by_the_mixture_of_its_fields(make, share, t, x):
     r"""$\sum_k \lambda_k p_k u_k / p$ obeys the continuity equation of $p = \sum_k \lambda_k p_k$."""
@@ -149,7 +151,7 @@ def test_a_mixture_is_carried_by_the_mixture_of_its_fields(make, share, t, x):
 
     def velocity(x):
         weights = jax.nn.softmax(log_densities(t, x) + jnp.log(shares))
-        each = jnp.stack([path.marginal_velocity(t, x[None], end[None])[0] for end in data])
+        each = jnp.stack([path.conditional_velocity(t, x[None], end[None])[0] for end in data])
         return jnp.sum(weights * each)
 
     x, t = jnp.asarray(x), jnp.asarray(t)

@@ -23,18 +23,18 @@ def coefficients(path):
 
 
 def test_the_straight_paths():
-    np.testing.assert_allclose(coefficients(fz.Linear()), [TIMES, 1 - TIMES], atol=1e-6)
-    np.testing.assert_allclose(coefficients(fz.OptimalTransport(0.3)), [TIMES, 1 - 0.7 * TIMES], atol=1e-6)
+    np.testing.assert_allclose(coefficients(fz.LinearPath()), [TIMES, 1 - TIMES], atol=1e-6)
+    np.testing.assert_allclose(coefficients(fz.OptimalTransportPath(0.3)), [TIMES, 1 - 0.7 * TIMES], atol=1e-6)
 
 
 def test_optimal_transport_ends_in_a_gaussian_around_its_data():
-    end = fz.OptimalTransport(0.25).at(1.0, jnp.array([2.0]), jnp.array([-1.0]))
+    end = fz.OptimalTransportPath(0.25).at(1.0, jnp.array([2.0]), jnp.array([-1.0]))
     np.testing.assert_allclose(end.x, [-1.0 + 0.25 * 2.0])
 
 
 def test_the_trigonometric_path_is_a_quarter_circle():
     np.testing.assert_allclose(
-        coefficients(fz.Trigonometric()), [np.sin(np.pi / 2 * TIMES), np.cos(np.pi / 2 * TIMES)], atol=1e-6
+        coefficients(fz.TrigonometricPath()), [np.sin(np.pi / 2 * TIMES), np.cos(np.pi / 2 * TIMES)], atol=1e-6
     )
 
 
@@ -42,24 +42,26 @@ def test_the_trigonometric_path_is_a_quarter_circle():
 def test_the_variance_preserving_path_integrates_its_noise_rate(low, high):
     r"""$\alpha_t = \exp(-\frac12 \int_0^{1 - t} b(s) \, ds)$ with $b(s) = b_{\min} + s (b_{\max} - b_{\min})$."""
     alpha = [np.exp(-0.5 * quad(lambda s: low + s * (high - low), 0, 1 - t)[0]) for t in TIMES]
-    found = coefficients(fz.VariancePreserving(low, high))
+    found = coefficients(fz.VariancePreservingPath(low, high))
     np.testing.assert_allclose(found, [alpha, np.sqrt(1 - np.square(alpha))], atol=2e-6)
 
 
-@pytest.mark.parametrize("path", [fz.Trigonometric(), fz.VariancePreserving(), fz.VariancePreserving(1.0, 3.0)])
+@pytest.mark.parametrize(
+    "path", [fz.TrigonometricPath(), fz.VariancePreservingPath(), fz.VariancePreservingPath(1.0, 3.0)]
+)
 def test_paths_that_keep_the_variance_keep_it(path):
     np.testing.assert_allclose(np.sum(np.square(coefficients(path)), axis=0), 1, atol=1e-6)
 
 
 def test_how_nearly_the_ends_are_reached_is_what_is_documented():
-    np.testing.assert_allclose(fz.VariancePreserving().end_error, 0.0066, atol=5e-5)
-    np.testing.assert_allclose(fz.OptimalTransport().end_error, 1e-4)
+    np.testing.assert_allclose(fz.VariancePreservingPath().end_error, 0.0066, atol=5e-5)
+    np.testing.assert_allclose(fz.OptimalTransportPath().end_error, 1e-4)
 
 
 @pytest.mark.usefixtures("double")
 def test_the_velocity_of_the_variance_preserving_path_grows_like_an_inverse_root():
     t = 1 - np.array([1e-4, 1e-6])
-    path = fz.VariancePreserving()
+    path = fz.VariancePreservingPath()
     rates = [float(path.at(time, jnp.ones(1), jnp.zeros(1)).velocity[0]) for time in t]
     assert rates[1] / rates[0] == pytest.approx(10, rel=0.02)
 
@@ -67,19 +69,19 @@ def test_the_velocity_of_the_variance_preserving_path_grows_like_an_inverse_root
 @pytest.mark.parametrize("sigma", [0.0, 1.0, -0.1, float("nan")])
 def test_optimal_transport_refuses_what_is_no_share(sigma):
     with pytest.raises(ValueError, match=r"`sigma_min` must be in \(0, 1\); got"):
-        fz.OptimalTransport(sigma)
+        fz.OptimalTransportPath(sigma)
 
 
 @pytest.mark.parametrize(("low", "high", "name"), [(0.0, 1.0, "low"), (2.0, 1.0, "low"), (0.1, float("inf"), "high")])
 def test_noise_rates_must_be_positive_and_ordered(low, high, name):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
-        fz.VariancePreserving(low, high)
+        fz.VariancePreservingPath(low, high)
 
 
 def test_a_sweep_of_noise_rates_is_one_map():
     """Hyperparameters are arrays: a path for each of many values, in one program."""
     highs = jnp.array([5.0, 10.0, 20.0])
-    paths = jax.vmap(lambda high: fz.VariancePreserving(0.1, high))(highs)
+    paths = jax.vmap(lambda high: fz.VariancePreservingPath(0.1, high))(highs)
     alphas = jax.vmap(lambda path: path.coefficients(0.5).alpha)(paths)
-    wanted = [fz.VariancePreserving(0.1, float(high)).coefficients(0.5).alpha for high in highs]
+    wanted = [fz.VariancePreservingPath(0.1, float(high)).coefficients(0.5).alpha for high in highs]
     np.testing.assert_allclose(alphas, wanted, rtol=1e-6)

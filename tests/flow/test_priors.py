@@ -13,44 +13,47 @@ from floqzoo.testing.examples import sixteenths
 
 @given(sixteenths(-3, 3), sixteenths(1, 3), st.floats(0, 0.999), st.floats(0.01, 1))
 def test_the_interval_of_floq_is_a_share_of_the_range_of_returns(least, span, discount, coverage):
-    prior = fz.Uniform.from_rewards((least, least + span), discount, noise_coverage=coverage)
+    prior = fz.UniformPrior.from_rewards((least, least + span), discount, noise_coverage=coverage)
     returns = np.array([least, least + span]) / (1 - discount)
     np.testing.assert_allclose([prior.low.value, prior.high.value], coverage * returns, rtol=1e-5)
 
 
 def test_the_interval_of_the_papers():
-    prior = fz.Uniform.from_rewards((-1.0, 0.0), 0.99)
+    prior = fz.UniformPrior.from_rewards((-1.0, 0.0), 0.99)
     np.testing.assert_allclose([prior.low.value, prior.high.value], [-10.0, 0.0], rtol=1e-6)
 
 
 def test_densities_are_those_of_scipy():
     x = np.array([-1.5, 0.25, 0.75])
-    gaussian = fz.Gaussian(0.5, 2.0).log_prob(jnp.asarray(x))
+    gaussian = fz.GaussianPrior(0.5, 2.0).log_prob(jnp.asarray(x))
     np.testing.assert_allclose(gaussian, stats.norm(0.5, 2.0).logpdf(x).sum(), rtol=1e-6)
-    uniform = fz.Uniform(-2.0, 1.0).log_prob(jnp.asarray(x))
+    uniform = fz.UniformPrior(-2.0, 1.0).log_prob(jnp.asarray(x))
     np.testing.assert_allclose(uniform, stats.uniform(-2.0, 3.0).logpdf(x).sum(), rtol=1e-6)
 
 
 def test_a_point_with_one_coordinate_outside_the_interval_has_no_density():
-    assert fz.Uniform(0.0, 1.0).log_prob(jnp.array([0.5, 1.5])) == -jnp.inf
+    assert fz.UniformPrior(0.0, 1.0).log_prob(jnp.array([0.5, 1.5])) == -jnp.inf
 
 
 def test_a_sweep_of_intervals_is_one_map(getkey):
     key, lows = getkey(), jnp.array([-2.0, -1.0])
-    draws = jax.vmap(lambda low: fz.Uniform(low, 0.0).sample(key, (5,)))(lows)
+    draws = jax.vmap(lambda low: fz.UniformPrior(low, 0.0).sample(key, (5,)))(lows)
     assert jnp.all((draws >= lows[:, None]) & (draws <= 0))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fz.Uniform(1.0, 1.0), "`low` must be below `high`"),
-        (lambda: fz.Uniform(0.0, float("inf")), "`high` must be finite"),
-        (lambda: fz.Gaussian(scale=0.0), "`scale` must be above 0"),
-        (lambda: fz.Gaussian(mean=float("nan")), "`mean` must be finite"),
-        (lambda: fz.Uniform.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have its least reward below"),
-        (lambda: fz.Uniform.from_rewards((-1.0, 0.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
-        (lambda: fz.Uniform.from_rewards((-1.0, 0.0), 0.9, noise_coverage=0.0), "`noise_coverage` must be above 0"),
+        (lambda: fz.UniformPrior(1.0, 1.0), "`low` must be below `high`"),
+        (lambda: fz.UniformPrior(0.0, float("inf")), "`high` must be finite"),
+        (lambda: fz.GaussianPrior(scale=0.0), "`scale` must be above 0"),
+        (lambda: fz.GaussianPrior(mean=float("nan")), "`mean` must be finite"),
+        (lambda: fz.UniformPrior.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have its least reward below"),
+        (lambda: fz.UniformPrior.from_rewards((-1.0, 0.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
+        (
+            lambda: fz.UniformPrior.from_rewards((-1.0, 0.0), 0.9, noise_coverage=0.0),
+            "`noise_coverage` must be above 0",
+        ),
     ],
 )
 def test_what_is_no_distribution_is_refused(make, message):

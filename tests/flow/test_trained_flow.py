@@ -58,8 +58,8 @@ def draw(flow, key, condition):
 
 @pytest.mark.parametrize(
     ("path", "prior"),
-    [(fz.Linear(), fz.Gaussian()), (fz.Trigonometric(), fz.Uniform(-1.0, 2.0))],
-    ids=["Linear", "Trigonometric"],
+    [(fz.LinearPath(), fz.GaussianPrior()), (fz.TrigonometricPath(), fz.UniformPrior(-1.0, 2.0))],
+    ids=["LinearPath", "TrigonometricPath"],
 )
 def test_samples_pass_a_two_sample_test_against_their_target(path, prior, getkey):
     field = fz.ConditionalField(1, 1, build=partial(fz.MLP, hidden=(64, 64)), key=getkey())

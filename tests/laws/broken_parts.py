@@ -1,9 +1,11 @@
 """For every law, a part that breaks it: each is a sound part with one plausible fault."""
 
+import itertools
 import types
 from dataclasses import replace
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from floqzoo.flow.path import PathCoefficients
 from floqzoo.learner import BalancedReplay
 from floqzoo.policies import FunctionPolicy
 from floqzoo.records import PathPoint
-from floqzoo.successor import TD2, FromData, KnownReward
+from floqzoo.successor import DataNextAction, KnownReward, TD2Target
 
 
 def unmapped(x):
@@ -37,7 +39,9 @@ def normal(key, shape):
 PRIORS = {
     "draws_have_the_shape_asked_for": {"sample": lambda self, key, shape: normal(key, (*shape, 1))},
     "a_key_decides_the_draw": {"sample": lambda self, key, shape: normal(jax.random.key(0), shape)},
-    "log_density_sums_over_coordinates": {"log_prob": lambda self, x: jnp.mean(fz.Gaussian().log_prob(x)) / x.size},
+    "log_density_sums_over_coordinates": {
+        "log_prob": lambda self, x: jnp.mean(fz.GaussianPrior().log_prob(x)) / x.size
+    },
     "density_integrates_to_one": {"log_prob": lambda self, x: -jnp.sum(x**2) / 2},
     "draws_follow_the_density": {"sample": lambda self, key, shape: 1.2 * normal(key, shape)},
     "coordinates_are_drawn_apart": {
@@ -45,23 +49,25 @@ PRIORS = {
     },
 }
 PATHS = {
-    "starts_at_its_noise": {"at": lambda self, t, x0, x1: fz.Linear().at(t, x1, x0)},
-    "ends_at_its_data": {"at": lambda self, t, x0, x1: fz.Linear().at(0.9 * t, x0, x1)},
+    "starts_at_its_noise": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, x1, x0)},
+    "ends_at_its_data": {"at": lambda self, t, x0, x1: fz.LinearPath().at(0.9 * t, x0, x1)},
     "velocity_is_the_rate_of_change": {
         "at": lambda self, t, x0, x1: PathPoint(t * x1 + (1 - t) * x0, x0 - x1),
     },
-    "marginal_velocity_is_the_mean_conditional_velocity": {"marginal_velocity": lambda self, t, x, x1: (x1 - x) / t},
-    "conditional_density_obeys_the_continuity_equation": {
-        "marginal_velocity": lambda self, t, x, x1: jax.lax.stop_gradient((x1 - x) / (1 - t))
+    "conditional_velocity_is_the_rate_given_the_data_end": {
+        "conditional_velocity": lambda self, t, x, x1: (x1 - x) / t
     },
-    "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.Linear().at(t, unmapped(x0), x1)},
-    "marginal_density_obeys_the_continuity_equation": {"marginal_velocity": lambda self, t, x, x1: x1 - x},
+    "conditional_density_obeys_the_continuity_equation": {
+        "conditional_velocity": lambda self, t, x, x1: jax.lax.stop_gradient((x1 - x) / (1 - t))
+    },
+    "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
+    "marginal_density_obeys_the_continuity_equation": {"conditional_velocity": lambda self, t, x, x1: x1 - x},
     "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
     "the_end_error_is_what_is_left_of_the_other_end": {
         "coefficients": lambda self, t: PathCoefficients(t, 1 - 0.9 * t, 1.0, -0.9)
     },
     "ends_are_recovered_from_point_and_velocity": {
-        "ends_of": lambda self, t, x, velocity: fz.Linear().ends_of(t, x, -velocity)
+        "ends_of": lambda self, t, x, velocity: fz.LinearPath().ends_of(t, x, -velocity)
     },
     "the_noise_of_a_point_tells_its_velocity": {"velocity_of_noise": lambda self, t, x, x0: x - x0},
     "errors_of_noise_are_weighed_errors_of_velocity": {"noise_error_weight": lambda self, t: t},
@@ -87,12 +93,12 @@ SOLVERS = {
         lambda v, x0, t0, t1: (v, jax.lax.stop_gradient(x0), t0, t1),
     ),
     "a_batch_of_solves_is_its_rows": solve_with(lambda v, x0, t0, t1: (v, unmapped(x0), t0, t1)),
-    "two_halves_make_the_whole": {"solve": lambda self, *way: fz.Euler(self.steps + 1).solve(*way)},
+    "two_halves_make_the_whole": {"solve": lambda self, *way: fz.Euler(self.num_steps + 1).solve(*way)},
     "a_trajectory_is_one_step_after_another": {
-        "trajectory": lambda self, *way: fz.Midpoint(self.steps).trajectory(*way)
+        "trajectory": lambda self, *way: fz.Midpoint(self.num_steps).trajectory(*way)
     },
     "an_unrolled_loop_is_the_loop": {
-        "solve": lambda self, *way: fz.Euler(self.steps).solve(*way) + (0.1 if self.unroll else 0.0)
+        "solve": lambda self, *way: fz.Euler(self.num_steps).solve(*way) + (0.1 if self.unroll else 0.0)
     },
 }
 
@@ -169,14 +175,42 @@ def without_a_sound(self, batch, *others):
 
 
 CRITICS = {
-    "values_are_numbers": {"value": lambda self, observation, action, key: observation},
+    "scores_are_numbers": {"score": lambda self, observation, action: observation},
     "scores_can_be_improved": {"score": lambda self, observation, action: rough(action)[0]},
     "critic_loss_is_a_number_with_a_gradient": {"critic_loss": without_a_sound},
 }
+NOISY_CRITICS = {"noisy_values_are_numbers": {"value": lambda self, observation, action, key: observation}}
+ADVANTAGES = {"an_advantage_is_a_number": {"advantage": lambda self, observation, action: action}}
+DIAGNOSABLE = {"diagnostics_are_numbers": {"diagnose": lambda self, batch, key: {"reward": batch.reward}}}
+
+
+class Sounding(fz.NullCritic):
+    """A sound critic with every optional capability."""
+
+    def value(self, observation, action, key):
+        return jnp.zeros(())
+
+    def advantage(self, observation, action):
+        return jnp.zeros(())
+
+    def diagnose(self, batch, key):
+        return {"reward": jnp.mean(batch.reward)}
+
+
+class Explorer(FunctionPolicy):
+    """Explores as it acts."""
+
+    def explore(self, observation, critic, key):
+        return self.act(observation, critic, key)
+
+
+EXPLORING = {"explored_actions_lie_in_their_box": {"explore": lambda self, s, critic, key: 2 * normal(key, (2,))}}
 POLICIES = {
-    "actions_lie_in_their_box": {"act": lambda self, observation, key: 2 * normal(key, (2,))},
+    "actions_lie_in_their_box": {"act": lambda self, observation, critic, key: 2 * normal(key, (2,))},
     "a_key_decides_the_action": {
-        "act": lambda self, observation, key, draw=np.random.default_rng(0): jnp.asarray(draw.uniform(size=2), float)
+        "act": lambda self, observation, critic, key, draw=np.random.default_rng(0): jnp.asarray(
+            draw.uniform(size=2), float
+        )
     },
     "policy_loss_is_a_number_with_a_gradient": {"policy_loss": without_a_sound},
 }
@@ -191,9 +225,9 @@ class Measure:
         return normal(key, (count, observation.size))
 
     def log_prob(self, future, observation, action):
-        return fz.Gaussian().log_prob(future)
+        return fz.GaussianPrior().log_prob(future)
 
-    def successor_loss(self, batch, target, policy, key):
+    def successor_loss(self, batch, target, agent, key):
         return jnp.zeros(()), None
 
 
@@ -210,7 +244,7 @@ SUCCESSOR_TARGETS = {
         "regression": lambda self, flow, code, step, t, key: PathPoint(0 * code, flow.field.velocity(t, 0 * code, code))
     },
     "a_certain_future_is_aimed_at": {
-        "regression": lambda self, flow, code, step, t, key: TD2().regression(flow, code, step, t / 2, key)
+        "regression": lambda self, flow, code, step, t, key: TD2Target().regression(flow, code, step, t / 2, key)
     },
 }
 NEXT_ACTIONS = {
@@ -230,17 +264,93 @@ def with_other_rewards(self, dataset, replay, place, key, size):
     return replace(batch, reward=batch.reward[::-1])
 
 
+def updated_with(change):
+    """A joint update, whose result is changed."""
+
+    def update_parts(self, parts, *others):
+        return change(parts, *fz.JointUpdate.update_parts(self, parts, *others))
+
+    return {"update_parts": update_parts}
+
+
+def times(factor, tree):
+    """All floating-point arrays, scaled."""
+    return jax.tree.map(lambda leaf: factor * leaf if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def with_moved_numbers(parts, after, optimisers, metrics):
+    """Hyperparameters are trained, too."""
+    fixed = fz.Hyperparameter(after.critic.fixed.stored + 1)
+    return replace(after, critic=replace(after.critic, fixed=fixed)), optimisers, metrics
+
+
+UPDATE_RULES = {
+    "an_update_can_be_scanned": updated_with(lambda parts, after, state, metrics: (after, (state, state), metrics)),
+    "an_update_trains_both_parts": updated_with(
+        lambda parts, after, *rest: (replace(after, policy=parts.policy), *rest)
+    ),
+    "an_update_keeps_what_is_not_trained": updated_with(with_moved_numbers),
+    "a_scan_of_updates_is_the_updates_one_by_one": updated_with(
+        # Python counts how often an update is traced, and not how often it happens.
+        lambda parts, after, *rest, traces=itertools.count(): (times(1 + next(traces), after), *rest)
+    ),
+}
+JOINT_UPDATES = {
+    "a_joint_update_is_one_step_of_optax": updated_with(
+        lambda parts, after, *rest: (replace(after, policy=times(1.01, after.policy)), *rest)
+    )
+}
+ALTERNATING_UPDATES = {
+    "alternating_steps_are_those_of_optax": {  # It counts updates from 0.
+        "update_parts": lambda self, parts, optimisers, agent, *others: fz.AlternatingUpdate.update_parts(
+            self, parts, optimisers, replace(agent, step=agent.step + 1), *others
+        )
+    }
+}
+POLYAK = {
+    "targets_move_by_their_tau": {
+        "update_targets": lambda self, target, before, after, step: fz.PolyakAveraging.update_targets(
+            self, target, after, before, step
+        )
+    }
+}
+MODULES = {
+    "no_gradient_reaches_a_number_that_is_not_learnt": {
+        "log_prob": lambda self, x: -jnp.sum((x - self.mean.stored) ** 2) / 2
+    }
+}
+TARGET_UPDATES = {
+    "targets_start_as_copies": {
+        "init_targets": lambda self, parts: jax.tree.map(jnp.zeros_like, parts),
+    },
+    "targets_lie_between": {
+        "update_targets": lambda self, target, before, after, step: jax.tree.map(lambda x: x - 1, target),
+    },
+}
+
+
+def read_with(change):
+    """A reader of single steps, whose transitions are changed."""
+    return {"read": lambda self, store, at, key: change(fz.NStep.read(self, store, at, key), store, at)}
+
+
+READERS = {
+    "a_reader_stays_in_the_episode": read_with(
+        lambda step, store, at: replace(step, next_observation=step.next_observation + 3)
+    ),
+    "a_discount_is_a_share": read_with(lambda step, store, at: replace(step, discount=step.discount + 1)),
+}
 BATCH_SOURCES = {
     "a_batch_has_the_form_of_the_data": draw_with(lambda place, key, size: (place, key, size - 2)),
     "a_key_decides_the_batch": draw_with(lambda place, key, size: (place, jax.random.key(0), size)),
-    "transitions_are_those_that_were_shown": {"draw_batch": with_other_rewards},
+    "examples_are_of_what_was_shown": {"draw_batch": with_other_rewards},
     "a_batch_for_each_seed_is_drawn_as_for_one": draw_with(lambda place, key, size: (unmapped(place), key, size)),
 }
 
 # How the sound part is made, and the one member of it that each law is broken by.
 BROKEN = (
-    (fz.Gaussian, PRIORS),
-    (fz.Linear, PATHS),
+    (fz.GaussianPrior, PRIORS),
+    (fz.LinearPath, PATHS),
     (partial(fz.Euler, 4), SOLVERS),
     (Field, FIELDS),
     (partial(fz.Dense, 5, 3), LAYERS),
@@ -251,11 +361,22 @@ BROKEN = (
     (fz.MeanOverEnsemble, AGGREGATIONS),
     (fz.DistributionalBackup, BACKUPS),
     (fz.SharedNoise, NOISE_COUPLINGS),
-    (fz.NoCritic, CRITICS),
+    (fz.NullCritic, CRITICS),
+    (Sounding, NOISY_CRITICS),
+    (Sounding, ADVANTAGES),
+    (Sounding, DIAGNOSABLE),
+    (partial(Explorer, lambda observation: jnp.tanh(observation[:2])), EXPLORING),
+    (fz.JointUpdate, UPDATE_RULES),
+    (fz.JointUpdate, JOINT_UPDATES),
+    (partial(fz.AlternatingUpdate, policy_every=2), ALTERNATING_UPDATES),
+    (fz.PolyakAveraging, TARGET_UPDATES),
+    (fz.PolyakAveraging, POLYAK),
+    (fz.GaussianPrior, MODULES),
+    (fz.NStep, READERS),
     (partial(FunctionPolicy, lambda observation: jnp.tanh(observation[:2])), POLICIES),
     (Measure, SUCCESSOR_MEASURES),
-    (TD2, SUCCESSOR_TARGETS),
-    (FromData, NEXT_ACTIONS),
+    (TD2Target, SUCCESSOR_TARGETS),
+    (DataNextAction, NEXT_ACTIONS),
     (partial(KnownReward, jnp.sum), REWARD_MODELS),
     (BalancedReplay, BATCH_SOURCES),
 )

@@ -10,7 +10,7 @@ import pytest
 
 import floqzoo as fz
 from floqzoo.records import PathPoint
-from floqzoo.successor import TD2
+from floqzoo.successor import TD2Target
 from floqzoo.testing import Sizes, assert_obeys, laws_of
 from floqzoo.testing.families import flow_critic, narrow
 
@@ -21,7 +21,7 @@ class Quadratic:
     def at(self, t, x0, x1):
         return PathPoint(x0 + t**2 * (x1 - x0), 2 * t * (x1 - x0))
 
-    def marginal_velocity(self, t, x, x1):
+    def conditional_velocity(self, t, x, x1):
         return 2 * t * (x1 - x) / (1 - t**2)
 
 
@@ -48,18 +48,18 @@ def test_a_broken_law_is_named_with_its_statement_the_part_and_the_simplest_witn
 
 
 def test_numbers_of_a_broken_part_are_shown():
-    with pytest.raises(AssertionError, match=r"Hyperparameter\(value=0\.25"):
+    with pytest.raises(AssertionError, match=r"Hyperparameter\(stored=0\.25"):
         assert_obeys(Inexact(0.25))
 
 
-class Inexact(fz.OptimalTransport):
+class Inexact(fz.OptimalTransportPath):
     """A path that says that it reaches its end, and does not."""
 
     end_error = 0.0
 
 
 def test_a_target_rule_of_ones_own_is_held_to_the_laws_of_targets():
-    assert_obeys(TD2())
+    assert_obeys(TD2Target())
     with pytest.raises(AssertionError, match=r"HalfWay.* breaks the law a_certain_future_is_aimed_at"):
         assert_obeys(HalfWay())
 
@@ -68,7 +68,7 @@ class HalfWay:
     """Stops at half the time that it is asked for."""
 
     def regression(self, flow, code, step, t, key):
-        return TD2().regression(flow, code, step, t / 2, key)
+        return TD2Target().regression(flow, code, step, t / 2, key)
 
 
 def test_a_source_of_batches_of_ones_own_is_held_to_the_laws_of_sources():
@@ -81,9 +81,10 @@ class LatestOnly:
     """What the environment showed last, and nothing of the dataset."""
 
     def draw_batch(self, dataset, replay, place, key, batch_size):
-        age_key, draw_key = jax.random.split(key)
-        newest = jnp.minimum(replay.size[place], 3)
-        return replay.draw(place, jax.random.randint(age_key, (batch_size,), 0, newest), draw_key)
+        newest = jnp.minimum(replay.size(next_actions=False)[place], 3)
+        of_seed = replay.of_seed(place)
+        age = jax.random.randint(key, (batch_size,), 0, newest)
+        return of_seed.transition(of_seed.of_age(age, next_actions=False))
 
 
 class OneTooMany(LatestOnly):
@@ -100,21 +101,23 @@ def test_a_part_may_have_sizes_of_its_own(getkey):
         assert_obeys(field)
 
 
-def test_what_fits_no_socket_is_told_what_it_lacks():
+def test_what_satisfies_no_protocol_is_told_what_it_lacks():
     class Half:
         def at(self, t, x0, x1):
             return None
 
-    with pytest.raises(TypeError, match=r"got Half\. The nearest is ProbabilityPath, for which it lacks marginal_vel"):
+    with pytest.raises(
+        TypeError, match=r"got Half\. The nearest is ProbabilityPath, for which it lacks conditional_vel"
+    ):
         assert_obeys(Half())
     with pytest.raises(TypeError, match="a Flow is what parts make"):
         assert_obeys(fz.Flow(fz.ConditionalField(1, 1, build=narrow, key=jax.random.key(0)), 1))
 
 
-def test_members_of_a_family_keep_more_laws_than_their_socket_asks():
+def test_members_of_a_family_keep_more_laws_than_their_protocol_asks():
     names = {law.__name__ for law in laws_of(fz.Euler(2))}
     assert {"evaluations_are_counted", "two_halves_make_the_whole"} <= names
-    assert "two_halves_make_the_whole" not in {law.__name__ for law in laws_of(fz.Diffrax())}
+    assert "two_halves_make_the_whole" not in {law.__name__ for law in laws_of(fz.DiffraxSolver())}
 
 
 def test_a_law_can_be_asked_of_one_example(getkey):
@@ -124,7 +127,7 @@ def test_a_law_can_be_asked_of_one_example(getkey):
 
     zero = jnp.zeros(2)
     example = Example(jnp.asarray(0.5), jnp.asarray(0.25), zero, zero + 1, (zero,), zero, zero, zero, 0)
-    ends_at_its_data(fz.Linear(), example)
+    ends_at_its_data(fz.LinearPath(), example)
 
 
 def test_the_package_does_not_need_what_its_laws_need():
@@ -133,5 +136,8 @@ def test_the_package_does_not_need_what_its_laws_need():
     assert run.stdout.strip() == "[]"
 
 
-def test_a_flow_critic_is_held_to_the_laws_of_critics_alone(getkey):
-    assert {law.__module__.rpartition(".")[2] for law in laws_of(flow_critic(key=getkey()))} == {"critic_laws"}
+def test_a_flow_critic_is_held_to_the_laws_of_critics_and_of_modules_alone(getkey):
+    assert {law.__module__.rpartition(".")[2] for law in laws_of(flow_critic(key=getkey()))} == {
+        "critic_laws",
+        "hyperparameter_laws",
+    }

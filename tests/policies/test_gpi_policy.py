@@ -24,7 +24,7 @@ class ExactCritic(eqx.Module):
     def score(self, observation, action):
         return self.ring.value(observation, action, self.pay)
 
-    def critic_loss(self, batch, target, policy, key):
+    def critic_loss(self, batch, agent, key):
         return jnp.zeros(()), None
 
 
@@ -42,7 +42,7 @@ def values(drifts, discount, pay):
     """The value at every cell of the improved policy, and of each of the policies."""
     rings = [Ring(cells=CELLS, drift=drift, discount=discount) for drift in drifts]
     improved = GPIPolicy(tuple(ring.policy for ring in rings), tuple(ExactCritic(ring, pay) for ring in rings))
-    actions = jax.vmap(lambda centre: improved.act(centre, jax.random.key(0)))(rings[0].centres)
+    actions = jax.vmap(lambda centre: improved.act(centre, None, jax.random.key(0)))(rings[0].centres)
     matrix = jax.vmap(rings[0].transition_matrix)(actions)[jnp.arange(CELLS), jnp.arange(CELLS)]
     value = jnp.linalg.solve(jnp.eye(CELLS) - discount * matrix, matrix @ pay)
     return value, jnp.stack([own_values(ring, pay) for ring in rings])

@@ -14,7 +14,8 @@ import floqzoo as fz
 
 
 UPDATES, TAU = 1000, 0.05
-OPTIMISER = optax.adam(optax.cosine_decay_schedule(0.01, UPDATES))
+RULE = fz.JointUpdate(optax.adam(optax.cosine_decay_schedule(0.01, UPDATES)))
+TARGETS = fz.PolyakAveraging(critic=TAU)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Trained:
 def untrained(task: Task, seed: int) -> fz.Agent:
     """The agent of a task, with the optimiser and the target's step that all have."""
     agent = task.build(key=jax.random.key(seed))
-    return fz.Agent(critic=agent.critic, policy=agent.policy, optimiser=OPTIMISER, tau=TAU)
+    return fz.Agent(critic=agent.critic, policy=agent.policy, update_rule=RULE, target_update=TARGETS)
 
 
 def train(tasks: Mapping[str, Task], *, seeds: int, batch: int) -> Trained:

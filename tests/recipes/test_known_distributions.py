@@ -30,10 +30,13 @@ from error_budget import Misses, exact_ends, fits, spread_of_share, standard_err
 from small_training import Task, floating, train
 
 import floqzoo as fz
-from floqzoo.records import FutureTransition
+from floqzoo.records import Transition
 from floqzoo.successor import KnownReward
 from recipes.bc import BCConfig, bc
 from recipes.td2_cfm import TD2Config, td2_cfm
+
+
+pytestmark = pytest.mark.slow
 
 
 TRAINED, SIZE, BATCH, DRAWS, DISCOUNT, PEAK = 2, 240, 64, 2048, 0.5, 0.4
@@ -79,7 +82,7 @@ def chains():
         "two steps": (line, zero, np.minimum(line + 1, 1)),
         "steered": (state, action, action),
     }
-    unknown = {"kind": FutureTransition, "next_action": zero, "future": zero + np.nan}
+    unknown = {"kind": Transition, "next_action": zero, "future": zero + np.nan}
     return {
         name: Task(transitions(*row, **unknown), partial(td2_cfm, **SIZES, config=config)) for name, row in rows.items()
     }
@@ -93,7 +96,7 @@ def trained(make, seeds):
 def actions(seeds):
     """Actions at either side, times the side, (seed, side, draw)."""
     keys = jax.random.split(jax.random.key(2), DRAWS)
-    act = jax.vmap(jax.vmap(lambda agent, s, key: agent.policy.act(s, key)[0], (None, None, 0)), (None, 0, None))
+    act = jax.vmap(jax.vmap(lambda agent, s, key: agent.act(s, key)[0], (None, None, 0)), (None, 0, None))
     found = trained(imitation, seeds).of("imitation", lambda agent: act(agent, floating(ENDS)[:, None], keys))
     return found * ENDS[:, None]
 

@@ -12,7 +12,7 @@ from floqzoo.policies import FixedPolicy
 from floqzoo.runs import RunConfig, StoredRun, find_recipe, trained_policy
 from floqzoo.runs.recipe import agent_builder
 from floqzoo.runs.run_directory import record_data, record_flags, record_machine
-from floqzoo.successor import FromPolicy
+from floqzoo.successor import PolicyNextAction
 from floqzoo.tasks import make_dataset
 from floqzoo.training import train
 from recipes.bc import RECIPE, BCConfig
@@ -61,7 +61,7 @@ def test_it_acts_as_it_did(run, getkey):
     policy = trained_policy(run, **SHAPE)
     observation, key = jnp.array([0.3, -0.2]), getkey()
     assert isinstance(policy, FixedPolicy)
-    assert policy.act(observation, key) == trained.act(observation, jax.random.clone(key))
+    assert policy.act(observation, None, key) == trained.act(observation, None, jax.random.clone(key))
 
 
 def test_its_measure_is_learnt_and_it_is_left_alone(run, getkey):
@@ -69,7 +69,7 @@ def test_its_measure_is_learnt_and_it_is_left_alone(run, getkey):
         widths=(8, 4), embedding=4, hidden_dims=(8,), batch_size=4, count=8, policy_run=str(run), measure_of="trained"
     )
     agent = td2_cfm(**SHAPE, reward_range=(-1.0, 0.0), config=config, key=getkey())
-    assert isinstance(agent.critic.measure.next_action, FromPolicy)
+    assert isinstance(agent.critic.measure.next_action, PolicyNextAction)
     batch = Walk().dataset.sample(getkey(), 4)
     after, metrics = eqx.filter_jit(agent.update)(batch, getkey())
     assert jnp.isfinite(metrics.critic.measure.bootstrap_loss)

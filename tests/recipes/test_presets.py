@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, floq, fql
+from recipes import bc, floq, fql, ifql, iql, rebrac
 
 
 ENVIRONMENTS = {
@@ -103,17 +103,17 @@ def test_floq_is_as_published(preset, environment):
     assert isinstance(critic.backup, fz.ExpectedBackup)
     assert isinstance(critic.coupling, fz.IndependentNoise)
     assert isinstance(critic.times, fz.UniformTime)
-    assert isinstance(critic.path, fz.Linear)
+    assert isinstance(critic.path, fz.LinearPath)
     assert critic.solver == fz.Euler(steps)
-    assert critic.copies == 8
+    assert critic.num_noise_samples == 8
     np.testing.assert_allclose(critic.prior.low.value, -3 * coverage / (1 - discount), rtol=1e-6)
     assert critic.prior.high.value == 0
 
-    assert critic.fields.size == critic.readout.networks.size == 2
+    assert critic.fields.size == critic.distilled.networks.size == 2
     field = critic.fields.members
     assert hidden_widths(field.network) == (512,) * depth
-    assert hidden_widths(critic.readout.networks.members) == (512,) * 4
-    assert all(normalised(field.network) + normalised(critic.readout.networks.members))
+    assert hidden_widths(critic.distilled.networks.members) == (512,) * 4
+    assert all(normalised(field.network) + normalised(critic.distilled.networks.members))
     assert isinstance(field.time_embedding, fz.CosineTime)
     embedding = floq.value_embedding((-3.0, 0.0), run.agent)
     assert isinstance(embedding, fz.HLGauss)
@@ -121,7 +121,8 @@ def test_floq_is_as_published(preset, environment):
     np.testing.assert_allclose(embedding.low.value, -3.01 / (1 - discount), rtol=1e-6)
     np.testing.assert_allclose(embedding.high.value, 0.01 / (1 - discount), rtol=1e-6)
 
-    assert agent.tau.value == np.float32(0.005)
+    assert agent.target_update.critic.stored == np.float32(0.005)
+    assert (agent.target_update.policy, agent.target_update.every, agent.target_update.of_new) == (None, 1, False)
     assert_is_fql_policy(agent.policy, alpha)
 
 
@@ -142,7 +143,8 @@ def test_fql_is_as_published(preset, updates, environment):
     assert critic.networks.networks.size == 2
     assert hidden_widths(critic.networks.networks.members) == (512,) * 4
     assert all(normalised(critic.networks.networks.members))
-    assert agent.tau.value == np.float32(0.005)
+    assert agent.target_update.critic.stored == np.float32(0.005)
+    assert (agent.target_update.policy, agent.target_update.every, agent.target_update.of_new) == (None, 1, False)
     assert_is_fql_policy(agent.policy, alpha)
 
 
@@ -162,22 +164,84 @@ def test_online_settings_are_as_published(environment):
 
 
 @every_environment
-def test_fast_differs_in_the_readouts_noises_alone(environment):
+def test_fast_differs_in_the_noise_samples_of_the_distilled_critic_alone(environment):
     fast, default = (floq.RECIPE.presets[preset](ENVIRONMENTS[environment]) for preset in ("fast", "default"))
-    assert replace(fast.agent, readout_samples=None) == default.agent
-    assert blueprint(floq.RECIPE.build, fast.agent).critic.readout_copies == 1
+    assert replace(fast.agent, distillation_samples=None) == default.agent
+    assert blueprint(floq.RECIPE.build, fast.agent).critic.num_distillation_samples == 1
 
 
 def test_imitation_is_fqls_behaviour_flow_alone():
     run = bc.RECIPE.presets["default"]("cube-single-play-singletask-v0")
     agent = blueprint(bc.RECIPE.build, run.agent)
-    assert isinstance(agent.critic, fz.NoCritic)
+    assert isinstance(agent.critic, fz.NullCritic)
     assert hidden_widths(agent.policy.flow.field.network) == (512,) * 4
     assert agent.policy.flow.solver == fz.Euler(10)
     assert (run.agent.lr, run.agent.batch_size) == (3e-4, 256)
 
 
-EVERY_PRESET = [(recipe.RECIPE, preset) for recipe in (floq, fql, bc) for preset in recipe.RECIPE.presets]
+# FQL's paper, tables 6 and 7: IQL's alpha; ReBRAC's actor and critic coefficients.
+BASELINES = {
+    "antmaze-large": (0.99, 10, 0.003, 0.01),
+    "antmaze-giant": (0.995, 10, 0.003, 0.01),
+    "humanoidmaze-medium": (0.995, 10, 0.01, 0.01),
+    "humanoidmaze-large": (0.995, 10, 0.01, 0.01),
+    "antsoccer-arena": (0.995, 1, 0.01, 0.01),
+    "cube-single": (0.99, 1, 1, 0),
+    "cube-double": (0.99, 0.3, 0.1, 0),
+    "scene": (0.99, 10, 0.1, 0.01),
+    "puzzle-3x3": (0.99, 10, 0.3, 0.01),
+    "puzzle-4x4": (0.99, 3, 0.3, 0.01),
+}
+
+
+@every_environment
+def test_iql_is_as_published(environment):
+    run = iql.RECIPE.presets["default"](ENVIRONMENTS[environment])
+    discount, alpha, *_ = BASELINES[environment]
+    agent = blueprint(iql.RECIPE.build, run.agent)
+    # The paper's appendix E: smaller networks on manipulation tasks.
+    width = 256 if environment.split("-")[0] in ("cube", "scene", "puzzle") else 512
+    assert hidden_widths(agent.critic.networks.networks.members) == (width,) * 4
+    assert hidden_widths(agent.critic.value_network) == hidden_widths(agent.policy.network) == (width,) * 4
+    assert all(normalised(agent.critic.value_network))
+    assert agent.critic.discount.stored == np.float32(discount)
+    assert agent.critic.expectile.stored == np.float32(0.9)
+    assert agent.policy.alpha.stored == np.float32(alpha)
+    assert (run.agent.lr, run.agent.batch_size, run.offline_steps) == (3e-4, 256, 1_000_000)
+
+
+@every_environment
+def test_ifql_is_as_published(environment):
+    offline, online = (ifql.RECIPE.presets[preset](ENVIRONMENTS[environment]) for preset in ("default", "online"))
+    assert offline.agent.num_samples == 32
+    assert online.agent.num_samples == (64 if environment == "antsoccer-arena" else 32)
+    agent = blueprint(ifql.RECIPE.build, offline.agent)
+    assert agent.critic.discount.stored == np.float32(BASELINES[environment][0])
+    assert isinstance(agent.policy, fz.BestOfNPolicy)
+    assert agent.policy.behaviour.flow.solver == fz.Euler(10)
+    assert isinstance(agent.critic, fz.IQLCritic)
+
+
+@every_environment
+def test_rebrac_is_as_published(environment):
+    run = rebrac.RECIPE.presets["default"](ENVIRONMENTS[environment])
+    discount, _, actor, critic = BASELINES[environment]
+    agent = blueprint(rebrac.RECIPE.build, run.agent)
+    assert agent.policy.alpha.stored == np.float32(actor)
+    assert agent.critic.beta.stored == np.float32(critic)
+    assert agent.critic.discount.stored == np.float32(discount)
+    assert (agent.critic.noise.scale.stored, agent.critic.noise.limit.stored) == (np.float32(0.2), np.float32(0.5))
+    assert agent.update_rule.policy_every == agent.target_update.every == 2
+    assert agent.target_update.critic.stored == agent.target_update.policy.stored == np.float32(0.005)
+    assert hidden_widths(agent.policy.network) == hidden_widths(agent.critic.networks.networks.members) == (512,) * 4
+    assert not any(normalised(agent.policy.network))
+    source = rebrac.RECIPE.batch_source(run, False)
+    assert source.reader.reads_next_action
+
+
+EVERY_PRESET = [
+    (recipe.RECIPE, preset) for recipe in (floq, fql, bc, iql, ifql, rebrac) for preset in recipe.RECIPE.presets
+]
 
 
 @pytest.mark.parametrize(("recipe", "preset"), EVERY_PRESET, ids=lambda part: getattr(part, "name", part))
@@ -191,7 +255,9 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
     assert isinstance(agent, fz.Agent)
 
 
-@pytest.mark.parametrize("recipe", [floq.RECIPE, fql.RECIPE], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, rebrac.RECIPE], ids=lambda recipe: recipe.name
+)
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):
     name = "pointmaze-medium-navigate-singletask-v0"
     with pytest.warns(UserWarning, match=f"no settings are published for {name}"):
@@ -225,9 +291,10 @@ def test_the_one_step_ablation_trains_at_the_start_alone():
         ({"discount": 1.0}, r"`discount` must lie in \[0, 1\); got 1.0"),
         ({"discount": -0.1}, r"`discount` must lie in \[0, 1\); got -0.1"),
         ({"noise_coverage": 0.0}, "`noise_coverage` must be above 0; got 0.0"),
-        ({"noise_samples": 0}, "`copies` must be at least 1; got 0"),
-        ({"critic_flow_steps": 0}, "`steps` must be at least 1; got 0"),
-        ({"actor_flow_steps": 0}, "`steps` must be at least 1; got 0"),
+        ({"n_step": 0}, "`n_step` must be at least 1; got 0"),
+        ({"noise_samples": 0}, "`num_noise_samples` must be at least 1; got 0"),
+        ({"critic_flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
+        ({"actor_flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"num_bins": 1}, "`edges` must be at least 2; got 1"),
         ({"sigma": 0.0}, "`sigma` must be above 0; got 0.0"),
         ({"alpha": -1.0}, "`alpha` must be at least 0 and finite; got -1.0"),
@@ -250,7 +317,7 @@ def test_floq_refuses_settings_that_cannot_be_meant(changes, error):
     ("changes", "error"),
     [
         ({"discount": 1.0}, r"`discount` must be in \[0, 1\); got 1.0"),
-        ({"flow_steps": 0}, "`steps` must be at least 1; got 0"),
+        ({"flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"alpha": float("nan")}, "`alpha` must be at least 0 and finite; got nan"),
         ({"tau": -0.1}, r"`tau` must be in \[0, 1\]; got -0.1"),
         ({"value_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),

@@ -21,8 +21,12 @@ from error_budget import Misses, fits, lag, standard_errors
 from small_training import TAU, UPDATES, Task, floating, train
 
 import floqzoo as fz
+from floqzoo.protocols import NoisyCritic
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
+
+
+pytestmark = pytest.mark.slow
 
 
 TRAINED, SIZE, BATCH, STEPS, DRAWS = 2, 256, 32, 4, 64
@@ -65,10 +69,10 @@ def tasks(build, config):
     first = np.arange(SIZE) % 2 == 0
     start, then = np.where(first[:, None], zero, one), np.where(first[:, None], one, zero)
 
-    def task(observation, reward, mask, next_observation, *, discount, alpha=1.0, reward_range):
+    def task(observation, reward, continues, next_observation, *, discount, alpha=1.0, reward_range):
         numbers = replace(config, discount=discount, alpha=alpha)
         sizes = {"observation_dim": 1, "action_dim": ACTION, "reward_range": reward_range}
-        rows = (observation, action, reward, mask, next_observation)
+        rows = (observation, action, reward, continues, next_observation)
         return Task(fz.Transition(*map(floating, rows)), partial(build, **sizes, config=numbers))
 
     peaked = -HEIGHT * (action[:, 0] - PEAK) ** 2
@@ -97,14 +101,19 @@ def scores(recipe, seeds, name, observations, actions):
 def acts(recipe, seeds, name, coordinate):
     """A coordinate of actions at observation 0, (seed, draw)."""
     keys = jax.random.split(jax.random.key(2), DRAWS)
-    act = jax.vmap(lambda agent, key: agent.policy.act(jnp.zeros(1), key)[coordinate], (None, 0))
+    act = jax.vmap(lambda agent, key: agent.act(jnp.zeros(1), key)[coordinate], (None, 0))
     return trained(recipe, seeds).of(name, lambda agent: act(agent, keys))
 
 
 def values(recipe, seeds):
     """Values in the endless task, each from a noise of its own, (seed, draw)."""
     keys = jax.random.split(jax.random.key(3), DRAWS)
-    draw = jax.vmap(lambda agent, key: agent.critic.value(jnp.zeros(1), jnp.zeros(ACTION), key), (None, 0))
+
+    def value(agent, key):
+        at = (jnp.zeros(1), jnp.zeros(ACTION))
+        return agent.critic.value(*at, key) if isinstance(agent.critic, NoisyCritic) else agent.critic.score(*at)
+
+    draw = jax.vmap(value, (None, 0))
     return trained(recipe, seeds).of("constant reward", lambda agent: draw(agent, keys))
 
 

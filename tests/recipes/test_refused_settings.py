@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, floq, fql, td2_cfm
+from recipes import bc, floq, fql, ifql, iql, rebrac, td2_cfm
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,15 @@ from recipes import bc, floq, fql, td2_cfm
     [
         (floq, ["--agent.tau=5"], r"`tau` must be in \[0, 1\]; got 5"),
         (floq, ["--agent.discount=1"], r"`discount` must lie in \[0, 1\); got 1"),
-        (floq, ["--agent.readout_samples=9"], r"must lie in \[1, 8\], .*; got 9"),
-        (floq, ["--agent.readout_samples=2", "--agent.integrate_together=True"], "must be None, or 8, .*; got 2"),
-        (floq, ["--agent.critic_flow_steps=0"], "`steps` must be at least 1; got 0"),
+        (floq, ["--agent.distillation_samples=9"], r"must be in \[1, 8\], .*; got 9"),
+        (iql, ["--agent.expectile=1"], r"`expectile` must be in \(0, 1\); got 1"),
+        (ifql, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
+        (rebrac, ["--agent.alpha_actor=-1"], "`alpha` must be at least 0 and finite; got -1"),
+        (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
+        (floq, ["--agent.critic_flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
-        (bc, ["--agent.flow_steps=0"], "`steps` must be at least 1; got 0"),
-        (td2_cfm, ["--agent.flow_steps=0"], "`steps` must be at least 1; got 0"),
+        (bc, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
+        (td2_cfm, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`tau` must be in"),
         (td2_cfm, ["--agent.method=mc-cfm", "--agent.measure_of=clone"], "mc-cfm needs `agent.measure_of` behaviour"),
     ],

@@ -15,7 +15,15 @@ from floqzoo.networks import UNetField
 from floqzoo.studies.future_report import draw_futures, readouts
 from floqzoo.studies.rollouts import Rollout
 from floqzoo.studies.successor_recipe import run_successor_recipe
-from floqzoo.successor import TD, TD2, CoupledTD, FromData, FromPolicy, MonteCarlo, Normaliser
+from floqzoo.successor import (
+    CoupledTDTarget,
+    DataNextAction,
+    MonteCarloTarget,
+    Normaliser,
+    PolicyNextAction,
+    TD2Target,
+    TDTarget,
+)
 from recipes.td2_cfm import RECIPE, TD2Config, default, maze, quickstart, td2_cfm
 
 
@@ -31,12 +39,12 @@ def build(config=SMALL, **parts):
 @pytest.mark.parametrize(
     ("method", "rule", "is_diffusion"),
     [
-        ("mc-cfm", MonteCarlo, False),
-        ("td-cfm", TD, False),
-        ("td-cfm-c", CoupledTD, False),
-        ("td2-cfm", TD2, False),
-        ("td-dd", TD, True),
-        ("td2-dd", TD2, True),
+        ("mc-cfm", MonteCarloTarget, False),
+        ("td-cfm", TDTarget, False),
+        ("td-cfm-c", CoupledTDTarget, False),
+        ("td2-cfm", TD2Target, False),
+        ("td-dd", TDTarget, True),
+        ("td2-dd", TD2Target, True),
     ],
 )
 def test_a_method_is_a_target_and_a_model(method, rule, is_diffusion):
@@ -56,10 +64,10 @@ def test_the_default_is_the_published_setting():
 
 def test_settings_pick_the_parts():
     measure = build(replace(SMALL, measure_of="clone", curved=True, network="mlp")).critic.measure
-    assert isinstance(measure.next_action, FromPolicy)
-    assert isinstance(measure.flow.path, fz.Trigonometric)
+    assert isinstance(measure.next_action, PolicyNextAction)
+    assert isinstance(measure.flow.path, fz.TrigonometricPath)
     assert isinstance(measure.flow.field, fz.ConditionalField)
-    assert isinstance(build().critic.measure.next_action, FromData)
+    assert isinstance(build().critic.measure.next_action, DataNextAction)
     normaliser = Normaliser(np.ones(2), np.full(2, 2.0))
     assert build(normaliser=normaliser).critic.measure.normaliser is normaliser
 
@@ -70,6 +78,7 @@ def test_presets_take_an_environment(preset):
     assert preset.__doc__
 
 
+@pytest.mark.slow
 def test_the_quickstart_compares_every_method_with_the_truth(tmp_path, monkeypatch, capsys):
     pytest.importorskip("ot")
     words = "--preset quickstart --offline_steps 2 --log_interval 1 --agent.hidden_dims 4 --agent.batch_size 2"

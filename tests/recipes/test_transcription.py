@@ -7,7 +7,6 @@ itself, which Adam's first step, nearly the sign of it, would hide. The gradient
 by hand, and checked against finite differences here.
 """
 
-import dataclasses
 import itertools
 import operator
 from dataclasses import replace
@@ -86,7 +85,9 @@ def random_agent(config, key):
     keys = jax.random.split(key, 3)
     agent = build(observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARD_RANGE, config=config, key=keys[0])
     critic, policy = shaken((agent.critic, agent.policy), keys[1])
-    return fz.Agent(critic=critic, policy=policy, optimiser=agent.optimiser, tau=agent.tau), shaken(critic, keys[2])
+    return fz.Agent(
+        critic=critic, policy=policy, update_rule=agent.update_rule, target_update=agent.target_update
+    ), shaken(critic, keys[2])
 
 
 def agent_and_records(config):
@@ -99,8 +100,8 @@ def agent_and_records(config):
     if isinstance(critic, fz.FlowCritic):
         critic, target = (replace(part, prior=RecordedPrior(values), times=law) for part in (critic, target))
     policy = replace(agent.policy, behaviour=behaviour)
-    agent = fz.Agent(critic=critic, policy=policy, optimiser=agent.optimiser, tau=agent.tau)
-    return eqx.tree_at(lambda agent: agent.target_critic, agent, target), records
+    agent = fz.Agent(critic=critic, policy=policy, update_rule=agent.update_rule, target_update=agent.target_update)
+    return eqx.tree_at(lambda agent: agent.target.critic, agent, target), records
 
 
 def shaken(tree, key):
@@ -134,7 +135,7 @@ def members(ensemble):
 
 def networks(critic, policy, target=None):
     """The state that a transcription starts from; also of gradients and moments, which have the same form."""
-    readout = critic.readout if isinstance(critic, fz.FlowCritic) else critic.networks
+    readout = critic.distilled if isinstance(critic, fz.FlowCritic) else critic.networks
     fields = members(critic.fields) if isinstance(critic, fz.FlowCritic) else []
     behaviour, one_step = layers(policy.behaviour.flow.field.network), layers(policy.network)
     averaged = [] if target is None else members(target.fields if fields else target.networks.networks)
@@ -164,7 +165,7 @@ def test_three_updates_are_those_of_the_equations(case):
     agent, records = agent_and_records(case)
     settings, is_floq = settings_of(case), isinstance(case, FloqConfig)
     losses_of = transcription.floq_losses if is_floq else transcription.fql_losses
-    state = networks(agent.critic, agent.policy, agent.target_critic)
+    state = networks(agent.critic, agent.policy, agent.target.critic)
     moments = [plain_networks.each(np.zeros_like, state.learnt())] * 2
     update = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))
 
@@ -172,7 +173,7 @@ def test_three_updates_are_those_of_the_equations(case):
         data = transitions(number, BATCH, OBSERVATION, ACTION)
         agent, metrics = update(agent, data, jax.random.key(number))
         jax.block_until_ready(jax.tree.leaves(eqx.filter(agent, eqx.is_array)))
-        batch = Batch(*(np.asarray(getattr(data, f.name)) for f in dataclasses.fields(data)))
+        batch = Batch(*map(np.asarray, jax.tree.leaves(data)))
         losses, state, moments = transcription.update(
             losses_of, state, moments, number + 1, batch, draws(records), settings
         )
@@ -182,10 +183,10 @@ def test_three_updates_are_those_of_the_equations(case):
         assert_same([*first, actor.bc_flow_loss, actor.distill_loss, actor.q_loss], losses, "losses")
         assert critic.critic_loss == pytest.approx(sum(losses[:-3]), rel=1e-6)
         assert actor.actor_loss == pytest.approx(losses[-3] + case.alpha * losses[-2] + losses[-1], rel=1e-6)
-        adam = agent.optimiser_state[0]
+        adam = agent.optimisers[0]
         assert_same(networks(*adam.mu).learnt(), moments[0], "first moments: the gradients")
         assert_same(networks(*adam.nu).learnt(), moments[1], "second moments")
-        after = networks(agent.critic, agent.policy, agent.target_critic)
+        after = networks(agent.critic, agent.policy, agent.target.critic)
         assert_same(after.learnt(), state.learnt(), "parameters")
         assert_same(after.target, state.target, "target")
 
@@ -215,4 +216,4 @@ def test_the_gradients_of_the_transcription_are_those_of_finite_differences():
 
 def test_double_precision_does_not_leak():
     assert jnp.ones(()).dtype == jnp.float32
-    assert all(leaf.dtype == np.float32 for leaf in leaves_by_path(fz.Gaussian()).values())
+    assert all(leaf.dtype == np.float32 for leaf in leaves_by_path(fz.GaussianPrior()).values())

@@ -21,7 +21,7 @@ from recipes.fql import RECIPE as FQL, FQLConfig, fql
 
 OBSERVATION, ACTION = 3, 2
 INPUTS = OBSERVATION + ACTION
-ENDLESS = replace(transitions(), mask=jnp.ones(4))
+ENDLESS = replace(transitions(), discount=jnp.ones(4))
 
 
 def critic_of(config=FloqConfig(), ends=0.0, spread=(1.0, 1.0), readout=0.0, **parts):
@@ -30,12 +30,13 @@ def critic_of(config=FloqConfig(), ends=0.0, spread=(1.0, 1.0), readout=0.0, **p
     nothing = jnp.zeros((2, INPUTS))
     fields = linear_fields(nothing, jnp.full(2, ends), jnp.asarray(spread))
     parts = {"fields": fields, "prior": AlternatingPrior(), **parts}
-    return replace(made.critic, readout=linear_q(nothing, jnp.full(2, readout)), **parts)
+    return replace(made.critic, distilled=linear_q(nothing, jnp.full(2, readout)), **parts)
 
 
 @eqx.filter_jit
 def loss(critic, target):
-    return critic.critic_loss(ENDLESS, target, SteadyPolicy(), jax.random.key(0))[1]
+    agent = fz.FrozenAgent(critic, SteadyPolicy(), fz.ActorCritic(target, None), jnp.zeros((), jnp.int32))
+    return critic.critic_loss(ENDLESS, agent, jax.random.key(0))[1]
 
 
 class Clock(eqx.Module):
@@ -62,6 +63,18 @@ class Turn(eqx.Module):
         return (self.sign - 1) * x
 
 
+class ListedPrior(eqx.Module):
+    """Noise samples that are listed."""
+
+    noise: jax.Array
+
+    def sample(self, key, shape):
+        return jnp.broadcast_to(self.noise[None, :, None], shape)
+
+    def log_prob(self, x):
+        return jnp.zeros(())
+
+
 def test_trap_1_the_time_is_seen_as_one_cosine_and_not_as_64():
     """The paper says 64 cosines, the released code computes cos(t); the paper's form is offered beside it."""
     widths = {}
@@ -81,7 +94,7 @@ def test_trap_1_the_time_is_seen_as_one_cosine_and_not_as_64():
 @pytest.mark.parametrize("copies", [2, 8])
 def test_trap_2_the_flow_loss_is_summed_over_noises_and_the_distillation_averaged(copies):
     """Every copy is wrong by the same amount, so a sum grows with their number and a mean does not."""
-    parts = {"copies": copies, "times": fz.ZeroTime(), "spread": (0.0, 0.0)}
+    parts = {"num_noise_samples": copies, "times": fz.ZeroTime(), "spread": (0.0, 0.0)}
     target = critic_of(ends=-1.0, **parts)
     wrong = critic_of(ends=-1.0, readout=-3.0, **parts)
     wanted = ENDLESS.reward - 0.99 + 1.0  # what the target asks for beyond the -1 that the flow ends in
@@ -91,13 +104,15 @@ def test_trap_2_the_flow_loss_is_summed_over_noises_and_the_distillation_average
 
 
 def test_trap_3_members_are_aggregated_for_each_noise_and_only_then_averaged():
-    """Two members that end in z and in -z: the least of each copy is -|z|, though either member's mean is 0."""
-    turns = fz.Ensemble(Turn(jnp.array([1.0, -1.0])), 2)
-    critic = critic_of(FloqConfig(q_agg="min", critic_flow_steps=1, noise_samples=3), fields=turns)
-    noise = jnp.broadcast_to(jnp.array([-3.0, 0.0, 3.0])[None, :, None], (4, 3, 1))
-    found, _ = critic.targets_and_ends(ENDLESS, critic, SteadyPolicy(), 0 * noise, noise, jax.random.key(0))
-    wanted = ENDLESS.reward + 0.99 * -2
-    assert_close(found, jnp.broadcast_to(wanted[:, None], (4, 3)))
+    """Two members that end in z and in -z: the least of each sample is -|z|, though either member's mean is 0."""
+    config = FloqConfig(q_agg="min", critic_flow_steps=1, noise_samples=3, train_at_zero_only=True)
+    noise = jnp.array([-3.0, 0.0, 3.0])
+    target = critic_of(config, fields=fz.Ensemble(Turn(jnp.array([1.0, -1.0])), 2), prior=ListedPrior(noise))
+    still = critic_of(config, fields=fz.Ensemble(Turn(jnp.ones(2)), 2), prior=ListedPrior(noise))
+    td_target = ENDLESS.reward + 0.99 * -2
+    # A field that stands still is wrong by the whole way from noise to target.
+    wanted = jnp.mean(jnp.sum((td_target[:, None] - noise[None, :]) ** 2, axis=1))
+    assert_close(loss(still, target).flow_loss, wanted)
 
 
 def test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_target():
@@ -107,7 +122,7 @@ def test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_t
 
 def test_trap_4_the_distillation_starts_from_the_noise_of_the_flow_loss():
     """Noise that is -1 and 1 by turns ends in itself, so the mean end of an odd number of copies tells which it was."""
-    critic = critic_of(readout=0.0, copies=3)
+    critic = critic_of(readout=0.0, num_noise_samples=3)
     assert_close(loss(critic, critic).distill_loss, (1 / 3) ** 2)
 
 

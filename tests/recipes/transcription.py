@@ -37,7 +37,7 @@ class Batch:
     s: np.ndarray
     a: np.ndarray
     r: np.ndarray
-    mask: np.ndarray
+    discount: np.ndarray
     s_next: np.ndarray
 
 
@@ -134,7 +134,7 @@ def fql_losses(state, batch, draws, settings):
     """y = r + discount mask agg_e Q'_e(s', a'), a' = clip(step(s', noise)); the mean of (Q_e(s, a) - y)^2."""
     a_next = np.clip(one_step_action(state, batch.s_next, draws.next_action_noise), -1, 1)
     q_next = [apply(network, joined(batch.s_next, a_next))[:, 0] for network in state.target]
-    y = batch.r + settings.discount * batch.mask * getattr(np, settings.aggregate)(q_next, axis=0)
+    y = batch.r + settings.discount * batch.discount * getattr(np, settings.aggregate)(q_next, axis=0)
 
     critic_loss, critic_gradient = regression(state.critic, joined(batch.s, batch.a), y)
     actor, behaviour_gradient, step_gradient = actor_losses(state, batch, draws, settings)
@@ -192,7 +192,7 @@ def floq_targets(state, batch, draws, settings):
         a_next = np.clip(one_step_action(state, batch.s_next, draws.next_action_noise[:, j]), -1, 1)
         ends = [end_of_flow(network, batch.s_next, a_next, draws.z_next[:, j], settings) for network in state.target]
         copies.append(getattr(np, settings.aggregate)(ends, axis=0))
-    return batch.r + settings.discount * batch.mask * np.mean(copies, axis=0)
+    return batch.r + settings.discount * batch.discount * np.mean(copies, axis=0)
 
 
 def flow_loss(state, batch, draws, y, settings):

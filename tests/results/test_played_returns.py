@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from training.toy_run import Line, Walker
 
+import floqzoo as fz
 from floqzoo.results.played_returns import played_returns, returns_to_go
 from floqzoo.rollout import evaluate
 
@@ -20,13 +21,16 @@ def test_returns_to_go_are_the_sums_that_they_are_defined_by(rewards, discount):
     np.testing.assert_allclose(returns_to_go(rewards, discount), expected, atol=1e-9)
 
 
+WALKER = fz.ActorCritic(None, Walker(jnp.array(0.6)))
+
+
 def played(**settings):
-    return played_returns(Walker(jnp.array(0.6)), Line, **({"discount": 0.9, "episodes": 6, "seed": 3} | settings))
+    return played_returns(WALKER, Line, **({"discount": 0.9, "episodes": 6, "seed": 3} | settings))
 
 
 def test_the_episodes_are_those_of_the_evaluation():
     found = played(discount=0.0)
-    expected = evaluate(Walker(jnp.array(0.6)), Line, episodes=6, seed=3)
+    expected = evaluate(WALKER, Line, episodes=6, seed=3)
     lengths = np.bincount(found.episode)
     np.testing.assert_array_equal(lengths, expected.length)
     firsts = np.unique(found.episode, return_index=True)[1]

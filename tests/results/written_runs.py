@@ -40,7 +40,7 @@ def write_run(
     }
     write_json(directory / "flags.json", flags)
     write_json(directory / "data.json", {"env_name": task, "fingerprint": fingerprint, "success_timing": timing})
-    write_json(directory / "machine.json", {"started": started, "floqzoo": "0.1.0"})
+    write_json(directory / "machine.json", {"started": started, "floqzoo": "0.1.0", "format": 2})
     train, evaluations = MetricLog(directory / "train.csv"), MetricLog(directory / "eval.csv")
     for index in range(count):
         step, rates = (

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from floqzoo.flow import Linear
+from floqzoo.flow import LinearPath
 from floqzoo.studies.horizon_sweep import (
     TRUTH,
     SweepConfig,
@@ -20,7 +20,7 @@ from floqzoo.studies.report import markdown_table, mean_of, number, write_rows
 from floqzoo.studies.successor_errors import errors_of, errors_of_truth
 from floqzoo.studies.successor_training import TrainingSettings, train_on_chain
 from floqzoo.successor import METHODS, flow_measure
-from floqzoo.successor.targets import TD2
+from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import ExactField, LinearGaussian
 
 
@@ -69,7 +69,7 @@ def test_the_exact_model_has_the_errors_of_the_truth():
     config = SweepConfig(states=4, samples=64, compared=64)
     probe = chain_probe(config, 5)
     chain = LinearGaussian.spiral(0.8)
-    measure = flow_measure(TD2(), ExactField(chain, Linear()), 2, discount=0.8)
+    measure = flow_measure(TD2Target(), ExactField(chain, LinearPath()), 2, discount=0.8)
     exact, truth = errors_of(measure, probe, jax.random.key(0)), errors_of_truth(probe)
     assert exact.emd == pytest.approx(truth.emd, rel=0.3)
     assert exact.nll == pytest.approx(truth.nll, abs=0.02)

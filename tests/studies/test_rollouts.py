@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from floqzoo.policies import FunctionPolicy
+from floqzoo.records import ActorCritic
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
-from floqzoo.tasks import FutureDataset, make_dataset
+from floqzoo.tasks import make_dataset
 
 
 class Counter(gymnasium.Env):
@@ -37,7 +38,7 @@ def test_a_return_begins_with_the_reward_of_the_next_state():
 
 
 def test_played_episodes_are_those_of_the_environment():
-    policy = FunctionPolicy(lambda s: jnp.zeros(1))
+    policy = ActorCritic(None, FunctionPolicy(lambda s: jnp.zeros(1)))
     first, second = played_rollouts(policy, Counter(), 2, seed=0)
     np.testing.assert_array_equal(first.futures[:, 0], [1, 2, 3])
     np.testing.assert_array_equal(first.rewards, [1, 2, 3])
@@ -54,7 +55,7 @@ def test_recorded_episodes_are_those_of_the_data():
         masks=np.ones(7, np.float32),
         terminals=np.array([0, 0, 0, 1, 0, 0, 1], bool),
     )
-    rollouts = recorded_rollouts(FutureDataset.of(dataset, 0.9), 5)
+    rollouts = recorded_rollouts(dataset, 5)
     assert [len(rollout.futures) for rollout in rollouts] == [3, 2]
     np.testing.assert_array_equal(rollouts[0].futures[:, 0], [1, 2, 3])
     np.testing.assert_array_equal(rollouts[1].rewards, [1, 2])
@@ -63,4 +64,4 @@ def test_recorded_episodes_are_those_of_the_data():
 @pytest.mark.parametrize("count", [0, -1])
 def test_at_least_one_episode_is_asked_for(count):
     with pytest.raises(ValueError, match="`count` must be at least 1"):
-        played_rollouts(FunctionPolicy(lambda s: s), Counter(), count, 0)
+        played_rollouts(ActorCritic(None, FunctionPolicy(lambda s: s)), Counter(), count, 0)

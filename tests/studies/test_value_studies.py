@@ -21,7 +21,7 @@ from floqzoo.studies.value_training import (
 )
 
 
-BRIEF = ValueSettings(hidden=(16,), updates=500, batch_size=32, copies=2, lr=3e-3, tau=0.1)
+BRIEF = ValueSettings(hidden=(16,), updates=500, batch_size=32, num_noise_samples=2, lr=3e-3, tau=0.1)
 TASK = PaidChain()
 
 
@@ -70,7 +70,7 @@ def test_seeds_differ(critics):
 
 def test_trained_values_follow_the_exact_ones():
     where = probe(TASK, 32)
-    settings = ValueSettings(hidden=(32,), updates=2_000, batch_size=32, copies=2, lr=3e-3, tau=0.1)
+    settings = ValueSettings(hidden=(32,), updates=2_000, batch_size=32, num_noise_samples=2, lr=3e-3, tau=0.1)
     values = np.asarray(ends_of(agent_of(train_critics(TASK, 0.1, 2, 1, settings), 0), where, 2).mean(axis=(1, 2)))
     assert np.corrcoef(values, where.value)[0, 1] > 0.7
     assert np.mean(np.abs(values - where.value)) < 0.7 * np.mean(np.abs(where.value - where.value.mean()))

@@ -39,7 +39,7 @@ class ExactNoise(eqx.Module):
         return self.field.path.ends_of(t, x, self.field.velocity(t, x, code)).x0
 
 
-def exact_field(chain: LinearGaussian, path=fz.Linear()) -> ExactField:
+def exact_field(chain: LinearGaussian, path=fz.LinearPath()) -> ExactField:
     return ExactField(chain, path)
 
 

@@ -9,7 +9,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.successor import METHODS, flow_measure
-from floqzoo.successor.targets import TD, TD2
+from floqzoo.successor.targets import TD2Target, TDTarget
 from floqzoo.tasks import LinearGaussian
 from tests.successor.doubles import Correctable, ExactNoise, exact_field
 
@@ -61,21 +61,21 @@ def standard_scores(gradients):
 @pytest.mark.parametrize("name", ["mc-cfm", "td-cfm", "td2-cfm"])
 def test_the_expected_gradient_vanishes_at_the_exact_measure(name, getkey):
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
-    scores = standard_scores(gradients_at_the_truth(name, chain, fz.Linear(), getkey()))
+    scores = standard_scores(gradients_at_the_truth(name, chain, fz.LinearPath(), getkey()))
     assert np.abs(scores).max() < 6, scores
 
 
 @pytest.mark.parametrize("name", ["td-dd", "td2-dd"])
 def test_it_does_so_for_diffusions(name, getkey):
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
-    scores = standard_scores(gradients_at_the_truth(name, chain, fz.VariancePreserving(), getkey()))
+    scores = standard_scores(gradients_at_the_truth(name, chain, fz.VariancePreservingPath(), getkey()))
     assert np.abs(scores).max() < 6, scores
 
 
 def test_coupled_td_rests_elsewhere(getkey):
     """Its points lie on straight lines between the ends of a flow that bends, so they have another law on the way."""
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
-    scores = standard_scores(gradients_at_the_truth("td-cfm-c", chain, fz.Linear(), getkey()))
+    scores = standard_scores(gradients_at_the_truth("td-cfm-c", chain, fz.LinearPath(), getkey()))
     assert np.abs(scores).max() > 8  # six would be agreement
 
 
@@ -83,7 +83,7 @@ def test_coupled_td_rests_elsewhere(getkey):
 def test_a_wrong_field_has_a_gradient(name, getkey):
     """So that the test above could fail: a correction of 0.2 is seen."""
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
-    scores = standard_scores(gradients_at_the_truth(name, chain, fz.Linear(), getkey(), shift=0.2))
+    scores = standard_scores(gradients_at_the_truth(name, chain, fz.LinearPath(), getkey(), shift=0.2))
     assert np.abs(scores).max() > 12
 
 
@@ -92,10 +92,10 @@ def test_targets_of_the_exact_model_have_the_law_of_the_exact_path(getkey):
     chain, t, count = LinearGaussian.spiral(0.6, tolerance=1e-4), 0.6, 20_000
     state = jnp.array([1.0, 0.5])
     action = chain.gain.value @ state
-    flow = flow_measure(TD(), exact_field(chain), 2, solver=fz.Midpoint(20)).flow
+    flow = flow_measure(TDTarget(), exact_field(chain), 2, solver=fz.Midpoint(20)).flow
     step = jax.tree.map(lambda leaf: leaf[0], chain.sample(getkey(), 1))
     moments = chain.moments(state, action)
-    for rule in (TD(), TD2()):
+    for rule in (TDTarget(), TD2Target()):
         draw = eqx.filter_jit(jax.vmap(lambda k, rule=rule: rule.regression(flow, (state, action), step, t, k)))
         points = draw(jax.random.split(getkey(), count))
         x = np.asarray(points.x, np.float64)

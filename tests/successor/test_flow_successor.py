@@ -11,9 +11,10 @@ import floqzoo as fz
 from floqzoo.policies import FixedPolicy, FunctionPolicy
 from floqzoo.protocols import SuccessorMeasure
 from floqzoo.successor import METHODS, Normaliser, flow_measure
-from floqzoo.successor.targets import TD2
+from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing import assert_close
+from floqzoo.testing.policy_laws import frozen_agent
 from tests.successor.doubles import exact_field, small_field
 
 
@@ -24,7 +25,7 @@ STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])
 def test_every_method_trains_in_the_agent(name, getkey):
     chain = LinearGaussian.spiral(0.5)
     critic = fz.successor.SuccessorCritic(METHODS[name](small_field(getkey()), 2, discount=0.5), lambda x: x[0])
-    agent = fz.Agent(critic=critic, policy=chain.policy, optimiser=optax.adam(3e-3))
+    agent = fz.Agent(critic=critic, policy=chain.policy, update_rule=fz.JointUpdate(optax.adam(3e-3)))
     update = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))
     losses = []
     for _ in range(60):
@@ -50,7 +51,7 @@ def test_samples_and_densities_are_in_the_units_of_the_observation(normaliser):
             field = exact_field(chain)
             return field.velocity(t, x, code)
 
-    measure = flow_measure(TD2(), Rescaled(), 2, discount=0.8, normaliser=normaliser, solver=fz.Midpoint(30))
+    measure = flow_measure(TD2Target(), Rescaled(), 2, discount=0.8, normaliser=normaliser, solver=fz.Midpoint(30))
     futures = eqx.filter_jit(measure.sample_futures)(STATE, ACTION, 4000, jax.random.key(0))
     inner = jax.vmap(normaliser.normalise)(futures)
     moments = chain.moments(STATE, ACTION)
@@ -72,7 +73,7 @@ def test_a_density_may_be_estimated(getkey):
     np.testing.assert_allclose(estimate, exact, atol=0.5)
 
 
-def test_a_measure_fits_its_socket(getkey):
+def test_a_measure_satisfies_its_protocol(getkey):
     assert isinstance(METHODS["td2-cfm"](small_field(getkey()), 2), SuccessorMeasure)
 
 
@@ -86,7 +87,7 @@ def test_a_policy_with_other_actions_is_refused(getkey):
     measure = METHODS["td2-cfm"](small_field(getkey()), 2)
     batch = LinearGaussian.spiral(0.9).sample(getkey(), 4)
     with pytest.raises(ValueError, match=r"actions of shape \(2,\), as the data has them; got \(3,\)"):
-        measure.successor_loss(batch, measure, FunctionPolicy(lambda s: jnp.zeros(3)), getkey())
+        measure.successor_loss(batch, measure, frozen_agent(None, FunctionPolicy(lambda s: jnp.zeros(3))), getkey())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -139,11 +140,11 @@ def test_a_trained_policy_is_used_and_left_alone(getkey):
     agent = fz.Agent(
         critic=fz.successor.SuccessorCritic(measure, lambda x: x[0]),
         policy=FixedPolicy(policy),
-        optimiser=optax.adamw(1e-2, weight_decay=0.5),
+        update_rule=fz.JointUpdate(optax.adamw(1e-2, weight_decay=0.5)),
     )
     batch = LinearGaussian.spiral(0.9).sample(getkey(), 8)
     after, _ = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))(agent, batch, getkey())
     for old, new in zip(jax.tree.leaves(agent.policy), jax.tree.leaves(after.policy), strict=True):
         np.testing.assert_array_equal(old, new)
     key = getkey()
-    assert_close(after.policy.act(STATE, key), policy.act(STATE, jax.random.clone(key)))
+    assert_close(after.act(STATE, key), policy.act(STATE, None, jax.random.clone(key)))

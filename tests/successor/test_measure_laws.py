@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 import floqzoo as fz
 from floqzoo.successor import METHODS, Normaliser, SuccessorCritic, flow_measure
-from floqzoo.successor.targets import TD2
+from floqzoo.successor.targets import TD2Target
 from floqzoo.testing import assert_close
 from floqzoo.testing.examples import floating, sixteenths
 from tests.successor.doubles import small_field
@@ -25,7 +25,7 @@ def test_the_density_of_futures_integrates_to_one(deviation, getkey):
     """In one dimension, in the units of the observation, of which the flow sees another scale."""
     normaliser = Normaliser(np.array([5.0]), np.array([deviation]))
     field = small_field(getkey(), dim=1, condition=3)
-    measure = flow_measure(TD2(), field, 1, normaliser=normaliser)
+    measure = flow_measure(TD2Target(), field, 1, normaliser=normaliser)
     grid = 5 + deviation * jnp.linspace(-8, 8, 401)
 
     @eqx.filter_jit
@@ -53,7 +53,7 @@ def measure(name="td2-cfm"):
 
 @eqx.filter_jit
 def readouts(measure, weights, key):
-    critic = SuccessorCritic(measure, WeighedReward(weights), count=8, score_count=4)
+    critic = SuccessorCritic(measure, WeighedReward(weights), num_samples=8, num_score_samples=4)
     value = critic.value(STATE, ACTION, key)
     return jnp.stack([value, critic.score(STATE, ACTION)])
 

@@ -10,17 +10,27 @@ import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import SuccessorTarget
 from floqzoo.records import Transition
-from floqzoo.successor import METHODS, TD, TD2, CoupledTD, FromData, MonteCarlo, Normaliser, flow_measure
+from floqzoo.successor import (
+    METHODS,
+    CoupledTDTarget,
+    DataNextAction,
+    MonteCarloTarget,
+    Normaliser,
+    TD2Target,
+    TDTarget,
+    flow_measure,
+)
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing import assert_close
+from floqzoo.testing.policy_laws import frozen_agent
 from tests.successor.doubles import small_field
 
 
-RULES = (MonteCarlo(), TD(), CoupledTD(), TD2())
+RULES = (MonteCarloTarget(), TDTarget(), CoupledTDTarget(), TD2Target())
 NAMES = [type(rule).__name__ for rule in RULES]
 
 
-def target_flow(key, path=fz.Linear()):
+def target_flow(key, path=fz.LinearPath()):
     return fz.Flow(small_field(key), 2, path=path, solver=fz.Midpoint(10))
 
 
@@ -42,11 +52,11 @@ def midpoint(velocity, x, end, steps=10):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_every_rule_has_the_socket(rule):
+def test_every_rule_satisfies_its_protocol(rule):
     assert isinstance(rule, SuccessorTarget)
 
 
-@pytest.mark.parametrize("path", [fz.Linear(), fz.Trigonometric()], ids=["straight", "curved"])
+@pytest.mark.parametrize("path", [fz.LinearPath(), fz.TrigonometricPath()], ids=["straight", "curved"])
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_a_target_is_its_line_of_the_table(rule, path, getkey):
     flow, step, t, key = target_flow(getkey(), path), transition(getkey()), 0.4, repeatable(getkey())
@@ -56,7 +66,7 @@ def test_a_target_is_its_line_of_the_table(rule, path, getkey):
     def velocity(time, x):
         return np.asarray(flow.field.velocity(float(time), jnp.asarray(x, dtype=float), code), np.float64)
 
-    if path == fz.Linear():
+    if path == fz.LinearPath():
         alpha, beta, alpha_rate, beta_rate = t, 1 - t, 1.0, -1.0
     else:
         angle = np.pi * t / 2
@@ -68,16 +78,16 @@ def test_a_target_is_its_line_of_the_table(rule, path, getkey):
         return alpha * end + beta * noise, alpha_rate * end + beta_rate * noise
 
     match rule:
-        case MonteCarlo():
+        case MonteCarloTarget():
             x, label = joined(np.asarray(jax.random.normal(key(), (2,))), np.asarray(step.future))
-        case TD():
+        case TDTarget():
             keys = jax.random.split(key())
             end = midpoint(velocity, np.asarray(jax.random.normal(keys[0], (2,))), 1.0)
             x, label = joined(np.asarray(jax.random.normal(keys[1], (2,))), end)
-        case CoupledTD():
+        case CoupledTDTarget():
             noise = np.asarray(jax.random.normal(key(), (2,)))
             x, label = joined(noise, midpoint(velocity, noise, 1.0))
-        case TD2():
+        case TD2Target():
             x = midpoint(velocity, np.asarray(jax.random.normal(key(), (2,))), t)
             label = velocity(t, x)
     np.testing.assert_allclose(point.x, x, rtol=1e-4, atol=1e-5)
@@ -90,7 +100,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(name, getkey):
     measure = METHODS[name](small_field(getkey()), 2, discount=0.7)
     target = METHODS[name](small_field(getkey()), 2, discount=0.7)
     batch, key = chain.sample(getkey(), 4), repeatable(getkey())
-    loss, metrics = eqx.filter_jit(measure.successor_loss)(batch, target, chain.policy, key())
+    loss, metrics = eqx.filter_jit(measure.successor_loss)(batch, target, frozen_agent(None, chain.policy), key())
     assert_close(loss, 0.3 * metrics.one_step_loss + 0.7 * metrics.bootstrap_loss)
 
     _, time_key, noise_key = jax.random.split(key(), 3)
@@ -130,7 +140,7 @@ def test_without_a_discount_every_target_is_flow_matching_on_the_next_state(name
     trainable, rest = partition_trainable(measure)
 
     def successor_loss(trainable):
-        return eqx.combine(trainable, rest).successor_loss(batch, target, chain.policy, key())[0]
+        return eqx.combine(trainable, rest).successor_loss(batch, target, frozen_agent(None, chain.policy), key())[0]
 
     def flow_matching(trainable):
         flow = eqx.combine(trainable, rest).flow
@@ -161,7 +171,7 @@ def test_where_paths_are_straight_and_never_cross_coupled_td_is_td2(getkey):
     step, key = transition(getkey()), repeatable(getkey())
     code = flow.encode(step.next_observation, step.next_action)
     for t in (0.1, 0.5, 0.9):
-        coupled, squared = (rule.regression(flow, code, step, t, key()) for rule in (CoupledTD(), TD2()))
+        coupled, squared = (rule.regression(flow, code, step, t, key()) for rule in (CoupledTDTarget(), TD2Target()))
         np.testing.assert_allclose(coupled.x, squared.x, atol=1e-3)
         np.testing.assert_allclose(coupled.velocity, squared.velocity, rtol=1e-3, atol=1e-3)
 
@@ -169,9 +179,11 @@ def test_where_paths_are_straight_and_never_cross_coupled_td_is_td2(getkey):
 def test_a_curved_path_changes_the_one_step_term_of_td2_alone(getkey):
     step, key, field = transition(getkey()), repeatable(getkey()), small_field(getkey())
     points = []
-    for path in (fz.Linear(), fz.Trigonometric()):
+    for path in (fz.LinearPath(), fz.TrigonometricPath()):
         flow = fz.Flow(field, 2, path=path, solver=fz.Midpoint(10))
-        points.append(TD2().regression(flow, flow.encode(step.next_observation, step.next_action), step, 0.3, key()))
+        points.append(
+            TD2Target().regression(flow, flow.encode(step.next_observation, step.next_action), step, 0.3, key())
+        )
     assert_close(points[0].x, points[1].x)
     assert_close(points[0].velocity, points[1].velocity)
 
@@ -189,10 +201,10 @@ def test_normalised_coordinates_are_another_name_for_the_same_measure(getkey):
         batch,
         tuple(jax.vmap(normaliser.normalise)(x) for x in (batch.observation, batch.next_observation, batch.future)),
     )
-    policy = fz.policies.FunctionPolicy(lambda observation: observation)
+    policy = frozen_agent(None, fz.FunctionPolicy(lambda observation: observation))
     for rule in RULES:
         inside, outside = (
-            [flow_measure(rule, f, 2, next_action=FromData(), normaliser=n) for f in (field, other)]
+            [flow_measure(rule, f, 2, next_action=DataNextAction(), normaliser=n) for f in (field, other)]
             for n in (normaliser, Normaliser())
         )
         assert_close(
@@ -203,11 +215,11 @@ def test_normalised_coordinates_are_another_name_for_the_same_measure(getkey):
 
 def test_true_futures_must_be_in_the_batch(getkey):
     batch = LinearGaussian.spiral(0.9).sample(getkey(), 4)
-    plain = Transition(batch.observation, batch.action, batch.reward, batch.mask, batch.next_observation)
-    policy = LinearGaussian.spiral(0.9).policy
+    plain = Transition(batch.observation, batch.action, batch.reward, batch.discount, batch.next_observation)
+    policy = frozen_agent(None, LinearGaussian.spiral(0.9).policy)
     measure = METHODS["mc-cfm"](small_field(getkey()), 2)
-    with pytest.raises(TypeError, match=r"MonteCarlo needs a batch of FutureTransition.*got Transition"):
+    with pytest.raises(ValueError, match="MonteCarloTarget needs `future` in its batches; choose a batch source"):
         measure.successor_loss(plain, measure, policy, getkey())
-    of_data = METHODS["td2-cfm"](small_field(getkey()), 2, next_action=FromData())
-    with pytest.raises(TypeError, match=r"FromData needs a batch of FutureTransition.*got Transition"):
+    of_data = METHODS["td2-cfm"](small_field(getkey()), 2, next_action=DataNextAction())
+    with pytest.raises(ValueError, match="DataNextAction needs `next_action` in its batches; choose a batch source"):
         of_data.successor_loss(plain, of_data, policy, getkey())

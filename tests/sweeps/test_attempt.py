@@ -15,9 +15,12 @@ from floqzoo.runs.run_directory import run_locked
 from floqzoo.sweeps import Resources, unfinished_trials
 from floqzoo.sweeps.attempt import Attempt, environment_of
 from floqzoo.sweeps.ending import NO_DATA
-from floqzoo.sweeps.on_ray import STOP_SECONDS
+from floqzoo.sweeps.ray_launcher import STOP_SECONDS
 from floqzoo.sweeps.run_trial import main
 from floqzoo.sweeps.trial_state import logged_progress
+
+
+pytestmark = pytest.mark.slow
 
 
 LONG = "offline_steps: 100000, log_interval: 10, save_interval: 10, eval_interval: 0"
@@ -92,7 +95,7 @@ def interrupt_once(is_true):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def carry_out(trial, capsys):
+def run_and_report(trial, capsys):
     """Carries out a trial in this process; gives its exit status, and what it said."""
     status = 0
     try:
@@ -108,21 +111,21 @@ def test_a_trial_begins_goes_on_and_is_finished_once(toy_sweep, capsys):
     assert unfinished_trials(sweep) == [trial]
     (trial.directory / "flags.json").parent.mkdir(parents=True)
     (trial.directory / "flags.json").write_text("{")  # It was killed before there was a run.
-    assert carry_out(trial, capsys)[0] == 0
+    assert run_and_report(trial, capsys)[0] == 0
     assert unfinished_trials(sweep) == []
     before = (trial.directory / "train.csv").read_text()
-    assert carry_out(trial, capsys) == (0, f"{trial.directory} is finished.\n")
+    assert run_and_report(trial, capsys) == (0, f"{trial.directory} is finished.\n")
     assert (trial.directory / "train.csv").read_text() == before
 
     (trial.directory / "finished.json").unlink()  # As if it had been killed while it was drawing its curve.
-    status, said = carry_out(trial, capsys)
+    status, said = run_and_report(trial, capsys)
     assert status == 0 and "goes on after 20 updates" in said
     assert unfinished_trials(sweep) == []
 
 
 def test_a_folder_of_other_settings_is_refused(toy_sweep, capsys):
     (trial,) = toy_sweep(fields="offline_steps: 20").trials
-    assert carry_out(trial, capsys)[0] == 0
+    assert run_and_report(trial, capsys)[0] == 0
     (trial.directory / "finished.json").unlink()
     other = [word.replace("--offline_steps=20", "--offline_steps=30") for word in trial.words]
     with pytest.raises(SystemExit) as end:
@@ -136,13 +139,13 @@ def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monke
     trial.directory.mkdir(parents=True)
     monkeypatch.setattr("floqzoo.sweeps.run_trial.PATIENCE_SECONDS", 0.0)
     with run_locked(trial.directory):
-        status, said = carry_out(trial, capsys)
+        status, said = run_and_report(trial, capsys)
     assert status == 2 and "another process is training in" in said
     monkeypatch.setattr("floqzoo.sweeps.run_trial.PATIENCE_SECONDS", 60.0)
     lock = run_locked(trial.directory)
     lock.__enter__()
     threading.Timer(0.2, lock.__exit__, (None, None, None)).start()
-    assert carry_out(trial, capsys)[0] == 0
+    assert run_and_report(trial, capsys)[0] == 0
 
 
 def test_a_trial_that_cannot_download_its_data_says_so(tmp_path, capsys, monkeypatch):

@@ -3,9 +3,9 @@
 import pytest
 
 from floqzoo.results import read_comparison
-from floqzoo.sweeps.drive import Failure
 from floqzoo.sweeps.outcome import failure_report, write_outcome
 from floqzoo.sweeps.run_trial import main
+from floqzoo.sweeps.scheduler import Failure
 
 
 @pytest.fixture

@@ -3,16 +3,20 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 
 from floqzoo.sweeps import published_sweeps, read_sweep
-from recipes import floq, fql
+from recipes.floq import FloqConfig
+from recipes.fql import FQLConfig
+from recipes.published import floq, fql
 
 
 pytest.importorskip("yaml")
 pytest.importorskip("ogbench")
 TABLES = {"floq-def": floq.DEFAULT, "floq-best": floq.BEST, "fql": fql.BASELINE_OF_FLOQ}
+DEFAULTS = {"floq-def": FloqConfig(), "floq-best": FloqConfig(), "fql": FQLConfig()}
 
 
 def test_all_of_them_are_read():
@@ -28,7 +32,7 @@ def test_a_table_is_fifty_tasks_with_the_published_settings(name):
     assert len(trials) == len({trial.config.env_name for trial in trials}) == 50
     for trial in trials:
         (environment,) = [key for key in TABLES[name] if trial.config.env_name.startswith(f"{key}-")]
-        assert trial.config.agent == TABLES[name][environment]
+        assert trial.config.agent == replace(DEFAULTS[name], **TABLES[name][environment])
         assert (trial.config.offline_steps, trial.config.seed_numbers) == (2_000_000, (0, 1, 2))
         assert (trial.config.success_timing, trial.config.eval_episodes) == ("post", 50)
     assert {sum(trial.config.env_name.startswith(f"{key}-") for trial in trials) for key in TABLES[name]} == {5}

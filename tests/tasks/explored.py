@@ -1,8 +1,12 @@
 """Rounds of exploration whose every number says where it comes from."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ExploredStep
 
 
@@ -12,18 +16,20 @@ def explored(numbers, over=None):
     numbers = np.atleast_2d(np.asarray(numbers, np.float32))
     over = np.zeros(numbers.shape, bool) if over is None else np.atleast_2d(over)
     return ExploredStep(
-        observation=jnp.asarray(numbers[..., None]),
-        action=jnp.asarray(numbers[..., None] + 0.25),
-        reward=jnp.asarray(numbers),
-        mask=jnp.asarray(1.0 - over.astype(np.float32)),
-        next_observation=jnp.asarray(numbers[..., None] + 0.5),
+        Transition(
+            observation=jnp.asarray(numbers[..., None]),
+            action=jnp.asarray(numbers[..., None] + 0.25),
+            reward=jnp.asarray(numbers),
+            discount=jnp.asarray(1.0 - over.astype(np.float32)),
+            next_observation=jnp.asarray(numbers[..., None] + 0.5),
+        ),
         over=jnp.asarray(over),
         next_action=jnp.asarray(numbers[..., None] + 0.75),
     )
 
 
 def one_step():
-    """A transition of these sizes."""
-    import jax
-
-    return jax.tree.map(lambda leaf: leaf[0, 0], explored([0]).transition)
+    """A transition of these sizes, with its next action."""
+    step = explored([0])
+    with_next = dataclasses.replace(step.transition, next_action=step.next_action)
+    return jax.tree.map(lambda leaf: leaf[0, 0], with_next)

@@ -18,6 +18,9 @@ from floqzoo.tasks.folder_lock import folder_locked
 from floqzoo.tasks.scripts import SCRIPTS
 
 
+pytestmark = pytest.mark.slow
+
+
 def run(script, directory, *, episodes=6, seed=0, workers=1, progress=None):
     return collect_script(script, episodes=episodes, seed=seed, workers=workers, directory=directory, progress=progress)
 

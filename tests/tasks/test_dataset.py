@@ -36,7 +36,7 @@ def test_a_draw_never_leaves_its_episode(lengths, seed):
     assert (step + 1 < np.array(lengths)[episode.astype(int)]).all()
     np.testing.assert_allclose(batch.action[:, 0], (episode - step) / 10)
     np.testing.assert_allclose(batch.reward, -(episode + step))
-    np.testing.assert_array_equal(batch.mask, step % 2)
+    np.testing.assert_array_equal(batch.discount, step % 2)
 
 
 @given(lengths=EPISODES)

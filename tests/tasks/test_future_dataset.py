@@ -1,11 +1,12 @@
 """Futures of recorded episodes."""
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floqzoo.records import FutureTransition
-from floqzoo.tasks import FutureDataset, make_dataset
+from floqzoo.learner import GeometricFuture, UniformBatches
+from floqzoo.tasks import make_dataset
 
 
 def two_episodes(lengths=(40, 3)):
@@ -22,11 +23,14 @@ def two_episodes(lengths=(40, 3)):
     )
 
 
+def drawn(dataset, discount, key, count):
+    return UniformBatches(GeometricFuture(discount)).draw_batch(dataset, None, jnp.asarray(0), key, count)
+
+
 @pytest.mark.parametrize("discount", [0.0, 0.5, 0.9])
 def test_futures_are_geometric_within_their_episode(discount, getkey):
-    dataset, count = FutureDataset.of(two_episodes(), discount), 40_000
-    batch = eqx.filter_jit(dataset.sample)(getkey(), count)
-    assert isinstance(batch, FutureTransition)
+    count = 40_000
+    batch = eqx.filter_jit(drawn)(two_episodes(), discount, getkey(), count)
     np.testing.assert_array_equal(batch.future[:, 0], batch.observation[:, 0])
     np.testing.assert_array_equal(batch.next_observation[:, 1], batch.observation[:, 1] + 1)
     ahead = np.asarray(batch.future[:, 1] - batch.next_observation[:, 1])
@@ -41,19 +45,15 @@ def test_futures_are_geometric_within_their_episode(discount, getkey):
 
 
 def test_the_next_action_is_the_one_that_was_taken_next(getkey):
-    batch = FutureDataset.of(two_episodes(), 0.9).sample(getkey(), 64)
+    batch = drawn(two_episodes(), 0.9, getkey(), 64)
     np.testing.assert_allclose(batch.next_action[:, 0], batch.next_observation[:, 1] / 100, rtol=1e-6)
 
 
-def test_it_is_the_dataset_otherwise(getkey):
-    plain = two_episodes()
-    dataset = FutureDataset.of(plain, 0.9)
-    assert dataset.size == plain.size
-    assert dataset.reward_range == plain.reward_range
-    np.testing.assert_array_equal(dataset.last, np.repeat([39, 42], [40, 3]))
+def test_each_state_knows_the_end_of_its_episode():
+    np.testing.assert_array_equal(two_episodes().last, np.repeat([39, 42], [40, 3]))
 
 
 @pytest.mark.parametrize("discount", [1.0, -0.5, np.nan])
 def test_a_discount_outside_of_its_range_is_refused(discount):
     with pytest.raises(ValueError, match=r"`discount` must be in \[0, 1\)"):
-        FutureDataset.of(two_episodes(), discount)
+        GeometricFuture(discount)

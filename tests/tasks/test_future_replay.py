@@ -5,12 +5,12 @@ from collections import defaultdict
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from explored import explored, one_step
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from floqzoo.tasks import FutureReplay
+from floqzoo.learner import GeometricFuture
+from floqzoo.tasks import ReplayBuffer
 
 
 write = jax.jit(lambda replay, new: replay.write(new))
@@ -18,7 +18,7 @@ write = jax.jit(lambda replay, new: replay.write(new))
 
 def play(slots, environments, ends):
     """The replay after some rounds, and what a list knows of each transition: its episode and where in it it was."""
-    replay = FutureReplay.of(one_step(), seeds=1, slots=slots, environments=environments, discount=0.7)
+    replay = ReplayBuffer.empty(one_step(), seeds=1, slots=slots, environments=environments)
     episodes, current = defaultdict(list), [(column, 0) for column in range(environments)]
     for number, over in enumerate(ends):
         numbers = [number * environments + column for column in range(environments)]
@@ -31,8 +31,12 @@ def play(slots, environments, ends):
 
 
 def every_draw(replay, key=0):
-    ages = jnp.arange(int(replay.size[0]))
-    return replay.draw(jnp.asarray(0), ages, jax.random.key(key))
+    return drawn_at(replay, jnp.arange(int(replay.size(next_actions=True)[0])), jax.random.key(key))
+
+
+def drawn_at(replay, ages, key):
+    of_seed = replay.of_seed(jnp.asarray(0))
+    return GeometricFuture(0.7).read(of_seed, of_seed.of_age(ages, next_actions=True), key)
 
 
 @given(data=st.data())
@@ -56,14 +60,9 @@ def test_next_actions_and_futures_are_those_of_the_list(data):
 def test_the_future_is_geometric_given_that_it_comes_before_the_end():
     replay, _ = play(30, 1, [[False]] * 5 + [[True], [False]])
     draws = 20_000
-    futures = jax.jit(lambda key: replay.draw(jnp.asarray(0), jnp.full(draws, 5), key).future)(jax.random.key(0))
+    futures = jax.jit(lambda key: drawn_at(replay, jnp.full(draws, 5), key).future)(jax.random.key(0))
     # The first transition; five more follow it in its episode.
     ahead, counts = np.unique(np.round(np.asarray(futures)[:, 0] - 0.5).astype(int), return_counts=True)
     law = 0.7 ** np.arange(5)
     np.testing.assert_array_equal(ahead, np.arange(1, 6))
     assert stats.chisquare(counts, draws * law / law.sum()).pvalue > 1e-6
-
-
-def test_no_environment_is_refused():
-    with pytest.raises(ValueError, match="`environments` must be at least 1; got 0"):
-        FutureReplay.of(one_step(), seeds=1, slots=1, environments=0, discount=0.9)

@@ -83,7 +83,7 @@ def test_a_bellman_step_leaves_the_density_as_it_is(getkey):
     assert abs(0.1 * now + 0.9 * later.mean() - left) < 6 * 0.9 * later.std() / 4000**0.5 + 1e-4
 
 
-@pytest.mark.parametrize("path", [fz.Linear(), fz.Trigonometric()], ids=["linear", "trigonometric"])
+@pytest.mark.parametrize("path", [fz.LinearPath(), fz.TrigonometricPath()], ids=["linear", "trigonometric"])
 def test_the_exact_field_carries_noise_to_the_measure(path):
     """The density at the end of its flow, by the change of variables, is the closed form."""
     chain = LinearGaussian.spiral(0.8, tolerance=1e-5)
@@ -95,7 +95,7 @@ def test_the_exact_field_carries_noise_to_the_measure(path):
 
 def test_the_exact_field_is_the_best_prediction(getkey):
     """Its error against conditional velocities is uncorrelated with any function of the point (six standard errors)."""
-    chain, path, count = LinearGaussian.spiral(0.9), fz.Linear(), 20_000
+    chain, path, count = LinearGaussian.spiral(0.9), fz.LinearPath(), 20_000
     field = ExactField(chain, path)
     futures = chain.sample_futures(STATE, ACTION, count, getkey())
     noise, times = jax.random.normal(getkey(), (count, 2)), jax.random.uniform(getkey(), (count,))
@@ -110,7 +110,7 @@ def test_the_exact_field_is_the_best_prediction(getkey):
 def test_a_batch_is_of_the_chain_and_of_its_policy(getkey):
     chain, count = LinearGaussian.spiral(0.9), 20_000
     batch = eqx.filter_jit(chain.sample)(getkey(), count)
-    policy = jax.vmap(lambda s: chain.policy.act(s, getkey()))
+    policy = jax.vmap(lambda s: chain.policy.act(s, None, getkey()))
     np.testing.assert_allclose(batch.next_action, policy(batch.next_observation), rtol=1e-5)
     noise = batch.next_observation - batch.observation @ chain.dynamics.value.T - batch.action @ chain.control.value.T
     np.testing.assert_allclose(np.cov(noise.T), chain.noise.value, atol=6 * 0.01 * (2 / count) ** 0.5)

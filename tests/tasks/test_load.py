@@ -61,7 +61,7 @@ def transitions(dataset):
         "observations": batch.observation,
         "actions": batch.action,
         "rewards": batch.reward,
-        "masks": batch.mask,
+        "masks": batch.discount,
         "next_observations": batch.next_observation,
     }
 
@@ -100,7 +100,7 @@ def test_the_data_are_paid_as_an_environment_of_the_same_timing_pays(files, timi
         environment.unwrapped.set_state(state, np.zeros(2))
         _, reward, terminated, _, _ = environment.step(np.asarray(batch.action[number]))
         assert reward == batch.reward[number]
-        assert terminated == (batch.mask[number] == 0.0)
+        assert terminated == (batch.discount[number] == 0.0)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -13,6 +13,9 @@ from floqzoo.tasks.maze import free_cells, is_corridor
 from floqzoo.tasks.scripts import find_script
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("ogbench")
 
 NAMES = [

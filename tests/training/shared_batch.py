@@ -12,10 +12,16 @@ import jax
 import numpy as np
 from toy_run import toy_task
 
-from floqzoo.learner import ScannedUpdate, build_agents, update_keys
+from floqzoo.learner import (
+    GeometricFuture,
+    NStep,
+    ScannedUpdate,
+    UniformBatches,
+    build_agents,
+    scanned_update,
+    update_keys,
+)
 from floqzoo.learner.devices import mesh_for
-from floqzoo.tasks.future_dataset import FutureDataset
-from floqzoo.training import scanned_update
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
 from recipes.td2_cfm import TD2Config, td2_cfm
@@ -30,10 +36,10 @@ METHODS = {
 }
 
 
-def trained(agents, seeds, dataset, mesh):
+def trained(agents, seeds, source, mesh):
     """The agents' arrays on the host, and the operations of one device."""
-    update = ScannedUpdate(agents, BATCH, UPDATES, mesh=mesh)
-    arrays, keys, data = update.arrays(agents), update.spread(update_keys(seeds)), update.everywhere(dataset)
+    update = ScannedUpdate(agents, BATCH, UPDATES, source=source, mesh=mesh)
+    arrays, keys, data = update.arrays(agents), update.spread(update_keys(seeds)), update.everywhere(toy_task().dataset)
     program = update.compile(arrays, data, keys, 0)
     arrays, metrics = update(arrays, data, keys, 0)
     return jax.device_get((update.gathered(arrays), metrics.mean)), program.cost_analysis()["flops"]
@@ -47,13 +53,13 @@ def difference(one, other):
 
 def compare(method, seeds, at_once):
     build, config = METHODS[method]
-    dataset = FutureDataset.of(toy_task().dataset, discount=0.9) if method == "td2" else toy_task().dataset
+    source = UniformBatches(GeometricFuture(0.9) if method == "td2" else NStep(2, 0.9))
     make = partial(build, observation_dim=2, action_dim=1, reward_range=(-1.0, 0.0), config=config)
     agents, mesh = build_agents(lambda key: make(key=key), range(seeds)), mesh_for(seeds, BATCH)
     # On an accelerator the seeds of a device are trained at once.
     with patch.object(scanned_update, "over_seeds", jax.vmap if at_once else scanned_update.over_seeds):
-        several, part = trained(agents, range(seeds), dataset, mesh)
-    one, whole = trained(agents, range(seeds), dataset, None)
+        several, part = trained(agents, range(seeds), source, mesh)
+    one, whole = trained(agents, range(seeds), source, None)
     return {
         "method": method,
         "seeds": seeds,

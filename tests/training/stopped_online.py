@@ -12,8 +12,8 @@ from toy_run import TOY_RECIPE, toy_task
 
 from floqzoo.rollout import Exploration
 from floqzoo.training import prepared_run
-from floqzoo.training.prepared_run import carry_out
-from floqzoo.training.resume import prepare_resumed
+from floqzoo.training.prepared_run import run_and_report
+from floqzoo.training.resumption import prepare_resumed
 
 
 rounds = 0
@@ -36,5 +36,5 @@ if __name__ == "__main__":
     Exploration.step = ending_step
     run = prepare_resumed(Path(sys.argv[1]), recipe=TOY_RECIPE)
     if sys.argv[3] == "SIGINT":
-        carry_out(run)
+        run_and_report(run)
     print(run.train().steps)

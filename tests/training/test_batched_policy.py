@@ -10,7 +10,7 @@ from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
 
 
-POLICY = toy_agent().policy
+POLICY = toy_agent().parts
 ACT = eqx.filter_jit(POLICY.act)
 
 

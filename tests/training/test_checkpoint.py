@@ -10,7 +10,7 @@ from toy_run import toy_agent
 
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.runs import checkpoint_steps, restore_checkpoint, save_checkpoint
-from floqzoo.runs.checkpoint import written_whole
+from floqzoo.runs.checkpoint import restore_beside, written_whole
 
 
 class Everything(eqx.Module):
@@ -141,3 +141,16 @@ def sign(path):
     shutil.move(path, path.with_name("source"))
     with written_whole(path) as partial:
         shutil.copytree(path.with_name("source"), partial, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array([2.0**-40 + 1, np.pi]), np.array([2**40 + 1]), np.array([True, False]), np.array([0.1], np.float32)],
+    ids=lambda array: str(array.dtype),
+)
+def test_further_arrays_come_back_in_the_dtype_that_they_had(array, tmp_path):
+    """Wider ones than JAX has, too, such as the sums of what was explored."""
+    save_checkpoint(tmp_path, everything(1), 3, beside={"sums": array})
+    restored = restore_beside(tmp_path, 3)["sums"]
+    assert restored.dtype == array.dtype
+    np.testing.assert_array_equal(restored, array)

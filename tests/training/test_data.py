@@ -4,7 +4,7 @@ import pytest
 from toy_run import toy_config
 
 from floqzoo.tasks import Task
-from floqzoo.training import data, load_task
+from floqzoo.training import load_task, prepared_run as data
 
 
 pytest.importorskip("ogbench")

@@ -17,6 +17,9 @@ from floqzoo.runs import read_metrics, restore_checkpoint
 from floqzoo.training import train
 
 
+pytestmark = pytest.mark.slow
+
+
 def on_four_devices(program: str, *words: str, **environment: str) -> str:
     """The last line that a program prints in a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name(program)), *words]

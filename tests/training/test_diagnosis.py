@@ -21,7 +21,7 @@ def flow_critic(key, build=partial(fz.MLP, hidden=(8,))):
     return fz.FlowCritic(
         fz.Ensemble.build(lambda key: field(key=key), 2, key=field_key),
         fz.QEnsemble(2, 1, build=partial(fz.MLP, hidden=(4,)), key=readout_key),
-        fz.Uniform(-1.0, 0.0),
+        fz.UniformPrior(-1.0, 0.0),
         solver=fz.Euler(2),
     )
 

@@ -19,6 +19,9 @@ from floqzoo.rollout import EnvironmentWorker, WorkerCrashedError
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
+pytestmark = pytest.mark.slow
+
+
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (8, 1)).astype(np.float32)
 
 

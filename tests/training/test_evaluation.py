@@ -12,10 +12,11 @@ from hypothesis import given, settings, strategies as st
 from toy_run import Line, Walker
 from worlds import Failing
 
+import floqzoo as fz
 from floqzoo.rollout import Evaluation, EvaluationStoppedError, Evaluator, evaluate
 
 
-WALKER = Walker(jnp.asarray(0.7))
+WALKER = fz.ActorCritic(None, Walker(jnp.asarray(0.7)))
 
 
 class Book(list):
@@ -57,7 +58,7 @@ def by_workers():
 @given(st.integers(0, 10**6), st.integers(1, 9), st.floats(0, 1, width=32))
 @settings(max_examples=10)
 def test_an_episode_is_the_same_in_a_process_of_its_own(by_workers, seed, episodes, gain):
-    policy = Walker(jnp.asarray(gain))
+    policy = fz.ActorCritic(None, Walker(jnp.asarray(gain)))
     here, *elsewhere = (evaluator.evaluate(policy, episodes=episodes, seed=seed) for evaluator in by_workers.values())
     for there in elsewhere:
         for field in ("success", "episode_return", "length"):
@@ -122,7 +123,7 @@ def test_an_evaluator_forgets_what_it_has_played():
 
 
 def test_the_record_is_what_happened():
-    result, book = play(1, policy=Walker(jnp.asarray(0.2)))
+    result, book = play(1, policy=fz.ActorCritic(None, Walker(jnp.asarray(0.2))))
     lengths = [len(path) - 1 for path in book[0].visited]
     np.testing.assert_array_equal(result.length, lengths)
     np.testing.assert_array_equal(result.episode_return, -result.length)
@@ -162,11 +163,11 @@ def test_numpys_global_state_is_left_alone():
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1.5])
 def test_a_bad_action_is_named(value):
     class Bad(Walker):
-        def act(self, observation, key):
+        def act(self, observation, critic, key):
             return jnp.where(observation[:1] < 100, value, 0.0)
 
     with pytest.raises(ValueError, match=r"finite actions between .* in step 0 of episode 0 of seed \d+ it drew"):
-        play(2, policy=Bad(jnp.asarray(1.0)))
+        play(2, policy=fz.ActorCritic(None, Bad(jnp.asarray(1.0))))
 
 
 def test_an_environment_without_success_is_refused():
@@ -194,16 +195,21 @@ def test_numbers_out_of_range_are_refused(settings, message):
         evaluate(WALKER, Line, **({"episodes": 1, "seed": 0} | settings))
 
 
+def test_a_policy_without_its_critic_is_refused():
+    with pytest.raises(TypeError, match=r"`actor` must be an agent or an ActorCritic; got the policy Walker"):
+        evaluate(WALKER.policy, Line, episodes=1, seed=0)
+
+
 def test_policies_that_differ_in_numbers_only_share_a_program():
     traces = []
 
     class Traced(Walker):
-        def act(self, observation, key):
+        def act(self, observation, critic, key):
             traces.append(1)
-            return super().act(observation, key)
+            return super().act(observation, critic, key)
 
     for gain in (0.1, 0.5, 1.0):
-        play(3, policy=Traced(jnp.asarray(gain)))
+        play(3, policy=fz.ActorCritic(None, Traced(jnp.asarray(gain))))
     assert len(traces) == 1
 
 
@@ -230,7 +236,7 @@ def test_a_maze_of_ogbench_keeps_to_the_same_law():
     class ToTeleport(Walker):
         """From (36, 0) west, up, west, and up into the teleport at (20, 12)."""
 
-        def act(self, observation, key):
+        def act(self, observation, critic, key):
             x, y = observation
             corner = jnp.where(y < 7, 32.0, 20.0)
             direction = jnp.where(x > corner + 0.3, jnp.asarray([-1.0, 0.0]), jnp.asarray([0.0, 1.0]))
@@ -239,7 +245,7 @@ def test_a_maze_of_ogbench_keeps_to_the_same_law():
     def paths(environments):
         every = [[] for _ in range(environments)]
         unused = iter(every)
-        policy = ToTeleport(jnp.asarray(0.0))
+        policy = fz.ActorCritic(None, ToTeleport(jnp.asarray(0.0)))
         evaluate(policy, lambda: Noted(next(unused)), episodes=5, seed=0, environments=environments)
         return sorted(path for paths in every for path in paths)
 
@@ -255,12 +261,13 @@ def test_a_maze_of_ogbench_is_the_same_in_a_process_of_its_own():
     from floqzoo.tasks.simulator import make
 
     class Wanderer(Walker):
-        def act(self, observation, key):
+        def act(self, observation, critic, key):
             return jax.random.uniform(key, (2,), observation.dtype, -1, 1)
 
     maze = partial(make, "pointmaze-teleport-singletask-task1-v0", max_episode_steps=30)
     here, there = (
-        evaluate(Wanderer(jnp.asarray(0.0)), maze, episodes=3, seed=0, workers=workers) for workers in (0, 2)
+        evaluate(fz.ActorCritic(None, Wanderer(jnp.asarray(0.0))), maze, episodes=3, seed=0, workers=workers)
+        for workers in (0, 2)
     )
     np.testing.assert_array_equal(here.episode_return, there.episode_return)
     np.testing.assert_array_equal(here.length, 30)

@@ -25,7 +25,9 @@ def actions_of(rounds, environments=2, key=0):
 def explore(exploration, actions):
     """Every number of every round."""
     return [
-        np.concatenate([np.ravel(getattr(seen, name)) for name in ("observation", "action", "reward", "mask", "over")])
+        np.concatenate(
+            [np.ravel(getattr(seen, name)) for name in ("observation", "action", "reward", "discount", "over")]
+        )
         for seen in map(exploration.step, actions)
     ]
 
@@ -53,7 +55,7 @@ def test_each_environment_is_what_it_is_alone(rounds, environments, key):
                     np.testing.assert_array_equal(seen.observation[place, column], observation)
                     np.testing.assert_array_equal(seen.next_observation[place, column], outcome.observation)
                     assert seen.reward[place, column] == outcome.reward
-                    assert seen.mask[place, column] == (not outcome.terminated)
+                    assert seen.discount[place, column] == (not outcome.terminated)
                     assert seen.over[place, column] == outcome.over
                     observation = outcome.observation
                     if outcome.over:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from toy_run import Line, ToyTask, toy_build, toy_config, toy_state, toy_task
 
+import floqzoo as fz
 from floqzoo.learner import NonFiniteError, update_keys
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
@@ -69,8 +70,11 @@ def test_a_nan_names_its_seed(tmp_path):
     class Failing(eqx.Module):
         weight: jax.Array
         critic: None = None
-        target_critic: None = None
         policy: None = None
+
+        @property
+        def parts(self):
+            return fz.ActorCritic(self.critic, self.policy)
 
         def update(self, batch, key):
             loss = jnp.where(self.weight >= 4, jnp.nan, self.weight)
@@ -108,7 +112,7 @@ def test_the_last_checkpoint_is_the_agent(finished):
 
 def test_the_run_is_evaluated_as_its_policy_is(finished):
     directory, result = finished
-    by_hand = evaluate(result.agent(0).policy, Line, episodes=3, seed=0)
+    by_hand = evaluate(result.agent(0), Line, episodes=3, seed=0)
     np.testing.assert_array_equal(result.evaluations[0].episode_return, by_hand.episode_return)
     rows = read_metrics(directory / "eval.csv")
     np.testing.assert_array_equal(rows["step"], [10, 20])
@@ -132,18 +136,18 @@ def test_the_policys_behaviour_flow_is_the_baseline(tmp_path):
     class Bent(eqx.Module):
         behaviour: eqx.Module
 
-        def act(self, observation, key):
-            return -self.behaviour.act(observation, key)
+        def act(self, observation, critic, key):
+            return -self.behaviour.act(observation, critic, key)
 
-        def policy_loss(self, batch, critic, key):
-            return self.behaviour.policy_loss(batch, critic, key)
+        def policy_loss(self, batch, agent, key):
+            return self.behaviour.policy_loss(batch, agent, key)
 
     def build(key):
         agent = toy_build(key)
         return type(agent)(critic=agent.critic, policy=Bent(agent.policy))
 
     result = train(build, toy_task(), toy_config(offline_steps=2), tmp_path)
-    by_hand = evaluate(result.agent(0).policy.behaviour, Line, episodes=3, seed=0)
+    by_hand = evaluate(fz.ActorCritic(None, result.agent(0).policy.behaviour), Line, episodes=3, seed=0)
     np.testing.assert_array_equal(result.baselines[0].episode_return, by_hand.episode_return)
     rows = read_metrics(tmp_path / "eval.csv")
     assert rows["behaviour/episode.return"][-1] == by_hand.episode_return.mean()
@@ -161,8 +165,11 @@ def test_a_nan_stops_the_run_and_is_named(tmp_path):
     class Failing(eqx.Module):
         weight: jax.Array
         critic: None = None
-        target_critic: None = None
         policy: None = None
+
+        @property
+        def parts(self):
+            return fz.ActorCritic(self.critic, self.policy)
 
         def update(self, batch, key):
             loss = jnp.where(self.weight >= 13, jnp.nan, self.weight)
@@ -191,8 +198,11 @@ def test_nan_in_a_parameter_is_never_saved(tmp_path):
     class Failing(eqx.Module):
         weight: jax.Array
         critic: None = None
-        target_critic: None = None
         policy: None = None
+
+        @property
+        def parts(self):
+            return fz.ActorCritic(self.critic, self.policy)
 
         def update(self, batch, key):
             return eqx.tree_at(lambda agent: agent.weight, self, self.weight * jnp.inf), {"loss": jnp.zeros(())}

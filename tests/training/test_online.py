@@ -160,7 +160,11 @@ class Watcher(eqx.Module):
     """Reports what it is taught, and learns nothing."""
 
     policy: Walker
-    critic: fz.NoCritic
+    critic: fz.NullCritic
+
+    @property
+    def parts(self):
+        return fz.ActorCritic(self.critic, self.policy)
 
     def update(self, batch, key):
         latest = jnp.max(batch.next_observation[:, 0])
@@ -183,7 +187,7 @@ def test_a_round_learns_from_all_rounds_before_it_and_not_from_itself(utd_ratio,
         eval_episodes=0,
     )
     config = dataclasses.replace(config, agent=dataclasses.replace(config.agent, batch_size=256))
-    build = lambda key: Watcher(Walker(jnp.asarray(1.0)), fz.NoCritic())  # noqa: E731
+    build = lambda key: Watcher(Walker(jnp.asarray(1.0)), fz.NullCritic())  # noqa: E731
     result = train(build, ToyTask(dataset, make_environment=Clock), config, tmp_path)
     # The first round has nothing new to learn from.
     assert result.updates == 11 * utd_ratio
@@ -309,9 +313,9 @@ def test_a_longer_run_keeps_what_was_explored(tmp_path):
     with pytest.warns(UserWarning, match="`online_steps` was 20 and is 44"):
         assert resume(directory, recipe=TOY_RECIPE, allow_changes=True).steps == 56
     longer = restore_beside(directory / "checkpoints", 56)
-    assert longer["replay.transitions.reward"].shape == (1, 44)
+    assert longer["replay.transitions.reward"].shape == (1, 44 + 2)
     np.testing.assert_array_equal(
-        longer["replay.transitions.observation"][:, :20], short["replay.transitions.observation"]
+        longer["replay.transitions.observation"][:, :20], short["replay.transitions.observation"][:, :20]
     )
     change_flags(directory, offline_steps=16)
     with pytest.raises(ValueError, match="is online, and some of its settings are fixed: `offline_steps` was 12"):
@@ -322,8 +326,12 @@ class Spoiling(eqx.Module):
     """Its policy's only parameter is lost in its third update, after metrics that were fine."""
 
     policy: Walker
-    critic: fz.NoCritic
+    critic: fz.NullCritic
     count: jax.Array
+
+    @property
+    def parts(self):
+        return fz.ActorCritic(self.critic, self.policy)
 
     def update(self, batch, key):
         gain = jnp.where(self.count == 2, jnp.nan, self.policy.gain)
@@ -332,7 +340,7 @@ class Spoiling(eqx.Module):
 
 def test_a_policy_that_is_lost_is_named(tmp_path):
     config = toy_config(offline_steps=0, online_steps=20, buffer_size=200, log_interval=5, eval_episodes=0)
-    build = lambda key: Spoiling(Walker(jnp.asarray(1.0)), fz.NoCritic(), jnp.asarray(0))  # noqa: E731
+    build = lambda key: Spoiling(Walker(jnp.asarray(1.0)), fz.NullCritic(), jnp.asarray(0))  # noqa: E731
     with pytest.raises(
         NonFiniteError, match=r"an action of seed 0 became NaN or infinite in round 3 .* The run is stopped"
     ):

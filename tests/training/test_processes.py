@@ -18,6 +18,9 @@ from floqzoo.learner.devices import agreed, join_processes
 from floqzoo.runs import read_metrics, restore_checkpoint
 
 
+pytestmark = pytest.mark.slow
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("localhost", 0))

@@ -15,6 +15,7 @@ from test_resume import LIVELY, assert_same_run, assert_same_tables, change_flag
 from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_agents, toy_build, toy_config, toy_state, toy_task
 from worlds import Failing, Gated
 
+import floqzoo as fz
 from floqzoo.learner.metric_mean import MetricMean
 from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics
 from floqzoo.runs.run_directory import LOCK
@@ -24,7 +25,7 @@ from floqzoo.training import prepared_run, resume, train
 
 BESIDE = {"eval_workers": 2}
 
-pytestmark = pytest.mark.usefixtures("toy_data")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy_data")]
 
 
 def test_it_is_the_same_run(whole, tmp_path, capsys):
@@ -114,7 +115,7 @@ def test_rows_that_came_after_a_checkpoint_are_cut_and_what_was_awaited_comes_ba
     row = {"evaluation/success": 0.5}
     store.write_evaluation(14, {5: row, 6: row})
     earlier = toy_agents(7, 8)
-    awaited = AwaitedEvaluation(28, earlier.policy, earlier.critic)
+    awaited = AwaitedEvaluation(28, earlier.parts)
     store.save(state, 30, MetricMean(), Stopwatch(), awaited=awaited)
     for step, seeds in later.items():
         store.write_evaluation(step, dict.fromkeys(seeds, row))
@@ -135,7 +136,9 @@ def test_a_checkpoint_without_an_evaluation_under_way_awaits_none(tmp_path):
 
 def test_agents_of_another_make_are_not_awaited(tmp_path):
     store, state = RunStore(tmp_path, 3, False), toy_state(5)
-    store.save(state, 30, MetricMean(), Stopwatch(), awaited=AwaitedEvaluation(28, {"x": np.ones(2)}, None))
+    store.save(
+        state, 30, MetricMean(), Stopwatch(), awaited=AwaitedEvaluation(28, fz.ActorCritic(None, {"x": np.ones(2)}))
+    )
     with pytest.raises(DamagedError, match="step_000000030"):
         store.restore_awaited(30, state.agents)
 

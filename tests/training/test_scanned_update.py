@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from toy_run import toy_agents, toy_task
 
-from floqzoo.learner import ScannedUpdate, agent_of
+from floqzoo.learner import ScannedUpdate, agent_of, scanned_update as compiler_options_file
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import compiler_options
-from floqzoo.training import compiler_options as compiler_options_file
 
 
 def leaves(tree):
@@ -98,7 +97,7 @@ def test_the_given_agent_outlives_the_donation(dataset):
 
 def test_an_aliased_target_can_be_donated(dataset):
     agent = toy_agents(0)
-    aliased = eqx.tree_at(lambda agent: agent.target_critic, agent, agent.policy)
+    aliased = eqx.tree_at(lambda agent: agent.target.critic, agent, agent.policy)
     scanned = ScannedUpdate(aliased, 4, 1)
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(scanned.arrays(aliased))]
     assert len(set(buffers)) == len(buffers)
@@ -128,6 +127,6 @@ def test_empty_work_is_refused(batch_size, updates, name):
 
 
 def test_a_compiler_that_does_not_know_the_options_gets_none(monkeypatch):
-    assert compiler_options() == compiler_options_file._CPU
-    monkeypatch.setattr(compiler_options_file, "_CPU", {"xla_no_such_option": "1"})
+    assert compiler_options() == compiler_options_file.OPTIONS["cpu"]
+    monkeypatch.setattr(compiler_options_file, "OPTIONS", {"cpu": {"xla_no_such_option": "1"}})
     assert compiler_options.__wrapped__() == {}

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, strategies as st
 from toy_run import TOY_RECIPE, ToyConfig, build_toy, new_run, toy_build, toy_config, toy_task
 
-import floqzoo
 import recipes
 from floqzoo.runs import Recipe, RunConfig, StoredRun, find_recipe, load_recipe
 from floqzoo.runs.stored_config import config_from_flags
@@ -60,14 +59,17 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize(
     ("file", "changes", "message"),
     [
-        ("machine.json", {"floqzoo": "0.0.1"}, f"a run of floqzoo 0.0.1; this is floqzoo {floqzoo.__version__}"),
-        ("machine.json", {"floqzoo": None}, "a run of floqzoo None"),
+        (
+            "machine.json",
+            {"floqzoo": "0.0.1", "format": 3},
+            "by floqzoo 0.0.1 in the run format 3; this is .* reads the run format 2",
+        ),
+        ("machine.json", {"format": None}, "in the run format 1; "),
         ("flags.json", {"seeds": None}, "must say `seeds`, as int; it says None"),
         ("flags.json", {"seed": -1}, "must say `seed`, as int; it says -1"),
         ("flags.json", {"recipe": ["floq"]}, "must say `recipe`, as str"),
         ("flags.json", {"offline_step": 3}, "`offline_step`, which this version does not know; .* `offline_steps`"),
-        ("flags.json", {"save_dir": None}, "no setting `save_dir`, which this version needs"),
-        ("flags.json", {"agent": {"batch_size": 8}}, "no setting `agent.alpha`"),
+        ("flags.json", {"agent": None}, "no setting `agent`, which this version needs"),
         ("flags.json", {"agent": {"batch_size": 8, "alpha": 1.0, "beta": 2}}, "a setting `agent.beta`"),
         ("flags.json", {"agent": "os.system"}, "`agent` must be ToyConfig in the flags of the run; it is 'os.system'"),
         ("flags.json", {"log_interval": "5"}, "`log_interval` must be int in the flags of the run; it is '5'"),
@@ -84,6 +86,18 @@ def test_records_that_do_not_fit_are_refused(stored, tmp_path, file, changes, me
     rewrite(directory / file, **changes)
     with pytest.raises(ValueError, match=message):
         StoredRun(directory).agent(TOY_RECIPE, 3)
+
+
+def test_a_run_of_another_version_and_the_same_format_is_read(stored, tmp_path):
+    """Settings that did not exist then have their defaults."""
+    directory = shutil.copytree(stored[0], tmp_path / "run")
+    rewrite(directory / "machine.json", floqzoo="0.0.1")
+    rewrite(directory / "flags.json", tensorboard=None, agent={"batch_size": 8})
+    run = StoredRun(directory)
+    assert run.config(TOY_RECIPE) == StoredRun(stored[0]).config(TOY_RECIPE)
+    ours, theirs = (jax.tree.leaves(each.agent(TOY_RECIPE, 3).policy) for each in (run, StoredRun(stored[0])))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"\x80\x04.", b"[" * 100_000])
@@ -111,7 +125,8 @@ def test_a_run_without_checkpoints_says_so(tmp_path):
 
 
 def test_every_recipe_has_its_name():
-    assert {path.stem for path in Path(recipes.__file__).parent.glob("*.py")} == {"__init__", *NAMES}
+    files = {path.stem for path in Path(recipes.__file__).parent.glob("*.py")}
+    assert files == {"__init__", "common", *NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,7 +179,7 @@ def test_only_recipes_are_found(name):
 def test_a_recipe_of_ones_own_comes_from_its_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from floqzoo.training import Recipe, RunConfig\n"
+        "from floqzoo.runs import Recipe, RunConfig\n"
         "RECIPE = Recipe(name='mine', build=lambda **_: None, presets={'default': lambda env: None})\n"
     )
     assert load_recipe(path).name == "mine"
@@ -185,7 +200,7 @@ def test_an_agents_settings_are_those_of_its_recipe():
 
 def test_a_recipe_of_ones_own_may_import_what_is_beside_it(tmp_path):
     (tmp_path / "beside_it.py").write_text("NAME = 'mine'\n")
-    text = "from beside_it import NAME\nfrom floqzoo.training import Recipe\n"
+    text = "from beside_it import NAME\nfrom floqzoo.runs import Recipe\n"
     (tmp_path / "mine.py").write_text(text + "RECIPE = Recipe(name=NAME, build=dict, presets={'default': dict})\n")
     before = list(sys.path)
     assert load_recipe(tmp_path / "mine.py").name == "mine"

@@ -12,7 +12,7 @@ from toy_run import TOY_RECIPE, toy_task
 from floqzoo.learner.devices import join_processes
 from floqzoo.training import prepared_run
 from floqzoo.training.command_line import run_recipe
-from floqzoo.training.resume import prepare_resumed
+from floqzoo.training.resumption import prepare_resumed
 
 
 if __name__ == "__main__":
@@ -23,6 +23,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "resume":
         join_processes()
         run = prepare_resumed(Path(sys.argv[2]), recipe=TOY_RECIPE, allow_changes=True)
-        prepared_run.carry_out(run)
+        prepared_run.run_and_report(run)
     else:
         run_recipe(TOY_RECIPE)

@@ -51,11 +51,11 @@ class Walker(eqx.Module):
 
     gain: jax.Array
 
-    def act(self, observation, key):
+    def act(self, observation, critic, key):
         noise = 0.3 * jax.random.normal(key, (1,), observation.dtype)
         return jnp.clip(self.gain * (observation[1:] - observation[:1]) + noise, -1, 1)
 
-    def policy_loss(self, batch, critic, key):
+    def policy_loss(self, batch, agent, key):
         return self.gain**2, {"gain": self.gain}
 
 
@@ -100,7 +100,7 @@ def build_toy(*, observation_dim, action_dim, reward_range, config, key) -> fz.A
     del reward_range
     network = partial(fz.MLP, hidden=(config.width,))
     return fz.Agent(
-        critic=fz.NoCritic(),
+        critic=fz.NullCritic(),
         policy=fz.BehaviourFlow.build(observation_dim, action_dim, network=network, flow_steps=2, key=key),
     )
 

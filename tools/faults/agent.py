@@ -1,64 +1,131 @@
 """Faults of the agent's update, and of the numbers that are not learnt."""
 
-from .fault import Fault
+from .fault import Fault, law
 
 
-FILE = "floqzoo/agent.py"
+AGENT_FILE = "floqzoo/agent.py"
+HYPERPARAMETER = "floqzoo/hyperparameter.py"
+RULES = "floqzoo/update_rules.py"
 TESTS = "tests/test_agent.py"
 
 AGENT = (
     Fault(
         "the target is an alias of the online critic",
-        FILE,
-        "jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, critic)",
-        "critic",
+        RULES,
+        'NoTarget("critic") if self.critic is None else copied(parts.critic)',
+        'NoTarget("critic") if self.critic is None else parts.critic',
         (f"{TESTS}::test_at_first_the_target_is_a_copy_of_the_critic_and_no_alias",),
     ),
     Fault(
         "the target follows the critic from after the step",
-        FILE,
-        "polyak_step(self.target_critic, self.critic, self.tau)",
-        "polyak_step(self.target_critic, critic, self.tau)",
+        RULES,
+        "online = after if self.of_new else before",
+        "online = after",
         (f"{TESTS}::test_the_target_follows_the_critic_from_before_each_step[1.0]",),
     ),
     Fault(
         "tau is the share of the old target",
-        FILE,
-        "old + tau.value.astype(old.dtype) * (new - old)",
-        "new + tau.value.astype(old.dtype) * (old - new)",
+        RULES,
+        "old + step.astype(old.dtype) * (new - old)",
+        "new + step.astype(old.dtype) * (old - new)",
         (f"{TESTS}::test_the_target_follows_the_critic_from_before_each_step[0.0]",),
     ),
     Fault(
+        "targets move in every update",
+        RULES,
+        "jnp.where(happens, tau.value, 0.0)",
+        "tau.value",
+        (law("targets_move_by_their_tau", "PolyakAveraging-1"),),
+    ),
+    Fault(
+        "targets move one update too early",
+        RULES,
+        "happens = (step + 1) % self.every == 0",
+        "happens = step % self.every == 0",
+        (law("targets_move_by_their_tau", "PolyakAveraging-1"),),
+    ),
+    Fault(
+        "the state of a target stays as it is",
+        RULES,
+        "lambda old, new: new if is_state(new) else old",
+        "lambda old, new: old",
+        (law("targets_move_by_their_tau", "PolyakAveraging-0"),),
+    ),
+    Fault(
         "the critic's loss trains the policy",
-        FILE,
-        "self.target_critic, frozen(policy), critic_key)",
-        "self.target_critic, policy, critic_key)",
+        RULES,
+        "critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)",
+        "critic_loss, critic_metrics = critic.critic_loss("
+        "batch, eqx.tree_at(lambda agent: agent.policy, agent, policy), critic_key)",
         (f"{TESTS}::test_neither_loss_trains_what_it_is_given",),
     ),
     Fault(
         "the policy's loss trains the critic",
-        FILE,
-        "policy.policy_loss(batch, frozen(critic), policy_key)",
-        "policy.policy_loss(batch, critic, policy_key)",
+        RULES,
+        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)",
+        "policy_loss, policy_metrics = policy.policy_loss("
+        "batch, eqx.tree_at(lambda agent: agent.critic, agent, critic), policy_key)",
         (f"{TESTS}::test_neither_loss_trains_what_it_is_given",),
     ),
     Fault(
         "both losses draw from one key",
-        FILE,
-        "policy.policy_loss(batch, frozen(critic), policy_key)",
-        "policy.policy_loss(batch, frozen(critic), critic_key)",
+        RULES,
+        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)",
+        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, critic_key)",
         ("tests/test_agent_of_floq.py::test_training_goes_by_the_key_alone",),
     ),
     Fault(
+        "an alternating policy steps one update too early",
+        RULES,
+        "happens = (agent.step + 1) % self.policy_every == 0",
+        "happens = agent.step % self.policy_every == 0",
+        (f"{TESTS}::test_the_policy_steps_in_its_own_updates",),
+    ),
+    Fault(
+        "an alternating policy steps against the critic from before its step",
+        RULES,
+        "        agent = eqx.tree_at(lambda agent: agent.critic, agent, with_cast_weights(frozen(critic)))\n",
+        "",
+        (law("alternating_steps_are_those_of_optax", "AlternatingUpdate-0"),),
+    ),
+    Fault(
+        "the new state of a part is lost",
+        RULES,
+        "return metrics.metrics, partition_trainable(metrics.part)[1]",
+        "return metrics.metrics, rest",
+        (law("an_update_keeps_what_is_not_trained", "JointUpdate-0"),),
+    ),
+    Fault(
+        "updates are not counted",
+        AGENT_FILE,
+        "optimisers, self.step + 1)",
+        "optimisers, self.step)",
+        (f"{TESTS}::test_updates_are_counted",),
+    ),
+    Fault(
         "hyperparameters are trained",
-        "floqzoo/hyperparameter.py",
-        "eqx.is_inexact_array, is_leaf=lambda node: isinstance(node, Hyperparameter))",
+        HYPERPARAMETER,
+        "eqx.is_inexact_array, is_leaf=is_not_trained)",
         "eqx.is_inexact_array)",
         ("tests/test_hyperparameter.py::test_trainable_are_the_floating_arrays_that_no_hyperparameter_holds",),
     ),
     Fault(
+        "a hyperparameter has a gradient",
+        HYPERPARAMETER,
+        '"""The number, without a gradient."""\n        return jax.lax.stop_gradient(self.stored)',
+        '"""The number, without a gradient."""\n        return self.stored',
+        (law("no_gradient_reaches_a_number_that_is_not_learnt", "GaussianPrior-1"),),
+    ),
+    Fault(
+        "state has a gradient",
+        HYPERPARAMETER,
+        '"""The array, without a gradient."""\n        return jax.lax.stop_gradient(self.stored)',
+        '"""The array, without a gradient."""\n        return self.stored',
+        ("tests/test_users_own_parts.py::test_state_is_trained_by_no_gradient_and_decayed_by_no_optimiser",),
+    ),
+    Fault(
         "what is frozen learns",
-        "floqzoo/hyperparameter.py",
+        HYPERPARAMETER,
         "eqx.combine(jax.lax.stop_gradient(trainable), rest)",
         "eqx.combine(trainable, rest)",
         ("tests/test_hyperparameter.py::test_a_frozen_part_is_the_same_but_for_its_gradient",),

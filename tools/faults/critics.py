@@ -5,6 +5,9 @@ from .fault import Fault, law
 
 FLOW = "floqzoo/critics/flow_critic.py"
 MONOLITHIC = "floqzoo/critics/monolithic_critic.py"
+IQL = "floqzoo/critics/iql_critic.py"
+REBRAC = "floqzoo/critics/rebrac_critic.py"
+BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 TARGETS = "tests/critics/test_td_targets.py"
 ARITHMETIC = f"{TARGETS}::test_targets_are_reward_plus_discounted_value_of_the_next_state"
 MASKED = f"{TARGETS}::test_a_masked_transition_is_worth_its_reward_whatever_follows"
@@ -14,31 +17,31 @@ GRADIENTS = "tests/critics/test_critic_gradients.py"
 
 CRITICS = (
     Fault(
-        "the mask is missing from a monolithic target",
+        "the discount of the transition is missing from a monolithic target",
         MONOLITHIC,
-        "self.discount.value * batch.mask * next_value",
-        "self.discount.value * next_value",
+        "target.discount.value * batch.discount * next_q",
+        "target.discount.value * next_q",
         (f"{MASKED}[mean-monolithic]",),
     ),
     Fault(
-        "the mask is missing from a flow's target",
+        "the discount of the transition is missing from a flow's target",
         FLOW,
-        "self.discount.value * batch.mask",
-        "self.discount.value * jnp.ones_like(batch.mask)",
+        "target.discount.value * batch.discount",
+        "target.discount.value * jnp.ones_like(batch.discount)",
         (f"{MASKED}[mean-expected]",),
     ),
     Fault(
         "the discount counts twice",
         FLOW,
-        "self.discount.value * batch.mask",
-        "self.discount.value**2 * batch.mask",
+        "target.discount.value * batch.discount",
+        "target.discount.value**2 * batch.discount",
         (f"{CONSTANT}[mean-expected]",),
     ),
     Fault(
         "the discount counts twice in a monolithic target",
         MONOLITHIC,
-        "self.discount.value * batch.mask * next_value",
-        "self.discount.value**2 * batch.mask * next_value",
+        "target.discount.value * batch.discount * next_q",
+        "target.discount.value**2 * batch.discount * next_q",
         (f"{TARGETS}::test_two_steps_from_the_goal_the_reward_is_discounted_once_and_nothing_comes_after[monolithic]",),
     ),
     Fault(
@@ -63,7 +66,7 @@ CRITICS = (
         (law("an_aggregate_lies_among_its_members", "MeanOverEnsemble-0"),),
     ),
     Fault(
-        "the expected backup adds the copies up",
+        "the expected backup is a sum over noise samples",
         "floqzoo/critics/backup.py",
         "jnp.mean(next_values)",
         "jnp.sum(next_values)",
@@ -84,10 +87,10 @@ CRITICS = (
         (f"{ARITHMETIC}[0-mean]",),
     ),
     Fault(
-        "all copies share one next action",
+        "all noise samples share one next action",
         FLOW,
-        "keys = jax.random.split(key, next_noise.shape[:2])",
-        "keys = jnp.broadcast_to(jax.random.split(key, len(next_noise))[:, None], next_noise.shape[:2])",
+        "jax.random.split(key, next_noise.shape[:2]))",
+        "jnp.broadcast_to(jax.random.split(key, len(next_noise))[:, None], next_noise.shape[:2]))",
         (f"{TARGETS}::test_each_copy_draws_a_next_action_of_its_own",),
     ),
     Fault(
@@ -107,33 +110,33 @@ CRITICS = (
     Fault(
         "the target is not stopped",
         FLOW,
-        "jax.lax.stop_gradient(target.backed_up(batch, next_q, self.backup))",
-        "target.backed_up(batch, next_q, self.backup)",
+        "return jax.lax.stop_gradient(td_target), flow_q",
+        "return td_target, flow_q",
         (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-flow]",),
     ),
     Fault(
         "a monolithic target is not stopped",
         MONOLITHIC,
-        "jax.lax.stop_gradient(target.td_target(batch, policy, key))",
-        "target.td_target(batch, policy, key)",
+        "jax.lax.stop_gradient(self.targets_of(batch, agent, key))",
+        "self.targets_of(batch, agent, key)",
         (f"{GRADIENTS}::test_no_loss_reaches_the_target_or_the_policy[target-monolithic]",),
     ),
     Fault(
         "the online critic is its own target",
         FLOW,
-        "target.ends_beside(",
-        "self.ends_beside(",
+        "target = agent.target.critic",
+        "target = agent.critic",
         (f"{LOSSES}::test_the_flow_loss_of_a_constant_offset_is_its_square_for_each_copy",),
     ),
     Fault(
-        "online and target ends are exchanged where they are integrated together",
+        "online and target outputs are exchanged where they are integrated together",
         FLOW,
-        "return ends[:size], ends[size:]",
-        "return ends[size:], ends[:size]",
-        ("tests/critics/test_flow_critic.py::test_ends_beside_are_those_of_each_alone",),
+        "return outputs[:size], outputs[size:]",
+        "return outputs[size:], outputs[:size]",
+        (f"{LOSSES}::test_target_and_online_outputs_are_those_of_each_alone[gpu-None]",),
     ),
     Fault(
-        "the flow loss is a mean over copies",
+        "the flow loss is a mean over noise samples",
         FLOW,
         "return jnp.sum(losses)",
         "return jnp.mean(losses)",
@@ -142,24 +145,52 @@ CRITICS = (
     Fault(
         "the distillation trains the flow through its integration",
         FLOW,
-        "ends_beside(frozen(self),",
-        "ends_beside(self,",
+        "next_starts, agent.critic, starts)",
+        "next_starts, self, starts)",
         (f"{GRADIENTS}::test_the_distillation_reaches_the_readout_alone_and_nothing_passes_through_the_integration",),
     ),
     Fault(
-        "the readout is learnt from the last noises and not from the first",
+        "the distilled critic is trained on the last noise samples and not on the first",
         FLOW,
-        "noise[:, : self.readout_copies]",
-        "noise[:, -(self.readout_copies or 0) :]",
+        "noise[:, : self.num_distillation_samples]",
+        "noise[:, -(self.num_distillation_samples or 0) :]",
         ("tests/critics/test_flow_critic.py::test_the_readout_is_learnt_from_the_first_of_the_noises[1--1.25]",),
     ),
     Fault(
-        "the readout is distilled from the target flow",
+        "the target flow is distilled",
         FLOW,
-        "ends_beside(frozen(self),",
-        "ends_beside(frozen(target),",
+        "next_starts, agent.critic, starts)",
+        "next_starts, target, starts)",
         (
             "tests/recipes/test_traps.py::test_trap_4_the_readout_is_distilled_from_the_online_flow_and_not_from_the_target",
         ),
+    ),
+    Fault(
+        "V regresses to the mean over members",
+        IQL,
+        "gap = jnp.min(target_q, axis=0) - v",
+        "gap = jnp.mean(target_q, axis=0) - v",
+        (f"{BASELINES}::test_v_regresses_to_the_minimum_of_the_target_and_the_loss_of_q_is_a_sum_over_members",),
+    ),
+    Fault(
+        "the expectile is that of the other side",
+        IQL,
+        "jnp.where(gap < 0, 1 - self.expectile.value, self.expectile.value)",
+        "jnp.where(gap > 0, 1 - self.expectile.value, self.expectile.value)",
+        (f"{BASELINES}::test_v_regresses_to_the_minimum_of_the_target_and_the_loss_of_q_is_a_sum_over_members",),
+    ),
+    Fault(
+        "the penalty of ReBRAC is not discounted",
+        REBRAC,
+        "batch.discount * (next_q - penalty))",
+        "batch.discount * next_q - penalty)",
+        (f"{BASELINES}::test_the_penalty_of_rebrac_is_discounted_with_the_value_that_it_is_taken_from",),
+    ),
+    Fault(
+        "smoothing noise has no limit",
+        REBRAC,
+        "jnp.clip(noise, -self.limit.value, self.limit.value)",
+        "noise",
+        (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
     ),
 )

@@ -21,5 +21,5 @@ class Fault:
 
 
 def law(name: str, member: str) -> str:
-    """The test of one law on one member of its family, such as `law("ends_at_its_data", "Linear-0")`."""
+    """The test of one law on one member of its family, such as `law("ends_at_its_data", "LinearPath-0")`."""
     return f"tests/laws/test_families.py::test_a_member_keeps_a_law[{name}-{member}]"

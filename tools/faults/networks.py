@@ -47,8 +47,8 @@ NETWORKS = (
     Fault(
         "layer norm divides by the root mean square",
         "floqzoo/networks/layer_norm.py",
-        "jnp.mean(jnp.square(wide)) - jnp.square(mean)",
-        "jnp.mean(jnp.square(wide))",
+        "jnp.mean(jnp.square(x)) - jnp.square(mean)",
+        "jnp.mean(jnp.square(x))",
         (f"{LAYERS}::test_layer_norm_is_the_formula_of_the_textbook",),
     ),
     Fault(

@@ -5,6 +5,7 @@ from .fault import Fault
 
 DISTILLED = "floqzoo/policies/distilled_flow_policy.py"
 TESTS = "tests/policies/test_distilled_flow_policy.py"
+BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 CLONING = "tests/policies/test_behaviour_flow.py"
 
 POLICIES = (
@@ -47,16 +48,9 @@ POLICIES = (
         (f"{TESTS}::test_the_loss_is_the_sum_of_its_terms_with_alpha_on_the_distillation",),
     ),
     Fault(
-        "the policy loss trains the critic",
-        DISTILLED,
-        "frozen(critic).score",
-        "critic.score",
-        (f"{TESTS}::test_no_term_reaches_the_critic",),
-    ),
-    Fault(
         "the distillation trains the behaviour flow",
         DISTILLED,
-        "frozen(self.behaviour).act_from",
+        "with_cast_weights(frozen(self.behaviour)).act_from",
         "self.behaviour.act_from",
         (f"{TESTS}::test_the_behaviour_learns_from_the_data_alone_and_the_one_step_network_from_the_rest",),
     ),
@@ -80,5 +74,40 @@ POLICIES = (
         "jnp.argmax(",
         "jnp.argmin(",
         ("tests/successor/test_successor_critic.py::test_the_best_policy_is_chosen_at_every_state",),
+    ),
+    Fault(
+        "best-of-N takes the worst candidate",
+        "floqzoo/policies/best_of_n_policy.py",
+        "jnp.argmax(",
+        "jnp.argmin(",
+        (f"{BASELINES}::test_ifql_takes_the_candidate_of_which_the_online_minimum_is_highest",),
+    ),
+    Fault(
+        "all candidates of best-of-N share one key",
+        "floqzoo/policies/best_of_n_policy.py",
+        "keys = jax.random.split(key, self.num_samples)",
+        "keys = jnp.repeat(key[None], self.num_samples)",
+        (f"{BASELINES}::test_each_candidate_of_ifql_has_a_key_of_its_own",),
+    ),
+    Fault(
+        "the weights of AWR have no limit",
+        "floqzoo/policies/awr_policy.py",
+        "jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))",
+        "jnp.exp(self.alpha.value * advantage)",
+        (f"{BASELINES}::test_the_weight_of_an_advantage_is_at_most_100_and_of_the_online_minimum",),
+    ),
+    Fault(
+        "AWR is evaluated by samples",
+        "floqzoo/policies/awr_policy.py",
+        "        del critic, key\n        return jnp.clip(self.network(observation), -1, 1)",
+        "        return self.explore(observation, critic, key)",
+        (f"{BASELINES}::test_iql_explores_by_samples_and_is_evaluated_by_the_mean",),
+    ),
+    Fault(
+        "a deterministic policy explores without noise",
+        "floqzoo/policies/deterministic_policy.py",
+        "return self.noise.add(self.mode(observation), key)",
+        "return self.mode(observation)",
+        (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
     ),
 )

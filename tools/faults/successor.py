@@ -1,4 +1,4 @@
-"""Faults of successor measures, their targets and their readout."""
+"""Faults of successor measures, their targets and their values."""
 
 from .fault import Fault, law
 
@@ -42,28 +42,28 @@ SUCCESSOR = (
         RULES,
         "flow.path.at(t, noise_of(flow, fresh_key), future)",
         "flow.path.at(t, noise_of(flow, jax.random.clone(noise_key)), future)",
-        (f"{TABLE}[TD-straight]",),
+        (f"{TABLE}[TDTarget-straight]",),
     ),
     Fault(
         "TD² goes to the end and not to its time",
         RULES,
         "flow.push_forward(noise_of(flow, key), code, 0.0, t)",
         "flow.push_forward(noise_of(flow, key), code)",
-        (law("each_key_draws_a_point_of_its_own", "TD2-3"),),
+        (law("each_key_draws_a_point_of_its_own", "TD2Target-3"),),
     ),
     Fault(
         "Monte Carlo takes the next state for the future",
         RULES,
-        "noise_of(flow, key), step.future)",
+        'noise_of(flow, key), step.require("future", "MonteCarloTarget"))',
         "noise_of(flow, key), step.next_observation)",
-        (law("a_certain_future_is_aimed_at", "MonteCarlo-0"),),
+        (law("a_certain_future_is_aimed_at", "MonteCarloTarget-0"),),
     ),
     Fault(
         "a target's noise is always the same",
         RULES,
         "return flow.prior.sample(key, (flow.dim,))",
         "return flow.prior.sample(jax.random.key(0), (flow.dim,))",
-        (law("each_key_draws_a_point_of_its_own", "CoupledTD-2"),),
+        (law("each_key_draws_a_point_of_its_own", "CoupledTDTarget-2"),),
     ),
     Fault(
         "errors of noise are not weighed",
@@ -80,7 +80,7 @@ SUCCESSOR = (
         ("tests/successor/test_flow_successor.py::test_samples_and_densities_are_in_the_units_of_the_observation",),
     ),
     Fault(
-        "a readout is the mean reward and not the return",
+        "a value is the mean reward and not the return",
         "floqzoo/successor/successor_critic.py",
         "(futures) / (1 - self.measure.discount.value)",
         "(futures)",
@@ -89,8 +89,8 @@ SUCCESSOR = (
     Fault(
         "the standard error is that of one sample over their number",
         "floqzoo/successor/successor_critic.py",
-        "/ self.count**0.5",
-        "/ self.count",
+        "/ self.num_samples**0.5",
+        "/ self.num_samples",
         ("tests/successor/test_successor_critic.py::test_the_standard_error_is_that_of_the_mean",),
     ),
 )

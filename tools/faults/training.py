@@ -1,6 +1,6 @@
 """Faults of data, of the compiled loop and of evaluation."""
 
-from .fault import Fault
+from .fault import Fault, law
 
 
 BESIDE = "tests/training/test_run_evaluations.py"
@@ -11,8 +11,8 @@ TRAINING = (
     Fault(
         "the next state is the state itself",
         "floqzoo/tasks/dataset.py",
-        "next_observation=self.observations[state + 1]",
-        "next_observation=self.observations[state]",
+        "next_observation=self.observations[at + 1]",
+        "next_observation=self.observations[at]",
         ("tests/tasks/test_dataset.py::test_a_draw_never_leaves_its_episode",),
     ),
     Fault(
@@ -24,30 +24,44 @@ TRAINING = (
     ),
     Fault(
         "futures begin at the next state itself",
-        "floqzoo/tasks/geometric_future.py",
+        "floqzoo/learner/batch_sources.py",
         "ahead = 1 + (jnp.log1p",
         "ahead = (jnp.log1p",
         ("tests/tasks/test_future_dataset.py::test_futures_are_geometric_within_their_episode[0.9]",),
     ),
     Fault(
+        "an n-step return crosses the end of an episode",
+        "floqzoo/learner/batch_sources.py",
+        "further = jnp.minimum(store.steps_left(at), self.n - 1)",
+        "further = jnp.full_like(store.steps_left(at), self.n - 1)",
+        (law("a_reader_stays_in_the_episode", "NStep-1"),),
+    ),
+    Fault(
+        "an n-step return discounts its rewards once too often",
+        "floqzoo/learner/batch_sources.py",
+        "reward + gamma * discount * step.reward",
+        "reward + gamma**2 * discount * step.reward",
+        ("tests/training/test_batch_source.py::test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop",),
+    ),
+    Fault(
         "the ring writes one slot too far",
         "floqzoo/tasks/replay_buffer.py",
-        "slots = (self.written[:, None] + jnp",
-        "slots = (1 + self.written[:, None] + jnp",
+        "slots, before = number % ring,",
+        "slots, before = (number + 1) % ring,",
         ("tests/tasks/test_replay_buffer.py::test_the_ring_holds_the_latest_transitions_as_a_list_would",),
     ),
     Fault(
         "the next action is that of the next episode",
-        "floqzoo/tasks/future_replay.py",
-        "went_on = (self.written[:, None] > 0) & (",
-        "went_on = (self.written[:, None] > 0) | (",
+        "floqzoo/tasks/replay_buffer.py",
+        "continues = (self.written[:, None] > 0) & (",
+        "continues = (self.written[:, None] > 0) | (",
         ("tests/tasks/test_future_replay.py::test_next_actions_and_futures_are_those_of_the_list",),
     ),
     Fault(
         "a full buffer forgets new transitions before old ones",
         "floqzoo/learner/batch_sources.py",
-        "old = dataset.draw(jnp.where(is_new, 0, dataset.size - 1 - (age - known)), old_key)",
-        "old = dataset.draw(jnp.where(is_new, 0, age - known), old_key)",
+        "dataset.starts[jnp.where(is_new, 0, dataset.size - 1 - (age - known))]",
+        "dataset.starts[jnp.where(is_new, 0, age - known)]",
         ("tests/training/test_batch_source.py::test_a_ring_that_holds_all_new_ones_need_not_have_room_for_the_data",),
     ),
     Fault(
@@ -130,8 +144,8 @@ TRAINING = (
     Fault(
         "an evaluation that was given up is played with the agents of later updates",
         "floqzoo/training/run_evaluations.py",
-        "return AwaitedEvaluation(evaluation.step, evaluation.policies, evaluation.critics)",
-        "return AwaitedEvaluation(step, evaluation.policies, evaluation.critics)",
+        "return AwaitedEvaluation(evaluation.step, evaluation.parts)",
+        "return AwaitedEvaluation(step, evaluation.parts)",
         (f"{BESIDE}::test_stopped_it_gives_the_evaluation_up_at_once_and_goes_on_as_the_same_run",),
     ),
     Fault(

@@ -6,7 +6,10 @@ import pytest
 
 from floqzoo.sweeps import submit, unfinished_trials
 from floqzoo.sweeps.attempt import Attempt
-from floqzoo.sweeps.on_slurm import SlurmTrial
+from floqzoo.sweeps.slurm_launcher import SlurmTrial
+
+
+pytestmark = pytest.mark.slow
 
 
 submitit = pytest.importorskip("submitit")
@@ -39,7 +42,7 @@ def test_slurm_is_asked_for_the_resources(toy_sweep, monkeypatch):
     asked = {}
     monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda _, **given: asked.update(given))
     sweep = toy_sweep(more="resources: {cpu: 4, gpu: 0.25, memory_gb: 8}\nslurm: {slurm_partition: gpu}")
-    from floqzoo.sweeps.on_slurm import _executor
+    from floqzoo.sweeps.slurm_launcher import _executor
 
     _executor(sweep, "local")
     assert asked == {

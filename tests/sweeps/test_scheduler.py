@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from floqzoo.sweeps.drive import drive
 from floqzoo.sweeps.ending import NO_DATA, UNEXPECTED, Ending, ending_of
+from floqzoo.sweeps.scheduler import run_trials
 
 
 class Scripted:
@@ -39,7 +39,9 @@ def trials(toy_sweep):
 
 def run(trials, launcher, restarts=1):
     said, seen = [], []
-    failures = drive(trials, launcher, restarts=restarts, say=said.append, look=lambda left: seen.append(len(left)))
+    failures = run_trials(
+        trials, launcher, restarts=restarts, say=said.append, look=lambda left: seen.append(len(left))
+    )
     assert seen == sorted(seen, reverse=True) and seen[-1] == 0
     return failures, said
 

@@ -13,7 +13,7 @@ from floqzoo.runs.run_directory import describe_data, describe_machine, record_r
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.flat import flat
-from floqzoo.training.prepared_run import PreparedRun, loaded_task, starting_run
+from floqzoo.training.prepared_run import PreparedRun, starting_run, timed_task
 from floqzoo.training.trainer import TrainingResult
 
 
@@ -52,8 +52,8 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
     if fixed:
         raise ValueError(f"{run.directory} is online, and some of its settings are fixed: {'; '.join(fixed)}.")
     with first_alone():
-        task = loaded_task(recipe, config)
-    now = json.loads(json.dumps(describe_data(task.loaded)))
+        task, seconds = timed_task(config)
+    now = json.loads(json.dumps(describe_data(task)))
     changes = [*differences(flags, run.flags, but=IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
     if changes and not allow_changes:
         raise ValueError(
@@ -67,7 +67,7 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
     if is_first():
         record_resumption(run.directory)
     start = None if run.checkpoint_steps else starting_run(recipe, config, task)
-    return PreparedRun(recipe, config, task, run.directory, resumed=True, start=start)
+    return PreparedRun(recipe, config, task, run.directory, seconds, resumed=True, start=start)
 
 
 _FIXED = ("recipe", "seed", "seeds")

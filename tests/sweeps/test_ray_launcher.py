@@ -8,13 +8,13 @@ import time
 import pytest
 
 from floqzoo.runs import checkpoint_steps
-from floqzoo.sweeps import Resources, carry_out_sweep, run_trial, unfinished_trials
-from floqzoo.sweeps.on_ray import OnRay, _shortage
+from floqzoo.sweeps import Resources, run_sweep, run_trial, unfinished_trials
+from floqzoo.sweeps.ray_launcher import RayLauncher, _shortage
 
 
 ray = pytest.importorskip("ray")
 # Ray forks to start its programs, which do not use what JAX has in this process.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")]
 SLOW = {
     "fields": "agent.batch_size: [4, 8, 16], offline_steps: 60, save_interval: 10, eval_interval: 20, eval_workers: 0",
     "recipe": "slow_recipe.py",
@@ -62,7 +62,7 @@ class Killer(threading.Thread):
 )
 def test_an_address_without_a_cluster_is_refused(address, error, says):
     with pytest.raises(error, match=says):
-        OnRay(Resources(), address)
+        RayLauncher(Resources(), address)
 
 
 def test_what_no_machine_has_is_told():
@@ -92,7 +92,7 @@ def test_a_sweep_that_loses_a_node_is_the_sweep_that_lost_none(cluster, toy_swee
         run_trial.main(trial.words)
     killer = Killer(cluster, disturbed)
     killer.start()
-    assert carry_out_sweep(disturbed, address=cluster.address) == []
+    assert run_sweep(disturbed, address=cluster.address) == []
     killer.join(timeout=60)
     assert unfinished_trials(undisturbed) == unfinished_trials(disturbed) == []
     for trial, twin in zip(disturbed.trials, undisturbed.trials, strict=True):
@@ -104,8 +104,8 @@ def test_a_sweep_that_loses_a_node_is_the_sweep_that_lost_none(cluster, toy_swee
     resumed = [line for line in log(killer.victim).splitlines() if line.startswith("goes on after")]
     assert len(resumed) == 1 and int(resumed[0].split()[3]) >= 10
 
-    monkeypatch.setattr("floqzoo.sweeps.carry_out.OnRay", None)  # There is nothing left to run.
-    assert carry_out_sweep(disturbed) == []
+    monkeypatch.setattr("floqzoo.sweeps.launcher.RayLauncher", None)  # There is nothing left to run.
+    assert run_sweep(disturbed) == []
     assert sum(len(starts(trial)) for trial in disturbed.trials) == len(disturbed.trials) + 1
     for name in ("comparison.md", "comparison.csv", "curves.png"):
         assert (disturbed.folder / name).is_file()

@@ -2,30 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from floqzoo.sweeps.ending import Ending
+from floqzoo.protocols import Launcher
 from floqzoo.sweeps.trial import Trial
 
 
 POLL_SECONDS = 1.0
-
-
-@runtime_checkable
-class Launcher(Protocol):
-    """Where trials run."""
-
-    def start(self, trial: Trial) -> None:
-        """Asks for a start of a trial, as soon as there is room for it."""
-        ...
-
-    def ended(self, seconds: float) -> Sequence[tuple[Trial, Ending]]:
-        """The trials that ended since the last call, after at most so many seconds."""
-        ...
-
-    def stop(self) -> None:
-        """Ends all trials under way, each with a checkpoint, and those that wait."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +19,7 @@ class Failure:
     reason: str
 
 
-def drive(
+def run_trials(
     trials: Sequence[Trial],
     launcher: Launcher,
     *,

@@ -2,10 +2,10 @@
 
 import sys
 
-from floqzoo.sweeps.drive import Failure, drive
 from floqzoo.sweeps.live_view import LiveView
-from floqzoo.sweeps.on_ray import OnRay
 from floqzoo.sweeps.outcome import write_outcome
+from floqzoo.sweeps.ray_launcher import RayLauncher
+from floqzoo.sweeps.scheduler import Failure, run_trials
 from floqzoo.sweeps.sweep import Sweep
 from floqzoo.sweeps.trial import Trial
 from floqzoo.sweeps.trial_state import is_finished, require_readable
@@ -15,14 +15,14 @@ from floqzoo.training.interruption import stoppable
 def unfinished_trials(sweep: Sweep) -> list[Trial]:
     """The trials that are still to be run, or to be gone on with.
 
-    **Raises** `ValueError` if the run of one is damaged, or of another version of floqzoo.
+    **Raises** `ValueError` if the run of one is damaged, or of another run format.
     """
     for trial in sweep.trials:
         require_readable(trial.directory)
     return [trial for trial in sweep.trials if not is_finished(trial.directory)]
 
 
-def carry_out_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure]:
+def run_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure]:
     """Runs the trials of a sweep that are not finished, on Ray, and writes the table and the curves.
 
     Called again, it goes on: finished trials are skipped, others go on from their checkpoints. Returns the trials that
@@ -30,7 +30,7 @@ def carry_out_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure
 
     - `address`: Of a Ray cluster, such as "auto"; without it Ray is started on this machine, and ended.
 
-    **Raises** what `OnRay` and `unfinished_trials` raise, `OSError` if the folder cannot be written to.
+    **Raises** what `RayLauncher` and `unfinished_trials` raise, `OSError` if the folder cannot be written to.
     """
     unfinished = unfinished_trials(sweep)
     failures = _run(sweep, unfinished, address) if unfinished else []
@@ -40,13 +40,13 @@ def carry_out_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure
 
 def _run(sweep: Sweep, unfinished: list[Trial], address: str | None) -> list[Failure]:
     counts = f"{len(sweep.trials)} trials, {len(sweep.trials) - len(unfinished)} of them finished"
-    with OnRay(sweep.resources, address) as launcher, stoppable() as check_stop:
+    with RayLauncher(sweep.resources, address) as launcher, stoppable() as check_stop:
         print(f"sweep {sweep.name} in {sweep.folder}: {counts}; on {launcher}", file=sys.stderr)
         if launcher.warning:
             print(f"warning: {launcher.warning}", file=sys.stderr)
         sweep.folder.mkdir(parents=True, exist_ok=True)
         with LiveView(sweep.trials, unfinished) as view:
-            failures = drive(
+            failures = run_trials(
                 unfinished,
                 launcher,
                 restarts=sweep.restarts,

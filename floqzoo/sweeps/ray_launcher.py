@@ -20,7 +20,7 @@ STORE_BYTES = 100_000_000
 """Ray's store of objects, which a sweep hardly uses."""
 
 
-class OnRay:
+class RayLauncher:
     """Runs trials as Ray tasks, each the parent of a program of its own. Use it as a context.
 
     - `resources`: What each trial is given.
@@ -47,7 +47,7 @@ class OnRay:
             num_cpus=resources.cpu, num_gpus=resources.gpu, memory=memory, max_retries=0, scheduling_strategy="SPREAD"
         )
 
-    def __enter__(self) -> "OnRay":
+    def __enter__(self) -> "RayLauncher":
         return self
 
     def __exit__(self, *_: object) -> None:

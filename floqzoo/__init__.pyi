@@ -1,0 +1,117 @@
+"""The names of `floqzoo` and the modules that define them; `__init__.py` reads this file, and imports each at its first use."""
+
+from ._version import __version__ as __version__
+from .agent import Agent as Agent
+from .citations import citation as citation
+from .critics import (
+    DistributionalBackup as DistributionalBackup,
+    ExpectedBackup as ExpectedBackup,
+    FlowCritic as FlowCritic,
+    IndependentNoise as IndependentNoise,
+    IQLCritic as IQLCritic,
+    MeanOverEnsemble as MeanOverEnsemble,
+    MinOverEnsemble as MinOverEnsemble,
+    MonolithicCritic as MonolithicCritic,
+    NullCritic as NullCritic,
+    QEnsemble as QEnsemble,
+    ReBRACCritic as ReBRACCritic,
+    SharedNoise as SharedNoise,
+    SmoothingNoise as SmoothingNoise,
+)
+from .flow import (
+    DDIM as DDIM,
+    DiffraxSolver as DiffraxSolver,
+    Euler as Euler,
+    ExactDivergence as ExactDivergence,
+    Flow as Flow,
+    GaussianPrior as GaussianPrior,
+    Heun as Heun,
+    HutchinsonDivergence as HutchinsonDivergence,
+    LinearPath as LinearPath,
+    Midpoint as Midpoint,
+    NoisePrediction as NoisePrediction,
+    OptimalTransportPath as OptimalTransportPath,
+    TrigonometricPath as TrigonometricPath,
+    UniformPrior as UniformPrior,
+    UniformTime as UniformTime,
+    VariancePreservingPath as VariancePreservingPath,
+    ZeroTime as ZeroTime,
+    path_curvature as path_curvature,
+)
+from .hyperparameter import (
+    Hyperparameter as Hyperparameter,
+    State as State,
+    partition_trainable as partition_trainable,
+)
+from .learner import (
+    BalancedReplay as BalancedReplay,
+    GeometricFuture as GeometricFuture,
+    NStep as NStep,
+    SeededReplay as SeededReplay,
+    UniformBatches as UniformBatches,
+)
+from .networks import (
+    MLP as MLP,
+    ConditionalField as ConditionalField,
+    CosineTime as CosineTime,
+    Dense as Dense,
+    Ensemble as Ensemble,
+    FourierTime as FourierTime,
+    HLGauss as HLGauss,
+    LayerNorm as LayerNorm,
+    NormalisedValue as NormalisedValue,
+    RawPoint as RawPoint,
+    RawTime as RawTime,
+    ResidualMLP as ResidualMLP,
+    SinusoidalTime as SinusoidalTime,
+    UNetField as UNetField,
+)
+from .policies import (
+    AWRPolicy as AWRPolicy,
+    BehaviourFlow as BehaviourFlow,
+    BestOfNPolicy as BestOfNPolicy,
+    DeterministicPolicy as DeterministicPolicy,
+    DistilledFlowPolicy as DistilledFlowPolicy,
+    FixedPolicy as FixedPolicy,
+    FunctionPolicy as FunctionPolicy,
+    GPIPolicy as GPIPolicy,
+)
+from .records import (
+    ActorCritic as ActorCritic,
+    FrozenAgent as FrozenAgent,
+    Occasional as Occasional,
+    PathPoint as PathPoint,
+    Stateful as Stateful,
+    Trajectory as Trajectory,
+    Transition as Transition,
+    UpdateMetrics as UpdateMetrics,
+)
+from .rollout import Evaluation as Evaluation, evaluate as evaluate
+from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun
+from .successor import (
+    CoupledTDTarget as CoupledTDTarget,
+    DataNextAction as DataNextAction,
+    FlowSuccessor as FlowSuccessor,
+    KnownReward as KnownReward,
+    LearntReward as LearntReward,
+    MonteCarloTarget as MonteCarloTarget,
+    Normaliser as Normaliser,
+    PolicyNextAction as PolicyNextAction,
+    SuccessorCritic as SuccessorCritic,
+    TD2Target as TD2Target,
+    TDTarget as TDTarget,
+)
+from .tasks import (
+    Dataset as Dataset,
+    Task as Task,
+    collect as collect,
+    load as load,
+    make_dataset as make_dataset,
+)
+from .training import resume as resume, run_recipe as run_recipe, train as train
+from .update_rules import (
+    AlternatingUpdate as AlternatingUpdate,
+    JointUpdate as JointUpdate,
+    PolyakAveraging as PolyakAveraging,
+    gradient_step as gradient_step,
+)

@@ -1,0 +1,21 @@
+"""The critic of an agent that only imitates."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class NullCritic(eqx.Module):
+    """Q = 0, with nothing to learn: for behaviour cloning."""
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """0."""
+        del observation, action
+        return jnp.zeros(())
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics."""
+        del batch, agent, key
+        return jnp.zeros(()), None

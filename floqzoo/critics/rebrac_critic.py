@@ -1,0 +1,82 @@
+"""The critic of ReBRAC: TD3's, with a penalty on the next action's distance from the data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.monolithic_critic import MonolithicMetrics
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class SmoothingNoise(eqx.Module):
+    r"""$\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$ with $\epsilon \sim N(0, I)$.
+
+    - `scale`: $\sigma$, at least 0.
+    - `limit`: $c$, at least 0.
+
+    Source: TD3 (arXiv 1802.09477), section 5.3, with its 0.2 and 0.5.
+    """
+
+    scale: Hyperparameter = eqx.field(converter=hyperparameter, default=0.2)
+    limit: Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
+
+    def __check_init__(self):
+        for name in ("scale", "limit"):
+            require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def add(self, action: Float[Array, "*batch action"], key: Key) -> Float[Array, "*batch action"]:
+        """The action, or a batch of them, with noise."""
+        noise = self.scale.value * jax.random.normal(key, action.shape, action.dtype)
+        return jnp.clip(action + jnp.clip(noise, -self.limit.value, self.limit.value), -1, 1)
+
+
+class ReBRACCritic(eqx.Module):
+    r"""A Q-function with a behaviour-regularised target.
+
+    $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
+    y = r + \gamma \, \text{discount} \Bigl( \min_e \bar Q_e(s', a') - \beta \lVert a' - a'_{\text{data}} \rVert^2 \Bigr),$$
+
+    where $a' = \operatorname{clip}(\bar\pi(s') + \epsilon)$ is the target policy's action with smoothing noise, and
+    $a'_{\text{data}}$ the action of the data at $s'$: the batch must hold `next_action`.
+
+    - `networks`: The ensemble $Q_1, \dots, Q_E$.
+    - `discount`: $\gamma$ in [0, 1).
+    - `beta`: The weight of the penalty, at least 0; the paper tunes it for each environment.
+    - `noise`: The smoothing noise $\epsilon$.
+
+    Source: ReBRAC (arXiv 2305.09836), equation 4, and the official code of FQL.
+    """
+
+    networks: QEnsemble
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    beta: Hyperparameter = eqx.field(converter=hyperparameter, default=0.01)
+    noise: SmoothingNoise = SmoothingNoise()
+
+    def __check_init__(self):
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        require("beta", self.beta, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The minimum over the members."""
+        return jnp.min(self.networks.values(observation, action))
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
+        """The squared TD error, averaged over batch and members.
+
+        **Raises** `ValueError` if the batch has no next actions.
+        """
+        data_action = batch.require("next_action", "ReBRAC")
+        act_key, noise_key = jax.random.split(key)
+        act_keys = jax.random.split(act_key, batch.reward.shape[0])
+        next_action = self.noise.add(jax.vmap(agent.target.act)(batch.next_observation, act_keys), noise_key)
+        next_q = jnp.min(agent.target.critic.networks.batch_values(batch.next_observation, next_action), axis=0)
+        penalty = self.beta.value * jnp.sum((next_action - data_action) ** 2, axis=1)
+        td_target = jax.lax.stop_gradient(batch.reward + self.discount.value * batch.discount * (next_q - penalty))
+        q = self.networks.batch_values(batch.observation, batch.action)
+        loss = jnp.mean((q - td_target[None, :]) ** 2)
+        return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))

@@ -1,0 +1,83 @@
+"""A Gaussian policy that imitates the data's actions, the better the more."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Critic, HasAdvantage, Network, require_protocol
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class AWRMetrics(eqx.Module):
+    """The metrics of an advantage-weighted policy on a batch.
+
+    - `actor_loss`: Minus the weighted mean log-density.
+    - `advantage`: The mean advantage of the data's actions.
+    - `bc_log_prob`: The mean log-density of the data's actions.
+    - `mse`: Squared distance of the policy's mean from the data's actions, averaged over coordinates.
+    """
+
+    actor_loss: Scalar
+    advantage: Scalar
+    bc_log_prob: Scalar
+    mse: Scalar
+
+
+class AWRPolicy(eqx.Module):
+    r"""$\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
+
+    $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s), \qquad A = \min_e Q_e(s, a) - V(s)$$
+
+    It acts by its mean, clipped to [-1, 1], and explores by samples, clipped likewise.
+
+    - `network`: $f$, from an observation to the mean of an action.
+    - `alpha`: The inverse temperature $\alpha$, at least 0; 0 is behaviour cloning.
+    - `max_weight`: $w_{\max}$, above 0; 100 in the papers.
+
+    Source: AWR (arXiv 1910.00177) as in IQL (arXiv 2110.06169), equation 7, and the official code of FQL, where the
+    standard deviation is 1.
+    """
+
+    network: Network | Any
+    alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
+    max_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=100.0)
+
+    def __check_init__(self):
+        require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+        require("max_weight", self.max_weight, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The mean, clipped; critic and key are not used."""
+        del critic, key
+        return jnp.clip(self.network(observation), -1, 1)
+
+    def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """A sample, clipped."""
+        del critic
+        mean = self.network(observation)
+        return jnp.clip(mean + jax.random.normal(key, mean.shape, mean.dtype), -1, 1)
+
+    def log_prob(self, action: Action, observation: Observation) -> Scalar:
+        """The log-density of an action, before clipping."""
+        error = action - self.network(observation)
+        return -jnp.sum(error**2 + jnp.log(2 * jnp.pi)) / 2
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, AWRMetrics]:
+        """The weighted regression, averaged over the batch; the key is not used.
+
+        **Raises** `TypeError` if the critic has no `advantage`.
+        """
+        del key
+        require_protocol("critic", agent.critic, HasAdvantage)
+        advantage = jax.vmap(agent.critic.advantage)(batch.observation, batch.action)
+        # The minimum first: the exponential of a large advantage would be infinite.
+        weight = jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))
+        log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)
+        loss = -jnp.mean(weight * log_prob)
+        mse = jnp.mean((jax.vmap(self.network)(batch.observation) - batch.action) ** 2)
+        return loss, AWRMetrics(loss, jnp.mean(advantage), jnp.mean(log_prob), mse)

@@ -1,0 +1,75 @@
+"""A deterministic policy that maximises Q and stays near the data."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.critics.rebrac_critic import SmoothingNoise
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Critic, Network
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class DeterministicMetrics(eqx.Module):
+    """The metrics of a deterministic policy on a batch.
+
+    - `actor_loss`: `q_loss` + alpha * `bc_loss`.
+    - `q_loss`: Minus the mean score, divided by its mean size.
+    - `bc_loss`: Squared distance of the policy's actions from the data's, summed over coordinates.
+    - `q`: The mean score of the policy's actions.
+    """
+
+    actor_loss: Scalar
+    q_loss: Scalar
+    bc_loss: Scalar
+    q: Scalar
+
+
+class DeterministicPolicy(eqx.Module):
+    r"""$\pi(s) = \tanh f(s)$, trained to maximise Q with a penalty on the distance from the data.
+
+    $$-\frac{1}{\overline{|Q|}} \, \mathbb E \, Q(s, \pi(s)) + \alpha \, \mathbb E \lVert \pi(s) - a \rVert^2,$$
+
+    where $\overline{|Q|}$ is the mean absolute score of the batch, a constant.
+
+    - `network`: $f$, from an observation to an action before tanh.
+    - `alpha`: The weight of the penalty, at least 0; ReBRAC tunes it for each environment.
+    - `noise`: Exploration noise, added to actions in the environment while training.
+
+    Source: ReBRAC (arXiv 2305.09836) and TD3+BC (arXiv 2106.06860); reductions as in the official code of FQL.
+    """
+
+    network: Network | Any
+    alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=0.1)
+    noise: SmoothingNoise = SmoothingNoise()
+
+    def __check_init__(self):
+        require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def mode(self, observation: Observation) -> Action:
+        """The action, without noise."""
+        return jnp.tanh(self.network(observation))
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action, without noise; critic and key are not used."""
+        del critic, key
+        return self.mode(observation)
+
+    def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action with exploration noise."""
+        del critic
+        return self.noise.add(self.mode(observation), key)
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DeterministicMetrics]:
+        """The two terms, averaged over the batch; the key is not used."""
+        del key
+        action = jax.vmap(self.mode)(batch.observation)
+        q = jax.vmap(agent.critic.score)(batch.observation, action)
+        q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
+        bc_loss = jnp.mean(jnp.sum((action - batch.action) ** 2, axis=1))
+        loss = q_loss + self.alpha.value * bc_loss
+        return loss, DeterministicMetrics(loss, q_loss, bc_loss, jnp.mean(q))

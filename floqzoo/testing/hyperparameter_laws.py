@@ -1,0 +1,133 @@
+"""What every part of every family promises of the numbers that it holds and does not learn."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo import protocols
+from floqzoo.hyperparameter import is_not_trained
+from floqzoo.records import ActorCritic, FrozenAgent, Transition
+from floqzoo.testing.batch_source_laws import draw, example_data, read
+from floqzoo.testing.closeness import compiled
+from floqzoo.testing.examples import Example
+from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
+from floqzoo.testing.successor_laws import regression
+from floqzoo.testing.update_laws import example_parts, moved
+from floqzoo.testing.velocities import Wave
+from floqzoo.typing import Key
+
+
+class Numbers(eqx.Module):
+    """The arrays of an example, which may be traced."""
+
+    t: Any
+    s: Any
+    x0: Any
+    x1: Any
+    condition: Any
+    inputs: Any
+    observation: Any
+    action: Any
+    batch: Transition
+    key: Key
+    other_key: Key
+    dataset: Any
+    replay: Any
+    parts: ActorCritic
+
+    @staticmethod
+    def of(example: Example) -> "Numbers":
+        """Those of an example."""
+        names = ("t", "s", "x0", "x1", "condition", "inputs", "observation", "action", "batch")
+        key, other_key = jax.random.split(example.key)
+        dataset, replay = example_data(example)
+        numbers: dict[str, Any] = {name: getattr(example, name) for name in names}
+        numbers |= {"key": key, "other_key": other_key, "dataset": dataset, "replay": replay}
+        return Numbers(**numbers, parts=example_parts(example))
+
+    def agent(self, part: Any) -> FrozenAgent:
+        """A critic or a policy beside a known one of the other kind."""
+        critic = part if isinstance(part, protocols.Critic) else SumCritic()
+        policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
+        return frozen_agent(critic, policy)
+
+
+def no_gradient_reaches_a_number_that_is_not_learnt(part: Any, example: Example) -> None:
+    """`jax.grad` of what a part computes is 0 by each `Hyperparameter` and `State` in it.
+
+    Even where all floating-point arrays are differentiated, as by `eqx.partition(part, eqx.is_inexact_array)`.
+    """
+    if not any(jax.tree.leaves(jax.tree.map(is_not_trained, part, is_leaf=is_not_trained))):
+        return
+    for kind, output in OUTPUTS.items():
+        if isinstance(part, kind):
+            gradient = compiled(_gradient, output, part, Numbers.of(example))
+            for node in filter(is_not_trained, jax.tree.leaves(gradient, is_leaf=is_not_trained)):
+                stored = jax.tree.leaves(node.stored)
+                assert not any(np.any(leaf) for leaf in stored), f"a gradient of {stored} as a {kind.__name__}"
+
+
+def _gradient(output: Callable, part: Any, numbers: Numbers) -> Any:
+    arrays, rest = eqx.partition(part, eqx.is_inexact_array)
+
+    def total(arrays: Any) -> Any:
+        outputs = jax.tree.leaves(output(eqx.combine(arrays, rest), numbers))
+        return sum((jnp.sum(leaf) for leaf in outputs if eqx.is_inexact_array(leaf)), jnp.zeros(()))
+
+    return jax.grad(total)(arrays)
+
+
+def _followed(update: Any, x: Numbers) -> Any:
+    after = jax.tree.map(lambda leaf: leaf + 1, x.parts)
+    return moved(update, update.init_targets(x.parts), x.parts, after, jnp.zeros((), jnp.int32))
+
+
+_OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
+    protocols.NoisePrior: lambda prior, x: (prior.log_prob(x.x0), prior.sample(x.key, (2,))),
+    protocols.ProbabilityPath: lambda path, x: (
+        path.at(x.t, x.x0, x.x1),
+        path.conditional_velocity(x.t, x.x0, x.x1),
+    ),
+    protocols.ODESolver: lambda solver, x: solver.solve(Wave(x.x1, x.t), x.x0),
+    protocols.VelocityField: lambda field, x: field.velocity(x.t, x.x0, field.encode(*x.condition)),
+    protocols.Network: lambda network, x: network(x.inputs),
+    protocols.LinearLayer: lambda layer, x: layer.with_bias(layer.part(x.inputs, 0)),
+    protocols.TimeEmbedding: lambda embedding, x: embedding.embed_time(x.t),
+    protocols.PointEmbedding: lambda embedding, x: embedding.embed_point(x.x0[:1]),
+    protocols.TimeDistribution: lambda times, x: times.sample_times(x.key, (3,)),
+    protocols.Aggregation: lambda aggregation, x: aggregation.aggregate(jnp.stack([x.x0, x.x1])),
+    protocols.Backup: lambda backup, x: backup.td_targets(x.t, x.s, x.inputs),
+    protocols.NoiseCoupling: lambda coupling, x: coupling.next_noise(x.inputs[None], -x.inputs[None]),
+    protocols.Critic: lambda critic, x: (
+        critic.score(x.observation, x.action),
+        critic.critic_loss(x.batch, x.agent(critic), x.key)[0],
+    ),
+    protocols.NoisyCritic: lambda critic, x: critic.value(x.observation, x.action, x.key),
+    protocols.HasAdvantage: lambda critic, x: critic.advantage(x.observation, x.action),
+    protocols.Policy: lambda policy, x: (
+        policy.act(x.observation, SumCritic(), x.key),
+        policy.policy_loss(x.batch, x.agent(policy), x.other_key)[0],
+    ),
+    protocols.Exploring: lambda policy, x: policy.explore(x.observation, SumCritic(), x.key),
+    protocols.SuccessorMeasure: lambda measure, x: (
+        measure.sample_futures(x.observation, x.action, 2, x.key),
+        measure.log_prob(x.observation, x.observation, x.action),
+        measure.successor_loss(x.batch, measure, x.agent(measure), x.other_key)[0],
+    ),
+    protocols.SuccessorTarget: lambda target, x: regression(
+        target, jax.tree.map(lambda leaf: leaf[0], x.batch), x.t, x.key
+    ),
+    protocols.RewardModel: lambda model, x: (model.reward_of(x.observation), model.reward_loss(x.batch)),
+    protocols.TargetUpdate: _followed,
+    protocols.TransitionReader: lambda reader, x: read(reader, x.dataset, x.dataset.starts, x.key),
+    protocols.BatchSource: lambda source, x: draw(source, x.dataset, x.replay, 0, x.key, 4),
+}
+OUTPUTS: Mapping[type, Callable[[Any, Any], Any]] = MappingProxyType(_OUTPUTS)
+"""What a part of each kind computes, of which numbers that are not learnt get no gradient."""
+
+hyperparameter_laws = (no_gradient_reaches_a_number_that_is_not_learnt,)

@@ -1,0 +1,265 @@
+"""What every update rule and every target update promises, and what those of floqzoo promise beyond."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from floqzoo.hyperparameter import Hyperparameter, State, partition_trainable
+from floqzoo.protocols import TargetUpdate, UpdateRule
+from floqzoo.records import ActorCritic, FrozenAgent, Stateful, Transition
+from floqzoo.testing.closeness import assert_close, compiled
+from floqzoo.testing.examples import Example
+from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
+
+
+class CountingCritic(eqx.Module):
+    """Q = w . a + b, learnt by regression to rewards; counts its losses in a `State`, and has a number that is fixed."""
+
+    weight: Any
+    bias: Any
+    losses: State
+    fixed: Hyperparameter
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The value."""
+        del observation
+        return self.weight @ action + self.bias
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
+        """The squared error."""
+        del agent, key
+        q = jax.vmap(self.score)(batch.observation, batch.action)
+        loss = self.fixed.value * jnp.mean((q - batch.reward) ** 2)
+        return loss, Stateful(loss, eqx.tree_at(lambda critic: critic.losses, self, State(self.losses.value + 1)))
+
+
+class ConstantPolicy(eqx.Module):
+    """One action everywhere, which maximises Q and stays small."""
+
+    action: Any
+
+    def act(self, observation: Observation, critic: Any, key: Key) -> Action:
+        """The action."""
+        del observation, critic, key
+        return self.action
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
+        """Minus the score, and the size."""
+        del key
+        score = jnp.mean(jax.vmap(agent.critic.score, (0, None))(batch.observation, self.action))
+        loss = jnp.sum(self.action**2) - score
+        return loss, loss
+
+
+def an_update_can_be_scanned(rule: UpdateRule, example: Example) -> None:
+    """Parts and optimisers keep their structure, static fields, shapes and dtypes, and every parameter stays finite."""
+    parts, optimisers, _ = _updated(rule, example, steps=2)
+    assert _form(parts) == _form(example_parts(example)), f"{_form(parts)}"
+    assert _form(optimisers) == _form(rule.init_optimisers(example_parts(example))), f"{_form(optimisers)}"
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parts))
+
+
+def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
+    """After two updates every parameter of critic and policy has moved."""
+    parts, _, _ = _updated(rule, example, steps=2)
+    before, after = (jax.tree.leaves(partition_trainable(tree)[0]) for tree in (example_parts(example), parts))
+    assert all(np.any(old != new) for old, new in zip(before, after, strict=True)), f"{before} became {after}"
+
+
+def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
+    """A hyperparameter stays as it is, and a `State` is what the loss made of it: one more in each update."""
+    parts, _, _ = _updated(rule, example, steps=2)
+    assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
+    assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
+
+
+def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Example) -> None:
+    """`jax.lax.scan` over update numbers and keys is one update after another."""
+    parts, optimisers, _ = _updated(rule, example, steps=4)
+    scanned = compiled(
+        _scanned, rule, example_parts(example), jnp.arange(4, dtype=jnp.int32), example.batch, example.key
+    )
+    for found, wanted in zip(jax.tree.leaves(scanned), jax.tree.leaves((parts, optimisers)), strict=True):
+        assert_close(*(jnp.asarray(leaf).astype(example.action.dtype) for leaf in (found, wanted)))
+
+
+def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> None:
+    """Four updates are four steps of the optimiser on the gradients of both losses, over the parameters of both parts."""
+    parts, _, _ = _updated(rule, example, steps=4)
+    wanted = compiled(_joint_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
+    _assert_trees_close(_parameters(parts), wanted)
+
+
+def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
+    """Four updates are four steps of the critic's optimiser, each followed by the policy's steps in its own updates."""
+    parts, _, metrics = _updated(rule, example, steps=4)
+    wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
+    _assert_trees_close(_parameters(parts), wanted)
+    for step in range(4):
+        _, _, metrics = _updated(rule, example, steps=step + 1)
+        happened = (step + 1) % rule.policy_every == 0
+        assert rule.policy_every == 1 or metrics.actor.happened == happened, f"{metrics.actor} in update {step + 1}"
+
+
+def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
+    """The initial target of a part equals it, and shares no buffer with it."""
+    parts = example_parts(example)
+    target = update.init_targets(parts)
+    for ours, its in ((target.critic, parts.critic), (target.policy, parts.policy)):
+        if jax.tree.leaves(ours):
+            assert eqx.tree_equal(ours, its), f"{ours} instead of {its}"
+
+
+def targets_lie_between(update: TargetUpdate, example: Example) -> None:
+    """A target's parameters lie between what they were and the online parameters, and its structure stays."""
+    before = example_parts(example)
+    after = jax.tree.map(lambda leaf: leaf + 1, before)
+    target = update.init_targets(jax.tree.map(lambda leaf: leaf - 1, before))
+    for step in range(2):
+        followed = compiled(moved, update, target, before, after, jnp.asarray(step, jnp.int32))
+        assert _form(followed) == _form(target)
+        trainable = [jax.tree.leaves(partition_trainable(tree)[0]) for tree in (target, followed)]
+        for old, new in zip(*trainable, strict=True):
+            assert np.all((new >= old) & (new <= old + 2)), f"{old} became {new}"
+        target = followed
+
+
+def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
+    r"""$(1 - \tau) \bar\theta + \tau \theta$ in each `every`-th update, and $\bar\theta$ in the others.
+
+    $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target takes over `State`, and
+    keeps its `Hyperparameter`s.
+    """
+    before = example_parts(example)
+    after = jax.tree.map(lambda leaf: leaf + 1, before)
+    online = after if update.of_new else before
+    target = update.init_targets(jax.tree.map(lambda leaf: leaf - 2, before))
+    for step in range(2 * update.every):
+        followed = compiled(moved, update, target, before, after, jnp.asarray(step, jnp.int32))
+        happens = (step + 1) % update.every == 0
+        for name in ("critic", "policy"):
+            tau, old = getattr(update, name), getattr(target, name)
+            if tau is None:
+                assert not jax.tree.leaves(getattr(followed, name)), f"a target {name} without a tau"
+                continue
+            share = float(tau.value) if happens else 0.0
+            theta = _parameters(getattr(online, name))
+            wanted = jax.tree.map(
+                lambda bar, new, share=share: (1 - share) * bar + share * new, _parameters(old), theta
+            )
+            _assert_trees_close(_parameters(getattr(followed, name)), wanted)
+        assert followed.critic.losses.value == online.critic.losses.value, f"state {followed.critic.losses}"
+        assert followed.critic.fixed.value == target.critic.fixed.value, f"hyperparameter {followed.critic.fixed}"
+        target = followed
+
+
+def example_parts(example: Example) -> ActorCritic:
+    """A small critic, with state and a number that is fixed, and a policy."""
+    number = jnp.asarray(1.5, example.action.dtype)
+    critic = CountingCritic(example.action + 0.25, 0 * number, State(jnp.zeros((), jnp.int32)), Hyperparameter(number))
+    return ActorCritic(critic, ConstantPolicy(example.action + 1))
+
+
+def _updated(rule: UpdateRule, example: Example, steps: int) -> tuple:
+    parts, metrics = example_parts(example), None
+    optimisers = rule.init_optimisers(parts)
+    for step in range(steps):
+        number = jnp.asarray(step, jnp.int32)
+        parts, optimisers, metrics = compiled(_update, rule, parts, optimisers, number, example.batch, example.key)
+    return parts, optimisers, metrics
+
+
+def _update(rule: UpdateRule, parts: ActorCritic, optimisers: Any, step: Any, batch: Transition, key: Any) -> tuple:
+    agent = FrozenAgent(parts.critic, parts.policy, parts, step)
+    return rule.update_parts(parts, optimisers, agent, batch, key)
+
+
+def moved(update: TargetUpdate, target: Any, before: Any, after: Any, step: Any) -> Any:
+    """The targets after one update."""
+    return update.update_targets(target, before, after, step)
+
+
+def _scanned(rule: UpdateRule, parts: ActorCritic, steps: Any, batch: Transition, key: Any) -> tuple:
+    arrays, rest = eqx.partition((parts, rule.init_optimisers(parts)), eqx.is_array)
+
+    def one(arrays: Any, step: Any) -> tuple:
+        parts, optimisers = eqx.combine(arrays, rest)
+        parts, optimisers, _ = _update(rule, parts, optimisers, step, batch, jax.random.clone(key))
+        return eqx.filter((parts, optimisers), eqx.is_array), None
+
+    return jax.lax.scan(one, arrays, steps)[0]
+
+
+def _parameters(part: Any) -> Any:
+    """The parameters of critic, policy or both as plain dictionaries."""
+    if isinstance(part, ActorCritic):
+        return (_parameters(part.critic), _parameters(part.policy))
+    names = ("weight", "bias") if isinstance(part, CountingCritic) else ("action",)
+    return {name: getattr(part, name) for name in names}
+
+
+def _critic_loss(parameters: Any, batch: Transition) -> Scalar:
+    q = batch.action @ parameters["weight"] + parameters["bias"]
+    return 1.5 * jnp.mean((q - batch.reward) ** 2)
+
+
+def _policy_loss(parameters: Any, critic: Any) -> Scalar:
+    action = parameters["action"]
+    return jnp.sum(action**2) - action @ critic["weight"] - critic["bias"]
+
+
+def _optax_step(optimiser: Any, gradient: Any, state: Any, parameters: Any) -> tuple:
+    with jax.numpy_dtype_promotion("standard"):
+        steps, state = optimiser.update(gradient, state, parameters)
+    return optax.apply_updates(parameters, steps), state
+
+
+def _joint_by_hand(optimiser: Any, parameters: Any, batch: Transition) -> Any:
+    state = optimiser.init(parameters)
+    for _ in range(4):
+        critic, policy = parameters
+        gradient = jax.grad(_critic_loss)(critic, batch), jax.grad(_policy_loss)(policy, critic)
+        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+    return parameters
+
+
+def _alternating_by_hand(rule: AlternatingUpdate, parameters: Any, batch: Transition) -> Any:
+    critic, policy = parameters
+    critic_state, policy_state = rule.critic_optimiser.init(critic), rule.policy_optimiser.init(policy)
+    for number in range(1, 5):
+        gradient = jax.grad(_critic_loss)(critic, batch)
+        critic, critic_state = _optax_step(rule.critic_optimiser, gradient, critic_state, critic)
+        for _ in range(rule.policy_steps if number % rule.policy_every == 0 else 0):
+            gradient = jax.grad(_policy_loss)(policy, critic)
+            policy, policy_state = _optax_step(rule.policy_optimiser, gradient, policy_state, policy)
+    return critic, policy
+
+
+def _assert_trees_close(found: Any, wanted: Any) -> None:
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert_close(one, other)
+
+
+def _form(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.asarray(leaf).dtype), tree)
+
+
+update_rule_laws = (
+    an_update_can_be_scanned,
+    an_update_trains_both_parts,
+    an_update_keeps_what_is_not_trained,
+    a_scan_of_updates_is_the_updates_one_by_one,
+)
+
+joint_update_laws = (a_joint_update_is_one_step_of_optax,)
+
+alternating_update_laws = (alternating_steps_are_those_of_optax,)
+
+target_update_laws = (targets_start_as_copies, targets_lie_between)
+
+polyak_laws = (targets_move_by_their_tau,)

@@ -1,0 +1,256 @@
+"""How parameters change in one update: optimiser steps and target networks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from floqzoo.hyperparameter import Hyperparameter, Number, State, frozen, hyperparameter, partition_trainable, require
+from floqzoo.networks.precision import with_cast_weights
+from floqzoo.records import ActorCritic, FrozenAgent, Occasional, Stateful, Transition, UpdateMetrics
+from floqzoo.typing import Key, Metrics, Scalar
+
+
+Loss = Callable[[Any], tuple[Scalar, Any]]
+
+
+class JointUpdate(eqx.Module):
+    """One optimiser step on the sum of both losses, over the parameters of critic and policy.
+
+    Each loss sees the other part as a constant, so each trains its own part.
+
+    - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
+
+    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code.
+    """
+
+    optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
+
+    def init_optimisers(self, parts: ActorCritic) -> PyTree:
+        """The optimiser's state."""
+        return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
+
+    def update_parts(
+        self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
+    ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
+        """The parts and the optimiser's state after the step, and the metrics of both losses before it."""
+        critic_key, policy_key = jax.random.split(key)
+
+        def loss(parts):
+            critic, policy = parts
+            critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)
+            policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)
+            return critic_loss + policy_loss, (critic_metrics, policy_metrics)
+
+        both, optimisers, metrics = gradient_step(loss, (parts.critic, parts.policy), self.optimiser, optimisers)
+        return ActorCritic(*both), optimisers, UpdateMetrics(*metrics)
+
+
+class AlternatingUpdate(eqx.Module):
+    r"""A critic step, then, in every `policy_every`-th update, `policy_steps` steps of the policy against the new critic.
+
+    Updates are counted from 1, so with `policy_every` = 2 the policy steps in the updates 2, 4, 6, ... Its metrics are
+    averaged over these updates alone.
+
+    - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
+    - `policy_every`: The period of the policy's steps, at least 1.
+    - `policy_steps`: Steps of the policy each time, at least 1; each draws a key of its own.
+
+    **Raises** `ValueError` if a number is below 1.
+
+    Source: TD3 (arXiv 1802.09477), algorithm 1.
+    """
+
+    critic_optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
+    policy_optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
+    policy_every: int = eqx.field(static=True, default=1)
+    policy_steps: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        for name in ("policy_every", "policy_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+
+    def init_optimisers(self, parts: ActorCritic) -> ActorCritic:
+        """The state of each optimiser."""
+        return ActorCritic(
+            self.critic_optimiser.init(partition_trainable(parts.critic)[0]),
+            self.policy_optimiser.init(partition_trainable(parts.policy)[0]),
+        )
+
+    def update_parts(
+        self, parts: ActorCritic, optimisers: ActorCritic, agent: FrozenAgent, batch: Transition, key: Key
+    ) -> tuple[ActorCritic, ActorCritic, UpdateMetrics]:
+        """The parts and the optimisers' states after the steps, and the metrics of each loss before its first step."""
+        critic_key, policy_key = jax.random.split(key)
+        critic, critic_state, critic_metrics = gradient_step(
+            lambda critic: critic.critic_loss(batch, agent, critic_key),
+            parts.critic,
+            self.critic_optimiser,
+            optimisers.critic,
+        )
+        agent = eqx.tree_at(lambda agent: agent.critic, agent, with_cast_weights(frozen(critic)))
+
+        def policy_steps(policy, state):
+            first_metrics = None
+            for step_key in jax.random.split(policy_key, self.policy_steps):
+                policy, state, metrics = gradient_step(
+                    lambda policy, step_key=step_key: policy.policy_loss(batch, agent, step_key),
+                    policy,
+                    self.policy_optimiser,
+                    state,
+                )
+                first_metrics = metrics if first_metrics is None else first_metrics
+            return policy, state, first_metrics
+
+        policy, policy_state = parts.policy, optimisers.policy
+        if self.policy_every == 1:
+            policy, policy_state, policy_metrics = policy_steps(policy, policy_state)
+        else:
+            happens = (agent.step + 1) % self.policy_every == 0
+            arrays, rest = eqx.partition((policy, policy_state), eqx.is_array)
+            form = jax.eval_shape(lambda: eqx.filter(policy_steps(policy, policy_state)[2], eqx.is_array))
+
+            def steps(arrays):
+                policy, state, metrics = policy_steps(*eqx.combine(arrays, rest))
+                return eqx.filter((policy, state), eqx.is_array), metrics
+
+            def no_steps(arrays):
+                return arrays, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), form)
+
+            arrays, metrics = jax.lax.cond(happens, steps, no_steps, arrays)
+            policy, policy_state = eqx.combine(arrays, rest)
+            policy_metrics = Occasional(metrics, happens)
+        return (
+            ActorCritic(critic, policy),
+            ActorCritic(critic_state, policy_state),
+            UpdateMetrics(critic_metrics, policy_metrics),
+        )
+
+
+def gradient_step(
+    loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
+) -> tuple[PyTree, PyTree, Metrics]:
+    """One optimiser step on a loss of a part, or of a tuple of parts: the part and the optimiser's state after it, and
+    the metrics of the loss before it.
+
+    - `loss`: From the part to the loss and its metrics, or for a tuple of parts a tuple of metrics. A part with state
+      returns [`Stateful`][floqzoo.records.Stateful] in place of metrics.
+    """
+    parameters, rest = partition_trainable(part)
+
+    def of_parameters(parameters):
+        value, metrics = loss(eqx.combine(parameters, rest))
+        if isinstance(part, tuple):
+            pairs = [_split_state(*pair) for pair in zip(metrics, rest, strict=True)]
+            metrics, new_rest = zip(*pairs, strict=True)
+        else:
+            metrics, new_rest = _split_state(metrics, rest)
+        return value, (metrics, eqx.filter(new_rest, eqx.is_array))
+
+    gradients, (metrics, new_arrays) = jax.grad(of_parameters, has_aux=True)(parameters)
+    # optax mixes dtypes, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        steps, state = optimiser.update(gradients, state, parameters)
+    stepped = optax.apply_updates(parameters, steps)
+    return eqx.combine(stepped, new_arrays, rest), state, metrics
+
+
+def _split_state(metrics: Metrics | Stateful, rest: PyTree) -> tuple[Metrics, PyTree]:
+    """The metrics of a loss, and its part's arrays that are not trained, new or as they were."""
+    if isinstance(metrics, Stateful):
+        return metrics.metrics, partition_trainable(metrics.part)[1]
+    return metrics, rest
+
+
+class PolyakAveraging(eqx.Module):
+    r"""Target networks as moving averages: $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta$.
+
+    `State` is copied from the online network, `Hyperparameter`s of the target stay as they are.
+
+    - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 in the papers. None keeps no target.
+    - `policy`: The same of the target policy.
+    - `every`: The period of the averaging, at least 1; updates are counted from 1.
+    - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before it, as in
+      the official code of FQL and floq.
+
+    **Raises** `ValueError` if a tau is outside of [0, 1], or `every` below 1.
+    """
+
+    critic: Hyperparameter | None = eqx.field(
+        converter=lambda tau: None if tau is None else hyperparameter(tau), default=0.005
+    )
+    policy: Hyperparameter | None = eqx.field(
+        converter=lambda tau: None if tau is None else hyperparameter(tau), default=None
+    )
+    every: int = eqx.field(static=True, default=1)
+    of_new: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        for name in ("critic", "policy"):
+            if getattr(self, name) is not None:
+                require("tau", getattr(self, name), lambda tau: (tau >= 0) & (tau <= 1), "in [0, 1]")
+        if self.every < 1:
+            raise ValueError(f"`every` must be at least 1; got {self.every}.")
+
+    def init_targets(self, parts: ActorCritic) -> ActorCritic:
+        """Copies of the parts that have a target."""
+        return ActorCritic(
+            NoTarget("critic") if self.critic is None else copied(parts.critic),
+            NoTarget("policy") if self.policy is None else copied(parts.policy),
+        )
+
+    def update_targets(
+        self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
+    ) -> ActorCritic:
+        """The targets after update number `step`, counted from 0, between the parts `before` and `after` it."""
+        online = after if self.of_new else before
+        happens = (step + 1) % self.every == 0
+
+        def averaged(target: Any, online: Any, tau: Hyperparameter | None) -> Any:
+            if tau is None:
+                return target
+            return polyak_step(target, online, tau.value if self.every == 1 else jnp.where(happens, tau.value, 0.0))
+
+        return ActorCritic(
+            averaged(target.critic, online.critic, self.critic), averaged(target.policy, online.policy, self.policy)
+        )
+
+
+class NoTarget(eqx.Module):
+    """Stands where an agent keeps no target network, and says so when it is used."""
+
+    part: str = eqx.field(static=True)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"the agent keeps no target {self.part}, and a loss asks for `agent.target.{self.part}.{name}`; give its "
+            f"targets a tau: PolyakAveraging({self.part}=0.005)."
+        )
+
+
+def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
+    r"""$(1 - \tau) \bar\theta + \tau \theta$ of trainable parameters, and the online network's `State`."""
+    target_parameters, rest = partition_trainable(target)
+    online_parameters, online_rest = partition_trainable(online)
+    step = jnp.asarray(tau)
+
+    def average(old, new):
+        return old + step.astype(old.dtype) * (new - old)
+
+    def is_state(node: Any) -> bool:
+        return isinstance(node, State)
+
+    rest = jax.tree.map(lambda old, new: new if is_state(new) else old, rest, online_rest, is_leaf=is_state)
+    return eqx.combine(jax.tree.map(average, target_parameters, online_parameters), rest)
+
+
+def copied(tree: PyTree) -> PyTree:
+    """The same tree with array buffers of its own: state is donated to the compiled update, and a buffer only once."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, tree)

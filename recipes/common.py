@@ -1,0 +1,129 @@
+"""Settings and parts that the recipes share, each written once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import floqzoo as fz
+from floqzoo.runs import RunConfig, published_settings, require_choices
+from floqzoo.typing import Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCriticConfig:
+    """Settings of every actor-critic method, named as in the official code of FQL."""
+
+    lr: float = 3e-4
+    """Adam's learning rate."""
+    batch_size: int = 256
+    """Transitions in an update."""
+    actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
+    """Hidden layers of the policy's networks."""
+    value_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
+    """Hidden layers of monolithic value networks."""
+    layer_norm: bool = True
+    """Whether critics use layer norm."""
+    actor_layer_norm: bool = False
+    """Whether actors use layer norm."""
+    discount: float = 0.99
+    """Discount in [0, 1)."""
+    tau: float = 0.005
+    """Step of the target networks, in [0, 1]."""
+    n_step: int = 1
+    """Steps of the returns in TD targets, at least 1."""
+
+    def __post_init__(self):
+        require_choices(self)
+        if self.n_step < 1:
+            raise ValueError(f"`n_step` must be at least 1; got {self.n_step}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilledPolicyConfig(ActorCriticConfig):
+    """Settings of methods with FQL's policy, floq among them."""
+
+    alpha: float = 10.0
+    """Weight of the distillation of the policy: the number to tune for each environment."""
+    normalize_q_loss: bool = False
+    """Whether the policy's value term is divided by its mean size."""
+    q_agg: Literal["mean", "min"] = "mean"
+    """How the two critics become one in the target."""
+    use_resnets: bool = False
+    """Whether critics are residual networks."""
+    block_width: int = 512
+    """Width of residual critics, and of all flow critics."""
+    block_depth: int = 4
+    """Layers in each block of a residual critic, or hidden layers of a plain flow critic."""
+    num_transformations: int = 2
+    """Residual blocks."""
+
+    @property
+    def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
+        """The part that `q_agg` names."""
+        return fz.MinOverEnsemble() if self.q_agg == "min" else fz.MeanOverEnsemble()
+
+    @property
+    def residual_network(self) -> partial:
+        """Makes a residual network."""
+        return partial(
+            fz.ResidualMLP,
+            width=self.block_width,
+            blocks=self.num_transformations,
+            block_depth=self.block_depth,
+            layer_norm=self.layer_norm,
+        )
+
+
+def value_network(config: ActorCriticConfig) -> partial:
+    """Makes a monolithic value network."""
+    return partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm)
+
+
+def actor_network(config: ActorCriticConfig, **changes: Any) -> partial:
+    """Makes a network of a policy."""
+    return partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
+
+
+def distilled_policy(
+    config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, flow_steps: int, key: Key
+) -> fz.DistilledFlowPolicy:
+    """FQL's policy."""
+    return fz.DistilledFlowPolicy.build(
+        observation_dim,
+        action_dim,
+        network=actor_network(config),
+        flow_steps=flow_steps,
+        alpha=config.alpha,
+        normalise_q=config.normalize_q_loss,
+        key=key,
+    )
+
+
+def published_run(
+    env_name: str | None,
+    table: Mapping[str, Mapping[str, Any]],
+    defaults: Any,
+    *,
+    otherwise: str = "cube-double-play-singletask-v0",
+    **run: Any,
+) -> RunConfig:
+    """A run with the settings that were published for its environment.
+
+    - `env_name`: The environment; None for `otherwise`.
+    - `table`, `defaults`: As `published_settings` takes them.
+    - `run`: Further fields of the `RunConfig`.
+    """
+    env_name = env_name or otherwise
+    return RunConfig(env_name=env_name, agent=published_settings(env_name, table, defaults), **run)
+
+
+QUICKSTART: Mapping[str, Any] = {
+    "lr": 1e-3,
+    "batch_size": 192,
+    "actor_hidden_dims": (128, 128, 128),
+    "value_hidden_dims": (96, 96),
+    "discount": 0.97,
+    "tau": 0.02,
+}
+"""Small networks and a shorter horizon: minutes on two cores."""

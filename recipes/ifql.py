@@ -1,0 +1,78 @@
+r"""IFQL: IQL's critic, and the best of N actions of a behaviour flow (IDQL, arXiv 2304.10573, as in arXiv 2502.02538).
+
+$$\begin{aligned}
+\text{V:} \quad & \lvert \kappa - 1[u < 0] \rvert u^2, \quad u = \min_e \bar Q_e(s, a) - V(s) \\
+\text{Q:} \quad & \textstyle\sum_e \bigl( Q_e(s, a) - r - \gamma V(s') \bigr)^2 \\
+\text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
+\text{acts by} \quad & \operatorname{arg\,max}_{a_i} \min_e Q_e(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
+\end{aligned}$$
+
+The losses are averaged over the batch, and minimised by one Adam.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import optax
+
+import floqzoo as fz
+from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.training import run_recipe
+from floqzoo.typing import Key
+from recipes.common import QUICKSTART, actor_network, published_run
+from recipes.iql import ExpectileConfig, iql_critic
+from recipes.published import ifql as published
+
+
+@dataclass(frozen=True, kw_only=True)
+class IFQLConfig(ExpectileConfig):
+    """IFQL's hyperparameters, named as in the official code of FQL."""
+
+    num_samples: int = 32
+    """N, the actions among which the critic chooses."""
+    flow_steps: int = 10
+    """Euler steps of the behaviour flow."""
+
+
+def ifql(
+    *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: IFQLConfig, key: Key
+) -> fz.Agent:
+    """Builds the IFQL agent, untrained."""
+    del reward_range
+    critic_key, policy_key = jax.random.split(key)
+    behaviour = fz.BehaviourFlow.build(
+        observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=policy_key
+    )
+    return fz.Agent(
+        critic=iql_critic(config, observation_dim, action_dim, critic_key),
+        policy=fz.BestOfNPolicy(behaviour, config.num_samples),
+        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        target_update=fz.PolyakAveraging(critic=config.tau),
+    )
+
+
+def default(env_name: str | None) -> RunConfig:
+    """The settings of the environment in FQL's experiments, 1M updates."""
+    return published_run(env_name, published.OFFLINE, IFQLConfig())
+
+
+def online(env_name: str | None) -> RunConfig:
+    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+    otherwise = "antsoccer-arena-navigate-singletask-v0"
+    return published_run(env_name, published.ONLINE, IFQLConfig(), otherwise=otherwise, online_steps=1_000_000)
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    return small_run(env_name, IFQLConfig(**QUICKSTART, flow_steps=5))
+
+
+RECIPE = Recipe(
+    name="ifql",
+    build=ifql,
+    presets={"default": default, "online": online, "quickstart": quickstart},
+    check=buildable(ifql),
+)
+
+if __name__ == "__main__":
+    run_recipe(RECIPE)

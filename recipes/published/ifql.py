@@ -1,0 +1,15 @@
+"""IFQL's settings in FQL's experiments: arXiv 2502.02538, table 6 (N = 32 everywhere) and table 7 for offline-to-online."""
+
+OFFLINE = {
+    "antmaze-large": {},
+    "antmaze-giant": {"discount": 0.995},
+    "humanoidmaze-medium": {"discount": 0.995},
+    "humanoidmaze-large": {"discount": 0.995},
+    "antsoccer-arena": {"discount": 0.995},
+    "cube-single": {},
+    "cube-double": {},
+    "scene": {},
+    "puzzle-3x3": {},
+    "puzzle-4x4": {},
+}
+ONLINE = OFFLINE | {"antsoccer-arena": OFFLINE["antsoccer-arena"] | {"num_samples": 64}}
