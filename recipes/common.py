@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import floqzoo as fz
-from floqzoo.runs import RunConfig, published_settings, require_choices
+from floqzoo.runs import Preset, RunConfig, published_settings, require_choices, small_run
 from floqzoo.typing import Key
 
 
@@ -116,6 +116,41 @@ def published_run(
     """
     env_name = env_name or otherwise
     return RunConfig(env_name=env_name, agent=published_settings(env_name, table, defaults), **run)
+
+
+def published_presets(
+    defaults: Any,
+    offline: Mapping[str, Mapping[str, Any]],
+    *,
+    quickstart: Any,
+    online: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Preset]:
+    """The presets `default`, `online` and `quickstart` of a baseline in FQL's experiments.
+
+    - `defaults`: The settings of the method.
+    - `offline`, `online`: What was published for each environment; the same for both where `online` is None.
+    - `quickstart`: The settings of the small run.
+    """
+
+    def default(env_name: str | None) -> RunConfig:
+        """The settings of the environment in FQL's experiments, 1M updates."""
+        return published_run(env_name, offline, defaults)
+
+    def offline_to_online(env_name: str | None) -> RunConfig:
+        """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+        return published_run(
+            env_name,
+            offline if online is None else online,
+            defaults,
+            otherwise="antsoccer-arena-navigate-singletask-v0",
+            online_steps=1_000_000,
+        )
+
+    def small(env_name: str | None) -> RunConfig:
+        """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+        return small_run(env_name, quickstart)
+
+    return {"default": default, "online": offline_to_online, "quickstart": small}
 
 
 QUICKSTART: Mapping[str, Any] = {

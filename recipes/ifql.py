@@ -16,10 +16,10 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, actor_network, published_run
+from recipes.common import QUICKSTART, actor_network, published_presets
 from recipes.iql import ExpectileConfig, iql_critic
 from recipes.published import ifql as published
 
@@ -51,26 +51,12 @@ def ifql(
     )
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in FQL's experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, IFQLConfig())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    otherwise = "antsoccer-arena-navigate-singletask-v0"
-    return published_run(env_name, published.ONLINE, IFQLConfig(), otherwise=otherwise, online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    return small_run(env_name, IFQLConfig(**QUICKSTART, flow_steps=5))
-
-
 RECIPE = Recipe(
     name="ifql",
     build=ifql,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(
+        IFQLConfig(), published.OFFLINE, online=published.ONLINE, quickstart=IFQLConfig(**QUICKSTART, flow_steps=5)
+    ),
     check=buildable(ifql),
 )
 

@@ -15,10 +15,10 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_run, value_network
+from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_presets, value_network
 from recipes.published import iql as published
 
 
@@ -65,26 +65,10 @@ def iql(
     )
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in FQL's experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, IQLConfig())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    otherwise = "antsoccer-arena-navigate-singletask-v0"
-    return published_run(env_name, published.OFFLINE, IQLConfig(), otherwise=otherwise, online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    return small_run(env_name, IQLConfig(**QUICKSTART))
-
-
 RECIPE = Recipe(
     name="iql",
     build=iql,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(IQLConfig(), published.OFFLINE, quickstart=IQLConfig(**QUICKSTART)),
     check=buildable(iql),
 )
 

@@ -18,10 +18,10 @@ import optax
 
 import floqzoo as fz
 from floqzoo.learner import NStep
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run, standard_batches
+from floqzoo.runs import Recipe, buildable, standard_batches
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_run, value_network
+from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_presets, value_network
 from recipes.published import rebrac as published
 
 
@@ -67,26 +67,14 @@ def with_next_actions(config: ReBRACConfig) -> NStep:
     return NStep(config.n_step, config.discount, next_action=True)
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in FQL's experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, ReBRACConfig())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    otherwise = "antsoccer-arena-navigate-singletask-v0"
-    return published_run(env_name, published.OFFLINE, ReBRACConfig(), otherwise=otherwise, online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    return small_run(env_name, ReBRACConfig(**QUICKSTART, alpha_actor=1.0, alpha_critic=0.0))
-
-
 RECIPE = Recipe(
     name="rebrac",
     build=rebrac,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(
+        ReBRACConfig(),
+        published.OFFLINE,
+        quickstart=ReBRACConfig(**QUICKSTART, alpha_actor=1.0, alpha_critic=0.0),
+    ),
     check=buildable(rebrac),
     batch_source=partial(standard_batches, reader=with_next_actions),
 )

@@ -4,22 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 
 def split_arrays(tree: PyTree) -> tuple[PyTree, PyTree]:
     """Splits a tree into its arrays and all else; `eqx.combine` joins them again."""
     return eqx.partition(tree, eqx.is_array)
-
-
-def own_arrays(arrays: PyTree) -> PyTree:
-    """Copies every array to a device buffer of its own, so that all of them can be donated.
-
-    A target network that was made as an alias of its online network shares buffers with it, and
-    a buffer cannot be donated twice.
-    """
-    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), arrays)
 
 
 def named_leaves(tree: PyTree, separator: str = ".") -> dict[str, Any]:

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
-from floqzoo.learner.pytree_utils import own_arrays, split_arrays
+from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.protocols import BatchSource
 from floqzoo.records import Occasional
+from floqzoo.update_rules import copied
 
 
 OPTIONS = {
@@ -93,7 +94,7 @@ class ScannedUpdate:
 
     def arrays(self, agents: PyTree) -> PyTree:
         """The agents' arrays, copied, ready to be donated."""
-        return self.spread(own_arrays(split_arrays(agents)[0]))
+        return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
         """Puts the seeds of every array on their devices; keys must be there, too."""

@@ -15,6 +15,7 @@ from floqzoo.runs.configuration import (
 )
 from floqzoo.runs.metric_log import MetricLog as MetricLog, read_metrics as read_metrics
 from floqzoo.runs.recipe import (
+    Preset as Preset,
     Recipe as Recipe,
     buildable as buildable,
     find_recipe as find_recipe,

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from floqzoo.learner.pytree_utils import own_arrays, split_arrays
+from floqzoo.learner.pytree_utils import split_arrays
+from floqzoo.update_rules import copied
 
 
 def train_members(
@@ -54,7 +55,7 @@ def train_members(
 
         return jax.vmap(member)(arrays, data, keys)
 
-    arrays, losses = own_arrays(arrays), []
+    arrays, losses = copied(arrays), []
     for first in range(0, updates, chunk):
         arrays, loss = run(arrays, data, keys, first)
         losses.append(jax.block_until_ready(loss))

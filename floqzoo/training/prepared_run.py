@@ -144,14 +144,16 @@ def _is_hyperparameter(node: PyTree) -> bool:
 class PreparedRun:
     """A run that has everything but training.
 
-    - `task`: What it trains on; loading it took `data_seconds`.
-    - `resumed`: Whether it goes on from its latest checkpoint.
-    - `start`: The run whose agents it begins with, if it does not begin with untrained ones.
+    - `task`: The task; loading it took `data_seconds`.
+    - `build`: Makes an untrained agent from a key.
+    - `resumed`: Whether it continues from its latest checkpoint.
+    - `start`: The run whose agents are the initial ones; None for untrained agents.
     """
 
     recipe: Recipe
     config: RunConfig
     task: Task
+    build: Callable[[Array], PyTree]
     directory: Path
     data_seconds: float = 0.0
     resumed: bool = False
@@ -160,7 +162,7 @@ class PreparedRun:
     def train(self) -> TrainingResult:
         """Trains, as `floqzoo.training.train` does."""
         return train(
-            builder(self.recipe, self.config, self.task),
+            self.build,
             self.task,
             self.config,
             self.directory,
@@ -181,9 +183,10 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     with first_alone():
         task, seconds = timed_task(config)
+    build = builder(recipe, config, task)
     # What the agent refuses of this task is refused before there is a folder.
-    eqx.filter_eval_shape(builder(recipe, config, task), jax.random.key(0))
-    start = starting_run(recipe, config, task)
+    eqx.filter_eval_shape(build, jax.random.key(0))
+    start = starting_run(recipe, config, task, build)
     require_online(config, task)
     if directory is None:
         directory = made_directory(config)
@@ -191,7 +194,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
         record_flags(directory, recipe.name, config)
         record_data(directory, task)
         record_machine(directory)
-    return PreparedRun(recipe, config, task, directory, seconds, start=start)
+    return PreparedRun(recipe, config, task, build, directory, seconds, start=start)
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
@@ -206,14 +209,14 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
     )
 
 
-def starting_run(recipe: Recipe, config: RunConfig, task: Task) -> StartingRun | None:
+def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
     """The run whose agents another one is to begin with.
 
     **Raises** as `StartingRun` does.
     """
     if not config.start_from:
         return None
-    return StartingRun(config.start_from, recipe, config, builder(recipe, config, task), task.dataset.fingerprint())
+    return StartingRun(config.start_from, recipe, config, build, task.dataset.fingerprint())
 
 
 def made_directory(config: RunConfig) -> Path:

@@ -13,7 +13,7 @@ from floqzoo.runs.run_directory import describe_data, describe_machine, record_r
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.flat import flat
-from floqzoo.training.prepared_run import PreparedRun, starting_run, timed_task
+from floqzoo.training.prepared_run import PreparedRun, builder, starting_run, timed_task
 from floqzoo.training.trainer import TrainingResult
 
 
@@ -66,8 +66,9 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
         warnings.warn(f"the run goes on, but not as what it would have been: {differing}.", stacklevel=2)
     if is_first():
         record_resumption(run.directory)
-    start = None if run.checkpoint_steps else starting_run(recipe, config, task)
-    return PreparedRun(recipe, config, task, run.directory, seconds, resumed=True, start=start)
+    build = builder(recipe, config, task)
+    start = None if run.checkpoint_steps else starting_run(recipe, config, task, build)
+    return PreparedRun(recipe, config, task, build, run.directory, seconds, resumed=True, start=start)
 
 
 _FIXED = ("recipe", "seed", "seeds")

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from floqzoo.learner.pytree_utils import named_leaves, own_arrays, split_arrays
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
 from floqzoo.protocols import Diagnosable, HasBehaviour
 from floqzoo.records import ActorCritic
@@ -20,6 +20,7 @@ from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunStore, S
 from floqzoo.training.interruption import interrupt_held
 from floqzoo.training.progress import ProgressReport
 from floqzoo.typing import Key
+from floqzoo.update_rules import copied
 
 
 TRANSITIONS = 256
@@ -85,7 +86,7 @@ class StepEvaluation:
     def keep(self) -> None:
         """Copies the arrays, so that training may go on and overwrite its own."""
         arrays, rest = split_arrays(self.parts)
-        self.parts = eqx.combine(own_arrays(arrays), rest)
+        self.parts = eqx.combine(copied(arrays), rest)
 
     def play(self, evaluator: Evaluator, progress: Callable[[], None] | None = None) -> None:
         """Plays and diagnoses. The time that the environments need to get ready is left out of what it took.
