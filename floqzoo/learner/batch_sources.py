@@ -161,6 +161,7 @@ class SeededReplay(eqx.Module):
     ) -> Transition:
         """Draws from both as from one."""
         age_key, old_key, new_key = jax.random.split(key, 3)
+        dataset = _readable(dataset, self.reader)
         known = replay.known(self.reader.reads_next_action)[place]
         age = jax.random.randint(
             age_key, (batch_size,), 0, jnp.minimum(dataset.size + known, self.capacity), known.dtype
@@ -198,9 +199,14 @@ class BalancedReplay(eqx.Module):
 
 
 def _read_dataset(reader: TransitionReader, dataset: Any, key: Key, count: int) -> Transition:
-    read_key = jax.random.fold_in(key, 0)
+    read_key, dataset = jax.random.fold_in(key, 0), _readable(dataset, reader)
     at = dataset.starts[jax.random.randint(key, (count,), 0, dataset.size)]
     return reader.read(dataset, at, read_key)
+
+
+def _readable(dataset: Any, reader: TransitionReader) -> Any:
+    """A dataset's transitions that a reader can read."""
+    return dataset.with_next_actions() if reader.reads_next_action else dataset
 
 
 def _choose(is_new: Array, new: Array, old: Array) -> Array:

@@ -16,14 +16,18 @@ from floqzoo.typing import Key
 class Dataset(eqx.Module):
     r"""Episodes one after another, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
 
-    The last state of an episode starts none, so no transition crosses from one episode to the next. `make_dataset`
-    checks the arrays and finds starts and ends. A transition is addressed by the index of its state, as
+    The last state of an episode starts none, so no transition crosses from one episode to the next. Make one with
+    [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions],
+    [`dataset_from_episodes`][floqzoo.tasks.dataset_from_episodes] or
+    [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its state, as
     [`EpisodeStore`][floqzoo.protocols.EpisodeStore] asks for.
 
     - `observations`, `actions`: One row a state; actions are in [-1, 1].
     - `rewards`, `masks`: The reward of the transition that starts at a state, and 0 where it terminates, else 1.
     - `starts`: The states at which a transition starts, ascending.
     - `last`: The last state of the episode of each state.
+    - `next_starts`, `next_last`: The same for readers of next actions, if the action at the last state of a truncated
+      episode is unknown: without its last transition. None if every action is known.
     """
 
     observations: Float[Array, "states observation"]
@@ -32,6 +36,23 @@ class Dataset(eqx.Module):
     masks: Float[Array, " states"]
     starts: Int[Array, " transitions"]
     last: Int[Array, " states"]
+    next_starts: Int[Array, " transitions_with_next"] | None = None
+    next_last: Int[Array, " states"] | None = None
+
+    def with_next_actions(self) -> "Dataset":
+        """The dataset without the transitions whose next action is unknown.
+
+        **Raises** `ValueError` if none is left.
+        """
+        if self.next_starts is None:
+            return self
+        if not self.next_starts.shape[0]:
+            raise ValueError(
+                "next actions are needed, and no transition of the dataset has one: each ends its episode."
+            )
+        return Dataset(
+            self.observations, self.actions, self.rewards, self.masks, self.next_starts, self.next_last, None, None
+        )
 
     @property
     def size(self) -> int:
@@ -80,7 +101,8 @@ class Dataset(eqx.Module):
         """The SHA-256, in hexadecimal, of the arrays with their dtypes and shapes."""
         digest = hashlib.sha256()
         # `last` follows from `starts`.
-        for leaf in (self.observations, self.actions, self.rewards, self.masks, self.starts):
+        leaves = (self.observations, self.actions, self.rewards, self.masks, self.starts)
+        for leaf in leaves if self.next_starts is None else (*leaves, self.next_starts):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.data)
