@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
-from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require, require_ordered
 from floqzoo.typing import Point
 
 
@@ -24,6 +24,8 @@ class RawPoint(eqx.Module):
 class NormalisedValue(eqx.Module):
     r"""$(x - \text{low}) / (\text{high} - \text{low})$: floq without its categorical embedding.
 
+    Values further than a million times the range from it have the features of that distance, so that none overflows.
+
     - `low`, `high`: The range of values, in units of return; low < high.
     """
 
@@ -39,7 +41,8 @@ class NormalisedValue(eqx.Module):
 
     def embed_point(self, x: Point) -> Point:
         """The coordinates as shares of the range."""
-        return (x - self.low.value) / (self.high.value - self.low.value)
+        span = self.high.value - self.low.value
+        return (_held(x, self.low.value, self.high.value, 1e6 * span) - self.low.value) / span
 
 
 class HLGauss(eqx.Module):
@@ -50,8 +53,8 @@ class HLGauss(eqx.Module):
     {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
 
     for $n$ edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate.
-    It is a distribution for values inside the range and up to about five $\sigma$ outside it; further away
-    the masses underflow.
+    A value more than four $\sigma$ outside the range has the masses of four $\sigma$: further away they would be
+    differences of rounding errors, and then 0/0.
 
     - `low`, `high`: The range of values, in units of return; low < high.
     - `edges`: The number of edges, at least 2. floq: 51.
@@ -80,6 +83,12 @@ class HLGauss(eqx.Module):
         span = self.high.value - self.low.value
         edges = self.low.value + span * jnp.linspace(0.0, 1.0, self.edges)
         width = self.sigma.value * span / (self.edges - 1)
+        x = _held(x, self.low.value, self.high.value, 4 * width)
         cumulative = erf((edges[None, :] - x[:, None]) / (jnp.sqrt(2.0) * width))
         mass = jnp.diff(cumulative) / (cumulative[:, -1:] - cumulative[:, :1])
         return mass.reshape(-1)
+
+
+def _held(x: Point, low: Number, high: Number, margin: Number) -> Point:
+    """Values as they are up to a margin outside a range, and held there."""
+    return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

@@ -1,5 +1,6 @@
 """What every embedding of times and of points promises."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -46,6 +47,16 @@ def different_points_look_different(embedding: PointEmbedding, example: Example)
     assert not np.array_equal(first, second), f"{first} at {example.x0} and 1/16 further"
 
 
+def no_point_is_too_far(embedding: PointEmbedding, example: Example) -> None:
+    """Features and their gradients are finite at every finite point, the largest numbers of the dtype among them."""
+    for size in (0.0, 1.0, 30.0, 1e3, 1e6, float(jnp.finfo(example.x0.dtype).max)):
+        for x in (size, -size):
+            point = jnp.full_like(example.x0, x)
+            features, gradient = compiled(_embed_point, point, embedding), compiled(_gradient, point, embedding)
+            assert np.isfinite(features).all(), f"features {features} at {x}"
+            assert np.isfinite(gradient).all(), f"gradient {gradient} at {x}"
+
+
 def a_batch_of_points_is_its_rows(embedding: PointEmbedding, example: Example) -> None:
     """`jax.vmap` over points is the embeddings one by one."""
     assert_rows_are_mapped(_embed_point, jnp.stack([example.x0, example.x1]), embedding)
@@ -59,6 +70,10 @@ def _embed_point(x, embedding: PointEmbedding):
     return embedding.embed_point(x)
 
 
+def _gradient(x, embedding: PointEmbedding):
+    return jax.jacobian(embedding.embed_point)(x)
+
+
 time_embedding_laws = (
     time_features_are_counted,
     different_times_look_different,
@@ -69,5 +84,6 @@ time_embedding_laws = (
 point_embedding_laws = (
     point_features_are_counted,
     different_points_look_different,
+    no_point_is_too_far,
     a_batch_of_points_is_its_rows,
 )

@@ -143,6 +143,7 @@ TIME_EMBEDDINGS = {
 POINT_EMBEDDINGS = {
     "point_features_are_counted": {"embed_point": lambda self, x: jnp.repeat(x, 2)},
     "different_points_look_different": {"embed_point": lambda self, x: jnp.full_like(x, x[0])},
+    "no_point_is_too_far": {"embed_point": lambda self, x: x / jnp.exp(jnp.abs(x))},
     "a_batch_of_points_is_its_rows": {"embed_point": lambda self, x: unmapped(x)},
 }
 TIME_DISTRIBUTIONS = {

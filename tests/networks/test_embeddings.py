@@ -64,6 +64,19 @@ def test_masses_are_those_of_the_gaussian_cut_at_the_range():
     np.testing.assert_allclose(histogram(fz.HLGauss(-3.0, 5.0, 9, 1.25), value), np.diff(cut.cdf(edges)), atol=1e-6)
 
 
+@pytest.mark.parametrize("embedding", [FLOQ, fz.HLGauss(-1.0, 0.0, 51, 0.75), fz.HLGauss(-0.1, 0.1, 8, 2.0)])
+def test_a_value_far_outside_has_the_masses_of_four_widths(embedding):
+    low, high = float(embedding.low.value), float(embedding.high.value)
+    width = float(embedding.sigma.value) * (high - low) / (embedding.edges - 1)
+    for end, sign in ((low, -1), (high, 1)):
+        nearest = histogram(embedding, end + sign * 4 * width)
+        np.testing.assert_allclose(nearest.sum(), 1, atol=1e-5)
+        for distance in (5 * width, 300.0, 1e30):
+            np.testing.assert_allclose(histogram(embedding, end + sign * distance), nearest, atol=1e-6)
+        inside = histogram(embedding, end + sign * 3 * width)
+        assert np.abs(inside - nearest).max() > 1e-3
+
+
 def test_coordinates_are_embedded_one_after_another():
     point = jnp.array([-1.0, 2.0])
     both = fz.HLGauss(-3.0, 3.0, 5).embed_point(point)
