@@ -18,6 +18,9 @@ from recipes.bc import BCConfig, bc
 from recipes.floq import FloqConfig, floq
 
 
+pytestmark = pytest.mark.slow
+
+
 CONFIG = FloqConfig(
     alpha=3.0,
     block_width=16,

@@ -100,6 +100,7 @@ def test_all_names_take_no_accelerator_and_load_neither_simulator_nor_plotting()
     assert found == "True [] False"
 
 
+@pytest.mark.slow
 def test_each_name_can_be_the_first_that_is_used():
     """One module after another is imported alone, in the order in which the names are listed: none needs another first."""
     modules = sorted(

@@ -2,8 +2,6 @@
 
 import difflib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +16,7 @@ from jaxtyping import Array, PyTree
 from floqzoo.learner.batch_sources import BalancedReplay, NStep, SeededReplay, UniformBatches
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
+from floqzoo.tasks.own_code import module_of_file
 
 
 Preset = Callable[[str | None], RunConfig]
@@ -132,22 +131,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no Python file or has no `RECIPE`.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}.")
-    name = f"floqzoo_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # Where dataclasses look up what their annotations mean.
-    sys.path.insert(
-        0, str(path.absolute().parent)
-    )  # As Python does for a program: a recipe may import what is beside it.
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.absolute().parent))
+    module = module_of_file(path)
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path} must have a `RECIPE`, a floqzoo.runs.Recipe; it has {recipe!r}.")

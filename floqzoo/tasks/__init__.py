@@ -17,6 +17,7 @@ from floqzoo.tasks.layouts import (
 from floqzoo.tasks.linear_gaussian import LinearGaussian as LinearGaussian, Moments as Moments
 from floqzoo.tasks.load import Task as Task, load as load
 from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names
+from floqzoo.tasks.own_task import GymnasiumTask as GymnasiumTask, own_task as own_task
 from floqzoo.tasks.quadratic_reward import QuadraticReward as QuadraticReward
 from floqzoo.tasks.replay_buffer import ReplayBuffer as ReplayBuffer
 from floqzoo.tasks.ring import Ring as Ring

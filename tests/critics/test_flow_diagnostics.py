@@ -25,6 +25,9 @@ from floqzoo.networks.precision import with_compute_dtype
 from floqzoo.testing import assert_close
 
 
+pytestmark = pytest.mark.slow
+
+
 INPUTS = OBSERVATION + ACTION
 SPREAD, BIAS = jnp.array([0.5, 2.0]), jnp.array([-1.0, 0.5])
 WEIGHT = jnp.asarray(np.random.default_rng(0).normal(size=(2, INPUTS)), dtype=float)

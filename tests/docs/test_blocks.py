@@ -17,7 +17,13 @@ CANDIDATES = (ROOT / "README.md", *sorted({*ROOT.glob("docs/**/*.md")} - TUTORIA
 PAGES = [page for page in CANDIDATES if BLOCK.search(page.read_text())]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def slow_guides(pages):
+    """The guides train and evaluate; the README and the pages of the API and the recipes are short."""
+    for page in pages:
+        yield pytest.param(page, marks=[pytest.mark.slow] * ("guides" in page.parts), id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", slow_guides(PAGES))
 def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # what a page writes is thrown away
     scope, text = {"__name__": "__main__"}, page.read_text()

@@ -135,6 +135,7 @@ def test_the_loss_is_a_mean_over_coordinates(dim, getkey):
     np.testing.assert_allclose(loss, np.mean(np.square(gap)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("make", [path for path, _ in MEETINGS] + [fz.VariancePreservingPath])
 @given(st.floats(0.1, 0.9), st.floats(0.05, 0.95), st.floats(-2, 2))

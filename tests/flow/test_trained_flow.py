@@ -56,6 +56,7 @@ def draw(flow, key, condition):
     return jax.vmap(lambda key: flow.sample(key, condition)[0])(jax.random.split(key, DRAWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "prior"),
     [(fz.LinearPath(), fz.GaussianPrior()), (fz.TrigonometricPath(), fz.UniformPrior(-1.0, 2.0))],

@@ -71,6 +71,7 @@ class HalfWay:
         return TD2Target().regression(flow, code, step, t / 2, key)
 
 
+@pytest.mark.slow
 def test_a_source_of_batches_of_ones_own_is_held_to_the_laws_of_sources():
     assert_obeys(LatestOnly())
     with pytest.raises(AssertionError, match=r"OneTooMany.* breaks the law a_batch_has_the_form_of_the_data"):

@@ -12,6 +12,8 @@ from hypothesis import Phase, given, settings
 from floqzoo import protocols
 from floqzoo.protocols import Diagnosable, Exploring, HasAdvantage, NoisyCritic
 from floqzoo.testing import FAMILIES, LAWS, assert_holds
+from floqzoo.testing.batch_source_laws import examples_are_of_what_was_shown
+from floqzoo.testing.hyperparameter_laws import no_gradient_reaches_a_number_that_is_not_learnt
 
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +37,10 @@ def example_of(member) -> Any:
     return found[0]
 
 
+# They compile programs of every member.
+SLOW = {no_gradient_reaches_a_number_that_is_not_learnt, examples_are_of_what_was_shown}
 CASES = [
-    pytest.param(law, member, id=f"{law.__name__}-{name_of(member)}-{index}")
+    pytest.param(law, member, id=f"{law.__name__}-{name_of(member)}-{index}", marks=[pytest.mark.slow] * (law in SLOW))
     for kind, family in FAMILIES.items()
     for index, member in enumerate(family)
     for law in LAWS[kind]

@@ -95,6 +95,7 @@ def test_bfloat16_is_within_its_rounding_of_float32(build, getkey):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(coarse))
 
 
+@pytest.mark.slow
 @over_networks
 def test_gradients_of_bfloat16_compute_are_those_of_float32_parameters(build, getkey):
     x = jax.random.normal(getkey(), (5,))

@@ -15,6 +15,7 @@ def small(key, **sizes):
     return UNetField(2, 5, key=key, **settings)
 
 
+@pytest.mark.slow
 def test_it_obeys_the_laws_of_velocity_fields(getkey):
     assert_obeys(small(getkey()), Sizes())
     assert_obeys(SinusoidalTime(8))

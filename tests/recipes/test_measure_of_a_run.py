@@ -64,6 +64,7 @@ def test_it_acts_as_it_did(run, getkey):
     assert policy.act(observation, None, key) == trained.act(observation, None, jax.random.clone(key))
 
 
+@pytest.mark.slow
 def test_its_measure_is_learnt_and_it_is_left_alone(run, getkey):
     config = TD2Config(
         widths=(8, 4), embedding=4, hidden_dims=(8,), batch_size=4, count=8, policy_run=str(run), measure_of="trained"

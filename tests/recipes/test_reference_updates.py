@@ -19,6 +19,9 @@ from recipes.fql import FQLConfig, fql
 from recipes.td2_cfm import TD2Config, td2_cfm
 
 
+pytestmark = pytest.mark.slow
+
+
 FLOQ = FloqConfig(
     batch_size=6,
     actor_hidden_dims=(6, 6),

@@ -51,7 +51,9 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * ("normalised" in name), id=name) for name in CASES]
+)
 def case(request):
     # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
     jax.config.update("jax_enable_x64", True)

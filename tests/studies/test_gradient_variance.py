@@ -21,6 +21,9 @@ from floqzoo.tasks import LinearGaussian
 from floqzoo.typing import Point
 
 
+pytestmark = pytest.mark.slow
+
+
 COUNT = 8192
 CHAIN = LinearGaussian.spiral(0.8, tolerance=1e-4)
 

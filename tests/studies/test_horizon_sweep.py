@@ -24,6 +24,9 @@ from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import ExactField, LinearGaussian
 
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("ot")
 TINY = TrainingSettings(hidden=(8,), updates=500, batch_size=8)
 

@@ -11,6 +11,9 @@ from floqzoo.flow import path_curvature
 from floqzoo.studies.marginal_paths import MarginalPathsConfig, crossings, data, draw, paths_of, train_flow
 
 
+pytestmark = pytest.mark.slow
+
+
 CONFIG = MarginalPathsConfig(updates=1_000, batch_size=256, hidden=(32, 32), paths=30, steps=50)
 
 

@@ -21,6 +21,9 @@ from floqzoo.studies.value_training import (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 BRIEF = ValueSettings(hidden=(16,), updates=500, batch_size=32, num_noise_samples=2, lr=3e-3, tau=0.1)
 TASK = PaidChain()
 

@@ -14,6 +14,9 @@ from floqzoo.tasks import LinearGaussian
 from tests.successor.doubles import Correctable, ExactNoise, exact_field
 
 
+pytestmark = pytest.mark.slow
+
+
 COUNT = 6_000
 
 

@@ -21,6 +21,7 @@ from tests.successor.doubles import exact_field, small_field
 STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_in_the_agent(name, getkey):
     chain = LinearGaussian.spiral(0.5)
@@ -35,6 +36,7 @@ def test_every_method_trains_in_the_agent(name, getkey):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normaliser", [Normaliser(), Normaliser(np.array([0.5, -1.0]), np.array([0.3, 2.0]))])
 def test_samples_and_densities_are_in_the_units_of_the_observation(normaliser):
     """The exact field of a chain in normalised coordinates, against the chain in its own."""

@@ -67,6 +67,7 @@ def test_rewards_belong_to_the_state_that_is_said(of_next, getkey):
     assert isinstance(reward, RewardModel)
 
 
+@pytest.mark.slow
 def test_a_reward_model_is_learnt_beside_the_measure(getkey):
     chain = LinearGaussian.spiral(0.5)
     reward = LearntReward(fz.MLP(2, 1, hidden=(32,), key=getkey()))

@@ -5,6 +5,7 @@ from collections import defaultdict
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from explored import explored, one_step
 from hypothesis import given, strategies as st
 from scipy import stats
@@ -39,6 +40,7 @@ def drawn_at(replay, ages, key):
     return GeometricFuture(0.7).read(of_seed, of_seed.of_age(ages, next_actions=True), key)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_next_actions_and_futures_are_those_of_the_list(data):
     environments, slots = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 4, 7]))

@@ -103,6 +103,7 @@ def test_the_data_are_paid_as_an_environment_of_the_same_timing_pays(files, timi
         assert terminated == (batch.discount[number] == 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_post_is_pre_one_state_ahead(files, name):
     pre, post = (load(name, dataset_path=files[name], reward_timing=timing).dataset for timing in ("pre", "post"))

@@ -13,6 +13,7 @@ from floqzoo.tasks import ReplayBuffer
 write = jax.jit(lambda replay, new: replay.write(new))
 
 
+@pytest.mark.slow
 @given(slots=st.sampled_from([1, 2, 5, 8]), rounds=st.integers(0, 12), data=st.data())
 def test_the_ring_holds_the_latest_transitions_as_a_list_would(slots, rounds, data):
     width = data.draw(st.integers(1, slots))

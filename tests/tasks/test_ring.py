@@ -22,6 +22,7 @@ def test_occupancy_is_the_geometric_sum_of_powers():
     np.testing.assert_allclose(ring.occupancy(state, ACTION), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discount", [0.0, 0.9])
 def test_sampled_masses_are_the_occupancy(discount, getkey):
     """Six standard errors of a share."""

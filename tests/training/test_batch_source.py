@@ -68,6 +68,7 @@ def test_offline_a_batch_is_the_datasets_own():
     np.testing.assert_array_equal(ours.reward, its.reward)
 
 
+@pytest.mark.slow
 @given(size=st.sampled_from([1, 5]), room=st.sampled_from([0, 4]), written=st.integers(0, 14), key=st.integers(0, 9))
 def test_a_seeded_replay_draws_from_the_latest_of_the_stream(size, room, written, key):
     dataset, capacity = dataset_of(size), size + room
@@ -153,6 +154,7 @@ def test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop(lengths, n, data)
         assert batch.observation[row, 0] == start
 
 
+@pytest.mark.slow
 @given(rounds=st.lists(st.tuples(*[st.sampled_from("cet")] * 2), min_size=2, max_size=9), n=st.integers(1, 4))
 def test_n_step_returns_of_a_replay_are_those_of_a_plain_loop(rounds, n):
     """Two environments: each step continues, ends its episode by termination, or is truncated."""

@@ -15,6 +15,9 @@ from floqzoo.training import train
 from floqzoo.training.run_evaluations import TRANSITIONS, diagnosis
 
 
+pytestmark = pytest.mark.slow
+
+
 def flow_critic(key, build=partial(fz.MLP, hidden=(8,))):
     field_key, readout_key = jax.random.split(key)
     field = partial(fz.ConditionalField, 1, 3, build=build)

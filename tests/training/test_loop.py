@@ -247,6 +247,7 @@ print("result", int(result.stopped_by), result.steps)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_usable_checkpoint_and_metrics(tmp_path, number):
     """A real process, interrupted by a real signal once it has written its first rows."""

@@ -67,6 +67,7 @@ def ended_in_round(directory: Path, number: int, ending: signal.Signals) -> subp
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_explores_is_the_same_run(whole, tmp_path):
     """A real process, killed by SIGKILL in a round between two checkpoints, and again after it went on."""
     directory = new_run(tmp_path / "killed", **LIVELY)
@@ -82,6 +83,7 @@ def test_a_run_that_is_killed_while_it_explores_is_the_same_run(whole, tmp_path)
 FULL = LIVELY | {"balanced_sampling": True, "buffer_size": 16, "online_start": 0, "utd_ratio": 1, "seeds": 2}
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_was_explored(tmp_path):
     """A program that is told to end while it explores; its buffer is full, and half of each batch comes from it."""
     straight = new_run(tmp_path / "straight", **FULL)
@@ -95,6 +97,7 @@ def test_sigterm_keeps_what_was_explored(tmp_path):
     assert_same_replay(straight, directory)
 
 
+@pytest.mark.slow
 def test_a_second_signal_in_the_midst_of_a_round_writes_nothing(whole, tmp_path):
     """What is half done belongs to no step: the latest checkpoint stays, and the run goes on from it."""
     directory = new_run(tmp_path / "run", **LIVELY)
@@ -106,6 +109,7 @@ def test_a_second_signal_in_the_midst_of_a_round_writes_nothing(whole, tmp_path)
     assert_same_replay(whole, directory)
 
 
+@pytest.mark.slow
 def test_environments_in_processes_change_nothing(whole, tmp_path):
     directory = new_run(tmp_path / "run", **LIVELY, online_processes=True)
     assert resume(directory, recipe=TOY_RECIPE).updates == 12 + 3 * (44 - 4)
@@ -198,6 +202,7 @@ def test_a_round_learns_from_all_rounds_before_it_and_not_from_itself(utd_ratio,
     np.testing.assert_array_equal(rows["training/batch"], 256.0)
 
 
+@pytest.mark.slow
 def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
     """A run that begins with the agents of another evaluates them first, and so begins where that ended."""
     changes = {name: LIVELY[name] for name in ("seeds", "seed", "buffer_size", "utd_ratio", "online_environments")}
@@ -264,6 +269,7 @@ def test_a_buffer_that_is_smaller_than_its_data_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "error"),
     [
@@ -303,6 +309,7 @@ def test_another_number_of_environments_cannot_go_on(whole, tmp_path):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
+@pytest.mark.slow
 def test_a_longer_run_keeps_what_was_explored(tmp_path):
     """Told to go on for longer, it has a larger buffer, and its first half is that of the shorter run."""
     settings = LIVELY | {"online_steps": 20, "seeds": 1, "eval_episodes": 1}

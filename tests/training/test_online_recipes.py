@@ -12,6 +12,9 @@ from floqzoo.tasks import Dataset
 from floqzoo.training import train
 
 
+pytestmark = pytest.mark.slow
+
+
 SMALL = {
     "bc": {"actor_hidden_dims": (8,), "flow_steps": 2},
     "fql": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2},

@@ -48,6 +48,7 @@ def live(directory: Path, seconds: float) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
     """Real processes, killed by SIGKILL at times that a fixed seed draws, until one is left alone."""
     uninterrupted = live(new_run(tmp_path / "timed", **LIVELY), 10_000)
@@ -173,6 +174,7 @@ class Hungry(Line):
         return super().reset(**settings)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(whole, small_disk, monkeypatch, caplog):
     """The disk is full from the first evaluation on, after 14 updates."""
     directory = new_run(small_disk / "run", **LIVELY)

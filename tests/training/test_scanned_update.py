@@ -52,6 +52,7 @@ def test_a_scan_is_the_sequence_of_its_updates(dataset):
     assert float(means["actor/bc_flow_loss"][1]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_calls_of_one_program_join_without_a_seam(dataset, seeds):
     """Four calls of three updates: the same bits whether a call's state is fresh or has been to the host and back."""

@@ -45,6 +45,7 @@ def assert_close(one, other, **tolerance):
         np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
+@pytest.mark.slow
 def test_floq_in_bfloat16_is_floq_but_for_its_roundings(alone):
     """Its parameters and its optimiser are as before, and after a few updates its losses are near."""
     build = in_precision(tiny_floq, "bfloat16")

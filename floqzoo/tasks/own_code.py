@@ -1,0 +1,46 @@
+"""Python files and modules of the user, which are executed: ask for one only where the user named it."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def module_of_file(path: str | Path) -> ModuleType:
+    """The module of a Python file, which is executed.
+
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no Python file.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    name = f"floqzoo_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Where dataclasses look up what their annotations mean.
+    # As Python does for a program: the file may import what is beside it.
+    folder = str(path.absolute().parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def own_module(source: str) -> ModuleType:
+    """The module of a file (`FILE.py`), or one that can be imported (`PACKAGE.MODULE`).
+
+    **Raises** `FileNotFoundError` or `ValueError` if there is none.
+    """
+    if source.endswith(".py"):
+        return module_of_file(source)
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name is not None and source.split(".")[0] == error.name.split(".")[0]:
+            raise ValueError(f"there is no module {source!r}: {error}.") from error
+        raise

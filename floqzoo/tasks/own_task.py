@@ -1,0 +1,149 @@
+"""Tasks of one's own: a dataset, and a Gymnasium environment where there is one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.own_code import own_module
+
+
+SuccessAt = Literal["last", "any"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GymnasiumTask:
+    """A dataset and the environment that it comes from; without one, only losses and diagnostics are computed.
+
+    - `name`: Its name, in titles and tables.
+    - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings.
+    - `environment`: Makes a fresh Gymnasium environment, with vectors of numbers as observations and actions; None for
+      none. A function at the top of a module, so that environments can be stepped in processes of their own.
+    - `validation`: Transitions held out.
+    - `success_key`: Where the environment's `info` reports success; None where it reports none, and returns are all
+      that an evaluation measures.
+    - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
+    - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
+    - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as a random and an expert policy's.
+
+    Actions are affinely mapped: the policy's [-1, 1] to the bounds of the action space. Give the same bounds to the
+    constructor of the dataset.
+
+    **Raises** `ValueError` if the environment's spaces are not vectors with finite bounds of actions, if they do not fit the
+    dataset, or if episodes have no end.
+    """
+
+    name: str
+    dataset: Dataset
+    environment: Callable[[], Any] | None = None
+    validation: Dataset | None = None
+    success_key: str | None = None
+    success_at: SuccessAt = "last"
+    max_episode_steps: int | None = None
+    reference_returns: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        if not self.name:
+            raise ValueError("`name` must not be empty.")
+        if self.success_at not in get_args(SuccessAt):
+            raise ValueError(f"`success_at` must be 'last' or 'any'; got {self.success_at!r}.")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise ValueError(f"`max_episode_steps` must be at least 1; got {self.max_episode_steps}.")
+        if self.reference_returns is not None and not self.reference_returns[0] < self.reference_returns[1]:
+            raise ValueError(f"`reference_returns` must ascend; got {self.reference_returns}.")
+        if self.environment is not None:
+            environment = self.make_environment()
+            try:
+                self._require_same_spaces(environment)
+            finally:
+                environment.close()
+
+    @property
+    def make_environment(self) -> Callable[[], Any]:
+        """Makes a fresh environment, with actions in [-1, 1], and success in `info["success"]`: NaN where none is reported.
+
+        **Raises** `AttributeError` if the task has none.
+        """
+        if self.environment is None:
+            raise AttributeError(f"the task {self.name} has no environment.")
+        return partial(_prepared, self.environment, self.success_key, self.success_at, self.max_episode_steps)
+
+    @property
+    def observation_dim(self) -> int:
+        """The number of coordinates of an observation."""
+        return self.dataset.observations.shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """The number of coordinates of an action."""
+        return self.dataset.actions.shape[1]
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the greatest reward of a transition to train on."""
+        return self.dataset.reward_range
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the data and the environment: plain values, for a file beside a result."""
+        return {
+            "env_name": self.name,
+            "provenance": "own",
+            "fingerprint": self.dataset.fingerprint(),
+            "success_key": self.success_key,
+            "success_at": self.success_at,
+            "max_episode_steps": self.max_episode_steps,
+            "reference_returns": None if self.reference_returns is None else list(self.reference_returns),
+        }
+
+    def _require_same_spaces(self, environment: Any) -> None:
+        widths = {
+            "observations": (self.observation_dim, environment.observation_space.shape[0]),
+            "actions": (self.action_dim, environment.action_space.shape[0]),
+        }
+        for name, (ours, theirs) in widths.items():
+            if ours != theirs:
+                raise ValueError(f"`dataset` must have {name} of {theirs} numbers, as the environment has; got {ours}.")
+
+
+def _prepared(
+    make: Callable[[], Any], success_key: str | None, success_at: SuccessAt, max_episode_steps: int | None
+) -> Any:
+    # Here, since gymnasium is imported when it is needed and not before.
+    from floqzoo.tasks.own_environment import prepared_environment
+
+    return prepared_environment(
+        make(), success_key=success_key, any_step=success_at == "any", max_episode_steps=max_episode_steps
+    )
+
+
+def is_reference(env_name: str) -> bool:
+    """Whether the name of a task is that of a user's code: `FILE.py:NAME` or `MODULE:NAME`."""
+    return ":" in env_name
+
+
+def own_task(reference: str) -> Any:
+    """The task of a user, from `FILE.py:NAME` or `MODULE:NAME`; the code is executed, and NAME is called if it can be.
+
+    **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if
+    there is no such file.
+    """
+    source, _, name = reference.rpartition(":")
+    if not source or not name.isidentifier():
+        raise ValueError(f"`env_name` of a task of your own must be FILE.py:NAME or MODULE:NAME; got {reference!r}.")
+    module = own_module(source)
+    if not hasattr(module, name):
+        raise ValueError(f"`env_name` is {reference!r}, and {source} has no {name!r}.")
+    task = getattr(module, name)
+    if callable(task):
+        task = task()
+    missing = [part for part in _TASK if not hasattr(task, part)]
+    if missing:
+        raise ValueError(
+            f"`env_name` is {reference!r}, which must be a task, such as a floqzoo.tasks.GymnasiumTask, or a function that "
+            f"returns one; got a {type(task).__name__}, which lacks {', '.join(missing)}."
+        )
+    return task
+
+
+_TASK = ("dataset", "observation_dim", "action_dim", "reward_range", "describe")
