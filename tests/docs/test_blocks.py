@@ -17,13 +17,14 @@ CANDIDATES = (ROOT / "README.md", *sorted({*ROOT.glob("docs/**/*.md")} - TUTORIA
 PAGES = [page for page in CANDIDATES if BLOCK.search(page.read_text())]
 
 
-def slow_guides(pages):
-    """The guides train and evaluate; the README and the pages of the API and the recipes are short."""
-    for page in pages:
-        yield pytest.param(page, marks=[pytest.mark.slow] * ("guides" in page.parts), id=str(page.relative_to(ROOT)))
+# The guides train and evaluate; the README and the pages of the API and of the recipes are short.
+CASES = [
+    pytest.param(page, marks=[pytest.mark.slow] * ("guides" in page.parts), id=str(page.relative_to(ROOT)))
+    for page in PAGES
+]
 
 
-@pytest.mark.parametrize("page", slow_guides(PAGES))
+@pytest.mark.parametrize("page", CASES)
 def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # what a page writes is thrown away
     scope, text = {"__name__": "__main__"}, page.read_text()
