@@ -87,7 +87,7 @@ from .records import (
     UpdateMetrics as UpdateMetrics,
 )
 from .rollout import Evaluation as Evaluation, evaluate as evaluate
-from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun
+from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun, load_agent as load_agent
 from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,

@@ -481,8 +481,11 @@ class Task(Protocol):
         ...
 
     @property
-    def make_environment(self) -> Callable[[], Any]:
-        """Makes a fresh Gymnasium environment; picklable where environments are stepped in processes of their own."""
+    def make_environment(self) -> Callable[[], Any] | None:
+        """Makes a fresh Gymnasium environment; picklable where environments are stepped in processes of their own.
+
+        None for a task without environment, on which only losses and diagnostics are computed.
+        """
         ...
 
     @property

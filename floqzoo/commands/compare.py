@@ -10,7 +10,7 @@ def compare(
     runs: Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")],
     /,
     *,
-    metric: str = "evaluation/success",
+    metric: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None,
     step: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     confidence: float = 0.95,
     format: Literal["text", "markdown", "csv"] = "text",
@@ -23,7 +23,8 @@ def compare(
 
     Args:
         runs: Folders of runs, or folders that hold some, such as exp/floqzoo/debug.
-        metric: What to compare: a column of the runs' eval.csv or train.csv.
+        metric: What to compare: a column of the runs' eval.csv or train.csv; without it the success rate, or the mean
+            return of tasks without success.
         step: After how many updates; without it at the end of the runs.
         confidence: The share of the resamples within an interval.
         format: A table for the screen, one in Markdown, or comma-separated values.

@@ -17,6 +17,7 @@ def inspect(
     transitions: int = 512,
     dataset_path: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None,
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
     """Looks inside a run's flow critic: how noise becomes a value, and whether the value is right.
 
@@ -33,6 +34,7 @@ def inspect(
         transitions: How many to draw from the run's data.
         dataset_path: Where the run's data are, if no longer where they were.
         recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
     """
     from floqzoo.results.inspection import described
     from floqzoo.results.run_inspection import inspect_run
@@ -48,6 +50,7 @@ def inspect(
         transitions=transitions,
         dataset_path=dataset_path,
         recipe=recipe and load_recipe(recipe),
+        task=task,
     )
     title = f"The flow critic of {run}, seed {found.seed}, {found.step:,} updates"
     print(text_table(title, ["", ""], described(found)), end="")

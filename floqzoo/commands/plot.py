@@ -11,7 +11,7 @@ def plot(
     /,
     *,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")],
-    metric: str = "evaluation/success",
+    metric: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None,
     confidence: float = 0.95,
 ) -> None:
     """Draws learning curves: a panel for each task, a line for each method, and a band for its seeds.
@@ -22,7 +22,8 @@ def plot(
     Args:
         runs: Folders of runs, or folders that hold some, such as exp/floqzoo/debug.
         out: The picture to write.
-        metric: What to draw: a column of the runs' eval.csv or train.csv.
+        metric: What to draw: a column of the runs' eval.csv or train.csv; without it the success rate, or the mean return
+            of tasks without success.
         confidence: The share of the resamples within the band.
     """
     from floqzoo.results.plot import plot_runs

@@ -11,6 +11,7 @@ def resume(
     /,
     *,
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
     allow_changes: bool = False,
 ) -> None:
     """Goes on with a run that was ended or killed, from its latest whole checkpoint, as if it had never been.
@@ -21,6 +22,7 @@ def resume(
     Args:
         run: The run's folder.
         recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
         allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
             to train for longer, raise offline_steps there, or online_steps of a run that is online.
     """
@@ -31,4 +33,4 @@ def resume(
 
     join_processes()
     own = None if recipe is None else load_recipe(recipe)
-    run_and_report(prepare_resumed(run, recipe=own, allow_changes=allow_changes))
+    run_and_report(prepare_resumed(run, recipe=own, task=task, allow_changes=allow_changes))

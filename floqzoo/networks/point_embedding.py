@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
-from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require, require_ordered
-from floqzoo.typing import Point
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.typing import Point, Scalar
 
 
 class RawPoint(eqx.Module):
@@ -89,6 +89,6 @@ class HLGauss(eqx.Module):
         return mass.reshape(-1)
 
 
-def _held(x: Point, low: Number, high: Number, margin: Number) -> Point:
+def _held(x: Point, low: Scalar | float, high: Scalar | float, margin: Scalar | float) -> Point:
     """Values as they are up to a margin outside a range, and held there."""
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

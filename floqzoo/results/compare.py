@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.results.find_runs import open_runs
-from floqzoo.results.series import Gathered, gather
+from floqzoo.results.series import Gathered, gather, headline
 from floqzoo.results.statistics import (
     bootstrap_interval,
     interquartile_mean,
@@ -66,7 +66,7 @@ class Comparison:
 def compare_runs(
     runs: Sequence[str | Path],
     *,
-    metric: str = "evaluation/success",
+    metric: str | None = None,
     step: int | None = None,
     confidence: float = 0.95,
     telling: Sequence[str] = (),
@@ -74,14 +74,16 @@ def compare_runs(
     """Compares the methods of some runs on each task, and over all tasks that they share.
 
     - `runs`: Folders of runs, or folders that hold some. Runs of one method on one task are its seeds.
-    - `metric`: A column of `eval.csv` or `train.csv`.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return of tasks without it.
     - `step`: After how many updates; without it at the last, which must be the same for all runs on a task.
     - `confidence`: Of the bootstrap intervals.
     - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
 
     **Raises** `ValueError` for runs that cannot be compared, saying why, `FileNotFoundError` for a folder without runs.
     """
-    gathered = gather(open_runs([Path(run) for run in runs]), metric, telling)
+    opened = open_runs([Path(run) for run in runs])
+    metric = metric or headline(opened)
+    gathered = gather(opened, metric, telling)
     scores = {(s.task, s.method): s.at(_step_of(gathered, s.task, step)) for s in gathered.series}
     cases = [([task], [s.method for s in gathered.of_task(task)], task) for task in gathered.tasks]
     shared = [task for task in gathered.tasks if all((task, method) in scores for method in gathered.methods)]

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.results.find_runs import open_runs
-from floqzoo.results.series import Gathered, Series, gather
+from floqzoo.results.series import Gathered, Series, gather, headline
 from floqzoo.results.statistics import bootstrap_interval, interquartile_mean
+from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
 from floqzoo.studies.report import new_figure, save_figure
 
 
-SUCCESS = "evaluation/success"
+LABELS = {SUCCESS_METRIC: "success rate (%)", RETURN_METRIC: "return of an episode"}
 DASHES = ("-", "--", "-.", ":")
 
 
@@ -18,7 +19,7 @@ def plot_runs(
     runs: Sequence[str | Path],
     out: str | Path,
     *,
-    metric: str = SUCCESS,
+    metric: str | None = None,
     confidence: float = 0.95,
     telling: Sequence[str] = (),
 ) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def plot_runs(
 
     - `runs`: Folders of runs, or folders that hold some.
     - `out`: The picture, a `.png`.
-    - `metric`: A column of `eval.csv` or `train.csv`.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return of tasks without it.
     - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
 
     **Raises** `ValueError` for runs that do not belong in one picture or lack the metric, `FileNotFoundError` for a
@@ -39,7 +40,9 @@ def plot_runs(
     path = Path(out)
     if path.suffix != ".png":
         raise ValueError(f"`out` must end in .png; got {out}.")
-    gathered = gather(open_runs([Path(run) for run in runs]), metric, telling)
+    opened = open_runs([Path(run) for run in runs])
+    metric = metric or headline(opened)
+    gathered = gather(opened, metric, telling)
     figure = draw(gathered, metric, confidence)
     save_figure(figure, path)
     return (*gathered.notes, *_notes_on_length(gathered))
@@ -77,8 +80,8 @@ def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look
 
 def _finish(axes: Any, task: str, metric: str) -> None:
     axes.set_title(task.removesuffix("-v0"), fontsize=10)
-    axes.set(xlabel="steps", ylabel="success rate (%)" if metric == SUCCESS else metric)
-    if metric == SUCCESS:
+    axes.set(xlabel="steps", ylabel=LABELS.get(metric, metric))
+    if metric == SUCCESS_METRIC:
         axes.set_ylim(-3, 103)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
@@ -92,7 +95,7 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _scale(metric: str) -> float:
-    return 100.0 if metric == SUCCESS else 1.0
+    return 100.0 if metric == SUCCESS_METRIC else 1.0
 
 
 def _thousands(value: float) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from floqzoo.protocols import Task
 from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
 from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
 from floqzoo.runs.stored_run import StoredRun
 
 
@@ -21,8 +23,9 @@ class EvaluatedSeed:
 
     - `seed`, `step`: Which, and the updates that its checkpoint has seen.
     - `evaluation`: What it did.
-    - `logged`: The success rate that the run itself logged at that step; NaN where it did not evaluate there.
-    - `logged_error`: The standard error of that rate.
+    - `logged`: The success rate that the run itself logged at that step, or the mean return where there is no success; NaN
+      where it did not evaluate there.
+    - `logged_error`: Its standard error.
     """
 
     seed: int
@@ -40,6 +43,7 @@ def evaluate_run(
     step: int | None = None,
     episode_seed: int | None = None,
     recipe: Recipe | None = None,
+    task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvaluatedSeed]:
     """Plays the policies of a run's checkpoint.
@@ -53,6 +57,7 @@ def evaluate_run(
     - `step`: The updates of the checkpoint; without it the last one.
     - `episode_seed`: Seeds the episodes; without it the run's own seed does.
     - `recipe`: The run's, where it is not one of floqzoo's own.
+    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of episodes finished so far, and in all.
 
     **Raises** `ValueError` or `FileNotFoundError` for what is not there: the run, its recipe, a seed, a checkpoint.
@@ -60,14 +65,16 @@ def evaluate_run(
     run = StoredRun(Path(directory))
     step = checkpoint_step(run, step)
     actors = {each: actor_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}
-    evaluator, results = Evaluator(environment_of(run)), []
+    evaluator, results = Evaluator(environment_of(run, task)), []
     total = episodes * len(actors)
     try:
         for each, actor in actors.items():
             before, own_seed = episodes * len(results), each if episode_seed is None else episode_seed
             told = None if progress is None else lambda done, before=before: progress(before + done, total)
             evaluation = evaluator.evaluate(actor, episodes=episodes, seed=own_seed, progress=told)
-            results.append(EvaluatedSeed(each, step, evaluation, *_logged(evaluations(run), each, step)))
+            metric = SUCCESS_METRIC if evaluation.reports_success else RETURN_METRIC
+            logged = _logged(evaluations(run), metric, each, step)
+            results.append(EvaluatedSeed(each, step, evaluation, *logged))
     finally:
         evaluator.close()
     return results
@@ -105,10 +112,12 @@ def checkpoint_step(run: StoredRun, step: int | None) -> int:
     return steps[-1] if step is None else step
 
 
-def _logged(columns: Mapping[str, Float[np.ndarray, " rows"]], seed: int, step: int) -> tuple[float, float]:
-    if "evaluation/success" not in columns:
+def _logged(
+    columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str, seed: int, step: int
+) -> tuple[float, float]:
+    if metric not in columns:
         return float("nan"), float("nan")
-    rows = (columns["seed"] == seed) & (columns["step"] == step) & np.isfinite(columns["evaluation/success"])
-    names = ("evaluation/success", "evaluation/success_standard_error")
-    rate, error = ([float("nan"), *columns[name][rows]][-1] for name in names)
-    return float(rate), float(error)
+    rows = (columns["seed"] == seed) & (columns["step"] == step) & np.isfinite(columns[metric])
+    names = (metric, f"{metric}_standard_error")
+    score, error = ([float("nan"), *columns[name][rows]][-1] if name in columns else float("nan") for name in names)
+    return float(score), float(error)

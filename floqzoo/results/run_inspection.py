@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import value_paths
-from floqzoo.protocols import FlowValued
+from floqzoo.protocols import FlowValued, Task
 from floqzoo.results.critic_figures import (
     draw_inside,
     draw_q_by_steps,
@@ -26,9 +26,10 @@ from floqzoo.results.run_data import data_of
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.results.value_map import value_map
 from floqzoo.runs.recipe import Recipe, find_recipe
-from floqzoo.runs.stored_run import StoredRun
+from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
 from floqzoo.studies.report import save_figure, write_rows
+from floqzoo.tasks.own_task import is_reference, task_label
 
 
 COPIES = 16
@@ -46,6 +47,7 @@ def inspect_run(
     solver_steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64),
     dataset_path: str | Path | None = None,
     recipe: Recipe | None = None,
+    task: Task | str | None = None,
 ) -> tuple[Inspection, list[Path]]:
     """Looks inside a run's flow critic, and returns what it found and the files that it wrote to `out`.
 
@@ -58,6 +60,7 @@ def inspect_run(
     - `solver_steps`: The numbers of solver steps to try, two or more, ascending.
     - `dataset_path`: Where the run's data are, if no longer where they were.
     - `recipe`: The run's, where it is not one of floqzoo's own.
+    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
 
     **Raises** `ValueError` or `FileNotFoundError` for what is not there, and if the run has no flow critic.
     """
@@ -68,9 +71,10 @@ def inspect_run(
     _require_flow_critic(run, recipe)
     agent = run.agent(recipe, seed, step)
     batch_key, inside_key, noise_key = jax.random.split(jax.random.key(seed), 3)
-    batch = data_of(run, dataset_path).sample(batch_key, transitions)
+    own = named_task(run, task)  # Once, since it executes code and reads data.
+    batch = data_of(run, dataset_path, own).sample(batch_key, transitions)
     inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, copies=COPIES)
-    played = _played(run, agent, episodes, seed)
+    played = _played(run, own, agent, episodes, seed)
     noise = agent.critic.prior.sample(noise_key, (COPIES, 1))
     q = np.asarray(mean_values(agent.critic, jnp.asarray(played.observations), jnp.asarray(played.actions), noise))
     found, out = inspection_of(inside, played, q, seed=seed, step=step), Path(out)
@@ -78,7 +82,7 @@ def inspect_run(
         write_rows([found], out / "diagnostics.csv"),
         write_rows(return_rows(played, q), out / "value_and_return.csv"),
     ]
-    title = f"{run.recipe_name} on {run.flags['env_name'].removesuffix('-v0')}, seed {seed}, {step:,} updates"
+    title = f"{run.recipe_name} on {task_label(run.env_name).removesuffix('-v0')}, seed {seed}, {step:,} updates"
     for name, figure in (
         ("value_paths", _draw_paths(agent.critic, played, noise)),
         ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.num_steps)),
@@ -106,14 +110,14 @@ def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
         )
 
 
-def _played(run: StoredRun, agent: Any, episodes: int, seed: int) -> PlayedReturns:
+def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: int) -> PlayedReturns:
     return played_returns(
         agent.parts,
-        environment_of(run),
+        environment_of(run, task),
         discount=float(agent.critic.discount.value),
         episodes=episodes,
         seed=seed,
-        pays_next_state=(run.data["success_timing"], run.data["reward_timing"]) == ("post", "pre"),
+        pays_next_state=(run.data.get("success_timing"), run.data.get("reward_timing")) == ("post", "pre"),
     )
 
 
@@ -143,5 +147,5 @@ def _draw_inside(inside: CriticInside) -> Any:
 
 
 def _maze_figure(run: StoredRun, agent: Any, played: PlayedReturns, seed: int) -> Iterator[tuple[str, Any]]:
-    if "maze" in run.env_name and played.observations.shape[1] == 2:
+    if not is_reference(run.env_name) and "maze" in run.env_name and played.observations.shape[1] == 2:
         yield "value_map", draw_value_map(value_map(agent.parts, environment_of(run), seed=seed))

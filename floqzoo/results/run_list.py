@@ -9,8 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.results.find_runs import evaluations, find_runs, setting, training_metrics
+from floqzoo.results.series import headline
 from floqzoo.runs.run_directory import LOCK
+from floqzoo.runs.run_store import SUCCESS_METRIC
 from floqzoo.runs.stored_run import StoredRun
+from floqzoo.tasks.own_task import task_label
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class RunSummary:
 
     - `directory`, `recipe`, `task`, `seeds`: Which it is.
     - `steps`, `planned`: Updates made, as far as they are logged, and updates asked for.
-    - `success`, `error`: The last success rate, averaged over seeds, and its standard error; NaN before an evaluation.
+    - `metric`, `score`, `error`: What the run is judged by, its success rate or its mean return; of the last evaluation
+      its mean over seeds, and the standard error; NaN before an evaluation.
       With several seeds the error is that of the seeds' mean, with one that over its episodes.
     - `state`: "finished", "interrupted", "failed" (a number became NaN or infinite), "running" or "unreadable".
     - `date`: When it began.
@@ -32,7 +36,8 @@ class RunSummary:
     seeds: tuple[int, ...] = ()
     steps: int = 0
     planned: int = 0
-    success: float = float("nan")
+    metric: str = ""
+    score: float = float("nan")
     error: float = float("nan")
     state: str = "unreadable"
     date: str = ""
@@ -50,15 +55,17 @@ def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
 def _summary(path: Path) -> RunSummary:
     try:
         run = StoredRun(path)
-        success, error = last_success(evaluations(run))
+        metric = headline([run])
+        score, error = last_score(evaluations(run), metric)
         return RunSummary(
             directory=path,
             recipe=run.recipe_name,
-            task=run.env_name,
+            task=task_label(run.env_name),
             seeds=tuple(run.seeds),
             steps=_last_step(run),
             planned=setting(run, "offline_steps") + setting(run, "online_steps"),
-            success=success,
+            metric=metric,
+            score=score,
             error=error,
             state=state_of(run),
             date=next(iter(run.machine.get("earlier", [])), run.machine).get("started", ""),
@@ -85,9 +92,9 @@ def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
     return all(np.isfinite(column).all() for column in last)
 
 
-def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[float, float]:
-    """The success rate of the last evaluation, averaged over seeds, and its standard error; NaN where there is none."""
-    rates = columns.get("evaluation/success", np.zeros(0))
+def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -> tuple[float, float]:
+    """A metric of the last evaluation, averaged over seeds, and its standard error; NaN where there is none."""
+    rates = columns.get(metric, np.zeros(0))
     known = np.isfinite(rates)
     if not known.any():
         return float("nan"), float("nan")
@@ -95,13 +102,15 @@ def last_success(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> tuple[flo
     last = known & (steps == steps[known].max())
     count = int(last.sum())
     if count == 1:
-        return float(rates[last][0]), float(columns["evaluation/success_standard_error"][last][0])
+        return float(rates[last][0]), float(
+            columns.get(f"{metric}_standard_error", np.full(len(last), np.nan))[last][0]
+        )
     return float(rates[last].mean()), float(rates[last].std(ddof=1) / np.sqrt(count))
 
 
 def table_of(runs: Sequence[RunSummary], below: Path) -> tuple[list[str], list[list[str]]]:
     """The runs as a table, for a reader, each by its path below a folder."""
-    columns = ["run", "recipe", "task", "seeds", "steps", "success", "state", "begun"]
+    columns = ["run", "recipe", "task", "seeds", "steps", "result", "state", "begun"]
     return columns, [_line(run, _path_below(run.directory, below)) for run in runs]
 
 
@@ -115,10 +124,18 @@ def seed_range(seeds: Sequence[int]) -> str:
 def _line(run: RunSummary, name: str) -> list[str]:
     if run.problem:
         return [name, "", "", "", "", "", "unreadable", ""]
-    success = "-" if np.isnan(run.success) else f"{100 * run.success:.0f} ± {100 * run.error:.0f} %"
+    result = _shown(run)
     updates = f"{run.steps:,} of {run.planned:,}"
     date = run.date[:16].replace("T", " ")
-    return [name, run.recipe, run.task, seed_range(run.seeds), updates, success, run.state, date]
+    return [name, run.recipe, run.task, seed_range(run.seeds), updates, result, run.state, date]
+
+
+def _shown(run: RunSummary) -> str:
+    if np.isnan(run.score):
+        return "-"
+    if run.metric == SUCCESS_METRIC:
+        return f"{100 * run.score:.0f} ± {100 * run.error:.0f} %"
+    return f"return {run.score:.4g}" + ("" if np.isnan(run.error) else f" ± {run.error:.2g}")
 
 
 def _path_below(run: Path, folder: Path) -> str:

@@ -9,7 +9,9 @@ from jaxtyping import Float
 
 from floqzoo.results.find_runs import evaluations, setting, training_metrics
 from floqzoo.results.method_names import method_names
+from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
 from floqzoo.runs.stored_run import StoredRun
+from floqzoo.tasks.own_task import task_label
 
 
 Points = Mapping[int, float]
@@ -65,6 +67,11 @@ class Gathered:
         return sorted((series for series in self.series if series.task == task), key=lambda series: series.method)
 
 
+def headline(runs: Sequence[StoredRun]) -> str:
+    """The metric that runs are judged by: the success rate where one of them has it, else the mean return."""
+    return SUCCESS_METRIC if any(SUCCESS_METRIC in evaluations(run) for run in runs) else RETURN_METRIC
+
+
 def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) -> Gathered:
     """A metric of some runs, by method and task; runs of one method on one task are seeds of one series.
 
@@ -84,7 +91,7 @@ def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) 
     cases: dict[tuple[str, str], dict[int, Points]] = {}
     owners: dict[tuple[str, str, int], StoredRun] = {}
     for run, method, points in found:
-        task = run.env_name
+        task = task_label(run.env_name)
         for seed, values in points.items():
             other = owners.setdefault((method, task, seed), run)
             if other is not run:
@@ -121,7 +128,7 @@ def _no_metric(runs: Sequence[StoredRun], metric: str) -> str:
 def _refuse_mixed_timing(runs: Sequence[StoredRun]) -> None:
     seen: dict[str, dict[str, StoredRun]] = {}
     for run in runs:
-        seen.setdefault(run.env_name, {}).setdefault(setting(run, "success_timing"), run)
+        seen.setdefault(task_label(run.env_name), {}).setdefault(setting(run, "success_timing"), run)
     for task, timings in seen.items():
         if len(timings) > 1:
             these = " and ".join(f"{timing!r} in {run.directory}" for timing, run in timings.items())
@@ -131,7 +138,7 @@ def _refuse_mixed_timing(runs: Sequence[StoredRun]) -> None:
 def _notes_on_data(runs: Sequence[StoredRun]) -> list[str]:
     seen: dict[str, set[str]] = {}
     for run in runs:
-        seen.setdefault(run.env_name, set()).add(str(run.data.get("fingerprint")))
+        seen.setdefault(task_label(run.env_name), set()).add(str(run.data.get("fingerprint")))
     return [
         f"the runs on {task} were trained on different data: fingerprints {', '.join(sorted(f[:8] for f in prints))}."
         for task, prints in seen.items()

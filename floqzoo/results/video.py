@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from floqzoo.protocols import Task
 from floqzoo.results.environment import environment_of
 from floqzoo.results.film import write_film
 from floqzoo.results.play import play
@@ -57,6 +58,7 @@ def film_run(
     step: int | None = None,
     episode_seed: int | None = None,
     recipe: Recipe | None = None,
+    task: Task | str | None = None,
 ) -> Path:
     """Films a stored run: the first episodes that `evaluate_run` plays of its first seed, or of `seed`.
 
@@ -67,7 +69,9 @@ def film_run(
     run = StoredRun(Path(directory))
     seed = chosen_seeds(run, seed)[0]
     actor = actor_of(run, seed, checkpoint_step(run, step), recipe)
-    make_environment = environment_of(run, width=SIZE, height=SIZE)
+    # A task of one's own draws as its environment was made to.
+    size = {} if task is not None else {"width": SIZE, "height": SIZE}
+    make_environment = environment_of(run, task, **size)
     own_seed = seed if episode_seed is None else episode_seed
     return record_video(actor, make_environment, path, episodes=episodes, seed=own_seed)
 

@@ -18,7 +18,7 @@ class StepOutcome:
     - `observation`: Where it led.
     - `reward`: What it paid.
     - `terminated`, `truncated`: Whether the episode is over with it: by itself, or cut off.
-    - `success`: 1 where it reported success, else 0.
+    - `success`: 1 where it reported success, else 0; NaN from an environment without success.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -53,6 +53,7 @@ class EpisodePlayer:
         self._observation = np.zeros(0)
         self._outcome: StepOutcome | None = None
         self._global = np.random.MT19937(0)
+        self._steps = 0
 
     def begin(self, episode: int, seed: int) -> None:
         """Resets the environment to the start of an episode."""
@@ -62,7 +63,8 @@ class EpisodePlayer:
         self.action_space.seed(space_seed)
         with self._own_randomness():
             observation, _ = self.environment.reset(seed=reset_seed)
-        self._observation = np.asarray(observation, self._dtype)
+        self._steps = 0
+        self._observation = self._numbers("observation", observation)
 
     def receive_start(self) -> Float[np.ndarray, " observation"]:
         """The first observation of the episode."""
@@ -71,15 +73,20 @@ class EpisodePlayer:
     def step(self, action: Float[np.ndarray, " action"]) -> None:
         """Takes one step.
 
-        **Raises** `ValueError` if the environment does not say in `info["success"]` whether it succeeded.
+        **Raises** `ValueError` if the environment does not report `info["success"]`, or if its observation or reward is not
+        finite.
         """
         with self._own_randomness():
             observation, reward, terminated, truncated, info = self.environment.step(action)
         if "success" not in info:
-            raise ValueError(f"the environment must report `info['success']`; its info has {sorted(info)}.")
+            raise ValueError(
+                f"the environment must report `info['success']`; its info has {sorted(info)}. A task without success is a "
+                "floqzoo.tasks.GymnasiumTask."
+            )
+        self._steps += 1
         self._outcome = StepOutcome(
-            np.asarray(observation, self._dtype),
-            float(reward),
+            self._numbers("observation", observation),
+            float(self._numbers("reward", reward)),
             bool(terminated),
             bool(truncated),
             float(info["success"]),
@@ -97,6 +104,13 @@ class EpisodePlayer:
     def close(self) -> None:
         """Closes the environment."""
         self.environment.close()
+
+    def _numbers(self, what: str, value: Any) -> np.ndarray:
+        array = np.asarray(value, self._dtype if what == "observation" else np.float64)
+        if not np.isfinite(array).all():
+            name = self.environment.spec.id if self.environment.spec else type(self.environment.unwrapped).__name__
+            raise ValueError(f"the {what} of the environment {name} is not finite in step {self._steps}: {array}.")
+        return array
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:

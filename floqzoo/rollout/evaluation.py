@@ -1,4 +1,4 @@
-"""How often a policy reaches its goal."""
+"""What a policy does in its environment: returns, lengths, and success where the environment reports it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -14,10 +14,15 @@ from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvi
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
+SUCCESS, RETURN = "success", "episode.return"
+"""The metrics that an evaluation is judged by: the first where the environment reports it, else the second."""
+
+
 class Evaluation(eqx.Module):
     """What a policy did in some episodes, one entry an episode.
 
-    - `success`: 1 where the episode's last step reported success, else 0: OGBench's rule and fql's.
+    - `success`: 1 where the episode's last step reported success, else 0: OGBench's rule and fql's. NaN in a task that
+      reports none.
     - `episode_return`: The sum of the rewards.
     - `length`: The number of steps.
     """
@@ -32,6 +37,21 @@ class Evaluation(eqx.Module):
         return self.success.size
 
     @property
+    def reports_success(self) -> bool:
+        """Whether the environment reports success."""
+        return not np.isnan(self.success).any()
+
+    @property
+    def mean_return(self) -> float:
+        """The mean return of an episode, undiscounted."""
+        return float(self.episode_return.mean())
+
+    @property
+    def return_error(self) -> float:
+        """The standard error of the mean return; NaN for a single episode."""
+        return float(self.episode_return.std(ddof=1) / np.sqrt(self.episodes)) if self.episodes > 1 else float("nan")
+
+    @property
     def success_rate(self) -> float:
         """The share p of episodes that ended in success."""
         return float(np.mean(self.success))
@@ -42,17 +62,21 @@ class Evaluation(eqx.Module):
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The numbers that are logged, such as `<prefix>/success`."""
-        return {
-            f"{prefix}/success": self.success_rate,
-            f"{prefix}/success_standard_error": self.standard_error,
-            f"{prefix}/episode.return": float(self.episode_return.mean()),
-            f"{prefix}/episode.length": float(self.length.mean()),
-        }
+        """The numbers that are logged, such as `<prefix>/episode.return`; success where the environment reports it."""
+        success = {SUCCESS: self.success_rate, f"{SUCCESS}_standard_error": self.standard_error}
+        numbers = {RETURN: self.mean_return, "episode.length": float(self.length.mean())}
+        if self.episodes > 1:
+            numbers[f"{RETURN}_standard_error"] = self.return_error
+        if self.reports_success:
+            numbers = success | numbers
+        return {f"{prefix}/{name}": number for name, number in numbers.items()}
 
     def __str__(self) -> str:
-        """The success rate and its standard error, in per cent."""
-        return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
+        """The success rate and its standard error, in per cent; without success the mean return and its standard error."""
+        if self.reports_success:
+            return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
+        error = f" ± {self.return_error:.3g}" if self.episodes > 1 else ""
+        return f"{self.mean_return:.4g}{error}"
 
 
 class EvaluationStoppedError(RuntimeError):
@@ -65,7 +89,8 @@ class Evaluator:
     Several environments advance in lockstep, and one compiled call draws all their actions. What an episode does depends on
     the seed and its number alone, not on how many environments there are, nor on where they are.
 
-    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`.
+    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`, NaN for one without success, as
+      [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] makes it.
     - `environments`: How many advance together in this process, 1 to 8.
     - `workers`: How many advance together in processes of their own instead, 0 to 8; see `EnvironmentWorker`. 0: none.
 

@@ -1,5 +1,6 @@
 """Environments in which the agents of a run act while they learn."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,8 +43,9 @@ def _metrics(episodes: float, episode_return: float, length: float, success: flo
         metrics |= {
             "exploration/episode.return": episode_return / episodes,
             "exploration/episode.length": length / episodes,
-            "exploration/success": success / episodes,
         }
+        if not math.isnan(success):
+            metrics["exploration/success"] = success / episodes
     return metrics
 
 

@@ -335,16 +335,20 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
-def steps_to_keep(steps: Sequence[int], success: Mapping[int, float], latest: int) -> set[int]:
+def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int) -> set[int]:
     """The `latest` last steps and the best.
 
     - `steps`: The steps of the checkpoints there are.
-    - `success`: The success rate at those steps where there was an evaluation. The best has the highest; of several
-      the last.
+    - `scores`: The score of the evaluation at those steps where there was one.
     """
-    evaluated = [step for step in steps if not math.isnan(success.get(step, math.nan))]
-    best = max(evaluated, key=lambda step: (success[step], step), default=None)
+    best = best_step(steps, scores)
     return {*sorted(steps)[-latest:], *([] if best is None else [best])}
+
+
+def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
+    """The step with the highest score, of several the last; None where none was evaluated."""
+    evaluated = [step for step in steps if not math.isnan(scores.get(step, math.nan))]
+    return max(evaluated, key=lambda step: (scores[step], step), default=None)
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:

@@ -33,7 +33,7 @@ class RunConfig(Generic[AgentConfig]):
     agent: AgentConfig
     """The settings of the method."""
     env_name: str
-    """OGBench's single task, such as cube-single-play-singletask-task2-v0."""
+    """OGBench's single task, such as cube-single-play-singletask-task2-v0; or FILE.py:NAME or MODULE:NAME, a task of your own."""
     seed: int = 0
     """Seeds the parameters, the batches and the evaluation episodes."""
     seeds: int = 1
@@ -69,7 +69,9 @@ class RunConfig(Generic[AgentConfig]):
     save_interval: int = 1_000_000
     """Steps between two checkpoints; 0 saves at the end only."""
     keep_checkpoints: int = 3
-    """The latest checkpoints that are kept; the best, by the success rate of its evaluation, is kept beside them."""
+    """The latest checkpoints that are kept; the best, by `best_metric` of its evaluation, is kept beside them."""
+    best_metric: str | None = None
+    """The evaluation's metric whose highest value is best; None: evaluation/success, or evaluation/episode.return without it."""
     eval_episodes: int = 50
     """Episodes in an evaluation; 0 does not evaluate."""
     eval_workers: int = field(default_factory=lambda: min(4, max(0, usable_cores() - 2)))

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from jaxtyping import Array, Key, PyTree
 
 from floqzoo.learner.metric_mean import MetricMean
 from floqzoo.records import ActorCritic
+from floqzoo.rollout.evaluation import RETURN, SUCCESS
 from floqzoo.runs.checkpoint import (
     DamagedError,
     checkpoint_folder,
@@ -139,6 +140,7 @@ def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, 
 
 Rows = Mapping[int, Mapping[str, float]]
 
+SUCCESS_METRIC, RETURN_METRIC = f"evaluation/{SUCCESS}", f"evaluation/{RETURN}"
 LOGS = ("train.csv", "eval.csv")
 RECORDS = ("flags.json", "data.json", "machine.json")
 """The files that make a folder a run; every checkpoint has a copy of what they were when it was written."""
@@ -155,18 +157,28 @@ class RunStore:
     - `keep`: The latest checkpoints that are kept.
     - `resumed`: Whether there may be a run in the folder.
     - `writers`: Take every metric that the logs take.
+    - `best_metric`: The metric of an evaluation by whose highest value a checkpoint is the best; None for the success
+      rate, or the mean return where there is none.
 
     Attribute: `awaited`, the step of an evaluation under way, whose checkpoint is kept since it may be the best.
 
     **Raises** `FileExistsError` if there is a run in the folder that is not to be resumed.
     """
 
-    def __init__(self, directory: Path, keep: int, resumed: bool, writers: Sequence[MetricWriter] = ()):
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        resumed: bool,
+        writers: Sequence[MetricWriter] = (),
+        best_metric: str | None = None,
+    ):
         if not resumed:
             _refuse_used(directory)
         self.directory, self.keep, self.writers = directory, keep, writers
         self.checkpoints = directory / "checkpoints"
-        self.success: dict[int, float] = {}
+        self.best_metric = best_metric
+        self.scores: dict[int, float] = {}
         self.awaited: int | None = None
         self._open_logs()
 
@@ -182,7 +194,8 @@ class RunStore:
     def write_evaluation(self, step: int, rows: Rows) -> None:
         """Appends to `eval.csv`, a row a seed; the best checkpoint may be another by it."""
         self._write(self.eval_log, step, rows)
-        self.success[step] = fmean(row["evaluation/success"] for row in rows.values())
+        metric = chosen_metric(next(iter(rows.values())), self.best_metric)
+        self.scores[step] = fmean(row[metric] for row in rows.values())
         self._retain()
 
     def save(
@@ -279,17 +292,35 @@ class RunStore:
                 writer.write_metrics(step, seed, metrics)
 
     def _retain(self) -> None:
-        kept = steps_to_keep(self.checkpoint_steps, self.success, self.keep)
+        kept = steps_to_keep(self.checkpoint_steps, self.scores, self.keep)
         remove_others(self.checkpoints, kept | {self.awaited} if self.awaited is not None else kept)
 
     def _open_logs(self) -> None:
         self.train_log, self.eval_log = (MetricLog(self.directory / name) for name in LOGS)
         if self.eval_log.path.exists():
             table = read_metrics(self.eval_log.path)
-            steps, rates = table["step"], table["evaluation/success"]
-            self.success = {int(step): float(np.mean(rates[steps == step])) for step in np.unique(steps)}
+            self.scores = scores_by_step(table, self.best_metric)
         else:
-            self.success = {}
+            self.scores = {}
+
+
+def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
+    """The metric that evaluations are judged by: the one that is named, or the success rate, or the mean return.
+
+    **Raises** `ValueError` if the evaluations lack it.
+    """
+    if best_metric is None:
+        return SUCCESS_METRIC if SUCCESS_METRIC in columns else RETURN_METRIC
+    if best_metric not in columns:
+        names = ", ".join(name for name in columns if "/" in name)
+        raise ValueError(f"`best_metric` must be a metric of an evaluation, {names}; got {best_metric!r}.")
+    return best_metric
+
+
+def scores_by_step(table: Mapping[str, np.ndarray], best_metric: str | None = None) -> dict[int, float]:
+    """The mean over seeds, by step, of the metric that evaluations are judged by."""
+    steps, scores = table["step"], table[chosen_metric(table, best_metric)]
+    return {int(step): float(np.mean(scores[steps == step])) for step in np.unique(steps)}
 
 
 def _refuse_used(directory: Path) -> None:

@@ -11,14 +11,16 @@ from jaxtyping import Array, Float, PyTree
 from floqzoo._version import __version__
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.policies.fixed_policy import FixedPolicy
-from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
+from floqzoo.protocols import Task
+from floqzoo.runs.checkpoint import Checkpoint, best_step, checkpoint_steps, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
 from floqzoo.runs.run_directory import FORMAT
-from floqzoo.runs.run_store import RECORDS, RunState
+from floqzoo.runs.run_store import RECORDS, RunState, scores_by_step
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json
+from floqzoo.tasks.own_task import is_reference, own_task
 
 
 Table = dict[str, Float[np.ndarray, " rows"]]
@@ -132,6 +134,57 @@ class StoredRun:
 
     def _datum(self, name: str, kind: type) -> Any:
         return _checked(self.directory / "data.json", self.data, name, kind)
+
+
+def load_agent(
+    directory: str | Path,
+    *,
+    checkpoint: str | int = "best",
+    seed: int | None = None,
+    recipe: Recipe | None = None,
+) -> PyTree:
+    """The trained agent of a run: `load_agent(run).act(observation, key)` draws an action.
+
+    - `directory`: The folder of the run, of which nothing is changed and no code is executed.
+    - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
+      is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
+    - `seed`: Which seed of the run; None for the first.
+    - `recipe`: The run's, where it is not one of floqzoo's own.
+
+    **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
+    """
+    run = StoredRun(directory)
+    step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)
+    return run.agent(recipe or find_recipe(run.recipe_name), run.seeds[0] if seed is None else seed, step)
+
+
+def _step_of(run: StoredRun, checkpoint: str) -> int | None:
+    if checkpoint not in ("best", "latest"):
+        raise ValueError(f"`checkpoint` must be 'best', 'latest' or a number of steps; got {checkpoint!r}.")
+    if checkpoint == "latest" or not (run.directory / "eval.csv").exists():
+        return None
+    return best_step(run.checkpoint_steps, scores_by_step(run.eval, run.flags.get("best_metric")))
+
+
+def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
+    """The task of a run, if it is one of the user's own; None for one of OGBench.
+
+    A stored run never decides which code is executed: the caller names the task again.
+
+    - `task`: The task, or where it is, `FILE.py:NAME` or `MODULE:NAME`.
+
+    **Raises** `ValueError` if it is needed and not given, or given for a task of OGBench.
+    """
+    if not is_reference(run.env_name):
+        if task is not None:
+            raise ValueError(f"`task` must not be given for {run.directory}, whose task is OGBench's {run.env_name}.")
+        return None
+    if task is None:
+        raise ValueError(
+            f"{run.directory} was trained on a task of your own; name it again, so that its code may be executed: "
+            f"--task {run.env_name} (in Python `task={run.env_name!r}`)."
+        )
+    return own_task(task) if isinstance(task, str) else task
 
 
 def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:

@@ -24,6 +24,7 @@ from floqzoo.sweeps.attempt import END_WITH_PARENT
 from floqzoo.sweeps.ending import NO_DATA, UNEXPECTED
 from floqzoo.sweeps.trial_state import has_begun, is_finished, mark_finished
 from floqzoo.tasks.download import DownloadError
+from floqzoo.tasks.own_task import is_reference
 from floqzoo.training.cli_errors import errors_explained, leave, status_of
 from floqzoo.training.command_line import parse_arguments
 from floqzoo.training.interruption import signal_of
@@ -73,7 +74,9 @@ def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> Prepa
             if not has_begun(directory):
                 return prepare(recipe, config, directory)
             _refuse_other_settings(recipe, config, directory)
-            return prepare_resumed(directory, recipe=recipe)
+            # The sweep names the task, so its code may be executed.
+            task = config.env_name if is_reference(config.env_name) else None
+            return prepare_resumed(directory, recipe=recipe, task=task)
         except BlockingIOError as error:  # Another trial collects or downloads the data of both.
             if str(error) != said:
                 said = str(error)

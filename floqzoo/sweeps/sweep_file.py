@@ -88,7 +88,7 @@ def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> 
         folder=where / "floqzoo" / given["name"],
         trials=expand(
             methods=[_method(entry, path.parent, common) for entry in given["recipes"]],
-            tasks=named_tasks(given["tasks"]),
+            tasks=named_tasks(given["tasks"], path.parent),
             seeds=_packed(_seeds(given.get("seeds", 1)), given.get("seeds_at_once")),
             name=given["name"],
             save_dir=where,

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from floqzoo.tasks.names import task_name, task_names
+from floqzoo.tasks.own_task import is_reference
 
 
-def named_tasks(names: Sequence[Any]) -> list[str]:
+def named_tasks(names: Sequence[Any], folder: Path) -> list[str]:
     """The tasks behind some names, in which `?` stands for any letter and `*` for any number of them.
+
+    `FILE.py:NAME` and `MODULE:NAME` are tasks of your own.
+
+    - `folder`: That a path is relative to: that of the sweep file.
 
     **Raises** `ValueError` for a name that OGBench does not have, with near names, a pattern that fits none, and a task
     that is named twice.
@@ -17,11 +23,18 @@ def named_tasks(names: Sequence[Any]) -> list[str]:
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"`tasks` must be names; got {name!r}.")
-        for task in _fitting(name) if {*name} & {*"?*["} else [task_name(name).full]:
+        for task in _behind(name, folder):
             if task in tasks:
                 raise ValueError(f"`tasks` must name each task once; {task} comes twice.")
             tasks.append(task)
     return tasks
+
+
+def _behind(name: str, folder: Path) -> list[str]:
+    if is_reference(name):
+        source, _, attribute = name.rpartition(":")
+        return [f"{(folder / source).absolute()}:{attribute}" if source.endswith(".py") else name]
+    return _fitting(name) if {*name} & {*"?*["} else [task_name(name).full]
 
 
 def _fitting(pattern: str) -> list[str]:

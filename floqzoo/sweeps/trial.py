@@ -12,6 +12,7 @@ from floqzoo.results.run_list import seed_range
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe
 from floqzoo.sweeps.fields import as_words
+from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.training.resumption import IMMATERIAL
 
 
@@ -54,7 +55,9 @@ class Trial:
         """The folder of its run, the same whenever the sweep is started."""
         first, last = self.config.seed_numbers[0], self.config.seed_numbers[-1]
         seeds = f"sd{first:03d}" if first == last else f"sd{first:03d}-{last:03d}"
-        return self.folder / f"{self.recipe.name}_{self.preset}_{self.config.env_name}_{seeds}_{self.identity}"
+        task = self.config.env_name
+        task = task.rpartition(":")[2] if is_reference(task) else task  # Without a path.
+        return self.folder / f"{self.recipe.name}_{self.preset}_{task}_{seeds}_{self.identity}"
 
     @property
     def words(self) -> list[str]:
@@ -71,4 +74,4 @@ class Trial:
         return [sys.executable, "-m", PROGRAM, *self.words]
 
     def __str__(self) -> str:
-        return f"{self.method} on {self.config.env_name}, seeds {seed_range(self.config.seed_numbers)}"
+        return f"{self.method} on {task_label(self.config.env_name)}, seeds {seed_range(self.config.seed_numbers)}"

@@ -44,7 +44,7 @@ class Dataset(eqx.Module):
 
         **Raises** `ValueError` if none is left.
         """
-        if self.next_starts is None:
+        if self.next_starts is None or self.next_last is None:
             return self
         if not self.next_starts.shape[0]:
             raise ValueError(

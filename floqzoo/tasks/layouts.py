@@ -10,7 +10,7 @@ No reward and no termination of the input is missing from the transitions; array
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -264,11 +264,7 @@ def _assembled(
     is_cut = ~terminal_ends[np.searchsorted(last_states, last)]
     shorter = last - is_cut
     next_starts = starts[starts < shorter[starts]]
-    return Dataset(
-        *(getattr(dataset, name) for name in ("observations", "actions", "rewards", "masks", "starts", "last")),
-        jnp.asarray(next_starts),
-        jnp.asarray(shorter.astype(last.dtype)),
-    )
+    return replace(dataset, next_starts=jnp.asarray(next_starts), next_last=jnp.asarray(shorter.astype(last.dtype)))
 
 
 def _filled(rows: int, *parts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

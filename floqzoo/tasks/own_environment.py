@@ -9,6 +9,7 @@ import numpy as np
 class ReportedSuccess(gymnasium.Wrapper):
     """Puts the success of an episode into `info["success"]`: 1 or 0, and NaN where the environment reports none.
 
+    - `environment`: Any Gymnasium environment.
     - `key`: Where `info` has it; None where it has none.
     - `any_step`: Whether a step that succeeded counts from then on.
     """
@@ -25,13 +26,13 @@ class ReportedSuccess(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Takes a step.
 
-        **Raises** `KeyError` if `info` lacks the key.
+        **Raises** `ValueError` if `info` lacks the key.
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._key is None:
             return observation, reward, terminated, truncated, {**info, "success": float("nan")}
         if self._key not in info:
-            raise KeyError(
+            raise ValueError(
                 f"the environment must report `info[{self._key!r}]`, the task's `success_key`; its info has {sorted(info)}."
             )
         now = bool(info[self._key])

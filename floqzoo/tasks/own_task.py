@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from pathlib import PurePath
+from typing import Any
 
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.own_code import own_module
-
-
-SuccessAt = Literal["last", "any"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,34 +37,34 @@ class GymnasiumTask:
     environment: Callable[[], Any] | None = None
     validation: Dataset | None = None
     success_key: str | None = None
-    success_at: SuccessAt = "last"
+    success_at: str = "last"
     max_episode_steps: int | None = None
     reference_returns: tuple[float, float] | None = None
 
     def __post_init__(self):
         if not self.name:
             raise ValueError("`name` must not be empty.")
-        if self.success_at not in get_args(SuccessAt):
+        if self.success_at not in ("last", "any"):
             raise ValueError(f"`success_at` must be 'last' or 'any'; got {self.success_at!r}.")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise ValueError(f"`max_episode_steps` must be at least 1; got {self.max_episode_steps}.")
         if self.reference_returns is not None and not self.reference_returns[0] < self.reference_returns[1]:
             raise ValueError(f"`reference_returns` must ascend; got {self.reference_returns}.")
         if self.environment is not None:
-            environment = self.make_environment()
+            environment = _prepared(self.environment, self.success_key, self.success_at, self.max_episode_steps)
             try:
                 self._require_same_spaces(environment)
             finally:
                 environment.close()
 
     @property
-    def make_environment(self) -> Callable[[], Any]:
+    def make_environment(self) -> Callable[[], Any] | None:
         """Makes a fresh environment, with actions in [-1, 1], and success in `info["success"]`: NaN where none is reported.
 
-        **Raises** `AttributeError` if the task has none.
+        None for a task without environment.
         """
         if self.environment is None:
-            raise AttributeError(f"the task {self.name} has no environment.")
+            return None
         return partial(_prepared, self.environment, self.success_key, self.success_at, self.max_episode_steps)
 
     @property
@@ -106,9 +104,7 @@ class GymnasiumTask:
                 raise ValueError(f"`dataset` must have {name} of {theirs} numbers, as the environment has; got {ours}.")
 
 
-def _prepared(
-    make: Callable[[], Any], success_key: str | None, success_at: SuccessAt, max_episode_steps: int | None
-) -> Any:
+def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: int | None) -> Any:
     # Here, since gymnasium is imported when it is needed and not before.
     from floqzoo.tasks.own_environment import prepared_environment
 
@@ -120,6 +116,11 @@ def _prepared(
 def is_reference(env_name: str) -> bool:
     """Whether the name of a task is that of a user's code: `FILE.py:NAME` or `MODULE:NAME`."""
     return ":" in env_name
+
+
+def task_label(env_name: str) -> str:
+    """The name of a task as titles and tables have it: of a user's code without the folder."""
+    return PurePath(env_name).name if is_reference(env_name) else env_name
 
 
 def own_task(reference: str) -> Any:

@@ -15,7 +15,7 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     """The settings of a run, from the words of its command line.
 
-    `--preset` and `--env_name` choose the defaults, over which every other flag is laid. Flags may be spelt with
+    `--preset` and `--env_name` (or `--task`, the same) choose the defaults, over which every other flag is laid. Flags may be spelt with
     `_` or `-`, and take their value after `=` or a space.
 
     **Raises** `ValueError` for an unknown preset, or what the preset or the recipe's `check` raises; ends the program with status 2 for an
@@ -26,12 +26,12 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default="default")
     chosen, rest = chooser.parse_known_args(arguments)
-    chooser.add_argument("--env_name", "--env-name")
-    env_name = chooser.parse_known_args(arguments)[0].env_name
-    config = _preset(recipe, chosen.preset)(env_name)
+    chooser.add_argument("--env_name", "--env-name", "--task", dest="env_name")
+    (named, rest) = chooser.parse_known_args(rest)
+    config = _preset(recipe, chosen.preset)(named.env_name)
     parsed = tyro.cli(
         RunConfig[type(config.agent)],
-        args=rest,
+        args=rest if named.env_name is None else [*rest, f"--env_name={named.env_name}"],
         default=config,
         description=_description(recipe, chosen.preset),
         use_underscores=True,

@@ -264,7 +264,7 @@ def require_online(config: RunConfig, task: Any) -> None:
     if not config.online_steps:
         return
     dataset = task.dataset
-    if not hasattr(task, "make_environment"):
+    if getattr(task, "make_environment", None) is None:
         raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which is no environment that can be stepped.")
     if not hasattr(dataset, "empty_replay"):
         raise ValueError(f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer.")

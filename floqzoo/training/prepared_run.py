@@ -1,5 +1,6 @@
 """A run with its data and its directory, ready to train."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ from floqzoo.runs.run_directory import new_run_directory, record_data, record_fl
 from floqzoo.runs.run_store import NoRoomError, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
+from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import Task as OGBenchTask, load
 from floqzoo.tasks.names import task_name
+from floqzoo.tasks.own_task import is_reference, own_task, task_label
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.phases import require_online
@@ -34,11 +38,18 @@ from floqzoo.training.report import report
 from floqzoo.training.trainer import TrainingResult, train
 
 
-def load_task(config: RunConfig) -> OGBenchTask:
+def load_task(config: RunConfig) -> OGBenchTask | Task:
     """Loads the task of a run, and collects its data where the config says so and no official file is at hand.
+
+    A task of one's own, `FILE.py:NAME` or `MODULE:NAME`, is executed, and its data are summarised.
 
     **Raises** what `floqzoo.tasks.load` and `floqzoo.tasks.collect` raise.
     """
+    if is_reference(config.env_name):
+        task = own_task(config.env_name)
+        if isinstance(task.dataset, Dataset):
+            print(f"{task_label(config.env_name)}\n{summarise(task.dataset)}", file=sys.stderr)
+        return task
     path = config.dataset_path
     if path is None and config.collect_episodes > 0:
         dataset = task_name(config.env_name).dataset
@@ -226,10 +237,10 @@ def made_directory(config: RunConfig) -> Path:
     return new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
 
 
-def timed_task(config: RunConfig) -> tuple[Task, float]:
-    """Loads the task of a run, and measures the seconds that it takes."""
+def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
+    """Loads the task of a run, unless it is given, and measures the seconds that it takes."""
     start = time.monotonic()
-    return load_task(config), time.monotonic() - start
+    return task or load_task(config), time.monotonic() - start
 
 
 def run_and_report(run: PreparedRun) -> None:

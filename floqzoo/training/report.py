@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.rollout.evaluation import Evaluation
+from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluation
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe
 from floqzoo.tasks.files import replacing
+from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.training.trainer import TrainingResult
 
 
 def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | None = None) -> Path | None:
-    """Draws `learning_curve.png` from a run's `eval.csv`: success over its steps, with one standard error each way.
+    """Draws `learning_curve.png` from a run's `eval.csv`: success over its steps, with one standard error each way; the
+    return of an episode in a task without success.
 
     That is the error over episodes for one seed, and over seeds for several, whose own curves are drawn thinly. Where
     the run has evaluated its behaviour flow, that is a level line. Returns the picture's path, or None
@@ -32,14 +34,17 @@ def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | N
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    _draw_policy(axes, columns)
-    if "behaviour/success" in columns:
-        _draw_baseline(axes, columns)
+    name = SUCCESS if f"evaluation/{SUCCESS}" in columns else RETURN
+    _draw_policy(axes, columns, name)
+    if f"behaviour/{name}" in columns:
+        _draw_baseline(axes, columns, name)
     if online_from is not None:
         axes.axvline(online_from, color="grey", linestyle=":", label="from here on in the environment")
-    axes.set(
-        title=title, xlabel="updates" if online_from is None else "steps", ylabel="success rate (%)", ylim=(-3, 103)
-    )
+    axes.set(title=title, xlabel="updates" if online_from is None else "steps")
+    if name == SUCCESS:
+        axes.set(ylabel="success rate (%)", ylim=(-3, 103))
+    else:
+        axes.set(ylabel="return of an episode")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
@@ -53,37 +58,45 @@ def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | N
 Columns = dict[str, Float[np.ndarray, " rows"]]
 
 
-def _draw_policy(axes: Any, columns: Columns) -> None:
+def _draw_policy(axes: Any, columns: Columns, name: str) -> None:
+    scale = _scale(name)
     seeds = np.unique(columns["seed"])
     if len(seeds) > 1:
         for seed in seeds:
             own = columns["seed"] == seed
             axes.plot(
-                columns["step"][own], 100 * columns["evaluation/success"][own], color="C0", alpha=0.3, linewidth=1
+                columns["step"][own], scale * columns[f"evaluation/{name}"][own], color="C0", alpha=0.3, linewidth=1
             )
     steps = np.unique(columns["step"])
-    rate, error = np.array([_mean(columns, "evaluation", columns["step"] == step) for step in steps]).T
+    rate, error = np.array([_mean(columns, f"evaluation/{name}", columns["step"] == step) for step in steps]).T
     label = "policy" if len(seeds) == 1 else f"policy, mean of {len(seeds)} seeds"
-    axes.fill_between(steps, *_band(rate, error), color="C0", alpha=0.2, linewidth=0)
-    axes.plot(steps, 100 * rate, color="C0", marker="o", markersize=4, label=f"{label}, ± one standard error")
+    axes.fill_between(steps, *_band(name, rate, error), color="C0", alpha=0.2, linewidth=0)
+    axes.plot(steps, scale * rate, color="C0", marker="o", markersize=4, label=f"{label}, ± one standard error")
 
 
-def _draw_baseline(axes: Any, columns: Columns) -> None:
-    known = ~np.isnan(columns["behaviour/success"])
-    rate, error = _mean(columns, "behaviour", known & (columns["step"] == columns["step"][known].max()))
-    axes.axhspan(*_band(rate, error), color="C1", alpha=0.15, linewidth=0)
-    axes.axhline(100 * rate, color="C1", linestyle="--", label="its behaviour flow, at the end")
+def _draw_baseline(axes: Any, columns: Columns, name: str) -> None:
+    known = ~np.isnan(columns[f"behaviour/{name}"])
+    rate, error = _mean(columns, f"behaviour/{name}", known & (columns["step"] == columns["step"][known].max()))
+    axes.axhspan(*_band(name, rate, error), color="C1", alpha=0.15, linewidth=0)
+    axes.axhline(_scale(name) * rate, color="C1", linestyle="--", label="its behaviour flow, at the end")
 
 
-def _mean(columns: Columns, who: str, rows: np.ndarray) -> tuple[float, float]:
-    """The success rate over the seeds of some rows, and its standard error."""
-    rates = columns[f"{who}/success"][rows]
+def _scale(name: str) -> float:
+    return 100.0 if name == SUCCESS else 1.0
+
+
+def _mean(columns: Columns, metric: str, rows: np.ndarray) -> tuple[float, float]:
+    """A metric over the seeds of some rows, and its standard error: 0 where it is unknown, as of one episode."""
+    rates = columns[metric][rows]
     if len(rates) == 1:
-        return float(rates[0]), float(columns[f"{who}/success_standard_error"][rows][0])
+        error = columns.get(f"{metric}_standard_error", np.zeros(len(rows)))
+        return float(rates[0]), float(error[rows][0])
     return float(rates.mean()), float(rates.std(ddof=1) / np.sqrt(len(rates)))
 
 
-def _band(rate: Any, error: Any) -> tuple:
+def _band(name: str, rate: Any, error: Any) -> tuple:
+    if name != SUCCESS:
+        return rate - error, rate + error
     return 100 * np.clip(rate - error, 0, 1), 100 * np.clip(rate + error, 0, 1)
 
 
@@ -92,7 +105,7 @@ def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory:
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{recipe.name} on {config.env_name}"
+    title = f"{recipe.name} on {task_label(config.env_name)}"
     table = Table(title=f"{title}, {_seeds(result.seeds)}", show_header=False, title_justify="left")
     for name, value in _facts(config, result, data_seconds).items():
         table.add_row(name, value)
@@ -116,10 +129,12 @@ def _draw(directory: Path, title: str, online_from: int | None) -> str:
 
 
 def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> dict[str, str]:
-    facts = _success("success rate", result.evaluations)
-    facts |= _success("its behaviour flow (imitation alone)", result.baselines)
+    success = all(evaluation.reports_success for evaluation in result.evaluations.values())
+    facts = _score("success rate" if success else "return of an episode", result.evaluations)
+    facts |= _score("its behaviour flow (imitation alone)", result.baselines)
     if result.evaluations:
-        facts["evaluation episodes"] = f"{config.eval_episodes} each, success timing {config.success_timing}"
+        timing = "" if is_reference(config.env_name) else f", success timing {config.success_timing}"
+        facts["evaluation episodes"] = f"{config.eval_episodes} each{timing}"
     if config.online_steps:
         facts["steps in the environment"] = f"{max(0, result.steps - config.offline_steps):,}"
     if result.updates:
@@ -134,16 +149,19 @@ def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> di
     return facts | {"time": ", ".join(f"{part} {_duration(seconds)}" for part, seconds in times.items())}
 
 
-def _success(name: str, evaluations: dict[int, Evaluation]) -> dict[str, str]:
-    """The success rate of a single seed; of several their mean, its standard error over them, and each of them."""
+def _score(name: str, evaluations: dict[int, Evaluation]) -> dict[str, str]:
+    """The score of a single seed; of several their mean, its standard error over them, and each of them."""
     if not evaluations:
         return {}
     if len(evaluations) == 1:
         return {name: str(*evaluations.values())}
-    rates = 100 * np.array([evaluation.success_rate for evaluation in evaluations.values()])
-    error = rates.std(ddof=1) / np.sqrt(len(rates))
-    each = ", ".join(f"{seed}: {rate:.0f} %" for seed, rate in zip(evaluations, rates, strict=True))
-    return {name: f"{rates.mean():.0f} ± {error:.0f} % over {len(rates)} seeds ({each})"}
+    if all(evaluation.reports_success for evaluation in evaluations.values()):
+        scores, form, unit = 100 * np.array([e.success_rate for e in evaluations.values()]), ".0f", " %"
+    else:
+        scores, form, unit = np.array([e.mean_return for e in evaluations.values()]), ".4g", ""
+    error = scores.std(ddof=1) / np.sqrt(len(scores))
+    each = ", ".join(f"{seed}: {score:{form}}{unit}" for seed, score in zip(evaluations, scores, strict=True))
+    return {name: f"{scores.mean():{form}} ± {error:{form}}{unit} over {len(scores)} seeds ({each})"}
 
 
 def _duration(seconds: float) -> str:

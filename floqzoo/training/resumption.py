@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.learner.devices import first_alone, is_first
+from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import checkpoint_folder, latest_whole
 from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.run_directory import describe_data, describe_machine, record_resumption
-from floqzoo.runs.stored_run import StoredRun
+from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.flat import flat
 from floqzoo.training.prepared_run import PreparedRun, builder, starting_run, timed_task
 from floqzoo.training.trainer import TrainingResult
 
 
-def resume(directory: str | Path, *, recipe: Recipe | None = None, allow_changes: bool = False) -> TrainingResult:
+def resume(
+    directory: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    task: Task | str | None = None,
+    allow_changes: bool = False,
+) -> TrainingResult:
     """Goes on with a run from its latest whole checkpoint, as if it had never ended.
 
     Rows of the logs that are later than the checkpoint are taken back and written anew. On a CPU the metrics, times
@@ -26,15 +33,22 @@ def resume(directory: str | Path, *, recipe: Recipe | None = None, allow_changes
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; without it that of its name in the package `recipes`.
+    - `task`: The task of the run, where it is one of your own; `FILE.py:NAME` executes that file.
     - `allow_changes`: Whether to go on although settings in `flags.json` or the data are not those of the checkpoint,
       for instance to train for longer.
 
     **Raises** what `prepare_resumed` and `train` raise.
     """
-    return prepare_resumed(directory, recipe=recipe, allow_changes=allow_changes).train()
+    return prepare_resumed(directory, recipe=recipe, task=task, allow_changes=allow_changes).train()
 
 
-def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allow_changes: bool = False) -> PreparedRun:
+def prepare_resumed(
+    directory: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    task: Task | str | None = None,
+    allow_changes: bool = False,
+) -> PreparedRun:
     """The run, with its data, ready to go on.
 
     **Raises** `FileNotFoundError` or `ValueError` if there is no such run, or its data are not there; `ValueError` if
@@ -52,7 +66,7 @@ def prepare_resumed(directory: str | Path, *, recipe: Recipe | None = None, allo
     if fixed:
         raise ValueError(f"{run.directory} is online, and some of its settings are fixed: {'; '.join(fixed)}.")
     with first_alone():
-        task, seconds = timed_task(config)
+        task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))
     changes = [*differences(flags, run.flags, but=IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
     if changes and not allow_changes:
@@ -89,6 +103,7 @@ IMMATERIAL = (
     "collect_workers",
     "eval_workers",
     "keep_checkpoints",
+    "best_metric",
     "online_processes",
     "tensorboard",
     "wandb",

@@ -16,7 +16,7 @@ from floqzoo.protocols import Diagnosable, HasBehaviour
 from floqzoo.records import ActorCritic
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
-from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
+from floqzoo.runs.run_store import RETURN_METRIC, AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
 from floqzoo.training.interruption import interrupt_held
 from floqzoo.training.progress import ProgressReport
 from floqzoo.typing import Key
@@ -44,6 +44,10 @@ def diagnosis(critic: Any, dataset: PyTree, seed: int) -> dict[str, float]:
 def _diagnose(critic: Diagnosable, dataset: PyTree, key: Key) -> PyTree:
     batch_key, noise_key = jax.random.split(key)
     return critic.diagnose(dataset.sample(batch_key, TRANSITIONS), noise_key)
+
+
+def _no_environment() -> Any:
+    raise RuntimeError("the task has no environment.")
 
 
 class StepEvaluation:
@@ -178,19 +182,29 @@ class RunEvaluations:
     - `progress`: Shows how far an evaluation is, and what came out.
     - `seconds`: Counts the time of the evaluations, and the time that training waited for them.
     - `clock`: The time since the run began.
+    - `reference_returns`: Returns that count as 0 and 1 in `evaluation/episode.return_normalised`; without them it is not logged.
 
     Attributes: `evaluations` and `baselines`, the latest of each seed, of its policy and of its behaviour flow.
     """
 
     def __init__(
         self,
-        make_environment: Callable[[], Any],
+        make_environment: Callable[[], Any] | None,
         config: RunConfig,
         store: RunStore | ReadOnlyStore,
         progress: ProgressReport,
         seconds: Stopwatch,
         clock: Callable[[], float],
+        *,
+        reference_returns: tuple[float, float] | None = None,
     ):
+        if make_environment is None:
+            make_environment = _no_environment
+            if config.eval_episodes:
+                raise ValueError(
+                    f"`eval_episodes` must be 0 on {config.env_name}, which has no environment; got {config.eval_episodes}."
+                )
+        self.reference_returns = reference_returns
         self.evaluator = Evaluator(make_environment, workers=config.eval_workers if config.eval_episodes else 0)
         self.config, self.store, self.progress, self.seconds, self.clock = config, store, progress, seconds, clock
         self.evaluations: dict[int, Evaluation] = {}
@@ -281,23 +295,30 @@ class RunEvaluations:
 
     def _record(self, evaluation: StepEvaluation, step: int) -> None:
         times = {"time/total_time": self.clock()}
+        if self.reference_returns is not None:
+            low, high = self.reference_returns
+            for row in evaluation.rows.values():
+                row[f"{RETURN_METRIC}_normalised"] = (row[RETURN_METRIC] - low) / (high - low)
         self.store.awaited = None
         self.store.write_evaluation(evaluation.step, {seed: row | times for seed, row in evaluation.rows.items()})
         self.seconds.evaluation += evaluation.seconds
         self.evaluations |= evaluation.evaluations
         self.baselines |= evaluation.baselines
         self._say(evaluation)
-        rates = [result.success_rate for result in evaluation.evaluations.values()]
-        self._show(step, f"success {100 * fmean(rates):.0f} %")
+        results = evaluation.evaluations.values()
+        if all(result.reports_success for result in results):
+            self._show(step, f"success {100 * fmean(result.success_rate for result in results):.0f} %")
+        else:
+            self._show(step, f"return {fmean(result.mean_return for result in results):.4g}")
 
     def _say(self, evaluation: StepEvaluation) -> None:
         every = {"policy": evaluation.evaluations, "behaviour flow": evaluation.baselines}
         for name, results in every.items():
             for seed, result in results.items():
                 whose = name if len(evaluation.seeds) == 1 else f"{name} of seed {seed}"
+                did = f"succeeds in {result} of" if result.reports_success else f"has a return of {result}, mean of"
                 self.progress.say(
-                    f"after {evaluation.step:,} {self.config.unit} the {whose} succeeds in {result} of "
-                    f"{evaluation.episodes} episodes"
+                    f"after {evaluation.step:,} {self.config.unit} the {whose} {did} {evaluation.episodes} episodes"
                 )
 
     def _show(self, step: int, note: str) -> None:

@@ -89,7 +89,9 @@ class Trainer:
     ):
         first = is_first()
         self.store = (
-            RunStore(directory, config.keep_checkpoints, resumed, writers) if first else ReadOnlyStore(directory)
+            RunStore(directory, config.keep_checkpoints, resumed, writers, config.best_metric)
+            if first
+            else ReadOnlyStore(directory)
         )
         self.config, self.progress, self.seeds = config, progress, config.seed_numbers
         self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
@@ -117,7 +119,13 @@ class Trainer:
         self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
         self.evaluations = RunEvaluations(
-            task.make_environment, config, self.store, progress, self.seconds, self.total_seconds
+            getattr(task, "make_environment", None),
+            config,
+            self.store,
+            progress,
+            self.seconds,
+            self.total_seconds,
+            reference_returns=getattr(task, "reference_returns", None),
         )
         self.whole = True
         self.entered: OfflinePhase | OnlinePhase | None = None

@@ -30,7 +30,7 @@ def test_list_shows_the_run_and_how_it_ended(run, trained):
         assert part in out
     (summary,) = list_runs(trained)
     columns = read_metrics(trained / "eval.csv")
-    assert summary.success == columns["evaluation/success"].mean()
+    assert (summary.metric, summary.score) == ("evaluation/success", columns["evaluation/success"].mean())
     assert (summary.state, summary.steps, summary.seeds) == ("finished", 4, (0, 1))
 
 

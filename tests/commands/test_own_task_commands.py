@@ -1,0 +1,127 @@
+"""Every command on a run of a task of one's own; none of them executes code that it was not given."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import floqzoo as fz
+from floqzoo.results import list_runs
+from floqzoo.results.find_runs import find_runs
+from floqzoo.training import resume, run_recipe
+from recipes.fql import RECIPE
+
+
+pytestmark = pytest.mark.slow
+
+FILE = Path(__file__).parents[1] / "tasks" / "own.py"
+SMALL = {
+    "preset": "quickstart",
+    "offline_steps": 4,
+    "log_interval": 2,
+    "eval_interval": 2,
+    "save_interval": 2,
+    "eval_episodes": 4,
+    "eval_workers": 0,
+    "agent.batch_size": 8,
+    "agent.actor_hidden_dims": "8",
+    "agent.value_hidden_dims": "8",
+}
+
+
+def trained(folder, monkeypatch, task, **changes) -> Path:
+    words = {**SMALL, "task": f"{FILE}:{task}", "save_dir": folder, **changes}
+    monkeypatch.setattr(
+        "sys.argv", ["fql.py", *(word for name, value in words.items() for word in (f"--{name}", str(value)))]
+    )
+    run_recipe(RECIPE)
+    return sorted(find_runs(folder))[-1]
+
+
+@pytest.mark.parametrize(("task", "metric"), [("push", "episode.return"), ("passing", "success")])
+def test_a_run_is_trained_listed_drawn_compared_and_evaluated(run, tmp_path, monkeypatch, capsys, task, metric):
+    directory = trained(tmp_path, monkeypatch, task)
+    printed = capsys.readouterr()
+    assert "160 transitions in 20 episodes: 0 terminations, 20 truncated episodes" in printed.err
+    assert ("return of an episode" if task == "push" else "success rate") in printed.out
+    columns = fz.StoredRun(directory).eval
+    assert ("evaluation/success" in columns) == (task == "passing")
+    if task == "passing":
+        np.testing.assert_allclose(
+            columns["evaluation/episode.return_normalised"], 1 + columns["evaluation/episode.return"] / 20
+        )
+    (summary,) = list_runs(tmp_path)
+    assert (summary.task, summary.state) == (f"own.py:{task}", "finished")
+    assert (summary.metric, summary.score) == (f"evaluation/{metric}", columns[f"evaluation/{metric}"][-1])
+    assert run("plot", directory, "--out", tmp_path / "curves.png")[0] == 0
+    status, out, _ = run("compare", directory)
+    assert (status, f"evaluation/{metric}" in out) == (0, True)
+    status, _, said = run("evaluate", directory, "--episodes=4")
+    assert (status, "trained on a task of your own; name it again" in said) == (2, True)
+    status, out, _ = run("evaluate", directory, "--episodes=4", f"--task={FILE}:{task}")
+    shown = re.findall(r"(-?[\d.]+) ±", out)
+    assert status == 0
+    assert shown[0] == shown[1]  # What is played again is what was logged.
+
+
+def test_a_run_is_resumed_with_its_task(run, tmp_path, monkeypatch):
+    directory = trained(tmp_path, monkeypatch, "push")
+    flags = directory / "flags.json"
+    flags.write_text(json.dumps(json.loads(flags.read_text()) | {"offline_steps": 6}))
+    status, _, said = run("resume", directory, "--allow-changes")
+    assert (status, "name it again" in said) == (2, True)
+    assert run("resume", directory, "--allow-changes", f"--task={FILE}:push")[0] == 0
+    assert fz.StoredRun(directory).checkpoint_steps[-1] == 6
+
+
+def test_an_agent_is_loaded_in_one_line(tmp_path, monkeypatch):
+    directory = trained(tmp_path, monkeypatch, "push", keep_checkpoints=1)
+    run = fz.StoredRun(directory)
+    scores = dict(zip(run.eval["step"].astype(int), run.eval["evaluation/episode.return"], strict=True))
+    best = max(run.checkpoint_steps, key=lambda step: (scores[step], step))
+    leaves = {
+        which: jax.tree.leaves(fz.load_agent(directory, checkpoint=which).parts)[0]
+        for which in ("best", "latest", best, run.checkpoint_steps[-1])
+    }
+    np.testing.assert_array_equal(leaves["best"], leaves[best])
+    np.testing.assert_array_equal(leaves["latest"], leaves[run.checkpoint_steps[-1]])
+    action = fz.load_agent(directory, seed=0).act(jnp.zeros(2), jax.random.key(0))
+    assert action.shape == (1,)
+    with pytest.raises(ValueError, match="`checkpoint` must be 'best', 'latest' or a number of steps; got 'first'"):
+        fz.load_agent(directory, checkpoint="first")
+
+
+def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypatch, capsys):
+    directory = trained(tmp_path, monkeypatch, "only_data", eval_episodes=0)
+    assert not (directory / "eval.csv").exists()
+    assert np.isfinite(fz.StoredRun(directory).train["training/critic/critic_loss"]).all()
+    with pytest.raises(ValueError, match=r"`eval_episodes` must be 0 on .*only_data, which has no environment; got 4"):
+        trained(tmp_path / "other", monkeypatch, "only_data")
+
+
+def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
+    """Whoever wrote the run may have named any file; only what the user names is executed."""
+    directory = trained(tmp_path, monkeypatch, "push")
+    mark, evil = tmp_path / "executed", tmp_path / "evil.py"
+    evil.write_text(f"open({str(mark)!r}, 'w').close()\n")
+    stranger = shutil.copytree(directory, tmp_path / "stranger")
+    flags = stranger / "flags.json"
+    flags.write_text(json.dumps(json.loads(flags.read_text()) | {"env_name": f"{evil}:task"}))
+    for words in (
+        ("evaluate", stranger),
+        ("resume", stranger),
+        ("list", tmp_path),
+        ("plot", stranger, "--out", tmp_path / "a.png"),
+        ("compare", stranger),
+        ("inspect", stranger, "--out", tmp_path / "inside"),
+    ):
+        run(*words)
+    fz.load_agent(stranger)
+    with pytest.raises(ValueError, match="name it again"):
+        resume(stranger)
+    assert not mark.exists()

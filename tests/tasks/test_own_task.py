@@ -1,0 +1,182 @@
+"""Tasks of one's own: their environment as evaluations see it, and what is refused."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from own import DATASET, Push, make, passing, push
+
+import floqzoo as fz
+from floqzoo.policies import FunctionPolicy
+from floqzoo.protocols import Task
+from floqzoo.rollout import evaluate
+from floqzoo.tasks import own_task
+from floqzoo.tasks.own_task import is_reference, task_label
+
+
+def always(action: float) -> fz.ActorCritic:
+    return fz.ActorCritic(None, FunctionPolicy(lambda observation: jnp.full((1,), action, observation.dtype)))
+
+
+@given(st.floats(-1, 1, width=32))
+def test_the_policys_box_is_the_environments(action):
+    environment = push().make_environment()
+    environment.reset(seed=0)
+    environment.step(np.array([action], np.float32))
+    np.testing.assert_allclose(environment.unwrapped.taken, [1.5 + 1.5 * action], atol=1e-6)
+
+
+def test_actions_of_the_data_and_of_the_environment_are_mapped_alike():
+    """A policy that repeats an action of the data, in [-1, 1], makes the step of the data."""
+    environment = push().make_environment()
+    start, _ = environment.reset(seed=0)
+    np.testing.assert_allclose(start, DATASET.observations[0], rtol=1e-6)
+    following, reward, *_ = environment.step(np.asarray(DATASET.actions[0]))
+    np.testing.assert_allclose(following, DATASET.observations[1], atol=1e-6)
+    np.testing.assert_allclose(reward, DATASET.rewards[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("at", ["last", "any"])
+def test_success_is_of_the_last_step_or_of_any(at):
+    task = push(success_key="passed", success_at=at)
+    found = evaluate(always(0.5), task.make_environment, episodes=20, seed=0)
+    environment, passed = make(), []
+    for episode in range(20):
+        entropy = np.random.SeedSequence([0, episode])
+        environment.reset(seed=int(entropy.generate_state(2)[0]))
+        passed.append([environment.step(np.array([2.25]))[4]["passed"] for _ in range(6)])
+    wanted = np.any(passed, axis=1) if at == "any" else np.array(passed)[:, -1]
+    np.testing.assert_array_equal(found.success, wanted)
+    assert found.reports_success
+    assert 0 < found.success_rate < 1 or at == "last"
+
+
+def test_without_success_returns_and_lengths_are_what_is_measured():
+    found = evaluate(always(0.0), push().make_environment, episodes=5, seed=0)
+    assert not found.reports_success
+    assert (found.length == 6).all()
+    metrics = found.metrics("evaluation")
+    assert set(metrics) == {
+        "evaluation/episode.return",
+        "evaluation/episode.return_standard_error",
+        "evaluation/episode.length",
+    }
+    returns = np.asarray(found.episode_return)
+    np.testing.assert_allclose(metrics["evaluation/episode.return"], returns.mean())
+    np.testing.assert_allclose(
+        metrics["evaluation/episode.return_standard_error"], np.sqrt(np.var(returns, ddof=1) / 5)
+    )
+    assert str(found).startswith(f"{returns.mean():.4g} ± ")
+
+
+def test_it_is_a_task_and_says_what_it_is():
+    task = passing()
+    assert isinstance(task, Task)
+    assert (task.observation_dim, task.action_dim) == (2, 1)
+    described = task.describe()
+    assert described["fingerprint"] == DATASET.fingerprint()
+    assert (described["success_key"], described["reference_returns"]) == ("passed", [-20.0, 0.0])
+
+
+class Images(Push):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+
+
+class Records(Push):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Dict({"x": self.observation_space})
+
+
+class Choices(Push):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+
+class Unbounded(Push):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+class Wider(Push):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(0, 3, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"environment": Images}, r"observation space of Images must be a Box of one axis.*it is Box\(0, 255"),
+        ({"environment": Records}, "observation space of Records must be a Box.*FlattenObservation"),
+        ({"environment": Choices}, r"action space of Choices must be a Box.*it is Discrete\(3\)"),
+        ({"environment": Unbounded}, "action space of Unbounded must have finite bounds"),
+        ({"environment": Wider}, "`dataset` must have actions of 2 numbers, as the environment has; got 1"),
+        ({"max_episode_steps": None}, "episodes of Push may never end; set `max_episode_steps`"),
+        ({"max_episode_steps": 0}, "`max_episode_steps` must be at least 1; got 0"),
+        ({"success_at": "first"}, "`success_at` must be 'last' or 'any'; got 'first'"),
+        ({"reference_returns": (0.0, -1.0)}, r"`reference_returns` must ascend; got \(0.0, -1.0\)"),
+        ({"name": ""}, "`name` must not be empty"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        push(**changes)
+
+
+def test_a_missing_success_key_is_named():
+    with pytest.raises(
+        ValueError, match=r"must report `info\['won'\]`, the task's `success_key`; its info has \['passed'\]"
+    ):
+        evaluate(always(0.0), push(success_key="won").make_environment, episodes=1, seed=0)
+
+
+def test_an_observation_that_is_not_finite_is_blamed_on_the_environment():
+    broken = push(environment=lambda: Push(broken_at=3))
+    with pytest.raises(ValueError, match="the observation of the environment Push is not finite in step 3"):
+        evaluate(always(0.0), broken.make_environment, episodes=1, seed=0)
+
+
+def test_a_task_without_environment_has_none():
+    task = push(environment=None)
+    assert task.make_environment is None
+    assert isinstance(task, Task)
+    assert jax.tree.leaves(task.dataset)
+
+
+FILE = __file__.replace("test_own_task", "own")
+
+
+@pytest.mark.parametrize(("name", "reports"), [("push", None), ("passing", "passed")])
+def test_a_task_is_found_by_its_file(name, reports):
+    task = own_task(f"{FILE}:{name}")
+    assert task.success_key == reports
+    assert own_task(f"own:{name}").success_key == reports
+
+
+@pytest.mark.parametrize(
+    ("reference", "error", "message"),
+    [
+        (f"{FILE}:nothing", ValueError, "has no 'nothing'"),
+        (f"{FILE}:number", ValueError, "must be a task.*got a int, which lacks dataset"),
+        ("/no/where.py:task", FileNotFoundError, "there is no file /no/where.py"),
+        ("no_such_module:task", ValueError, "there is no module 'no_such_module'"),
+        (f"{FILE}:", ValueError, "must be FILE.py:NAME or MODULE:NAME"),
+        (":task", ValueError, "must be FILE.py:NAME or MODULE:NAME"),
+    ],
+)
+def test_a_task_that_is_not_there_is_named(reference, error, message):
+    assert is_reference(reference)
+    with pytest.raises(error, match=message):
+        own_task(reference)
+
+
+def test_labels_leave_folders_out():
+    assert task_label("/some/where/pendulum.py:pendulum") == "pendulum.py:pendulum"
+    assert task_label("cube-single-play-singletask-v0") == "cube-single-play-singletask-v0"
