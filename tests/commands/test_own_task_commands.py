@@ -69,6 +69,7 @@ def test_a_run_is_trained_listed_drawn_compared_and_evaluated(run, tmp_path, mon
     assert shown[0] == shown[1]  # What is played again is what was logged.
 
 
+@pytest.mark.filterwarnings("ignore:the run goes on:UserWarning")
 def test_a_run_is_resumed_with_its_task(run, tmp_path, monkeypatch):
     directory = trained(tmp_path, monkeypatch, "push")
     flags = directory / "flags.json"
