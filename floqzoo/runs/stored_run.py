@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from floqzoo._version import __version__
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.policies.fixed_policy import FixedPolicy
+from floqzoo.protocols import ActsInChunks
 from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
@@ -147,7 +148,7 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     - `directory`: The folder of a run of one of the project's own recipes.
     - `observation_dim`, `action_dim`: What the policy must fit.
 
-    **Raises** `ValueError` if it is no run, or one of a task with other observations or actions; `FileNotFoundError` if
+    **Raises** `ValueError` if it is no run, one of a task with other observations or actions, or one that acts in chunks; `FileNotFoundError` if
     there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)
@@ -155,4 +156,8 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
         if run.data.get(name) != wanted:
             raise ValueError(f"the policy of {directory} must have `{name}` {wanted}; it has {run.data.get(name)}.")
     agent = run.agent(find_recipe(run.recipe_name), run.seeds[0])
+    if isinstance(agent.policy, ActsInChunks):
+        raise ValueError(
+            f"the policy of {directory} must draw single actions; it draws chunks of {agent.policy.chunk_length}."
+        )
     return FixedPolicy(agent.policy, agent.critic)

@@ -117,7 +117,7 @@ class Trainer:
         self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
         self.evaluations = RunEvaluations(
-            task.make_environment, config, self.store, progress, self.seconds, self.total_seconds
+            task.make_environment, config, self.store, progress, self.seconds, self.total_seconds, offline_batches
         )
         self.whole = True
         self.entered: OfflinePhase | OnlinePhase | None = None
