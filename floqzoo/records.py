@@ -48,7 +48,7 @@ class Transition(eqx.Module):
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
         """The losses of the examples of a batch, 0 for a chunk with padding; unchanged where `valid` is absent."""
-        return losses if self.valid is None else losses * self.valid[:, -1]
+        return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
 
     @property
     def action_weights(self) -> Float[Array, "*batch action"] | None:

@@ -115,8 +115,10 @@ class ActionChunks(eqx.Module):
         returns = NStep(self.length, self.discount).read(store, at, key)
         if self.length == 1:
             return returns
-        steps, left = jnp.arange(self.length, dtype=at.dtype), store.steps_left(at)[:, None]
-        addresses = store.later(*jnp.broadcast_arrays(at[:, None], jnp.minimum(steps, left)))
+        form = len(at), self.length
+        steps = jnp.broadcast_to(jnp.arange(self.length, dtype=at.dtype), form)
+        left = store.steps_left(at)[:, None]
+        addresses = store.later(jnp.broadcast_to(at[:, None], form), jnp.minimum(steps, left))
         actions = store.transition(addresses).action
         valid = (steps <= left).astype(returns.reward.dtype)
         return replace(returns, action=actions.reshape(len(at), -1), valid=valid)

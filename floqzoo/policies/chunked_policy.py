@@ -25,7 +25,7 @@ class ChunkedPolicy(eqx.Module):
     Source: QC (arXiv 2507.07969), which executes all of a chunk.
     """
 
-    policy: Policy | Any
+    policy: Any
     chunk_length: int = eqx.field(static=True)
     execution_horizon: int = eqx.field(static=True)
 

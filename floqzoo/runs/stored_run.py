@@ -148,8 +148,8 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     - `directory`: The folder of a run of one of the project's own recipes.
     - `observation_dim`, `action_dim`: What the policy must fit.
 
-    **Raises** `ValueError` if it is no run, one of a task with other observations or actions, or one that acts in chunks; `FileNotFoundError` if
-    there is no such folder, or no checkpoint in it.
+    **Raises** `ValueError` if it is no run, one of a task with other observations or actions, or one that acts in chunks;
+    `FileNotFoundError` if there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)
     for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.pytree_utils import named_leaves, own_arrays, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
-from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
