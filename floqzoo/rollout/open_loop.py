@@ -61,8 +61,8 @@ class OpenLoop:
         return chunks.reshape(*chunks.shape[:-1], self.chunk_length, -1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs; nothing where each step draws an action of its own."""
-        if self.horizon == 1 or not self._chunks:
+        """All that `restore` needs; nothing for single actions."""
+        if self.chunk_length == 1 or not self._chunks:
             return {}
         return {"rows": np.array(list(self._chunks)), "chunks": np.stack(list(self._chunks.values()))}
 
