@@ -17,8 +17,6 @@ class OpenLoop:
     dropped. A policy that does not act in chunks has chunks of one action, and one is drawn in each step.
 
     - `policy`: Any policy; one that is `ActsInChunks` draws chunks.
-
-    **Raises** `ValueError` if a chunk cannot be divided into as many actions of one size as it has steps.
     """
 
     def __init__(self, policy: Any):
@@ -39,7 +37,7 @@ class OpenLoop:
         - `steps`: The step in its episode, from 0.
         - `draw`: Draws a chunk for each row; called if at least one of them needs a new one, and used for those.
 
-        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn.
+        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and as `split`.
         """
         number = steps % self.horizon
         due = number == 0
@@ -52,7 +50,10 @@ class OpenLoop:
         return np.stack([self._chunks[int(row)][k] for row, k in zip(rows, number, strict=True)])
 
     def split(self, chunks: Float[np.ndarray, "*rows chunk"]) -> Float[np.ndarray, "*rows steps action"]:
-        """The actions of flat chunks."""
+        """The actions of flat chunks.
+
+        **Raises** `ValueError` if a chunk cannot be divided into as many actions of one size as it has steps.
+        """
         if chunks.shape[-1] % self.chunk_length:
             raise ValueError(
                 f"the policy must draw {self.chunk_length} actions of one size in a chunk; its chunks have "

@@ -51,7 +51,7 @@ def _diagnose(critic: Diagnosable, dataset: PyTree, batches: BatchSource, key: K
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """The behaviour policy of a policy that has one ([`HasBehaviour`][floqzoo.protocols.HasBehaviour]), with its critic."""
+    """The behaviour policy of a policy that has one (`HasBehaviour`), with its critic."""
     # Not by `isinstance`: a policy that holds another one knows only when it is asked, and raises an `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour)

@@ -301,3 +301,23 @@ def test_every_network_and_the_policy_have_the_size_of_a_chunk(recipe, length, h
     assert policy.behaviour.flow.dim == length * ACTION
     q = agent.critic.distilled if isinstance(agent.critic, fz.FlowCritic) else agent.critic.networks
     assert q.networks.members.stem.weight.shape[-2] == OBSERVATION + length * ACTION
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"chunk_length": 0}, "`chunk_length` must be at least 1; got 0"),
+        (
+            {"chunk_length": 1, "execution_horizon": 2},
+            r"`execution_horizon` must lie in \[1, 1\], .*chunk_length.*; got 2",
+        ),
+        ({"chunk_length": 5, "execution_horizon": 0}, r"`execution_horizon` must lie in \[1, 5\], .*; got 0"),
+        ({"chunk_length": 5, "n_step": 2}, "`n_step` must be 1 with `chunk_length` 5, since .*; got 2"),
+        ({"chunk_length": 5, "n_step": 0}, "`n_step` must be at least 1; got 0"),
+    ],
+)
+@pytest.mark.parametrize("config", [floq.FloqConfig, fql.FQLConfig, QCConfig])
+def test_settings_that_make_no_sense_together_are_refused(config, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config(**changes)
+    assert config(chunk_length=1, n_step=3).n_step == 3
