@@ -43,6 +43,7 @@ GROUPS = {
         protocols.FlowValued,
         protocols.HasBehaviour,
         protocols.Exploring,
+        protocols.ActsInChunks,
         protocols.HasFeatures,
     ),
     "Successor measures": (

@@ -70,6 +70,7 @@ from .policies import (
     AWRPolicy as AWRPolicy,
     BehaviourFlow as BehaviourFlow,
     BestOfNPolicy as BestOfNPolicy,
+    ChunkedPolicy as ChunkedPolicy,
     DeterministicPolicy as DeterministicPolicy,
     DistilledFlowPolicy as DistilledFlowPolicy,
     FixedPolicy as FixedPolicy,

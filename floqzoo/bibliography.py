@@ -215,6 +215,15 @@ IDQL = Reference(
     2023,
     arxiv="2304.10573",
 )
+QC = Reference(
+    "li2025reinforcement",
+    "inproceedings",
+    "Reinforcement Learning with Action Chunking",
+    "Li, Qiyang and Zhou, Zhiyuan and Levine, Sergey",
+    2025,
+    "Advances in Neural Information Processing Systems",
+    "2507.07969",
+)
 FILM = Reference(
     "perez2018film",
     "inproceedings",

@@ -52,6 +52,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.DistilledFlowPolicy: (bib.FQL,),
         policies.AWRPolicy: (bib.AWR, bib.IQL),
         policies.BestOfNPolicy: (bib.IDQL, bib.FQL),
+        policies.ChunkedPolicy: (bib.QC,),
         policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
         # update rules

@@ -281,6 +281,21 @@ class Exploring(Protocol):
 
 
 @runtime_checkable
+class ActsInChunks(Protocol):
+    """Optional capability of a policy: its action is a chunk, the actions of several steps as one flat vector."""
+
+    @property
+    def chunk_length(self) -> int:
+        """The number of steps in a chunk."""
+        ...
+
+    @property
+    def execution_horizon(self) -> int:
+        """How many of them are taken in the environment before the next chunk is drawn, 1 to `chunk_length`."""
+        ...
+
+
+@runtime_checkable
 class HasAdvantage(Protocol):
     """Optional capability of a critic: the advantage of an action."""
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from floqzoo.typing import Action, Key, Metrics, Observation
@@ -25,13 +26,15 @@ class Trajectory(eqx.Module):
 class Transition(eqx.Module):
     r"""One or more steps of an environment, from $s$ by $a$ to $s'$, or, with a leading axis, a batch of them.
 
+    - `action`: $a$; of an action chunk of $h$ steps the flat vector $(a_0, \dots, a_{h-1})$.
     - `reward`: $r$, in units of reward; of an n-step return $\sum_{k<n} \gamma^k r_k$.
     - `discount`: In [0, 1]: 0 where the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
       multiplies by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
     - `next_observation`: $s'$; of an n-step return the observation after the last of its steps.
     - `next_action`: The action of the data at $s'$, where the batch source provides it.
     - `future`: A state drawn from the successor measure of $(s', a')$, where the batch source provides it.
-    - `valid`: 1 where an example counts and 0 where it is padding; all count where it is absent.
+    - `valid`: Of an action chunk, 1 for each step that lies in the episode and 0 for padding after its end; losses leave
+      padding out. Every step counts where it is absent.
     """
 
     observation: Float[Array, "*batch observation"]
@@ -41,7 +44,18 @@ class Transition(eqx.Module):
     next_observation: Float[Array, "*batch observation"]
     next_action: Float[Array, "*batch action"] | None = None
     future: Float[Array, "*batch observation"] | None = None
-    valid: Float[Array, "*batch"] | None = None
+    valid: Float[Array, "*batch steps"] | None = None
+
+    def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
+        """The losses of the examples of a batch, 0 for a chunk with padding; unchanged where `valid` is absent."""
+        return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
+
+    @property
+    def action_weights(self) -> Float[Array, "*batch action"] | None:
+        """1 for each coordinate of `action` that counts and 0 for padding; None where `valid` is absent."""
+        if self.valid is None:
+            return None
+        return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
     def require(self, name: str, who: str) -> Array:
         """An optional field.

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, Literal
 
 import floqzoo as fz
+from floqzoo.policies.chunked_policy import require_chunks
+from floqzoo.protocols import Policy
 from floqzoo.runs import Preset, RunConfig, published_settings, require_choices, small_run
 from floqzoo.typing import Key
 
@@ -40,7 +42,32 @@ class ActorCriticConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilledPolicyConfig(ActorCriticConfig):
+class ChunkedConfig(ActorCriticConfig):
+    """Settings of methods that can act in chunks."""
+
+    chunk_length: int = 1
+    """Steps of an action chunk, in training; 1 for single actions, 5 in QC."""
+    execution_horizon: int | None = None
+    """Steps of a chunk that are executed before the next one is drawn; None for all."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_chunks(self.chunk_length, self.execution_horizon)
+        if self.n_step > 1 and self.chunk_length > 1:
+            raise ValueError(
+                f"`n_step` must be 1 with `chunk_length` {self.chunk_length}, since a chunk's return has as many steps as "
+                f"the chunk; got {self.n_step}."
+            )
+
+    def chunked(self, policy: Policy) -> Policy:
+        """A policy built for `chunk_length` times as many coordinates, as one that acts in chunks; itself for 1."""
+        if self.chunk_length == 1:
+            return policy
+        return fz.ChunkedPolicy(policy, self.chunk_length, self.execution_horizon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilledPolicyConfig(ChunkedConfig):
     """Settings of methods with FQL's policy, floq among them."""
 
     alpha: float = 10.0
@@ -87,17 +114,18 @@ def actor_network(config: ActorCriticConfig, **changes: Any) -> partial:
 
 def distilled_policy(
     config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, flow_steps: int, key: Key
-) -> fz.DistilledFlowPolicy:
-    """FQL's policy."""
-    return fz.DistilledFlowPolicy.build(
+) -> Policy:
+    """FQL's policy, over actions or over chunks of them."""
+    policy = fz.DistilledFlowPolicy.build(
         observation_dim,
-        action_dim,
+        config.chunk_length * action_dim,
         network=actor_network(config),
         flow_steps=flow_steps,
         alpha=config.alpha,
         normalise_q=config.normalize_q_loss,
         key=key,
     )
+    return config.chunked(policy)
 
 
 def published_run(

@@ -9,6 +9,9 @@ $$\begin{aligned}
 
 each averaged over the batch, the first also over the two critics, and all minimised by one Adam; $\psi_1$ integrates
 $v$ from noise to an action.
+
+With `chunk_length` h above 1 actions are chunks of h actions, and rewards the discounted sums of h of them: QC-FQL
+(arXiv 2507.07969).
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_run, value_network
 from recipes.published import fql as published
+from recipes.published.qc import QC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def fql(
     network = config.residual_network if config.use_resnets else value_network(config)
     return fz.Agent(
         critic=fz.MonolithicCritic(
-            fz.QEnsemble(observation_dim, action_dim, build=network, key=critic_key),
+            fz.QEnsemble(observation_dim, config.chunk_length * action_dim, build=network, key=critic_key),
             discount=config.discount,
             aggregation=config.aggregation,
         ),
@@ -72,6 +76,12 @@ def online(env_name: str | None) -> RunConfig:
     )
 
 
+def qc(env_name: str | None) -> RunConfig:
+    """QC-FQL: chunks of 5 actions; 1M updates, then 1M steps, with updates from 5,000 on. Alpha is that of QC's example."""
+    chunked = FQLConfig(chunk_length=5, alpha=100.0)
+    return published_run(env_name, QC, chunked, online_steps=1_000_000, online_start=5_000)
+
+
 def quickstart(env_name: str | None) -> RunConfig:
     """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
     return small_run(env_name, FQLConfig(**QUICKSTART, alpha=100.0, flow_steps=5))
@@ -80,7 +90,7 @@ def quickstart(env_name: str | None) -> RunConfig:
 RECIPE = Recipe(
     name="fql",
     build=fql,
-    presets={"default": default, "2m": two_million, "online": online, "quickstart": quickstart},
+    presets={"default": default, "2m": two_million, "online": online, "qc": qc, "quickstart": quickstart},
     check=buildable(fql),
 )
 

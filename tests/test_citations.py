@@ -21,6 +21,7 @@ from floqzoo.tasks import Task
 from recipes.floq import FloqConfig, floq
 from recipes.ifql import IFQLConfig, ifql
 from recipes.iql import IQLConfig, iql
+from recipes.qc import QCConfig, qc
 from recipes.rebrac import ReBRACConfig, rebrac
 from recipes.td2_cfm import TD2Config, td2_cfm
 
@@ -69,9 +70,10 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
     [
         (iql, IQLConfig, {"IQL", "AWR"}, {"TD3", "REBRAC", "IDQL", "FQL", "FLOQ"}),
         (ifql, IFQLConfig, {"IQL", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "REBRAC", "FLOQ"}),
+        (qc, QCConfig, {"QC", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "IQL", "REBRAC", "FLOQ"}),
         (rebrac, ReBRACConfig, {"REBRAC", "TD3", "TD3_BC"}, {"IQL", "AWR", "IDQL", "FQL", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "rebrac"],
+    ids=["iql", "ifql", "qc", "rebrac"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

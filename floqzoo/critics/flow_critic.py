@@ -153,7 +153,10 @@ class FlowCritic(eqx.Module):
         return flow_diagnostics(self, batch, key)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
-        """The velocity error and the error of the distilled critic on a batch."""
+        """The velocity error and the error of the distilled critic on a batch.
+
+        An action chunk with padding counts as 0 in both means.
+        """
         shape = (batch.reward.shape[0], self.num_noise_samples)
         action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
         noise = self.prior.sample(noise_key, (*shape, 1))
@@ -173,11 +176,11 @@ class FlowCritic(eqx.Module):
 
             return jax.vmap(of_transition)(batch.observation, batch.action, times, noise, td_target)
 
-        flow_loss = jnp.mean(self.fields.each(matching_losses))
+        flow_loss = jnp.mean(batch.counted(self.fields.each(matching_losses)))
 
         # Distillation: a monolithic ensemble learns the mean output.
         q = self.distilled.batch_values(batch.observation, batch.action)
-        distill_loss = jnp.mean((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2)
+        distill_loss = jnp.mean(batch.counted((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2))
 
         metrics = FlowCriticMetrics(
             critic_loss=flow_loss + distill_loss,

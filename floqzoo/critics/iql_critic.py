@@ -77,12 +77,12 @@ class IQLCritic(eqx.Module):
         v = jax.vmap(self.state_value)(batch.observation)
         gap = jnp.min(target_q, axis=0) - v
         weight = jnp.where(gap < 0, 1 - self.expectile.value, self.expectile.value)
-        value_loss = jnp.mean(weight * gap**2)
+        value_loss = jnp.mean(batch.counted(weight * gap**2))
 
         next_v = jax.vmap(agent.critic.state_value)(batch.next_observation)
         td_target = batch.reward + self.discount.value * batch.discount * next_v
         q = self.networks.batch_values(batch.observation, batch.action)
-        q_loss = jnp.mean(jnp.sum((q - td_target[None, :]) ** 2, axis=0))
+        q_loss = jnp.mean(batch.counted(jnp.sum((q - td_target[None, :]) ** 2, axis=0)))
 
         ranges = [reduce(x) for x in (q, v) for reduce in (jnp.mean, jnp.max, jnp.min)]
         return value_loss + q_loss, IQLMetrics(value_loss + q_loss, value_loss, q_loss, *ranges)

@@ -50,10 +50,10 @@ class MonolithicCritic(eqx.Module):
         return self.networks.mean(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
-        """The squared TD error, averaged over batch and members."""
+        """The squared TD error, averaged over batch and members; a chunk with padding counts as 0 in the mean."""
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         q = self.networks.batch_values(batch.observation, batch.action)
-        loss = jnp.mean((q - td_target[None, :]) ** 2)
+        loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
         return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))
 
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:

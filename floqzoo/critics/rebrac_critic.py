@@ -78,5 +78,5 @@ class ReBRACCritic(eqx.Module):
         penalty = self.beta.value * jnp.sum((next_action - data_action) ** 2, axis=1)
         td_target = jax.lax.stop_gradient(batch.reward + self.discount.value * batch.discount * (next_q - penalty))
         q = self.networks.batch_values(batch.observation, batch.action)
-        loss = jnp.mean((q - td_target[None, :]) ** 2)
+        loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
         return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))

@@ -68,13 +68,16 @@ class Flow(eqx.Module):
         """Draws noise and carries it to $t = 1$."""
         return self.push_forward(self.prior.sample(key, (self.dim,)), self.encode(*condition))
 
-    def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code) -> Scalar:
+    def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
         r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
 
         The mean over coordinates, as in FQL, so that its size does not depend on the dimension $d$.
+
+        - `weights`: Factors of the squared errors of the coordinates, before the mean over all $d$; None for 1.
         """
         point = self.path.at(t, x0, x1)
-        return jnp.mean((self.field.velocity(t, point.x, code) - point.velocity) ** 2)
+        errors = (self.field.velocity(t, point.x, code) - point.velocity) ** 2
+        return jnp.mean(errors if weights is None else weights * errors)
 
     def curvature(self, x0: Point, code: Code) -> Scalar:
         """How far the way of `x0` is from a straight line at constant speed; see `path_curvature`."""

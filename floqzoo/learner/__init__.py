@@ -1,6 +1,7 @@
 """The compiled update: batch sources, seeds, devices."""
 
 from floqzoo.learner.batch_sources import (
+    ActionChunks as ActionChunks,
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,

@@ -9,9 +9,11 @@ r"""Batch sources: which transitions an update is made of, and what it reads of 
 | reader | reads |
 |---|---|
 | `NStep` | the n-step return from a transition on; with n = 1 the transition itself |
+| `ActionChunks` | the actions of some steps as one, with their n-step return |
 | `GeometricFuture` | the transition, its next action, and a future state |
 """
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -76,6 +78,50 @@ class NStep(eqx.Module):
             next_observation=last.next_observation,
             next_action=last.next_action if self.next_action else None,
         )
+
+
+class ActionChunks(eqx.Module):
+    r"""The action chunk $(a_t, \dots, a_{t+h-1})$ as one action, with the $h$-step return of `NStep`.
+
+    So a critic over chunks computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with the
+    same code as one over actions. Where the episode ends sooner, or exploration is at the moment, the chunk is padded by its
+    last action, and `valid` is 0 for the padding: behaviour cloning leaves out those steps, TD losses the whole chunk. With
+    h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
+
+    - `length`: The number $h$ of steps, at least 1.
+    - `discount`: $\gamma$ in [0, 1), the critic's.
+
+    **Raises** `ValueError` for a number out of its range.
+
+    Source: QC (arXiv 2507.07969). Its code sums rewards up to $h$ steps also after a termination, and pads by the next
+    episode's actions; here no reward after a termination counts, and nothing is read from another episode.
+    """
+
+    length: int = eqx.field(static=True)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter)
+
+    def __check_init__(self):
+        if self.length < 1:
+            raise ValueError(f"`length` must be at least 1; got {self.length}.")
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    @property
+    def reads_next_action(self) -> bool:
+        """False."""
+        return False
+
+    def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
+        """The chunks that start at some transitions; the key is not used."""
+        returns = NStep(self.length, self.discount).read(store, at, key)
+        if self.length == 1:
+            return returns
+        form = len(at), self.length
+        steps = jnp.broadcast_to(jnp.arange(self.length, dtype=at.dtype), form)
+        left = store.steps_left(at)[:, None]
+        addresses = store.later(jnp.broadcast_to(at[:, None], form), jnp.minimum(steps, left))
+        actions = store.transition(addresses).action
+        valid = (steps <= left).astype(returns.reward.dtype)
+        return replace(returns, action=actions.reshape(len(at), -1), valid=valid)
 
 
 class GeometricFuture(eqx.Module):

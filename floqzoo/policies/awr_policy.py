@@ -78,6 +78,6 @@ class AWRPolicy(eqx.Module):
         # The minimum first: the exponential of a large advantage would be infinite.
         weight = jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)
-        loss = -jnp.mean(weight * log_prob)
+        loss = -jnp.mean(batch.counted(weight * log_prob))
         mse = jnp.mean((jax.vmap(self.network)(batch.observation) - batch.action) ** 2)
         return loss, AWRMetrics(loss, jnp.mean(advantage), jnp.mean(log_prob), mse)

@@ -72,14 +72,18 @@ class BehaviourFlow(eqx.Module):
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
-        """The flow-matching loss, averaged over batch and action coordinates; the agent is not used."""
+        """The flow-matching loss, averaged over batch and action coordinates; the agent is not used.
+
+        Of an action chunk, the steps after the end of the episode count as 0 in the mean.
+        """
         del agent
         noise_key, time_key = jax.random.split(key)
         noise = self.flow.prior.sample(noise_key, batch.action.shape)
         times = self.times.sample_times(time_key, batch.action.shape[:1])
 
-        def of_example(observation, action, noise, t):
-            return self.flow.matching_loss(t, noise, action, self.flow.encode(observation))
+        def of_example(observation, action, noise, t, weights):
+            return self.flow.matching_loss(t, noise, action, self.flow.encode(observation), weights)
 
-        loss = jnp.mean(jax.vmap(of_example)(batch.observation, batch.action, noise, times))
+        losses = jax.vmap(of_example)(batch.observation, batch.action, noise, times, batch.action_weights)
+        loss = jnp.mean(losses)
         return loss, BehaviourMetrics(loss, loss)

@@ -70,6 +70,7 @@ class DeterministicPolicy(eqx.Module):
         action = jax.vmap(self.mode)(batch.observation)
         q = jax.vmap(agent.critic.score)(batch.observation, action)
         q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
-        bc_loss = jnp.mean(jnp.sum((action - batch.action) ** 2, axis=1))
+        errors, weights = (action - batch.action) ** 2, batch.action_weights
+        bc_loss = jnp.mean(jnp.sum(errors if weights is None else weights * errors, axis=1))
         loss = q_loss + self.alpha.value * bc_loss
         return loss, DeterministicMetrics(loss, q_loss, bc_loss, jnp.mean(q))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import value_paths
-from floqzoo.protocols import FlowValued, Task
+from floqzoo.protocols import ActsInChunks, FlowValued, Task
 from floqzoo.results.critic_figures import (
     draw_inside,
     draw_q_by_steps,
@@ -62,7 +62,8 @@ def inspect_run(
     - `recipe`: The run's, where it is not one of floqzoo's own.
     - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` or `FileNotFoundError` for what is not there, and if the run has no flow critic.
+    **Raises** `ValueError` or `FileNotFoundError` for what is not there, and if the run has no flow critic, or one of action
+    chunks.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))
@@ -103,10 +104,16 @@ def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
 
 
 def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
-    critic = eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic
+    agent = eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0))
+    critic = agent.critic
     if not isinstance(critic, FlowValued):
         raise ValueError(
             f"there is no flow critic in {run.directory}: {run.recipe_name} has a {type(critic).__name__}."
+        )
+    if isinstance(agent.policy, ActsInChunks):
+        raise ValueError(
+            f"the critic must be one of single actions to be inspected; that of {run.directory} is one of chunks of "
+            f"{agent.policy.chunk_length} actions."
         )
 
 

@@ -10,3 +10,4 @@ from floqzoo.rollout.evaluation import (
     evaluate as evaluate,
 )
 from floqzoo.rollout.exploration import Exploration as Exploration
+from floqzoo.rollout.open_loop import OpenLoop as OpenLoop

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.protocols import Policy
+from floqzoo.rollout.open_loop import OpenLoop
 
 
 ROWS = 8
@@ -22,6 +23,7 @@ class BatchedPolicy:
     """Draws the actions of up to `ROWS` environments at once.
 
     The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, whatever else is played.
+    Action chunks are executed open loop, see `OpenLoop`; then each episode must be played from its first step.
     The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
     was trained: eight rows are too few for an accelerator, which has other things to do.
 
@@ -43,6 +45,7 @@ class BatchedPolicy:
         rest_leaves, rest_structure = jax.tree.flatten(rest)
         self._structure = (arrays_structure, tuple(rest_leaves), rest_structure)
         self._key = jax.device_put(seed_key(seed, SeedUse.ACTIONS), cpu)
+        self._open_loop = OpenLoop(getattr(actor, "policy", None))
 
     def actions(
         self,
@@ -57,8 +60,12 @@ class BatchedPolicy:
         count = len(observations)
         if count > ROWS:
             raise ValueError(f"`observations` must have at most {ROWS} rows; got {count}.")
-        filled = [_fill(array) for array in (observations, episodes, steps)]
-        return np.array(_act(self._structure, self._arrays, self._key, *filled))[:count]
+
+        def draw() -> Float[np.ndarray, "environments chunk"]:
+            filled = [_fill(array) for array in (observations, episodes, steps)]
+            return np.array(_act(self._structure, self._arrays, self._key, *filled))[:count]
+
+        return self._open_loop.actions(episodes, steps, draw)
 
 
 def cpu_device() -> Any:

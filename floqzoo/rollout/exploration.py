@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, numpy_state_kept
@@ -115,6 +115,11 @@ class Exploration:
     def observations(self) -> Float[np.ndarray, "seeds environments observation"]:
         """What the environments show now."""
         return self._by_seed([environment.observation for environment in self._all])
+
+    @property
+    def steps(self) -> Int[np.ndarray, "seeds environments"]:
+        """How many steps each of the current episodes has taken."""
+        return self._by_seed([len(environment.actions) for environment in self._all])
 
     def step(self, actions: Float[np.ndarray, "seeds environments action"]) -> Round:
         """Takes one step in each environment, and begins the next episode where one is over.

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from floqzoo.learner.batch_sources import BalancedReplay, NStep, SeededReplay, UniformBatches
+from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, SeededReplay, UniformBatches
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.tasks.own_code import module_of_file
@@ -62,15 +62,18 @@ def standard_batches(
     """Uniform batches offline; online a replay buffer that starts as the dataset, or balanced halves.
 
     - `reader`: From the settings of the method to what is read of each transition; by default n-step returns of
-      `config.agent.n_step` steps, and single steps for settings without it.
+      `config.agent.n_step` steps, and single steps for settings without it; chunks of `config.agent.chunk_length` actions
+      where that is above 1.
     """
-    read = _n_steps(config.agent) if reader is None else reader(config.agent)
+    read = _steps(config.agent) if reader is None else reader(config.agent)
     if not online:
         return UniformBatches(read)
     return BalancedReplay(read) if config.balanced_sampling else SeededReplay(config.buffer_size, read)
 
 
-def _n_steps(settings: Any) -> NStep:
+def _steps(settings: Any) -> NStep | ActionChunks:
+    if getattr(settings, "chunk_length", 1) > 1:
+        return ActionChunks(settings.chunk_length, settings.discount)
     return NStep(settings.n_step, settings.discount) if hasattr(settings, "n_step") else NStep()
 
 

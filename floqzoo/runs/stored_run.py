@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from floqzoo._version import __version__
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.policies.fixed_policy import FixedPolicy
-from floqzoo.protocols import Task
+from floqzoo.protocols import ActsInChunks, Task
 from floqzoo.runs.checkpoint import Checkpoint, best_step, checkpoint_steps, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
@@ -200,12 +200,16 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     - `directory`: The folder of a run of one of the project's own recipes.
     - `observation_dim`, `action_dim`: What the policy must fit.
 
-    **Raises** `ValueError` if it is no run, or one of a task with other observations or actions; `FileNotFoundError` if
-    there is no such folder, or no checkpoint in it.
+    **Raises** `ValueError` if it is no run, one of a task with other observations or actions, or one that acts in chunks;
+    `FileNotFoundError` if there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)
     for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):
         if run.data.get(name) != wanted:
             raise ValueError(f"the policy of {directory} must have `{name}` {wanted}; it has {run.data.get(name)}.")
     agent = run.agent(find_recipe(run.recipe_name), run.seeds[0])
+    if isinstance(agent.policy, ActsInChunks):
+        raise ValueError(
+            f"the policy of {directory} must draw single actions; it draws chunks of {agent.policy.chunk_length}."
+        )
     return FixedPolicy(agent.policy, agent.critic)

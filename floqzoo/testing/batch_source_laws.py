@@ -20,13 +20,19 @@ SIZE, SLOTS, SEEDS = 24, 8, 2  # of a batch, of a replay; a source may ask for a
 
 
 def a_batch_has_the_form_of_the_data(source: BatchSource, example: Example) -> None:
-    """A batch has the shapes and dtypes of the dataset's transitions, whatever its size, and is all of one length."""
+    """A batch has the shapes and dtypes of the dataset's transitions, whatever its size, and is all of one length.
+
+    An action may be a chunk of several.
+    """
     dataset, _ = _world()
     for size in (2, SIZE):
         found = jax.eval_shape(lambda key, size=size: draw(source, *example_data(example), 0, key, size), example.key)
         wanted = jax.eval_shape(lambda key, size=size: dataset.sample(key, size), example.key)
-        for name in ("observation", "action", "reward", "discount", "next_observation"):
+        for name in ("observation", "reward", "discount", "next_observation"):
             assert getattr(found, name) == getattr(wanted, name), f"{name} is {getattr(found, name)}"
+        (rows, width), (_, single) = found.action.shape, wanted.action.shape
+        fits = found.action.dtype == wanted.action.dtype and rows == size and width % single == 0
+        assert fits, f"action is {found.action}"
         assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(found)), f"lengths of {found}"
 
 
@@ -72,11 +78,32 @@ def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) ->
     ):
         asked, batch = store.transition(at), compiled(read, reader, store, at, example.key)
         np.testing.assert_array_equal(batch.observation, asked.observation)
-        np.testing.assert_array_equal(batch.action, asked.action)
+        np.testing.assert_array_equal(batch.action[:, : asked.action.shape[1]], asked.action)
         # The states of an episode are numbered; steps are as many as are left, at most.
         steps = np.round(np.asarray(batch.next_observation - asked.observation)[:, 0])
         left = np.asarray(store.steps_left(at))
         assert np.all((steps >= 0) & (steps <= left + 1)), f"{steps} steps where {left} are left after the first"
+
+
+def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: Example) -> None:
+    """The actions of an example are those of its episode, one after another, and `valid` tells where the episode is over.
+
+    What is not valid is padding; where `valid` is absent there is none.
+    """
+    dataset, replay = example_data(example)
+    for store, at in (
+        (dataset, dataset.starts),
+        (replay.of_seed(jnp.asarray(1)), jnp.arange(int(replay.known(reader.reads_next_action)[1]))),
+    ):
+        batch, left = compiled(read, reader, store, at, example.key), np.asarray(store.steps_left(at))
+        steps = batch.action.shape[1] // store.transition(at).action.shape[1]
+        chunks = np.asarray(batch.action).reshape(len(at), steps, -1)
+        inside = np.arange(steps) <= left[:, None]
+        valid = np.ones(inside.shape) if batch.valid is None else np.asarray(batch.valid)
+        np.testing.assert_array_equal(valid, inside)
+        for row, step in zip(*np.nonzero(inside), strict=True):
+            wanted = store.transition(store.later(at[row], jnp.asarray(step, at.dtype))).action
+            np.testing.assert_array_equal(chunks[row, step], wanted)
 
 
 def a_discount_is_a_share(reader: TransitionReader, example: Example) -> None:
@@ -157,7 +184,7 @@ def _explored(step: int) -> ExploredStep:
     return ExploredStep(transition, over, next_action=-point / 512)
 
 
-reader_laws = (a_reader_stays_in_the_episode, a_discount_is_a_share)
+reader_laws = (a_reader_stays_in_the_episode, a_chunk_holds_the_actions_of_one_episode, a_discount_is_a_share)
 
 batch_source_laws = (
     a_batch_has_the_form_of_the_data,

@@ -34,7 +34,14 @@ from floqzoo.flow.noise_prediction import NoisePrediction
 from floqzoo.flow.path import AffinePath, LinearPath, OptimalTransportPath, TrigonometricPath, VariancePreservingPath
 from floqzoo.flow.prior import GaussianPrior, UniformPrior
 from floqzoo.flow.time_distribution import UniformTime, UniformTimeUntil, ZeroTime
-from floqzoo.learner.batch_sources import BalancedReplay, GeometricFuture, NStep, SeededReplay, UniformBatches
+from floqzoo.learner.batch_sources import (
+    ActionChunks,
+    BalancedReplay,
+    GeometricFuture,
+    NStep,
+    SeededReplay,
+    UniformBatches,
+)
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.ensemble import Ensemble
@@ -47,6 +54,7 @@ from floqzoo.networks.unet_field import UNetField
 from floqzoo.policies.awr_policy import AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy
+from floqzoo.policies.chunked_policy import ChunkedPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
@@ -148,6 +156,11 @@ def best_of_n(*, key: Key) -> BestOfNPolicy:
     return BestOfNPolicy(policy(key=key), 3)
 
 
+def chunked_policy(*, key: Key) -> ChunkedPolicy:
+    """A small policy whose action is a chunk of actions of one coordinate, of which the first is executed."""
+    return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
+
+
 def actor(kind: Any, *, key: Key) -> Any:
     """A small policy of one network from an observation to an action."""
     return kind(narrow(sizes.observation, sizes.action, key=key))
@@ -245,8 +258,13 @@ every_policy = (
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
+    seeded(chunked_policy),
 )
-every_exploring_policy = (seeded(partial(actor, AWRPolicy)), seeded(partial(actor, DeterministicPolicy)))
+every_exploring_policy = (
+    seeded(partial(actor, AWRPolicy)),
+    seeded(partial(actor, DeterministicPolicy)),
+    seeded(chunked_policy),
+)
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))
     for optimiser in (
@@ -275,6 +293,7 @@ every_reader = (
     st.builds(NStep),
     st.builds(NStep, st.sampled_from((2, 3)), st.just(0.5), st.booleans()),
     st.builds(GeometricFuture, st.just(0.5)),
+    st.builds(ActionChunks, st.sampled_from((1, 3)), st.just(0.5)),
 )
 every_batch_source = (
     st.builds(UniformBatches),
@@ -284,6 +303,7 @@ every_batch_source = (
     st.builds(BalancedReplay),
     st.builds(BalancedReplay, st.just(NStep(2, 0.5, next_action=True))),
     st.builds(BalancedReplay, st.just(GeometricFuture(0.5))),
+    st.builds(SeededReplay, st.just(10), st.just(ActionChunks(3, 0.5))),
 )
 every_module = (
     *every_prior,

@@ -19,6 +19,7 @@ from floqzoo.learner.seeds import exploration_keys
 from floqzoo.protocols import BatchSource
 from floqzoo.records import Transition
 from floqzoo.rollout.exploration import Exploration, Round
+from floqzoo.rollout.open_loop import OpenLoop
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RunState
 from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
@@ -89,7 +90,8 @@ class OnlinePhase:
 
     It goes in rounds of one step in each environment. While the environments take the actions of a round, the agents
     learn from what all rounds before it have shown; the next round acts with the agents so updated. So neither waits
-    for the other, and yet the seed decides all that happens.
+    for the other, and yet the seed decides all that happens. Action chunks are executed open loop, and the buffer holds
+    their steps.
 
     - `config`: The settings of the run.
     - `state`: Agents as `floqzoo.learner.build_agents` makes them, and the keys of their updates.
@@ -122,6 +124,7 @@ class OnlinePhase:
             task.make_environment, config.seed_numbers, self.steps, in_processes=config.online_processes
         )
         self._parts_rest = split_arrays(state.agents.parts)[1]
+        self.open_loop = OpenLoop(state.agents.parts.policy)
         self._next_actions = getattr(getattr(batches, "reader", None), "reads_next_action", False)
         self._keys = self.update.spread(exploration_keys(state.keys))
         self._act = jax.jit(self._drawn_actions)
@@ -141,6 +144,7 @@ class OnlinePhase:
         **Raises** `ValueError` if it is the state of another phase.
         """
         self.exploration = self._explore()
+        self.open_loop.restore(_with_prefix("open_loop.", state or {}))
         if state is None:
             self.replay = jax.jit(self._empty, out_shardings=self.update.by_seed)()
             self.exploration.begin()
@@ -151,7 +155,7 @@ class OnlinePhase:
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
         """Compiles the update and the policy, after `begin`."""
         self.update.compile(arrays, self.dataset, keys, 0, self.replay)
-        self._actions(arrays, self.exploration.observations, 0)
+        self._drawn(arrays, self.exploration.observations, 0)
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
         """The next round, of which the first step is number `step` of the run.
@@ -159,13 +163,13 @@ class OnlinePhase:
         **Raises** what `Exploration.step` raises.
         """
         number = (step - self.config.offline_steps) // self.steps
-        actions = self._actions(arrays, self.exploration.observations, 2 * number)
+        actions = self._actions(arrays, 2 * number)
         self._require_finite(actions, number)
         # Dispatched, and not waited for: the environments step meanwhile.
         arrays, metrics = self._learn(arrays, keys, number)
         seen = self.exploration.step(actions)
         ended = seen.over.any()
-        next_actions = self._actions(arrays, seen.next_observation, 2 * number + 1) if ended else actions
+        next_actions = self._first_actions(arrays, seen.next_observation, 2 * number + 1) if ended else actions
         self.replay = self._write(self.replay, self._explored(seen, next_actions))
         return arrays, metrics
 
@@ -187,6 +191,7 @@ class OnlinePhase:
     def state(self) -> dict[str, Any]:
         """All that `begin` needs to go back to here, arrays by name."""
         explored = {f"exploration.{name}": array for name, array in self.exploration.state().items()}
+        explored |= {f"open_loop.{name}": array for name, array in self.open_loop.state().items()}
         return explored | {f"replay.{name}": leaf for name, leaf in named_leaves(self.replay).items()}
 
     def close(self) -> None:
@@ -232,9 +237,24 @@ class OnlinePhase:
             metrics.append(chunk)
         return arrays, metrics
 
-    def _actions(
+    def _actions(self, arrays: PyTree, draw_number: int) -> Float[np.ndarray, "seeds environments action"]:
+        """The actions of the next step in each environment: of a chunk under way, or of one that is drawn now."""
+        steps = self.exploration.steps
+
+        def draw() -> Float[np.ndarray, "rows chunk"]:
+            return self._drawn(arrays, self.exploration.observations, draw_number).reshape(steps.size, -1)
+
+        return self.open_loop.actions(np.arange(steps.size), steps.ravel(), draw).reshape(*steps.shape, -1)
+
+    def _first_actions(
         self, arrays: PyTree, observations: Float[np.ndarray, "seeds environments observation"], draw_number: int
     ) -> Float[np.ndarray, "seeds environments action"]:
+        """The first actions of new chunks."""
+        return self.open_loop.split(self._drawn(arrays, observations, draw_number))[:, :, 0]
+
+    def _drawn(
+        self, arrays: PyTree, observations: Float[np.ndarray, "seeds environments observation"], draw_number: int
+    ) -> Float[np.ndarray, "seeds environments chunk"]:
         parts = split_arrays(arrays.parts)[0]
         return np.asarray(self._act(parts, self._keys, draw_number, observations))
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
-from floqzoo.protocols import Diagnosable, HasBehaviour
+from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
@@ -27,23 +29,33 @@ TRANSITIONS = 256
 """Transitions that a diagnosis looks at."""
 
 
-def diagnosis(critic: Any, dataset: PyTree, seed: int) -> dict[str, float]:
+def diagnosis(
+    critic: Any, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
+) -> dict[str, float]:
     """The diagnostics of a critic by name; empty for a critic that is not `Diagnosable`.
 
     All diagnoses of a seed use the same transitions and noise samples, so that only the critic differs.
 
-    - `dataset`: Has `sample(key, batch_size)`.
+    - `dataset`: What `batches` draws from.
+    - `batches`: The batch source of the updates on it: the critic is diagnosed on what it is trained on, such as chunks.
     """
     if not isinstance(critic, Diagnosable):
         return {}
-    found = _diagnose(critic, dataset, seed_key(seed, SeedUse.DIAGNOSIS))
+    found = _diagnose(critic, dataset, batches, seed_key(seed, SeedUse.DIAGNOSIS))
     return {name: float(value) for name, value in named_leaves(found).items()}
 
 
 @eqx.filter_jit
-def _diagnose(critic: Diagnosable, dataset: PyTree, key: Key) -> PyTree:
+def _diagnose(critic: Diagnosable, dataset: PyTree, batches: BatchSource, key: Key) -> PyTree:
     batch_key, noise_key = jax.random.split(key)
-    return critic.diagnose(dataset.sample(batch_key, TRANSITIONS), noise_key)
+    return critic.diagnose(batches.draw_batch(dataset, None, jnp.asarray(0), batch_key, TRANSITIONS), noise_key)
+
+
+def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
+    """The behaviour policy of a policy that has one (`HasBehaviour`), with its critic."""
+    # Not by `isinstance`: a policy that holds another one knows only when it is asked, and raises an `AttributeError`.
+    behaviour = getattr(parts.policy, "behaviour", None)
+    return None if behaviour is None else ActorCritic(parts.critic, behaviour)
 
 
 def _no_environment() -> Any:
@@ -57,7 +69,7 @@ class StepEvaluation:
     - `parts`: Critics and policies of all seeds, with the seeds as the first axis of every array.
     - `seeds`: Their numbers, which seed their episodes.
     - `episodes`: How many each policy plays.
-    - `dataset`: The critics are diagnosed on it.
+    - `dataset`, `batches`: The critics are diagnosed on batches of it.
     - `last`: Whether behaviour flows play too.
 
     Attributes, filled seed by seed: `evaluations`; `baselines`, those of the behaviour flows; `rows`, the metrics; `played`,
@@ -72,10 +84,11 @@ class StepEvaluation:
         seeds: Sequence[int],
         episodes: int,
         dataset: PyTree,
+        batches: BatchSource,
         last: bool,
     ):
         self.step, self.parts, self.seeds = step, parts, tuple(seeds)
-        self.episodes, self.dataset, self.last = episodes, dataset, last
+        self.episodes, self.dataset, self.batches, self.last = episodes, dataset, batches, last
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
         self.rows: dict[int, dict[str, float]] = {}
@@ -84,7 +97,7 @@ class StepEvaluation:
     @property
     def note(self) -> str:
         """How far it is."""
-        flows = 2 if self.last and isinstance(self.parts.policy, HasBehaviour) else 1
+        flows = 2 if self.last and behaviour_of(self.parts) else 1
         return f"evaluating {self.played}/{flows * len(self.seeds) * self.episodes}"
 
     def keep(self) -> None:
@@ -103,10 +116,10 @@ class StepEvaluation:
             parts = agent_of(self.parts, index)
             self.evaluations[seed] = self._played(parts, seed, evaluator, progress)
             row = self.rows[seed] = self.evaluations[seed].metrics("evaluation")
-            diagnostics = diagnosis(parts.critic, self.dataset, seed)
+            diagnostics = diagnosis(parts.critic, self.dataset, seed, self.batches)
             row |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
-            if self.last and isinstance(parts.policy, HasBehaviour):
-                behaviour = ActorCritic(parts.critic, parts.policy.behaviour)
+            behaviour = behaviour_of(parts) if self.last else None
+            if behaviour is not None:
                 self.baselines[seed] = self._played(behaviour, seed, evaluator, progress)
                 row |= self.baselines[seed].metrics("behaviour")
             row["time/evaluation_time"] = time.monotonic() - start
@@ -182,6 +195,7 @@ class RunEvaluations:
     - `progress`: Shows how far an evaluation is, and what came out.
     - `seconds`: Counts the time of the evaluations, and the time that training waited for them.
     - `clock`: The time since the run began.
+    - `batches`: The batch source of the updates on the dataset.
     - `reference_returns`: Returns that count as 0 and 1 in `evaluation/episode.return_normalised`; without them it is not logged.
 
     Attributes: `evaluations` and `baselines`, the latest of each seed, of its policy and of its behaviour flow.
@@ -195,6 +209,7 @@ class RunEvaluations:
         progress: ProgressReport,
         seconds: Stopwatch,
         clock: Callable[[], float],
+        batches: BatchSource,
         *,
         reference_returns: tuple[float, float] | None = None,
     ):
@@ -207,6 +222,7 @@ class RunEvaluations:
         self.reference_returns = reference_returns
         self.evaluator = Evaluator(make_environment, workers=config.eval_workers if config.eval_episodes else 0)
         self.config, self.store, self.progress, self.seconds, self.clock = config, store, progress, seconds, clock
+        self.batches = batches
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
         self._pending: BackgroundEvaluation | None = None
@@ -239,6 +255,7 @@ class RunEvaluations:
             seeds=self.config.seed_numbers,
             episodes=self.config.eval_episodes,
             dataset=dataset,
+            batches=self.batches,
             last=step == self.config.total_steps,
         )
         if self.config.eval_workers:

@@ -125,6 +125,7 @@ class Trainer:
             progress,
             self.seconds,
             self.total_seconds,
+            offline_batches,
             reference_returns=getattr(task, "reference_returns", None),
         )
         self.whole = True

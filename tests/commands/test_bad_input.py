@@ -192,6 +192,12 @@ def test_inspect_needs_a_flow_critic(refused, copy):
     refused("inspect", copy, says=["no flow critic", "NullCritic"])
 
 
+def test_inspect_needs_a_critic_of_single_actions(refused, copy):
+    flags = json.loads((copy / "flags.json").read_text())
+    change(copy, "flags.json", agent=flags["agent"] | {"chunk_length": 2})
+    refused("inspect", copy, says=["must be one of single actions", "chunks of 2 actions"])
+
+
 @pytest.mark.parametrize("command", ALL)
 def test_help_names_every_flag_and_says_what_it_is_for(run, command):
     status, out, _ = run(command, "--help")

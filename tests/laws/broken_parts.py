@@ -339,6 +339,9 @@ READERS = {
     "a_reader_stays_in_the_episode": read_with(
         lambda step, store, at: replace(step, next_observation=step.next_observation + 3)
     ),
+    "a_chunk_holds_the_actions_of_one_episode": read_with(
+        lambda step, store, at: replace(step, valid=jnp.zeros((len(at), 1)))
+    ),
     "a_discount_is_a_share": read_with(lambda step, store, at: replace(step, discount=step.discount + 1)),
 }
 BATCH_SOURCES = {

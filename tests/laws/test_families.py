@@ -66,6 +66,7 @@ def test_a_member_satisfies_no_protocol_by_accident(member):
 
 # Protocols that no law of this kind can be asked of, and where their members are tested.
 WITHOUT_LAWS = {
+    "ActsInChunks": "a note to whatever acts in an environment: tests/training/test_open_loop.py",
     "DatasetScript": "builds a recorder: tests/tasks/test_collect.py",
     "EpisodeRecorder": "an episode of a simulator, seconds long: tests/tasks/test_recorders.py",
     "EpisodeStore": "what readers read: tests/tasks/test_dataset.py, test_replay_buffer.py, test_future_replay.py",

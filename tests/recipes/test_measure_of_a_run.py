@@ -16,6 +16,7 @@ from floqzoo.successor import PolicyNextAction
 from floqzoo.tasks import make_dataset
 from floqzoo.training import train
 from recipes.bc import RECIPE, BCConfig
+from recipes.qc import RECIPE as QC, QCConfig
 from recipes.td2_cfm import TD2Config, td2_cfm
 
 
@@ -94,3 +95,17 @@ def test_a_run_is_named_when_it_is_asked_for_and_only_then():
         TD2Config(measure_of="trained")
     with pytest.raises(ValueError, match="and else none; got 'exp'"):
         replace(TD2Config(), policy_run="exp")
+
+
+def test_a_policy_that_acts_in_chunks_is_refused(tmp_path):
+    task = Walk()
+    sizes = {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 2, "batch_size": 4}
+    agent = QCConfig(chunk_length=3, **sizes)
+    config = RunConfig(env_name="walk", agent=agent, offline_steps=1, log_interval=1, eval_episodes=0)
+    record_flags(tmp_path, "qc", config)
+    record_data(tmp_path, task)
+    record_machine(tmp_path)
+    build = agent_builder(QC, agent, **SHAPE, reward_range=task.reward_range)
+    train(build, task, config, tmp_path, batch_source=QC.batch_source)
+    with pytest.raises(ValueError, match="must draw single actions; it draws chunks of 3"):
+        trained_policy(tmp_path, **SHAPE)

@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, floq, fql, ifql, iql, rebrac
+from recipes import bc, floq, fql, ifql, iql, qc, rebrac
 
 
 ENVIRONMENTS = {
@@ -239,8 +239,48 @@ def test_rebrac_is_as_published(environment):
     assert source.reader.reads_next_action
 
 
+@pytest.mark.parametrize("environment", ["cube-double", "cube-triple"])
+def test_qc_is_as_published(environment):
+    name = f"{environment}-play-singletask-v0"
+    offline, online, bfn = (qc.RECIPE.presets[preset](name) for preset in ("default", "online", "bfn"))
+    assert offline.agent == online.agent
+    assert (online.offline_steps, online.online_steps, online.online_start, online.utd_ratio) == (
+        1_000_000,
+        1_000_000,
+        5_000,
+        1,
+    )
+    assert (offline.offline_steps, offline.online_steps) == (1_000_000, 0)
+    assert (offline.agent.lr, offline.agent.batch_size) == (3e-4, 256)
+    for run, length, candidates in ((offline, 5, 32), (bfn, 1, 4)):
+        agent = blueprint(qc.RECIPE.build, run.agent)
+        policy = agent.policy if length == 1 else agent.policy.policy
+        assert length == 1 or agent.policy.chunk_length == agent.policy.execution_horizon == length
+        assert isinstance(policy, fz.BestOfNPolicy) and policy.num_samples == candidates
+        assert policy.behaviour.flow.dim == 2 * length
+        assert policy.behaviour.flow.solver == fz.Euler(10)
+        assert hidden_widths(policy.behaviour.flow.field.network) == (512,) * 4
+        assert isinstance(agent.critic, fz.MonolithicCritic)
+        assert isinstance(agent.critic.aggregation, fz.MeanOverEnsemble)
+        assert hidden_widths(agent.critic.networks.networks.members) == (512,) * 4
+        assert all(normalised(agent.critic.networks.networks.members))
+        assert agent.critic.networks.networks.size == 2
+        assert agent.critic.discount.stored == np.float32(0.99)
+        assert agent.target_update.critic.stored == np.float32(0.005)
+
+
+def test_qc_fql_and_chunked_floq_differ_from_fql_and_floq_in_the_chunk_alone():
+    name = "cube-double-play-singletask-v0"
+    run = fql.RECIPE.presets["qc"](name)
+    assert run.agent == fql.FQLConfig(chunk_length=5, alpha=100.0)
+    assert (run.offline_steps, run.online_steps, run.online_start) == (1_000_000, 1_000_000, 5_000)
+    chunked, default = (floq.RECIPE.presets[preset](name) for preset in ("chunked", "default"))
+    assert replace(chunked, agent=replace(chunked.agent, chunk_length=1)) == default
+    assert chunked.agent.chunk_length == 5
+
+
 EVERY_PRESET = [
-    (recipe.RECIPE, preset) for recipe in (floq, fql, bc, iql, ifql, rebrac) for preset in recipe.RECIPE.presets
+    (recipe.RECIPE, preset) for recipe in (floq, fql, bc, iql, ifql, qc, rebrac) for preset in recipe.RECIPE.presets
 ]
 
 
@@ -256,7 +296,9 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
 
 
 @pytest.mark.parametrize(
-    "recipe", [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, rebrac.RECIPE], ids=lambda recipe: recipe.name
+    "recipe",
+    [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, qc.RECIPE, rebrac.RECIPE],
+    ids=lambda recipe: recipe.name,
 )
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):
     name = "pointmaze-medium-navigate-singletask-v0"

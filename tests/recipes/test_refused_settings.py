@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, floq, fql, ifql, iql, rebrac, td2_cfm
+from recipes import bc, floq, fql, ifql, iql, qc, rebrac, td2_cfm
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from recipes import bc, floq, fql, ifql, iql, rebrac, td2_cfm
         (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
         (floq, ["--agent.critic_flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
+        (qc, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (bc, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (td2_cfm, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`tau` must be in"),

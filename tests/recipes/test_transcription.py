@@ -48,6 +48,8 @@ CASES = {
     "floq, min, normalised": replace(FLOQ, q_agg="min", use_prob_embed=False, normalize_q_loss=True),
     "FQL": FQL,
     "FQL, min, normalised": replace(FQL, q_agg="min", normalize_q_loss=True, actor_layer_norm=True),
+    "chunked floq": replace(FLOQ, chunk_length=3),
+    "QC-FQL": replace(FQL, chunk_length=2),
 }
 
 
@@ -96,12 +98,12 @@ def agent_and_records(config):
     agent, target = random_agent(config, jax.random.key(0, impl="unsafe_rbg"))
     records = values, actions, times = recorder(0)
     prior, law = RecordedPrior(actions), RecordedTimes(times)
-    behaviour = agent.policy.behaviour
+    behaviour = held(agent.policy).behaviour
     behaviour = replace(behaviour, flow=replace(behaviour.flow, prior=prior), times=law)
     critic = agent.critic
     if isinstance(critic, fz.FlowCritic):
         critic, target = (replace(part, prior=RecordedPrior(values), times=law) for part in (critic, target))
-    policy = replace(agent.policy, behaviour=behaviour)
+    policy = config.chunked(replace(held(agent.policy), behaviour=behaviour))
     agent = fz.Agent(critic=critic, policy=policy, update_rule=agent.update_rule, target_update=agent.target_update)
     return eqx.tree_at(lambda agent: agent.target.critic, agent, target), records
 
@@ -116,6 +118,11 @@ def shaken(tree, key):
 
 
 # The agent's arrays, as the transcription wants them
+
+
+def held(policy):
+    """The distilled policy of an agent, in chunks or not."""
+    return policy.policy if isinstance(policy, fz.ChunkedPolicy) else policy
 
 
 def layers(mlp):
@@ -139,9 +146,20 @@ def networks(critic, policy, target=None):
     """The state that a transcription starts from; also of gradients and moments, which have the same form."""
     readout = critic.distilled if isinstance(critic, fz.FlowCritic) else critic.networks
     fields = members(critic.fields) if isinstance(critic, fz.FlowCritic) else []
+    policy = held(policy)
     behaviour, one_step = layers(policy.behaviour.flow.field.network), layers(policy.network)
     averaged = [] if target is None else members(target.fields if fields else target.networks.networks)
     return State(members(readout.networks), behaviour, one_step, averaged, fields)
+
+
+def batch_of(number, length):
+    """Transitions; or chunks of `length` steps, of which some are cut at each step."""
+    data = transitions(number, BATCH, OBSERVATION, length * ACTION)
+    if length == 1:
+        return data
+    steps = (np.arange(BATCH) + number) % length
+    valid = (np.arange(length)[None] <= steps[:, None]).astype(float)
+    return replace(data, discount=0.8 * data.discount, valid=jnp.asarray(valid))
 
 
 def draws(records):
@@ -172,7 +190,7 @@ def test_three_updates_are_those_of_the_equations(case):
     update = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))
 
     for number in range(3):
-        data = transitions(number, BATCH, OBSERVATION, ACTION)
+        data = batch_of(number, case.chunk_length)
         agent, metrics = update(agent, data, jax.random.key(number))
         jax.block_until_ready(jax.tree.leaves(eqx.filter(agent, eqx.is_array)))
         batch = Batch(*map(np.asarray, jax.tree.leaves(data)))

@@ -32,13 +32,23 @@ class Settings:
 
 @dataclass
 class Batch:
-    """B transitions."""
+    """B transitions; of chunks, `a` has the actions of all steps, and `valid` whether each lies in the episode, (B, h)."""
 
     s: np.ndarray
     a: np.ndarray
     r: np.ndarray
     discount: np.ndarray
     s_next: np.ndarray
+    valid: np.ndarray = None
+
+    def __post_init__(self):
+        if self.valid is None:
+            self.valid = np.ones((len(self.r), 1))
+
+    @property
+    def counts(self):
+        """(B,): whether each transition counts in the losses of the critic, as all of its steps must for that."""
+        return self.valid[:, -1]
 
 
 @dataclass
@@ -96,13 +106,17 @@ def flow_action(state, s, noise, settings):
 
 
 def actor_losses(state, batch, draws, settings):
-    """The behaviour flow's loss, the distillation's and the value's, and the gradients of both networks."""
+    """The behaviour flow's loss, the distillation's and the value's, and the gradients of both networks.
+
+    Of chunks, only the first leaves out the steps that are not valid.
+    """
     size = batch.a.size
+    weight = np.repeat(batch.valid, batch.a.shape[1] // batch.valid.shape[1], axis=1)
     # Behaviour flow: mean over batch and coordinates of |v(t, x_t | s) - (a - x_0)|^2, x_t = (1 - t) x_0 + t a.
     t = draws.flow_times[:, None]
     x_t = (1 - t) * draws.flow_noise + t * batch.a
     velocity, tape = outputs_and_tape(state.behaviour, joined(batch.s, x_t, t))
-    error = velocity - (batch.a - draws.flow_noise)
+    error = weight * (velocity - (batch.a - draws.flow_noise))
     flow_loss = np.mean(error**2)
     behaviour_gradient, _ = gradients(state.behaviour, tape, 2 * error / size)
 
@@ -136,17 +150,17 @@ def fql_losses(state, batch, draws, settings):
     q_next = [apply(network, joined(batch.s_next, a_next))[:, 0] for network in state.target]
     y = batch.r + settings.discount * batch.discount * getattr(np, settings.aggregate)(q_next, axis=0)
 
-    critic_loss, critic_gradient = regression(state.critic, joined(batch.s, batch.a), y)
+    critic_loss, critic_gradient = regression(state.critic, joined(batch.s, batch.a), y, batch.counts)
     actor, behaviour_gradient, step_gradient = actor_losses(state, batch, draws, settings)
     return [critic_loss, *actor], [critic_gradient, behaviour_gradient, step_gradient, []]
 
 
-def regression(ensemble, inputs, y):
-    """The mean over ensemble and batch of (Q_e - y)^2, and its gradient."""
+def regression(ensemble, inputs, y, counts):
+    """The mean over ensemble and batch of counts (Q_e - y)^2, and its gradient."""
     loss, found = 0.0, []
     for network in ensemble:
         q, tape = outputs_and_tape(network, inputs)
-        error = q[:, 0] - y
+        error = counts * (q[:, 0] - y)
         loss += np.mean(error**2) / len(ensemble)
         found.append(gradients(network, tape, 2 * error[:, None] / len(y) / len(ensemble))[0])
     return loss, found
@@ -205,7 +219,7 @@ def flow_loss(state, batch, draws, y, settings):
             t, z = draws.times[:, j], draws.z[:, j]
             inputs = field_inputs(batch.s, batch.a, (1 - t) * z + t * y, t, settings)
             velocity, tape = outputs_and_tape(network, inputs)
-            error = velocity[:, 0] - (y - z)
+            error = batch.counts * (velocity[:, 0] - (y - z))
             loss += np.sum(error**2) / members / size
             total = each(np.add, total, gradients(network, tape, 2 * error[:, None] / members / size)[0])
         found.append(total)
@@ -221,7 +235,9 @@ def floq_losses(state, batch, draws, settings):
         for network in state.fields
         for j in range(draws.z.shape[1])
     ]
-    readout_loss, readout_gradient = regression(state.critic, joined(batch.s, batch.a), np.mean(ends, axis=0))
+    readout_loss, readout_gradient = regression(
+        state.critic, joined(batch.s, batch.a), np.mean(ends, axis=0), batch.counts
+    )
     actor, behaviour_gradient, step_gradient = actor_losses(state, batch, draws, settings)
     losses = [velocity_loss, readout_loss, *actor]
     return losses, [readout_gradient, behaviour_gradient, step_gradient, field_gradient]

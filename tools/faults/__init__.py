@@ -1,6 +1,7 @@
 """The faults that the tests must catch. A fault joins by one entry in the file of its room."""
 
 from .agent import AGENT
+from .chunks import CHUNKS
 from .critics import CRITICS
 from .fault import Fault as Fault
 from .flow import FLOW
@@ -10,4 +11,4 @@ from .successor import SUCCESSOR
 from .training import TRAINING
 
 
-FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING
+FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS

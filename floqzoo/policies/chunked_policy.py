@@ -1,0 +1,74 @@
+"""A policy over action chunks."""
+
+from typing import Any
+
+import equinox as eqx
+
+from floqzoo.protocols import Critic, Policy, require_protocol
+from floqzoo.records import FrozenAgent, Stateful, Transition
+from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+
+
+class ChunkedPolicy(eqx.Module):
+    r"""A policy whose action is a chunk $(a_t, \dots, a_{t+h-1})$, a flat vector of $h$ times as many coordinates.
+
+    It is the policy that it holds, and a note to whatever acts in an environment: evaluations and exploration take the
+    first `execution_horizon` actions of a chunk, one in each step and without a look at what they lead to, and then draw the
+    next chunk. What remains of a chunk at the end of an episode is dropped. Critics see whole chunks.
+
+    - `policy`: Any policy built for $h \cdot d$ coordinates, where the environment's actions have $d$.
+    - `chunk_length`: The number $h$ of steps in a chunk, at least 1.
+    - `execution_horizon`: How many of them are executed, 1 to $h$; None for all.
+
+    **Raises** `TypeError` if `policy` is no policy, `ValueError` for a number out of its range.
+
+    Source: QC (arXiv 2507.07969), which executes all of a chunk.
+    """
+
+    policy: Any
+    chunk_length: int = eqx.field(static=True)
+    execution_horizon: int = eqx.field(static=True)
+
+    def __init__(self, policy: Policy | Any, chunk_length: int, execution_horizon: int | None = None):
+        require_protocol("policy", policy, Policy)
+        self.policy = policy
+        self.chunk_length = chunk_length
+        self.execution_horizon = require_chunks(chunk_length, execution_horizon)
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """Draws a chunk, flat."""
+        return self.policy.act(observation, critic, key)
+
+    def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """Draws a chunk to explore with, by the policy's `explore` if it has one."""
+        return getattr(self.policy, "explore", self.policy.act)(observation, critic, key)
+
+    @property
+    def behaviour(self) -> "ChunkedPolicy":
+        """The behaviour policy of the policy, acting in the same chunks.
+
+        **Raises** `AttributeError` if it has none.
+        """
+        return ChunkedPolicy(self.policy.behaviour, self.chunk_length, self.execution_horizon)
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+        """The loss of the policy on a batch of chunks."""
+        loss, metrics = self.policy.policy_loss(batch, agent, key)
+        if isinstance(metrics, Stateful):
+            metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.policy, self, metrics.part))
+        return loss, metrics
+
+
+def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
+    """The execution horizon, or `chunk_length` where it is None.
+
+    **Raises** `ValueError` if one of them is out of its range.
+    """
+    if chunk_length < 1:
+        raise ValueError(f"`chunk_length` must be at least 1; got {chunk_length}.")
+    horizon = chunk_length if execution_horizon is None else execution_horizon
+    if not 1 <= horizon <= chunk_length:
+        raise ValueError(
+            f"`execution_horizon` must lie in [1, {chunk_length}], the steps of a chunk (`chunk_length`); got {horizon}."
+        )
+    return horizon
