@@ -27,6 +27,7 @@ class DDIM(FixedStepSolver):
     path: AffinePath = VariancePreservingPath()
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 1
+    order: ClassVar[int] = 1
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
         """One step, with the velocity at its beginning."""

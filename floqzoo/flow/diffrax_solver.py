@@ -47,6 +47,17 @@ class DiffraxSolver(eqx.Module):
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
+    @property
+    def order(self) -> int:
+        """The order of convergence of constant steps.
+
+        **Raises** `AttributeError` for an adaptive solver, whose error follows its tolerance.
+        """
+        order = None if self.is_adaptive else self.solver.order(diffrax.ODETerm(lambda t, x, _: x))
+        if order is None:
+            raise AttributeError("an adaptive solver has no order of its own.")
+        return order
+
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
         """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))

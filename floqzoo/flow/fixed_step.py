@@ -15,12 +15,14 @@ from floqzoo.typing import Point, Time, Velocity
 class FixedStepSolver(eqx.Module):
     """Cuts the way from `t0` to `t1` into `num_steps` equal intervals and crosses one after the other.
 
-    Reverse-differentiable; memory in the backward pass grows with `num_steps`.
+    Reverse-differentiable; memory in the backward pass grows with `num_steps`. A solver states its `order` $p$: the error
+    of a smooth field falls like $K^{-p}$.
     """
 
     num_steps: eqx.AbstractVar[int]
     unroll: eqx.AbstractVar[bool]
     evaluations_per_step: eqx.AbstractClassVar[int]
+    order: eqx.AbstractClassVar[int]
 
     def __check_init__(self):
         if self.num_steps < 1:
@@ -64,6 +66,7 @@ class Euler(FixedStepSolver):
     num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 1
+    order: ClassVar[int] = 1
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
         """One step, with the velocity at its beginning."""
@@ -79,6 +82,7 @@ class Midpoint(FixedStepSolver):
     num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 2
+    order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
         """One step, with the velocity in its middle."""
@@ -97,6 +101,7 @@ class Heun(FixedStepSolver):
     num_steps: int = eqx.field(static=True)
     unroll: bool = eqx.field(static=True, default=False)
     evaluations_per_step: ClassVar[int] = 2
+    order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
         """One step, with the mean of the velocities at its ends."""

@@ -35,6 +35,38 @@ def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> Non
         assert np.all(remainder <= bound), f"remainder {remainder}, above {bound}, for h = {h}"
 
 
+def time_passes_as_the_state_moves(solver: ODESolver, example: Example) -> None:
+    r"""On $\dot x = x + t$ over [0, 1] a solve is at least as accurate as Euler's method with as many evaluations.
+
+    A field that is asked at frozen, late or reversed times leads elsewhere.
+    """
+    x0 = jnp.asarray([0.0, 0.25], example.x0.dtype)
+    end = compiled(_end, x0, solver, _growing, jnp.zeros_like(example.t), jnp.ones_like(example.t))
+    # x(t) = (x0 + 1) e^t - t - 1, and (x0 + 1) (1 + 1/N)^N - 2 by N steps of Euler's method.
+    factor, count = np.asarray(x0, np.float64) + 1, solver.evaluations
+    error, bound = np.abs(end - (factor * np.e - 2)), factor * (np.e - (1 + 1 / count) ** count)
+    rounding = 64 * float(jnp.finfo(end.dtype).eps)
+    assert np.all(error <= 1.001 * bound + rounding), f"error {error}, above {bound}, with {count} evaluations"
+
+
+def the_error_falls_with_the_order(solver: ODESolver, example: Example) -> None:
+    r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ of the error with twice the steps.
+
+    On $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones, are not asked.
+    """
+    order = getattr(solver, "order", None)
+    if order is None or not hasattr(solver, "num_steps"):
+        return
+    x0 = jnp.asarray([0.0, 0.5], example.x0.dtype)
+    zero, one = jnp.zeros_like(example.t), jnp.ones_like(example.t)
+    coarse, fine = (
+        np.abs(compiled(_end, x0, replace(solver, num_steps=steps), _turning, zero, one) - _TURNED) for steps in (8, 16)
+    )
+    rounding = 64 * float(jnp.finfo(x0.dtype).eps)
+    bound = 2 ** (0.4 - order) * coarse + rounding
+    assert np.all(fine <= bound), f"error {coarse} with 8 steps, {fine} with 16: not of order {order}"
+
+
 def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -> None:
     """A trajectory begins at the start, ends where `solve` ends, and its times go one way from `t0` to `t1`."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
@@ -108,6 +140,28 @@ def an_unrolled_loop_is_the_loop(solver: FixedStepSolver, example: Example) -> N
     assert_close(compiled(_end, example.x0, other, velocity, example.s, example.t), end)
 
 
+def _growing(t, x):
+    return x + t
+
+
+def _turning(t, x):
+    return 2 * jnp.cos(x + 3 * t)
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    """Where `_turning` leads in one unit of time, by a thousand steps of order 4 in double precision."""
+    step = 1e-3
+    for start in np.arange(1000) * step:
+        stages = [2 * np.cos(x + 3 * start)]
+        for share in (0.5, 0.5, 1.0):
+            stages.append(2 * np.cos(x + share * step * stages[-1] + 3 * (start + share * step)))
+        x = x + step / 6 * (stages[0] + 2 * stages[1] + 2 * stages[2] + stages[3])
+    return x
+
+
+_TURNED = _turned(np.array([0.0, 0.5]))
+
+
 def _end(x0, solver: ODESolver, velocity, t0, t1):
     return solver.solve(velocity, x0, t0, t1)
 
@@ -148,6 +202,8 @@ def _constant(example: Example) -> Wave:
 solver_laws = (
     constant_fields_are_crossed_exactly,
     a_short_way_follows_the_velocity,
+    time_passes_as_the_state_moves,
+    the_error_falls_with_the_order,
     a_trajectory_joins_start_and_solution,
     evaluations_are_counted,
     no_time_outside_the_interval_is_looked_at,

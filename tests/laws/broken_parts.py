@@ -82,6 +82,8 @@ def solve_with(change):
 SOLVERS = {
     "constant_fields_are_crossed_exactly": solve_with(lambda v, x0, t0, t1: (v, x0, t0, t0 + 0.75 * (t1 - t0))),
     "a_short_way_follows_the_velocity": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(1 - t, x), x0, t0, t1)),
+    "time_passes_as_the_state_moves": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(t0, x), x0, t0, t1)),
+    "the_error_falls_with_the_order": {"order": 2},
     "a_trajectory_joins_start_and_solution": {
         "trajectory": lambda self, velocity, x0, t0, t1: fz.Euler(4).trajectory(velocity, x0, t1, t0)
     },

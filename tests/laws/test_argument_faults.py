@@ -1,0 +1,149 @@
+"""A part that ignores, freezes, swaps or reverses an argument breaks a law of its protocol.
+
+The faults are planted one by one into sound parts; each leaves the part with all its methods.
+"""
+
+import dataclasses
+import types
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+
+import floqzoo as fz
+from floqzoo.flow.fixed_step import FixedStepSolver
+from floqzoo.records import PathPoint
+from floqzoo.testing import assert_obeys
+
+
+def with_members(sound, **members):
+    """A sound part whose class has some members exchanged."""
+    kind = types.new_class(type(sound).__name__, (type(sound),), exec_body=lambda space: space.update(members))
+    return kind(**{name: getattr(sound, name) for name in (field.name for field in dataclasses.fields(sound))})
+
+
+def solved(change):
+    """A solver whose arguments are changed before a sound one takes them, in `solve` and in `trajectory`."""
+    sound = fz.Midpoint(4)
+
+    def solve(self, velocity, x0, t0=0.0, t1=1.0):
+        return sound.solve(*change(velocity, x0, t0, t1))
+
+    def trajectory(self, velocity, x0, t0=0.0, t1=1.0):
+        return sound.trajectory(*change(velocity, x0, t0, t1))
+
+    return with_members(sound, solve=solve, trajectory=trajectory)
+
+
+SOLVERS = {
+    "time frozen at its start": lambda v, x, s, t: (lambda at, x: v(s, x), x, s, t),
+    "time frozen at its end": lambda v, x, s, t: (lambda at, x: v(t, x), x, s, t),
+    "time reversed": lambda v, x, s, t: (lambda at, x: v(s + t - at, x), x, s, t),
+    "time scaled": lambda v, x, s, t: (lambda at, x: v(s + (at - s) / 2, x), x, s, t),
+    "state frozen": lambda v, x0, s, t: (lambda at, x: v(at, x0), x0, s, t),
+    "state negated": lambda v, x, s, t: (lambda at, x: v(at, -x), x, s, t),
+    "velocity negated": lambda v, x, s, t: (lambda at, x: -v(at, x), x, s, t),
+    "velocity ignored": lambda v, x, s, t: (lambda at, x: jnp.zeros_like(x), x, s, t),
+    "start ignored": lambda v, x, s, t: (v, jnp.zeros_like(x), s, t),
+    "ends exchanged": lambda v, x, s, t: (v, x, t, s),
+    "first time ignored": lambda v, x, s, t: (v, x, 0.0 * s, t),
+    "last time ignored": lambda v, x, s, t: (v, x, s, 0.0 * t + 1.0),
+}
+
+
+@pytest.mark.parametrize("fault", SOLVERS)
+def test_a_solver_uses_each_of_its_arguments(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(solved(SOLVERS[fault]))
+
+
+class RungeKutta(FixedStepSolver):
+    """The classical method of order 4, with its stages and weights as arguments."""
+
+    num_steps: int = eqx.field(static=True)
+    shares: tuple = eqx.field(static=True, default=(0.5, 0.5, 1.0))
+    times: tuple = eqx.field(static=True, default=(0.5, 0.5, 1.0))
+    weights: tuple = eqx.field(static=True, default=(1 / 6, 1 / 3, 1 / 3, 1 / 6))
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 4
+    order: ClassVar[int] = 4
+
+    def step(self, velocity, t, dt, x):
+        stages = [velocity(t, x)]
+        for share, time in zip(self.shares, self.times, strict=True):
+            stages.append(velocity(t + time * dt, x + share * dt * stages[-1]))
+        return x + dt * sum(weight * stage for weight, stage in zip(self.weights, stages, strict=True))
+
+
+TABLEAUX = {
+    "weights exchanged": {"weights": (1 / 3, 1 / 6, 1 / 6, 1 / 3)},
+    "a wrong weight": {"weights": (1 / 6, 1 / 2, 1 / 6, 1 / 6)},
+    "a stage at a wrong time": {"times": (0.5, 0.0, 1.0)},
+    "the last stage too early": {"times": (0.5, 0.5, 0.5)},
+    "a stage from a wrong state": {"shares": (0.5, 1.0, 1.0)},
+}
+
+
+def test_the_classical_method_obeys():
+    assert_obeys(RungeKutta(3))
+
+
+@pytest.mark.parametrize("fault", TABLEAUX)
+def test_a_wrong_tableau_breaks_a_law(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(RungeKutta(3, **TABLEAUX[fault]))
+
+
+def at(change):
+    sound = fz.LinearPath()
+    return {"at": lambda self, t, x0, x1: sound.at(*change(t, x0, x1))}
+
+
+def velocity(change):
+    sound = fz.LinearPath()
+    return {"conditional_velocity": lambda self, t, x, x1: sound.conditional_velocity(*change(t, x, x1))}
+
+
+PATHS = {
+    "time frozen": at(lambda t, x0, x1: (0.0 * t + 0.5, x0, x1)),
+    "time reversed": at(lambda t, x0, x1: (1 - t, x0, x1)),
+    "noise ignored": at(lambda t, x0, x1: (t, 0 * x0, x1)),
+    "data ignored": at(lambda t, x0, x1: (t, x0, 0 * x1)),
+    "noise negated": at(lambda t, x0, x1: (t, -x0, x1)),
+    "data negated": at(lambda t, x0, x1: (t, x0, -x1)),
+    "ends exchanged": at(lambda t, x0, x1: (t, x1, x0)),
+    "velocity and point exchanged": {"at": lambda self, t, x0, x1: PathPoint(x1 - x0, t * x1 + (1 - t) * x0)},
+    "conditional velocity: time frozen": velocity(lambda t, x, x1: (0.0 * t + 0.5, x, x1)),
+    "conditional velocity: time reversed": velocity(lambda t, x, x1: (1 - t, x, x1)),
+    "conditional velocity: point ignored": velocity(lambda t, x, x1: (t, 0 * x, x1)),
+    "conditional velocity: data ignored": velocity(lambda t, x, x1: (t, x, 0 * x1)),
+    "conditional velocity: point and data exchanged": velocity(lambda t, x, x1: (t, x1, x)),
+    "conditional velocity: negated": velocity(lambda t, x, x1: (t, -x, -x1)),
+}
+
+
+@pytest.mark.parametrize("fault", PATHS)
+def test_a_path_uses_each_of_its_arguments(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(with_members(fz.LinearPath(), **PATHS[fault]))
+
+
+PRIORS = {
+    "key ignored": {"sample": lambda self, key, shape: fz.GaussianPrior().sample(jax.random.key(0), shape)},
+    "shape reversed": {"sample": lambda self, key, shape: fz.GaussianPrior().sample(key, shape[::-1])},
+    "one draw for all": {
+        "sample": lambda self, key, shape: jnp.broadcast_to(fz.GaussianPrior().sample(key, ()), shape)
+    },
+    "point ignored": {"log_prob": lambda self, x: fz.GaussianPrior().log_prob(0 * x)},
+    "first coordinate only": {"log_prob": lambda self, x: fz.GaussianPrior().log_prob(x[:1])},
+    "scale of another prior": {"log_prob": lambda self, x: fz.GaussianPrior(0.0, 1.3).log_prob(x)},
+    "mean of another prior": {"log_prob": lambda self, x: fz.GaussianPrior(0.3, 1.0).log_prob(x)},
+}
+
+
+@pytest.mark.parametrize("fault", PRIORS)
+def test_a_prior_uses_each_of_its_arguments(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(with_members(fz.GaussianPrior(), **PRIORS[fault]))
