@@ -80,7 +80,7 @@ class CategoricalCritic(eqx.Module):
 
         atoms, probabilities = self.support.atoms, jnp.exp(log_probs)
         q = probabilities @ atoms
-        variance = jnp.sum(probabilities * (atoms - q[..., None]) ** 2, axis=2)
+        variance = jnp.sum(probabilities * (atoms[None, None] - q[..., None]) ** 2, axis=2)
         end_mass = jnp.mean(probabilities[..., 0] + probabilities[..., -1])
         metrics = CategoricalMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q), jnp.mean(jnp.sqrt(variance)), end_mass)
         return loss, metrics

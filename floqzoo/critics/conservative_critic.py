@@ -86,7 +86,7 @@ class ConservativeCritic(eqx.Module):
         networks = self.critic.networks
         proposed = networks.batch_quantiles(
             repeated(batch.observation), actions.reshape(size * count, -1), repeated(levels)
-        ).reshape(-1, size, count)
+        ).reshape(networks.networks.size, size, count)
         data = networks.batch_quantiles(batch.observation, batch.action, levels)[..., 0]
         return jnp.mean(jax.nn.logsumexp(proposed - log_probs[None], axis=2) - data)
 
