@@ -42,7 +42,7 @@ class QuantileConfig(EnsembleConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IQNConfig(QuantileConfig, BestOfNConfig):
+class IQNConfig(BestOfNConfig, QuantileConfig):  # In this order the layer norm of BestOfNConfig is the default.
     """IQN's hyperparameters."""
 
 

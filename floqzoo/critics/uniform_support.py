@@ -40,7 +40,10 @@ class UniformSupport(eqx.Module):
         """
         low, high = reward_range
         if not low < high:
-            raise ValueError(f"`reward_range` must have its least reward below its greatest; got {reward_range}.")
+            raise ValueError(
+                f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
+                "Give the ends themselves, `UniformSupport(low, high)`, for rewards that never differ."
+            )
         if not 0 <= discount < 1:
             raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
         return UniformSupport(low / (1 - discount), high / (1 - discount), num_atoms)
