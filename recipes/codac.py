@@ -73,8 +73,10 @@ def online(env_name: str | None) -> RunConfig:
 
 def quickstart(env_name: str | None) -> RunConfig:
     """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    small = {"flow_steps": 5, "num_levels": 8, "num_target_levels": 8, "conservative_actions": 4}
-    return small_run(env_name, CODACConfig(**QUICKSTART, **small, alpha=100.0))
+    config = CODACConfig(
+        **QUICKSTART, alpha=100.0, flow_steps=5, num_levels=8, num_target_levels=8, conservative_actions=4
+    )
+    return small_run(env_name, config)
 
 
 RECIPE = Recipe(
