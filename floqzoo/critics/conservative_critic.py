@@ -27,7 +27,7 @@ class ConservativeMetrics(eqx.Module):
 
 
 class ConservativeCritic(eqx.Module):
-    r"""A quantile critic whose loss has the term
+    r"""A quantile critic with a conservative term in its loss.
 
     $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n} \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr)
     - Z_e(s, a, \tau) \Bigr),$$

@@ -9,7 +9,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 
 
 class HuberQuantileLoss(eqx.Module):
-    r"""$\lvert \tau - 1[\delta < 0] \rvert \, H_\kappa(\delta) / \kappa$, with $\delta$ the target minus the prediction, and
+    r"""$\lvert \tau - 1[\delta < 0] \rvert \, H_\kappa(\delta) / \kappa$, with $\delta$ the target minus the prediction.
 
     $$H_\kappa(\delta) = \tfrac12 \delta^2 \text{ if } \lvert \delta \rvert \le \kappa, \text{ else }
     \kappa (\lvert \delta \rvert - \tfrac12 \kappa).$$
