@@ -44,6 +44,7 @@ GROUPS = {
         protocols.HasBehaviour,
         protocols.Exploring,
         protocols.ActsInChunks,
+        protocols.HasDensity,
         protocols.HasFeatures,
     ),
     "Successor measures": (

@@ -4,19 +4,28 @@ from ._version import __version__ as __version__
 from .agent import Agent as Agent
 from .citations import citation as citation
 from .critics import (
+    CategoricalCritic as CategoricalCritic,
+    ConservativeCritic as ConservativeCritic,
     DistributionalBackup as DistributionalBackup,
     ExpectedBackup as ExpectedBackup,
+    ExpectileLoss as ExpectileLoss,
     FlowCritic as FlowCritic,
+    HuberQuantileLoss as HuberQuantileLoss,
     IndependentNoise as IndependentNoise,
     IQLCritic as IQLCritic,
+    LevelConcatenation as LevelConcatenation,
+    LevelProduct as LevelProduct,
     MeanOverEnsemble as MeanOverEnsemble,
     MinOverEnsemble as MinOverEnsemble,
     MonolithicCritic as MonolithicCritic,
     NullCritic as NullCritic,
     QEnsemble as QEnsemble,
+    QuantileCritic as QuantileCritic,
+    QuantileEnsemble as QuantileEnsemble,
     ReBRACCritic as ReBRACCritic,
     SharedNoise as SharedNoise,
     SmoothingNoise as SmoothingNoise,
+    UniformSupport as UniformSupport,
 )
 from .flow import (
     DDIM as DDIM,
@@ -78,6 +87,7 @@ from .policies import (
     GPIPolicy as GPIPolicy,
 )
 from .records import (
+    ActionDraw as ActionDraw,
     ActorCritic as ActorCritic,
     FrozenAgent as FrozenAgent,
     Occasional as Occasional,

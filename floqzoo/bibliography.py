@@ -190,6 +190,42 @@ REBRAC = Reference(
     "Advances in Neural Information Processing Systems",
     "2305.09836",
 )
+C51 = Reference(
+    "bellemare2017distributional",
+    "inproceedings",
+    "A Distributional Perspective on Reinforcement Learning",
+    "Bellemare, Marc G. and Dabney, Will and Munos, R{\\'e}mi",
+    2017,
+    "International Conference on Machine Learning",
+    "1707.06887",
+)
+QR_DQN = Reference(
+    "dabney2018distributional",
+    "inproceedings",
+    "Distributional Reinforcement Learning with Quantile Regression",
+    "Dabney, Will and Rowland, Mark and Bellemare, Marc G. and Munos, R{\\'e}mi",
+    2018,
+    "AAAI Conference on Artificial Intelligence",
+    "1710.10044",
+)
+IQN = Reference(
+    "dabney2018implicit",
+    "inproceedings",
+    "Implicit Quantile Networks for Distributional Reinforcement Learning",
+    "Dabney, Will and Ostrovski, Georg and Silver, David and Munos, R{\\'e}mi",
+    2018,
+    "International Conference on Machine Learning",
+    "1806.06923",
+)
+CODAC = Reference(
+    "ma2021conservative",
+    "inproceedings",
+    "Conservative Offline Distributional Reinforcement Learning",
+    "Ma, Yecheng Jason and Jayaraman, Dinesh and Bastani, Osbert",
+    2021,
+    "Advances in Neural Information Processing Systems",
+    "2107.06106",
+)
 AWR = Reference(
     "peng2019advantage",
     "misc",

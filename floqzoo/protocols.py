@@ -19,7 +19,16 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, PyTree
 
-from floqzoo.records import ActorCritic, FrozenAgent, PathPoint, Stateful, Trajectory, Transition, UpdateMetrics
+from floqzoo.records import (
+    ActionDraw,
+    ActorCritic,
+    FrozenAgent,
+    PathPoint,
+    Stateful,
+    Trajectory,
+    Transition,
+    UpdateMetrics,
+)
 from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
 
@@ -292,6 +301,15 @@ class ActsInChunks(Protocol):
     @property
     def execution_horizon(self) -> int:
         """How many of them are taken in the environment before the next chunk is drawn, 1 to `chunk_length`."""
+        ...
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """Optional capability of a policy: the log-density of the actions that it draws."""
+
+    def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
+        """Draws an action and the log-density of the draw before it is clipped to [-1, 1]."""
         ...
 
 

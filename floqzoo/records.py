@@ -23,6 +23,20 @@ class Trajectory(eqx.Module):
     x: Float[Array, "times dim"]
 
 
+class FlowDraw(eqx.Module):
+    """A point that a flow drew, and its log-density."""
+
+    x: Float[Array, " dim"]
+    log_prob: Float[Array, ""]
+
+
+class ActionDraw(eqx.Module):
+    """An action, each coordinate in [-1, 1], and the log-density of the draw before it was clipped."""
+
+    action: Float[Array, "*batch action"]
+    log_prob: Float[Array, "*batch"]
+
+
 class Transition(eqx.Module):
     r"""One or more steps of an environment, from $s$ by $a$ to $s'$, or, with a leading axis, a batch of them.
 

@@ -67,15 +67,38 @@ class ChunkedConfig(ActorCriticConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilledPolicyConfig(ChunkedConfig):
+class EnsembleConfig(ActorCriticConfig):
+    """Settings of methods that choose how two critics become one."""
+
+    q_agg: Literal["mean", "min"] = "mean"
+    """How the two critics become one in the target."""
+
+    @property
+    def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
+        """The part that `q_agg` names."""
+        return fz.MinOverEnsemble() if self.q_agg == "min" else fz.MeanOverEnsemble()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfNConfig(EnsembleConfig):
+    """Settings of the distributional baselines of Value Flows that act by best-of-N sampling."""
+
+    actor_layer_norm: bool = True
+    """Whether actors use layer norm."""
+    num_samples: int = 16
+    """N, the actions among which the critic chooses."""
+    flow_steps: int = 10
+    """Euler steps of the behaviour flow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     """Settings of methods with FQL's policy, floq among them."""
 
     alpha: float = 10.0
     """Weight of the distillation of the policy: the number to tune for each environment."""
     normalize_q_loss: bool = False
     """Whether the policy's value term is divided by its mean size."""
-    q_agg: Literal["mean", "min"] = "mean"
-    """How the two critics become one in the target."""
     use_resnets: bool = False
     """Whether critics are residual networks."""
     block_width: int = 512
@@ -84,11 +107,6 @@ class DistilledPolicyConfig(ChunkedConfig):
     """Layers in each block of a residual critic, or hidden layers of a plain flow critic."""
     num_transformations: int = 2
     """Residual blocks."""
-
-    @property
-    def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-        """The part that `q_agg` names."""
-        return fz.MinOverEnsemble() if self.q_agg == "min" else fz.MeanOverEnsemble()
 
     @property
     def residual_network(self) -> partial:
@@ -126,6 +144,15 @@ def distilled_policy(
         key=key,
     )
     return config.chunked(policy)
+
+
+def best_of_n(
+    config: ActorCriticConfig, observation_dim: int, action_dim: int, *, num_samples: int, flow_steps: int, key: Key
+) -> fz.BestOfNPolicy:
+    """The best of N actions of a behaviour flow."""
+    network = actor_network(config)
+    behaviour = fz.BehaviourFlow.build(observation_dim, action_dim, network=network, flow_steps=flow_steps, key=key)
+    return fz.BestOfNPolicy(behaviour, num_samples)
 
 
 def published_run(

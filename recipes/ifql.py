@@ -19,7 +19,7 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, actor_network, published_presets
+from recipes.common import QUICKSTART, best_of_n, published_presets
 from recipes.iql import ExpectileConfig, iql_critic
 from recipes.published import ifql as published
 
@@ -40,12 +40,16 @@ def ifql(
     """Builds the IFQL agent, untrained."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
-    behaviour = fz.BehaviourFlow.build(
-        observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=policy_key
-    )
     return fz.Agent(
         critic=iql_critic(config, observation_dim, action_dim, critic_key),
-        policy=fz.BestOfNPolicy(behaviour, config.num_samples),
+        policy=best_of_n(
+            config,
+            observation_dim,
+            action_dim,
+            num_samples=config.num_samples,
+            flow_steps=config.flow_steps,
+            key=policy_key,
+        ),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )

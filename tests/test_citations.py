@@ -18,9 +18,12 @@ from floqzoo import bibliography, critics, flow, networks, policies, successor
 from floqzoo.bibliography import Reference
 from floqzoo.citations import PROGRAMS, SOURCES, WITHOUT_SOURCE
 from floqzoo.tasks import Task
+from recipes.c51 import C51Config, c51
+from recipes.codac import CODACConfig, codac
 from recipes.floq import FloqConfig, floq
 from recipes.ifql import IFQLConfig, ifql
 from recipes.iql import IQLConfig, iql
+from recipes.iqn import IQNConfig, iqn
 from recipes.qc import QCConfig, qc
 from recipes.rebrac import ReBRACConfig, rebrac
 from recipes.td2_cfm import TD2Config, td2_cfm
@@ -72,8 +75,11 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
         (ifql, IFQLConfig, {"IQL", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "REBRAC", "FLOQ"}),
         (qc, QCConfig, {"QC", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "IQL", "REBRAC", "FLOQ"}),
         (rebrac, ReBRACConfig, {"REBRAC", "TD3", "TD3_BC"}, {"IQL", "AWR", "IDQL", "FQL", "FLOQ"}),
+        (iqn, IQNConfig, {"IQN", "QR_DQN", "VALUE_FLOWS", "IDQL", "FQL"}, {"C51", "CODAC", "IQL", "FLOQ"}),
+        (c51, C51Config, {"C51", "IDQL", "FQL"}, {"IQN", "QR_DQN", "CODAC", "FLOQ"}),
+        (codac, CODACConfig, {"CODAC", "IQN", "QR_DQN", "FQL"}, {"C51", "IDQL", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "qc", "rebrac"],
+    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

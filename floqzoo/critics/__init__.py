@@ -2,10 +2,20 @@
 
 from floqzoo.critics.aggregation import MeanOverEnsemble as MeanOverEnsemble, MinOverEnsemble as MinOverEnsemble
 from floqzoo.critics.backup import DistributionalBackup as DistributionalBackup, ExpectedBackup as ExpectedBackup
+from floqzoo.critics.categorical_critic import CategoricalCritic as CategoricalCritic
+from floqzoo.critics.conservative_critic import ConservativeCritic as ConservativeCritic
 from floqzoo.critics.flow_critic import FlowCritic as FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic as IQLCritic
+from floqzoo.critics.level_loss import ExpectileLoss as ExpectileLoss, HuberQuantileLoss as HuberQuantileLoss
 from floqzoo.critics.monolithic_critic import MonolithicCritic as MonolithicCritic
 from floqzoo.critics.noise_coupling import IndependentNoise as IndependentNoise, SharedNoise as SharedNoise
 from floqzoo.critics.null_critic import NullCritic as NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble as QEnsemble
+from floqzoo.critics.quantile_critic import QuantileCritic as QuantileCritic
+from floqzoo.critics.quantile_ensemble import (
+    LevelConcatenation as LevelConcatenation,
+    LevelProduct as LevelProduct,
+    QuantileEnsemble as QuantileEnsemble,
+)
 from floqzoo.critics.rebrac_critic import ReBRACCritic as ReBRACCritic, SmoothingNoise as SmoothingNoise
+from floqzoo.critics.uniform_support import UniformSupport as UniformSupport

@@ -12,8 +12,8 @@ from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.path import LinearPath
 from floqzoo.flow.prior import GaussianPrior
 from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_protocol
-from floqzoo.records import Trajectory
-from floqzoo.typing import Code, Key, Point, Scalar, Time
+from floqzoo.records import FlowDraw, Trajectory
+from floqzoo.typing import Code, Key, Point, Scalar, Time, Velocity
 
 
 def accurate_solver() -> ODESolver:
@@ -83,6 +83,23 @@ class Flow(eqx.Module):
         """How far the way of `x0` is from a straight line at constant speed; see `path_curvature`."""
         return path_curvature(self.trajectory(x0, code))
 
+    def push_forward_with_log_prob(
+        self,
+        x0: Point,
+        code: Code,
+        *,
+        divergence: ExactDivergence | HutchinsonDivergence = ExactDivergence(),
+        key: Key | None = None,
+    ) -> FlowDraw:
+        r"""$\psi_1(x_0)$ and $\log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$, in one solve.
+
+        For the density of points that the flow itself draws; `log_prob` is for given points.
+
+        - `divergence`: Exact, or Hutchinson's estimate, which needs a `key`.
+        """
+        end = self.solver.solve(self._augmented(code, divergence, key), jnp.append(x0, 0.0), 0.0, 1.0)
+        return FlowDraw(end[:-1], self.prior.log_prob(x0) - end[-1])
+
     def log_prob(
         self,
         x1: Point,
@@ -101,14 +118,18 @@ class Flow(eqx.Module):
         Source: neural ODEs (arXiv 1806.07366), theorem 1.
         """
         code = self.encode(*condition)
+        solver = accurate_solver() if solver is None else solver
+        start = solver.solve(self._augmented(code, divergence, key), jnp.append(x1, 0.0), 1.0, 0.0)
+        return self.prior.log_prob(start[:-1]) + start[-1]
 
-        def augmented(t, state):
-            def velocity(x):
+    def _augmented(self, code: Code, divergence: ExactDivergence | HutchinsonDivergence, key: Key | None) -> Velocity:
+        """The velocity of a point together with the integral of the divergence along its path."""
+
+        def velocity_and_divergence(t: Time, state: Point) -> Point:
+            def velocity(x: Point) -> Point:
                 return self.field.velocity(t, x, code)
 
             x = state[:-1]
             return jnp.append(velocity(x), divergence.divergence(velocity, x, key))
 
-        solver = accurate_solver() if solver is None else solver
-        start = solver.solve(augmented, jnp.append(x1, 0.0), 1.0, 0.0)
-        return self.prior.log_prob(start[:-1]) + start[-1]
+        return velocity_and_divergence

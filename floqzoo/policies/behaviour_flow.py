@@ -7,13 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from floqzoo.flow.divergence import HutchinsonDivergence
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.protocols import Critic, Network, TimeDistribution, require_protocol
-from floqzoo.records import FrozenAgent, Transition
+from floqzoo.records import ActionDraw, FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
@@ -70,6 +71,17 @@ class BehaviourFlow(eqx.Module):
     def act_from(self, observation: Observation, noise: Point) -> Action:
         """The action that a given noise becomes."""
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
+
+    def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
+        """Draws an action, and Hutchinson's estimate of the log-density of the flow's output before it is clipped."""
+        noise_key, divergence_key = jax.random.split(key)
+        draw = self.flow.push_forward_with_log_prob(
+            self.flow.prior.sample(noise_key, (self.flow.dim,)),
+            self.flow.encode(observation),
+            divergence=HutchinsonDivergence(),
+            key=divergence_key,
+        )
+        return ActionDraw(jnp.clip(draw.x, -1, 1), draw.log_prob)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
         """The flow-matching loss, averaged over batch and action coordinates; the agent is not used.

@@ -19,13 +19,19 @@ from hypothesis import strategies as st
 from floqzoo import protocols
 from floqzoo.critics.aggregation import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.critics.backup import DistributionalBackup, ExpectedBackup
+from floqzoo.critics.categorical_critic import CategoricalCritic
+from floqzoo.critics.conservative_critic import ConservativeCritic
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic
+from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.monolithic_critic import MonolithicCritic
 from floqzoo.critics.noise_coupling import IndependentNoise, SharedNoise
 from floqzoo.critics.null_critic import NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.quantile_critic import QuantileCritic
+from floqzoo.critics.quantile_ensemble import LevelConcatenation, LevelProduct, QuantileEnsemble
 from floqzoo.critics.rebrac_critic import ReBRACCritic
+from floqzoo.critics.uniform_support import UniformSupport
 from floqzoo.flow.ddim import DDIM
 from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.flow.fixed_step import Euler, FixedStepSolver, Heun, Midpoint
@@ -151,6 +157,33 @@ def rebrac_critic(*, key: Key) -> ReBRACCritic:
     return ReBRACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key))
 
 
+def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Key) -> QuantileCritic:
+    """A small critic of IQN."""
+    features_key, key = jax.random.split(key)
+    features = LevelProduct(sizes.observation + sizes.action, 8, embedding=FourierTime(4), key=features_key)
+    return QuantileCritic(
+        QuantileEnsemble(features, build=narrow, key=key), loss=loss, num_levels=3, num_target_levels=4
+    )
+
+
+def expectile_critic(*, key: Key) -> QuantileCritic:
+    """A small critic of FQL-IQN."""
+    features = LevelConcatenation(sizes.observation + sizes.action, FourierTime(4))
+    networks = QuantileEnsemble(features, build=narrow, key=key)
+    return QuantileCritic(networks, loss=ExpectileLoss(), num_levels=3, aggregation=MinOverEnsemble())
+
+
+def conservative_critic(*, key: Key) -> ConservativeCritic:
+    """A small critic of CODAC."""
+    return ConservativeCritic(quantile_critic(key=key), num_actions=3)
+
+
+def categorical_critic(*, key: Key) -> CategoricalCritic:
+    """A small critic of C51."""
+    networks = Ensemble.build(lambda key: narrow(sizes.observation + sizes.action, 5, key=key), 2, key=key)
+    return CategoricalCritic(networks, UniformSupport(-3.0, 3.0, 5))
+
+
 def best_of_n(*, key: Key) -> BestOfNPolicy:
     """The best of three actions of a small behaviour flow."""
     return BestOfNPolicy(policy(key=key), 3)
@@ -245,6 +278,10 @@ every_critic = (
     seeded(successor_critic),
     seeded(iql_critic),
     seeded(rebrac_critic),
+    seeded(quantile_critic),
+    seeded(expectile_critic),
+    seeded(conservative_critic),
+    seeded(categorical_critic),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic))
 every_diagnosable = (seeded(flow_critic),)
@@ -265,6 +302,7 @@ every_exploring_policy = (
     seeded(partial(actor, DeterministicPolicy)),
     seeded(chunked_policy),
 )
+every_policy_with_density = (seeded(policy),)
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))
     for optimiser in (
@@ -352,6 +390,7 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.HasAdvantage: every_critic_with_advantage,
         protocols.Policy: every_policy,
         protocols.Exploring: every_exploring_policy,
+        protocols.HasDensity: every_policy_with_density,
         protocols.UpdateRule: every_update_rule,
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,

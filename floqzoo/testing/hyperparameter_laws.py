@@ -114,6 +114,7 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
         policy.policy_loss(x.batch, x.agent(policy), x.other_key)[0],
     ),
     protocols.Exploring: lambda policy, x: policy.explore(x.observation, SumCritic(), x.key),
+    protocols.HasDensity: lambda policy, x: policy.act_with_log_prob(x.observation, x.key),
     protocols.SuccessorMeasure: lambda measure, x: (
         measure.sample_futures(x.observation, x.action, 2, x.key),
         measure.log_prob(x.observation, x.observation, x.action),

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import Critic, Exploring, Policy
-from floqzoo.records import ActorCritic, FrozenAgent, Transition
+from floqzoo.protocols import Critic, Exploring, HasDensity, Policy
+from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -24,6 +24,11 @@ class UniformPolicy(eqx.Module):
         """A uniform draw."""
         del observation, critic
         return jax.random.uniform(key, (self.dim,), minval=-1, maxval=1)
+
+    def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
+        """A uniform draw, of log-density $-d \\log 2$."""
+        action = self.act(observation, None, key)
+        return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
@@ -84,6 +89,18 @@ def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> No
     assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
 
 
+def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
+    """The action lies in [-1, 1] and has the shape of the data's, its log-density is a finite scalar; the key decides both."""
+    draw, again = (compiled(_draw, policy, example.observation, example.key) for _ in range(2))
+    assert draw.action.shape == example.action.shape and np.all(np.abs(draw.action) <= 1), f"action {draw.action}"
+    assert draw.log_prob.shape == () and np.isfinite(draw.log_prob), f"log-density {draw.log_prob}"
+    assert np.array_equal(draw.action, again.action) and draw.log_prob == again.log_prob, f"{draw} and {again}"
+
+
+def _draw(policy: HasDensity, observation, key):
+    return policy.act_with_log_prob(observation, key)
+
+
 def _explored(key, policy: Exploring, observation):
     return policy.explore(observation, SumCritic(), key)
 
@@ -105,6 +122,8 @@ def _loss_and_gradient(policy: Policy, batch: Transition, key):
 
     return jax.value_and_grad(loss)(trainable)
 
+
+density_laws = (a_draw_has_a_log_density,)
 
 exploring_laws = (explored_actions_lie_in_their_box,)
 

@@ -25,6 +25,8 @@ CRITICS = {
     "flow, one readout": partial(families.flow_critic, num_distillation_samples=1),
     "IQL": families.iql_critic,
     "ReBRAC": families.rebrac_critic,
+    "quantile": families.quantile_critic,
+    "categorical": families.categorical_critic,
 }
 every_critic = pytest.mark.parametrize("make", CRITICS.values(), ids=CRITICS)
 

@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, floq, fql, ifql, iql, qc, rebrac
+from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac
 
 
 ENVIRONMENTS = {
@@ -279,8 +279,59 @@ def test_qc_fql_and_chunked_floq_differ_from_fql_and_floq_in_the_chunk_alone():
     assert chunked.agent.chunk_length == 5
 
 
+# Value Flows' code: discount; kappa of IQN offline and online; atoms and aggregation of C51; alpha of CODAC.
+DISTRIBUTIONAL = {
+    "cube-double": (0.995, 0.9, 0.9, 101, "mean", 300),
+    "cube-triple": (0.995, 0.8, 0.8, 51, "mean", 100),
+    "scene": (0.99, 0.95, 0.95, 51, "mean", 100),
+    "puzzle-3x3": (0.995, 0.8, 0.8, 101, "mean", 1000),
+    "puzzle-4x4": (0.99, 0.95, 0.8, 101, "min", 1000),
+}
+
+
+@pytest.mark.parametrize("environment", DISTRIBUTIONAL)
+def test_the_distributional_baselines_are_as_published(environment):
+    name = f"{environment}-play-singletask-v0"
+    discount, kappa, online_kappa, atoms, aggregation, alpha = DISTRIBUTIONAL[environment]
+    runs = {recipe.RECIPE.name: recipe.RECIPE.presets["default"](name) for recipe in (iqn, c51, codac)}
+    agents = {
+        key: blueprint(recipe.RECIPE.build, runs[key].agent, reward_range=(-3.0, 0.0))
+        for key, recipe in {"iqn": iqn, "c51": c51, "codac": codac}.items()
+    }
+    quantile, categorical, conservative = (agents[key].critic for key in ("iqn", "c51", "codac"))
+    for critic in (quantile, categorical, conservative.critic):
+        assert critic.discount.stored == np.float32(discount)
+    for critic, width in ((quantile, kappa), (conservative.critic, 0.95)):
+        assert critic.loss.kappa.stored == np.float32(width)
+        assert (critic.num_levels, critic.num_target_levels) == (16, 16)
+        assert isinstance(critic.aggregation, fz.MeanOverEnsemble)
+        assert critic.networks.level_features.num_features == 512
+        assert critic.networks.level_features.embedding.time_features == 64
+        assert hidden_widths(critic.networks.networks.members) == (512,) * 4
+    assert iqn.RECIPE.presets["online"](name).agent.kappa == online_kappa
+    assert categorical.support.num_atoms == atoms
+    assert isinstance(categorical.aggregation, AGGREGATIONS[aggregation])
+    np.testing.assert_allclose(categorical.support.low.stored, -3 / (1 - discount), rtol=1e-6)
+    assert (conservative.weight.stored, conservative.num_actions) == (np.float32(0.1), 10)
+    assert agents["codac"].policy.alpha.stored == alpha
+    for key, agent in agents.items():
+        assert agent.policy.behaviour.flow.solver == fz.Euler(10)
+        assert all(normalised(agent.policy.behaviour.flow.field.network))
+        assert agent.target_update.critic.stored == np.float32(0.005)
+        assert (runs[key].agent.lr, runs[key].agent.batch_size, runs[key].offline_steps) == (3e-4, 256, 1_000_000)
+    assert agents["iqn"].policy.num_samples == agents["c51"].policy.num_samples == 16
+
+
+@pytest.mark.parametrize(("environment", "discount"), [("antmaze-large", 0.99), ("humanoidmaze-medium", 0.995)])
+def test_iqn_online_in_mazes_is_as_published(environment, discount):
+    settings = iqn.RECIPE.presets["online"](ENVIRONMENTS[environment]).agent
+    assert (settings.kappa, settings.discount) == (0.7, discount)
+
+
 EVERY_PRESET = [
-    (recipe.RECIPE, preset) for recipe in (floq, fql, bc, iql, ifql, qc, rebrac) for preset in recipe.RECIPE.presets
+    (recipe.RECIPE, preset)
+    for recipe in (floq, fql, bc, iql, ifql, rebrac, iqn, c51, codac, qc)
+    for preset in recipe.RECIPE.presets
 ]
 
 
@@ -297,7 +348,7 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
 
 @pytest.mark.parametrize(
     "recipe",
-    [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, qc.RECIPE, rebrac.RECIPE],
+    [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, qc.RECIPE, rebrac.RECIPE, iqn.RECIPE, c51.RECIPE, codac.RECIPE],
     ids=lambda recipe: recipe.name,
 )
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):

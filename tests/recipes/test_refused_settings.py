@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, floq, fql, ifql, iql, qc, rebrac, td2_cfm
+from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from recipes import bc, floq, fql, ifql, iql, qc, rebrac, td2_cfm
         (ifql, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (rebrac, ["--agent.alpha_actor=-1"], "`alpha` must be at least 0 and finite; got -1"),
         (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
+        (iqn, ["--agent.kappa=0"], "`kappa` must be above 0 and finite; got 0"),
+        (iqn, ["--agent.num_levels=0"], "`num_levels` must be at least 1; got 0"),
+        (c51, ["--agent.num_atoms=1"], "`num_atoms` must be at least 2; got 1"),
+        (codac, ["--agent.conservative_actions=0"], "`num_actions` must be at least 1; got 0"),
         (floq, ["--agent.critic_flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
         (qc, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),

@@ -31,6 +31,9 @@ SMALL = {
     "ifql": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "qc": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "rebrac": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,)},
+    "iqn": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
+    "c51": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
+    "codac": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "conservative_actions": 2},
     "td2_cfm": {"network": "mlp", "hidden_dims": (8,), "flow_steps": 2, "count": 2},
 }
 # Name, settings, and whether batches are balanced.
@@ -47,6 +50,9 @@ METHODS = [
     ("qc", {"chunk_length": 2}, True),
     ("rebrac", {}, True),
     ("rebrac", {"n_step": 3}, False),
+    ("iqn", {"n_step": 2}, True),
+    ("c51", {}, False),
+    ("codac", {}, True),
     ("td2_cfm", {}, False),
     ("td2_cfm", {"measure_of": "clone"}, True),
     ("td2_cfm", {"method": "mc-cfm"}, True),

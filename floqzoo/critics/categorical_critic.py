@@ -1,0 +1,96 @@
+"""The categorical critic: the distribution of returns on fixed atoms."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.critics.aggregation import MeanOverEnsemble
+from floqzoo.critics.uniform_support import UniformSupport
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.protocols import Aggregation, Network, require_protocol
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class CategoricalMetrics(eqx.Module):
+    """The metrics of a categorical critic on a batch.
+
+    - `critic_loss`: The cross-entropy, averaged over members and batch.
+    - `q_mean`, `q_max`, `q_min`: The expected returns over batch and members.
+    - `return_std`: The standard deviation of the return, averaged over batch and members.
+    - `end_mass`: The probability of the first and the last atom together, averaged over batch and members; large values
+      mean that the support is too small.
+    """
+
+    critic_loss: Scalar
+    q_mean: Scalar
+    q_max: Scalar
+    q_min: Scalar
+    return_std: Scalar
+    end_mass: Scalar
+
+
+class CategoricalCritic(eqx.Module):
+    r"""Probabilities $p_e(s, a) = \operatorname{softmax} f_e(s, a)$ of the returns $z_1, \dots, z_N$.
+
+    $$-\frac1{EB} \sum_{e,b} \sum_i m_i \log p_{e,i}(s, a), \qquad
+    m = \Pi \Bigl( r + \gamma \, \text{discount} \cdot z, \ \frac1E \sum_e \bar p_e(s', a') \Bigr), \quad a' \sim \pi(s'),$$
+
+    where $\Pi$ is the [projection][floqzoo.critics.UniformSupport.project] onto the atoms. The score aggregates the
+    expectations $\sum_i z_i \, p_{e,i}$ of the members.
+
+    - `networks`: The ensemble $f_1, \dots, f_E$ of networks from observation and action to `support.num_atoms` logits.
+    - `support`: The atoms.
+    - `discount`: $\gamma$ in [0, 1).
+    - `aggregation`: How the members' expectations become the score; the target is always the mixture of the members.
+
+    Source: C51 (arXiv 1707.06887), with the two members of the official code of Value Flows (arXiv 2510.07650).
+    """
+
+    networks: Ensemble[Network]
+    support: UniformSupport
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    aggregation: Aggregation | Any = MeanOverEnsemble()
+
+    def __check_init__(self):
+        require_protocol("aggregation", self.aggregation, Aggregation)
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The aggregated expectations of the members."""
+        probabilities = jax.nn.softmax(self.batch_logits(observation[None], action[None])[:, 0])
+        return self.aggregation.aggregate(probabilities @ self.support.atoms)
+
+    def batch_logits(
+        self, observations: Float[Array, "batch observation"], actions: Float[Array, "batch action"]
+    ) -> Float[Array, "members batch atoms"]:
+        """The logits of each member."""
+        x = jnp.concatenate([observations, actions], axis=1)
+        return self.networks.each(lambda network: jax.vmap(network)(x))
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CategoricalMetrics]:
+        """The cross-entropy to the projected target, averaged over members and batch."""
+        td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
+        log_probs = jax.nn.log_softmax(self.batch_logits(batch.observation, batch.action))
+        loss = -jnp.mean(batch.counted(jnp.sum(td_target[None] * log_probs, axis=2)))
+
+        atoms, probabilities = self.support.atoms, jnp.exp(log_probs)
+        q = probabilities @ atoms
+        variance = jnp.sum(probabilities * (atoms[None, None] - q[..., None]) ** 2, axis=2)
+        end_mass = jnp.mean(probabilities[..., 0] + probabilities[..., -1])
+        metrics = CategoricalMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q), jnp.mean(jnp.sqrt(variance)), end_mass)
+        return loss, metrics
+
+    def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch atoms"]:
+        """$m$ of each transition."""
+        target = agent.target.critic
+        next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
+        next_logits = target.batch_logits(batch.next_observation, next_action)
+        weights = jnp.mean(jax.nn.softmax(next_logits), axis=0)
+        continuation = target.discount.value * batch.discount
+        points = batch.reward[:, None] + continuation[:, None] * target.support.atoms[None]
+        return jax.vmap(target.support.project)(points, weights)

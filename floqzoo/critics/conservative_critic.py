@@ -1,0 +1,110 @@
+"""A quantile critic with a conservative term, which lowers the returns of actions outside of the data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.quantile_critic import QuantileCritic
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import HasDensity, require_protocol
+from floqzoo.records import ActorCritic, FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+
+
+class ConservativeMetrics(eqx.Module):
+    """The metrics of a conservative critic on a batch.
+
+    - `critic_loss`: `td.critic_loss` + weight * `conservative_loss`.
+    - `conservative_loss`: The log-sum-exp of the quantiles minus the quantile of the data's action.
+    - `td`: The metrics of the critic inside.
+    """
+
+    critic_loss: Scalar
+    conservative_loss: Scalar
+    td: Metrics
+
+
+class ConservativeCritic(eqx.Module):
+    r"""A quantile critic with a conservative term in its loss.
+
+    $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n} \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr)
+    - Z_e(s, a, \tau) \Bigr),$$
+
+    with one level $\tau$ for each transition, $n$ uniform actions, of which $\log q = -d \log 2$, and $n$ actions of a
+    policy with a density, of which $\log q$ is that of the action before it is clipped.
+
+    These come from the agent's policy if it [has a density][floqzoo.protocols.HasDensity], else from its `behaviour`: with a
+    `DistilledFlowPolicy`, whose one-step network has no density, from the flow that it is distilled from.
+
+    - `critic`: The critic that learns returns.
+    - `weight`: $\lambda$, at least 0.
+    - `num_actions`: $n$, at least 1.
+
+    **Raises** `ValueError` if a number is out of its range.
+
+    Source: CODAC (arXiv 2107.06106), equation 4, as in the official code of Value Flows (arXiv 2510.07650).
+    """
+
+    critic: QuantileCritic
+    weight: Hyperparameter = eqx.field(converter=hyperparameter, default=0.1)
+    num_actions: int = eqx.field(static=True, default=10)
+
+    def __check_init__(self):
+        require("weight", self.weight, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+        if self.num_actions < 1:
+            raise ValueError(f"`num_actions` must be at least 1; got {self.num_actions}.")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The score of the critic inside."""
+        return self.critic.score(observation, action)
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ConservativeMetrics]:
+        """The loss of the critic inside, and the weighted conservative term.
+
+        **Raises** `TypeError` if neither the policy nor its behaviour has a density.
+        """
+        td_key, term_key = jax.random.split(key)
+        target = ActorCritic(agent.target.critic.critic, agent.target.policy)
+        inside = FrozenAgent(agent.critic.critic, agent.policy, target, agent.step)
+        td_loss, td_metrics = self.critic.critic_loss(batch, inside, td_key)
+        conservative_loss = self.conservative_loss(batch, agent, term_key)
+        loss = td_loss + self.weight.value * conservative_loss
+        return loss, ConservativeMetrics(loss, conservative_loss, td_metrics)
+
+    def conservative_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> Scalar:
+        """The conservative term without its weight, averaged over members and batch."""
+        level_key, action_key = jax.random.split(key)
+        size, count = batch.reward.shape[0], 2 * self.num_actions
+        levels = self.critic.levels.sample_times(level_key, (size, 1))
+        actions, log_probs = self._proposals(batch, agent, action_key)
+
+        def repeated(rows: Float[Array, "batch size"]) -> Float[Array, "all size"]:
+            return jnp.repeat(rows, count, axis=0)
+
+        networks = self.critic.networks
+        proposed = networks.batch_quantiles(
+            repeated(batch.observation), actions.reshape(size * count, -1), repeated(levels)
+        ).reshape(networks.networks.size, size, count)
+        data = networks.batch_quantiles(batch.observation, batch.action, levels)[..., 0]
+        return jnp.mean(batch.counted(jax.nn.logsumexp(proposed - log_probs[None], axis=2) - data))
+
+    def _proposals(
+        self, batch: Transition, agent: FrozenAgent, key: Key
+    ) -> tuple[Float[Array, "batch proposals action"], Float[Array, "batch proposals"]]:
+        """Uniform actions, then those of the policy, and the log-density of each."""
+        policy = (
+            agent.policy if isinstance(agent.policy, HasDensity) else getattr(agent.policy, "behaviour", agent.policy)
+        )
+        require_protocol("agent.policy", policy, HasDensity)
+        uniform_key, policy_key = jax.random.split(key)
+        (size, dim), count = batch.action.shape, self.num_actions
+        uniform = jax.random.uniform(uniform_key, (size, count, dim), batch.action.dtype, -1, 1)
+        keys = jax.random.split(policy_key, (size, count))
+        draws = jax.vmap(jax.vmap(policy.act_with_log_prob, (None, 0)))(batch.observation, keys)
+        uniform_log_prob = jnp.full((size, count), -dim * np.log(2), batch.action.dtype)
+        return (
+            jnp.concatenate([uniform, draws.action], axis=1),
+            jnp.concatenate([uniform_log_prob, draws.log_prob], axis=1),
+        )

@@ -1,0 +1,50 @@
+"""Losses whose minimum is a statistic of the target's distribution: a quantile or an expectile."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+
+
+class HuberQuantileLoss(eqx.Module):
+    r"""$\lvert \tau - 1[\delta < 0] \rvert \, H_\kappa(\delta) / \kappa$, with $\delta$ the target minus the prediction.
+
+    $$H_\kappa(\delta) = \tfrac12 \delta^2 \text{ if } \lvert \delta \rvert \le \kappa, \text{ else }
+    \kappa (\lvert \delta \rvert - \tfrac12 \kappa).$$
+
+    For $\kappa \to 0$ the minimum over predictions is the quantile at level $\tau$; for an infinite $\kappa$ it would be an
+    expectile.
+
+    - `kappa`: $\kappa$, above 0 and finite, in units of reward.
+
+    Source: QR-DQN (arXiv 1710.10044), equation 10, and IQN (arXiv 1806.06923), equation 3.
+    """
+
+    kappa: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+
+    def __check_init__(self):
+        require("kappa", self.kappa, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+
+    def losses(self, errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The loss of each error at its level in [0, 1]; the two shapes broadcast."""
+        kappa, size = self.kappa.value, jnp.abs(errors)
+        huber = jnp.where(size <= kappa, errors**2 / 2, kappa * (size - kappa / 2))
+        return _side_weights(errors, levels) * huber / kappa
+
+
+class ExpectileLoss(eqx.Module):
+    r"""$\lvert \tau - 1[\delta < 0] \rvert \, \delta^2$: the minimum over predictions is the expectile at level $\tau$.
+
+    Source: the IQN critic in the official code of floq (arXiv 2509.06863), whose loss is this one and no quantile loss.
+    """
+
+    def losses(self, errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The loss of each error at its level in [0, 1]; the two shapes broadcast."""
+        return _side_weights(errors, levels) * errors**2
+
+
+def _side_weights(errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The level where the target is above the prediction, and 1 minus the level where it is below."""
+    return jnp.where(errors < 0, 1 - levels, levels)

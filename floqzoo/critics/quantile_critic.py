@@ -1,0 +1,99 @@
+"""The quantile critic: the distribution of returns by its quantile function."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.critics.aggregation import MeanOverEnsemble
+from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
+from floqzoo.critics.quantile_ensemble import QuantileEnsemble
+from floqzoo.flow.time_distribution import UniformTime
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Aggregation, TimeDistribution, require_protocol
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class QuantileMetrics(eqx.Module):
+    """The metrics of a quantile critic on a batch.
+
+    - `critic_loss`: The loss of the levels, summed over levels, averaged over target levels, members and batch.
+    - `q_mean`, `q_max`, `q_min`: The mean over the drawn levels, over batch and members.
+    - `return_std`: The standard deviation over the drawn levels, averaged over batch and members.
+    """
+
+    critic_loss: Scalar
+    q_mean: Scalar
+    q_max: Scalar
+    q_min: Scalar
+    return_std: Scalar
+
+
+class QuantileCritic(eqx.Module):
+    r"""The quantile function of the return, $Z_e(s, a, \tau)$, and $Q = \int_0^1 Z \, d\tau$.
+
+    $$\frac1{EB} \sum_{e,b} \sum_{i=1}^n \frac1{n'} \sum_{j=1}^{n'} \rho_{\tau_i} \bigl( y_j - Z_e(s, a, \tau_i) \bigr), \qquad
+    y_j = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Z_e(s', a', \tau'_j), \quad a' \sim \pi(s'),$$
+
+    with levels $\tau_i$ and $\tau'_j$ of their own for each transition. The score is the mean over members and over the
+    $n$ midpoints $(i - \frac12) / n$, so that it is deterministic.
+
+    - `networks`: The ensemble $Z_1, \dots, Z_E$.
+    - `discount`: $\gamma$ in [0, 1).
+    - `loss`: $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
+    - `num_levels`: $n$, at least 1.
+    - `num_target_levels`: $n'$, at least 1.
+    - `aggregation`: How members become one value in the target, for each level.
+    - `levels`: The distribution of $\tau$ and $\tau'$.
+
+    **Raises** `ValueError` if `discount` or a number of levels is out of its range.
+
+    Source: IQN (arXiv 1806.06923), section 3, with the reductions of the official code of Value Flows (arXiv 2510.07650).
+    """
+
+    networks: QuantileEnsemble
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    loss: HuberQuantileLoss | ExpectileLoss | Any = HuberQuantileLoss()
+    num_levels: int = eqx.field(static=True, default=16)
+    num_target_levels: int = eqx.field(static=True, default=16)
+    aggregation: Aggregation | Any = MeanOverEnsemble()
+    levels: TimeDistribution | Any = UniformTime()
+
+    def __check_init__(self):
+        require_protocol("aggregation", self.aggregation, Aggregation)
+        require_protocol("levels", self.levels, TimeDistribution)
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        for name in ("num_levels", "num_target_levels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The mean over members and midpoint levels."""
+        midpoints = (jnp.arange(self.num_levels, dtype=observation.dtype) + 0.5) / self.num_levels
+        return jnp.mean(self.networks.quantiles(observation, action, midpoints))
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, QuantileMetrics]:
+        """The quantile loss, summed over levels, averaged over target levels, members and batch."""
+        level_key, target_key = jax.random.split(key)
+        td_targets = jax.lax.stop_gradient(self.targets_of(batch, agent, target_key))
+        levels = self.levels.sample_times(level_key, (batch.reward.shape[0], self.num_levels))
+        quantiles = self.networks.batch_quantiles(batch.observation, batch.action, levels)
+        errors = td_targets[None, :, None, :] - quantiles[..., None]
+        losses = self.loss.losses(errors, levels[None, :, :, None])
+        loss = jnp.mean(batch.counted(jnp.sum(jnp.mean(losses, axis=3), axis=2)))
+        q = jnp.mean(quantiles, axis=2)
+        spread = jnp.mean(jnp.std(quantiles, axis=2))
+        return loss, QuantileMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q), spread)
+
+    def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch levels"]:
+        """$y_j$ of each transition."""
+        action_key, level_key = jax.random.split(key)
+        size, target = batch.reward.shape[0], agent.target.critic
+        next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(action_key, size))
+        levels = self.levels.sample_times(level_key, (size, self.num_target_levels))
+        next_quantiles = target.networks.batch_quantiles(batch.next_observation, next_action, levels)
+        continuation = target.discount.value * batch.discount
+        return batch.reward[:, None] + continuation[:, None] * target.aggregation.aggregate(next_quantiles)

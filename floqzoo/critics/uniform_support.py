@@ -1,0 +1,71 @@
+"""The support of a categorical distribution of returns."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_ordered
+
+
+class UniformSupport(eqx.Module):
+    r"""$N$ atoms $z_1 < \dots < z_N$ with equal gaps, from `low` to `high`.
+
+    - `low`, `high`: The ends, in units of reward.
+    - `num_atoms`: $N$, at least 2; C51 has 51.
+
+    **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` below 2.
+
+    Source: C51 (arXiv 1707.06887), section 4.
+    """
+
+    low: Hyperparameter = eqx.field(converter=hyperparameter)
+    high: Hyperparameter = eqx.field(converter=hyperparameter)
+    num_atoms: int = eqx.field(static=True, default=51)
+
+    def __check_init__(self):
+        require_ordered(self.low, self.high)
+        if self.num_atoms < 2:
+            raise ValueError(f"`num_atoms` must be at least 2; got {self.num_atoms}.")
+
+    @staticmethod
+    def from_rewards(reward_range: tuple[float, float], discount: float, num_atoms: int = 51) -> "UniformSupport":
+        r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+
+        - `reward_range`: Least and greatest reward of the dataset.
+        - `discount`: $\gamma$ in [0, 1).
+
+        **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
+
+        Source: the official code of Value Flows (arXiv 2510.07650).
+        """
+        low, high = reward_range
+        if not low < high:
+            raise ValueError(
+                f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
+                "Give the ends themselves, `UniformSupport(low, high)`, for rewards that never differ."
+            )
+        if not 0 <= discount < 1:
+            raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
+        return UniformSupport(low / (1 - discount), high / (1 - discount), num_atoms)
+
+    @property
+    def atoms(self) -> Float[Array, " atoms"]:
+        """$z_1, ..., z_N$."""
+        share = jnp.linspace(0.0, 1.0, self.num_atoms)
+        return self.low.value + share * (self.high.value - self.low.value)
+
+    def project(self, points: Float[Array, " points"], weights: Float[Array, " points"]) -> Float[Array, " atoms"]:
+        r"""The distribution on the atoms that is nearest to point masses, $\sum_j p_j \, h(z_i - y_j)$.
+
+        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the gap $\Delta$ of the atoms: each mass is divided between its
+        two neighbours, so that its mean is kept. A point outside of the support counts as the nearest end of it.
+
+        - `points`: $y_j$, in units of reward.
+        - `weights`: $p_j$, at least 0.
+
+        Source: C51 (arXiv 1707.06887), equation 7.
+        """
+        gap = (self.high.value - self.low.value) / (self.num_atoms - 1)
+        inside = jnp.clip(points, self.low.value, self.high.value)
+        share = jnp.maximum(1 - jnp.abs(self.atoms[:, None] - inside[None, :]) / gap, 0)
+        return share @ weights

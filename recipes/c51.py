@@ -1,0 +1,88 @@
+r"""C51: returns on fixed atoms, and the best of N actions of a behaviour flow (arXiv 1707.06887).
+
+$$\begin{aligned}
+\text{critic:} \quad & -\textstyle\sum_i m_i \log p_{e,i}(s, a), \quad
+m = \Pi \bigl( r + \gamma z, \tfrac1E \sum_e \bar p_e(s', a') \bigr) \\
+\text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
+\text{acts by} \quad & \operatorname{arg\,max}_{a_k} \operatorname{agg}_e \textstyle\sum_i z_i \, p_{e,i}(s, a_k), \quad
+a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
+\end{aligned}$$
+
+each averaged over the batch, the first also over the two critics, and both minimised by one Adam; $\Pi$ projects onto the
+atoms $z$, and $a'$ is an action of the same kind. A baseline of Value Flows (arXiv 2510.07650).
+"""
+
+from dataclasses import dataclass
+
+import jax
+import optax
+
+import floqzoo as fz
+from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.training import run_recipe
+from floqzoo.typing import Key
+from recipes.common import QUICKSTART, BestOfNConfig, best_of_n, published_run, value_network
+from recipes.published import c51 as published
+
+
+@dataclass(frozen=True, kw_only=True)
+class C51Config(BestOfNConfig):
+    """C51's hyperparameters; `q_agg` is how the two critics become one in the score."""
+
+    num_atoms: int = 51
+    """Atoms of the support, from the least to the greatest discounted return."""
+
+
+def c51(
+    *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: C51Config, key: Key
+) -> fz.Agent:
+    """Builds the C51 agent, untrained."""
+    critic_key, policy_key = jax.random.split(key)
+    support = fz.UniformSupport.from_rewards(reward_range, config.discount, config.num_atoms)
+    network = value_network(config)
+    return fz.Agent(
+        critic=fz.CategoricalCritic(
+            fz.Ensemble.build(
+                lambda key: network(observation_dim + action_dim, support.num_atoms, key=key), 2, key=critic_key
+            ),
+            support,
+            discount=config.discount,
+            aggregation=config.aggregation,
+        ),
+        policy=best_of_n(
+            config,
+            observation_dim,
+            action_dim,
+            num_samples=config.num_samples,
+            flow_steps=config.flow_steps,
+            key=policy_key,
+        ),
+        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        target_update=fz.PolyakAveraging(critic=config.tau),
+    )
+
+
+def default(env_name: str | None) -> RunConfig:
+    """The settings of the environment in Value Flows' experiments, 1M updates."""
+    return published_run(env_name, published.OFFLINE, C51Config())
+
+
+def online(env_name: str | None) -> RunConfig:
+    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+    return published_run(env_name, published.OFFLINE, C51Config(), online_steps=1_000_000)
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    return small_run(env_name, C51Config(**QUICKSTART, flow_steps=5, num_samples=8))
+
+
+RECIPE = Recipe(
+    name="c51",
+    build=c51,
+    presets={"default": default, "online": online, "quickstart": quickstart},
+    check=buildable(c51),
+)
+
+if __name__ == "__main__":
+    run_recipe(RECIPE)

@@ -1,0 +1,90 @@
+r"""CODAC: IQN's critic with a conservative term, and FQL's one-step policy (arXiv 2107.06106).
+
+$$\begin{aligned}
+\text{critic:} \quad & \textstyle\sum_i \tfrac1{n'} \sum_j \rho_{\tau_i} \bigl( r + \gamma \operatorname{agg}_e
+\bar Z_e(s', \mu(s', x'_0), \tau'_j) - Z_e(s, a, \tau_i) \bigr) \\
+& + \lambda \Bigl( \log \textstyle\sum_k \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr) \\
+\text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
+\text{one step:} \quad & \alpha \tfrac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0)),
+\end{aligned}$$
+
+each averaged over the batch, the first also over the two critics, and all minimised by one Adam. The actions $a_k$ are
+uniform ones and those of the behaviour flow. A baseline of Value Flows (arXiv 2510.07650).
+"""
+
+from dataclasses import dataclass
+
+import jax
+import optax
+
+import floqzoo as fz
+from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.training import run_recipe
+from floqzoo.typing import Key
+from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_run, value_network
+from recipes.iqn import QuantileConfig, quantile_critic
+from recipes.published import codac as published
+
+
+@dataclass(frozen=True, kw_only=True)
+class CODACConfig(QuantileConfig, DistilledPolicyConfig):
+    """CODAC's hyperparameters."""
+
+    kappa: float = 0.95
+    """Half the width of the quadratic part of the quantile loss, above 0."""
+    actor_layer_norm: bool = True
+    """Whether actors use layer norm."""
+    flow_steps: int = 10
+    """Euler steps of the behaviour flow."""
+    conservative_weight: float = 0.1
+    """Weight of the conservative term, at least 0."""
+    conservative_actions: int = 10
+    """Uniform actions in the conservative term, and as many of the behaviour flow."""
+
+
+def codac(
+    *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: CODACConfig, key: Key
+) -> fz.Agent:
+    """Builds the CODAC agent, untrained."""
+    del reward_range
+    critic_key, policy_key = jax.random.split(key)
+    network = config.residual_network if config.use_resnets else value_network(config)
+    return fz.Agent(
+        critic=fz.ConservativeCritic(
+            quantile_critic(config, observation_dim, action_dim, network=network, key=critic_key),
+            weight=config.conservative_weight,
+            num_actions=config.conservative_actions,
+        ),
+        policy=distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=policy_key),
+        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        target_update=fz.PolyakAveraging(critic=config.tau),
+    )
+
+
+def default(env_name: str | None) -> RunConfig:
+    """The settings of the environment in Value Flows' experiments, 1M updates."""
+    return published_run(env_name, published.OFFLINE, CODACConfig())
+
+
+def online(env_name: str | None) -> RunConfig:
+    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+    return published_run(env_name, published.OFFLINE, CODACConfig(), online_steps=1_000_000)
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    config = CODACConfig(
+        **QUICKSTART, alpha=100.0, flow_steps=5, num_levels=8, num_target_levels=8, conservative_actions=4
+    )
+    return small_run(env_name, config)
+
+
+RECIPE = Recipe(
+    name="codac",
+    build=codac,
+    presets={"default": default, "online": online, "quickstart": quickstart},
+    check=buildable(codac),
+)
+
+if __name__ == "__main__":
+    run_recipe(RECIPE)

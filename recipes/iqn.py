@@ -1,0 +1,114 @@
+r"""IQN: the quantile function of the return, and the best of N actions of a behaviour flow (arXiv 1806.06923).
+
+$$\begin{aligned}
+\text{critic:} \quad & \textstyle\sum_i \tfrac1{n'} \sum_j \rho_{\tau_i} \bigl( r + \gamma \operatorname{agg}_e
+\bar Z_e(s', a', \tau'_j) - Z_e(s, a, \tau_i) \bigr) \\
+\text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
+\text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
+\end{aligned}$$
+
+each averaged over the batch, the first also over the two critics, and both minimised by one Adam; $\rho$ is the Huber
+quantile loss, $Q$ the mean of $Z$ over levels, and $a'$ an action of the same kind. A baseline of Value Flows
+(arXiv 2510.07650).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import optax
+
+import floqzoo as fz
+from floqzoo.protocols import Network
+from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.training import run_recipe
+from floqzoo.typing import Key
+from recipes.common import QUICKSTART, BestOfNConfig, EnsembleConfig, best_of_n, published_run, value_network
+from recipes.published import iqn as published
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantileConfig(EnsembleConfig):
+    """Settings of methods with a quantile critic."""
+
+    kappa: float = 0.9
+    """Half the width of the quadratic part of the quantile loss, above 0: to tune for each environment."""
+    num_levels: int = 16
+    """Levels of the critic in each update, and of its mean in the score."""
+    num_target_levels: int = 16
+    """Levels of the target in each update."""
+    num_cosines: int = 64
+    """Features of a level."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQNConfig(BestOfNConfig, QuantileConfig):  # In this order the layer norm of BestOfNConfig is the default.
+    """IQN's hyperparameters."""
+
+
+def quantile_critic(
+    config: QuantileConfig, observation_dim: int, action_dim: int, *, network: Callable[..., Network], key: Key
+) -> fz.QuantileCritic:
+    """IQN's critic."""
+    features_key, networks_key = jax.random.split(key)
+    features = fz.LevelProduct(
+        observation_dim + action_dim,
+        config.value_hidden_dims[0],
+        embedding=fz.FourierTime(config.num_cosines),
+        key=features_key,
+    )
+    return fz.QuantileCritic(
+        fz.QuantileEnsemble(features, build=network, key=networks_key),
+        discount=config.discount,
+        loss=fz.HuberQuantileLoss(config.kappa),
+        num_levels=config.num_levels,
+        num_target_levels=config.num_target_levels,
+        aggregation=config.aggregation,
+    )
+
+
+def iqn(
+    *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: IQNConfig, key: Key
+) -> fz.Agent:
+    """Builds the IQN agent, untrained."""
+    del reward_range
+    critic_key, policy_key = jax.random.split(key)
+    return fz.Agent(
+        critic=quantile_critic(config, observation_dim, action_dim, network=value_network(config), key=critic_key),
+        policy=best_of_n(
+            config,
+            observation_dim,
+            action_dim,
+            num_samples=config.num_samples,
+            flow_steps=config.flow_steps,
+            key=policy_key,
+        ),
+        update_rule=fz.JointUpdate(optax.adam(config.lr)),
+        target_update=fz.PolyakAveraging(critic=config.tau),
+    )
+
+
+def default(env_name: str | None) -> RunConfig:
+    """The settings of the environment in Value Flows' experiments, 1M updates."""
+    return published_run(env_name, published.OFFLINE, IQNConfig())
+
+
+def online(env_name: str | None) -> RunConfig:
+    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+    return published_run(env_name, published.ONLINE, IQNConfig(), online_steps=1_000_000)
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    return small_run(env_name, IQNConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_levels=8, num_target_levels=8))
+
+
+RECIPE = Recipe(
+    name="iqn",
+    build=iqn,
+    presets={"default": default, "online": online, "quickstart": quickstart},
+    check=buildable(iqn),
+)
+
+if __name__ == "__main__":
+    run_recipe(RECIPE)
