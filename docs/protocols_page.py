@@ -43,6 +43,7 @@ GROUPS = {
         protocols.FlowValued,
         protocols.HasBehaviour,
         protocols.Exploring,
+        protocols.ActsFromNoise,
         protocols.HasFeatures,
     ),
     "Successor measures": (

@@ -247,6 +247,12 @@ every_policy = (
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
 )
 every_exploring_policy = (seeded(partial(actor, AWRPolicy)), seeded(partial(actor, DeterministicPolicy)))
+every_policy_from_noise = (
+    seeded(policy),
+    seeded(partial(policy, DistilledFlowPolicy)),
+    seeded(best_of_n),
+    *every_exploring_policy,
+)
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))
     for optimiser in (
@@ -332,6 +338,7 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.HasAdvantage: every_critic_with_advantage,
         protocols.Policy: every_policy,
         protocols.Exploring: every_exploring_policy,
+        protocols.ActsFromNoise: every_policy_from_noise,
         protocols.UpdateRule: every_update_rule,
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,

@@ -114,6 +114,9 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
         policy.policy_loss(x.batch, x.agent(policy), x.other_key)[0],
     ),
     protocols.Exploring: lambda policy, x: policy.explore(x.observation, SumCritic(), x.key),
+    protocols.ActsFromNoise: lambda policy, x: policy.act_from_noise(
+        x.observation, SumCritic(), policy.draw_noise(x.key)
+    ),
     protocols.SuccessorMeasure: lambda measure, x: (
         measure.sample_futures(x.observation, x.action, 2, x.key),
         measure.log_prob(x.observation, x.observation, x.action),
