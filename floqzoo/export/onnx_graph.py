@@ -169,6 +169,17 @@ def _rsqrt(graph: _Graph, step: Step, names: list[str]) -> None:
     graph.node("Reciprocal", [graph.node("Sqrt", names)], step.output.name)
 
 
+def _erfc(graph: _Graph, step: Step, names: list[str]) -> None:
+    one = graph.array(np.ones((), step.output.dtype))
+    graph.node("Sub", [one, graph.node("Erf", names)], step.output.name)
+
+
+def _stack(graph: _Graph, step: Step, names: list[str]) -> None:
+    axis = int(step.params["axis"])
+    parts = [graph.node("Unsqueeze", [name, graph.array([axis], np.int64)]) for name in names]
+    graph.node("Concat", parts, step.output.name, axis=axis)
+
+
 def _not_equal(graph: _Graph, step: Step, names: list[str]) -> None:
     graph.node("Not", [graph.node("Equal", names)], step.output.name)
 
@@ -252,7 +263,7 @@ OTHERS: dict[str, Callable[[_Graph, Step, list[str]], None]] = {
     "concatenate": _concatenate,
     "convert_element_type": _convert,
     "dot_general": _product,
-    "expand_dims": _reshape,
+    "erfc": _erfc,
     "gather": _gather,
     "integer_pow": _integer_pow,
     "ne": _not_equal,
@@ -262,5 +273,6 @@ OTHERS: dict[str, Callable[[_Graph, Step, list[str]], None]] = {
     "slice": _slice,
     "square": _square,
     "squeeze": _squeeze,
+    "stack": _stack,
     "transpose": _transpose,
 }

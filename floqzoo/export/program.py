@@ -100,8 +100,6 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
         raise NotExportableError("two weights of the policy have one name after the dots are removed from it.")
     flattened = _Flattening()
     (output,) = flattened.run(closed.jaxpr, closed.consts, outer)
-    if not isinstance(output, Value):
-        raise NotExportableError("the policy's action depends on no input and no weight.")
     steps = _needed(flattened.steps, output)
     used = {each.name for step in steps for each in step.inputs if isinstance(each, Value)} | {output.name}
     arrays = {_identifier(name): np.asarray(leaf) for name, leaf in named.items() if _identifier(name) in used}
@@ -151,7 +149,7 @@ class _Flattening:
         known = {}
 
         def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, core.Literal) else known[atom]
+            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else known[atom]
 
         known.update(zip(jaxpr.constvars, constants, strict=True))
         known.update(zip(jaxpr.invars, arguments, strict=True))

@@ -80,7 +80,7 @@ INFIX = {
 }  # fmt: skip
 """Primitives of JAX that are operators of Python."""
 FUNCTIONS = {
-    "abs": "abs", "ceil": "ceil", "cos": "cos", "erf": "erf", "exp": "exp", "floor": "floor", "log": "log",
+    "abs": "abs", "ceil": "ceil", "cos": "cos", "erf": "erf", "erfc": "erfc", "exp": "exp", "floor": "floor", "log": "log",
     "logistic": "sigmoid", "neg": "neg", "not": "logical_not", "rsqrt": "rsqrt", "sign": "sign", "sin": "sin",
     "sqrt": "sqrt", "square": "square", "tanh": "tanh",
 }  # fmt: skip
@@ -163,6 +163,10 @@ def _concatenate(step: Step, names: _Names) -> str:
     return f"torch.cat(({', '.join(map(names, step.inputs))},), dim={int(step.params['dimension'])})"
 
 
+def _stack(step: Step, names: _Names) -> str:
+    return f"torch.stack(({', '.join(map(names, step.inputs))},), dim={int(step.params['axis'])})"
+
+
 def _slice(step: Step, names: _Names) -> str:
     shape, starts, limits = step.inputs[0].shape, step.params["start_indices"], step.params["limit_indices"]
     strides = step.params["strides"] or (1,) * len(shape)
@@ -206,7 +210,6 @@ OTHERS: dict[str, Callable[[Step, _Names], str]] = {
     "concatenate": _concatenate,
     "convert_element_type": _convert,
     "dot_general": _product,
-    "expand_dims": _reshape,
     "gather": _gather,
     "integer_pow": _integer_pow,
     "max": _extreme("max"),
@@ -215,5 +218,6 @@ OTHERS: dict[str, Callable[[Step, _Names], str]] = {
     "select_n": _select,
     "slice": _slice,
     "squeeze": _reshape,
+    "stack": _stack,
     "transpose": _transpose,
 }
