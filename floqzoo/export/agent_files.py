@@ -27,7 +27,9 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Writes arrays by name."""
     from safetensors.numpy import save
 
-    path.write_bytes(save({name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}))
+    path.write_bytes(
+        save({name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()})
+    )
 
 
 def write_agent(actor: ActorCritic, path: Path) -> None:
@@ -95,6 +97,8 @@ def _filled(like: ActorCritic, arrays: dict[str, np.ndarray], path: Path) -> Act
         raise DamagedError(f"{path} is not of this agent: `{odd}` is in only one of the two.")
     for name, shape in wanted.items():
         if (arrays[name].shape, arrays[name].dtype) != (shape.shape, shape.dtype):
-            raise DamagedError(f"{path} is not of this agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}.")
+            raise DamagedError(
+                f"{path} is not of this agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}."
+            )
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), leaves), rest)

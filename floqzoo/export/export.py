@@ -206,7 +206,9 @@ def _written(
     (folder / "README.md").write_text(readme_text(spec, parity, hub=hub))
     if hub:
         patterns = ("*.onnx", "*.safetensors", "*.stablehlo", "*.npz")
-        (folder / ".gitattributes").write_text("".join(f"{each} filter=lfs diff=lfs merge=lfs -text\n" for each in patterns))
+        (folder / ".gitattributes").write_text(
+            "".join(f"{each} filter=lfs diff=lfs merge=lfs -text\n" for each in patterns)
+        )
     spec["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     write_json(folder / SPEC_FILE, spec)
     return parity, spec
@@ -261,9 +263,7 @@ def _runtimes(folder: Path, reference: Runtime) -> dict[str, Runtime]:
     return runtimes
 
 
-def _critic(
-    actor: ActorCritic, folder: Path, example: Arrays, random: Arrays, act: Runtime
-) -> tuple[Arrays, Parity]:
+def _critic(actor: ActorCritic, folder: Path, example: Arrays, random: Arrays, act: Runtime) -> tuple[Arrays, Parity]:
     """Writes the critic, and compares it at the actions of the policy."""
     observation, action = example["observation"], example["action"]
     function = critic_function(actor, observation.shape[1], action.shape[1])
@@ -293,7 +293,9 @@ def _spec(
 
     inputs = [array("observation", "as the environment gives it", units="the environment's", range=None)]
     if "noise" in policy.inputs:
-        inputs.append(array("noise", "drawn anew for each action", distribution=distribution_of(actor.policy.noise_prior)))
+        inputs.append(
+            array("noise", "drawn anew for each action", distribution=distribution_of(actor.policy.noise_prior))
+        )
     outputs = [array("action", "for the environment as it is", units="the environment's", range=[-1.0, 1.0])]
     if "value" in example:
         outputs.append(array("value", "the critic's score, of critic.onnx alone", units="reward", range=None))

@@ -74,7 +74,12 @@ class _Graph:
         """The name of a known array."""
         array = np.asarray(array, dtype)
         for name, each in self.named.items():
-            if name.startswith("known") and each.dtype == array.dtype and each.shape == array.shape and (each == array).all():
+            if (
+                name.startswith("known")
+                and each.dtype == array.dtype
+                and each.shape == array.shape
+                and (each == array).all()
+            ):
                 return name
         name = f"known{len(self.named)}"
         self.named[name] = array

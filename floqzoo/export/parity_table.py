@@ -9,7 +9,9 @@ COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
 
 def parity_text(exported: Exported) -> str:
     """The differences from JAX, the latencies, and the success rates."""
-    rows = [[row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity]
+    rows = [
+        [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity
+    ]
     text = text_table("Largest difference from JAX", COLUMNS, rows)
     success = exported.spec["success"]
     if success is None:

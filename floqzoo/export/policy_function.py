@@ -95,7 +95,9 @@ def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
         return jax.eval_shape(policy.draw_noise, jax.random.key(0))
     except AttributeError as error:
         name = type(policy).__name__
-        raise NotExportableError(f"a {name} is no function of its noise (`ActsFromNoise`), so it cannot be exported.") from error
+        raise NotExportableError(
+            f"a {name} is no function of its noise (`ActsFromNoise`), so it cannot be exported."
+        ) from error
 
 
 def draw_noise(actor: ActorCritic, count: int, seed: int) -> np.ndarray:

@@ -115,7 +115,9 @@ def size_of_batch(size: Any) -> int | None:
         return None
     factor = re.fullmatch(rf"(?:(\d+)\*)?{BATCH}", str(size))
     if factor is None:
-        raise NotExportableError(f"the policy has an array of {size} entries for {BATCH} observations, no multiple of them.")
+        raise NotExportableError(
+            f"the policy has an array of {size} entries for {BATCH} observations, no multiple of them."
+        )
     return int(factor[1] or 1)
 
 
@@ -175,7 +177,9 @@ class _Flattening:
         if not any(isinstance(each, Value) for each in inputs) and all(isinstance(size, int) for size in sizes):
             return self._computed(equation, inputs)
         if len(outputs) != 1:
-            raise NotExportableError(f"the policy uses the operation {name}, which has no counterpart in other runtimes.")
+            raise NotExportableError(
+                f"the policy uses the operation {name}, which has no counterpart in other runtimes."
+            )
         if name in ("copy", "copy_p", "stop_gradient", "optimization_barrier"):
             return inputs
         return [self._step(name, inputs, outputs[0], params)]
@@ -187,7 +191,9 @@ class _Flattening:
 
     def _step(self, name: str, inputs: Sequence[Any], aval: Any, params: dict[str, Any]) -> Value:
         if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) or name.startswith("random_"):
-            raise NotExportableError("the policy draws random numbers beside its noise, which other runtimes cannot repeat.")
+            raise NotExportableError(
+                "the policy draws random numbers beside its noise, which other runtimes cannot repeat."
+            )
         if aval.dtype not in (np.float32, np.int32, np.bool_):
             raise NotExportableError(f"the policy computes in {aval.dtype}; only float32 is exported.")
         self._count += 1
@@ -244,7 +250,11 @@ def chosen_axis(step: Step) -> tuple[int, int]:
     **Raises** `NotExportableError` for any other gather.
     """
     numbers, sizes, operand = step.params["dimension_numbers"], step.params["slice_sizes"], step.inputs[0].shape
-    chosen = [axis for axis in numbers.start_index_map if not (isinstance(operand[axis], int) and sizes[axis] == operand[axis])]
+    chosen = [
+        axis
+        for axis in numbers.start_index_map
+        if not (isinstance(operand[axis], int) and sizes[axis] == operand[axis])
+    ]
     batches = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims)) == ((0,), (0,))
     clipped = step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP
     if not (batches and clipped and chosen == [1] and sizes[1] == 1 and len(step.inputs[1].shape) == 2):

@@ -22,16 +22,16 @@ example = np.load("example.npz")
 with torch.inference_mode():
     action = policy(*(torch.from_numpy(example[name]) for name in {inputs}))
 assert np.abs(action.numpy() - example["action"]).max() <= 1e-5"""
-JAX = """import jax.export, numpy as np
+JAX = """import jax.export, numpy as np, pathlib
 
-policy = jax.export.deserialize(bytearray(open("policy.stablehlo", "rb").read()))
+policy = jax.export.deserialize(bytearray(pathlib.Path("policy.stablehlo").read_bytes()))
 example = np.load("example.npz")
 action = policy.call(*(example[name] for name in {inputs}))
 assert np.abs(action - example["action"]).max() <= 1e-5"""
-FLOQZOO = """import floqzoo.export, jax, numpy as np
+FLOQZOO = """import floqzoo.export, jax, jax.numpy as jnp, numpy as np
 
 agent = floqzoo.export.load_exported_agent(".")
-observation = np.load("example.npz")["observation"][0]
+observation = jnp.asarray(np.load("example.npz")["observation"][0])
 action = agent.act(observation, jax.random.key(0))"""
 
 
@@ -76,7 +76,9 @@ def _noise(spec: Mapping[str, Any]) -> str:
     if drawn is None:
         return "The policy is deterministic."
     if drawn["kind"] == "normal":
-        how = f"a normal distribution with mean {drawn['mean']:g} and standard deviation {drawn['standard_deviation']:g}"
+        how = (
+            f"a normal distribution with mean {drawn['mean']:g} and standard deviation {drawn['standard_deviation']:g}"
+        )
     else:
         how = f"the uniform distribution on [{drawn['low']:g}, {drawn['high']:g}]"
     return f"Draw each number of the noise anew for every action, from {how}."

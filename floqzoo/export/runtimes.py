@@ -109,7 +109,9 @@ def compare(
             ties, rows = ties + int(left_out.sum()), np.where(left_out, 0, rows)
         differences.append(float(rows.max()))
     if not max(differences) <= TOLERANCE:
-        raise ParityError(f"{name} differs from JAX by {max(differences):.1e}, more than {TOLERANCE:.0e}: nothing was exported.")
+        raise ParityError(
+            f"{name} differs from JAX by {max(differences):.1e}, more than {TOLERANCE:.0e}: nothing was exported."
+        )
     return Parity(name, *differences, ties, latency(runtime, [array[:1] for array in golden.values()]))
 
 

@@ -33,7 +33,10 @@ def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
         annotated=", ".join(f"{value.name}: torch.Tensor" for value in program.inputs),
         shapes="; ".join(f"{value.name} ({', '.join(map(str, value.shape))})" for value in program.inputs),
         output_shape=f"({', '.join(map(str, program.output.shape))})",
-        state="\n".join(f'        self.register_{_kind(name, program)}("{name}", {_empty(name, array, program)})' for name, array in state.items()),
+        state="\n".join(
+            f'        self.register_{_kind(name, program)}("{name}", {_empty(name, array, program)})'
+            for name, array in state.items()
+        ),
         steps="\n".join(f"        {line}" for line in lines),
         output=names(program.output),
     )
@@ -108,7 +111,10 @@ def _integers(numbers: Any) -> str:
 
 def _shape(shape: Any) -> str:
     factors = [size_of_batch(size) for size in shape]
-    sizes = [str(int(size)) if factor is None else "n" if factor == 1 else f"{factor} * n" for size, factor in zip(shape, factors, strict=True)]
+    sizes = [
+        str(int(size)) if factor is None else "n" if factor == 1 else f"{factor} * n"
+        for size, factor in zip(shape, factors, strict=True)
+    ]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 

@@ -52,7 +52,9 @@ class BestOfNPolicy(eqx.Module):
         """The noise of each candidate."""
         return jax.vmap(self.behaviour.draw_noise)(jax.random.split(key, self.num_samples))
 
-    def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "candidates *noise"]) -> Action:
+    def act_from_noise(
+        self, observation: Observation, critic: Critic, noise: Float[Array, "candidates *noise"]
+    ) -> Action:
         """The candidate with the highest score among the actions that the noises become."""
         actions = jax.vmap(self.behaviour.act_from_noise, (None, None, 0))(observation, critic, noise)
         return self._best(observation, critic, actions)

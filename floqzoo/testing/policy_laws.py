@@ -88,7 +88,9 @@ def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
     """The action of a key is, bit for bit, that of the noise that `draw_noise` draws from the key."""
     keys = jax.random.split(example.key, 8)
     drawn = mapped(_action, keys, policy, example.observation)
-    np.testing.assert_array_equal(mapped(_action_of_drawn_noise, jax.random.clone(keys), policy, example.observation), drawn)
+    np.testing.assert_array_equal(
+        mapped(_action_of_drawn_noise, jax.random.clone(keys), policy, example.observation), drawn
+    )
 
 
 def noise_is_of_its_prior(policy: ActsFromNoise, example: Example) -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -26,13 +27,16 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 @pytest.fixture(scope="module")
 def agent():
     """A small agent of IFQL: best-of-N over a flow, with its critic."""
-    return ifql(
-        observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings(), key=jax.random.key(0)
-    )
+    return ifql(observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings(), key=jax.random.key(0))
 
 
 def settings():
-    return replace(find_recipe("ifql").presets["quickstart"](None).agent, actor_hidden_dims=(8, 8), value_hidden_dims=(8, 8), num_samples=4)
+    return replace(
+        find_recipe("ifql").presets["quickstart"](None).agent,
+        actor_hidden_dims=(8, 8),
+        value_hidden_dims=(8, 8),
+        num_samples=4,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,9 @@ def test_every_file_is_there_and_has_its_hash(exported):
     assert spec["files"] == {
         path.name: sha256_of(path) for path in exported.folder.iterdir() if path.name != "spec.json"
     }
-    assert {"policy.onnx", "critic.onnx", "policy.stablehlo", "policy_torch.py", "weights.safetensors"} < spec["files"].keys()
+    assert {"policy.onnx", "critic.onnx", "policy.stablehlo", "policy_torch.py", "weights.safetensors"} < spec[
+        "files"
+    ].keys()
     assert not list(exported.folder.parent.glob(".*"))  # nothing half written is left
 
 
@@ -79,7 +85,7 @@ def test_the_example_has_the_shapes_and_ranges_of_the_spec(exported, agent):
         low, high = each.get("range") or (-np.inf, np.inf)
         assert (example[each["name"]] >= low).all() and (example[each["name"]] <= high).all()
     for observation, noise, action in zip(example["observation"], example["noise"], example["action"], strict=True):
-        wanted = agent.policy.act_from_noise(observation, agent.critic, noise)
+        wanted = agent.policy.act_from_noise(jnp.asarray(observation), agent.critic, jnp.asarray(noise))
         np.testing.assert_allclose(action, wanted, atol=1e-6)
 
 
@@ -112,7 +118,7 @@ def test_the_module_refuses_weights_that_are_not_its_own(exported, tmp_path):
 
 def test_the_agent_is_read_back_bit_for_bit(exported, agent):
     again = load_exported_agent(exported.folder)
-    observation = np.array([0.5, -1.0, 2.0], np.float32)
+    observation = jnp.array([0.5, -1.0, 2.0])
     for seed in range(5):
         wanted = agent.act(observation, jax.random.key(seed))
         np.testing.assert_array_equal(again.act(observation, jax.random.key(seed)), wanted)

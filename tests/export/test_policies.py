@@ -38,7 +38,11 @@ OBSERVATION, ACTION = families.sizes.observation, families.sizes.action
 def with_flow(**parts):
     """A behaviour flow with some parts exchanged."""
     condition = {"dim": ACTION, "condition": OBSERVATION}
-    made = field(**condition, **{name: parts.pop(name) for name in [*parts] if name.endswith("embedding") or name == "build"}, key=clone())
+    made = field(
+        **condition,
+        **{name: parts.pop(name) for name in [*parts] if name.endswith("embedding") or name == "build"},
+        key=clone(),
+    )
     return BehaviourFlow(fz.Flow(made, ACTION, **{"solver": fz.Euler(2), **parts}))
 
 
@@ -70,7 +74,9 @@ def assert_same_everywhere(exported):
     model = onnx_model(program, exported.output)
     assert not operators(model) & {"Loop", "Scan", "If"}
     assert {each.domain for each in model.opset_import} == {""}
-    assert all(each.type.tensor_type.shape.dim[0].dim_param == "n" for each in [*model.graph.input, *model.graph.output])
+    assert all(
+        each.type.tensor_type.shape.dim[0].dim_param == "n" for each in [*model.graph.input, *model.graph.output]
+    )
     stablehlo = jax.export.deserialize(bytearray(exported.stablehlo()))
     assert set(stablehlo.platforms) == {"cpu", "cuda"}
     runtimes = (in_onnx(model), in_torch(*torch_source(program)), stablehlo.call)

@@ -56,7 +56,13 @@ def test_a_member_satisfies_no_protocol_by_accident(member):
     """Methods of protocols have names of their own, so whatever satisfies a protocol was meant to, and is in its family."""
     meant = {kind for kind, family in FAMILIES.items() if any(repr(each) == repr(member) for each in family)}
     fits = {kind for kind in FAMILIES if isinstance(example_of(member), kind)}
-    optional = {NoisyCritic, Diagnosable, HasAdvantage, Exploring, ActsFromNoise}  # each has its members, but not all variants of them
+    optional = {
+        NoisyCritic,
+        Diagnosable,
+        HasAdvantage,
+        Exploring,
+        ActsFromNoise,
+    }  # each has its members, but not all variants of them
     assert fits - optional <= meant
 
 
