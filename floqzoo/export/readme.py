@@ -91,7 +91,10 @@ def _control(spec: Mapping[str, Any]) -> str:
 
 def _parity(spec: Mapping[str, Any], parity: Sequence[Parity]) -> str:
     rows = [(row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f}") for row in parity]
-    text = "## Parity\n\nThe largest difference from JAX, and the median time of one action on the CPU that exported it;\nthat of a critic is relative to its largest value.\n\n"
+    text = (
+        "## Parity\n\nThe largest difference from JAX, and the median time of one action on the CPU that exported it;\n"
+    )
+    text += "that of a critic is relative to its largest value.\n\n"
     text += _table(("runtime", "golden inputs", "random inputs", "latency (ms)"), rows) + "\n"
     success = spec["success"]
     if success is not None:

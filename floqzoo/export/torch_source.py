@@ -27,16 +27,17 @@ def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
     state = dict(program.weights)
     lines = [f"{step.output.name} = {_expression(step, _Names(state, program))}" for step in program.steps]
     names = _Names(state, program)
+    declared = [
+        f'        self.register_{_kind(name, program)}("{name}", {_empty(name, array, program)})'
+        for name, array in state.items()
+    ]
     template = Template(resources.files("floqzoo.export").joinpath("policy_torch.template").read_text())
     source = template.substitute(
         inputs=", ".join(value.name for value in program.inputs),
         annotated=", ".join(f"{value.name}: torch.Tensor" for value in program.inputs),
         shapes="; ".join(f"{value.name} ({', '.join(map(str, value.shape))})" for value in program.inputs),
         output_shape=f"({', '.join(map(str, program.output.shape))})",
-        state="\n".join(
-            f'        self.register_{_kind(name, program)}("{name}", {_empty(name, array, program)})'
-            for name, array in state.items()
-        ),
+        state="\n".join(declared),
         steps="\n".join(f"        {line}" for line in lines),
         output=names(program.output),
     )
