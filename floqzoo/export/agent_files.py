@@ -40,7 +40,7 @@ def write_agent(actor: ActorCritic, path: Path) -> None:
     arrays, _ = split_arrays(actor)
     named = named_leaves(arrays)
     for name, leaf in named.items():
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             raise NotExportableError(f"the agent's `{name}` is of {leaf.dtype}, which safetensors cannot hold.")
     write_arrays({name: np.asarray(leaf) for name, leaf in named.items()}, path)
 

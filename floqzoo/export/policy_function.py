@@ -43,7 +43,7 @@ class ExportedFunction:
         """
         return trace(self.function, self.weights, self.inputs)
 
-    def compiled(self) -> Callable[..., Any]:
+    def compiled(self) -> Any:
         """The function in JAX, over a batch."""
         weights = self.weights
         return jax.jit(jax.vmap(lambda *inputs: self.function(weights, *inputs)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 from jax.extend import core
@@ -151,7 +152,11 @@ class _Flattening:
         known = {}
 
         def read(atom: Any) -> Any:
-            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else known[atom]
+            return (
+                np.asarray(atom.val, getattr(atom.aval, "dtype", None))
+                if isinstance(atom, core.Literal)
+                else known[atom]
+            )
 
         known.update(zip(jaxpr.constvars, constants, strict=True))
         known.update(zip(jaxpr.invars, arguments, strict=True))
@@ -190,7 +195,7 @@ class _Flattening:
         return list(results) if equation.primitive.multiple_results else [results]
 
     def _step(self, name: str, inputs: Sequence[Any], aval: Any, params: dict[str, Any]) -> Value:
-        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) or name.startswith("random_"):
+        if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) or name.startswith("random_"):
             raise NotExportableError(
                 "the policy draws random numbers beside its noise, which other runtimes cannot repeat."
             )

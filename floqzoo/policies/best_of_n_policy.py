@@ -46,17 +46,17 @@ class BestOfNPolicy(eqx.Module):
     @property
     def noise_prior(self) -> NoisePrior | None:
         """That of the behaviour policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
-        return self.behaviour.noise_prior
+        return self._from_noise.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "candidates *noise"]:
         """The noise of each candidate."""
-        return jax.vmap(self.behaviour.draw_noise)(jax.random.split(key, self.num_samples))
+        return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self.num_samples))
 
     def act_from_noise(
         self, observation: Observation, critic: Critic, noise: Float[Array, "candidates *noise"]
     ) -> Action:
         """The candidate with the highest score among the actions that the noises become."""
-        actions = jax.vmap(self.behaviour.act_from_noise, (None, None, 0))(observation, critic, noise)
+        actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise)
         return self._best(observation, critic, actions)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
@@ -65,6 +65,11 @@ class BestOfNPolicy(eqx.Module):
         if isinstance(metrics, Stateful):
             metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.behaviour, self, metrics.part))
         return loss, metrics
+
+    @property
+    def _from_noise(self) -> Any:
+        """The behaviour, of which an attribute is asked that some policies lack."""
+        return self.behaviour
 
     def _best(self, observation: Observation, critic: Critic, actions: Float[Array, "candidates action"]) -> Action:
         return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
