@@ -45,6 +45,7 @@ GROUPS = {
         protocols.Exploring,
         protocols.ActsInChunks,
         protocols.HasDensity,
+        protocols.ActsFromNoise,
         protocols.HasFeatures,
     ),
     "Successor measures": (

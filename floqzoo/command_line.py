@@ -9,6 +9,7 @@ import tyro
 from floqzoo._version import __version__
 from floqzoo.commands.compare import compare
 from floqzoo.commands.evaluate import evaluate
+from floqzoo.commands.export import export
 from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
@@ -53,6 +54,7 @@ COMMANDS = {
     "plot": plot,
     "compare": compare,
     "inspect": inspect,
+    "export": export,
 }
 
 

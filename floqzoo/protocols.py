@@ -314,6 +314,27 @@ class HasDensity(Protocol):
 
 
 @runtime_checkable
+class ActsFromNoise(Protocol):
+    """Optional capability of a policy: a function of observation and noise, which can be exported.
+
+    `act` with a key is `act_from_noise` with the noise that `draw_noise` draws from that key.
+    """
+
+    @property
+    def noise_prior(self) -> NoisePrior | None:
+        """The distribution of each number of the noise, independent of the others; None for a deterministic policy."""
+        ...
+
+    def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
+        """Draws the noise of one action; an array of size 0 for a deterministic policy."""
+        ...
+
+    def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "*noise"]) -> Action:
+        """The action, each coordinate in [-1, 1]; deterministic."""
+        ...
+
+
+@runtime_checkable
 class HasAdvantage(Protocol):
     """Optional capability of a critic: the advantage of an action."""
 

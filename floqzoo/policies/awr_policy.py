@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Critic, HasAdvantage, Network, require_protocol
@@ -53,7 +54,21 @@ class AWRPolicy(eqx.Module):
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The mean, clipped; critic and key are not used."""
-        del critic, key
+        del key
+        return self.act_from_noise(observation, critic, jnp.zeros(0))
+
+    @property
+    def noise_prior(self) -> None:
+        """None: the policy is deterministic."""
+
+    def draw_noise(self, key: Key) -> Float[Array, "0"]:
+        """An empty array."""
+        del key
+        return jnp.zeros(0)
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
+        """The action, without noise; the critic is not used."""
+        del critic, noise
         return jnp.clip(self.network(observation), -1, 1)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:

@@ -13,7 +13,7 @@ from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
-from floqzoo.protocols import Critic, Network, TimeDistribution, require_protocol
+from floqzoo.protocols import Critic, Network, NoisePrior, TimeDistribution, require_protocol
 from floqzoo.records import ActionDraw, FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
@@ -65,8 +65,21 @@ class BehaviourFlow(eqx.Module):
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """Draws an action from the flow; the critic is not used."""
+        return self.act_from_noise(observation, critic, self.draw_noise(key))
+
+    @property
+    def noise_prior(self) -> NoisePrior:
+        """The flow's prior."""
+        return self.flow.prior
+
+    def draw_noise(self, key: Key) -> Point:
+        """A starting point of the flow."""
+        return self.flow.prior.sample(key, (self.flow.dim,))
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
+        """The action that a given noise becomes; the critic is not used."""
         del critic
-        return self.act_from(observation, self.flow.prior.sample(key, (self.flow.dim,)))
+        return self.act_from(observation, noise)
 
     def act_from(self, observation: Observation, noise: Point) -> Action:
         """The action that a given noise becomes."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.protocols import Critic, Policy, require_protocol
+from floqzoo.protocols import Critic, NoisePrior, Policy, require_protocol
 from floqzoo.records import FrozenAgent, Stateful, Transition
 from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 
@@ -36,13 +36,28 @@ class BestOfNPolicy(eqx.Module):
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
         """The candidate with the highest score."""
-        actions = self.candidates(observation, critic, key)
-        return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
+        return self._best(observation, critic, self.candidates(observation, critic, key))
 
     def candidates(self, observation: Observation, critic: Critic, key: Key) -> Float[Array, "candidates action"]:
         """The actions of the behaviour policy among which `act` chooses with the same key."""
         keys = jax.random.split(key, self.num_samples)
         return jax.vmap(lambda key: self.behaviour.act(observation, critic, key))(keys)
+
+    @property
+    def noise_prior(self) -> NoisePrior | None:
+        """That of the behaviour policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
+        return self._from_noise.noise_prior
+
+    def draw_noise(self, key: Key) -> Float[Array, "candidates *noise"]:
+        """The noise of each candidate."""
+        return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self.num_samples))
+
+    def act_from_noise(
+        self, observation: Observation, critic: Critic, noise: Float[Array, "candidates *noise"]
+    ) -> Action:
+        """The candidate with the highest score among the actions that the noises become."""
+        actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise)
+        return self._best(observation, critic, actions)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
         """The loss of the behaviour policy."""
@@ -50,3 +65,11 @@ class BestOfNPolicy(eqx.Module):
         if isinstance(metrics, Stateful):
             metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.behaviour, self, metrics.part))
         return loss, metrics
+
+    @property
+    def _from_noise(self) -> Any:
+        """The behaviour, of which an attribute is asked that some policies lack."""
+        return self.behaviour
+
+    def _best(self, observation: Observation, critic: Critic, actions: Float[Array, "candidates action"]) -> Action:
+        return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]

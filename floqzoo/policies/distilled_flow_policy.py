@@ -12,7 +12,7 @@ from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparamete
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.policies.behaviour_flow import BehaviourFlow
-from floqzoo.protocols import Critic, Network, require_protocol
+from floqzoo.protocols import Critic, Network, NoisePrior, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
@@ -84,9 +84,21 @@ class DistilledFlowPolicy(eqx.Module):
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """Draws an action in one step; the critic is not used."""
+        return self.act_from_noise(observation, critic, self.draw_noise(key))
+
+    @property
+    def noise_prior(self) -> NoisePrior:
+        """The prior of the behaviour flow."""
+        return self.behaviour.noise_prior
+
+    def draw_noise(self, key: Key) -> Point:
+        """What the behaviour flow would start from."""
+        return self.behaviour.draw_noise(key)
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
+        """The action that a given noise becomes; the critic is not used."""
         del critic
-        flow = self.behaviour.flow
-        return jnp.clip(self.act_from(observation, flow.prior.sample(key, (flow.dim,))), -1, 1)
+        return jnp.clip(self.act_from(observation, noise), -1, 1)
 
     def act_from(self, observation: Observation, noise: Point) -> Point:
         """What a given noise becomes, before clipping."""

@@ -38,6 +38,7 @@ from floqzoo.testing.families import (
     every_path as every_path,
     every_point_embedding as every_point_embedding,
     every_policy as every_policy,
+    every_policy_from_noise as every_policy_from_noise,
     every_prior as every_prior,
     every_reader as every_reader,
     every_reward_model as every_reward_model,

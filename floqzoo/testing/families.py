@@ -303,6 +303,13 @@ every_exploring_policy = (
     seeded(chunked_policy),
 )
 every_policy_with_density = (seeded(policy),)
+every_policy_from_noise = (
+    seeded(policy),
+    seeded(partial(policy, DistilledFlowPolicy)),
+    seeded(best_of_n),
+    seeded(partial(actor, AWRPolicy)),
+    seeded(partial(actor, DeterministicPolicy)),
+)
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))
     for optimiser in (
@@ -391,6 +398,7 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.Policy: every_policy,
         protocols.Exploring: every_exploring_policy,
         protocols.HasDensity: every_policy_with_density,
+        protocols.ActsFromNoise: every_policy_from_noise,
         protocols.UpdateRule: every_update_rule,
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,

@@ -115,6 +115,9 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     ),
     protocols.Exploring: lambda policy, x: policy.explore(x.observation, SumCritic(), x.key),
     protocols.HasDensity: lambda policy, x: policy.act_with_log_prob(x.observation, x.key),
+    protocols.ActsFromNoise: lambda policy, x: policy.act_from_noise(
+        x.observation, SumCritic(), policy.draw_noise(x.key)
+    ),
     protocols.SuccessorMeasure: lambda measure, x: (
         measure.sample_futures(x.observation, x.action, 2, x.key),
         measure.log_prob(x.observation, x.observation, x.action),

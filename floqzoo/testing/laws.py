@@ -16,7 +16,7 @@ from floqzoo.testing.field_laws import field_laws
 from floqzoo.testing.hyperparameter_laws import hyperparameter_laws
 from floqzoo.testing.network_laws import layer_laws, network_laws
 from floqzoo.testing.path_laws import affine_path_laws, path_laws
-from floqzoo.testing.policy_laws import density_laws, exploring_laws, policy_laws
+from floqzoo.testing.policy_laws import acts_from_noise_laws, density_laws, exploring_laws, policy_laws
 from floqzoo.testing.prior_laws import prior_laws
 from floqzoo.testing.solver_laws import fixed_step_laws, solver_laws
 from floqzoo.testing.successor_laws import (
@@ -59,6 +59,7 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.Policy: policy_laws,
         protocols.Exploring: exploring_laws,
         protocols.HasDensity: density_laws,
+        protocols.ActsFromNoise: acts_from_noise_laws,
         protocols.UpdateRule: update_rule_laws,
         JointUpdate: joint_update_laws,
         AlternatingUpdate: alternating_update_laws,

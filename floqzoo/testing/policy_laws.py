@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import Critic, Exploring, HasDensity, Policy
+from floqzoo.protocols import ActsFromNoise, Critic, Exploring, HasDensity, Policy
 from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
@@ -101,6 +101,36 @@ def _draw(policy: HasDensity, observation, key):
     return policy.act_with_log_prob(observation, key)
 
 
+def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
+    """The action of a key is, bit for bit, that of the noise that `draw_noise` draws from the key."""
+    keys = jax.random.split(example.key, 8)
+    drawn = mapped(_action, keys, policy, example.observation)
+    np.testing.assert_array_equal(
+        mapped(_action_of_drawn_noise, jax.random.clone(keys), policy, example.observation), drawn
+    )
+
+
+def noise_is_of_its_prior(policy: ActsFromNoise, example: Example) -> None:
+    """Noise is finite and has a finite log-density under `noise_prior`; a policy without a prior draws nothing."""
+    noise = policy.draw_noise(example.key)
+    if policy.noise_prior is None:
+        assert noise.size == 0, f"noise of shape {noise.shape} without a prior"
+    else:
+        assert noise.size > 0, "no noise, but a prior"
+        assert np.isfinite(noise).all() and np.isfinite(policy.noise_prior.log_prob(noise.reshape(-1)))
+
+
+def actions_of_any_noise_lie_in_their_box(policy: ActsFromNoise, example: Example) -> None:
+    """Noise of any size, however far from its prior, gives an action in [-1, 1]."""
+    noise = 100 * policy.draw_noise(example.key)
+    action = policy.act_from_noise(example.observation, SumCritic(), noise)
+    assert action.shape == example.action.shape and np.all(np.abs(action) <= 1), f"action {action}"
+
+
+def _action_of_drawn_noise(key, policy: ActsFromNoise, observation):
+    return policy.act_from_noise(observation, SumCritic(), policy.draw_noise(key))
+
+
 def _explored(key, policy: Exploring, observation):
     return policy.explore(observation, SumCritic(), key)
 
@@ -124,6 +154,7 @@ def _loss_and_gradient(policy: Policy, batch: Transition, key):
 
 
 density_laws = (a_draw_has_a_log_density,)
+acts_from_noise_laws = (noise_decides_the_action, noise_is_of_its_prior, actions_of_any_noise_lie_in_their_box)
 
 exploring_laws = (explored_actions_lie_in_their_box,)
 

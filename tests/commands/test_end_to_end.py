@@ -6,15 +6,20 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from floqzoo.export import load_exported_agent
 from floqzoo.results import compare_runs, evaluate_run, list_runs, plot_runs, read_comparison
 from floqzoo.results.renderer import can_render
 from floqzoo.results.video import PAUSE
+from floqzoo.runs import StoredRun, find_recipe
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.studies.report import read_rows
+from floqzoo.tasks.files import read_json
 
 
 pytestmark = pytest.mark.slow
@@ -88,6 +93,24 @@ def test_inspect_leaves_tables_and_figures(run, trained, tmp_path):
     assert 1 <= float(row["effective_rank"]) <= int(row["feature_width"]) == 8
     steps = read_rows(tmp_path / "inside" / "value_and_return.csv")
     assert len(steps) == int(read_metrics(trained / "eval.csv")["evaluation/episode.length"][1])
+
+
+def test_export_writes_the_policy_and_plays_it(run, trained, tmp_path):
+    for module in ("onnxruntime", "safetensors", "torch"):
+        pytest.importorskip(module)
+    out = tmp_path / "policy"
+    status, said, _ = run("export", trained, "--out", out, "--episodes=1", "--seed=1", "--step=2")
+    assert status == 0
+    assert "ONNX Runtime" in said and str(out) in said
+    spec = read_json(out / "spec.json")
+    assert (spec["method"], spec["seed"], spec["step"]) == ("floq", 1, 2)
+    assert spec["success"]["onnx"] == spec["success"]["jax"]
+    stored = StoredRun(trained).agent(find_recipe("floq"), 1, 2)
+    observation, key = jnp.array([0.5, -1.0]), jax.random.key(0)
+    again = load_exported_agent(out)
+    np.testing.assert_array_equal(again.act(observation, key), stored.act(observation, jax.random.clone(key)))
+    status, _, said = run("export", trained, "--out", out)
+    assert (status, said.count("\n")) == (2, 1)
 
 
 def renderer():

@@ -27,6 +27,7 @@ PACKAGES = (
     "runs",
     "training",
     "results",
+    "export",
     "sweeps",
     "testing",
 )

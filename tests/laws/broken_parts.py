@@ -207,6 +207,26 @@ class Explorer(FunctionPolicy):
         return self.act(observation, critic, key)
 
 
+class Noisy(FunctionPolicy):
+    """Acts by its noise alone."""
+
+    noise_prior = fz.GaussianPrior()
+
+    def draw_noise(self, key):
+        return normal(key, (2,))
+
+    def act_from_noise(self, observation, critic, noise):
+        return jnp.tanh(noise)
+
+    def act(self, observation, critic, key):
+        return self.act_from_noise(observation, critic, self.draw_noise(key))
+
+
+FROM_NOISE = {
+    "noise_decides_the_action": {"act": lambda self, observation, critic, key: jnp.tanh(normal(key, (2,)) / 2)},
+    "noise_is_of_its_prior": {"draw_noise": lambda self, key: jnp.zeros(0)},
+    "actions_of_any_noise_lie_in_their_box": {"act_from_noise": lambda self, observation, critic, noise: noise},
+}
 EXPLORING = {"explored_actions_lie_in_their_box": {"explore": lambda self, s, critic, key: 2 * normal(key, (2,))}}
 POLICIES = {
     "actions_lie_in_their_box": {"act": lambda self, observation, critic, key: 2 * normal(key, (2,))},
@@ -371,6 +391,7 @@ BROKEN = (
     (Sounding, NOISY_CRITICS),
     (Sounding, ADVANTAGES),
     (Sounding, DIAGNOSABLE),
+    (partial(Noisy, lambda observation: observation), FROM_NOISE),
     (partial(Explorer, lambda observation: jnp.tanh(observation[:2])), EXPLORING),
     (fz.JointUpdate, UPDATE_RULES),
     (fz.JointUpdate, JOINT_UPDATES),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from floqzoo import protocols
-from floqzoo.protocols import Diagnosable, Exploring, HasAdvantage, NoisyCritic
+from floqzoo.protocols import ActsFromNoise, Diagnosable, Exploring, HasAdvantage, NoisyCritic
 from floqzoo.testing import FAMILIES, LAWS, assert_holds
 from floqzoo.testing.batch_source_laws import examples_are_of_what_was_shown
 from floqzoo.testing.hyperparameter_laws import no_gradient_reaches_a_number_that_is_not_learnt
@@ -60,7 +60,13 @@ def test_a_member_satisfies_no_protocol_by_accident(member):
     """Methods of protocols have names of their own, so whatever satisfies a protocol was meant to, and is in its family."""
     meant = {kind for kind, family in FAMILIES.items() if any(repr(each) == repr(member) for each in family)}
     fits = {kind for kind in FAMILIES if isinstance(example_of(member), kind)}
-    optional = {NoisyCritic, Diagnosable, HasAdvantage, Exploring}  # each has its members, but not all variants of them
+    optional = {
+        NoisyCritic,
+        Diagnosable,
+        HasAdvantage,
+        Exploring,
+        ActsFromNoise,
+    }  # each has its members, but not all variants of them
     assert fits - optional <= meant
 
 

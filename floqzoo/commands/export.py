@@ -1,0 +1,53 @@
+"""`floqzoo export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    *,
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")],
+    seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    step: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    episodes: int = 20,
+    critic: bool = False,
+    hub_layout: bool = False,
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+) -> None:
+    """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
+
+    Needs the extra floqzoo[export].
+
+    Args:
+        run: The run's folder.
+        out: The folder to write, new or empty.
+        seed: Which seed of the run; without it the first one.
+        step: The updates of the checkpoint; without it the last one.
+        episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none.
+        critic: Also writes critic.onnx.
+        hub_layout: Gives the README the metadata of a model card of the Hugging Face Hub. Nothing is uploaded.
+        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+    """
+    from floqzoo.export import export_run
+    from floqzoo.export.parity_table import parity_text
+    from floqzoo.runs.recipe import load_recipe
+    from floqzoo.training.progress import ProgressReport
+
+    with ProgressReport("evaluating", "episodes") as progress:
+        exported = export_run(
+            run,
+            out,
+            seed=seed,
+            step=step,
+            episodes=episodes,
+            critic=critic,
+            hub_layout=hub_layout,
+            recipe=recipe and load_recipe(recipe),
+            progress=progress.update,
+        )
+    print(parity_text(exported), end="")
+    print(f"exported: {exported.folder}")

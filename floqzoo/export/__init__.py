@@ -1,0 +1,6 @@
+"""A trained policy for other runtimes: ONNX, StableHLO, PyTorch and safetensors."""
+
+from floqzoo.export.agent_files import load_exported_agent as load_exported_agent
+from floqzoo.export.export import Exported as Exported, export_policy as export_policy, export_run as export_run
+from floqzoo.export.program import NotExportableError as NotExportableError
+from floqzoo.export.runtimes import Parity as Parity, ParityError as ParityError

@@ -1,0 +1,104 @@
+"""The agent of an export, as safetensors and plain settings: written, and read back without executing any code."""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.export.program import NotExportableError
+from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.learner.seeds import in_precision
+from floqzoo.records import ActorCritic
+from floqzoo.runs.checkpoint import DamagedError
+from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
+from floqzoo.runs.stored_config import config_from_flags, read_value
+from floqzoo.tasks.files import read_json, sha256_of
+
+
+AGENT_FILE, SPEC_FILE = "agent.safetensors", "spec.json"
+FORMAT = 1
+"""The version of the files of an export."""
+
+
+def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Writes arrays by name."""
+    from safetensors.numpy import save
+
+    path.write_bytes(
+        save({name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()})
+    )
+
+
+def write_agent(actor: ActorCritic, path: Path) -> None:
+    """Writes all arrays of policy and critic, by the path of their fields.
+
+    **Raises** `NotExportableError` for an array that safetensors cannot hold, such as a random key.
+    """
+    arrays, _ = split_arrays(actor)
+    named = named_leaves(arrays)
+    for name, leaf in named.items():
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise NotExportableError(f"the agent's `{name}` is of {leaf.dtype}, which safetensors cannot hold.")
+    write_arrays({name: np.asarray(leaf) for name, leaf in named.items()}, path)
+
+
+def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> ActorCritic:
+    """The policy and the critic of a folder that `export_run` wrote; no code of the folder is executed.
+
+    - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
+    - `recipe`: The recipe of the run, where it is not one of floqzoo's own.
+
+    **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file is not as it was written, `ValueError` for
+    another recipe, or settings that this version does not know.
+    """
+    from safetensors.numpy import load_file
+
+    folder = Path(folder).expanduser()
+    for name in (SPEC_FILE, AGENT_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is not the folder of an exported run: it has no {name}.")
+    spec = read_json(folder / SPEC_FILE)
+    if spec.get("format") != FORMAT:
+        raise ValueError(f"{folder} has the export format {spec.get('format')!r}; this version reads {FORMAT}.")
+    agent, files = spec.get("agent"), spec.get("files")
+    if not isinstance(agent, dict) or not isinstance(files, dict):
+        raise ValueError(f"{folder / SPEC_FILE} must say `agent` and `files`: export a run, and not an agent alone.")
+    if sha256_of(folder / AGENT_FILE) != files.get(AGENT_FILE):
+        raise DamagedError(f"{folder} is damaged: {AGENT_FILE} is not as it was written.")
+    like = eqx.filter_eval_shape(_builder(agent, recipe), jax.random.key(0)).parts
+    return _filled(like, load_file(folder / AGENT_FILE), folder / AGENT_FILE)
+
+
+def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """What `load_exported_agent` needs to know of a run; no path of the machine that trained it is among it."""
+    settings = {name: flags[name] for name in ("recipe", "env_name", "precision", "agent")}
+    return settings | {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
+
+
+def _builder(agent: dict[str, Any], recipe: Recipe | None) -> Any:
+    kinds = {"observation_dim": int, "action_dim": int, "reward_range": tuple[float, float]}
+    for name in ("recipe", "env_name", "precision", "agent", *kinds):
+        if name not in agent:
+            raise ValueError(f"the spec's `agent` must say `{name}`; it says {', '.join(agent)}.")
+    recipe = recipe or find_recipe(str(agent["recipe"]))
+    config = config_from_flags(recipe, {name: value for name, value in agent.items() if name not in kinds})
+    sizes = {name: read_value(name, kind, agent[name]) for name, kind in kinds.items()}
+    return in_precision(agent_builder(recipe, config.agent, **sizes), config.precision)
+
+
+def _filled(like: ActorCritic, arrays: dict[str, np.ndarray], path: Path) -> ActorCritic:
+    shapes, rest = eqx.partition(like, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    wanted = named_leaves(shapes)
+    if wanted.keys() != arrays.keys():
+        odd = sorted(wanted.keys() ^ arrays.keys())[0]
+        raise DamagedError(f"{path} is not of this agent: `{odd}` is in only one of the two.")
+    for name, shape in wanted.items():
+        if (arrays[name].shape, arrays[name].dtype) != (shape.shape, shape.dtype):
+            raise DamagedError(
+                f"{path} is not of this agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}."
+            )
+    leaves = [jnp.asarray(arrays[name]) for name in wanted]
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), leaves), rest)

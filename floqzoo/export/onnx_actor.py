@@ -1,0 +1,42 @@
+"""An ONNX policy in the place of an agent, so that it can be evaluated like one."""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from floqzoo.export.runtimes import Runtime, onnx_runtime
+from floqzoo.typing import Action, Key, Observation
+
+
+class OnnxActor(eqx.Module):
+    """Draws the noise as a policy of JAX does with the same key, and lets ONNX Runtime act.
+
+    - `policy`: The policy, of which only `draw_noise` is used.
+    - `run`: The graph in ONNX Runtime.
+    - `action_dim`: The size of an action.
+    """
+
+    policy: Any
+    run: Runtime = eqx.field(static=True)
+    action_dim: int = eqx.field(static=True)
+
+    @staticmethod
+    def load(path: Path, policy: Any, action_dim: int) -> "OnnxActor":
+        """The actor of an ONNX file."""
+        return OnnxActor(policy, onnx_runtime(path), action_dim)
+
+    def act(self, observation: Observation, key: Key) -> Action:
+        """The action of the ONNX graph."""
+        noise = self.policy.draw_noise(key)
+        inputs = [observation] if noise.size == 0 else [observation, noise]
+
+        def call(*arrays: Any) -> np.ndarray:
+            lead = np.shape(arrays[0])[:-1]
+            rows = [np.asarray(array, np.float32).reshape(-1, *np.shape(array)[len(lead) :]) for array in arrays]
+            return self.run(*rows).reshape(*lead, self.action_dim)
+
+        shape = jax.ShapeDtypeStruct((self.action_dim,), np.float32)
+        return jax.pure_callback(call, shape, *inputs, vmap_method="broadcast_all")

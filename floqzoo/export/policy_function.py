@@ -1,0 +1,117 @@
+"""What is exported of a policy and a critic: plain functions of arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from floqzoo.export.program import NotExportableError, Program, trace
+from floqzoo.flow.prior import GaussianPrior, UniformPrior
+from floqzoo.hyperparameter import partition_trainable
+from floqzoo.protocols import ActsFromNoise, NoisePrior
+from floqzoo.records import ActorCritic
+
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ExportedFunction:
+    """A function of one example, with the arrays that it is made of.
+
+    - `function`: From a tree of weights, and one array for each input, to one array.
+    - `weights`: The trained arrays.
+    - `inputs`: Name and shape of each input, without the batch.
+    - `output`: The name of the output.
+    """
+
+    function: Callable[..., Any]
+    weights: PyTree
+    inputs: dict[str, tuple[int, ...]]
+    output: str
+
+    def program(self) -> Program:
+        """The function as array operations, over a batch.
+
+        **Raises** `NotExportableError` for what cannot be said in other runtimes.
+        """
+        return trace(self.function, self.weights, self.inputs)
+
+    def compiled(self) -> Any:
+        """The function in JAX, over a batch."""
+        weights = self.weights
+        return jax.jit(jax.vmap(lambda *inputs: self.function(weights, *inputs)))
+
+    def stablehlo(self) -> bytes:
+        """The function by `jax.export`, over a batch of any size, for CPU and CUDA."""
+        (n,) = jax.export.symbolic_shape("n")
+        shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in self.inputs.values()]
+        # On CUDA, products of float32 are else rounded to fewer bits than in the other runtimes.
+        with jax.default_matmul_precision("highest"):
+            return bytes(jax.export.export(self.compiled(), platforms=["cpu", "cuda"])(*shapes).serialize())
+
+
+def policy_function(actor: ActorCritic, observation_dim: int) -> ExportedFunction:
+    """The action as a function of the observation and, unless the policy is deterministic, its noise.
+
+    **Raises** `NotExportableError` if the policy does not act from noise.
+    """
+    noise_shape = noise_of(actor).shape
+    weights, rest = partition_trainable(actor)
+    inputs = {"observation": (observation_dim,)} | ({} if 0 in noise_shape else {"noise": noise_shape})
+
+    def act(weights: PyTree, observation: Any, noise: Any = jnp.zeros(0)) -> Any:
+        parts = eqx.combine(weights, rest)
+        return parts.policy.act_from_noise(observation, parts.critic, noise)
+
+    return ExportedFunction(act, weights, inputs, "action")
+
+
+def critic_function(actor: ActorCritic, observation_dim: int, action_dim: int) -> ExportedFunction:
+    """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed."""
+    weights, rest = partition_trainable(actor)
+
+    def score(weights: PyTree, observation: Any, action: Any) -> Any:
+        return eqx.combine(weights, rest).critic.score(observation, action)
+
+    return ExportedFunction(score, weights, {"observation": (observation_dim,), "action": (action_dim,)}, "value")
+
+
+def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of the noise of one action.
+
+    **Raises** `NotExportableError` if the policy does not act from noise.
+    """
+    policy = actor.policy
+    try:
+        if not isinstance(policy, ActsFromNoise):
+            raise AttributeError("no act_from_noise")
+        return jax.eval_shape(policy.draw_noise, jax.random.key(0))
+    except AttributeError as error:
+        name = type(policy).__name__
+        raise NotExportableError(
+            f"a {name} is no function of its noise (`ActsFromNoise`), so it cannot be exported."
+        ) from error
+
+
+def draw_noise(actor: ActorCritic, count: int, seed: int) -> np.ndarray:
+    """The noise of some actions."""
+    return np.asarray(jax.vmap(actor.policy.draw_noise)(jax.random.split(jax.random.key(seed), count)))
+
+
+def distribution_of(prior: NoisePrior) -> dict[str, Any]:
+    """A prior in plain words, from which it can be drawn in any runtime.
+
+    **Raises** `NotExportableError` for a prior that is neither Gaussian nor uniform.
+    """
+    if isinstance(prior, GaussianPrior):
+        return {"kind": "normal", "mean": float(prior.mean.value), "standard_deviation": float(prior.scale.value)}
+    if isinstance(prior, UniformPrior):
+        return {"kind": "uniform", "low": float(prior.low.value), "high": float(prior.high.value)}
+    raise NotExportableError(f"noise of a {type(prior).__name__} cannot be described; it must be Gaussian or uniform.")

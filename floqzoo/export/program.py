@@ -1,0 +1,267 @@
+"""A JAX function as a straight list of array operations, which other runtimes can be told step by step."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from jax.extend import core
+from jaxtyping import PyTree
+
+from floqzoo.learner.pytree_utils import named_leaves
+
+
+BATCH = "n"
+"""The name of the batch axis in shapes."""
+
+
+class NotExportableError(ValueError):
+    """A policy does something that cannot be said in other runtimes."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array of which only form and name are known.
+
+    - `name`: Unique in its program, and an identifier.
+    - `shape`: Its sizes, of which those that depend on the batch are symbolic.
+    - `dtype`: Of NumPy.
+    """
+
+    name: str
+    shape: tuple[Any, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    - `operation`: The name of a primitive of JAX.
+    - `inputs`: Values, and arrays that are known.
+    - `output`: The result.
+    - `params`: The parameters of the primitive.
+    """
+
+    operation: str
+    inputs: tuple[Value | np.ndarray, ...]
+    output: Value
+    params: dict[str, Any] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Array operations from inputs and weights to one output, without loops, branches or calls.
+
+    - `inputs`: What the caller gives; the batch is the first axis.
+    - `weights`: The trained arrays, by the names of their values.
+    - `steps`: The operations that the output depends on, in order.
+    - `output`: The result.
+    """
+
+    inputs: tuple[Value, ...]
+    weights: dict[str, np.ndarray]
+    steps: tuple[Step, ...]
+    output: Value
+
+
+def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple[int, ...]]) -> Program:
+    """The program of `function(weights, *inputs)`, mapped over a batch of the inputs.
+
+    Loops of a known length are unrolled, what depends on no input and no weight is computed now, and what the output does
+    not depend on is left out, weights included.
+
+    - `function`: From a tree of arrays, and an array of each input, to one array.
+    - `weights`: The tree of arrays.
+    - `inputs`: The name and the shape of each input, without the batch.
+
+    **Raises** `NotExportableError` for a loop of unknown length, a branch on a value, or random numbers.
+    """
+    (n,) = export.symbolic_shape(BATCH)
+    named = named_leaves(weights, "_")
+    leaves, structure = jax.tree.flatten(weights)
+    shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in inputs.values()]
+
+    def batched(leaves: list[Any], *arrays: Any) -> Any:
+        return jax.vmap(lambda *one: function(jax.tree.unflatten(structure, leaves), *one))(*arrays)
+
+    try:
+        closed = jax.make_jaxpr(batched)(leaves, *shapes)
+    except jax.errors.JAXTypeError as error:
+        raise NotExportableError(f"the policy cannot be traced for export: {str(error).splitlines()[0]}") from error
+    outer = [
+        *(Value(_identifier(name), leaf.shape, np.dtype(leaf.dtype)) for name, leaf in named.items()),
+        *(Value(name, shape.shape, np.dtype(shape.dtype)) for name, shape in zip(inputs, shapes, strict=True)),
+    ]
+    if len({value.name for value in outer}) != len(outer):
+        raise NotExportableError("two weights of the policy have one name after the dots are removed from it.")
+    flattened = _Flattening()
+    (output,) = flattened.run(closed.jaxpr, closed.consts, outer)
+    steps = _needed(flattened.steps, output)
+    used = {each.name for step in steps for each in step.inputs if isinstance(each, Value)} | {output.name}
+    arrays = {_identifier(name): np.asarray(leaf) for name, leaf in named.items() if _identifier(name) in used}
+    return Program(tuple(outer[len(named) :]), arrays, steps, output)
+
+
+def size_of_batch(size: Any) -> int | None:
+    """c for a size of the form c n, where n is the size of the batch; None for a size that is known.
+
+    **Raises** `NotExportableError` for any other size.
+    """
+    if isinstance(size, int | np.integer):
+        return None
+    factor = re.fullmatch(rf"(?:(\d+)\*)?{BATCH}", str(size))
+    if factor is None:
+        raise NotExportableError(
+            f"the policy has an array of {size} entries for {BATCH} observations, no multiple of them."
+        )
+    return int(factor[1] or 1)
+
+
+def _identifier(name: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in name)
+
+
+def _needed(steps: Sequence[Step], output: Value) -> tuple[Step, ...]:
+    wanted, kept = {output.name}, []
+    for step in reversed(steps):
+        if step.output.name in wanted:
+            kept.append(step)
+            wanted |= {each.name for each in step.inputs if isinstance(each, Value)}
+    return tuple(reversed(kept))
+
+
+INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+"""Where primitives that call a function keep it."""
+LOOPS_AND_BRANCHES = {"while": "a loop whose length is not known, such as an adaptive solver's", "cond": "a branch"}
+
+
+class _Flattening:
+    """Reads a jaxpr, and writes steps."""
+
+    def __init__(self):
+        self.steps: list[Step] = []
+        self._count = 0
+
+    def run(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """The outputs for some arguments, each a value or a known array."""
+        known = {}
+
+        def read(atom: Any) -> Any:
+            return (
+                np.asarray(atom.val, getattr(atom.aval, "dtype", None))
+                if isinstance(atom, core.Literal)
+                else known[atom]
+            )
+
+        known.update(zip(jaxpr.constvars, constants, strict=True))
+        known.update(zip(jaxpr.invars, arguments, strict=True))
+        for equation in jaxpr.eqns:
+            results = self._equation(equation, [read(atom) for atom in equation.invars])
+            known.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        name, params = equation.primitive.name, equation.params
+        if name == "scan":
+            return self._scan(params, inputs)
+        if name in LOOPS_AND_BRANCHES:
+            raise NotExportableError(
+                f"the policy cannot be exported because it has {LOOPS_AND_BRANCHES[name]}: give its flow a solver with equal steps."
+            )
+        inner = next((params[key] for key in INNER if key in params), None)
+        if inner is not None:
+            closed = inner if hasattr(inner, "consts") else None
+            return self.run(*((inner, ()) if closed is None else (closed.jaxpr, closed.consts)), inputs)
+        outputs = [variable.aval for variable in equation.outvars]
+        sizes = [size for aval in outputs for size in aval.shape]
+        if not any(isinstance(each, Value) for each in inputs) and all(isinstance(size, int) for size in sizes):
+            return self._computed(equation, inputs)
+        if len(outputs) != 1:
+            raise NotExportableError(
+                f"the policy uses the operation {name}, which has no counterpart in other runtimes."
+            )
+        if name in ("copy", "copy_p", "stop_gradient", "optimization_barrier"):
+            return inputs
+        return [self._step(name, inputs, outputs[0], params)]
+
+    def _computed(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        with jax.ensure_compile_time_eval():
+            results = equation.primitive.bind(*inputs, **equation.params)
+        return list(results) if equation.primitive.multiple_results else [results]
+
+    def _step(self, name: str, inputs: Sequence[Any], aval: Any, params: dict[str, Any]) -> Value:
+        if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) or name.startswith("random_"):
+            raise NotExportableError(
+                "the policy draws random numbers beside its noise, which other runtimes cannot repeat."
+            )
+        if aval.dtype not in (np.float32, np.int32, np.bool_):
+            raise NotExportableError(f"the policy computes in {aval.dtype}; only float32 is exported.")
+        self._count += 1
+        output = Value(f"x{self._count}", tuple(aval.shape), np.dtype(aval.dtype))
+        operands = tuple(each if isinstance(each, Value) else np.asarray(each) for each in inputs)
+        self.steps.append(Step(name, operands, output, params))
+        return output
+
+    def _scan(self, params: dict[str, Any], inputs: list[Any]) -> list[Any]:
+        body, length = params["jaxpr"], params["length"]
+        constants, carries = params["num_consts"], params["num_carry"]
+        fixed, carry, rows = inputs[:constants], inputs[constants : constants + carries], inputs[constants + carries :]
+        if len(body.jaxpr.outvars) > carries:
+            raise NotExportableError("the policy keeps the results of every step of a loop, which is not exported.")
+        order = reversed(range(length)) if params["reverse"] else range(length)
+        for index in order:
+            carry = self.run(body.jaxpr, body.consts, [*fixed, *carry, *(self._row(each, index) for each in rows)])
+        return carry
+
+    def _row(self, array: Any, index: int) -> Any:
+        if not isinstance(array, Value):
+            return array[index]
+        rest = array.shape[1:]
+        start, limit = (index, *(0 for _ in rest)), (index + 1, *rest)
+        aval = replace(array, shape=(1, *rest))
+        row = self._step("slice", [array], aval, {"start_indices": start, "limit_indices": limit, "strides": None})
+        return self._step("squeeze", [row], replace(array, shape=rest), {"dimensions": (0,)})
+
+
+def einsum_of(step: Step) -> str:
+    """The equation of a `dot_general` in Einstein's notation."""
+    (contract_a, contract_b), (batch_a, batch_b) = step.params["dimension_numbers"]
+    ranks = [len(each.shape) for each in step.inputs]
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    a, b = [""] * ranks[0], [""] * ranks[1]
+    for i, j in (*zip(batch_a, batch_b, strict=True), *zip(contract_a, contract_b, strict=True)):
+        a[i] = b[j] = next(letters)
+    a, b = ([each or next(letters) for each in side] for side in (a, b))
+    free_a = [letter for i, letter in enumerate(a) if i not in (*contract_a, *batch_a)]
+    free_b = [letter for i, letter in enumerate(b) if i not in (*contract_b, *batch_b)]
+    return f"{''.join(a)},{''.join(b)}->{''.join([*(a[i] for i in batch_a), *free_a, *free_b])}"
+
+
+def is_matrix_product(step: Step) -> bool:
+    """Whether a `dot_general` is a product of rows and one matrix."""
+    contracted, batched = (tuple(map(tuple, pair)) for pair in step.params["dimension_numbers"])
+    left, right = (len(each.shape) for each in step.inputs)
+    return right == 2 and contracted == ((left - 1,), (0,)) and batched == ((), ())
+
+
+def chosen_axis(step: Step) -> tuple[int, int]:
+    """The axis along which a `gather` chooses one entry for each example, and the column of the indices that says which.
+
+    **Raises** `NotExportableError` for any other gather.
+    """
+    numbers, sizes, operand = step.params["dimension_numbers"], step.params["slice_sizes"], step.inputs[0].shape
+    chosen = [
+        axis
+        for axis in numbers.start_index_map
+        if not (isinstance(operand[axis], int) and sizes[axis] == operand[axis])
+    ]
+    batches = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims)) == ((0,), (0,))
+    clipped = step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP
+    if not (batches and clipped and chosen == [1] and sizes[1] == 1 and len(step.inputs[1].shape) == 2):
+        raise NotExportableError("the policy picks entries of an array in a way that is not exported.")
+    return 1, list(numbers.start_index_map).index(1)

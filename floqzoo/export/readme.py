@@ -1,0 +1,133 @@
+"""The README of an export: what the policy is, ten lines for each runtime, and how far the runtimes agree."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from floqzoo.export.runtimes import Parity
+
+
+ONNX = """import numpy as np, onnxruntime
+
+policy = onnxruntime.InferenceSession("policy.onnx")
+example = np.load("example.npz")
+inputs = {{name: example[name] for name in {inputs}}}
+(action,) = policy.run(["action"], inputs)
+assert np.abs(action - example["action"]).max() <= 1e-5"""
+TORCH = """import numpy as np, torch
+from policy_torch import Policy
+
+policy = Policy().load("weights.safetensors")
+example = np.load("example.npz")
+with torch.inference_mode():
+    action = policy(*(torch.from_numpy(example[name]) for name in {inputs}))
+assert np.abs(action.numpy() - example["action"]).max() <= 1e-5"""
+JAX = """import jax.export, numpy as np, pathlib
+
+policy = jax.export.deserialize(bytearray(pathlib.Path("policy.stablehlo").read_bytes()))
+example = np.load("example.npz")
+action = policy.call(*(example[name] for name in {inputs}))
+assert np.abs(action - example["action"]).max() <= 1e-5"""
+FLOQZOO = """import floqzoo.export, jax, jax.numpy as jnp, numpy as np
+
+agent = floqzoo.export.load_exported_agent(".")
+observation = jnp.asarray(np.load("example.npz")["observation"][0])
+action = agent.act(observation, jax.random.key(0))"""
+
+
+def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool) -> str:
+    """The README of a folder.
+
+    - `spec`: What its `spec.json` holds.
+    - `parity`: The comparison of the runtimes with JAX.
+    - `hub`: Whether it begins with the metadata of a model card of the Hugging Face Hub.
+    """
+    inputs = json.dumps([each["name"] for each in spec["inputs"]])
+    runtimes = [("ONNX Runtime", ONNX), ("PyTorch", TORCH), ("Plain JAX", JAX)]
+    if spec["agent"] is not None:
+        runtimes.append(("floqzoo, with the critic", FLOQZOO))
+    sections = [f"## {name}\n\n```python\n{code.format(inputs=inputs)}\n```\n" for name, code in runtimes]
+    return "\n".join([*([_card(spec)] if hub else []), _introduction(spec), *sections, _parity(spec, parity)])
+
+
+def _introduction(spec: Mapping[str, Any]) -> str:
+    title = f"{spec['method']} on {spec['environment']}" if spec["environment"] else "A policy"
+    return f"""# {title}
+
+A policy exported by floqzoo {spec["versions"]["floqzoo"]}, as one function in several runtimes; none of them needs floqzoo.
+
+{_table(("array", "shape", "meaning"), [(f"`{each['name']}`", _shape(each), each["meaning"]) for each in _arrays(spec)])}
+
+n is the size of the batch; all arrays are float32. {_noise(spec)}
+`spec.json` describes inputs, outputs and files, `example.npz` holds inputs and outputs to test with. {_control(spec)}
+"""
+
+
+def _arrays(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*spec["inputs"], *spec["outputs"]]
+
+
+def _shape(array: Mapping[str, Any]) -> str:
+    return f"({', '.join(map(str, array['shape']))})"
+
+
+def _noise(spec: Mapping[str, Any]) -> str:
+    drawn = next((each["distribution"] for each in spec["inputs"] if "distribution" in each), None)
+    if drawn is None:
+        return "The policy is deterministic."
+    if drawn["kind"] == "normal":
+        how = (
+            f"a normal distribution with mean {drawn['mean']:g} and standard deviation {drawn['standard_deviation']:g}"
+        )
+    else:
+        how = f"the uniform distribution on [{drawn['low']:g}, {drawn['high']:g}]"
+    return f"Draw each number of the noise anew for every action, from {how}."
+
+
+def _control(spec: Mapping[str, Any]) -> str:
+    rate = spec["control_rate_hz"]
+    return "" if rate is None else f"The policy was trained to act at {rate:g} Hz."
+
+
+def _parity(spec: Mapping[str, Any], parity: Sequence[Parity]) -> str:
+    rows = [(row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f}") for row in parity]
+    text = (
+        "## Parity\n\nThe largest difference from JAX, and the median time of one action on the CPU that exported it;\n"
+    )
+    text += "that of a critic is relative to its largest value.\n\n"
+    text += _table(("runtime", "golden inputs", "random inputs", "latency (ms)"), rows) + "\n"
+    success = spec["success"]
+    if success is not None:
+        text += (
+            f"\nSuccess rate in {success['episodes']} episodes with the same seeds: ONNX {100 * success['onnx']:.0f} %, "
+            f"JAX {100 * success['jax']:.0f} % (standard error {100 * success['standard_error']:.0f} %).\n"
+        )
+    return text
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _card(spec: Mapping[str, Any]) -> str:
+    """The metadata of a model card, as YAML; JSON's strings are YAML's."""
+    tags = ["reinforcement-learning", "offline-rl", "flow-matching", "jax", "onnx", spec["method"], spec["environment"]]
+    lines = ["library_name: floqzoo", "pipeline_tag: reinforcement-learning", "tags:"]
+    lines += [f"- {json.dumps(tag)}" for tag in tags if tag]
+    success = spec["success"]
+    if success is not None:
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(spec['method'])}",
+            "  results:",
+            "  - task:",
+            "      type: reinforcement-learning",
+            "    dataset:",
+            f"      name: {json.dumps(spec['environment'])}",
+            f"      type: {json.dumps(spec['environment'])}",
+            "    metrics:",
+            "    - type: success_rate",
+            f"      value: {success['jax']:.4f}",
+        ]
+    return "\n".join(["---", *lines, "---", ""])

@@ -1,0 +1,127 @@
+"""The same function in every runtime, and how far each is from JAX."""
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+
+
+TOLERANCE = 1e-5
+"""The largest difference from JAX, in float32."""
+CALLS = 200
+"""Calls of which the latency is the median."""
+
+Runtime = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a runtime compares with JAX.
+
+    - `runtime`: Its name and version.
+    - `golden`: The largest difference on the golden inputs; of a critic, relative to its largest value.
+    - `random`: The largest difference on random inputs.
+    - `ties`: Rows of a best-of-N policy in which another candidate was chosen because two scores agree to rounding; these are
+      left out of the differences.
+    - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.
+    """
+
+    runtime: str
+    golden: float
+    random: float
+    ties: int
+    latency_ms: float
+
+    def record(self) -> dict[str, Any]:
+        """The numbers by name."""
+        return asdict(self)
+
+
+class ParityError(ValueError):
+    """A runtime computes something else than JAX."""
+
+
+def onnx_runtime(path: Path) -> Runtime:
+    """An ONNX file in ONNX Runtime, on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return lambda *inputs: np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
+
+
+def stablehlo_runtime(path: Path) -> Runtime:
+    """A file of `jax.export`, in plain JAX."""
+    call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
+    return lambda *inputs: np.asarray(call(*inputs))
+
+
+def torch_runtime(source: Path, weights: Path) -> Runtime:
+    """A generated module in PyTorch, on the CPU."""
+    import torch
+
+    scope: dict[str, Any] = {}
+    exec(compile(source.read_text(), source, "exec"), scope)  # which this process has just written
+    policy = scope["Policy"]().load(weights)
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return policy(*map(torch.tensor, inputs)).numpy()
+
+    return run
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def compare(
+    name: str,
+    runtime: Runtime,
+    reference: Runtime,
+    golden: Mapping[str, np.ndarray],
+    random: Mapping[str, np.ndarray],
+    tied: Callable[..., np.ndarray] | None = None,
+) -> Parity:
+    """Compares a runtime with JAX.
+
+    - `golden`, `random`: Inputs by name.
+    - `tied`: From inputs, the action of the runtime and that of JAX to the rows in which both have one score.
+
+    **Raises** `ParityError` if a difference is above `TOLERANCE`.
+    """
+    differences, ties = [], 0
+    for inputs in (golden, random):
+        found, wanted = runtime(*inputs.values()), np.asarray(reference(*inputs.values()))
+        rows = np.abs(found - wanted).reshape(len(wanted), -1).max(axis=1)
+        if tied is not None and (rows > TOLERANCE).any():
+            left_out = (rows > TOLERANCE) & tied(inputs["observation"], found, wanted)
+            ties, rows = ties + int(left_out.sum()), np.where(left_out, 0, rows)
+        differences.append(float(rows.max()))
+    largest = np.max(differences)  # NaN if one of them is
+    if not largest <= TOLERANCE:
+        raise ParityError(f"{name} differs from JAX by {largest:.1e}, more than {TOLERANCE:.0e}: nothing was exported.")
+    golden_difference, random_difference = differences
+    return Parity(
+        name, golden_difference, random_difference, ties, latency(runtime, [array[:1] for array in golden.values()])
+    )
+
+
+def latency(runtime: Runtime, inputs: Iterable[np.ndarray]) -> float:
+    """The median time of a call in milliseconds."""
+    inputs, times = list(inputs), []
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        np.asarray(runtime(*inputs))
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
