@@ -37,6 +37,7 @@ ORDER = [
     {"training"},
     {"studies", "testing"},
     {"results"},
+    {"export"},
     {"sweeps"},
     {"commands"},
     {"command_line"},
