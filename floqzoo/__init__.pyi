@@ -27,6 +27,7 @@ from .critics import (
     SmoothingNoise as SmoothingNoise,
     UniformSupport as UniformSupport,
 )
+from .export import export_policy as export_policy, export_run as export_run, load_agent as load_agent
 from .flow import (
     DDIM as DDIM,
     DiffraxSolver as DiffraxSolver,
@@ -98,7 +99,7 @@ from .records import (
     UpdateMetrics as UpdateMetrics,
 )
 from .rollout import Evaluation as Evaluation, evaluate as evaluate
-from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun, load_agent as load_agent
+from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun
 from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,

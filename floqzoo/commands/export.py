@@ -17,6 +17,7 @@ def export(
     critic: bool = False,
     hub_layout: bool = False,
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
     """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
 
@@ -31,10 +32,12 @@ def export(
         critic: Also writes critic.onnx.
         hub_layout: Gives the README the metadata of a model card of the Hugging Face Hub. Nothing is uploaded.
         recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
     """
     from floqzoo.export import export_run
     from floqzoo.export.parity_table import parity_text
     from floqzoo.runs.recipe import load_recipe
+    from floqzoo.tasks.own_task import own_task
     from floqzoo.training.progress import ProgressReport
 
     with ProgressReport("evaluating", "episodes") as progress:
@@ -47,6 +50,7 @@ def export(
             critic=critic,
             hub_layout=hub_layout,
             recipe=recipe and load_recipe(recipe),
+            task=task and own_task(task),
             progress=progress.update,
         )
     print(parity_text(exported), end="")

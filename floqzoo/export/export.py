@@ -39,16 +39,18 @@ from floqzoo.export.runtimes import (
 )
 from floqzoo.export.torch_source import torch_source
 from floqzoo.learner.pytree_utils import split_arrays
+from floqzoo.protocols import Task
 from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
 from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
 from floqzoo.rollout.batched_policy import BatchedPolicy, cpu_device
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
-from floqzoo.rollout.evaluation import Evaluator
+from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluator
 from floqzoo.runs.recipe import Recipe
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.files import sha256_of, write_json
+from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
@@ -83,6 +85,7 @@ def export_run(
     critic: bool = False,
     hub_layout: bool = False,
     recipe: Recipe | None = None,
+    task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Exports the policy of a stored run, and plays it in ONNX Runtime and in JAX on the same episodes.
@@ -93,6 +96,8 @@ def export_run(
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
     - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
     - `recipe`: The run's, where it is not one of floqzoo's own.
+    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file. Actions are in [-1, 1], which such a
+      task maps to the bounds of its environment.
     - `progress`: Called with the number of episodes finished so far, and in all.
 
     **Raises** `ValueError` or `FileNotFoundError` for what is not there, `NotExportableError` for a policy that cannot be
@@ -103,10 +108,12 @@ def export_run(
     run = StoredRun(Path(directory))
     seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
     actor = actor_of(run, seed, step, recipe)
-    observations, control_rate = _first_observations(actor, environment_of(run), seed)
+    make_environment = environment_of(run, task)
+    observations, control_rate = _first_observations(actor, make_environment, seed)
 
-    def success(onnx: Path) -> dict[str, Any] | None:
-        return _success(actor, onnx, run, episodes, seed, progress) if episodes else None
+    def played(onnx: Path) -> dict[str, Any] | None:
+        dim = int(run.data["action_dim"])
+        return _played(actor, onnx, make_environment, dim, episodes, seed, progress) if episodes else None
 
     return export_policy(
         actor,
@@ -116,14 +123,14 @@ def export_run(
         hub_layout=hub_layout,
         facts={
             "method": run.recipe_name,
-            "environment": run.env_name,
+            "environment": task_label(run.env_name),
             "seed": seed,
             "step": step,
             "metrics": _metrics(run, seed, step),
             "control_rate_hz": control_rate,
             "agent": agent_record(run.flags, run.data),
         },
-        success=success,
+        played=played,
     )
 
 
@@ -135,7 +142,7 @@ def export_policy(
     critic: bool = False,
     hub_layout: bool = False,
     facts: Mapping[str, Any] | None = None,
-    success: Callable[[Path], dict[str, Any] | None] = lambda onnx: None,
+    played: Callable[[Path], dict[str, Any] | None] = lambda onnx: None,
 ) -> Exported:
     """Exports the policy of an agent that is in memory.
 
@@ -144,7 +151,7 @@ def export_policy(
     - `observations`: Some typical ones, two or more, in float32.
     - `critic`, `hub_layout`: As in `export_run`.
     - `facts`: What else `spec.json` says: method, environment, seed, step, metrics, control_rate_hz, agent.
-    - `success`: From the path of the ONNX file to the success rates of both policies.
+    - `played`: From the path of the ONNX file to what both policies reach when they are played.
 
     **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
     """
@@ -162,7 +169,7 @@ def export_policy(
         with jax.default_device(cpu):
             arrays, rest = split_arrays(actor)
             actor = eqx.combine(jax.device_put(arrays, cpu), rest)
-            parity, spec = _written(actor, partial, observations, critic, hub_layout, dict(facts or {}), success)
+            parity, spec = _written(actor, partial, observations, critic, hub_layout, dict(facts or {}), played)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -178,7 +185,7 @@ def _written(
     critic: bool,
     hub: bool,
     facts: dict[str, Any],
-    success: Callable[[Path], dict[str, Any] | None],
+    played: Callable[[Path], dict[str, Any] | None],
 ) -> tuple[list[Parity], dict[str, Any]]:
     policy = policy_function(actor, observations.shape[1])
     program, reference = policy.program(), _in_numpy(policy)
@@ -201,8 +208,8 @@ def _written(
         example, row = _critic(actor, folder, example, random, reference)
         parity.append(row)
     np.savez(folder / "example.npz", allow_pickle=False, **example)
-    spec = _spec(actor, policy, program, example, facts, success(folder / "policy.onnx"))
-    write_json(folder / "parity.json", {"runtimes": [row.record() for row in parity], "success": spec["success"]})
+    spec = _spec(actor, policy, program, example, facts, played(folder / "policy.onnx"))
+    write_json(folder / "parity.json", {"runtimes": [row.record() for row in parity], "evaluation": spec["evaluation"]})
     (folder / "README.md").write_text(readme_text(spec, parity, hub=hub))
     if hub:
         patterns = ("*.onnx", "*.safetensors", "*.stablehlo", "*.npz")
@@ -286,7 +293,7 @@ def _spec(
     program: Program,
     example: Arrays,
     facts: dict[str, Any],
-    success: dict[str, Any] | None,
+    evaluation: dict[str, Any] | None,
 ) -> dict[str, Any]:
     def array(name: str, meaning: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "shape": ["n", *example[name].shape[1:]], "dtype": "float32", "meaning": meaning, **more}
@@ -309,7 +316,7 @@ def _spec(
         **{name: facts.get(name) for name in known},
         "inputs": inputs,
         "outputs": outputs,
-        "success": success,
+        "evaluation": evaluation,
         "policy": type(actor.policy).__name__,
         "operations": len(program.steps),
         "onnx": {"opset": OPSET},
@@ -352,16 +359,17 @@ def _control_timestep(environment: Any) -> float | None:
     return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)
 
 
-def _success(
+def _played(
     actor: ActorCritic,
     onnx: Path,
-    run: StoredRun,
+    make_environment: Callable[[], Any],
+    action_dim: int,
     episodes: int,
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    evaluator = Evaluator(environment_of(run))
-    actors = {"onnx": OnnxActor.load(onnx, actor.policy, int(run.data["action_dim"])), "jax": actor}
+    evaluator = Evaluator(make_environment)
+    actors = {"onnx": OnnxActor.load(onnx, actor.policy, action_dim), "jax": actor}
     found: dict[str, Any] = {"episodes": episodes, "seed": seed}
     with closing(evaluator):
         for index, (name, each) in enumerate(actors.items()):
@@ -369,6 +377,10 @@ def _success(
             if progress is not None:
                 told = lambda done, before=index * episodes: progress(before + done, 2 * episodes)  # noqa: E731
             evaluation = evaluator.evaluate(each, episodes=episodes, seed=seed, progress=told)
-            found[name] = evaluation.success_rate
-            found["standard_error"] = evaluation.standard_error
+            success = evaluation.reports_success
+            found["metric"] = SUCCESS if success else RETURN
+            found[name] = evaluation.success_rate if success else evaluation.mean_return
+            # Of a single return it is unknown, and JSON has no NaN.
+            error = evaluation.standard_error if success else evaluation.return_error
+            found["standard_error"] = None if np.isnan(error) else error
     return found

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from floqzoo.export.runtimes import Parity
+from floqzoo.rollout.evaluation import RETURN, SUCCESS
 
 
 ONNX = """import numpy as np, onnxruntime
@@ -96,11 +97,13 @@ def _parity(spec: Mapping[str, Any], parity: Sequence[Parity]) -> str:
     )
     text += "that of a critic is relative to its largest value.\n\n"
     text += _table(("runtime", "golden inputs", "random inputs", "latency (ms)"), rows) + "\n"
-    success = spec["success"]
-    if success is not None:
+    played = spec["evaluation"]
+    if played is not None:
+        name = NAMES[played["metric"]].capitalize()
+        error = f" (standard error {reached(played, 'standard_error')})" if played["standard_error"] is not None else ""
         text += (
-            f"\nSuccess rate in {success['episodes']} episodes with the same seeds: ONNX {100 * success['onnx']:.0f} %, "
-            f"JAX {100 * success['jax']:.0f} % (standard error {100 * success['standard_error']:.0f} %).\n"
+            f"\n{name} in {played['episodes']} episodes with the same seeds: ONNX {reached(played, 'onnx')}, "
+            f"JAX {reached(played, 'jax')}{error}.\n"
         )
     return text
 
@@ -115,8 +118,8 @@ def _card(spec: Mapping[str, Any]) -> str:
     tags = ["reinforcement-learning", "offline-rl", "flow-matching", "jax", "onnx", spec["method"], spec["environment"]]
     lines = ["library_name: floqzoo", "pipeline_tag: reinforcement-learning", "tags:"]
     lines += [f"- {json.dumps(tag)}" for tag in tags if tag]
-    success = spec["success"]
-    if success is not None:
+    played = spec["evaluation"]
+    if played is not None:
         lines += [
             "model-index:",
             f"- name: {json.dumps(spec['method'])}",
@@ -127,7 +130,15 @@ def _card(spec: Mapping[str, Any]) -> str:
             f"      name: {json.dumps(spec['environment'])}",
             f"      type: {json.dumps(spec['environment'])}",
             "    metrics:",
-            "    - type: success_rate",
-            f"      value: {success['jax']:.4f}",
+            f"    - type: {'success_rate' if played['metric'] == SUCCESS else 'mean_return'}",
+            f"      value: {played['jax']:.6g}",
         ]
     return "\n".join(["---", *lines, "---", ""])
+
+
+NAMES = {SUCCESS: "success", RETURN: "mean return"}
+
+
+def reached(played: Mapping[str, Any], name: str) -> str:
+    """One of the numbers of an evaluation, as a reader sees it."""
+    return f"{100 * played[name]:.0f} %" if played["metric"] == SUCCESS else f"{played[name]:.4g}"

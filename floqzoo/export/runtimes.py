@@ -67,7 +67,7 @@ def stablehlo_runtime(path: Path) -> Runtime:
 
 def torch_runtime(source: Path, weights: Path) -> Runtime:
     """A generated module in PyTorch, on the CPU."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     scope: dict[str, Any] = {}
     exec(compile(source.read_text(), source, "exec"), scope)  # which this process has just written

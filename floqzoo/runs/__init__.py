@@ -26,7 +26,6 @@ from floqzoo.runs.run_directory import new_run_directory as new_run_directory
 from floqzoo.runs.run_store import RunState as RunState
 from floqzoo.runs.stored_run import (
     StoredRun as StoredRun,
-    load_agent as load_agent,
     named_task as named_task,
     trained_policy as trained_policy,
 )

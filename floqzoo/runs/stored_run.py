@@ -12,12 +12,12 @@ from floqzoo._version import __version__
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsInChunks, Task
-from floqzoo.runs.checkpoint import Checkpoint, best_step, checkpoint_steps, restore_checkpoint
+from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
 from floqzoo.runs.run_directory import FORMAT
-from floqzoo.runs.run_store import RECORDS, RunState, scores_by_step
+from floqzoo.runs.run_store import RECORDS, RunState
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.own_task import is_reference, own_task
@@ -134,36 +134,6 @@ class StoredRun:
 
     def _datum(self, name: str, kind: type) -> Any:
         return _checked(self.directory / "data.json", self.data, name, kind)
-
-
-def load_agent(
-    directory: str | Path,
-    *,
-    checkpoint: str | int = "best",
-    seed: int | None = None,
-    recipe: Recipe | None = None,
-) -> PyTree:
-    """The trained agent of a run: `load_agent(run).act(observation, key)` draws an action.
-
-    - `directory`: The folder of the run, of which nothing is changed and no code is executed.
-    - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
-      is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
-    - `seed`: Which seed of the run; None for the first.
-    - `recipe`: The run's, where it is not one of floqzoo's own.
-
-    **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
-    """
-    run = StoredRun(directory)
-    step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)
-    return run.agent(recipe or find_recipe(run.recipe_name), run.seeds[0] if seed is None else seed, step)
-
-
-def _step_of(run: StoredRun, checkpoint: str) -> int | None:
-    if checkpoint not in ("best", "latest"):
-        raise ValueError(f"`checkpoint` must be 'best', 'latest' or a number of steps; got {checkpoint!r}.")
-    if checkpoint == "latest" or not (run.directory / "eval.csv").exists():
-        return None
-    return best_step(run.checkpoint_steps, scores_by_step(run.eval, run.flags.get("best_metric")))
 
 
 def named_task(run: StoredRun, task: Task | str | None) -> Task | None:

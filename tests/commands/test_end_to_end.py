@@ -96,7 +96,7 @@ def test_inspect_leaves_tables_and_figures(run, trained, tmp_path):
 
 
 def test_export_writes_the_policy_and_plays_it(run, trained, tmp_path):
-    for module in ("onnxruntime", "safetensors", "torch"):
+    for module in ("onnxruntime", "safetensors"):
         pytest.importorskip(module)
     out = tmp_path / "policy"
     status, said, _ = run("export", trained, "--out", out, "--episodes=1", "--seed=1", "--step=2")
@@ -104,7 +104,8 @@ def test_export_writes_the_policy_and_plays_it(run, trained, tmp_path):
     assert "ONNX Runtime" in said and str(out) in said
     spec = read_json(out / "spec.json")
     assert (spec["method"], spec["seed"], spec["step"]) == ("floq", 1, 2)
-    assert spec["success"]["onnx"] == spec["success"]["jax"]
+    assert spec["evaluation"]["onnx"] == spec["evaluation"]["jax"]
+    assert spec["evaluation"]["metric"] == "success"
     stored = StoredRun(trained).agent(find_recipe("floq"), 1, 2)
     observation, key = jnp.array([0.5, -1.0]), jax.random.key(0)
     again = load_exported_agent(out)
@@ -154,7 +155,7 @@ def test_evaluate_asks_for_the_film_of_the_same_policy(run, trained, monkeypatch
     words = ("--episodes=1", "--seed=1", "--step=2", "--video=film.mp4", "--video_episodes=4", "--episode_seed=5")
     status, out, _ = run("evaluate", trained, *words)
     assert (status, out.splitlines()[-1]) == (0, "video: film.mp4")
-    assert asked == {"episodes": 4, "seed": 1, "step": 2, "episode_seed": 5, "recipe": None}
+    assert asked == {"episodes": 4, "seed": 1, "step": 2, "episode_seed": 5, "recipe": None, "task": None}
 
 
 def decoded(film, ffmpeg, shape):

@@ -4,17 +4,21 @@ import jax
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 
 from floqzoo.export.onnx_graph import onnx_model
 from floqzoo.export.program import trace
+from floqzoo.export.runtimes import has_torch
 from floqzoo.export.torch_source import torch_source
 
 
+if has_torch():
+    import torch
+
+
 def programs(function, weights, inputs):
-    """The function in ONNX Runtime and in PyTorch: each from arrays to an array."""
+    """The function in ONNX Runtime and in PyTorch, where it is installed: each from arrays to an array."""
     program = trace(function, weights, inputs)
-    return in_onnx(onnx_model(program, "output")), in_torch(*torch_source(program))
+    return in_onnx(onnx_model(program, "output")), *in_torch(*torch_source(program))
 
 
 def in_onnx(model):
@@ -24,8 +28,11 @@ def in_onnx(model):
 
 
 def in_torch(source, state):
-    scope = {}
-    exec(compile(source, "policy_torch.py", "exec"), scope)
+    """The module in PyTorch; nothing where it is not installed, and then the source is only compiled."""
+    code, scope = compile(source, "policy_torch.py", "exec"), {}
+    if not has_torch():
+        return ()
+    exec(code, scope)
     module = scope["Policy"]()
     module.load_state_dict({name: torch.tensor(array) for name, array in state.items()}, strict=True)
 
@@ -33,7 +40,7 @@ def in_torch(source, state):
         with torch.inference_mode():
             return module(*map(torch.tensor, arrays)).numpy()
 
-    return run
+    return (run,)
 
 
 def in_jax(function, weights):

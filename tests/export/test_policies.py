@@ -79,7 +79,7 @@ def assert_same_everywhere(exported):
     )
     stablehlo = jax.export.deserialize(bytearray(exported.stablehlo()))
     assert set(stablehlo.platforms) == {"cpu", "cuda"}
-    runtimes = (in_onnx(model), in_torch(*torch_source(program)), stablehlo.call)
+    runtimes = (in_onnx(model), *in_torch(*torch_source(program)), stablehlo.call)
     for batch in (1, 6):
         rng = np.random.default_rng(batch)
         inputs = [2 * rng.normal(size=(batch, *shape)).astype(np.float32) for shape in exported.inputs.values()]
