@@ -214,13 +214,7 @@ class PolyakAveraging(eqx.Module):
         def averaged(target: Any, online: Any, tau: Hyperparameter | None) -> Any:
             if tau is None:
                 return target
-            moved = polyak_step(target, online, tau.value)
-            if self.every == 1:
-                return moved
-            # Of all arrays: `State` of a target, too, stays as it is between two averagings.
-            return jax.tree.map(
-                lambda new, old: jnp.where(happens, new, old) if eqx.is_array(new) else old, moved, target
-            )
+            return polyak_step(target, online, tau.value if self.every == 1 else jnp.where(happens, tau.value, 0.0))
 
         return ActorCritic(
             averaged(target.critic, online.critic, self.critic), averaged(target.policy, online.policy, self.policy)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
+import pytest
 from doubles import ACTION, OBSERVATION, leaves_by_path, transitions
 
 import floqzoo as fz
@@ -44,6 +45,7 @@ def traced_update(agent, batch, key):
     return agent.update(batch, key)
 
 
+@pytest.mark.slow
 def test_no_number_of_floq_is_compiled_in():
     """Other weights, discounts, target steps and noise intervals run the same program, and each matters."""
     changes = [{}, {"discount": 0.5}, {"alpha": 300.0}, {"tau": 0.5}, {"width": 2.0}]
@@ -68,6 +70,7 @@ def test_training_floq_leaves_its_hyperparameters_alone_and_moves_every_paramete
     assert after.target_update.critic.value == before.target_update.critic.value
 
 
+@pytest.mark.slow
 def test_training_goes_by_the_key_alone():
     batch, agent = transitions(), floq_agent()
     first, again, other = (traced_update(agent, batch, jax.random.key(seed))[0] for seed in (0, 0, 1))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from doubles import ACTION, OBSERVATION, RandomPolicy, transitions
 from training.toy_run import toy_build, toy_config, toy_task
 
@@ -168,6 +169,7 @@ class ValueFirst(eqx.Module):
         return fz.ActorCritic(critic, policy), fz.ActorCritic(critic_state, policy_state), metrics
 
 
+@pytest.mark.slow
 def test_a_critic_may_have_a_second_optimiser():
     agent = fz.Agent(**iql_parts(), update_rule=ValueFirst(optax.sgd(0.5), optax.sgd(0.0)))
     after = trained(agent, 1)

@@ -11,7 +11,8 @@ from floqzoo.rollout.evaluation import RETURN, SUCCESS
 ONNX = """import numpy as np, onnxruntime
 
 policy = onnxruntime.InferenceSession("policy.onnx")
-example = np.load("example.npz")
+with np.load("example.npz") as file:
+    example = dict(file)
 inputs = {{name: example[name] for name in {inputs}}}
 (action,) = policy.run(["action"], inputs)
 assert np.abs(action - example["action"]).max() <= 1e-5"""
@@ -19,20 +20,23 @@ TORCH = """import numpy as np, torch
 from policy_torch import Policy
 
 policy = Policy().load("weights.safetensors")
-example = np.load("example.npz")
+with np.load("example.npz") as file:
+    example = dict(file)
 with torch.inference_mode():
     action = policy(*(torch.from_numpy(example[name]) for name in {inputs}))
 assert np.abs(action.numpy() - example["action"]).max() <= 1e-5"""
 JAX = """import jax.export, numpy as np, pathlib
 
 policy = jax.export.deserialize(bytearray(pathlib.Path("policy.stablehlo").read_bytes()))
-example = np.load("example.npz")
+with np.load("example.npz") as file:
+    example = dict(file)
 action = policy.call(*(example[name] for name in {inputs}))
 assert np.abs(action - example["action"]).max() <= 1e-5"""
 FLOQZOO = """import floqzoo.export, jax, jax.numpy as jnp, numpy as np
 
 agent = floqzoo.export.load_exported_agent(".")
-observation = jnp.asarray(np.load("example.npz")["observation"][0])
+with np.load("example.npz") as file:
+    observation = jnp.asarray(file["observation"][0])
 action = agent.act(observation, jax.random.key(0))"""
 
 

@@ -1,12 +1,14 @@
 """What a velocity field sees of the point that it moves."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
-from floqzoo.typing import Point, Scalar
+from floqzoo.typing import Point
 
 
 class RawPoint(eqx.Module):
@@ -89,6 +91,6 @@ class HLGauss(eqx.Module):
         return mass.reshape(-1)
 
 
-def _held(x: Point, low: Scalar | float, high: Scalar | float, margin: Scalar | float) -> Point:
+def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
     """Values as they are up to a margin outside a range, and held there."""
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

@@ -77,6 +77,7 @@ def everything(leaves):
 every_critic = pytest.mark.parametrize("kind", ["monolithic", "flow"])
 
 
+@pytest.mark.slow
 @every_critic
 def test_the_loss_reaches_every_parameter_of_the_critic(kind):
     assert everything(parameters(gradients(kind)["loss"]["critic"]))

@@ -19,6 +19,9 @@ import floqzoo as fz
 from floqzoo.testing import assert_close
 
 
+pytestmark = pytest.mark.slow
+
+
 STATES = OBSERVATION
 FROM, TO = np.divmod(np.arange(STATES**2), STATES)
 discounts = st.integers(0, 15).map(lambda n: n / 16)

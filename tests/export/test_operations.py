@@ -11,6 +11,9 @@ from floqzoo.export import NotExportableError, onnx_graph, torch_source
 from floqzoo.export.program import trace
 
 
+pytestmark = pytest.mark.slow
+
+
 # From a vector of 6 numbers and a matrix of (6, 4); the operation that each is there for comes first.
 FUNCTIONS = {
     "abs": lambda w, x: jnp.abs(x),

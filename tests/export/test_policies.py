@@ -24,6 +24,9 @@ from floqzoo.testing import families
 from floqzoo.testing.families import best_of_n, critic, every_policy_from_noise, field, policy
 
 
+pytestmark = pytest.mark.slow
+
+
 KEY = jax.random.key(0)
 
 

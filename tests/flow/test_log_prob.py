@@ -46,6 +46,7 @@ def gaussian_flow(path, shift):
     return fz.Flow(ExactGaussian(path), 2, prior, path), stats.norm(float(end[0]), float(end[1]))
 
 
+@pytest.mark.slow
 @over_paths
 def test_gaussian_data_has_its_own_density(make):
     flow, target = gaussian_flow(make(), 0.25)
@@ -108,6 +109,7 @@ def bent_flow():
     return make
 
 
+@pytest.mark.slow
 def test_a_density_integrates_to_one(bent_flow):
     flow, grid = bent_flow(1), jnp.linspace(-30, 30, 2001)
     density = jnp.exp(jax.jit(jax.vmap(lambda x: flow.log_prob(x[None], jnp.array([0.5]))))(grid))
@@ -115,6 +117,7 @@ def test_a_density_integrates_to_one(bent_flow):
     assert np.trapezoid(density, grid) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_density_is_the_change_of_variables(bent_flow):
     r"""$\log p_1(\psi(x_0)) + \log \lvert \det \partial \psi / \partial x_0 \rvert = \log p_0(x_0)$."""
     flow, condition, x0 = bent_flow(2), jnp.array([0.5]), jnp.array([0.3, -1.1])
@@ -125,6 +128,7 @@ def test_a_density_is_the_change_of_variables(bent_flow):
     np.testing.assert_allclose(log_prob + volume, flow.prior.log_prob(x0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_hutchinson_estimates_the_density_without_bias(bent_flow):
     flow, condition, x = bent_flow(2), jnp.array([0.5]), jnp.array([0.4, -0.2])
     exact = flow.log_prob(x, condition, solver=fz.Midpoint(8))

@@ -14,7 +14,7 @@ import floqzoo as fz
 from floqzoo.flow.path import PathCoefficients
 from floqzoo.learner import BalancedReplay
 from floqzoo.policies import FunctionPolicy
-from floqzoo.records import PathPoint
+from floqzoo.records import ActionDraw, PathPoint
 from floqzoo.successor import DataNextAction, KnownReward, TD2Target
 
 
@@ -373,6 +373,24 @@ BATCH_SOURCES = {
     "a_batch_for_each_seed_is_drawn_as_for_one": draw_with(lambda place, key, size: (unmapped(place), key, size)),
 }
 
+
+class Drawing:
+    """A sound policy with a density: uniform on a part of the box that depends on the observation."""
+
+    def act_with_log_prob(self, observation, key):
+        half = 0.5 + 0.4 * jnp.tanh(observation[0])
+        action = half * jax.random.uniform(key, (2,), observation.dtype, -1, 1)
+        return ActionDraw(action, -2 * jnp.log(2 * half))
+
+
+DENSITIES = {
+    "a_draw_has_a_log_density": {
+        "act_with_log_prob": lambda self, observation, key: ActionDraw(
+            jnp.full(2, 1.5), jax.random.normal(key, (), observation.dtype)
+        )
+    },
+}
+
 # How the sound part is made, and the one member of it that each law is broken by.
 BROKEN = (
     (fz.GaussianPrior, PRIORS),
@@ -404,6 +422,7 @@ BROKEN = (
     (Measure, SUCCESSOR_MEASURES),
     (TD2Target, SUCCESSOR_TARGETS),
     (DataNextAction, NEXT_ACTIONS),
+    (Drawing, DENSITIES),
     (partial(KnownReward, jnp.sum), REWARD_MODELS),
     (BalancedReplay, BATCH_SOURCES),
 )

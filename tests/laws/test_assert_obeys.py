@@ -58,6 +58,7 @@ class Inexact(fz.OptimalTransportPath):
     end_error = 0.0
 
 
+@pytest.mark.slow
 def test_a_target_rule_of_ones_own_is_held_to_the_laws_of_targets():
     assert_obeys(TD2Target())
     with pytest.raises(AssertionError, match=r"HalfWay.* breaks the law a_certain_future_is_aimed_at"):
@@ -95,6 +96,7 @@ class OneTooMany(LatestOnly):
         return super().draw_batch(dataset, replay, place, key, batch_size + 1)
 
 
+@pytest.mark.slow
 def test_a_part_may_have_sizes_of_its_own(getkey):
     field = fz.ConditionalField(1, 4, build=narrow, key=getkey())
     assert_obeys(field, Sizes(point=1, condition=(4,)))

@@ -12,7 +12,11 @@ from hypothesis import Phase, given, settings
 from floqzoo import protocols
 from floqzoo.protocols import ActsFromNoise, Diagnosable, Exploring, HasAdvantage, NoisyCritic
 from floqzoo.testing import FAMILIES, LAWS, assert_holds
-from floqzoo.testing.batch_source_laws import examples_are_of_what_was_shown
+from floqzoo.testing.batch_source_laws import (
+    a_chunk_holds_the_actions_of_one_episode,
+    a_key_decides_the_batch,
+    examples_are_of_what_was_shown,
+)
 from floqzoo.testing.hyperparameter_laws import no_gradient_reaches_a_number_that_is_not_learnt
 
 
@@ -38,7 +42,12 @@ def example_of(member) -> Any:
 
 
 # They compile programs of every member.
-SLOW = {no_gradient_reaches_a_number_that_is_not_learnt, examples_are_of_what_was_shown}
+SLOW = {
+    a_chunk_holds_the_actions_of_one_episode,
+    a_key_decides_the_batch,
+    examples_are_of_what_was_shown,
+    no_gradient_reaches_a_number_that_is_not_learnt,
+}
 CASES = [
     pytest.param(law, member, id=f"{law.__name__}-{name_of(member)}-{index}", marks=[pytest.mark.slow] * (law in SLOW))
     for kind, family in FAMILIES.items()

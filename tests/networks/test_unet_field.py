@@ -21,6 +21,7 @@ def test_it_obeys_the_laws_of_velocity_fields(getkey):
     assert_obeys(SinusoidalTime(8))
 
 
+@pytest.mark.slow
 def test_it_is_the_network_that_its_docstring_describes(getkey):
     field = small(getkey())
     t, x, condition = 0.3, np.array([0.5, -1.0], np.float32), np.linspace(-1, 1, 5, dtype=np.float32)
@@ -70,6 +71,7 @@ def test_film_has_the_moments_that_its_condition_says(getkey):
     np.testing.assert_allclose(jnp.std(out), 1 + scale, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_compute_in_another_dtype_keeps_the_points(getkey):
     field = small(getkey(), dtype=jnp.bfloat16)
     velocity = field.velocity(0.5, jnp.ones(2), field.encode(jnp.ones(5)))

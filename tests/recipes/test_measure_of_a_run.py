@@ -97,6 +97,7 @@ def test_a_run_is_named_when_it_is_asked_for_and_only_then():
         replace(TD2Config(), policy_run="exp")
 
 
+@pytest.mark.slow
 def test_a_policy_that_acts_in_chunks_is_refused(tmp_path):
     task = Walk()
     sizes = {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 2, "batch_size": 4}

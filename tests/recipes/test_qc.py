@@ -25,6 +25,9 @@ from recipes import floq, fql, qc
 from recipes.qc import QCConfig
 
 
+pytestmark = pytest.mark.slow
+
+
 OBSERVATION, ACTION = 3, 2
 SMALL = QCConfig(
     lr=0.01,

@@ -54,7 +54,7 @@ CASES = {
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.slow] * ("normalised" in name), id=name) for name in CASES]
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in ("floq", "FQL")), id=name) for name in CASES]
 )
 def case(request):
     # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.

@@ -236,6 +236,7 @@ def assert_metrics(found, wanted):
             np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=field)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @every_case
 def test_three_updates_are_those_of_the_equations(name, seed, double_precision):

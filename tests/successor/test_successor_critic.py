@@ -35,6 +35,7 @@ def test_a_readout_of_the_exact_measure_is_the_exact_value(getkey):
     assert abs(estimate.mean - chain.value(STATE, ACTION, REWARD)) < 6 * estimate.standard_error
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_the_mean(getkey):
     critic = exact_critic(LinearGaussian.spiral(0.8), num_samples=64)
     estimates = eqx.filter_jit(jax.vmap(lambda key: critic.estimate(STATE, ACTION, key)))(
@@ -46,6 +47,7 @@ def test_the_standard_error_is_that_of_the_mean(getkey):
     assert_close(critic.value(STATE, ACTION, key), critic.estimate(STATE, ACTION, jax.random.clone(key)).mean)
 
 
+@pytest.mark.slow
 def test_a_score_improves_in_the_direction_of_the_value(getkey):
     """Its gradient by the action against that of the exact value: one function, from few and the same noises."""
     chain = LinearGaussian.spiral(0.8)
@@ -56,6 +58,7 @@ def test_a_score_improves_in_the_direction_of_the_value(getkey):
     assert_close(critic.score(STATE, ACTION), critic.score(STATE, ACTION))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_next", [False, True])
 def test_rewards_belong_to_the_state_that_is_said(of_next, getkey):
     reward = LearntReward(fz.MLP(2, 1, hidden=(8,), key=getkey()), of_next=of_next)
@@ -101,6 +104,7 @@ def test_too_few_samples_are_refused(argument, value):
         exact_critic(LinearGaussian.spiral(0.5), **{argument: value})
 
 
+@pytest.mark.slow
 def test_the_best_policy_is_chosen_at_every_state(getkey):
     """Two policies that push left and right; the reward is being on the right, or on the left."""
     chain = LinearGaussian(0.9 * np.eye(1), np.eye(1), np.zeros((1, 1)), 0.01 * np.eye(1), discount=0.5, terms=20)

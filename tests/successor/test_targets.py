@@ -94,6 +94,7 @@ def test_a_target_is_its_line_of_the_table(rule, path, getkey):
     np.testing.assert_allclose(point.velocity, label, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_the_loss_is_the_weighted_sum_of_its_terms(name, getkey):
     chain = LinearGaussian.spiral(0.7)
@@ -128,6 +129,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(name, getkey):
     np.testing.assert_allclose(metrics.bootstrap_loss, np.mean(bootstrap), rtol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_without_a_discount_every_target_is_flow_matching_on_the_next_state(name, getkey):
     chain = LinearGaussian.spiral(0.0)

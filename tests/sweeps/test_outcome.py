@@ -22,6 +22,7 @@ def finished(toy_sweep, capsys):
     return finished
 
 
+@pytest.mark.slow
 def test_a_setting_of_the_run_sets_methods_apart(finished, capsys):
     sweep = finished("precision: [float32, bfloat16]")
     write_outcome(sweep)

@@ -40,6 +40,7 @@ def test_a_table_is_fifty_tasks_with_the_published_settings(name):
     assert {sum(trial.config.env_name.startswith(f"{key}-") for trial in trials) for key in TABLES[name]} == {5}
 
 
+@pytest.mark.slow
 def test_to_read_a_sweep_opens_no_device():
     """Its trials will have them: the process that starts them would hold three quarters of a GPU's memory."""
     code = (

@@ -66,6 +66,7 @@ def transitions(dataset):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Box")
 @pytest.mark.parametrize("name", TASKS)
 def test_the_transitions_are_ogbenchs(files, name):

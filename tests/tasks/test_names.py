@@ -66,6 +66,7 @@ def test_the_plane_of_a_maze_is_where_the_body_is():
     environment.close()
 
 
+@pytest.mark.slow
 def test_import_loads_no_simulator():
     code = (
         "import sys, floqzoo.tasks; print(sorted({'ogbench', 'mujoco', 'gymnasium', 'dm_control'} & set(sys.modules)))"

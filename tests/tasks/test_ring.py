@@ -12,6 +12,7 @@ from floqzoo.tasks import Ring
 ACTION = jnp.array([0.2])
 
 
+@pytest.mark.slow
 def test_occupancy_is_the_geometric_sum_of_powers():
     ring = Ring(cells=7, drift=0.6, discount=0.8)
     state = ring.centres[3]

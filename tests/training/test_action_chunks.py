@@ -81,6 +81,7 @@ def test_chunks_of_a_replay_are_those_of_a_plain_loop(rounds, length):
     np.testing.assert_array_equal(batch.observation[:, 0], at)
 
 
+@pytest.mark.slow
 @given(lengths=EPISODES, length=LENGTHS)
 def test_the_return_of_a_chunk_is_that_of_as_many_steps(lengths, length):
     """So n-step returns and chunks have one law for terminations, discounts and the ends of episodes."""
@@ -132,6 +133,7 @@ FLOQ = FloqConfig(
 FQL = FQLConfig(actor_hidden_dims=(6,), value_hidden_dims=(6,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "config"), [(floq, FLOQ), (fql, FQL)])
 def test_updates_and_actions_in_chunks_of_one_step_are_those_without_chunks(build, config, getkey):
     """Bit for bit, also the parameters after the update."""

@@ -78,6 +78,7 @@ def test_a_seeded_replay_draws_from_the_latest_of_the_stream(size, room, written
     assert is_uniform_over(rewards, stream[-capacity:])
 
 
+@pytest.mark.slow
 @given(size=st.sampled_from([1, 5]), slots=st.sampled_from([1, 6]), written=st.integers(1, 14), key=st.integers(0, 9))
 def test_balanced_halves_come_from_each(size, slots, written, key):
     dataset = dataset_of(size)
@@ -96,6 +97,7 @@ def test_a_ring_that_holds_all_new_ones_need_not_have_room_for_the_data():
     assert not np.isin(rewards, [-1.0, -2.0]).any()
 
 
+@pytest.mark.slow
 def test_each_seed_draws_from_its_own():
     dataset = dataset_of(2)
     replay = dataset.empty_replay(seeds=2, slots=3, environments=1)

@@ -55,6 +55,7 @@ def by_workers():
         yield evaluators
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(1, 9), st.floats(0, 1, width=32))
 @settings(max_examples=10)
 def test_an_episode_is_the_same_in_a_process_of_its_own(by_workers, seed, episodes, gain):

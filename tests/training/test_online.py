@@ -116,6 +116,7 @@ def test_environments_in_processes_change_nothing(whole, tmp_path):
     assert_same_run(whole, directory)
 
 
+@pytest.mark.slow
 def test_each_seed_is_what_it_is_alone(whole, tmp_path):
     directory = new_run(tmp_path / "run", **LIVELY | {"seeds": 1, "seed": 6})
     resume(directory, recipe=TOY_RECIPE)

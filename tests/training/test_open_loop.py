@@ -262,6 +262,7 @@ def replayed(directory):
     return actions, state["replay.episodes"][:, :52].reshape(rounds), state
 
 
+@pytest.mark.slow
 def test_the_replay_of_a_run_in_chunks_holds_single_steps(explored):
     """Each seed's batches are drawn from steps of the environment's own size, whose episodes end at any step of a chunk."""
     actions, episodes, state = replayed(explored)
@@ -287,6 +288,7 @@ def test_actions_of_a_run_come_from_whole_chunks(explored):
     assert seen - {0, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [16, 40])
 @pytest.mark.usefixtures("toy_data")
 def test_a_run_that_is_resumed_in_the_middle_of_a_chunk_is_the_same_run(explored, step, tmp_path):

@@ -75,6 +75,7 @@ class Interrupting(Line):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_within_an_interval(whole, tmp_path, monkeypatch):
     """Stopped in its first evaluation, after 14 updates: 2 of them have no row yet, and 2 no checkpoint."""
     directory = new_run(tmp_path / "run", **LIVELY)

@@ -32,6 +32,7 @@ def run(agents, dataset, calls, updates, keys):
     return scanned.agents(arrays), every
 
 
+@pytest.mark.slow
 def test_a_scan_is_the_sequence_of_its_updates(dataset):
     agents = toy_agents(3, 4)
     scanned, (means,) = run(agents, dataset, 1, 6, keys(4, 5))

@@ -66,6 +66,7 @@ def test_an_agent_is_built_as_it_is_alone():
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_floq_of_several_seeds_is_floq_of_each(alone):
     """After a few updates: the same numbers, but for how sums are rounded."""
     agents, metrics = trained(tiny_floq, (3, 4, 5))
