@@ -18,10 +18,10 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, BestOfNConfig, best_of_n, published_run, value_network
+from recipes.common import QUICKSTART, BestOfNConfig, best_of_n, published_presets, value_network
 from recipes.published import c51 as published
 
 
@@ -62,25 +62,16 @@ def c51(
     )
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in Value Flows' experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, C51Config())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    return published_run(env_name, published.OFFLINE, C51Config(), online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    return small_run(env_name, C51Config(**QUICKSTART, flow_steps=5, num_samples=8))
-
-
 RECIPE = Recipe(
     name="c51",
     build=c51,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(
+        C51Config(),
+        published.OFFLINE,
+        quickstart=C51Config(**QUICKSTART, flow_steps=5, num_samples=8),
+        experiments="Value Flows",
+        online_env="cube-double-play-singletask-v0",
+    ),
     check=buildable(c51),
 )
 

@@ -18,10 +18,10 @@ import jax
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_run, value_network
+from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_presets, value_network
 from recipes.iqn import QuantileConfig, quantile_critic
 from recipes.published import codac as published
 
@@ -61,28 +61,18 @@ def codac(
     )
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in Value Flows' experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, CODACConfig())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    return published_run(env_name, published.OFFLINE, CODACConfig(), online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    config = CODACConfig(
-        **QUICKSTART, alpha=100.0, flow_steps=5, num_levels=8, num_target_levels=8, conservative_actions=4
-    )
-    return small_run(env_name, config)
-
-
 RECIPE = Recipe(
     name="codac",
     build=codac,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(
+        CODACConfig(),
+        published.OFFLINE,
+        quickstart=CODACConfig(
+            **QUICKSTART, alpha=100.0, flow_steps=5, num_levels=8, num_target_levels=8, conservative_actions=4
+        ),
+        experiments="Value Flows",
+        online_env="cube-double-play-singletask-v0",
+    ),
     check=buildable(codac),
 )
 

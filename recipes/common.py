@@ -179,17 +179,22 @@ def published_presets(
     *,
     quickstart: Any,
     online: Mapping[str, Mapping[str, Any]] | None = None,
+    experiments: str = "FQL",
+    online_env: str = "antsoccer-arena-navigate-singletask-v0",
 ) -> dict[str, Preset]:
-    """The presets `default`, `online` and `quickstart` of a baseline in FQL's experiments.
+    """The presets `default`, `online` and `quickstart` of a baseline in the experiments of a paper.
 
     - `defaults`: The settings of the method.
     - `offline`, `online`: What was published for each environment; the same for both where `online` is None.
     - `quickstart`: The settings of the small run.
+    - `experiments`: The method whose paper has the experiments.
+    - `online_env`: The environment of `online` where none is given.
     """
 
     def default(env_name: str | None) -> RunConfig:
-        """The settings of the environment in FQL's experiments, 1M updates."""
         return published_run(env_name, offline, defaults)
+
+    default.__doc__ = f"The settings of the environment in the experiments of {experiments}, 1M updates."
 
     def offline_to_online(env_name: str | None) -> RunConfig:
         """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
@@ -197,7 +202,7 @@ def published_presets(
             env_name,
             offline if online is None else online,
             defaults,
-            otherwise="antsoccer-arena-navigate-singletask-v0",
+            otherwise=online_env,
             online_steps=1_000_000,
         )
 

@@ -20,10 +20,10 @@ import optax
 
 import floqzoo as fz
 from floqzoo.protocols import Network
-from floqzoo.runs import Recipe, RunConfig, buildable, small_run
+from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, BestOfNConfig, EnsembleConfig, best_of_n, published_run, value_network
+from recipes.common import QUICKSTART, BestOfNConfig, EnsembleConfig, best_of_n, published_presets, value_network
 from recipes.published import iqn as published
 
 
@@ -88,25 +88,17 @@ def iqn(
     )
 
 
-def default(env_name: str | None) -> RunConfig:
-    """The settings of the environment in Value Flows' experiments, 1M updates."""
-    return published_run(env_name, published.OFFLINE, IQNConfig())
-
-
-def online(env_name: str | None) -> RunConfig:
-    """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
-    return published_run(env_name, published.ONLINE, IQNConfig(), online_steps=1_000_000)
-
-
-def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
-    return small_run(env_name, IQNConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_levels=8, num_target_levels=8))
-
-
 RECIPE = Recipe(
     name="iqn",
     build=iqn,
-    presets={"default": default, "online": online, "quickstart": quickstart},
+    presets=published_presets(
+        IQNConfig(),
+        published.OFFLINE,
+        online=published.ONLINE,
+        quickstart=IQNConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_levels=8, num_target_levels=8),
+        experiments="Value Flows",
+        online_env="cube-double-play-singletask-v0",
+    ),
     check=buildable(iqn),
 )
 
