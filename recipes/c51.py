@@ -49,14 +49,7 @@ def c51(
             discount=config.discount,
             aggregation=config.aggregation,
         ),
-        policy=best_of_n(
-            config,
-            observation_dim,
-            action_dim,
-            num_samples=config.num_samples,
-            flow_steps=config.flow_steps,
-            key=policy_key,
-        ),
+        policy=best_of_n(config, observation_dim, action_dim, key=policy_key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )

@@ -146,13 +146,12 @@ def distilled_policy(
     return config.chunked(policy)
 
 
-def best_of_n(
-    config: ActorCriticConfig, observation_dim: int, action_dim: int, *, num_samples: int, flow_steps: int, key: Key
-) -> fz.BestOfNPolicy:
-    """The best of N actions of a behaviour flow."""
-    network = actor_network(config)
-    behaviour = fz.BehaviourFlow.build(observation_dim, action_dim, network=network, flow_steps=flow_steps, key=key)
-    return fz.BestOfNPolicy(behaviour, num_samples)
+def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
+    """The best of N actions of a behaviour flow, with the settings `num_samples` and `flow_steps` of a method."""
+    behaviour = fz.BehaviourFlow.build(
+        observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=key
+    )
+    return fz.BestOfNPolicy(behaviour, config.num_samples)
 
 
 def published_run(

@@ -42,14 +42,7 @@ def ifql(
     critic_key, policy_key = jax.random.split(key)
     return fz.Agent(
         critic=iql_critic(config, observation_dim, action_dim, critic_key),
-        policy=best_of_n(
-            config,
-            observation_dim,
-            action_dim,
-            num_samples=config.num_samples,
-            flow_steps=config.flow_steps,
-            key=policy_key,
-        ),
+        policy=best_of_n(config, observation_dim, action_dim, key=policy_key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )

@@ -23,7 +23,7 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, small_run
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, ChunkedConfig, actor_network, published_run, value_network
+from recipes.common import QUICKSTART, ChunkedConfig, best_of_n, published_run, value_network
 from recipes.published import qc as published
 
 
@@ -46,15 +46,12 @@ def qc(
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     chunk_dim = config.chunk_length * action_dim
-    behaviour = fz.BehaviourFlow.build(
-        observation_dim, chunk_dim, network=actor_network(config), flow_steps=config.flow_steps, key=policy_key
-    )
     return fz.Agent(
         critic=fz.MonolithicCritic(
             fz.QEnsemble(observation_dim, chunk_dim, build=value_network(config), key=critic_key),
             discount=config.discount,
         ),
-        policy=config.chunked(fz.BestOfNPolicy(behaviour, config.num_samples)),
+        policy=config.chunked(best_of_n(config, observation_dim, chunk_dim, key=policy_key)),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )
