@@ -14,6 +14,7 @@ from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
 from floqzoo.commands.resume import resume
+from floqzoo.commands.study import study
 from floqzoo.commands.sweep import sweep
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.prepared_run import collect_visibly
@@ -55,6 +56,7 @@ COMMANDS = {
     "compare": compare,
     "inspect": inspect,
     "export": export,
+    "study": study,
 }
 
 

@@ -21,6 +21,7 @@ def train_members(
     batch_size: int,
     chunk: int = 500,
     progress: Callable[[int], None] | None = None,
+    at: Callable[[PyTree, Array], PyTree] = lambda dataset, step: dataset,
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
     """Makes `updates` updates of every agent, each from its own data and key.
 
@@ -32,6 +33,7 @@ def train_members(
     - `keys`: One for each member.
     - `chunk`: Updates in a compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.
+    - `at`: From a member's data and the number of its updates so far to the data that it draws from: data may grow.
 
     **Raises** `ValueError` if `updates` is no positive multiple of `chunk`.
     """
@@ -47,7 +49,7 @@ def train_members(
 
             def update(arrays, step):
                 batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-                batch = dataset.sample(batch_key, batch_size)
+                batch = at(dataset, step).sample(batch_key, batch_size)
                 agent, metrics = eqx.combine(arrays, rest).update(batch, update_key)
                 return split_arrays(agent)[0], metrics.critic.critic_loss
 

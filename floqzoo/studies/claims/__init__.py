@@ -1,0 +1,25 @@
+"""The claims about flow matching in TD learning, one file each; `floqzoo study` finds every file here.
+
+A file defines `STUDY`, a [`Study`][floqzoo.studies.study.Study]. Sources of the claims: floq (arXiv 2509.06863) and its
+analysis (arXiv 2603.04333).
+"""
+
+import importlib
+import pkgutil
+
+from floqzoo.studies.study import Study
+
+
+def study_names() -> list[str]:
+    """The names of all studies."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def study_named(name: str) -> Study:
+    """A study by its name.
+
+    **Raises** `ValueError` if there is none of that name.
+    """
+    if name not in study_names():
+        raise ValueError(f"a study must be one of {', '.join(study_names())}; got {name!r}.")
+    return importlib.import_module(f"{__name__}.{name}").STUDY

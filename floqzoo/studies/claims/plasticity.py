@@ -1,0 +1,148 @@
+"""Frozen features: can what was learnt early serve the targets of later?"""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.tree_util import GetAttrKey, SequenceKey
+from jaxtyping import PyTree
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.flow_diagnostics import effective_rank
+from floqzoo.networks.mlp import MLP
+from floqzoo.studies.critic_lab import (
+    Checks,
+    LabSettings,
+    checks,
+    flow_agents,
+    lab_data,
+    monolithic_agents,
+    of_each_seed,
+    policy_score,
+    train,
+    value_error,
+    with_fixed_targets,
+)
+from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+
+
+MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
+"""Shares of the training after which features are frozen; 1: never."""
+FLOQ, MONOLITHIC, FIXED = "floq", "monolithic", "floq, fixed targets"
+
+
+def features_frozen_after(updates: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
+    """An optimiser that after some updates goes on with the last linear layers only, those of all MLPs.
+
+    - `layers`: The number of linear layers of each MLP without its first.
+    """
+
+    def init(parameters: PyTree) -> Any:
+        return jnp.zeros((), int), optimiser.init(parameters)
+
+    def update(gradients: PyTree, state: Any, parameters: PyTree | None = None) -> tuple[PyTree, Any]:
+        count, inner = state
+        steps, inner = optimiser.update(gradients, inner, parameters)
+
+        def step_of(path, step):
+            last = (GetAttrKey("layers"), SequenceKey(layers - 1)) in itertools.pairwise(path)
+            return step if last else jnp.where(count < updates, step, 0.0)
+
+        return jax.tree_util.tree_map_with_path(step_of, steps), (count + 1, inner)
+
+    return optax.GradientTransformation(init, update)
+
+
+def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
+    """The effective rank of the last hidden layer's features, and the share of hidden units that are dormant.
+
+    A unit is dormant if the mean size of its activation is below 0.025 of the mean of its layer (arXiv 2302.12902). Of a
+    flow's field, at random times on the paths from noise to the exact value.
+    """
+    observation, action, value = (array[:, 0].reshape(-1, *array.shape[3:]) for array in vars(where).values())
+    condition = jnp.concatenate([observation, action], axis=1)
+    members = critic.fields if isinstance(critic, FlowCritic) else critic.networks.networks
+
+    def first_layer(member: Any) -> Any:
+        if not isinstance(critic, FlowCritic):
+            return jax.vmap(member.stem)(condition)
+        time_key, noise_key = jax.random.split(jax.random.key(5))
+        times = jax.random.uniform(time_key, value.shape)
+        points = (1 - times) * critic.prior.sample(noise_key, (*value.shape, 1))[:, 0] + times * value
+        codes = jax.vmap(member.encode)(observation, action)
+        return jax.vmap(member._hidden)(times, points[:, None], codes)
+
+    def of_member(member: Any) -> tuple[Any, Any]:
+        network: MLP = member.network if isinstance(critic, FlowCritic) else member
+        hidden, dormant = first_layer(member), []
+        for index, activated in enumerate(network.activated):
+            if index:
+                hidden = jax.vmap(network.layers[index - 1])(hidden)
+            size = jnp.mean(jnp.abs(activated.activation(hidden)), axis=0)
+            dormant.append(jnp.mean(size < 0.025 * jnp.mean(size)))
+            hidden = jax.vmap(activated)(hidden)
+        return effective_rank(hidden), jnp.mean(jnp.stack(dormant))
+
+    ranks, dormant = members.each(of_member)
+    return jnp.mean(ranks.astype(float)), jnp.mean(dormant)
+
+
+def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
+    """Trains one kind of critic, whose features are frozen at one moment."""
+    frozen = round(moment * settings.updates)
+    optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
+    agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
+    data = lab_data(settings)
+    agents = train(agents, with_fixed_targets(data) if arm == FIXED else data, settings)
+    where = checks()
+
+    def of_seed(critic: Any) -> dict[str, Any]:
+        rank, dormant = inside(critic, where)
+        score, error = policy_score(critic, where), value_error(critic, where)
+        return {"score": score, "error": error, "rank": rank, "dormant": dormant}
+
+    return measurements(arm, moment, of_each_seed(of_seed, agents))
+
+
+def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
+    """How far a metric is from that of features that were never frozen, the mean over moments within the training."""
+    return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
+
+
+STUDY = Study(
+    name="plasticity",
+    claim="Flow matching learns plastic features: frozen part-way, they support the targets of later training; those of "
+    "monolithic critics do not.",
+    design="After a share of the training everything but the last linear layer of each network is frozen, floq's distilled "
+    "critic included; 0 means random features, 1 features that are never frozen. For comparison floq learns the exact Q "
+    "as fixed targets.",
+    settings=LabSettings(),
+    trials=lambda settings: {
+        f"{arm.replace(', ', '-').replace(' ', '-')}-{moment:g}": partial(trial, arm, moment, settings)
+        for arm in (FLOQ, MONOLITHIC, FIXED)
+        for moment in MOMENTS
+    },
+    level="share of the training before freezing",
+    panels={
+        "score": "score of the greedy policy",
+        "error": "error of Q (RMS)",
+        "rank": "effective rank of features",
+        "dormant": "share of dormant units",
+    },
+    statements=[
+        Statement(
+            "Freezing costs the monolithic critic's policy more of its score than floq's.",
+            lambda table: lost_by_freezing(table, MONOLITHIC, "score") - lost_by_freezing(table, FLOQ, "score"),
+            "of the score",
+        ),
+        Statement(
+            "Freezing adds more error to the monolithic critic's Q than to floq's.",
+            lambda table: lost_by_freezing(table, FLOQ, "error") - lost_by_freezing(table, MONOLITHIC, "error"),
+            "units of return",
+        ),
+    ],
+)

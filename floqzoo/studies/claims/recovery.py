@@ -1,0 +1,156 @@
+"""Perturbed on the way to the value: does the rest of the computation repair it?"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.flow_diagnostics import with_steps
+from floqzoo.networks.mlp import MLP
+from floqzoo.studies.critic_lab import (
+    Checks,
+    LabSettings,
+    checks,
+    flow_agents,
+    lab_data,
+    monolithic_agents,
+    of_each_seed,
+    train,
+    with_fixed_targets,
+)
+from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+from floqzoo.typing import Scalar
+
+
+SIZES = (0.1, 0.3, 1.0)
+"""Standard deviations of the perturbation, as shares of that of what is perturbed over states."""
+MOVING, FIXED = "moving targets", "fixed targets"
+
+
+def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
+    r"""For each time $t$ of the solver, the error of Q per perturbation of $z_t$, both RMS and in units of return."""
+    steps: Any = critic.solver
+    count = steps.num_steps
+    low, high = critic.prior.low.value, critic.prior.high.value
+    noise = low + (high - low) * (jnp.arange(4) + 0.5) / 4
+    observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
+    delta = size * jnp.std(where.value)
+
+    def ends(done: int, sign: float) -> Float[Array, "members pairs noises"]:
+        """Where the flows end if their state is moved after `done` steps."""
+
+        def of_member(field: Any) -> Array:
+            before, after = with_steps(critic, max(done, 1)).flow(field), with_steps(critic, count - done).flow(field)
+
+            def of_start(observation, action, start):
+                code = before.encode(observation, action)
+                z = before.push_forward(start[None], code, 0.0, done / count) if done else start[None]
+                return after.push_forward(z + sign * delta, code, done / count, 1.0)[0]
+
+            return jax.vmap(jax.vmap(of_start, (None, None, 0)), (0, 0, None))(observation, action, noise)
+
+        return critic.fields.each(of_member)
+
+    def error(done: int) -> Scalar:
+        exact = ends(done, 0.0)
+        moved = [ends(done, sign) - exact for sign in (-1.0, 1.0)]
+        return jnp.sqrt(jnp.mean(jnp.square(jnp.stack(moved)))) / delta
+
+    return {done / count: error(done) for done in range(count)}
+
+
+def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
+    """For each hidden layer, the error of Q per perturbation of its pre-activations, each relative to its own spread."""
+    x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
+
+    def of_member(network: MLP) -> list[Scalar]:
+        batched = partial(jax.vmap, in_axes=0)
+
+        def rest(hidden: Array, layer: int) -> Array:
+            for index in range(layer, len(network.activated)):
+                hidden = batched(network.layers[index])(batched(network.activated[index])(hidden))
+            return hidden
+
+        hidden, errors = batched(network.stem)(x), []
+        output = rest(hidden, 0)
+        for layer in range(len(network.activated)):
+            spread = jnp.std(hidden, axis=0)
+            noise = jax.random.normal(jax.random.key(layer), hidden.shape)
+            moved = rest(hidden + size * spread * noise, layer) - output
+            errors.append(jnp.sqrt(jnp.mean(moved**2)) / (size * jnp.std(output)))
+            hidden = batched(network.layers[layer])(batched(network.activated[layer])(hidden))
+        return errors
+
+    errors = jax.tree.map(jnp.mean, critic.networks.networks.each(of_member))
+    return {(layer + 1) / (len(errors) + 1): error for layer, error in enumerate(errors)}
+
+
+CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "floq": (flow_agents, flow_errors),
+    "monolithic": (monolithic_agents, monolithic_errors),
+}
+
+
+def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
+    """Trains one kind of critic on moving targets or on fixed ones, and perturbs it."""
+    build, errors = CRITICS[kind]
+    data = lab_data(settings)
+    agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
+    where, rows = checks(), []
+    for size in SIZES:
+        found = of_each_seed(lambda critic, size=size: errors(critic, where, size), agents)
+        for done, values in found.items():
+            rows += measurements(f"{kind}, {targets}", done, {f"error_{size:g}": values})
+    return rows
+
+
+def mean_error(table: Table, arm: str) -> np.ndarray:
+    """The mean over sizes and over the middle of the computation, from a quarter to three quarters."""
+    errors = [
+        table.of(arm, level, f"error_{size:g}")
+        for size in SIZES
+        for level in table.levels(arm, f"error_{size:g}")
+        if 0.25 <= level <= 0.75
+    ]
+    return np.mean(errors, axis=0)
+
+
+STUDY = Study(
+    name="recovery",
+    claim="Integration recovers from wrong intermediate values (test-time recovery), because flow critics are trained "
+    "against moving targets; monolithic networks do not recover.",
+    design="After training, the flow's state is moved at a time t, by a share of the standard deviation of Q over states, "
+    "either way; a monolithic network's pre-activations get Gaussian noise of the same share of their own standard "
+    "deviations. An error of 1 means that the perturbation is passed on as it is. Both train on moving TD targets, and on "
+    "the exact Q as fixed targets. Four hidden layers.",
+    settings=LabSettings(hidden=(64, 64, 64, 64)),
+    trials=lambda settings: {
+        f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
+        for kind in CRITICS
+        for targets in (MOVING, FIXED)
+    },
+    level="share of the computation before the perturbation",
+    panels={f"error_{size:g}": f"error of Q / perturbation of {size:g} std" for size in SIZES},
+    statements=[
+        Statement(
+            "A flow passes on less than all of a perturbation in the middle of its integration.",
+            lambda table: 1 - mean_error(table, f"floq, {MOVING}"),
+            "of the perturbation",
+        ),
+        Statement(
+            "A flow passes on less of a perturbation than a monolithic network does.",
+            lambda table: mean_error(table, f"monolithic, {MOVING}") - mean_error(table, f"floq, {MOVING}"),
+            "of the perturbation",
+        ),
+        Statement(
+            "A flow recovers better if it was trained against moving targets.",
+            lambda table: mean_error(table, f"floq, {FIXED}") - mean_error(table, f"floq, {MOVING}"),
+            "of the perturbation",
+        ),
+    ],
+)

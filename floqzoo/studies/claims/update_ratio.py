@@ -1,0 +1,76 @@
+"""Many updates for each new transition: which critic bears a high update-to-data ratio?"""
+
+from dataclasses import replace
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.studies.critic_lab import (
+    LabSettings,
+    checks,
+    flow_agents,
+    lab_data,
+    monolithic_agents,
+    of_each_seed,
+    policy_score,
+    train,
+    value_error,
+)
+from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+
+
+RATIOS = (1, 2, 4, 8, 16)
+AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
+START = 200
+"""Transitions before the first update."""
+
+
+def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
+    """Trains one kind of critic on data that grow by one transition every `ratio` updates, to `settings.updates` more."""
+    settings = replace(settings, updates=settings.updates * ratio)
+
+    def grown(data, step):
+        return replace(data, count=jnp.asarray(START + step // ratio, data.count.dtype))
+
+    agents = train(AGENTS[arm](settings), lab_data(settings), settings, at=grown)
+    where = checks()
+    score, error = of_each_seed(lambda critic: (policy_score(critic, where), value_error(critic, where)), agents)
+    return measurements(arm, ratio, {"score": score, "error": error})
+
+
+def high(table: Table, arm: str, metric: str) -> np.ndarray:
+    """The mean over the two highest ratios."""
+    return np.mean([table.of(arm, ratio, metric) for ratio in RATIOS[-2:]], axis=0)
+
+
+STUDY = Study(
+    name="update_ratio",
+    claim="Flow critics tolerate high update-to-data ratios, and learn faster by them; monolithic critics do not.",
+    design=f"Data grow from {START} transitions by 1,000 more, one every few updates; all critics see the same data, and "
+    "a higher ratio makes more updates on them. The data come from the behaviour, so exploration plays no part.",
+    settings=LabSettings(updates=1_000),
+    trials=lambda settings: {
+        f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS
+    },
+    level="updates for each new transition",
+    panels={"score": "score of the greedy policy", "error": "error of Q (RMS)"},
+    statements=[
+        Statement(
+            "At the two highest ratios floq's policy has a higher score.",
+            lambda table: high(table, "floq", "score") - high(table, "monolithic", "score"),
+            "of the score",
+        ),
+        Statement(
+            "At the two highest ratios floq's Q has a smaller error.",
+            lambda table: high(table, "monolithic", "error") - high(table, "floq", "error"),
+            "units of return",
+        ),
+        Statement(
+            f"floq's score is higher at a ratio of {RATIOS[-1]} than at 1.",
+            lambda table: table.of("floq", RATIOS[-1], "score") - table.of("floq", 1, "score"),
+            "of the score",
+        ),
+    ],
+    log_level=True,
+)

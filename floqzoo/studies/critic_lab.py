@@ -1,0 +1,267 @@
+"""A laboratory for critics: floq's and the monolithic one on a maze whose values are exact, many seeds at once.
+
+The policy chooses greedily among four actions by the critic's score, so policy improvement adds no error of its own, and
+the data cover every state and action. What is measured is the critic's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from floqzoo.agent import Agent
+from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.critics.monolithic_critic import MonolithicCritic
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.prior import UniformPrior
+from floqzoo.networks.conditional_field import ConditionalField
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.point_embedding import HLGauss
+from floqzoo.networks.time_embedding import CosineTime
+from floqzoo.protocols import Critic
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.studies.members import train_members
+from floqzoo.tasks.cell_maze import CORNERS, CellMaze
+from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.update_rules import JointUpdate, PolyakAveraging
+
+
+MAZE = CellMaze()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSettings:
+    """What both kinds of critics share, and floq's own settings; published numbers are in brackets."""
+
+    seeds: int = 10
+    """Agents of each kind, each with networks and data of its own."""
+    transitions: int = 10_000
+    """Transitions of a dataset (1M)."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of every network (four of 512)."""
+    updates: int = 4_000
+    """Updates (2M)."""
+    batch_size: int = 64
+    """Transitions in an update (256)."""
+    lr: float = 3e-3
+    """Adam's learning rate (3e-4): the best of 1e-3, 3e-3 and 1e-2 for either critic."""
+    tau: float = 0.05
+    """Step of the target network (0.005)."""
+    num_noise_samples: int = 4
+    """floq: noise samples of each transition (8)."""
+    flow_steps: int = 8
+    """floq: Euler steps K (8)."""
+    noise_coverage: float = 0.1
+    """floq: the width of the noise interval as a share of the range of returns (0.1)."""
+
+
+class GreedyPolicy(eqx.Module):
+    """Acts greedily over the `CORNERS` by the critic's score; nothing of it is trained."""
+
+    def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
+        """The action with the highest score."""
+        del key
+        actions = jnp.asarray(CORNERS, dtype=observation.dtype)
+        return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
+        """0, and no metrics."""
+        del batch, agent, key
+        return jnp.zeros(()), None
+
+
+class LabData(eqx.Module):
+    """A dataset of one seed.
+
+    - `transitions`: All of it.
+    - `count`: How many of the transitions are drawn from, the first ones.
+    - `target_noise`: The standard deviation of the Gaussian noise that each drawn reward gets, so each TD target.
+    """
+
+    transitions: Transition
+    count: Int[Array, ""]
+    target_noise: Float[Array, ""]
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """A batch, drawn with replacement."""
+        row_key, noise_key = jax.random.split(key)
+        rows = jax.random.randint(row_key, (batch_size,), 0, self.count)
+        batch = jax.tree.map(lambda array: array[rows], self.transitions)
+        noise = self.target_noise * jax.random.normal(noise_key, (batch_size,))
+        return replace(batch, reward=batch.reward + noise)
+
+
+def lab_data(settings: LabSettings, *, target_noise: float = 0.0) -> LabData:
+    """The datasets of all seeds; seed $i$ has the same transitions in every arm of every study."""
+
+    def of_seed(key):
+        transitions = MAZE.sample(key, settings.transitions)
+        return LabData(transitions, jnp.asarray(settings.transitions), jnp.asarray(target_noise, float))
+
+    return eqx.filter_vmap(of_seed)(_keys(settings, 1))
+
+
+def with_fixed_targets(data: LabData) -> LabData:
+    """The same data for supervised learning: the exact optimal Q in place of the reward, and nothing after it."""
+    values = MAZE.optimal_values()
+    step = data.transitions
+    exact = jax.vmap(jax.vmap(partial(MAZE.q_value, values)))(step.observation, step.action)
+    step = replace(step, reward=exact, discount=jnp.zeros_like(step.discount))
+    return eqx.tree_at(lambda data: data.transitions, data, step)
+
+
+def monolithic_agents(
+    settings: LabSettings,
+    *,
+    size: int = 2,
+    build: Callable[..., Any] | None = None,
+    optimiser: optax.GradientTransformation | None = None,
+) -> Agent:
+    """Agents with the monolithic critic, one for each seed.
+
+    - `size`: Members of the ensemble.
+    - `build`: Makes a network in place of an MLP with the hidden layers of the settings.
+    - `optimiser`: In place of Adam with the learning rate of the settings.
+    """
+    network = build or partial(MLP, hidden=settings.hidden, layer_norm=True)
+
+    def of_seed(key):
+        return MonolithicCritic(QEnsemble(2, 2, size=size, build=network, key=key), discount=MAZE.discount)
+
+    return _agents(of_seed, settings, optimiser)
+
+
+def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformation | None = None, **parts: Any) -> Agent:
+    """Agents with floq's critic, one for each seed.
+
+    - `optimiser`: As above.
+    - `parts`: Arguments of `FlowCritic` in place of floq's, such as `backup`.
+    """
+    network = partial(MLP, hidden=settings.hidden, layer_norm=True)
+    discount = float(MAZE.discount.value)
+    # floq's: 50 bins, and a standard deviation of 16 of them.
+    embedding = HLGauss(-1 / (1 - discount), 0.0, edges=51, sigma=16.0)
+
+    def of_seed(key):
+        field_key, distilled_key = jax.random.split(key)
+
+        def field(key):
+            return ConditionalField(
+                1, 4, build=network, time_embedding=CosineTime(), point_embedding=embedding, key=key
+            )
+
+        return FlowCritic(
+            Ensemble.build(field, 2, key=field_key),
+            QEnsemble(2, 2, build=network, key=distilled_key),
+            UniformPrior.from_rewards((-1.0, 0.0), discount, noise_coverage=settings.noise_coverage),
+            solver=Euler(settings.flow_steps),
+            discount=MAZE.discount,
+            num_noise_samples=settings.num_noise_samples,
+            **parts,
+        )
+
+    return _agents(of_seed, settings, optimiser)
+
+
+def _agents(
+    critic: Callable[[Key], Any], settings: LabSettings, optimiser: optax.GradientTransformation | None
+) -> Agent:
+    def of_seed(key):
+        return Agent(
+            critic=critic(key),
+            policy=GreedyPolicy(),
+            update_rule=JointUpdate(optimiser or optax.adam(settings.lr)),
+            target_update=PolyakAveraging(critic=settings.tau),
+        )
+
+    return eqx.filter_vmap(of_seed)(_keys(settings, 0))
+
+
+def train(agents: PyTree, data: LabData, settings: LabSettings, **options: Any) -> PyTree:
+    """Trains the agents of all seeds; `options` are those of `train_members`."""
+    updates, batch_size = settings.updates, settings.batch_size
+    keys, chunk = _keys(settings, 2), min(updates, 500)
+    return train_members(agents, data, keys, updates=updates, batch_size=batch_size, chunk=chunk, **options)[0]
+
+
+def _keys(settings: LabSettings, purpose: int) -> Any:
+    seeds = jax.vmap(jax.random.key)(jnp.arange(settings.seeds))
+    return jax.vmap(lambda key: jax.random.fold_in(key, purpose))(seeds)
+
+
+class Checks(eqx.Module):
+    """States and actions at which critics are checked: some observations of each cell, the corners as actions.
+
+    - `observation`, `action`: All pairs.
+    - `value`: The exact optimal Q of each.
+    """
+
+    observation: Float[Array, "cells looks corners 2"]
+    action: Float[Array, "cells looks corners 2"]
+    value: Float[Array, "cells looks corners"]
+
+
+def checks(looks: int = 4) -> Checks:
+    """The same checks for every critic."""
+    cells = len(MAZE.places)
+    keys = jax.random.split(jax.random.key(11), (cells, looks))
+    observation = jax.vmap(jax.vmap(MAZE.observe, (None, 0)))(jnp.arange(cells), keys)
+    observation = jnp.broadcast_to(observation[:, :, None], (cells, looks, len(CORNERS), 2))
+    action = jnp.broadcast_to(jnp.asarray(CORNERS, dtype=observation.dtype), observation.shape)
+    values = MAZE.optimal_values()
+    exact = jax.vmap(jax.vmap(jax.vmap(partial(MAZE.q_value, values))))(observation, action)
+    return Checks(observation, action, exact)
+
+
+def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
+    """The output of each member's flow, from starting points that cover the noise interval evenly."""
+    prior: Any = critic.prior
+    share = (jnp.arange(count) + 0.5) / count
+    noises = (prior.low.value + (prior.high.value - prior.low.value) * share)[:, None]
+
+    def of_pair(observation, action):
+        return jax.vmap(lambda noise: critic.returns(observation, action, noise), out_axes=1)(noises)
+
+    return jax.vmap(jax.vmap(jax.vmap(of_pair)))(where.observation, where.action)
+
+
+def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
+    """What a critic says: the mean output of its flows, or the score of a critic without flows."""
+    if isinstance(critic, FlowCritic):
+        return jnp.mean(flow_ends(critic, where), axis=(-2, -1))
+    return scores_of(critic, where)
+
+
+def scores_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
+    """The score, by which the policy acts."""
+    return jax.vmap(jax.vmap(jax.vmap(critic.score)))(where.observation, where.action)
+
+
+def value_error(critic: Any, where: Checks) -> Scalar:
+    """The root mean square error of Q, in units of return: one step costs 1."""
+    return jnp.sqrt(jnp.mean((q_of(critic, where) - where.value) ** 2))
+
+
+def policy_score(critic: Any, where: Checks) -> Scalar:
+    r"""How good the greedy policy is, exactly: 1 is the best policy over the corners, 0 a random one.
+
+    $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, with $J$ the mean of V over the cells.
+    """
+    best = jnp.argmax(scores_of(critic, where), axis=-1)
+    choice = jnp.mean(jax.nn.one_hot(best, len(CORNERS)), axis=1)
+    reached = jnp.mean(MAZE.policy_values(choice))
+    random = jnp.mean(MAZE.policy_values(jnp.full_like(choice, 1 / len(CORNERS))))
+    return (reached - random) / (jnp.mean(MAZE.optimal_values()) - random)
+
+
+def of_each_seed(function: Callable[[Any], Any], agents: Agent) -> Any:
+    """`function(critic)` for the critic of every seed."""
+    return eqx.filter_jit(eqx.filter_vmap(function))(agents.critic)

@@ -1,0 +1,277 @@
+"""What a study of a claim is: what it trains and measures, how its claim is judged, and what it leaves behind."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from floqzoo.results.statistics import Estimate, bootstrap_interval, interquartile_mean
+from floqzoo.studies.critic_lab import LabSettings
+from floqzoo.studies.report import markdown_table, new_figure, number, read_rows, save_figure, write_rows
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of one trained agent.
+
+    - `arm`: What is compared: a kind of critic, or a setting of it.
+    - `level`: The number that the study varies, such as the noise of the targets.
+    - `seed`: Of the agent; arms and levels are paired by it.
+    - `metric`, `value`: Of what, and how much.
+    """
+
+    arm: str
+    level: float
+    seed: int
+    metric: str
+    value: float
+
+
+def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> list[Measurement]:
+    """The measurements of all seeds of one arm at one level.
+
+    - `metrics`: From a name to an array with one number for each seed.
+    """
+    return [
+        Measurement(arm, float(level), seed, metric, float(value))
+        for metric, values in metrics.items()
+        for seed, value in enumerate(np.asarray(values))
+    ]
+
+
+class Table:
+    """Measurements, and how they are looked up."""
+
+    def __init__(self, rows: Iterable[Measurement]):
+        self.rows = tuple(rows)
+        self._values = {(row.arm, row.level, row.metric, row.seed): row.value for row in self.rows}
+
+    @property
+    def arms(self) -> list[str]:
+        """In the order in which they were measured."""
+        return list(dict.fromkeys(row.arm for row in self.rows))
+
+    def levels(self, arm: str, metric: str) -> list[float]:
+        """At which levels an arm was measured, in ascending order."""
+        return sorted({row.level for row in self.rows if (row.arm, row.metric) == (arm, metric)})
+
+    def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
+        """The values of all seeds, in their order.
+
+        **Raises** `ValueError` if there is none.
+        """
+        found = sorted(
+            (seed, value) for (a, x, m, seed), value in self._values.items() if (a, x, m) == (arm, level, metric)
+        )
+        if not found:
+            raise ValueError(f"nothing was measured of {metric!r} of {arm!r} at level {level}.")
+        return np.array([value for _, value in found])
+
+
+Effect = Callable[[Table], Float[np.ndarray, " seeds"]]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One part of a claim that can be judged.
+
+    - `text`: The claim as a sentence that is true or false.
+    - `effect`: How large it is for each seed: positive where the statement holds.
+    - `unit`: Of the effect.
+    """
+
+    text: str
+    effect: Effect
+    unit: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A statement, how large its effect is, and what follows.
+
+    - `effect`: The interquartile mean over seeds with its 95 % bootstrap interval.
+    - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below, else "undecided".
+    """
+
+    statement: Statement
+    effect: Estimate
+    verdict: str
+
+    def __str__(self) -> str:
+        """The effect, its interval and its unit."""
+        effect = self.effect
+        return f"{number(effect.value)} [{number(effect.low)}, {number(effect.high)}] {self.statement.unit}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A claim, and the experiment that tests it.
+
+    - `name`: Of the command: `floqzoo study NAME`.
+    - `claim`: What is claimed, and by whom.
+    - `design`: What is trained and measured, in a few sentences.
+    - `settings`: What every arm shares.
+    - `trials`: From settings to what is trained, by name; each trial returns its measurements, and none needs another.
+    - `level`: What the levels are, for the axis of the figure; None if there is one level.
+    - `panels`: From each metric of the figure to the label of its axis.
+    - `statements`: How the claim is judged.
+    - `log_level`: Whether the axis of the levels is logarithmic.
+    """
+
+    name: str
+    claim: str
+    design: str
+    settings: LabSettings
+    trials: Callable[[LabSettings], Mapping[str, Callable[[], list[Measurement]]]]
+    level: str | None
+    panels: Mapping[str, str]
+    statements: Sequence[Statement]
+    log_level: bool = False
+
+
+def judge(study: Study, table: Table) -> list[Verdict]:
+    """The verdict on every statement of a study."""
+    verdicts = []
+    for statement in study.statements:
+        effect = bootstrap_interval(interquartile_mean, [statement.effect(table)])
+        reproduced = "reproduced" if effect.low > 0 else "not reproduced" if effect.high < 0 else "undecided"
+        verdicts.append(Verdict(statement, effect, reproduced))
+    return verdicts
+
+
+MEASUREMENTS, SETTINGS = "measurements.csv", "settings.csv"
+
+
+def run_study(
+    study: Study, settings: LabSettings, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
+) -> Table:
+    """Makes the trials that a folder lacks, and returns the measurements of all; an interrupted study so goes on.
+
+    - `directory`: Holds a table for each trial, the table of all and the settings.
+    - `progress`: Called with the number of finished trials, that of all, and the name of the next.
+
+    **Raises** `ValueError` if the folder holds a study with other settings.
+    """
+    wanted = [_Setting(name, str(value)) for name, value in asdict(settings).items()]
+    known = directory / SETTINGS
+    if known.exists():
+        differing = {row["name"]: row["value"] for row in read_rows(known)}
+        other = [row.name for row in wanted if differing.get(row.name) != row.value]
+        if other:
+            raise ValueError(
+                f"`directory` must be a new folder or hold this study with the same settings; {directory} has another "
+                f"{other[0]}."
+            )
+    write_rows(wanted, known)
+    trials, rows = study.trials(settings), []
+    for index, (name, trial) in enumerate(trials.items()):
+        path = directory / "trials" / f"{name}.csv"
+        progress(index, len(trials), name)
+        if not path.exists():
+            write_rows(trial(), path)
+        rows += read_measurements(path)
+    progress(len(trials), len(trials), "")
+    write_rows(rows, directory / MEASUREMENTS)
+    return Table(rows)
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """Measurements that were written as comma-separated values.
+
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if its columns are others.
+    """
+    rows, names = read_rows(path), [field.name for field in fields(Measurement)]
+    if not rows or list(rows[0]) != names:
+        raise ValueError(f"{path} must have the columns {', '.join(names)} and at least one row.")
+    return [
+        Measurement(row["arm"], float(row["level"]), int(row["seed"]), row["metric"], float(row["value"]))
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class _Setting:
+    name: str
+    value: str
+
+
+def estimate(table: Table, arm: str, level: float | int, metric: str) -> Estimate:
+    """The interquartile mean over seeds and its interval."""
+    return bootstrap_interval(interquartile_mean, [table.of(arm, level, metric)])
+
+
+def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]]:
+    """Arms and levels down, metrics across: interquartile means with their intervals."""
+    columns = ["arm", *([study.level] if study.level else []), *study.panels.values()]
+    lines = []
+    for arm in table.arms:
+        for level in sorted({row.level for row in table.rows if row.arm == arm}):
+            cells = []
+            for metric in study.panels:
+                known = level in table.levels(arm, metric)
+                cells.append(_with_interval(estimate(table, arm, level, metric)) if known else "")
+            lines.append([arm, *([number(level)] if study.level else []), *cells])
+    return columns, lines
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str]]]:
+    """Statements down; verdict and effect across."""
+    return ["statement", "verdict", "effect [95 % interval]"], [
+        [verdict.statement.text, verdict.verdict, str(verdict)] for verdict in verdicts
+    ]
+
+
+def report_text(study: Study, table: Table) -> str:
+    """Verdicts and results as Markdown."""
+    return f"{markdown_table(*verdict_table(judge(study, table)))}\n\n{markdown_table(*result_table(study, table))}\n"
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers tell apart; each arm keeps its own within a figure."""
+
+
+def draw_study(study: Study, table: Table, path: Path) -> Path:
+    """The figure: a panel for each metric, with the interquartile mean of each arm and its interval."""
+    figure = new_figure(4.2 * len(study.panels), 3.6)
+    every = figure.subplots(1, len(study.panels), squeeze=False)[0]
+    for axes, (metric, label) in zip(every, study.panels.items(), strict=True):
+        for index, arm in enumerate(table.arms):
+            levels = table.levels(arm, metric)
+            if not levels:
+                continue
+            found = [estimate(table, arm, level, metric) for level in levels]
+            value = np.array([each.value for each in found])
+            errors = np.abs([[each.value - each.low, each.high - each.value] for each in found]).T
+            style: dict[str, Any] = {
+                "color": PALETTE[index % len(PALETTE)],
+                "capsize": 2,
+                "marker": "o",
+                "markersize": 4,
+            }
+            if study.level is None:
+                axes.errorbar(value, [-index], xerr=errors, **style)
+            else:
+                axes.errorbar(levels, value, errors, label=arm, **style)
+        axes.set_title(label, fontsize=10)
+        axes.grid(alpha=0.3)
+        if study.level is None:
+            axes.set_yticks(range(0, -len(table.arms), -1), table.arms if axes is every[0] else [""] * len(table.arms))
+            axes.margins(y=0.2)
+        else:
+            axes.set_xlabel(study.level)
+            if study.log_level:
+                axes.set_xscale("log", base=2)
+                ticks = sorted({row.level for row in table.rows})
+                axes.set_xticks(ticks, [number(tick) for tick in ticks])
+                axes.minorticks_off()
+    if study.level is not None:
+        handles, labels = every[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    return save_figure(figure, path)

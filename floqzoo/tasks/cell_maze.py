@@ -1,0 +1,176 @@
+"""A maze of cells with walls and a goal, whose values are exact."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.records import Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+SERPENTINE = (
+    "...........",
+    "...........",
+    "...........",
+    "########...",
+    "...........",
+    "...........",
+    "...........",
+    "...########",
+    "...........",
+    "...........",
+    "..........G",
+)
+CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+"""The actions among which a greedy policy chooses: full speed along both axes."""
+
+
+class CellMaze(eqx.Module):
+    r"""Cells of a plane with walls; every step costs 1 until the goal, as in OGBench's tasks.
+
+    An action $a \in [-1, 1]^2$ moves one column with probability $|a_1| / 2$ in the direction of its sign, and
+    independently one row with probability $|a_2| / 2$; where a wall or the border is, that coordinate stays. The reward
+    is $r(s) = -1$, at the goal 0, and there the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
+    plus uniform noise within the cell. Behaviour draws cells and actions uniformly, so that nothing is missing from the
+    data, and what a critic gets wrong is its own error. With the transition matrix $P_a$,
+
+    $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
+
+    and $V^\pi$ solves a linear system.
+
+    - `rows`: The map, strings of one length, of `.` (free), `#` (wall) and one `G` (goal).
+    - `discount`: $\gamma$ in [0, 1).
+    - `spread`: The noise of an observation as a share of the cell, in [0, 1).
+
+    **Raises** `ValueError` for another map, or a number out of its range.
+    """
+
+    rows: tuple[str, ...] = eqx.field(static=True, default=SERPENTINE)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.98)
+    spread: Hyperparameter = eqx.field(converter=hyperparameter, default=0.9)
+
+    def __check_init__(self):
+        text = "".join(self.rows)
+        if not text or len({len(row) for row in self.rows}) > 1 or set(text) - set(".#G") or text.count("G") != 1:
+            raise ValueError(f"`rows` must be strings of one length of '.', '#' and one 'G'; got {self.rows}.")
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        require("spread", self.spread, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    @property
+    def observation_dim(self) -> int:
+        """2: the plane."""
+        return 2
+
+    @property
+    def action_dim(self) -> int:
+        """2: a speed along each axis."""
+        return 2
+
+    @property
+    def places(self) -> Int[np.ndarray, "cells 2"]:
+        """Column and row of each free cell, the goal included."""
+        return np.array([(x, y) for y, row in enumerate(self.rows) for x, mark in enumerate(row) if mark != "#"])
+
+    @property
+    def goal(self) -> int:
+        """The index of the goal among the free cells."""
+        return "".join(self.rows).replace("#", "").index("G")
+
+    @property
+    def centres(self) -> Float[Array, "cells 2"]:
+        """Where the cells are, as observations."""
+        return jnp.asarray((self.places - self._middle) * self._cell)
+
+    @property
+    def rewards(self) -> Float[np.ndarray, " cells"]:
+        """-1, and 0 at the goal."""
+        return -(np.arange(len(self.places)) != self.goal).astype(float)
+
+    def cell_of(self, observation: Observation) -> Int[Array, ""]:
+        """The cell whose centre is nearest."""
+        return jnp.argmin(jnp.sum((self.centres - observation) ** 2, axis=1))
+
+    def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
+        """The distribution of the next cell; at the goal, where nothing follows, it means nothing."""
+        share = 0.8 * jnp.abs(action)
+        columns = self._onto([(-1, 0), (0, 0), (1, 0)])
+        lines = self._onto([(0, -1), (0, 0), (0, 1)])
+
+        def moves(table, value, probability):
+            side = jnp.where(value < 0, 0, 2)
+            return (1 - probability) * table[1] + probability * table[side]
+
+        # Column first, then row: a corner is turned where both cells on the way are free.
+        return moves(columns, action[0], share[0])[cell] @ moves(lines, action[1], share[1])
+
+    def corner_transitions(self) -> Float[Array, "corners cells cells"]:
+        """The transition matrix of each of the `CORNERS`."""
+        cells = jnp.arange(len(self.places))
+        return jax.vmap(lambda action: jax.vmap(lambda cell: self.transition_rows(cell, action))(cells))(
+            jnp.asarray(CORNERS)
+        )
+
+    def optimal_values(self, sweeps: int = 2_000) -> Float[Array, " cells"]:
+        """V of the best policy over the `CORNERS`, by value iteration."""
+        transitions = self.corner_transitions()
+
+        def sweep(values, _):
+            return jnp.max(self._backed_up(transitions @ values), axis=0), None
+
+        return jax.lax.scan(sweep, jnp.zeros(len(self.places)), None, length=sweeps)[0]
+
+    def policy_values(self, choice: Float[Array, "cells corners"]) -> Float[Array, " cells"]:
+        """V of a policy that chooses each of the `CORNERS` with the given probability in each cell."""
+        follows = jnp.asarray(np.arange(len(self.places)) != self.goal, dtype=float)
+        matrix = jnp.einsum("sa,ast->st", choice, self.corner_transitions())
+        system = jnp.eye(len(self.places)) - self.discount.value * follows[:, None] * matrix
+        return jnp.linalg.solve(system, jnp.asarray(self.rewards))
+
+    def q_value(self, values: Float[Array, " cells"], observation: Observation, action: Action) -> Scalar:
+        """Q of the policy whose values are given."""
+        cell = self.cell_of(observation)
+        return self._backed_up(self.transition_rows(cell, action) @ values, cell)
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """Transitions of the behaviour."""
+
+        def draw(key):
+            cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)
+            cell = jax.random.randint(cell_key, (), 0, len(self.places))
+            action = jax.random.uniform(action_key, (2,), minval=-1, maxval=1)
+            following = jax.random.categorical(step_key, jnp.log(self.transition_rows(cell, action)))
+            reward = jnp.asarray(self.rewards)[cell]
+            return Transition(self.observe(cell, now_key), action, reward, -reward, self.observe(following, next_key))
+
+        return jax.vmap(draw)(jax.random.split(key, batch_size))
+
+    def observe(self, cell: Int[Array, ""], key: Key) -> Observation:
+        """An observation in a cell."""
+        noise = jax.random.uniform(key, (2,), minval=-1, maxval=1)
+        return self.centres[cell] + self.spread.value * self._cell / 2 * noise
+
+    @property
+    def _middle(self) -> Float[np.ndarray, "2"]:
+        return (np.array([len(self.rows[0]), len(self.rows)]) - 1) / 2
+
+    @property
+    def _cell(self) -> float:
+        """The side of a cell: the longer side of the map is 2."""
+        return 2 / max(len(self.rows[0]), len(self.rows))
+
+    def _onto(self, steps: list[tuple[int, int]]) -> Float[Array, "steps cells cells"]:
+        """For each step, from cell (row) to cell (column) that it leads to, or the same one at a wall."""
+        index = {tuple(place): number for number, place in enumerate(self.places.tolist())}
+        matrices = np.zeros((len(steps), len(index), len(index)))
+        for number, (across, down) in enumerate(steps):
+            for (x, y), cell in index.items():
+                matrices[number, cell, index.get((x + across, y + down), cell)] = 1
+        return jnp.asarray(matrices, dtype=float)
+
+    def _backed_up(self, following: Array, cell: Int[Array, ""] | slice = slice(None)) -> Array:
+        """Reward and discounted value of what follows."""
+        reward = jnp.asarray(self.rewards)[cell]
+        return reward - self.discount.value * reward * following
