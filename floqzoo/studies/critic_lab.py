@@ -55,9 +55,9 @@ class LabSettings:
     """Adam's learning rate (3e-4): the best of 1e-3, 3e-3 and 1e-2 for either critic."""
     tau: float = 0.05
     """Step of the target network (0.005)."""
-    num_noise_samples: int = 4
+    num_noise_samples: int = 2
     """floq: noise samples of each transition (8)."""
-    flow_steps: int = 8
+    flow_steps: int = 4
     """floq: Euler steps K (8)."""
     noise_coverage: float = 0.1
     """floq: the width of the noise interval as a share of the range of returns (0.1)."""
@@ -224,7 +224,7 @@ def checks(looks: int = 4) -> Checks:
 def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
     """The output of each member's flow, from starting points that cover the noise interval evenly."""
     prior: Any = critic.prior
-    share = (jnp.arange(count) + 0.5) / count
+    share = (jnp.arange(count, dtype=float) + 0.5) / count
     noises = (prior.low.value + (prior.high.value - prior.low.value) * share)[:, None]
 
     def of_pair(observation, action):

@@ -91,7 +91,7 @@ class CellMaze(eqx.Module):
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
         """The cell whose centre is nearest."""
-        return jnp.argmin(jnp.sum((self.centres - observation) ** 2, axis=1))
+        return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
         """The distribution of the next cell; at the goal, where nothing follows, it means nothing."""
@@ -118,7 +118,7 @@ class CellMaze(eqx.Module):
         transitions = self.corner_transitions()
 
         def sweep(values, _):
-            return jnp.max(self._backed_up(transitions @ values), axis=0), None
+            return self._backed_up(jnp.max(transitions @ values, axis=0)), None
 
         return jax.lax.scan(sweep, jnp.zeros(len(self.places)), None, length=sweeps)[0]
 

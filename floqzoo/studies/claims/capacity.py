@@ -48,7 +48,7 @@ ARMS: dict[str, Any] = {
     "monolithic, wide": lambda settings: monolithic_agents(settings, build=wide(settings)),
     "monolithic, deep": lambda settings: monolithic_agents(settings, build=deep(settings)),
     "monolithic, residual": lambda settings: monolithic_agents(settings, build=residual(settings)),
-    "monolithic, ensemble of 16": lambda settings: monolithic_agents(settings, size=2 * settings.flow_steps),
+    "monolithic, ensemble of 8": lambda settings: monolithic_agents(settings, size=2 * settings.flow_steps),
 }
 
 
@@ -73,7 +73,7 @@ def best_of_large(table: Any, metric: str, best: Any) -> Any:
 STUDY = Study(
     name="capacity",
     claim="A flow critic's advantage is not its parameters or its compute: monolithic critics as large do not reach it.",
-    design="floq with K = 8 against monolithic critics with the same networks, and with about as much compute for one Q: "
+    design="floq with K = 4 against monolithic critics with the same networks, and with about as much compute for one Q: "
     "wider (by the square root of K), K times deeper, as deep with residual connections, and an ensemble K times as large. "
     "All make the same number of updates.",
     settings=LabSettings(),

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from floqzoo.critics.flow_diagnostics import with_steps
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.studies.critic_lab import (
     Checks,
@@ -29,11 +30,9 @@ STEPS = (1, 2, 4, 8)
 
 def curvature(critic: Any, where: Checks) -> Any:
     r"""$\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$ of the value paths, with 32 steps; the mean over one look at each cell."""
-    from floqzoo.critics.flow_diagnostics import with_steps
-
     fine = with_steps(critic, 32)
     low, high = critic.prior.low.value, critic.prior.high.value
-    noise = (low + (high - low) * (jnp.arange(4) + 0.5) / 4)[:, None]
+    noise = (low + (high - low) * (jnp.arange(4, dtype=float) + 0.5) / 4)[:, None]
 
     def of_pair(observation, action):
         def of_member(field):

@@ -37,7 +37,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     steps: Any = critic.solver
     count = steps.num_steps
     low, high = critic.prior.low.value, critic.prior.high.value
-    noise = low + (high - low) * (jnp.arange(4) + 0.5) / 4
+    noise = low + (high - low) * (jnp.arange(4, dtype=float) + 0.5) / 4
     observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
     delta = size * jnp.std(where.value)
 
@@ -81,7 +81,7 @@ def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Sc
         for layer in range(len(network.activated)):
             spread = jnp.std(hidden, axis=0)
             noise = jax.random.normal(jax.random.key(layer), hidden.shape)
-            moved = rest(hidden + size * spread * noise, layer) - output
+            moved = rest(hidden + size * spread[None] * noise, layer) - output
             errors.append(jnp.sqrt(jnp.mean(moved**2)) / (size * jnp.std(output)))
             hidden = batched(network.layers[layer])(batched(network.activated[layer])(hidden))
         return errors

@@ -1,0 +1,87 @@
+"""The page on claims about flow matching: verdicts, figures and tables, from the studies and their stored measurements."""
+
+from collections import Counter
+from pathlib import Path
+
+from floqzoo.studies.claims import study_named, study_names
+from floqzoo.studies.report import markdown_table
+from floqzoo.studies.study import Study, Table, Verdict, judge, read_measurements, result_table, verdict_table
+
+
+INTRODUCTION = """# What flow matching brings: measured
+
+<!-- Written by docs/generate.py from docs/studies. -->
+
+The papers on flow-matching critics ([floq](https://arxiv.org/abs/2509.06863), [its analysis](https://arxiv.org/abs/2603.04333))
+make claims about why they work. Each study below tests one of them on a maze whose values are known exactly, so that the error
+of a critic is measured and not inferred from success.
+
+{summary}
+
+**Scale.** These are small experiments: a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 105 cells, networks of two layers of
+64 units (unless stated), 4,000 updates, {seeds} seeds. A verdict says what holds in this maze at this size; the papers' experiments
+use OGBench, networks of four layers of 512 and 2M updates. In particular the policy is the exact greedy one over four actions and
+the data cover everything, so nothing here tests offline policy extraction.
+
+**Fairness.** Both critics have the same data for each seed, the same number of updates, networks, batch size and target rate. The
+learning rate of 3e-3 was chosen from 1e-3, 3e-3 and 1e-2 for each critic on the task without noise, and is the best of either.
+
+**Statistics.** Arms are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 % bootstrap
+interval. *Reproduced* means that the interval lies above 0, *not reproduced* that it lies below, *undecided* that it includes 0.
+The statements were written before the measurement. There are {statements} of them; about one in twenty intervals misses the truth.
+
+**Score.** 1 is the return of the best policy from a random cell, 0 that of a random policy; both are exact. The error of Q is in
+units of return; returns lie between -23 and 0, with a standard deviation of 6.0 over states and actions.
+
+Measured on {date}, 2 cores, Python 3.11, jax 0.10.2. `floqzoo study` lists the studies; `floqzoo study NAME` repeats one (5 to 40
+minutes on 2 cores) and goes on where it was interrupted; `floqzoo study NAME --from docs/studies/NAME` draws the figure again
+from its measurements.
+"""
+
+
+def tables(folder: Path) -> dict[str, Table]:
+    """The stored measurements of every study."""
+    return {name: Table(read_measurements(folder / name / "measurements.csv")) for name in study_names()}
+
+
+def outcome(verdicts: list[Verdict]) -> str:
+    """How many statements of a claim were reproduced, and how many were not."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    order = ("reproduced", "undecided", "not reproduced")
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
+
+
+def summary_table(folder: Path, page: str) -> str:
+    """Claims down; the outcome of their statements across."""
+    rows = []
+    for name, table in tables(folder).items():
+        study = study_named(name)
+        rows.append([f"[{study.claim}]({page}#{name.replace('_', '-')})", outcome(judge(study, table))])
+    return markdown_table(["claim", "statements"], rows)
+
+
+def section(study: Study, table: Table) -> str:
+    """One claim."""
+    title = study.name.replace("_", " ").capitalize()
+    results = markdown_table(*result_table(study, table)).replace("\n", "\n    ")
+    return (
+        f"## {title} {{ #{study.name.replace('_', '-')} }}\n\n"
+        f"> {study.claim}\n\n{study.design}\n\n"
+        f"{markdown_table(*verdict_table(judge(study, table)))}\n\n"
+        f"![Results of the study {study.name}](../studies/{study.name}/{study.name}.png)\n\n"
+        f'??? note "All numbers: interquartile means over seeds with 95 % intervals"\n\n    {results}\n\n'
+        f"```bash\nfloqzoo study {study.name}\n```\n"
+    )
+
+
+def claims_page(folder: Path, date: str) -> str:
+    """The whole page."""
+    found = tables(folder)
+    studies = [study_named(name) for name in found]
+    introduction = INTRODUCTION.format(
+        summary=summary_table(folder, ""),
+        seeds=studies[0].settings.seeds,
+        statements=sum(len(study.statements) for study in studies),
+        date=date,
+    )
+    return "\n".join([introduction, *(section(study, found[study.name]) for study in studies)])
