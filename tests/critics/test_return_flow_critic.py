@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 import floqzoo as fz
 from floqzoo.critics.flow_diagnostics import flow_diagnostics
+from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import FlowValued
 from floqzoo.testing import assert_close
 from floqzoo.testing.examples import sixteenths
@@ -48,13 +49,13 @@ class Clock(eqx.Module):
 class ConstantNoise(eqx.Module):
     """Every draw and every quantile is one number."""
 
-    noise: float
+    noise: jax.Array
 
     def sample(self, key, shape):
-        return jnp.full(shape, self.noise)
+        return jnp.broadcast_to(self.noise, shape)
 
     def quantile(self, level):
-        return jnp.asarray(self.noise)
+        return self.noise
 
     def log_prob(self, x):
         return jnp.zeros(())
@@ -148,17 +149,13 @@ def metrics_of(critic, target, batch, policy=SteadyPolicy()):
 def test_the_confidence_weight_grows_from_a_half_to_one_with_the_std(spread, temperature):
     """Also where the return has no spread at all; and by the target's flows, whatever the online ones."""
     target = linear((1.0, 1.0), (spread, spread), temperature=temperature)
-    metrics = metrics_of(linear((3.0, 0.0), (2.0, 0.0), temperature=temperature), target, transitions())
-    sigmoid = 0.0 if spread == 0 else 1 / (1 + np.exp(temperature / spread))
-    assert_close(metrics.return_std, spread, scale=5.0)
-    assert_close(metrics.confidence, sigmoid + 0.5)
     online = linear((3.0, 0.0), (2.0, 0.0), temperature=temperature)
-    once, thrice = (
-        metrics_of(online, target, transitions()),
-        metrics_of(replace(online, bcfm_weight=3.0), target, transitions()),
-    )
-    assert_close(once.critic_loss, (sigmoid + 0.5) * (once.bcfm_loss + once.dcfm_loss), scale=100.0)
-    assert_close(thrice.critic_loss - once.critic_loss, (sigmoid + 0.5) * 2 * once.bcfm_loss, scale=300.0)
+    once, thrice = (metrics_of(replace(online, bcfm_weight=weight), target, transitions()) for weight in (1.0, 3.0))
+    confidence = 0.5 if spread == 0 else 0.5 + 1 / (1 + np.exp(temperature / spread))
+    assert_close(once.return_std, spread, scale=5.0)
+    assert_close(once.confidence, confidence)
+    assert_close(once.critic_loss, confidence * (once.bcfm_loss + once.dcfm_loss), scale=100.0)
+    assert_close(thrice.critic_loss - once.critic_loss, confidence * 2 * once.bcfm_loss, scale=300.0)
 
 
 # Both losses
@@ -171,7 +168,7 @@ def test_the_losses_of_a_field_that_stands_still_are_the_squared_velocities(aggr
 
     It has no factor gamma.
     """
-    prior = ConstantNoise(noise)
+    prior = ConstantNoise(jnp.asarray(noise, float))
     target = linear(ends, return_aggregation=aggregation, prior=prior, discount=0.5)
     still = linear(prior=prior, discount=0.5)
     batch = replace(transitions(), discount=jnp.asarray([1.0, 0.5, 0.0, 1.0]))
@@ -194,18 +191,30 @@ def test_a_fixed_return_is_a_fixed_point_of_bcfm(end, discount):
 # Parts of other agents
 
 
-@pytest.mark.parametrize("kind", [fz.BehaviourFlow, fz.DistilledFlowPolicy, fz.BestOfNPolicy])
-@pytest.mark.parametrize("next_action", [fz.PolicyNextAction(), fz.BestOfNNextAction(3)], ids=["policy", "best"])
-def test_it_learns_with_every_flow_policy_and_next_action(kind, next_action):
-    """Each loss and each number after an update is finite."""
-    actor = policy(kind, key=jax.random.key(1)) if kind is not fz.BestOfNPolicy else None
-    actor = fz.BestOfNPolicy(policy(key=jax.random.key(1)), 3) if actor is None else actor
+AGENTS = [
+    pytest.param(fz.DistilledFlowPolicy, fz.PolicyNextAction(), id="one step, from its own actions"),
+    pytest.param(fz.DistilledFlowPolicy, fz.BestOfNNextAction(3), id="one step, from the behaviour's best"),
+    pytest.param(fz.BestOfNPolicy, fz.PolicyNextAction(), id="best of N"),
+]
+
+
+@pytest.mark.parametrize(("kind", "next_action"), AGENTS)
+def test_it_bootstraps_from_any_policy_and_every_network_learns(kind, next_action):
+    """An update moves all parameters of the critic and of the policy, and no number is lost."""
+    behaviour = policy(kind if kind is fz.DistilledFlowPolicy else fz.BehaviourFlow, key=jax.random.key(1))
+    actor = behaviour if kind is fz.DistilledFlowPolicy else fz.BestOfNPolicy(behaviour, 3)
     agent = fz.Agent(critic=return_flow_critic(next_action=next_action, key=jax.random.key(0)), policy=actor)
-    after, metrics = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))(
-        agent, transitions(), jax.random.key(2)
+    after, metrics = update(agent, transitions(), jax.random.key(2))
+    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(metrics))
+    moved = jax.tree.map(
+        lambda old, new: bool(np.any(old != new)), *(partition_trainable(one)[0] for one in (agent, after))
     )
-    for leaf in jax.tree.leaves(eqx.filter((after, metrics), eqx.is_inexact_array)):
-        assert np.all(np.isfinite(leaf))
+    assert all(jax.tree.leaves((moved.critic, moved.policy)))
+
+
+@eqx.filter_jit
+def update(agent, batch, key):
+    return agent.update(batch, key)
 
 
 class TwoFaced(eqx.Module):
