@@ -43,10 +43,10 @@ SMALL = ValueFlowsConfig(
     alpha=2.0,
 )
 CASES = {
-    "best of N": SMALL,
-    "one step": replace(SMALL, acting="one-step"),
-    "best of N, minimum of scores": replace(SMALL, q_agg="min", layer_norm=False, num_score_samples=2),
-    "one step, minimum of both": replace(SMALL, q_agg="min", ret_agg="min", acting="one-step", actor_layer_norm=False),
+    "best-of-n": SMALL,
+    "one-step": replace(SMALL, acting="one-step"),
+    "best-of-n, min of scores": replace(SMALL, q_agg="min", layer_norm=False, num_score_samples=2),
+    "one-step, min of both": replace(SMALL, q_agg="min", ret_agg="min", acting="one-step", actor_layer_norm=False),
 }
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -121,8 +121,9 @@ class Records:
 
 
 @functools.cache
-def untrained(name):
-    """The agent of a case without parameters, made once, so that its update compiles once; and what it draws."""
+def untrained(name, program):
+    """The agent of a case without parameters, and what one compiled program of it draws: made once, as it compiles once."""
+    del program
     agent, records = blueprint(value_flows, CASES[name], OBSERVATION, ACTION, REWARDS), Records()
     behaviour, times = agent.policy.behaviour, RecordedTimes(records.times)
     flow = replace(behaviour.flow, prior=GaussianRecord(records.actions))
@@ -131,9 +132,9 @@ def untrained(name):
     return eqx.tree_at(lambda agent: (agent.policy, agent.critic), agent, (policy, critic)), records
 
 
-def agent_of(name, seed):
+def agent_of(name, seed, program):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
-    made, records = untrained(name)
+    made, records = untrained(name, program)
     records.restart(seed)
     draw = np.random.default_rng(seed)
 
@@ -178,7 +179,7 @@ def assert_metrics(found, wanted):
 @pytest.mark.parametrize("seed", range(3))
 @every_case
 def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
-    agent, records = agent_of(name, seed)
+    agent, records = agent_of(name, seed, update)
     settings, found = settings_of(CASES[name]), state_of(agent)
     state, moments = found, transcription.no_moments(found)
     for number in (1, 2, 3):
@@ -200,10 +201,10 @@ def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
 # Which loss trains which network
 
 ROUTES = [
-    ("best of N", "critic_loss", {"critic"}),
-    ("best of N", "policy_loss", {"policy"}),
-    ("one step", "critic_loss", {"critic"}),
-    ("one step", "policy_loss", {"policy", "one_step"}),
+    ("best-of-n", "critic_loss", {"critic"}),
+    ("best-of-n", "policy_loss", {"policy"}),
+    ("one-step", "critic_loss", {"critic"}),
+    ("one-step", "policy_loss", {"policy", "one_step"}),
 ]
 
 
@@ -227,7 +228,7 @@ def gradients_of(agent, batch, key, loss):
 @pytest.mark.parametrize(("name", "loss", "trained"), ROUTES)
 def test_a_loss_trains_its_own_networks_alone(name, loss, trained, double_precision):
     """All parameters of these, and none of any other: neither a target, nor the policy whose actions a critic reads."""
-    agent, _ = agent_of(name, 0)
+    agent, _ = agent_of(name, 0, gradients_of)
     found = state_of(gradients_of(agent, batch_of(1), jax.random.key(0), loss))
     for part, gradient in vars(found).items():
         nonzero = []
@@ -245,7 +246,7 @@ def loss_at(agent, batch, key):
 
 def test_nothing_is_bootstrapped_where_the_episode_ended(double_precision):
     """Of the authors' code, DCFM is: its label is the velocity at the next state there too."""
-    agent, records = agent_of("best of N", 0)
+    agent, records = agent_of("best-of-n", 0, loss_at)
     batch = batch_of(0)
 
     def losses(discount):
@@ -268,10 +269,10 @@ def next_actions_at(agent, batch, key):
     return agent.critic.next_action.next_actions(batch, agent.frozen, key)
 
 
-@pytest.mark.parametrize("name", ["best of N", "one step"])
+@pytest.mark.parametrize("name", ["best-of-n", "one-step"])
 def test_the_online_critic_selects_the_next_action_whichever_policy_acts(name, double_precision):
     """The candidates are the behaviour flow's; the target critic, which is another one, would choose others."""
-    agent, records = agent_of(name, 1)
+    agent, records = agent_of(name, 1, next_actions_at)
     state, settings, batch = state_of(agent), settings_of(CASES[name]), batch_of(1)
     found = next_actions_at(agent, batch, jax.random.key(0)).block_until_ready()
     noise, s_next = records.actions.arrays[-1], np.asarray(batch.next_observation)
