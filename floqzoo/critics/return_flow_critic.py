@@ -15,7 +15,7 @@ from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.path import LinearPath
-from floqzoo.flow.prior import GaussianPrior
+from floqzoo.flow.prior import GaussianPrior, UniformPrior
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
@@ -121,7 +121,7 @@ class ReturnFlowCritic(eqx.Module):
     return_aggregation: Aggregation | Any = MeanOverEnsemble()
     num_score_samples: int = eqx.field(static=True, default=4)
     next_action: NextAction | Any = PolicyNextAction()
-    prior: NoisePrior | Any = GaussianPrior()
+    prior: GaussianPrior | UniformPrior | Any = GaussianPrior()
     path: ProbabilityPath | Any = LinearPath()
     times: TimeDistribution | Any = UniformTime()
 

@@ -42,7 +42,7 @@ class ClippedEuler(FixedStepSolver):
         **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
         """
         low, high = return_range(reward_range, discount, "Give the range itself, `ClippedEuler(num_steps, low, high)`")
-        return ClippedEuler(num_steps, low, high)
+        return ClippedEuler(num_steps, low=low, high=high)
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
         """One step, with the velocity at its beginning, and the clip."""

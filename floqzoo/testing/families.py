@@ -190,7 +190,7 @@ def categorical_critic(*, key: Key) -> CategoricalCritic:
 def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
     """A small critic of Value Flows, with some parts exchanged."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
-    return ReturnFlowCritic(fields, ClippedEuler(2, -3.0, 3.0), **parts)
+    return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
 def best_of_n(*, key: Key) -> BestOfNPolicy:
