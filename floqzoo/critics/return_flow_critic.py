@@ -220,7 +220,7 @@ class ReturnFlowCritic(eqx.Module):
 
         bcfm, dcfm = (jnp.sum(losses, axis=0) for losses in self.fields.each(losses_of))
         # After the end of an episode there is no next distribution, whose velocity the label would be.
-        dcfm = jnp.where(batch.discount > 0, dcfm, 0.0)
+        dcfm = jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)
         losses = confidence * (self.bcfm_weight.value * bcfm + self.dcfm_weight.value * dcfm)
         loss = jnp.mean(batch.counted(losses))
         q = jax.vmap(self.score)(batch.observation, batch.action)

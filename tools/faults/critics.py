@@ -200,8 +200,8 @@ CRITICS = (
     Fault(
         "DCFM imitates the next state after the end of an episode",
         RETURN,
-        "dcfm = jnp.where(batch.discount > 0, dcfm, 0.0)",
-        "dcfm = jnp.where(batch.discount > -1, dcfm, 0.0)",
+        "jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)",
+        "dcfm",
         (f"{VALUE_FLOWS}::test_nothing_is_bootstrapped_where_the_episode_ended",),
     ),
     Fault(
