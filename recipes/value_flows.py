@@ -107,7 +107,7 @@ RECIPE = Recipe(
         published.OFFLINE,
         online=published.ONLINE,
         online_defaults=ValueFlowsConfig(acting="one-step"),
-        quickstart=ValueFlowsConfig(**QUICKSTART, flow_steps=5, num_samples=8),
+        quickstart=ValueFlowsConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_score_samples=2),
         experiments="Value Flows",
         online_env="cube-double-play-singletask-v0",
     ),
