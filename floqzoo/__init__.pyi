@@ -23,6 +23,7 @@ from .critics import (
     QuantileCritic as QuantileCritic,
     QuantileEnsemble as QuantileEnsemble,
     ReBRACCritic as ReBRACCritic,
+    ReturnFlowCritic as ReturnFlowCritic,
     SharedNoise as SharedNoise,
     SmoothingNoise as SmoothingNoise,
     UniformSupport as UniformSupport,
@@ -30,6 +31,7 @@ from .critics import (
 from .export import export_policy as export_policy, export_run as export_run, load_agent as load_agent
 from .flow import (
     DDIM as DDIM,
+    ClippedEuler as ClippedEuler,
     DiffraxSolver as DiffraxSolver,
     Euler as Euler,
     ExactDivergence as ExactDivergence,
@@ -79,6 +81,7 @@ from .networks import (
 from .policies import (
     AWRPolicy as AWRPolicy,
     BehaviourFlow as BehaviourFlow,
+    BestOfNNextAction as BestOfNNextAction,
     BestOfNPolicy as BestOfNPolicy,
     ChunkedPolicy as ChunkedPolicy,
     DeterministicPolicy as DeterministicPolicy,

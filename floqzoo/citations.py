@@ -36,6 +36,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         flow.ExactDivergence: (bib.NEURAL_ODES,),
         flow.HutchinsonDivergence: (bib.FFJORD,),
         flow.ZeroTime: (bib.FLOQ,),
+        flow.ClippedEuler: (bib.VALUE_FLOWS,),
         # critics
         critics.FlowCritic: (bib.FLOQ, bib.FLOW_MATCHING),
         critics.MonolithicCritic: (bib.FQL,),
@@ -50,6 +51,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         critics.ConservativeCritic: (bib.CODAC,),
         critics.CategoricalCritic: (bib.C51,),
         critics.UniformSupport: (bib.C51,),
+        critics.ReturnFlowCritic: (bib.VALUE_FLOWS, bib.FLOW_MATCHING),
         critics.SmoothingNoise: (bib.TD3,),
         critics.MinOverEnsemble: (bib.TD3,),
         critics.ExpectedBackup: (bib.FLOQ,),
@@ -61,6 +63,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.DistilledFlowPolicy: (bib.FQL,),
         policies.AWRPolicy: (bib.AWR, bib.IQL),
         policies.BestOfNPolicy: (bib.IDQL, bib.FQL),
+        policies.BestOfNNextAction: (bib.VALUE_FLOWS,),
         policies.ChunkedPolicy: (bib.QC,),
         policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),

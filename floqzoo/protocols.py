@@ -435,7 +435,7 @@ class SuccessorTarget(Protocol):
 
 @runtime_checkable
 class NextAction(Protocol):
-    """Which policy a successor measure is the measure of."""
+    """Which policy a successor measure is the measure of, or a critic the return of."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The action at each next observation, in the units of the environment."""

@@ -76,7 +76,7 @@ class EnsembleConfig(ActorCriticConfig):
     @property
     def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
         """The part that `q_agg` names."""
-        return fz.MinOverEnsemble() if self.q_agg == "min" else fz.MeanOverEnsemble()
+        return aggregation(self.q_agg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,11 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
             block_depth=self.block_depth,
             layer_norm=self.layer_norm,
         )
+
+
+def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
+    """How members of an ensemble become one value."""
+    return fz.MinOverEnsemble() if name == "min" else fz.MeanOverEnsemble()
 
 
 def value_network(config: ActorCriticConfig) -> partial:
@@ -178,6 +183,7 @@ def published_presets(
     *,
     quickstart: Any,
     online: Mapping[str, Mapping[str, Any]] | None = None,
+    online_defaults: Any = None,
     experiments: str = "FQL",
     online_env: str = "antsoccer-arena-navigate-singletask-v0",
 ) -> dict[str, Preset]:
@@ -185,6 +191,7 @@ def published_presets(
 
     - `defaults`: The settings of the method.
     - `offline`, `online`: What was published for each environment; the same for both where `online` is None.
+    - `online_defaults`: The settings of the method in `online`; `defaults` where it is None.
     - `quickstart`: The settings of the small run.
     - `experiments`: The method whose paper has the experiments.
     - `online_env`: The environment of `online` where none is given.
@@ -200,7 +207,7 @@ def published_presets(
         return published_run(
             env_name,
             offline if online is None else online,
-            defaults,
+            defaults if online_defaults is None else online_defaults,
             otherwise=online_env,
             online_steps=1_000_000,
         )

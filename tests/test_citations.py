@@ -27,6 +27,7 @@ from recipes.iqn import IQNConfig, iqn
 from recipes.qc import QCConfig, qc
 from recipes.rebrac import ReBRACConfig, rebrac
 from recipes.td2_cfm import TD2Config, td2_cfm
+from recipes.value_flows import ValueFlowsConfig, value_flows
 
 
 SMALL = {"observation_dim": 3, "action_dim": 2, "reward_range": (-1.0, 0.0)}
@@ -78,8 +79,9 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
         (iqn, IQNConfig, {"IQN", "QR_DQN", "VALUE_FLOWS", "IDQL", "FQL"}, {"C51", "CODAC", "IQL", "FLOQ"}),
         (c51, C51Config, {"C51", "IDQL", "FQL"}, {"IQN", "QR_DQN", "CODAC", "FLOQ"}),
         (codac, CODACConfig, {"CODAC", "IQN", "QR_DQN", "FQL"}, {"C51", "IDQL", "FLOQ"}),
+        (value_flows, ValueFlowsConfig, {"VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "C51", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac"],
+    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac", "value_flows"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

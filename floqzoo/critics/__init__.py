@@ -18,4 +18,5 @@ from floqzoo.critics.quantile_ensemble import (
     QuantileEnsemble as QuantileEnsemble,
 )
 from floqzoo.critics.rebrac_critic import ReBRACCritic as ReBRACCritic, SmoothingNoise as SmoothingNoise
+from floqzoo.critics.return_flow_critic import ReturnFlowCritic as ReturnFlowCritic
 from floqzoo.critics.uniform_support import UniformSupport as UniformSupport

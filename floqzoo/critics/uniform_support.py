@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from floqzoo.flow.return_range import return_range
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_ordered
 
 
@@ -38,15 +39,8 @@ class UniformSupport(eqx.Module):
 
         Source: the official code of Value Flows (arXiv 2510.07650).
         """
-        low, high = reward_range
-        if not low < high:
-            raise ValueError(
-                f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
-                "Give the ends themselves, `UniformSupport(low, high)`, for rewards that never differ."
-            )
-        if not 0 <= discount < 1:
-            raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
-        return UniformSupport(low / (1 - discount), high / (1 - discount), num_atoms)
+        low, high = return_range(reward_range, discount, "Give the ends themselves, `UniformSupport(low, high)`")
+        return UniformSupport(low, high, num_atoms)
 
     @property
     def atoms(self) -> Float[Array, " atoms"]:

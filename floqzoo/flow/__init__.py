@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from floqzoo.flow.clipped_euler import ClippedEuler as ClippedEuler
 from floqzoo.flow.curvature import path_curvature as path_curvature
 from floqzoo.flow.ddim import DDIM as DDIM
 from floqzoo.flow.divergence import ExactDivergence as ExactDivergence, HutchinsonDivergence as HutchinsonDivergence

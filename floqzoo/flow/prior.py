@@ -1,5 +1,7 @@
 """Where flows start: the noise priors."""
 
+from statistics import NormalDist
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
+from floqzoo.flow.return_range import return_range
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
 from floqzoo.typing import Key, Point, Scalar
 
@@ -40,22 +43,18 @@ class UniformPrior(eqx.Module):
 
         Source: floq (arXiv 2509.06863), official code.
         """
-        low, high = reward_range
-        if not low < high:
-            raise ValueError(
-                f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
-                "Give the interval itself, `UniformPrior(low, high)`, for rewards that never differ."
-            )
-        if not 0 <= discount < 1:
-            raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
+        low, high = return_range(reward_range, discount, "Give the interval itself, `UniformPrior(low, high)`")
         if not noise_coverage > 0:
             raise ValueError(f"`noise_coverage` must be above 0; got {noise_coverage}.")
-        scale = noise_coverage / (1 - discount)
-        return UniformPrior(scale * low, scale * high)
+        return UniformPrior(noise_coverage * low, noise_coverage * high)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent draws, one for each entry of `shape`."""
         return jax.random.uniform(key, shape, minval=self.low.value, maxval=self.high.value)
+
+    def quantile(self, level: float) -> Scalar:
+        """The number below which a draw lies with probability `level`, in (0, 1)."""
+        return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
     def log_prob(self, x: Point) -> Scalar:
         r"""$-d \log(\text{high} - \text{low})$ inside, $-\infty$ outside."""
@@ -81,6 +80,10 @@ class GaussianPrior(eqx.Module):
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent draws, one for each entry of `shape`."""
         return self.mean.value + self.scale.value * jax.random.normal(key, shape)
+
+    def quantile(self, level: float) -> Scalar:
+        """The number below which a draw lies with probability `level`, in (0, 1)."""
+        return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
 
     def log_prob(self, x: Point) -> Scalar:
         r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$."""

@@ -2,6 +2,7 @@
 
 from floqzoo.policies.awr_policy import AWRPolicy as AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow as BehaviourFlow
+from floqzoo.policies.best_of_n_next_action import BestOfNNextAction as BestOfNNextAction
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy as BestOfNPolicy
 from floqzoo.policies.chunked_policy import ChunkedPolicy as ChunkedPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy as DeterministicPolicy

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from floqzoo.critics.next_action import PolicyNextAction
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
 from floqzoo.records import FrozenAgent, PathPoint, Transition
-from floqzoo.successor.next_action import PolicyNextAction
 from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.targets import TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError

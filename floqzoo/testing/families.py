@@ -25,13 +25,16 @@ from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.monolithic_critic import MonolithicCritic
+from floqzoo.critics.next_action import DataNextAction, PolicyNextAction
 from floqzoo.critics.noise_coupling import IndependentNoise, SharedNoise
 from floqzoo.critics.null_critic import NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.critics.quantile_ensemble import LevelConcatenation, LevelProduct, QuantileEnsemble
 from floqzoo.critics.rebrac_critic import ReBRACCritic
+from floqzoo.critics.return_flow_critic import ReturnFlowCritic
 from floqzoo.critics.uniform_support import UniformSupport
+from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.ddim import DDIM
 from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.flow.fixed_step import Euler, FixedStepSolver, Heun, Midpoint
@@ -59,6 +62,7 @@ from floqzoo.networks.time_embedding import CosineTime, FourierTime, RawTime
 from floqzoo.networks.unet_field import UNetField
 from floqzoo.policies.awr_policy import AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow
+from floqzoo.policies.best_of_n_next_action import BestOfNNextAction
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy
 from floqzoo.policies.chunked_policy import ChunkedPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy
@@ -68,7 +72,6 @@ from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import diffusion_measure, flow_measure
-from floqzoo.successor.next_action import DataNextAction, PolicyNextAction
 from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, TD2Target, TDTarget
@@ -184,6 +187,12 @@ def categorical_critic(*, key: Key) -> CategoricalCritic:
     return CategoricalCritic(networks, UniformSupport(-3.0, 3.0, 5))
 
 
+def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
+    """A small critic of Value Flows, with some parts exchanged."""
+    fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
+    return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
+
+
 def best_of_n(*, key: Key) -> BestOfNPolicy:
     """The best of three actions of a small behaviour flow."""
     return BestOfNPolicy(policy(key=key), 3)
@@ -219,6 +228,7 @@ every_fixed_step_solver = (
     st.builds(Midpoint, steps),
     st.builds(Heun, steps),
     st.builds(DDIM, steps, st.just(LinearPath())),  # on its own path; on others it is exact for other fields
+    st.builds(ClippedEuler, steps, st.just(-64.0), st.just(64.0)),  # wider than the laws' fields lead
 )
 every_solver = (
     *every_fixed_step_solver,
@@ -259,7 +269,11 @@ every_successor_target = (
     st.builds(CoupledTDTarget),
     st.builds(TD2Target),
 )
-every_next_action = (st.builds(PolicyNextAction), st.builds(DataNextAction))
+every_next_action = (
+    st.builds(PolicyNextAction),
+    st.builds(DataNextAction),
+    st.builds(BestOfNNextAction, st.sampled_from((1, 3))),
+)
 every_reward_model = (
     st.builds(KnownReward, st.just(jnp.sum)),
     seeded(learnt_reward),
@@ -282,9 +296,15 @@ every_critic = (
     seeded(expectile_critic),
     seeded(conservative_critic),
     seeded(categorical_critic),
+    seeded(return_flow_critic),
+    seeded(
+        partial(
+            return_flow_critic, aggregation=MinOverEnsemble(), num_score_samples=1, next_action=BestOfNNextAction(2)
+        )
+    ),
 )
-every_noisy_critic = (seeded(flow_critic), seeded(successor_critic))
-every_diagnosable = (seeded(flow_critic),)
+every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic))
+every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic))
 every_critic_with_advantage = (seeded(iql_critic),)
 every_policy = (
     seeded(policy),

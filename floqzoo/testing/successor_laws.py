@@ -13,7 +13,7 @@ from floqzoo.protocols import NextAction, RewardModel, SuccessorMeasure, Success
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
-from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
+from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
 
 
 def futures_have_the_form_of_observations(measure: SuccessorMeasure, example: Example) -> None:
@@ -76,7 +76,8 @@ def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> N
 def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Example) -> None:
     """There is one finite action for each transition."""
     batch = example.batch
-    actions = next_action.next_actions(batch, frozen_agent(None, UniformPolicy(batch.action.shape[-1])), example.key)
+    agent = frozen_agent(SumCritic(), UniformPolicy(batch.action.shape[-1]))
+    actions = next_action.next_actions(batch, agent, example.key)
     assert actions.shape == batch.action.shape, f"shape {actions.shape} instead of {batch.action.shape}"
     assert np.isfinite(actions).all()
 

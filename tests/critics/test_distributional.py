@@ -14,7 +14,13 @@ from scipy.stats import expectile
 
 import floqzoo as fz
 from floqzoo.testing import assert_close
-from floqzoo.testing.families import categorical_critic, conservative_critic, policy, quantile_critic
+from floqzoo.testing.families import (
+    categorical_critic,
+    conservative_critic,
+    policy,
+    quantile_critic,
+    return_flow_critic,
+)
 from floqzoo.testing.policy_laws import UniformPolicy
 
 
@@ -193,7 +199,9 @@ def test_without_weight_the_conservative_critic_is_the_critic_inside():
 
 
 @pytest.mark.parametrize(
-    "make", [quantile_critic, categorical_critic, conservative_critic], ids=lambda make: make.__name__
+    "make",
+    [quantile_critic, categorical_critic, conservative_critic, return_flow_critic],
+    ids=lambda make: make.__name__,
 )
 @pytest.mark.parametrize("kind", [fz.BehaviourFlow, fz.DistilledFlowPolicy, fz.BestOfNPolicy])
 def test_a_distributional_critic_goes_with_every_flow_policy(make, kind):

@@ -27,6 +27,7 @@ CRITICS = {
     "ReBRAC": families.rebrac_critic,
     "quantile": families.quantile_critic,
     "categorical": families.categorical_critic,
+    "return flow": families.return_flow_critic,
 }
 every_critic = pytest.mark.parametrize("make", CRITICS.values(), ids=CRITICS)
 

@@ -110,6 +110,7 @@ CRITICS = {
     "iql": families.iql_critic(key=clone()),
     "rebrac": families.rebrac_critic(key=clone()),
     "flow": families.flow_critic(key=clone()),
+    "return flow": families.return_flow_critic(key=clone()),
     "successor": families.successor_critic(key=clone()),
 }
 

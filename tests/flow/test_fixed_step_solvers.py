@@ -176,3 +176,39 @@ def test_gradients_agree_with_finite_differences(make):
 def test_a_solver_without_steps_is_refused(make, steps):
     with pytest.raises(ValueError, match=f"`num_steps` must be at least 1; got {steps}"):
         make(steps)
+
+
+# Clipped steps
+
+
+@given(x0=sixteenths(-3, 3), speed=sixteenths(-4, 4), steps=st.sampled_from([1, 4]))
+def test_each_step_of_a_clipped_solver_ends_in_the_range(x0, speed, steps):
+    """Forward for one half of the time and back for the other: a clip of the last step alone would end elsewhere."""
+
+    def velocity(t, x):
+        return jnp.where(t < 0.5, speed, -speed) + 0 * x
+
+    way = jax.jit(lambda x: fz.ClippedEuler(steps, -1.0, 0.5).trajectory(velocity, x).x)(floating(np.array([x0])))
+    wanted = [x0]
+    for step in range(steps):
+        wanted.append(np.clip(wanted[-1] + (speed if step / steps < 0.5 else -speed) / steps, -1, 0.5))
+    assert_close(way[:, 0], np.array(wanted), scale=4.0)
+
+
+def test_the_range_of_a_clipped_solver_is_that_of_discounted_returns():
+    solver = fz.ClippedEuler.from_rewards((-2.0, 0.5), 0.75, 7)
+    assert (solver.num_steps, float(solver.low.value), float(solver.high.value)) == (7, -8.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: fz.ClippedEuler(0, -1.0, 1.0), "`num_steps` must be at least 1; got 0"),
+        (lambda: fz.ClippedEuler(3, 1.0, 1.0), "`low` must be below `high`"),
+        (lambda: fz.ClippedEuler.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have its least reward below"),
+        (lambda: fz.ClippedEuler.from_rewards((0.0, 1.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(make, problem):
+    with pytest.raises(ValueError, match=problem):
+        make()

@@ -31,6 +31,14 @@ def test_densities_are_those_of_scipy():
     np.testing.assert_allclose(uniform, stats.uniform(-2.0, 3.0).logpdf(x).sum(), rtol=1e-6)
 
 
+@given(st.integers(1, 31).map(lambda numerator: numerator / 32), sixteenths(-2, 2), sixteenths(1, 3))
+def test_quantiles_are_those_of_scipy(level, start, width):
+    gaussian = fz.GaussianPrior(start, width).quantile(level)
+    np.testing.assert_allclose(gaussian, stats.norm(start, width).ppf(level), rtol=1e-5, atol=1e-6)
+    uniform = fz.UniformPrior(start, start + width).quantile(level)
+    np.testing.assert_allclose(uniform, stats.uniform(start, width).ppf(level), rtol=1e-5, atol=1e-6)
+
+
 def test_a_point_with_one_coordinate_outside_the_interval_has_no_density():
     assert fz.UniformPrior(0.0, 1.0).log_prob(jnp.array([0.5, 1.5])) == -jnp.inf
 

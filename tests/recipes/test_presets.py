@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac
+from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac, value_flows
 
 
 ENVIRONMENTS = {
@@ -328,9 +328,63 @@ def test_iqn_online_in_mazes_is_as_published(environment, discount):
     assert (settings.kappa, settings.discount) == (0.7, discount)
 
 
+# Value Flows' code: discount, weight of BCFM, temperature, aggregation of scores and of returns, alpha (online alone).
+VALUE_FLOWS = {
+    "cube-double-play": (0.995, 1, 3, "mean", "mean", None),
+    "cube-triple-play": (0.995, 3, 0.03, "mean", "mean", None),
+    "scene-play": (0.99, 1, 0.3, "mean", "min", None),
+    "puzzle-3x3-play": (0.99, 0.5, 0.3, "mean", "min", None),
+    "puzzle-4x4-play": (0.99, 3, 100, "min", "mean", None),
+}
+VALUE_FLOWS_ONLINE = {
+    "antmaze-large-navigate": (0.99, 10, 0.01, "min", "mean", 30),
+    "humanoidmaze-medium-navigate": (0.995, 3, 0.3, "min", "min", 100),
+    "cube-double-play": (0.995, 1, 3, "mean", "mean", 300),
+    "cube-triple-play": (0.995, 3, 0.03, "mean", "mean", 300),
+    "scene-play": (0.99, 1, 0.3, "mean", "min", 300),
+    "puzzle-4x4-play": (0.99, 3, 0.1, "min", "mean", 300),
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "environment"),
+    [("default", name) for name in VALUE_FLOWS] + [("online", name) for name in VALUE_FLOWS_ONLINE],
+)
+def test_value_flows_is_as_published(preset, environment):
+    run = value_flows.RECIPE.presets[preset](f"{environment}-singletask-v0")
+    table = VALUE_FLOWS if preset == "default" else VALUE_FLOWS_ONLINE
+    discount, weight, temperature, q_agg, ret_agg, alpha = table[environment]
+    assert (run.offline_steps, run.online_steps) == (1_000_000, 0 if alpha is None else 1_000_000)
+    assert (run.agent.lr, run.agent.batch_size) == (3e-4, 256)
+    agent = blueprint(value_flows.RECIPE.build, run.agent, reward_range=(-3.0, 0.5))
+    critic = agent.critic
+    assert critic.discount.stored == np.float32(discount)
+    assert (critic.bcfm_weight.stored, critic.dcfm_weight.stored) == (np.float32(weight), 1)
+    assert critic.temperature.stored == np.float32(temperature)
+    assert isinstance(critic.aggregation, AGGREGATIONS[q_agg])
+    assert isinstance(critic.return_aggregation, AGGREGATIONS[ret_agg])
+    assert critic.next_action == fz.BestOfNNextAction(16)
+    assert isinstance(critic.prior, fz.GaussianPrior) and isinstance(critic.times, fz.UniformTime)
+    assert critic.solver.num_steps == 10
+    bounds = [critic.solver.low.stored, critic.solver.high.stored]
+    np.testing.assert_allclose(bounds, [-3.0 / (1 - discount), 0.5 / (1 - discount)], rtol=1e-6)
+    assert critic.fields.size == 2
+    networks = [critic.fields.members.network, agent.policy.behaviour.flow.field.network]
+    if alpha is None:
+        assert isinstance(agent.policy, fz.BestOfNPolicy) and agent.policy.num_samples == 16
+    else:
+        assert isinstance(agent.policy, fz.DistilledFlowPolicy) and agent.policy.alpha.stored == alpha
+        networks.append(agent.policy.network)
+    for network in networks:
+        assert hidden_widths(network) == (512,) * 4
+        assert all(normalised(network))
+    assert agent.policy.behaviour.flow.solver == fz.Euler(10)
+    assert agent.target_update.critic.stored == np.float32(0.005)
+
+
 EVERY_PRESET = [
     (recipe.RECIPE, preset)
-    for recipe in (floq, fql, bc, iql, ifql, rebrac, iqn, c51, codac, qc)
+    for recipe in (floq, fql, bc, iql, ifql, rebrac, iqn, c51, codac, qc, value_flows)
     for preset in recipe.RECIPE.presets
 ]
 
@@ -348,7 +402,7 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
 
 @pytest.mark.parametrize(
     "recipe",
-    [floq.RECIPE, fql.RECIPE, iql.RECIPE, ifql.RECIPE, qc.RECIPE, rebrac.RECIPE, iqn.RECIPE, c51.RECIPE, codac.RECIPE],
+    [module.RECIPE for module in (floq, fql, iql, ifql, qc, rebrac, iqn, c51, codac, value_flows)],
     ids=lambda recipe: recipe.name,
 )
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):

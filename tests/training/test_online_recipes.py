@@ -34,6 +34,7 @@ SMALL = {
     "iqn": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "c51": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "codac": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "conservative_actions": 2},
+    "value_flows": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "td2_cfm": {"network": "mlp", "hidden_dims": (8,), "flow_steps": 2, "count": 2},
 }
 # Name, settings, and whether batches are balanced.
@@ -53,6 +54,8 @@ METHODS = [
     ("iqn", {"n_step": 2}, True),
     ("c51", {}, False),
     ("codac", {}, True),
+    ("value_flows", {"n_step": 2}, False),
+    ("value_flows", {"acting": "one-step", "chunk_length": 2}, True),
     ("td2_cfm", {}, False),
     ("td2_cfm", {"measure_of": "clone"}, True),
     ("td2_cfm", {"method": "mc-cfm"}, True),

@@ -7,6 +7,7 @@ FLOW = "floqzoo/critics/flow_critic.py"
 MONOLITHIC = "floqzoo/critics/monolithic_critic.py"
 IQL = "floqzoo/critics/iql_critic.py"
 REBRAC = "floqzoo/critics/rebrac_critic.py"
+RETURN = "floqzoo/critics/return_flow_critic.py"
 BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 TARGETS = "tests/critics/test_td_targets.py"
 ARITHMETIC = f"{TARGETS}::test_targets_are_reward_plus_discounted_value_of_the_next_state"
@@ -14,6 +15,9 @@ MASKED = f"{TARGETS}::test_a_masked_transition_is_worth_its_reward_whatever_foll
 CONSTANT = f"{TARGETS}::test_a_constant_reward_is_worth_itself_over_one_minus_the_discount"
 LOSSES = "tests/critics/test_flow_critic.py"
 GRADIENTS = "tests/critics/test_critic_gradients.py"
+RETURNS = "tests/critics/test_return_flow_critic.py"
+VALUE_FLOWS = "tests/recipes/test_transcription_of_value_flows.py"
+STILL = f"{RETURNS}::test_the_losses_of_a_field_that_stands_still_are_the_squared_velocities"
 
 CRITICS = (
     Fault(
@@ -192,5 +196,82 @@ CRITICS = (
         "jnp.clip(noise, -self.limit.value, self.limit.value)",
         "noise",
         (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
+    ),
+    Fault(
+        "DCFM imitates the next state after the end of an episode",
+        RETURN,
+        "jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)",
+        "dcfm",
+        (f"{VALUE_FLOWS}::test_nothing_is_bootstrapped_where_the_episode_ended",),
+    ),
+    Fault(
+        "the label of DCFM is discounted",
+        RETURN,
+        "reward + continuation * stopped, velocities",
+        "reward + continuation * stopped, continuation * velocities",
+        (f"{STILL}[mean]",),
+    ),
+    Fault(
+        "targets are aggregated as scores are",
+        RETURN,
+        "states = self.return_aggregation.aggregate(",
+        "states = self.aggregation.aggregate(",
+        (f"{STILL}[min]",),
+    ),
+    Fault(
+        "the return of BCFM is stopped at the time of its transition",
+        RETURN,
+        "outputs, stopped = states[:, 0], states[:, 1]",
+        "outputs, stopped = states[:, 1], states[:, 1]",
+        (f"{STILL}[mean]",),
+    ),
+    Fault(
+        "the flow of DCFM is not stopped",
+        RETURN,
+        "outputs, stopped = states[:, 0], states[:, 1]",
+        "outputs, stopped = states[:, 0], states[:, 0]",
+        (f"{VALUE_FLOWS}::test_three_updates_are_those_of_the_equations[best-of-n-0]",),
+    ),
+    Fault(
+        "Q is the output of the flow",
+        RETURN,
+        "self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z)",
+        "self.solver.solve(lambda t, x: field.velocity(t, x, code), z, zero, one)",
+        (f"{RETURNS}::test_q_is_one_step_from_the_noise_and_not_the_output_of_the_flow",),
+    ),
+    Fault(
+        "the confidence is that of the online flows",
+        RETURN,
+        "stds = target.return_stds(",
+        "stds = self.return_stds(",
+        (f"{RETURNS}::test_the_confidence_weight_grows_from_a_half_to_one_with_the_std",),
+    ),
+    Fault(
+        "the spread of a return has no factor of the step",
+        RETURN,
+        "1 + jnp.diff(trajectory.t) * slopes",
+        "1 + slopes",
+        (f"{RETURNS}::test_the_std_of_a_linear_return_is_its_factor_whatever_the_clip[mean]",),
+    ),
+    Fault(
+        "a clipped solver clips the last step alone",
+        "floqzoo/flow/clipped_euler.py",
+        "jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value)",
+        "jnp.where(t + dt >= 1, jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value), x + dt * velocity(t, x))",
+        ("tests/flow/test_fixed_step_solvers.py::test_each_step_of_a_clipped_solver_ends_in_the_range",),
+    ),
+    Fault(
+        "the target critic selects the next action",
+        "floqzoo/policies/best_of_n_next_action.py",
+        "FrozenAgent(agent.critic, policy",
+        "FrozenAgent(agent.target.critic, policy",
+        (f"{VALUE_FLOWS}::test_the_online_critic_selects_the_next_action_whichever_policy_acts",),
+    ),
+    Fault(
+        "the policy acts where the behaviour should",
+        "floqzoo/policies/best_of_n_next_action.py",
+        'getattr(agent.policy, "behaviour", agent.policy)',
+        "agent.policy",
+        (f"{RETURNS}::test_the_best_of_the_behaviour_is_not_the_action_of_the_policy",),
     ),
 )

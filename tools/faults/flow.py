@@ -137,9 +137,9 @@ FLOW = (
     ),
     Fault(
         "floq's interval is discounted twice",
-        "floqzoo/flow/prior.py",
-        "scale = noise_coverage / (1 - discount)",
-        "scale = noise_coverage / (1 - discount) ** 2",
+        "floqzoo/flow/return_range.py",
+        "return low / (1 - discount), high / (1 - discount)",
+        "return low / (1 - discount) ** 2, high / (1 - discount) ** 2",
         ("tests/flow/test_priors.py::test_the_interval_of_the_papers",),
     ),
     Fault(

@@ -1,4 +1,4 @@
-"""Whose successor measure is learnt: where the action at the next state comes from."""
+"""Where the action at the next state comes from."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ from floqzoo.typing import Key
 
 
 class PolicyNextAction(eqx.Module):
-    """The agent's policy acts: the measure is that of the policy, whatever the data."""
+    """The agent's policy acts, with the online critic: returns and successor measures are those of the policy."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """An action of the policy at each next observation.
@@ -27,7 +27,10 @@ class PolicyNextAction(eqx.Module):
 
 
 class DataNextAction(eqx.Module):
-    """The next action of the data: the measure is that of the behaviour. The batch must hold `next_action`."""
+    """The next action of the data: returns and successor measures are those of the behaviour.
+
+    The batch must hold `next_action`.
+    """
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The recorded actions.

@@ -1,0 +1,289 @@
+"""The return flow critic: the distribution of returns as an ensemble of flows over the real line."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.aggregation import MeanOverEnsemble
+from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
+from floqzoo.critics.next_action import PolicyNextAction
+from floqzoo.flow.clipped_euler import ClippedEuler
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.flow import Flow
+from floqzoo.flow.path import LinearPath
+from floqzoo.flow.prior import GaussianPrior, UniformPrior
+from floqzoo.flow.time_distribution import UniformTime
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.protocols import (
+    Aggregation,
+    NextAction,
+    NoisePrior,
+    ProbabilityPath,
+    TimeDistribution,
+    VelocityField,
+    require_protocol,
+)
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class ReturnFlowMetrics(eqx.Module):
+    """The metrics of a return flow critic on a batch.
+
+    - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
+    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch.
+    - `q_mean`, `q_max`, `q_min`: The score over the batch.
+    - `return_std`: How fast the return changes with the noise, aggregated over members, averaged over the batch.
+    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1].
+    """
+
+    critic_loss: Scalar
+    bcfm_loss: Scalar
+    dcfm_loss: Scalar
+    q_mean: Scalar
+    q_max: Scalar
+    q_min: Scalar
+    return_std: Scalar
+    confidence: Scalar
+
+
+class ReturnTargets(eqx.Module):
+    """What the fields are matched to, for one transition or a batch.
+
+    - `end`: R, the end of the path of BCFM.
+    - `point`, `velocity`: The point of DCFM and the velocity to learn there.
+    """
+
+    end: Float[Array, "*batch 1"]
+    point: Float[Array, "*batch 1"]
+    velocity: Float[Array, "*batch 1"]
+
+
+class ReturnFlowCritic(eqx.Module):
+    r"""The distribution of the return as a flow from noise: $z_0 \sim N(0, 1)$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $z_1 \sim Z(s, a)$.
+
+    Two losses share the noise $\epsilon$, the time $t$ and the next action $a'$ of a transition. With
+    $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$, the target flows stopped at time $t$, and
+    $\gamma_d = \gamma \cdot \text{discount}$:
+
+    $$\begin{aligned}
+    \text{BCFM:} \quad & \textstyle\sum_e \bigl( v_e(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2, \quad
+    R = r + \gamma_d \, \bar z_1 \\
+    \text{DCFM:} \quad & 1[\gamma_d > 0] \textstyle\sum_e \bigl( v_e(t, r + \gamma_d \, \bar z_t \mid s, a)
+    - \operatorname{agg}^{\text{ret}}_e \bar v_e(t, \bar z_t \mid s', a') \bigr)^2 \\
+    \text{critic:} \quad & w \, (\lambda_B \, \text{BCFM} + \lambda_D \, \text{DCFM}), \quad
+    w = \sigma(-T / \text{std}) + \tfrac12,
+    \end{aligned}$$
+
+    averaged over the batch. The confidence weight $w$, a constant, is larger where the return varies more:
+    $\text{std} = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
+    flows at the data's action with noise $\epsilon'$ of its own, which is
+    $\lvert \prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k)) \rvert$ along the trajectory of the solver: a clip of the
+    solver moves the trajectory, and does not enter the derivative.
+
+    Where an episode ended there is no next distribution to imitate, and only BCFM is trained. The label of DCFM has no factor
+    $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have the velocity $\gamma v$.
+
+    $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$:
+    `value` for noise drawn from a key; `score`, which has no key, as the mean over $n$ fixed noise samples, the quantiles of
+    the prior at the levels $(j - \frac12) / n$. Both aggregate the members of each noise sample.
+
+    - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
+    - `solver`: A `ClippedEuler` keeps returns in their range after each step.
+    - `discount`: $\gamma$ in [0, 1).
+    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0.
+    - `temperature`: $T$, above 0, in units of reward.
+    - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
+    - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: the same in targets.
+    - `num_score_samples`: $n$, at least 1. A choice: the authors draw one noise sample for each score.
+    - `next_action`: Where $a'$ comes from; Value Flows: `BestOfNNextAction(16)`.
+    - `prior`: The distribution of the noise; any prior with a `quantile`.
+    - `path`: How noise and $R$ are joined.
+    - `times`: The distribution of $t$.
+
+    **Raises** `ValueError` if a number is out of its range.
+
+    Source: Value Flows (arXiv 2510.07650), section 4, and its official code, whose reductions are kept.
+    """
+
+    fields: Ensemble[VelocityField]
+    solver: ClippedEuler | Euler = Euler(10)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    bcfm_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+    dcfm_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+    temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=0.3)
+    aggregation: Aggregation | Any = MeanOverEnsemble()
+    return_aggregation: Aggregation | Any = MeanOverEnsemble()
+    num_score_samples: int = eqx.field(static=True, default=4)
+    next_action: NextAction | Any = PolicyNextAction()
+    prior: GaussianPrior | UniformPrior | Any = GaussianPrior()
+    path: ProbabilityPath | Any = LinearPath()
+    times: TimeDistribution | Any = UniformTime()
+
+    def __check_init__(self):
+        require_protocol("aggregation", self.aggregation, Aggregation)
+        require_protocol("return_aggregation", self.return_aggregation, Aggregation)
+        require_protocol("next_action", self.next_action, NextAction)
+        require_protocol("prior", self.prior, NoisePrior)
+        require_protocol("path", self.path, ProbabilityPath)
+        require_protocol("times", self.times, TimeDistribution)
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        for name in ("bcfm_weight", "dcfm_weight"):
+            require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+        require("temperature", self.temperature, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        if self.num_score_samples < 1:
+            raise ValueError(f"`num_score_samples` must be at least 1; got {self.num_score_samples}.")
+
+    # Values
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The mean over fixed noise samples of the aggregated outputs of one step, in units of reward."""
+        levels = (np.arange(self.num_score_samples) + 0.5) / self.num_score_samples
+        noise = jnp.stack([self.prior.quantile(float(level)) for level in levels])
+        return jnp.mean(self._one_step(observation, action, noise[:, None]))
+
+    def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
+        """The aggregated outputs of one step from one noise sample, in units of reward."""
+        return self._one_step(observation, action, self.prior.sample(key, (1, 1)))[0]
+
+    def _one_step(
+        self, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
+    ) -> Float[Array, " samples"]:
+        """Q for each noise sample."""
+
+        def of_member(field):
+            code = field.encode(observation, action)
+            zero, one = jnp.zeros((), noise.dtype), jnp.ones((), noise.dtype)
+            return jax.vmap(lambda z: self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z))(noise)
+
+        return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]
+
+    def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
+        """A return from each member's distribution: the output of its flow for one noise sample."""
+        return self.fields.each(lambda field: self._output(field, observation, action, noise))
+
+    def batch_returns(
+        self, batch: Transition, noise: Float[Array, "batch samples 1"]
+    ) -> Float[Array, "members batch samples"]:
+        """The outputs of the members' flows at (s, a), for each noise sample."""
+
+        def of_member(field):
+            of_noise = jax.vmap(lambda s, a, z: self._output(field, s, a, z), (None, None, 0))
+            return jax.vmap(of_noise)(batch.observation, batch.action, noise)
+
+        return self.fields.each(of_member)
+
+    def _output(
+        self, field: VelocityField, observation: Observation, action: Action, noise: Float[Array, "1"]
+    ) -> Scalar:
+        flow = self.flow(field)
+        return flow.push_forward(noise, flow.encode(observation, action))[0]
+
+    def flow(self, field: VelocityField) -> Flow:
+        """The flow of one member."""
+        return Flow(field, 1, self.prior, self.path, self.solver)
+
+    def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
+        """Mean and variance of returns, curvature and features of the flows on a batch; see `flow_diagnostics`."""
+        return flow_diagnostics(self, batch, key)
+
+    # Losses
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ReturnFlowMetrics]:
+        """The weighted sum of both velocity errors, averaged over the batch.
+
+        An action chunk with padding counts as 0 in the mean.
+        """
+        action_key, noise_key, time_key, std_key = jax.random.split(key, 4)
+        size, target = batch.reward.shape[0], agent.target.critic
+        next_action = self.next_action.next_actions(batch, agent, action_key)
+        noise = self.prior.sample(noise_key, (size, 1))
+        times = self.times.sample_times(time_key, (size,))
+        targets = jax.lax.stop_gradient(target.targets_of(batch, next_action, noise, times))
+        stds = target.return_stds(batch, self.prior.sample(std_key, (size, 1)))
+        confidence = jax.lax.stop_gradient(jax.nn.sigmoid(-target.temperature.value / stds) + 0.5)
+
+        def losses_of(field):
+            flow = self.flow(field)
+
+            def of_transition(observation, action, noise, t, targets):
+                code = flow.encode(observation, action)
+                bcfm = flow.matching_loss(t, noise, targets.end, code)
+                return bcfm, (field.velocity(t, targets.point, code) - targets.velocity)[0] ** 2
+
+            return jax.vmap(of_transition)(batch.observation, batch.action, noise, times, targets)
+
+        bcfm, dcfm = (jnp.sum(losses, axis=0) for losses in self.fields.each(losses_of))
+        # After the end of an episode there is no next distribution, whose velocity the label would be.
+        dcfm = jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)
+        losses = confidence * (self.bcfm_weight.value * bcfm + self.dcfm_weight.value * dcfm)
+        loss = jnp.mean(batch.counted(losses))
+        q = jax.vmap(self.score)(batch.observation, batch.action)
+        return loss, ReturnFlowMetrics(
+            critic_loss=loss,
+            bcfm_loss=jnp.mean(batch.counted(bcfm)),
+            dcfm_loss=jnp.mean(batch.counted(dcfm)),
+            q_mean=jnp.mean(q),
+            q_max=jnp.max(q),
+            q_min=jnp.min(q),
+            return_std=jnp.mean(stds),
+            confidence=jnp.mean(confidence),
+        )
+
+    def targets_of(
+        self,
+        batch: Transition,
+        next_action: Float[Array, "batch action"],
+        noise: Float[Array, "batch 1"],
+        times: Float[Array, " batch"],
+    ) -> ReturnTargets:
+        """The targets of a batch by these flows, one noise sample and time for each transition."""
+
+        def states_of(field):
+            """Each flow at t = 1, and stopped at the time of its transition: two solves with the same number of steps."""
+            flow = self.flow(field)
+
+            def of_transition(observation, action, noise, t):
+                code = flow.encode(observation, action)
+                ends = jnp.stack([jnp.ones_like(t), t])
+                return jax.vmap(lambda end: flow.push_forward(noise, code, jnp.zeros_like(t), end))(ends)
+
+            return jax.vmap(of_transition)(batch.next_observation, next_action, noise, times)
+
+        states = self.return_aggregation.aggregate(self.fields.each(states_of))
+        outputs, stopped = states[:, 0], states[:, 1]
+
+        def velocities_of(field):
+            def of_transition(observation, action, t, x):
+                return field.velocity(t, x, field.encode(observation, action))
+
+            return jax.vmap(of_transition)(batch.next_observation, next_action, times, stopped)
+
+        velocities = self.return_aggregation.aggregate(self.fields.each(velocities_of))
+        reward, continuation = batch.reward[:, None], (self.discount.value * batch.discount)[:, None]
+        return ReturnTargets(reward + continuation * outputs, reward + continuation * stopped, velocities)
+
+    def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
+        """How fast the return at (s, a) changes with the noise, aggregated over members: its standard deviation if it is Gaussian."""
+
+        def of_member(field):
+            flow = self.flow(field)
+
+            def of_transition(observation, action, noise):
+                code = flow.encode(observation, action)
+                trajectory = flow.trajectory(noise, code)
+
+                def slope(t, x):
+                    return jax.jvp(lambda x: field.velocity(t, x, code), (x,), (jnp.ones_like(x),))[1][0]
+
+                slopes = jax.vmap(slope)(trajectory.t[:-1], trajectory.x[:-1])
+                return jnp.abs(jnp.prod(1 + jnp.diff(trajectory.t) * slopes))
+
+            return jax.vmap(of_transition)(batch.observation, batch.action, noise)
+
+        return self.aggregation.aggregate(self.fields.each(of_member))

@@ -1,0 +1,49 @@
+"""Euler's method for flows whose points have a known range."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from floqzoo.flow.fixed_step import FixedStepSolver
+from floqzoo.flow.return_range import return_range
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_ordered
+from floqzoo.typing import Point, Time, Velocity
+
+
+class ClippedEuler(FixedStepSolver):
+    r"""$\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$: each step of Euler's method ends in the range.
+
+    Only the starting point may lie outside of it. Order 1, one evaluation for each step.
+
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
+    - `low`, `high`: The range of each coordinate, low < high.
+
+    Source: the official code of Value Flows (arXiv 2510.07650), for returns.
+    """
+
+    num_steps: int = eqx.field(static=True)
+    low: Hyperparameter = eqx.field(converter=hyperparameter)
+    high: Hyperparameter = eqx.field(converter=hyperparameter)
+    unroll: bool = eqx.field(static=True, default=False)
+    evaluations_per_step: ClassVar[int] = 1
+    order: ClassVar[int] = 1
+
+    def __check_init__(self):
+        require_ordered(self.low, self.high)
+
+    @staticmethod
+    def from_rewards(reward_range: tuple[float, float], discount: float, num_steps: int = 10) -> "ClippedEuler":
+        r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+
+        - `reward_range`: Least and greatest reward of the dataset.
+        - `discount`: $\gamma$ in [0, 1).
+
+        **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
+        """
+        low, high = return_range(reward_range, discount, "Give the range itself, `ClippedEuler(num_steps, low, high)`")
+        return ClippedEuler(num_steps, low=low, high=high)
+
+    def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
+        """One step, with the velocity at its beginning, and the clip."""
+        return jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value)

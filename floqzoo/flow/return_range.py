@@ -1,0 +1,23 @@
+"""The range of discounted returns, from the rewards of a dataset."""
+
+
+def return_range(
+    reward_range: tuple[float | int, float | int], discount: float | int, otherwise: str
+) -> tuple[float, float]:
+    r"""$[r_{\min}, r_{\max}] / (1 - \gamma)$.
+
+    - `reward_range`: Least and greatest reward of the dataset.
+    - `discount`: $\gamma$ in [0, 1).
+    - `otherwise`: What to write where rewards never differ, for the error.
+
+    **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
+    """
+    low, high = reward_range
+    if not low < high:
+        raise ValueError(
+            f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
+            f"{otherwise}, for rewards that never differ."
+        )
+    if not 0 <= discount < 1:
+        raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
+    return low / (1 - discount), high / (1 - discount)

@@ -1,0 +1,38 @@
+"""The next action of critics that bootstrap from the behaviour, whichever policy acts."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from floqzoo.critics.next_action import PolicyNextAction
+from floqzoo.policies.best_of_n_policy import BestOfNPolicy
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.typing import Key
+
+
+class BestOfNNextAction(eqx.Module):
+    r"""$a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$ over $N$ actions of the behaviour, $Q$ of the online critic.
+
+    The behaviour is that of the agent's policy: the flow inside of a `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy
+    that [has no behaviour][floqzoo.protocols.HasBehaviour] draws the $N$ actions itself.
+
+    - `num_samples`: $N$, at least 1; 16 in Value Flows' experiments.
+
+    **Raises** `ValueError` if `num_samples` is below 1.
+
+    Source: the official code of Value Flows (arXiv 2510.07650).
+    """
+
+    num_samples: int = eqx.field(static=True, default=16)
+
+    def __check_init__(self):
+        if self.num_samples < 1:
+            raise ValueError(f"`num_samples` must be at least 1; got {self.num_samples}.")
+
+    def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
+        """The best action at each next observation.
+
+        **Raises** `ValueError` if the actions have another shape than the data's.
+        """
+        behaviour = getattr(agent.policy, "behaviour", agent.policy)
+        policy = BestOfNPolicy(behaviour, self.num_samples)
+        return PolicyNextAction().next_actions(batch, FrozenAgent(agent.critic, policy, agent.target, agent.step), key)
