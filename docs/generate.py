@@ -1,6 +1,7 @@
 """Writes the pages that repeat the code: `python docs/generate.py`.
 
 - `api/protocols.md`: the protocols with the laws of each, from `floqzoo.protocols` and `floqzoo.testing`;
+- `guides/measured.md`: claims about flow matching, from the studies and their measurements in `studies/`;
 - `guides/reproduce.md`: commands and published settings, from the recipes, with the results in `results.csv`;
 - `tutorials/*.ipynb`: the tutorials as notebooks.
 
@@ -9,6 +10,7 @@ The files are committed, and a test fails if they are out of date.
 
 from pathlib import Path
 
+from claims_page import claims_page
 from notebooks import notebook_of
 from protocols_page import protocols_page
 from reproduce_page import reproduce_page
@@ -21,6 +23,7 @@ def generated() -> dict[Path, str]:
     """The text of each file."""
     pages = {
         DOCS / "api" / "protocols.md": protocols_page(),
+        DOCS / "guides" / "measured.md": claims_page(DOCS / "studies"),
         DOCS / "guides" / "reproduce.md": reproduce_page(DOCS / "results.csv"),
     }
     for page in sorted((DOCS / "tutorials").glob("*.md")):

@@ -26,8 +26,17 @@ class SeedUse(enum.IntEnum):
     """The actions of the episodes that are played."""
 
 
+SEEDS = 2**32
+"""Seeds are below this number; JAX would take the remainder, and two seeds would be one."""
+
+
 def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
-    """The key of one use of a seed, `fold_in(key(seed), use)`."""
+    """The key of one use of a seed, `fold_in(key(seed), use)`.
+
+    **Raises** `ValueError` if the seed is not in [0, 2^32).
+    """
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"`seed` must be in [0, 2^32); got {seed}.")
     return jax.random.fold_in(jax.random.key(seed), int(use))
 
 

@@ -6,9 +6,10 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from floqzoo.learner.seeds import MOST_UPDATES
+from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
 from floqzoo.rollout.batched_policy import ROWS
 
 
@@ -119,12 +120,19 @@ class RunConfig(Generic[AgentConfig]):
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
-        lr = getattr(self.agent, "lr", 0.0)
-        if isinstance(lr, float | int) and not 0 <= lr < math.inf:
-            raise ValueError(f"`agent.lr` must be at least 0 and finite; got {lr}.")
+        lr = getattr(self.agent, "lr", 1.0)
+        if isinstance(lr, float | int) and not 0 < lr < math.inf:
+            raise ValueError(f"`agent.lr` must be above 0 and finite; got {lr}.")
+        if self.seed + self.seeds > SEEDS:
+            raise ValueError(f"`seed` + `seeds` must be at most 2^32; got {self.seed} + {self.seeds}.")
         for name in ("env_name", "run_group", "save_dir"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` must not be empty.")
+        if Path(self.run_group).is_absolute() or ".." in Path(self.run_group).parts:
+            raise ValueError(
+                f"`run_group` must be a folder within `save_dir`, without '..'; got {self.run_group!r}. Set `save_dir` to "
+                "keep runs elsewhere."
+            )
         if not self.total_steps:
             raise ValueError("`offline_steps` and `online_steps` must not both be 0.")
         updates = self.offline_steps + self.online_steps * self.utd_ratio

@@ -1,5 +1,7 @@
 """Reads OGBench's file format, and refuses what only looks like it."""
 
+import math
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -52,9 +54,30 @@ def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+"""Bytes of memory that this machine has: no array is read that takes more."""
+
+
+def _claimed_bytes(entry: zipfile.ZipExtFile) -> int:
+    """How long an entry is by its own header, the header included; nothing of that size is made."""
+    version = np.lib.format.read_magic(entry)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(entry)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return entry.tell() + math.prod(shape) * dtype.itemsize
+
+
 def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
     """One array of the archive; never a Python object, and its checksum is right."""
     try:
+        size = archive.getinfo(f"{key}.npy").file_size
+        if size > MEMORY:
+            raise ValueError(f"it takes {size:,} bytes, and the memory of this machine is {MEMORY:,}")
+        with archive.open(f"{key}.npy") as entry:
+            claimed = _claimed_bytes(entry)
+            if claimed != size:
+                raise ValueError(f"its header tells of {claimed:,} bytes, and it has {size:,}")
         with archive.open(f"{key}.npy") as entry:
             array = np.lib.format.read_array(entry, allow_pickle=False)
             if entry.read(1):  # Reading to the end is also what makes zipfile compare the checksum.

@@ -164,7 +164,7 @@ class TestStudy:
     def test_the_stored_measurements_of_each_study_can_be_judged_and_drawn(self, name, tmp_path):
         study = study_named(name)
         assert study.name == name
-        rows = read_measurements(MEASURED / f"{name}.csv")
+        rows = read_measurements(MEASURED / name / "measurements.csv")
         assert {row.seed for row in rows} == set(range(study.settings.seeds))
         text = report_text(study, Table(rows))
         assert all(statement.text in text for statement in study.statements)

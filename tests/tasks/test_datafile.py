@@ -1,10 +1,14 @@
 """What only looks like OGBench's file format is refused, whatever is wrong with it."""
 
+import io
+import zipfile
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from floqzoo.tasks import datafile
 from floqzoo.tasks.datafile import read_datafile
 
 
@@ -114,3 +118,30 @@ def test_what_is_no_npz_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.npz"):
         read_datafile(tmp_path / "nowhere.npz", needs_buttons=False)
+
+
+@pytest.mark.parametrize("rows", [13, 10**13])
+def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_made(tmp_path, rows):
+    arrays = good()
+    text = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, *arrays["actions"].shape[1:])}
+    np.lib.format.write_array_header_1_0(text, header)
+    path = tmp_path / "claims.npz"
+    with zipfile.ZipFile(written(tmp_path, arrays)) as source, zipfile.ZipFile(path, "w") as file:
+        for name in source.namelist():
+            content = source.read(name)
+            file.writestr(name, text.getvalue() + arrays["actions"].tobytes() if name == "actions.npy" else content)
+    with pytest.raises(
+        ValueError, match=r"`actions` cannot be read as plain numbers: its header tells of [\d,]+ bytes"
+    ):
+        read_datafile(path, needs_buttons=True)
+
+
+def test_an_array_larger_than_the_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    arrays = good() | {"qpos": np.zeros((12, 4_000))}
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, **arrays)
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(datafile, "MEMORY", 100_000)
+    with pytest.raises(ValueError, match=r"`qpos` cannot be read .* it takes 384,128 bytes, and the memory"):
+        read_datafile(path, needs_buttons=True)

@@ -32,9 +32,9 @@ def test_a_number_out_of_range_is_named(name, value):
         toy_config(**{name: value})
 
 
-@pytest.mark.parametrize("lr", [-1e-3, math.inf, math.nan])
+@pytest.mark.parametrize("lr", [-1e-3, 0.0, math.inf, math.nan])
 def test_a_learning_rate_that_is_none_is_refused(lr):
-    with pytest.raises(ValueError, match=rf"`agent.lr` must be at least 0 and finite; got {lr}"):
+    with pytest.raises(ValueError, match=rf"`agent.lr` must be above 0 and finite; got {lr}"):
         toy_config(agent=FloqConfig(lr=lr))
 
 
@@ -86,6 +86,21 @@ def test_an_online_setting_without_online_steps_is_refused(setting):
 def test_an_empty_name_is_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must not be empty"):
         toy_config(**{name: ""})
+
+
+@pytest.mark.parametrize(("seed", "seeds"), [(2**32, 1), (2**32 - 1, 2)])
+def test_seeds_that_would_be_others_are_refused(seed, seeds):
+    """JAX takes the remainder by 2^32: seed 2^32 would be the same run as seed 0."""
+    with pytest.raises(ValueError, match=rf"`seed` \+ `seeds` must be at most 2\^32; got {seed} \+ {seeds}"):
+        toy_config(seed=seed, seeds=seeds)
+    assert toy_config(seed=2**32 - 1).seed_numbers == (2**32 - 1,)
+
+
+@pytest.mark.parametrize("group", ["../../x", "a/../../b", "/tmp/x"])
+def test_a_run_group_stays_within_the_folder_of_runs(group):
+    with pytest.raises(ValueError, match="`run_group` must be a folder within `save_dir`"):
+        toy_config(run_group=group)
+    assert toy_config(run_group="a/b..c").run_group == "a/b..c"
 
 
 def test_seeds_are_counted_from_the_first():
