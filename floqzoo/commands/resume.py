@@ -17,7 +17,7 @@ def resume(
     """Goes on with a run that was ended or killed, from its latest whole checkpoint, as if it had never been.
 
     Rows of the logs that are later than the checkpoint are taken back and written anew. A run without a checkpoint
-    begins anew; a finished one is evaluated again. Exit statuses are those of a recipe.
+    begins anew; of a finished one nothing is left to do. Exit statuses are those of a recipe.
 
     Args:
         run: The run's folder.
@@ -28,9 +28,16 @@ def resume(
     """
     from floqzoo.learner.devices import join_processes
     from floqzoo.runs.recipe import load_recipe
+    from floqzoo.runs.stored_run import StoredRun
     from floqzoo.training.prepared_run import run_and_report
     from floqzoo.training.resumption import prepare_resumed
 
     join_processes()
+    if StoredRun(run).is_finished:
+        print(
+            f"{run} is finished, and nothing is left to do. `floqzoo evaluate {run}` evaluates its policy again; to train "
+            f"for longer, raise offline_steps or online_steps in {run / 'flags.json'} and add --allow_changes."
+        )
+        return
     own = None if recipe is None else load_recipe(recipe)
     run_and_report(prepare_resumed(run, recipe=own, task=task, allow_changes=allow_changes))

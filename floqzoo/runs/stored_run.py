@@ -66,6 +66,14 @@ class StoredRun:
         """The steps of the checkpoints, ascending; empty if there are none."""
         return checkpoint_steps(self.checkpoints)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do: the last step of `flags.json` has a checkpoint and, if it asks for any, an evaluation."""
+        last = self.flags.get("offline_steps", 0) + self.flags.get("online_steps", 0)
+        if last not in self.checkpoint_steps or not self.flags.get("eval_episodes"):
+            return last in self.checkpoint_steps
+        return (self.directory / "eval.csv").exists() and last in self.eval["step"]
+
     @cached_property
     def train(self) -> Table:
         """The columns of `train.csv`; `step` and `seed` tell which row is whose, and NaN is an empty cell.

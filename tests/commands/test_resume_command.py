@@ -1,5 +1,6 @@
 """`floqzoo resume`, run in this process as a program would."""
 
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from toy_run import new_run, toy_task
 
 from floqzoo import command_line
-from floqzoo.runs import read_metrics
+from floqzoo.runs import StoredRun, read_metrics
 from floqzoo.training import prepared_run
 
 
@@ -46,6 +47,30 @@ def test_a_run_goes_on_and_is_reported(run, capsys, tmp_path):
     for part in ("toy on line, seed 0", "success rate", f"run directory: {directory}"):
         assert part in out
     np.testing.assert_array_equal(read_metrics(directory / "train.csv")["step"], [10, 20])
+
+
+def test_of_a_finished_run_nothing_is_left_to_do(run, capsys, tmp_path, monkeypatch):
+    directory = new_run(tmp_path / "run")
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    left = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: pytest.fail("the data were loaded"))
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    assert f"{directory} is finished, and nothing is left to do." in capsys.readouterr().out
+    assert left == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("lost", ["evaluation", "checkpoint"])
+def test_a_run_that_lacks_its_last_evaluation_or_checkpoint_is_not_finished(run, tmp_path, lost):
+    directory = new_run(tmp_path / "run")
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    assert StoredRun(directory).is_finished
+    if lost == "evaluation":
+        rows = (directory / "eval.csv").read_text().splitlines(keepends=True)
+        (directory / "eval.csv").write_text(rows[0])
+    else:
+        shutil.rmtree(directory / "checkpoints" / "step_000000020")
+    assert not StoredRun(directory).is_finished
 
 
 def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monkeypatch):
