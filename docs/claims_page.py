@@ -86,3 +86,11 @@ def claims_page(folder: Path) -> str:
         date=MEASURED,
     )
     return "\n".join([introduction, *(section(study, found[study.name]) for study in studies)])
+
+
+def readme_with_claims(readme: Path, folder: Path) -> str:
+    """The README, with the outcomes as they are measured now."""
+    before, rest = readme.read_text().split("<!-- claims: written by docs/generate.py -->")
+    _, after = rest.split("<!-- end of claims -->")
+    table = summary_table(folder, "docs/guides/measured.md")
+    return f"{before}<!-- claims: written by docs/generate.py -->\n{table}\n<!-- end of claims -->{after}"

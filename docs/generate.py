@@ -1,6 +1,7 @@
 """Writes the pages that repeat the code: `python docs/generate.py`.
 
 - `api/protocols.md`: the protocols with the laws of each, from `floqzoo.protocols` and `floqzoo.testing`;
+- `README.md`: its table of claims;
 - `guides/measured.md`: claims about flow matching, from the studies and their measurements in `studies/`;
 - `guides/reproduce.md`: commands and published settings, from the recipes, with the results in `results.csv`;
 - `tutorials/*.ipynb`: the tutorials as notebooks.
@@ -10,7 +11,7 @@ The files are committed, and a test fails if they are out of date.
 
 from pathlib import Path
 
-from claims_page import claims_page
+from claims_page import claims_page, readme_with_claims
 from notebooks import notebook_of
 from protocols_page import protocols_page
 from reproduce_page import reproduce_page
@@ -23,6 +24,7 @@ def generated() -> dict[Path, str]:
     """The text of each file."""
     pages = {
         DOCS / "api" / "protocols.md": protocols_page(),
+        DOCS.parent / "README.md": readme_with_claims(DOCS.parent / "README.md", DOCS / "studies"),
         DOCS / "guides" / "measured.md": claims_page(DOCS / "studies"),
         DOCS / "guides" / "reproduce.md": reproduce_page(DOCS / "results.csv"),
     }
