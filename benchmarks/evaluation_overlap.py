@@ -184,15 +184,15 @@ class Waits:
     eval_interval: int = 100_000
     """Updates between two evaluations."""
     intervals: int = 2
-    """Intervals of a run, each with an evaluation at its end; in the last one the behaviour flow plays, too."""
+    """Intervals of a run, at least 2, each with an evaluation at its end; in the last one the behaviour flow plays, too."""
     episodes: int = 50
     """Episodes of an evaluation."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A simulated run: the seconds of one evaluation, the seconds that its updates take, how long training waited for evaluations
-    until the last update, the share of that, and how long it waited for the last evaluation."""
+    """A simulated run: the seconds of one evaluation, the seconds that the updates take, how long training waited for evaluations
+    before the last one, the share of that in the time between the first and the last one, and how long it waited for the last."""
 
     workers: int
     rate: float
@@ -240,7 +240,8 @@ def simulated_run(settings: Waits, workers: int, rate: float) -> Wait:
     last, updates = seconds.waiting - waited, settings.intervals * period
     # The last evaluation counts twice: policy and behaviour flow.
     each = seconds.evaluation / (settings.intervals + 1)
-    return Wait(workers, rate, each, updates, waited, waited / (updates + waited), last)
+    between = updates - period
+    return Wait(workers, rate, each, updates, waited, waited / (between + waited), last)
 
 
 def waits(settings: Annotated[Waits, tyro.conf.arg(name="")]) -> None:
@@ -255,4 +256,6 @@ def waits(settings: Annotated[Waits, tyro.conf.arg(name="")]) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"overlap": overlap, "waits": waits}, description=__doc__, use_underscores=True)
+    tyro.extras.subcommand_cli_from_dict(
+        {"overlap": overlap, "waits": waits}, description=__doc__, use_underscores=True
+    )

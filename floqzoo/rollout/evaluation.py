@@ -86,8 +86,8 @@ class EvaluationStoppedError(RuntimeError):
 class Evaluator:
     """Evaluates policies in environments that it makes once and keeps.
 
-    Several environments advance in lockstep, and their actions are drawn by one compiled call for each eight of them. What an episode does depends on
-    the seed and its number alone, not on how many environments there are, nor on where they are.
+    Several environments advance in lockstep, and one compiled call for each eight of them draws their actions. What an episode
+    does depends on the seed and its number alone, not on how many environments there are, nor on where they are.
 
     - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`, NaN for one without success, as
       [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] makes it.

@@ -88,6 +88,8 @@ class RunConfig(Generic[AgentConfig]):
     collect_workers: int = os.cpu_count() or 1
     """Processes that collect at once; the data do not depend on it."""
 
+    compilation_cache: str = "auto"
+    """Where compiled programs are kept for the next start: a folder, "off", or "auto": ~/.cache/floqzoo, unless JAX is told."""
     tensorboard: bool = False
     """Whether metrics go to TensorBoard too."""
     wandb: bool = False

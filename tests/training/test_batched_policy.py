@@ -51,7 +51,9 @@ def test_a_policy_trained_in_bfloat16_acts_in_float32():
     policy = DistilledFlowPolicy.build(2, 1, network=partial(MLP, hidden=(16, 16)), key=jax.random.key(0))
     observations, numbers = np.random.default_rng(0).normal(size=(3, 2)).astype(FLOAT), np.arange(3)
     trained = with_compute_dtype(policy, jnp.bfloat16)
-    assert not np.array_equal(*(each.act_from(jnp.asarray(observations[0]), jnp.ones(1, FLOAT)) for each in (policy, trained)))
+    assert not np.array_equal(
+        *(each.act_from(jnp.asarray(observations[0]), jnp.ones(1, FLOAT)) for each in (policy, trained))
+    )
     exact, acted = (
         BatchedPolicy(ActorCritic(None, each), 0).actions(observations, numbers, numbers) for each in (policy, trained)
     )
