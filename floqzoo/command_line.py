@@ -8,6 +8,7 @@ import tyro
 
 from floqzoo._version import __version__
 from floqzoo.commands.compare import compare
+from floqzoo.commands.doctor import doctor
 from floqzoo.commands.evaluate import evaluate
 from floqzoo.commands.export import export
 from floqzoo.commands.inspect import inspect
@@ -46,6 +47,7 @@ def collect(
 
 
 COMMANDS = {
+    "doctor": doctor,
     "collect": collect,
     "list": list_,
     "resume": resume,
