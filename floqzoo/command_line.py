@@ -14,6 +14,7 @@ from floqzoo.commands.export import export
 from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
+from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
 from floqzoo.commands.sweep import sweep
 from floqzoo.training.cli_errors import errors_explained
@@ -57,6 +58,7 @@ COMMANDS = {
     "compare": compare,
     "inspect": inspect,
     "export": export,
+    "profile": profile,
 }
 
 
