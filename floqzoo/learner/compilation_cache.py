@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import jax
-import jaxlib
+from jaxlib.version import __version__ as jaxlib_version
 
 
 AUTO, OFF = "auto", "off"
@@ -65,7 +65,7 @@ def user_cache_folder() -> Path:
 
 def machine_key() -> str:
     """A name for this kind of processor, with its instruction sets, and this version of XLA."""
-    facts = f"{platform.machine()} {_instruction_sets()} {jaxlib.__version__}"
+    facts = f"{platform.machine()} {_instruction_sets()} {jaxlib_version}"
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 

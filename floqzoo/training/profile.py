@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.profiler import ProfileData
@@ -93,12 +94,17 @@ def profile_run(
         for call in range(calls):
             arrays, _ = jax.block_until_ready(phase.update(arrays, phase.dataset, keys, call * phase.steps))
     trace = max(out.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
-    events = kernel_events(ProfileData.from_file(str(trace)), module_of(program.as_text()))
-    return UpdateProfile(step_times(events, program.as_text(), calls * phase.steps), calls * phase.steps, trace)
+    text = program.as_text() or ""
+    events = kernel_events(ProfileData.from_file(str(trace)), module_of(text))
+    return UpdateProfile(step_times(events, text, calls * phase.steps), calls * phase.steps, trace)
 
 
-def kernel_events(data: ProfileData, module: str) -> Iterable[tuple[str, float]]:
-    """The HLO operation and the seconds of each kernel of a module that ran."""
+def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
+    """The HLO operation and the seconds of each kernel of a module that ran.
+
+    - `data`: A `jax.profiler.ProfileData`.
+    - `module`: The name of the compiled program.
+    """
     for plane in data.planes:
         for line in plane.lines:
             for event in line.events:
