@@ -1,20 +1,28 @@
 """What evaluation adds to the wall-clock of a run: between the updates, and beside them.
 
-    python benchmarks/evaluation_overlap.py --dataset_path cube-single-play-v0.npz --out overlap
+    python benchmarks/evaluation_overlap.py overlap --dataset_path cube-single-play-v0.npz --out overlap
 
 trains FQL on one core three ways, without evaluation, with evaluations between the updates, and with evaluations in worker
 processes beside them, each in a process of its own, and prints a table. It is to be read: nothing is asserted but that both
 kinds of evaluation find the same. Seconds are those until the last update, without compilation; the evaluation after it, which
 nothing hides, stands apart.
+
+    python benchmarks/evaluation_overlap.py waits --dataset_path cube-single-play-v0.npz --rates 600 1200 --workers 0 1 2
+
+shows how long training waits for evaluations at the published interval, by the number of workers and the updates a second. The
+environments, the policy and the schedule are those of a run; the updates are not computed: this process sleeps for as long as they
+would take at the given rate, as one does whose updates run on an accelerator.
 """
 
 import os
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -26,7 +34,7 @@ ONE_CORE = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=f
 
 
 @dataclass(frozen=True)
-class Settings:
+class Overlap:
     """What is measured."""
 
     dataset_path: Path
@@ -88,7 +96,7 @@ def keep_apart() -> None:
     os.sched_setaffinity(0, {min(cores)})
 
 
-def run(settings: Settings, kind: str, episodes: int, workers: int) -> RunCost:
+def run(settings: Overlap, kind: str, episodes: int, workers: int) -> RunCost:
     """One run."""
     from floqzoo.runs import RunConfig, read_metrics
     from floqzoo.runs.recipe import agent_builder
@@ -138,8 +146,9 @@ def row(costs: list[RunCost], without: float) -> Row:
     )
 
 
-def main(settings: Settings) -> None:
-    """Measures and prints the table."""
+def overlap(settings: Annotated[Overlap, tyro.conf.arg(name="")]) -> None:
+    """Compares runs without evaluation, with evaluations between the updates, and with evaluations beside them."""
+    os.environ |= ONE_CORE
     from floqzoo.studies.report import number, print_table, write_rows
 
     settings = replace(settings, dataset_path=settings.dataset_path.expanduser().resolve())
@@ -158,6 +167,95 @@ def main(settings: Settings) -> None:
     print(f"table: {write_rows(rows, settings.out / 'evaluation_overlap.csv')}")
 
 
+@dataclass(frozen=True)
+class Waits:
+    """What is simulated."""
+
+    dataset_path: Path
+    """The data."""
+    env_name: str = "cube-single-play-singletask-v0"
+    """The task."""
+    out: Path = Path("overlap")
+    """Where the table goes."""
+    workers: tuple[int, ...] = (0, 1, 2)
+    """Numbers of processes that play an evaluation."""
+    rates: tuple[float, ...] = (600.0, 1200.0)
+    """Updates a second."""
+    eval_interval: int = 100_000
+    """Updates between two evaluations."""
+    intervals: int = 2
+    """Intervals of a run, at least 2, each with an evaluation at its end; in the last one the behaviour flow plays, too."""
+    episodes: int = 50
+    """Episodes of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A simulated run: the seconds of one evaluation, the seconds that the updates take, how long training waited for evaluations
+    before the last one, the share of that in the time between the first and the last one, and how long it waited for the last."""
+
+    workers: int
+    rate: float
+    evaluation: float
+    updates: float
+    waited: float
+    share: float
+    last: float
+
+
+def simulated_run(settings: Waits, workers: int, rate: float) -> Wait:
+    """A run whose updates are slept through."""
+    from floqzoo.learner import UniformBatches, build_agents
+    from floqzoo.runs import RunConfig
+    from floqzoo.runs.recipe import agent_builder
+    from floqzoo.runs.run_store import RunStore, Stopwatch
+    from floqzoo.tasks import load
+    from floqzoo.training.progress import ProgressReport
+    from floqzoo.training.run_evaluations import RunEvaluations
+    from recipes.fql import RECIPE, FQLConfig
+
+    config = RunConfig(
+        agent=FQLConfig(alpha=300.0),
+        env_name=settings.env_name,
+        offline_steps=settings.intervals * settings.eval_interval,
+        eval_episodes=settings.episodes,
+        eval_workers=workers,
+    )
+    task = load(settings.env_name, dataset_path=settings.dataset_path)
+    sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}
+    agents = build_agents(agent_builder(RECIPE, config.agent, **sizes, reward_range=task.reward_range), [0])
+    seconds, start, period = Stopwatch(), time.monotonic(), settings.eval_interval / rate
+    with tempfile.TemporaryDirectory() as name, ProgressReport("", "updates", quiet=True) as progress:
+        store = RunStore(Path(name), 1, False)
+        evaluations = RunEvaluations(
+            task.make_environment, config, store, progress, seconds, lambda: time.monotonic() - start, UniformBatches()
+        )
+        for step in range(settings.eval_interval, config.total_steps + 1, settings.eval_interval):
+            time.sleep(period)
+            evaluations.begin(step, agents.parts, task.dataset)
+            if step < config.total_steps:
+                waited = seconds.waiting
+        evaluations.finish(config.total_steps)
+        evaluations.close()
+    last, updates = seconds.waiting - waited, settings.intervals * period
+    # The last evaluation counts twice: policy and behaviour flow.
+    each = seconds.evaluation / (settings.intervals + 1)
+    between = updates - period
+    return Wait(workers, rate, each, updates, waited, waited / (between + waited), last)
+
+
+def waits(settings: Annotated[Waits, tyro.conf.arg(name="")]) -> None:
+    """Simulates runs, and shows how long training waits for evaluations."""
+    from floqzoo.studies.report import number, print_table, write_rows
+
+    settings = replace(settings, dataset_path=settings.dataset_path.expanduser().resolve())
+    rows = [simulated_run(settings, workers, rate) for workers in settings.workers for rate in settings.rates]
+    cells = [[number(float(value)) for value in vars(each).values()] for each in rows]
+    print_table("Waiting for evaluations, seconds", list(vars(rows[0])), cells)
+    print(f"table: {write_rows(rows, settings.out / 'evaluation_waits.csv')}")
+
+
 if __name__ == "__main__":
-    os.environ |= ONE_CORE
-    main(tyro.cli(Settings, description=__doc__))
+    tyro.extras.subcommand_cli_from_dict(
+        {"overlap": overlap, "waits": waits}, description=__doc__, use_underscores=True
+    )

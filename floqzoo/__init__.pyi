@@ -103,6 +103,7 @@ from .records import (
 )
 from .rollout import Evaluation as Evaluation, evaluate as evaluate
 from .runs import Recipe as Recipe, RunConfig as RunConfig, StoredRun as StoredRun
+from .scopes import update_step as update_step
 from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,

@@ -10,6 +10,7 @@ from floqzoo.hyperparameter import frozen
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.protocols import Critic, Policy, TargetUpdate, UpdateRule, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition, UpdateMetrics
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
@@ -83,7 +84,8 @@ class Agent(eqx.Module):
         A pure function; compile it, alone or inside a scan.
         """
         parts, optimisers, metrics = self.update_rule.update_parts(self.parts, self.optimisers, self.frozen, batch, key)
-        target = self.target_update.update_targets(self.target, self.parts, parts, self.step)
+        with update_step("target_update"):
+            target = self.target_update.update_targets(self.target, self.parts, parts, self.step)
         agent = eqx.tree_at(
             lambda agent: (agent.critic, agent.policy, agent.target, agent.optimisers, agent.step),
             self,

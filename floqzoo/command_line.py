@@ -8,11 +8,13 @@ import tyro
 
 from floqzoo._version import __version__
 from floqzoo.commands.compare import compare
+from floqzoo.commands.doctor import doctor
 from floqzoo.commands.evaluate import evaluate
 from floqzoo.commands.export import export
 from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
 from floqzoo.commands.plot import plot
+from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
 from floqzoo.commands.study import study
 from floqzoo.commands.sweep import sweep
@@ -47,6 +49,7 @@ def collect(
 
 
 COMMANDS = {
+    "doctor": doctor,
     "collect": collect,
     "list": list_,
     "resume": resume,
@@ -56,6 +59,7 @@ COMMANDS = {
     "compare": compare,
     "inspect": inspect,
     "export": export,
+    "profile": profile,
     "study": study,
 }
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, PyTree
 from floqzoo.hyperparameter import Hyperparameter, Number, State, frozen, hyperparameter, partition_trainable, require
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.records import ActorCritic, FrozenAgent, Occasional, Stateful, Transition, UpdateMetrics
+from floqzoo.scopes import update_step
 from floqzoo.typing import Key, Metrics, Scalar
 
 
@@ -42,8 +43,10 @@ class JointUpdate(eqx.Module):
 
         def loss(parts):
             critic, policy = parts
-            critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)
-            policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)
+            with update_step("critic"):
+                critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)
+            with update_step("policy"):
+                policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)
             return critic_loss + policy_loss, (critic_metrics, policy_metrics)
 
         both, optimisers, metrics = gradient_step(loss, (parts.critic, parts.policy), self.optimiser, optimisers)
@@ -88,7 +91,7 @@ class AlternatingUpdate(eqx.Module):
         """The parts and the optimisers' states after the steps, and the metrics of each loss before its first step."""
         critic_key, policy_key = jax.random.split(key)
         critic, critic_state, critic_metrics = gradient_step(
-            lambda critic: critic.critic_loss(batch, agent, critic_key),
+            update_step("critic")(lambda critic: critic.critic_loss(batch, agent, critic_key)),
             parts.critic,
             self.critic_optimiser,
             optimisers.critic,
@@ -99,7 +102,7 @@ class AlternatingUpdate(eqx.Module):
             first_metrics = None
             for step_key in jax.random.split(policy_key, self.policy_steps):
                 policy, state, metrics = gradient_step(
-                    lambda policy, step_key=step_key: policy.policy_loss(batch, agent, step_key),
+                    update_step("policy")(lambda policy, step_key=step_key: policy.policy_loss(batch, agent, step_key)),
                     policy,
                     self.policy_optimiser,
                     state,
@@ -154,9 +157,9 @@ def gradient_step(
 
     gradients, (metrics, new_arrays) = jax.grad(of_parameters, has_aux=True)(parameters)
     # optax mixes dtypes, which strict promotion refuses.
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), update_step("optimiser"):
         steps, state = optimiser.update(gradients, state, parameters)
-    stepped = optax.apply_updates(parameters, steps)
+        stepped = optax.apply_updates(parameters, steps)
     return eqx.combine(stepped, new_arrays, rest), state, metrics
 
 

@@ -18,7 +18,7 @@ SOURCES = sorted([*ROOT.glob("floqzoo/**/*.py"), *ROOT.glob("recipes/**/*.py")])
 
 # A module or package imports only those before it.
 ORDER = [
-    {"_version", "bibliography", "typing"},
+    {"_version", "bibliography", "scopes", "typing"},
     {"hyperparameter"},
     {"records"},
     {"protocols"},

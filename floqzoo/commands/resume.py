@@ -26,6 +26,7 @@ def resume(
         allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
             to train for longer, raise offline_steps there, or online_steps of a run that is online.
     """
+    from floqzoo.learner.compilation_cache import AUTO, use_compilation_cache
     from floqzoo.learner.devices import join_processes
     from floqzoo.runs.recipe import load_recipe
     from floqzoo.runs.stored_run import StoredRun
@@ -40,4 +41,5 @@ def resume(
         )
         return
     own = None if recipe is None else load_recipe(recipe)
+    use_compilation_cache(StoredRun(run).flags.get("compilation_cache", AUTO))
     run_and_report(prepare_resumed(run, recipe=own, task=task, allow_changes=allow_changes))

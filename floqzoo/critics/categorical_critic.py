@@ -13,6 +13,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.protocols import Aggregation, Network, require_protocol
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -85,6 +86,7 @@ class CategoricalCritic(eqx.Module):
         metrics = CategoricalMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q), jnp.mean(jnp.sqrt(variance)), end_mass)
         return loss, metrics
 
+    @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch atoms"]:
         """$m$ of each transition."""
         target = agent.target.critic

@@ -10,6 +10,7 @@ from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import HasDensity, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 
 
@@ -73,6 +74,7 @@ class ConservativeCritic(eqx.Module):
         loss = td_loss + self.weight.value * conservative_loss
         return loss, ConservativeMetrics(loss, conservative_loss, td_metrics)
 
+    @update_step("conservative_term")
     def conservative_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> Scalar:
         """The conservative term without its weight, averaged over members and batch."""
         level_key, action_key = jax.random.split(key)

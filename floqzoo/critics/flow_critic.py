@@ -30,6 +30,7 @@ from floqzoo.protocols import (
     require_protocol,
 )
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -166,6 +167,7 @@ class FlowCritic(eqx.Module):
         td_target, flow_q = self.targets_and_outputs(batch, agent, noise, next_noise, action_key)
 
         # Flow matching: the velocity of the path from each noise sample to its target.
+        @update_step("flow_matching")
         def matching_losses(field):
             flow = self.flow(field)
 
@@ -179,8 +181,9 @@ class FlowCritic(eqx.Module):
         flow_loss = jnp.mean(batch.counted(self.fields.each(matching_losses)))
 
         # Distillation: a monolithic ensemble learns the mean output.
-        q = self.distilled.batch_values(batch.observation, batch.action)
-        distill_loss = jnp.mean(batch.counted((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2))
+        with update_step("distillation"):
+            q = self.distilled.batch_values(batch.observation, batch.action)
+            distill_loss = jnp.mean(batch.counted((q - jnp.mean(flow_q, axis=(0, 2))[None, :]) ** 2))
 
         metrics = FlowCriticMetrics(
             critic_loss=flow_loss + distill_loss,
@@ -205,7 +208,8 @@ class FlowCritic(eqx.Module):
         """The TD target of each noise sample, and the online outputs that the distilled critic learns; both are constants."""
         target = agent.target.critic
         act = jax.vmap(jax.vmap(agent.act, (None, 0)))
-        next_action = act(batch.next_observation, jax.random.split(key, next_noise.shape[:2]))
+        with update_step("next_actions"):
+            next_action = act(batch.next_observation, jax.random.split(key, next_noise.shape[:2]))
         next_starts = FlowStarts(batch.next_observation, next_action, next_noise)
         starts = _starts(batch, noise[:, : self.num_distillation_samples])
         next_q, flow_q = _outputs_of_both(target, next_starts, agent.critic, starts)
@@ -242,12 +246,16 @@ def _outputs_of_both(
     after the other, which is faster there.
     """
     if jax.default_backend() == "cpu" or starts.noise.shape != next_starts.noise.shape:
-        return target.outputs(next_starts), online.outputs(starts)
+        with update_step("target_integration"):
+            next_outputs = target.outputs(next_starts)
+        with update_step("online_integration"):
+            return next_outputs, online.outputs(starts)
     size = target.fields.size
 
     def of_all_members(next_start, start):
         return jnp.repeat(jnp.stack([next_start, start]), size, axis=0)
 
     all_starts = jax.tree.map(of_all_members, next_starts, starts)
-    outputs = target.fields.joined(online.fields).each_with(target.outputs_of, all_starts)
+    with update_step("integration_of_both"):
+        outputs = target.fields.joined(online.fields).each_with(target.outputs_of, all_starts)
     return outputs[:size], outputs[size:]

@@ -8,6 +8,7 @@ from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Network
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -73,14 +74,16 @@ class IQLCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IQLMetrics]:
         """The losses of V and Q; the key is not used."""
         del key
-        target_q = agent.target.critic.networks.batch_values(batch.observation, batch.action)
+        with update_step("targets"):
+            target_q = agent.target.critic.networks.batch_values(batch.observation, batch.action)
         v = jax.vmap(self.state_value)(batch.observation)
         gap = jnp.min(target_q, axis=0) - v
         weight = jnp.where(gap < 0, 1 - self.expectile.value, self.expectile.value)
         value_loss = jnp.mean(batch.counted(weight * gap**2))
 
-        next_v = jax.vmap(agent.critic.state_value)(batch.next_observation)
-        td_target = batch.reward + self.discount.value * batch.discount * next_v
+        with update_step("targets"):
+            next_v = jax.vmap(agent.critic.state_value)(batch.next_observation)
+            td_target = batch.reward + self.discount.value * batch.discount * next_v
         q = self.networks.batch_values(batch.observation, batch.action)
         q_loss = jnp.mean(batch.counted(jnp.sum((q - td_target[None, :]) ** 2, axis=0)))
 

@@ -12,6 +12,7 @@ from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, require_protocol
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -56,6 +57,7 @@ class MonolithicCritic(eqx.Module):
         loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
         return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))
 
+    @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
         """$y$ of each transition."""
         target = agent.target.critic

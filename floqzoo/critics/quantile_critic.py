@@ -14,6 +14,7 @@ from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, TimeDistribution, require_protocol
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -88,6 +89,7 @@ class QuantileCritic(eqx.Module):
         spread = jnp.mean(jnp.std(quantiles, axis=2))
         return loss, QuantileMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q), spread)
 
+    @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch levels"]:
         """$y_j$ of each transition."""
         action_key, level_key = jax.random.split(key)

@@ -10,6 +10,7 @@ from floqzoo.critics.monolithic_critic import MonolithicMetrics
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -73,10 +74,11 @@ class ReBRACCritic(eqx.Module):
         data_action = batch.require("next_action", "ReBRAC")
         act_key, noise_key = jax.random.split(key)
         act_keys = jax.random.split(act_key, batch.reward.shape[0])
-        next_action = self.noise.add(jax.vmap(agent.target.act)(batch.next_observation, act_keys), noise_key)
-        next_q = jnp.min(agent.target.critic.networks.batch_values(batch.next_observation, next_action), axis=0)
-        penalty = self.beta.value * jnp.sum((next_action - data_action) ** 2, axis=1)
-        td_target = jax.lax.stop_gradient(batch.reward + self.discount.value * batch.discount * (next_q - penalty))
+        with update_step("targets"):
+            next_action = self.noise.add(jax.vmap(agent.target.act)(batch.next_observation, act_keys), noise_key)
+            next_q = jnp.min(agent.target.critic.networks.batch_values(batch.next_observation, next_action), axis=0)
+            penalty = self.beta.value * jnp.sum((next_action - data_action) ** 2, axis=1)
+            td_target = jax.lax.stop_gradient(batch.reward + self.discount.value * batch.discount * (next_q - penalty))
         q = self.networks.batch_values(batch.observation, batch.action)
         loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
         return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))

@@ -8,6 +8,7 @@ from floqzoo.learner.batch_sources import (
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )
+from floqzoo.learner.compilation_cache import use_compilation_cache as use_compilation_cache
 from floqzoo.learner.devices import join_processes as join_processes, mesh_for as mesh_for
 from floqzoo.learner.metric_mean import NonFiniteError as NonFiniteError
 from floqzoo.learner.scanned_update import ChunkMetrics as ChunkMetrics, ScannedUpdate as ScannedUpdate

@@ -15,6 +15,7 @@ from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.protocols import BatchSource
 from floqzoo.records import Occasional
+from floqzoo.scopes import update_step
 from floqzoo.update_rules import copied
 
 
@@ -173,7 +174,8 @@ class ScannedUpdate:
     ) -> tuple[PyTree, ChunkMetrics]:
         def update(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""], step: Int[Array, ""]):
             batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-            batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
+            with update_step("sampling"):
+                batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
             agent, metrics = self.agents(arrays).update(batch, update_key)
             return split_arrays(agent)[0], _named_metrics(metrics)
 

@@ -26,6 +26,12 @@ def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
     return _map_dense(lambda layer: _with(layer, dtype=jnp.dtype(dtype)), tree)
 
 
+def in_parameter_dtype(tree: Tree) -> Tree:
+    """The same tree, in which every `Dense` layer computes in the dtype of its parameters: the inverse of
+    `with_compute_dtype`."""
+    return _map_dense(lambda layer: _with(layer, dtype=None), tree)
+
+
 def with_cast_weights(tree: Tree) -> Tree:
     """The same tree, in which the weights of every `Dense` layer have the dtype that it computes in.
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Critic, HasAdvantage, Network, require_protocol
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -89,7 +90,8 @@ class AWRPolicy(eqx.Module):
         """
         del key
         require_protocol("critic", agent.critic, HasAdvantage)
-        advantage = jax.vmap(agent.critic.advantage)(batch.observation, batch.action)
+        with update_step("advantage"):
+            advantage = jax.vmap(agent.critic.advantage)(batch.observation, batch.action)
         # The minimum first: the exponential of a large advantage would be infinite.
         weight = jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)

@@ -15,6 +15,7 @@ from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.protocols import Critic, Network, NoisePrior, TimeDistribution, require_protocol
 from floqzoo.records import ActionDraw, FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
@@ -96,6 +97,7 @@ class BehaviourFlow(eqx.Module):
         )
         return ActionDraw(jnp.clip(draw.x, -1, 1), draw.log_prob)
 
+    @update_step("flow_matching")
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
         """The flow-matching loss, averaged over batch and action coordinates; the agent is not used.
 

@@ -12,6 +12,7 @@ from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Critic, Network
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Scalar
 
 
@@ -83,8 +84,9 @@ class DeterministicPolicy(eqx.Module):
         """The two terms, averaged over the batch; the key is not used."""
         del key
         action = jax.vmap(self.mode)(batch.observation)
-        q = jax.vmap(agent.critic.score)(batch.observation, action)
-        q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
+        with update_step("q"):
+            q = jax.vmap(agent.critic.score)(batch.observation, action)
+            q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
         errors, weights = (action - batch.action) ** 2, batch.action_weights
         bc_loss = jnp.mean(jnp.sum(errors if weights is None else weights * errors, axis=1))
         loss = q_loss + self.alpha.value * bc_loss

@@ -14,6 +14,7 @@ from floqzoo.networks.precision import with_cast_weights
 from floqzoo.policies.behaviour_flow import BehaviourFlow
 from floqzoo.protocols import Critic, Network, NoisePrior, require_protocol
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 
@@ -110,14 +111,17 @@ class DistilledFlowPolicy(eqx.Module):
         bc_flow_loss, _ = self.behaviour.policy_loss(batch, agent, behaviour_key)
 
         noise = self.behaviour.flow.prior.sample(noise_key, batch.action.shape)
-        flow_action = jax.vmap(with_cast_weights(frozen(self.behaviour)).act_from)(batch.observation, noise)
-        action = jax.vmap(self.act_from)(batch.observation, noise)
-        distill_loss = jnp.mean((action - flow_action) ** 2)
+        with update_step("behaviour_integration"):
+            flow_action = jax.vmap(with_cast_weights(frozen(self.behaviour)).act_from)(batch.observation, noise)
+        with update_step("distillation"):
+            action = jax.vmap(self.act_from)(batch.observation, noise)
+            distill_loss = jnp.mean((action - flow_action) ** 2)
 
         clipped = jnp.clip(action, -1, 1)
-        q = jax.vmap(agent.critic.score)(batch.observation, clipped)
-        scale = jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))) if self.normalise_q else 1.0
-        q_loss = -scale * jnp.mean(q)
+        with update_step("q"):
+            q = jax.vmap(agent.critic.score)(batch.observation, clipped)
+            scale = jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))) if self.normalise_q else 1.0
+            q_loss = -scale * jnp.mean(q)
 
         loss = bc_flow_loss + self.alpha.value * distill_loss + q_loss
         mse = jnp.mean((clipped - batch.action) ** 2)

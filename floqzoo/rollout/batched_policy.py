@@ -10,22 +10,24 @@ from jaxtyping import Array, Float, Int
 
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.networks.precision import in_parameter_dtype
 from floqzoo.protocols import Policy
 from floqzoo.rollout.open_loop import OpenLoop
 
 
 ROWS = 8
-"""The rows of every call, filled or not: with one shape there is one program, and a row's action does not
-depend on how many environments play."""
+"""The rows of every compiled call, filled or not: with one shape there is one program, and a row's action does not
+depend on how many environments play. More rows are several calls."""
 
 
 class BatchedPolicy:
-    """Draws the actions of up to `ROWS` environments at once.
+    """Draws the actions of several environments at once, `ROWS` in each compiled call.
 
     The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, whatever else is played.
     Action chunks are executed open loop, see `OpenLoop`; then each episode must be played from its first step.
     The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
-    was trained: eight rows are too few for an accelerator, which has other things to do.
+    was trained: eight rows are too few for an accelerator, which has other things to do. Networks that compute in bfloat16
+    act in the dtype of their parameters, float32: on a CPU that is faster, and actions do not depend on the training device.
 
     - `actor`: Draws one action for one observation: an agent, or its `ActorCritic`.
 
@@ -39,7 +41,7 @@ class BatchedPolicy:
                 "its critic, ActorCritic(critic, policy), or ActorCritic(None, policy) for one that uses no critic."
             )
         # Of an agent, what acts: not its targets, nor its optimisers.
-        arrays, rest = split_arrays(getattr(actor, "parts", actor))
+        arrays, rest = split_arrays(in_parameter_dtype(getattr(actor, "parts", actor)))
         cpu = cpu_device()
         self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
         rest_leaves, rest_structure = jax.tree.flatten(rest)
@@ -53,17 +55,15 @@ class BatchedPolicy:
         episodes: Int[np.ndarray, " environments"],
         steps: Int[np.ndarray, " environments"],
     ) -> Float[np.ndarray, "environments action"]:
-        """One action for each row; `episodes` and `steps` number them, and with that their randomness.
-
-        **Raises** `ValueError` if there are more than `ROWS` rows.
-        """
-        count = len(observations)
-        if count > ROWS:
-            raise ValueError(f"`observations` must have at most {ROWS} rows; got {count}.")
+        """One action for each row; `episodes` and `steps` number them, and with that their randomness."""
 
         def draw() -> Float[np.ndarray, "environments chunk"]:
-            filled = [_fill(array) for array in (observations, episodes, steps)]
-            return np.array(_act(self._structure, self._arrays, self._key, *filled))[:count]
+            calls = []
+            for start in range(0, len(observations), ROWS):
+                rows = [_fill(array[start : start + ROWS]) for array in (observations, episodes, steps)]
+                calls.append(_act(self._structure, self._arrays, self._key, *rows))
+            # The first result is awaited when every call has been dispatched.
+            return np.concatenate(calls)[: len(observations)]
 
         return self._open_loop.actions(episodes, steps, draw)
 

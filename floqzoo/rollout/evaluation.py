@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
+from floqzoo.rollout.batched_policy import BatchedPolicy
 from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment, require_picklable
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
@@ -86,13 +86,14 @@ class EvaluationStoppedError(RuntimeError):
 class Evaluator:
     """Evaluates policies in environments that it makes once and keeps.
 
-    Several environments advance in lockstep, and one compiled call draws all their actions. What an episode does depends on
-    the seed and its number alone, not on how many environments there are, nor on where they are.
+    Several environments advance in lockstep, and one compiled call for each eight of them draws their actions. What an episode
+    does depends on the seed and its number alone, not on how many environments there are, nor on where they are.
 
     - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`, NaN for one without success, as
       [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] makes it.
-    - `environments`: How many advance together in this process, 1 to 8.
-    - `workers`: How many advance together in processes of their own instead, 0 to 8; see `EnvironmentWorker`. 0: none.
+    - `environments`: How many advance together in this process, at least 1.
+    - `workers`: How many advance together in processes of their own instead, see `EnvironmentWorker`; 0: none. No more are
+      started than there are episodes.
 
     **Raises** `ValueError` if `environments` or `workers` is out of range, or if `make_environment` should go to a process
     and cannot be pickled.
@@ -100,8 +101,8 @@ class Evaluator:
 
     def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4, workers: int = 0):
         for name, number, least in (("environments", environments, 1), ("workers", workers, 0)):
-            if not least <= number <= ROWS:
-                raise ValueError(f"`{name}` must lie in [{least}, {ROWS}]; got {number}.")
+            if number < least:
+                raise ValueError(f"`{name}` must be at least {least}; got {number}.")
         if workers:
             require_picklable(make_environment)
         self._make_environment = make_environment

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
-from floqzoo.rollout.batched_policy import ROWS
 
 
 def usable_cores() -> int:
@@ -75,8 +74,10 @@ class RunConfig(Generic[AgentConfig]):
     """The evaluation's metric whose highest value is best; None: evaluation/success, or evaluation/episode.return without it."""
     eval_episodes: int = 50
     """Episodes in an evaluation; 0 does not evaluate."""
-    eval_workers: int = field(default_factory=lambda: min(4, max(0, usable_cores() - 2)))
-    """Processes that play an evaluation while training goes on; 0 plays in the training process, which waits for it."""
+    # Two cores are left, for the thread that trains and the one that draws the actions. There is no upper bound: the work
+    # of an evaluation does not grow with its workers, it only ends earlier.
+    eval_workers: int = field(default_factory=lambda: max(0, usable_cores() - 2))
+    """Processes that play an evaluation during training, at most one for each episode; 0: training waits for evaluations."""
     dataset_path: str | None = None
     """A dataset file (npz) to train on; its validation file, with -val in its name, lies beside it."""
     dataset_dir: str = "~/.ogbench/data"
@@ -88,6 +89,8 @@ class RunConfig(Generic[AgentConfig]):
     collect_workers: int = os.cpu_count() or 1
     """Processes that collect at once; the data do not depend on it."""
 
+    compilation_cache: str = "auto"
+    """Where compiled programs are kept for the next start: a folder, "off", or "auto": ~/.cache/floqzoo, unless JAX is told."""
     tensorboard: bool = False
     """Whether metrics go to TensorBoard too."""
     wandb: bool = False
@@ -115,8 +118,6 @@ class RunConfig(Generic[AgentConfig]):
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
-        if self.eval_workers > ROWS:
-            raise ValueError(f"`eval_workers` must be at most {ROWS}; got {self.eval_workers}.")
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")

@@ -9,6 +9,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from floqzoo.agent import Agent
+from floqzoo.learner.compilation_cache import use_compilation_cache
 from floqzoo.learner.devices import join_processes
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe, buildable
@@ -29,6 +30,7 @@ def run_successor_recipe(recipe: Recipe) -> None:
     with errors_explained():
         join_processes()
         config = parse_arguments(recipe, sys.argv[1:])
+        use_compilation_cache(config.compilation_cache)
         if config.env_name in ANALYTIC_TASKS:
             compare_methods(recipe, config)
             return

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from floqzoo.learner.compilation_cache import use_compilation_cache
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe, find_recipe, load_recipe
 from floqzoo.runs.run_directory import run_locked
@@ -46,6 +47,7 @@ def main(words: Sequence[str]) -> None:
         if is_finished(directory):
             print(f"{directory} is finished.")
             return
+        use_compilation_cache(config.compilation_cache)
         directory.mkdir(parents=True, exist_ok=True)
         _wait_for_others(directory)
         run = _begin_or_go_on(recipe, config, directory)

@@ -5,6 +5,7 @@ import difflib
 import sys
 from collections.abc import Sequence
 
+from floqzoo.learner.compilation_cache import use_compilation_cache
 from floqzoo.learner.devices import join_processes
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe
@@ -66,5 +67,7 @@ def run_recipe(recipe: Recipe) -> None:
     """
     with errors_explained():
         join_processes()
-        run = prepare(recipe, parse_arguments(recipe, sys.argv[1:]))
+        config = parse_arguments(recipe, sys.argv[1:])
+        use_compilation_cache(config.compilation_cache)
+        run = prepare(recipe, config)
     run_and_report(run)

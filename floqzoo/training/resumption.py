@@ -105,6 +105,7 @@ IMMATERIAL = (
     "keep_checkpoints",
     "best_metric",
     "online_processes",
+    "compilation_cache",
     "tensorboard",
     "wandb",
 )

@@ -1,3 +1,5 @@
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,9 @@ from hypothesis import given, settings, strategies as st
 from toy_run import FLOAT, toy_agent
 
 from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.networks import MLP, with_compute_dtype
+from floqzoo.policies import DistilledFlowPolicy
+from floqzoo.records import ActorCritic
 from floqzoo.rollout.batched_policy import ROWS, BatchedPolicy
 
 
@@ -17,7 +22,7 @@ ACT = eqx.filter_jit(POLICY.act)
 numbers = st.tuples(st.integers(0, 999), st.integers(0, 2000))
 
 
-@given(st.lists(numbers, min_size=1, max_size=ROWS, unique=True), st.integers(0, 99))
+@given(st.lists(numbers, min_size=1, max_size=2 * ROWS + 1, unique_by=lambda pair: pair[0]), st.integers(0, 99))
 @settings(max_examples=10)
 def test_each_row_is_the_policy_with_the_key_of_its_episode_and_step(rows, seed):
     episodes, steps = np.array(rows).T
@@ -28,19 +33,28 @@ def test_each_row_is_the_policy_with_the_key_of_its_episode_and_step(rows, seed)
         np.testing.assert_allclose(action, ACT(jnp.asarray(observation), key), rtol=1e-5, atol=1e-6)
 
 
-def test_a_rows_action_has_the_same_bits_wherever_it_stands():
-    observations = np.random.default_rng(0).normal(size=(ROWS, 2)).astype(FLOAT)
-    numbers = np.arange(ROWS)
+@pytest.mark.parametrize("rows", [ROWS, 2 * ROWS + 3])
+def test_a_rows_action_has_the_same_bits_wherever_it_stands(rows):
+    observations = np.random.default_rng(0).normal(size=(rows, 2)).astype(FLOAT)
+    numbers = np.arange(rows)
     policy = BatchedPolicy(POLICY, 0)
     actions = policy.actions(observations, numbers, numbers)
-    order = np.roll(np.arange(ROWS), 3)
+    order = np.roll(np.arange(rows), 3)
     np.testing.assert_array_equal(policy.actions(observations[order], numbers[order], numbers[order]), actions[order])
-    for row in range(ROWS):
+    for row in range(rows):
         alone = policy.actions(observations[row : row + 1], numbers[row : row + 1], numbers[row : row + 1])
         np.testing.assert_array_equal(alone, actions[row : row + 1])
 
 
-def test_more_rows_than_the_program_has_are_refused():
-    many = np.zeros(ROWS + 1, int)
-    with pytest.raises(ValueError, match=rf"at most {ROWS} rows; got {ROWS + 1}"):
-        BatchedPolicy(POLICY, 0).actions(np.zeros((ROWS + 1, 2), np.float32), many, many)
+def test_a_policy_trained_in_bfloat16_acts_in_float32():
+    """Bit for bit as one of the same parameters that was built in float32."""
+    policy = DistilledFlowPolicy.build(2, 1, network=partial(MLP, hidden=(16, 16)), key=jax.random.key(0))
+    observations, numbers = np.random.default_rng(0).normal(size=(3, 2)).astype(FLOAT), np.arange(3)
+    trained = with_compute_dtype(policy, jnp.bfloat16)
+    assert not np.array_equal(
+        *(each.act_from(jnp.asarray(observations[0]), jnp.ones(1, FLOAT)) for each in (policy, trained))
+    )
+    exact, acted = (
+        BatchedPolicy(ActorCritic(None, each), 0).actions(observations, numbers, numbers) for each in (policy, trained)
+    )
+    np.testing.assert_array_equal(acted, exact)

@@ -38,11 +38,6 @@ def test_a_learning_rate_that_is_none_is_refused(lr):
         toy_config(agent=FloqConfig(lr=lr))
 
 
-def test_more_workers_than_an_action_call_has_rows_are_refused():
-    with pytest.raises(ValueError, match="`eval_workers` must be at most 8; got 9"):
-        toy_config(eval_workers=9)
-
-
 def test_a_run_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="`offline_steps` and `online_steps` must not both be 0"):
         toy_config(offline_steps=0)

@@ -14,6 +14,7 @@ from worlds import Failing
 
 import floqzoo as fz
 from floqzoo.rollout import Evaluation, EvaluationStoppedError, Evaluator, evaluate
+from floqzoo.rollout.batched_policy import ROWS
 
 
 WALKER = fz.ActorCritic(None, Walker(jnp.asarray(0.7)))
@@ -35,7 +36,7 @@ def play(environments, episodes=11, seed=3, policy=WALKER):
     return evaluate(policy, book.make, episodes=episodes, seed=seed, environments=environments), book
 
 
-@pytest.mark.parametrize("environments", [2, 5, 8])
+@pytest.mark.parametrize("environments", [2, 5, 8, 11])
 def test_an_episode_is_the_same_beside_any_other(environments):
     alone, alone_book = play(1)
     together, book = play(environments)
@@ -64,6 +65,13 @@ def test_an_episode_is_the_same_in_a_process_of_its_own(by_workers, seed, episod
     for there in elsewhere:
         for field in ("success", "episode_return", "length"):
             np.testing.assert_array_equal(getattr(here, field), getattr(there, field))
+
+
+@pytest.mark.slow
+def test_more_processes_than_a_compiled_call_has_rows_play_the_same_episodes():
+    here, there = (evaluate(WALKER, Line, episodes=25, seed=5, workers=workers) for workers in (0, 2 * ROWS + 1))
+    for field in ("success", "episode_return", "length"):
+        np.testing.assert_array_equal(getattr(here, field), getattr(there, field))
 
 
 def test_a_process_that_is_killed_changes_nothing(by_workers):
@@ -185,10 +193,8 @@ def test_an_environment_without_success_is_refused():
     [
         ({"episodes": 0}, "`episodes` must be at least 1; got 0"),
         ({"seed": -1}, "`seed` must not be negative; got -1"),
-        ({"environments": 9}, r"`environments` must lie in \[1, 8\]; got 9"),
-        ({"environments": 0}, r"`environments` must lie in \[1, 8\]; got 0"),
-        ({"workers": 9}, r"`workers` must lie in \[0, 8\]; got 9"),
-        ({"workers": -1}, r"`workers` must lie in \[0, 8\]; got -1"),
+        ({"environments": 0}, "`environments` must be at least 1; got 0"),
+        ({"workers": -1}, "`workers` must be at least 0; got -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(settings, message):

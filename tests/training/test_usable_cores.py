@@ -26,13 +26,14 @@ def cores(monkeypatch):
 @pytest.mark.parametrize(
     ("affinity", "reserved", "usable", "workers"),
     [
-        (8, None, 8, 4),
+        (64, None, 64, 62),
+        (8, None, 8, 6),
         (3, None, 3, 1),
         (1, None, 1, 0),
         (8, "1", 1, 0),
         (8, "5", 5, 3),
         (2, "5", 2, 0),
-        (8, "all", 8, 4),
+        (8, "all", 8, 6),
     ],
 )
 def test_workers_play_on_cores_that_are_left_over(cores, affinity, reserved, usable, workers):

@@ -114,6 +114,46 @@ TRAINING = (
         ("tests/training/test_batched_policy.py::test_each_row_is_the_policy_with_the_key_of_its_episode_and_step",),
     ),
     Fault(
+        "every call draws the actions of the first rows",
+        "floqzoo/rollout/batched_policy.py",
+        "array[start : start + ROWS]",
+        "array[:ROWS]",
+        (
+            "tests/training/test_batched_policy.py::test_each_row_is_the_policy_with_the_key_of_its_episode_and_step",
+            f"{EVALUATION}::test_an_episode_is_the_same_beside_any_other",
+        ),
+    ),
+    Fault(
+        "a policy acts in bfloat16 on the CPU",
+        "floqzoo/rollout/batched_policy.py",
+        'split_arrays(in_parameter_dtype(getattr(actor, "parts", actor)))',
+        'split_arrays(getattr(actor, "parts", actor))',
+        ("tests/training/test_batched_policy.py::test_a_policy_trained_in_bfloat16_acts_in_float32",),
+    ),
+    Fault(
+        "a compilation cache that JAX was told of is replaced",
+        "floqzoo/learner/compilation_cache.py",
+        "if setting == AUTO and told:",
+        "if False:",
+        ("tests/training/test_compilation_cache.py::test_what_jax_was_told_stays",),
+    ),
+    Fault(
+        "machine code is shared by all processors",
+        "floqzoo/learner/compilation_cache.py",
+        "{platform.machine()} {_instruction_sets()}",
+        "{platform.machine()}",
+        ("tests/training/test_compilation_cache.py::test_processors_of_other_instruction_sets_share_nothing",),
+    ),
+    Fault(
+        "the time of a loop counts beside that of its kernels",
+        "floqzoo/training/profile.py",
+        'found["kind"] not in _HOLD_OTHERS',
+        'found["kind"]',
+        (
+            "tests/training/test_profile.py::test_kernels_of_a_loop_are_counted_as_often_as_they_run_and_the_loop_is_not",
+        ),
+    ),
+    Fault(
         "success at any step counts",
         "floqzoo/rollout/environment_worker.py",
         "self.success = outcome.observation, outcome.success",

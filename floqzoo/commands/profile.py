@@ -1,0 +1,42 @@
+"""`floqzoo profile`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def profile(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    *,
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    updates: int = 20,
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
+) -> None:
+    """Traces some updates with the settings and the data of a run, and prints the time of each step of an update.
+
+    Args:
+        run: The run's folder, which stays as it is.
+        out: The folder for the trace, which XProf and Perfetto show.
+        updates: How many to trace, at least; whole calls of the compiled program run.
+        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
+        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+    """
+    from floqzoo.learner.compilation_cache import OFF, use_compilation_cache
+    from floqzoo.results.text_table import text_table
+    from floqzoo.runs.recipe import load_recipe
+    from floqzoo.training.profile import profile_run
+
+    # A program that was compiled from earlier sources would have their names.
+    use_compilation_cache(OFF)
+    found = profile_run(run, out, updates=updates, recipe=recipe and load_recipe(recipe), task=task)
+    title = f"One update of {run}, the mean of {found.updates}; kernels that run at the same time count each"
+    rows = [
+        [each.step, f"{1e3 * each.seconds:.2f}", f"{100 * each.seconds / found.seconds:.1f} %", f"{each.kernels:.0f}"]
+        for each in found.steps
+    ]
+    total = ["all", f"{1e3 * found.seconds:.2f}", "", f"{sum(each.kernels for each in found.steps):.0f}"]
+    print(text_table(title, ["step", "ms", "share", "kernels"], [*rows, total]), end="")
+    print(f"trace: {found.trace}")

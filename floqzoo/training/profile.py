@@ -1,0 +1,155 @@
+"""Where the time of an update goes: a trace of a few updates, and the time of each step."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.profiler import ProfileData
+
+from floqzoo.learner.devices import mesh_for
+from floqzoo.learner.seeds import build_agents, in_precision, update_keys
+from floqzoo.protocols import Task
+from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.stored_run import StoredRun, named_task
+from floqzoo.scopes import steps_of
+from floqzoo.training.phases import OfflinePhase
+from floqzoo.training.prepared_run import load_task
+
+
+OUTSIDE = "without a step"
+"""Of kernels outside of all steps, and of those that the compiler added without a name, such as copies."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The time of one step of an update.
+
+    - `step`: Its name, after those of the steps that contain it.
+    - `seconds`: Of its kernels, summed, in one update of all seeds.
+    - `kernels`: How many ran in one update.
+    """
+
+    step: str
+    seconds: float
+    kernels: float
+
+
+@dataclass(frozen=True)
+class UpdateProfile:
+    """A profile of updates.
+
+    - `steps`: The steps, the longest first.
+    - `updates`: Updates that were traced.
+    - `trace`: The file, for XProf or Perfetto.
+    """
+
+    steps: tuple[StepTime, ...]
+    updates: int
+    trace: Path
+
+    @property
+    def seconds(self) -> float:
+        """Of all kernels in one update; kernels that run at the same time count each."""
+        return math.fsum(step.seconds for step in self.steps)
+
+
+def profile_run(
+    directory: str | Path,
+    out: str | Path,
+    *,
+    updates: int = 20,
+    recipe: Recipe | None = None,
+    task: Task | str | None = None,
+) -> UpdateProfile:
+    """Traces updates of untrained agents with the settings and the data of a run, which stays as it is.
+
+    - `directory`: The run.
+    - `out`: The folder for the trace.
+    - `updates`: At least so many are traced, in whole calls of the compiled program, after one call to warm up.
+    - `recipe`: The recipe of the run; without it that of its name in the package `recipes`.
+    - `task`: The task of the run, where it is one of your own; `FILE.py:NAME` executes that file.
+
+    **Raises** `ValueError` if `updates` is below 1, and what loading the run raises.
+    """
+    if updates < 1:
+        raise ValueError(f"`updates` must be at least 1; got {updates}.")
+    run = StoredRun(directory)
+    recipe = find_recipe(run.recipe_name) if recipe is None else recipe
+    config = run.config(recipe)
+    loaded = named_task(run, task) or load_task(config)
+    agents = build_agents(in_precision(run.builder(recipe), config.precision), config.seed_numbers)
+    mesh = mesh_for(config.seeds, config.agent.batch_size)
+    phase = OfflinePhase(config, 0, agents, loaded.dataset, recipe.batch_source(config, False), mesh)
+    arrays, keys = phase.update.arrays(agents), phase.update.spread(update_keys(config.seed_numbers))
+    program = phase.update.compile(arrays, phase.dataset, keys, 0)
+    arrays, _ = jax.block_until_ready(phase.update(arrays, phase.dataset, keys, 0))
+    calls = -(-updates // phase.steps)
+    out = Path(out)
+    with jax.profiler.trace(str(out)):
+        for call in range(calls):
+            arrays, _ = jax.block_until_ready(phase.update(arrays, phase.dataset, keys, call * phase.steps))
+    trace = max(out.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
+    text = program.as_text() or ""
+    events = kernel_events(ProfileData.from_file(str(trace)), module_of(text))
+    return UpdateProfile(step_times(events, text, calls * phase.steps), calls * phase.steps, trace)
+
+
+def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
+    """The HLO operation and the seconds of each kernel of a module that ran.
+
+    - `data`: A `jax.profiler.ProfileData`.
+    - `module`: The name of the compiled program.
+    """
+    for plane in data.planes:
+        for line in plane.lines:
+            for event in line.events:
+                facts = {name: value for name, value in event.stats if name in ("hlo_op", "hlo_module")}
+                if facts.get("hlo_module") == module and "hlo_op" in facts:
+                    yield str(facts["hlo_op"]), event.duration_ns / 1e9
+
+
+def step_times(events: Iterable[tuple[str, float]], text: str, updates: int) -> tuple[StepTime, ...]:
+    """The time of each step in one update, the longest first.
+
+    - `events`: The HLO operation and the seconds of each kernel.
+    - `text`: The compiled program, `jax.stages.Compiled.as_text()`.
+    - `updates`: How many updates the events are of.
+    """
+    names = operation_names(text)
+    seconds: Counter[str] = Counter()
+    kernels: Counter[str] = Counter()
+    for operation, duration in events:
+        # A loop's own event lasts as long as those in it.
+        if operation in names:
+            step = " / ".join(steps_of(names[operation])) or OUTSIDE
+            seconds[step] += duration  # pyright: ignore[reportArgumentType]
+            kernels[step] += 1
+    found = (StepTime(step, seconds[step] / updates, kernels[step] / updates) for step in seconds)
+    return tuple(sorted(found, key=lambda step: -step.seconds))
+
+
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?(?P<name>[\w.\-]+) = .*?[\]})] ?(?P<kind>[a-z][\w\-]*)\(")
+_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
+_HOLD_OTHERS = ("while", "call", "conditional")
+
+
+def operation_names(text: str) -> dict[str, str]:
+    """The name that JAX gave each operation of a compiled program, empty where it gave none; without loops, calls and branches,
+    whose time is that of the operations in them."""
+    names = {}
+    for line in text.splitlines():
+        found = _INSTRUCTION.match(line)
+        if found and found["kind"] not in _HOLD_OTHERS:
+            name = _NAME.search(line)
+            names[found["name"]] = name[1] if name else ""
+    return names
+
+
+def module_of(text: str) -> str:
+    """The name of a compiled program."""
+    return re.split(r"[\s,]", text, maxsplit=2)[1]
