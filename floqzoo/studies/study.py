@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -172,6 +173,7 @@ def run_study(
         progress(index, len(trials), name)
         if not path.exists():
             write_rows(trial(), path)
+            jax.clear_caches()  # Each trial compiles programs of its own, which would stay in memory.
         rows += read_measurements(path)
     progress(len(trials), len(trials), "")
     write_rows(rows, directory / MEASUREMENTS)
