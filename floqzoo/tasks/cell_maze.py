@@ -12,17 +12,13 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 SERPENTINE = (
-    "...........",
-    "...........",
-    "...........",
-    "########...",
-    "...........",
-    "...........",
-    "...........",
-    "...########",
-    "...........",
-    "...........",
-    "..........G",
+    ".......",
+    ".......",
+    "#####..",
+    ".......",
+    "..#####",
+    ".......",
+    "......G",
 )
 CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 """The actions among which a greedy policy chooses: full speed along both axes."""
@@ -49,7 +45,7 @@ class CellMaze(eqx.Module):
     """
 
     rows: tuple[str, ...] = eqx.field(static=True, default=SERPENTINE)
-    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.98)
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.95)
     spread: Hyperparameter = eqx.field(converter=hyperparameter, default=0.9)
 
     def __check_init__(self):

@@ -66,7 +66,7 @@ def test_q_is_reward_and_discounted_value():
     q = jax.vmap(partial(MAZE.q_value, values))(batch.observation, batch.action)
     for observation, action, reward, found in zip(batch.observation, batch.action, batch.reward, q, strict=True):
         chance = next_cells(MAZE, int(MAZE.cell_of(observation)), np.asarray(action))
-        expected = float(reward) + 0.98 * (float(reward) != 0) * chance @ np.asarray(values)
+        expected = float(reward) + 0.95 * (float(reward) != 0) * chance @ np.asarray(values)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 

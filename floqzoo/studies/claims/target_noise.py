@@ -40,7 +40,7 @@ STUDY = Study(
     name="target_noise",
     claim="Flow critics are robust to noise in TD targets, monolithic critics are not.",
     design="Gaussian noise, new in every update, is added to the reward of every drawn transition, and so to its TD "
-    "target. Returns lie between -23 and 0; the noise of a transition is the same for all its noise samples.",
+    "target. Values lie between -13 and 0; the noise of a transition is the same for all its noise samples.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{arm}-{noise:g}": partial(trial, arm, noise, settings) for arm in AGENTS for noise in NOISES
