@@ -1,14 +1,11 @@
 """Critics: what estimates the return of an action, and how its targets are formed."""
 
-from floqzoo.critics.aggregation import MeanOverEnsemble as MeanOverEnsemble, MinOverEnsemble as MinOverEnsemble
-from floqzoo.critics.backup import DistributionalBackup as DistributionalBackup, ExpectedBackup as ExpectedBackup
 from floqzoo.critics.categorical_critic import CategoricalCritic as CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic as ConservativeCritic
 from floqzoo.critics.flow_critic import FlowCritic as FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic as IQLCritic
 from floqzoo.critics.level_loss import ExpectileLoss as ExpectileLoss, HuberQuantileLoss as HuberQuantileLoss
 from floqzoo.critics.monolithic_critic import MonolithicCritic as MonolithicCritic
-from floqzoo.critics.noise_coupling import IndependentNoise as IndependentNoise, SharedNoise as SharedNoise
 from floqzoo.critics.null_critic import NullCritic as NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble as QEnsemble
 from floqzoo.critics.quantile_critic import QuantileCritic as QuantileCritic
@@ -19,4 +16,12 @@ from floqzoo.critics.quantile_ensemble import (
 )
 from floqzoo.critics.rebrac_critic import ReBRACCritic as ReBRACCritic, SmoothingNoise as SmoothingNoise
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic as ReturnFlowCritic
+from floqzoo.critics.td_targets import (
+    DistributionalBackup as DistributionalBackup,
+    ExpectedBackup as ExpectedBackup,
+    IndependentNoise as IndependentNoise,
+    MeanOverEnsemble as MeanOverEnsemble,
+    MinOverEnsemble as MinOverEnsemble,
+    SharedNoise as SharedNoise,
+)
 from floqzoo.critics.uniform_support import UniformSupport as UniformSupport

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.critics.aggregation import MeanOverEnsemble
+from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.critics.uniform_support import UniformSupport
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.critics.aggregation import MeanOverEnsemble
-from floqzoo.critics.backup import ExpectedBackup
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
-from floqzoo.critics.noise_coupling import IndependentNoise
 from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.td_targets import (
+    ExpectedBackup,
+    IndependentNoise,
+    MeanOverEnsemble,
+)
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.path import LinearPath

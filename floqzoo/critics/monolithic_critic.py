@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, require_protocol
 from floqzoo.records import FrozenAgent, Transition

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.quantile_ensemble import QuantileEnsemble
+from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, TimeDistribution, require_protocol

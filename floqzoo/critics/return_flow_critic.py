@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from floqzoo.critics.aggregation import MeanOverEnsemble
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.next_action import PolicyNextAction
+from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow

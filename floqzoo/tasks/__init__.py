@@ -3,6 +3,7 @@
 Importing this package imports neither OGBench nor MuJoCo nor gymnasium.
 """
 
+from floqzoo.tasks.cell_maze import CellMaze as CellMaze
 from floqzoo.tasks.collect import collect as collect
 from floqzoo.tasks.dataset import Dataset as Dataset, make_dataset as make_dataset
 from floqzoo.tasks.exact_field import ExactField as ExactField

@@ -17,8 +17,6 @@ import optax
 from hypothesis import strategies as st
 
 from floqzoo import protocols
-from floqzoo.critics.aggregation import MeanOverEnsemble, MinOverEnsemble
-from floqzoo.critics.backup import DistributionalBackup, ExpectedBackup
 from floqzoo.critics.categorical_critic import CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic
 from floqzoo.critics.flow_critic import FlowCritic
@@ -26,13 +24,20 @@ from floqzoo.critics.iql_critic import IQLCritic
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.monolithic_critic import MonolithicCritic
 from floqzoo.critics.next_action import DataNextAction, PolicyNextAction
-from floqzoo.critics.noise_coupling import IndependentNoise, SharedNoise
 from floqzoo.critics.null_critic import NullCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.critics.quantile_ensemble import LevelConcatenation, LevelProduct, QuantileEnsemble
 from floqzoo.critics.rebrac_critic import ReBRACCritic
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic
+from floqzoo.critics.td_targets import (
+    DistributionalBackup,
+    ExpectedBackup,
+    IndependentNoise,
+    MeanOverEnsemble,
+    MinOverEnsemble,
+    SharedNoise,
+)
 from floqzoo.critics.uniform_support import UniformSupport
 from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.ddim import DDIM

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from floqzoo.critics.backup import DistributionalBackup, ExpectedBackup
+from floqzoo.critics.td_targets import DistributionalBackup, ExpectedBackup
 from floqzoo.studies.critic_lab import (
     LabSettings,
     checks,
