@@ -13,6 +13,7 @@ from floqzoo.commands.evaluate import evaluate
 from floqzoo.commands.export import export
 from floqzoo.commands.inspect import inspect
 from floqzoo.commands.list import list_
+from floqzoo.commands.methods import methods
 from floqzoo.commands.plot import plot
 from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
@@ -52,6 +53,7 @@ COMMANDS = {
     "doctor": doctor,
     "collect": collect,
     "list": list_,
+    "methods": methods,
     "resume": resume,
     "sweep": sweep,
     "evaluate": evaluate,

@@ -51,10 +51,8 @@ class LabSettings:
     """Updates (2M)."""
     batch_size: int = 64
     """Transitions in an update (256)."""
-    lr: float = 1e-3
-    """Adam's learning rate for monolithic critics (3e-4): the best of 1e-3, 3e-3 and 1e-2 by the error of Q."""
-    flow_lr: float = 1e-2
-    """floq: the same, chosen in the same way (3e-4)."""
+    lr: float = 3e-3
+    """Adam's learning rate (3e-4)."""
     tau: float = 0.05
     """Step of the target network (0.005)."""
     num_noise_samples: int = 2
@@ -170,7 +168,7 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
             **parts,
         )
 
-    return _agents(of_seed, settings, optimiser or optax.adam(settings.flow_lr))
+    return _agents(of_seed, settings, optimiser or optax.adam(settings.lr))
 
 
 def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: optax.GradientTransformation) -> Agent:

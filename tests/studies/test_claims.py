@@ -108,7 +108,7 @@ class TestLab:
     def test_more_training_means_a_smaller_error(self):
         where, errors = checks(looks=1), []
         for updates in (500, 2_000):
-            settings = LabSettings(seeds=1, transitions=3_000, hidden=(32,), updates=updates, lr=3e-3)
+            settings = LabSettings(seeds=1, transitions=3_000, hidden=(32,), updates=updates)
             agents = train(monolithic_agents(settings), lab_data(settings), settings)
             errors.append(float(value_error(agent_of(agents, 0).critic, where)))
         assert errors[1] < 0.95 * errors[0]
@@ -218,8 +218,7 @@ def test_one_linear_unit_passes_a_perturbation_on():
 @pytest.mark.slow
 def test_frozen_features_stay_and_the_last_layers_go_on(agents):
     def after(updates, frozen):
-        rate = TINY.lr if agents is monolithic_agents else TINY.flow_lr
-        optimiser = plasticity.features_frozen_after(frozen, optax.adam(rate), len(TINY.hidden))
+        optimiser = plasticity.features_frozen_after(frozen, optax.adam(TINY.lr), len(TINY.hidden))
         settings = replace(TINY, updates=updates)
         return train(agents(settings, optimiser=optimiser), lab_data(settings), settings).critic
 

@@ -94,8 +94,7 @@ def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
 def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
     """Trains one kind of critic, whose features are frozen at one moment."""
     frozen = round(moment * settings.updates)
-    adam = optax.adam(settings.lr if arm == MONOLITHIC else settings.flow_lr)
-    optimiser = features_frozen_after(frozen, adam, len(settings.hidden))
+    optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
     data = lab_data(settings)
     agents = train(agents, with_fixed_targets(data) if arm == FIXED else data, settings)
