@@ -1,6 +1,7 @@
 """Perturbed on the way to the value: does the rest of the computation repair it?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -92,6 +93,7 @@ def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Sc
 
 CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "floq": (flow_agents, flow_errors),
+    "floq with κ = 1": (lambda settings: flow_agents(replace(settings, noise_coverage=1.0)), flow_errors),
     "monolithic": (monolithic_agents, monolithic_errors),
 }
 
@@ -127,10 +129,11 @@ STUDY = Study(
     design="After training, the flow's state is moved at a time t, by a share of the standard deviation of Q over states, "
     "either way; a monolithic network's pre-activations get Gaussian noise of the same share of their own standard "
     "deviations. An error of 1 means that the perturbation is passed on as it is. Both train on moving TD targets, and on "
-    "the exact Q as fixed targets. Four hidden layers.",
+    "the exact Q as fixed targets. With κ = 0.1 the perturbations lead further than the noise of training, with κ = 1 they do "
+    "not. Four hidden layers.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
-        f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
+        f"{kind.replace(' with κ = ', '-')}-{targets.split()[0]}": partial(trial, kind, targets, settings)
         for kind in CRITICS
         for targets in (MOVING, FIXED)
     },
@@ -140,6 +143,11 @@ STUDY = Study(
         Statement(
             "A flow passes on less than all of a perturbation in the middle of its integration.",
             lambda table: 1 - mean_error(table, f"floq, {MOVING}"),
+            "of the perturbation",
+        ),
+        Statement(
+            "The same, with a noise interval as wide as the range of returns (κ = 1).",
+            lambda table: 1 - mean_error(table, f"floq with κ = 1, {MOVING}"),
             "of the perturbation",
         ),
         Statement(
