@@ -21,10 +21,11 @@ class EVORCritic(ReturnFlowCritic):
     $$Q^*(s, a) = \operatorname{agg}_e \tau_R \log \tfrac1n \textstyle\sum_{j=1}^n
     \exp \bigl( \psi^e_1(\epsilon_j \mid s, a) / \tau_R \bigr),$$
 
-    the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest $\mathbb E [\text{return}]
-    - \tau_R \operatorname{KL}$ of any policy, with the divergence of its trajectories from those of the behaviour. It lies between the mean of the returns ($\tau_R \to \infty$) and the greatest of them
-    ($\tau_R \to 0$); of a normal return it is mean + variance / ($2 \tau_R$). Where transitions are random it counts good luck
-    as a choice, and is too high.
+    the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest
+    $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the divergence of its trajectories from those of the
+    behaviour. It lies between the mean of the returns ($\tau_R \to \infty$) and the greatest of them ($\tau_R \to 0$); of a
+    normal return it is mean + variance / ($2 \tau_R$). Where transitions are random it counts good luck as a choice, and is
+    too high.
 
     The $n$ noise samples $\epsilon_j$ are fixed, quantiles of the prior as for the mean, and each is carried through the whole
     flow: $n K$ evaluations of each field, since one step has the mean of the return and not its distribution. No loss depends
@@ -65,5 +66,5 @@ class EVORCritic(ReturnFlowCritic):
 def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Number) -> Float[Array, "*rest"]:
     r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ over the first axis, for a temperature $\tau > 0$."""
     # Subtracted before the division, the maximum leaves nothing that a small temperature could make overflow.
-    largest = jax.lax.stop_gradient(jnp.max(values, axis=0))
-    return largest + temperature * jnp.log(jnp.mean(jnp.exp((values - largest) / temperature), axis=0))
+    largest = jax.lax.stop_gradient(jnp.max(values, axis=0, keepdims=True))
+    return largest[0] + temperature * jnp.log(jnp.mean(jnp.exp((values - largest) / temperature), axis=0))

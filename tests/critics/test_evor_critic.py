@@ -23,6 +23,7 @@ STATE, ACTION = jnp.ones(3), jnp.zeros(2)
 WIDE = (-100.0, 100.0)
 AGGREGATIONS = [(fz.MeanOverEnsemble(), np.mean), (fz.MinOverEnsemble(), np.min)]
 PAIRS = st.tuples(sixteenths(-4, 4), sixteenths(-4, 4))
+SPREADS = st.tuples(sixteenths(0, 4), sixteenths(0, 4))  # of the field, whose paths meet where one is negative
 TEMPERATURES = st.sampled_from([0.25, 1.0, 8.0])
 
 
@@ -38,11 +39,9 @@ def score(critic):
 
 
 @pytest.mark.parametrize(("aggregation", "reduce"), AGGREGATIONS, ids=["mean", "min"])
-@given(ends=PAIRS, spreads=PAIRS, temperature=TEMPERATURES)
-def test_the_score_aggregates_the_log_mean_exp_of_each_members_returns(
-    aggregation, reduce, ends, spreads, temperature
-):
-    """Of members with opposite spreads: returns that were aggregated first would have none."""
+@given(ends=PAIRS, spreads=SPREADS, temperature=TEMPERATURES)
+def test_the_score_aggregates_the_log_mean_exp_of_each_members_returns(aggregation, reduce, ends, spreads, temperature):
+    """Whose minimum is not that of the smallest return for each noise sample."""
     critic = linear(ends, spreads, aggregation=aggregation, num_score_samples=5, return_temperature=temperature)
     noise = norm.ppf((np.arange(5) + 0.5) / 5)
     returns = np.asarray(ends)[:, None] + np.asarray(spreads)[:, None] * noise
@@ -54,11 +53,11 @@ def test_the_score_aggregates_the_log_mean_exp_of_each_members_returns(
 def test_it_grows_from_the_mean_to_the_maximum_as_the_temperature_falls(values):
     """Both limits are reached, without an overflow, and every temperature between is between."""
     values = jnp.asarray(values, float)
-    temperatures = (1e4, 10.0, 1.0, 0.1, 1e-30)
+    temperatures = (1e3, 10.0, 1.0, 0.1, 1e-30)
     found = [float(log_mean_exp(values, temperature)) for temperature in temperatures]
     np.testing.assert_allclose(found[0], values.mean(), atol=2e-2)
     assert found[-1] == values.max()
-    assert all(lower <= higher + 1e-2 * (lower == found[0]) + 1e-5 for lower, higher in zip(found, found[1:]))
+    assert np.all(np.diff(found) >= -5e-4)  # the rounding of the highest temperature
 
 
 @given(st.lists(sixteenths(-4, 4), min_size=1, max_size=6), sixteenths(-4, 4), TEMPERATURES)
@@ -117,6 +116,7 @@ def with_next_action(batch):
     return replace(batch, next_action=jnp.tanh(batch.next_observation[:, :2]))
 
 
+@pytest.mark.slow
 def test_the_loss_is_bcfm_with_weight_one():
     """That of Value Flows without DCFM and twice as large, whose weight of a very high temperature is one half."""
     critic, batch = evor_critic(key=jax.random.key(0)), with_next_action(transitions())

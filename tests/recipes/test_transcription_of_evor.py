@@ -207,7 +207,11 @@ def acts(agent, observations, keys):
 def test_an_action_is_that_of_the_equations(name, double_precision):
     """Of 64 observations, some choose each of the four candidates."""
     agent, records = agent_of(name, 2, acts)
-    s, settings, state = np.random.default_rng(0).normal(size=(64, OBSERVATION)), settings_of(CASES[name]), state_of(agent)
+    s, settings, state = (
+        np.random.default_rng(0).normal(size=(64, OBSERVATION)),
+        settings_of(CASES[name]),
+        state_of(agent),
+    )
     found = acts(agent, jnp.asarray(s), jax.random.split(jax.random.key(0), 64)).block_until_ready()
     (noise,) = records.actions.arrays
     wanted = [transcription.action(state, row, draws, settings) for row, draws in zip(s, noise, strict=True)]
@@ -271,7 +275,9 @@ def test_settings_of_acting_change_no_parameter(name):
 
 def test_a_trained_agent_takes_other_temperatures_without_compiling_again():
     """They are arrays of the agent."""
-    agent = evor(observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARDS, config=SMALL, key=jax.random.key(0))
+    agent = evor(
+        observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARDS, config=SMALL, key=jax.random.key(0)
+    )
     compiled = []
 
     @eqx.filter_jit
@@ -298,7 +304,9 @@ def test_nothing_is_bootstrapped_where_the_episode_ended(double_precision):
         for shift in (0.0, 3.0):
             records.restart(7)
             batch = replace(batch_of(0), discount=jnp.full(BATCH, discount))
-            moved = replace(batch, next_observation=batch.next_observation + shift, next_action=-shift * batch.next_action)
+            moved = replace(
+                batch, next_observation=batch.next_observation + shift, next_action=-shift * batch.next_action
+            )
             losses.append(float(loss_at(agent, moved, jax.random.key(0))))
         assert (losses[0] == losses[1]) == (discount == 0)
 

@@ -60,7 +60,9 @@ def returns(network, s, a, noise, settings):
     z = noise
     for k in range(settings.flow_steps):
         t = np.full((len(z), 1), k / settings.flow_steps)
-        z = np.clip(z + apply(network, joined(s, a, z[:, None], t))[:, 0] / settings.flow_steps, settings.low, settings.high)
+        z = np.clip(
+            z + apply(network, joined(s, a, z[:, None], t))[:, 0] / settings.flow_steps, settings.low, settings.high
+        )
     return z
 
 
