@@ -17,7 +17,8 @@ The tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.o
 its environment, with several seeds each. Every command below trains on one task, evaluates with 50 episodes, and uses the
 published settings of its environment; `--seed 1`, `--seed 2` are further seeds. The other methods have pages of their own, with
 their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md),
-[IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md).
+[IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md),
+[EVOR](../recipes/evor.md).
 
 **Data.** `cube`, `scene` and `puzzle` data can be [collected on your machine](data.md) (`--collect_episodes 1000` for as many
 as the official file has) if OGBench's server cannot be reached; `antmaze`, `humanoidmaze` and `antsoccer` need the

@@ -7,6 +7,7 @@ from .critics import (
     CategoricalCritic as CategoricalCritic,
     ConservativeCritic as ConservativeCritic,
     DistributionalBackup as DistributionalBackup,
+    EVORCritic as EVORCritic,
     ExpectedBackup as ExpectedBackup,
     ExpectileLoss as ExpectileLoss,
     FlowCritic as FlowCritic,
@@ -89,6 +90,7 @@ from .policies import (
     FixedPolicy as FixedPolicy,
     FunctionPolicy as FunctionPolicy,
     GPIPolicy as GPIPolicy,
+    SoftBestOfNPolicy as SoftBestOfNPolicy,
 )
 from .records import (
     ActionDraw as ActionDraw,

@@ -81,6 +81,14 @@ VALUE_FLOWS = Reference(
     "International Conference on Learning Representations",
     "2510.07650",
 )
+EVOR = Reference(
+    "espinosadice2025expressive",
+    "misc",
+    "Expressive Value Learning for Scalable Offline Reinforcement Learning",
+    "Espinosa-Dice, Nicolas and Brantley, Kiant{\\'e} and Sun, Wen",
+    2025,
+    arxiv="2510.08218",
+)
 FLOW_MATCHING = Reference(
     "lipman2023flow",
     "inproceedings",

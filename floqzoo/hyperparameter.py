@@ -56,6 +56,11 @@ def hyperparameter(value: Number) -> Hyperparameter:
     return Hyperparameter(np.asarray(value, dtype=jax.dtypes.canonicalize_dtype(np.float64)))
 
 
+def optional_hyperparameter(value: Number | None) -> Hyperparameter | None:
+    """The same for a field that may be None."""
+    return None if value is None else hyperparameter(value)
+
+
 def is_not_trained(node: Any) -> bool:
     """Whether a node of a tree is a `Hyperparameter` or a `State`."""
     return isinstance(node, Hyperparameter | State)

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from floqzoo.hyperparameter import Hyperparameter, Number, State, frozen, hyperparameter, partition_trainable, require
+from floqzoo.hyperparameter import (
+    Hyperparameter,
+    Number,
+    State,
+    frozen,
+    optional_hyperparameter,
+    partition_trainable,
+    require,
+)
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.records import ActorCritic, FrozenAgent, Occasional, Stateful, Transition, UpdateMetrics
 from floqzoo.scopes import update_step
@@ -184,12 +192,8 @@ class PolyakAveraging(eqx.Module):
     **Raises** `ValueError` if a tau is outside of [0, 1], or `every` below 1.
     """
 
-    critic: Hyperparameter | None = eqx.field(
-        converter=lambda tau: None if tau is None else hyperparameter(tau), default=0.005
-    )
-    policy: Hyperparameter | None = eqx.field(
-        converter=lambda tau: None if tau is None else hyperparameter(tau), default=None
-    )
+    critic: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.005)
+    policy: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=None)
     every: int = eqx.field(static=True, default=1)
     of_new: bool = eqx.field(static=True, default=False)
 

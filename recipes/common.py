@@ -151,12 +151,16 @@ def distilled_policy(
     return config.chunked(policy)
 
 
-def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
-    """The best of N actions of a behaviour flow, with the settings `num_samples` and `flow_steps` of a method."""
-    behaviour = fz.BehaviourFlow.build(
+def behaviour_flow(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BehaviourFlow:
+    """A behaviour flow, with the setting `flow_steps` of a method."""
+    return fz.BehaviourFlow.build(
         observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=key
     )
-    return fz.BestOfNPolicy(behaviour, config.num_samples)
+
+
+def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
+    """The best of N actions of a behaviour flow, with the settings `num_samples` and `flow_steps` of a method."""
+    return fz.BestOfNPolicy(behaviour_flow(config, observation_dim, action_dim, key=key), config.num_samples)
 
 
 def published_run(

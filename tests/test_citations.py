@@ -20,6 +20,7 @@ from floqzoo.citations import PROGRAMS, SOURCES, WITHOUT_SOURCE
 from floqzoo.tasks import Task
 from recipes.c51 import C51Config, c51
 from recipes.codac import CODACConfig, codac
+from recipes.evor import EVORConfig, evor
 from recipes.floq import FloqConfig, floq
 from recipes.ifql import IFQLConfig, ifql
 from recipes.iql import IQLConfig, iql
@@ -79,9 +80,10 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
         (iqn, IQNConfig, {"IQN", "QR_DQN", "VALUE_FLOWS", "IDQL", "FQL"}, {"C51", "CODAC", "IQL", "FLOQ"}),
         (c51, C51Config, {"C51", "IDQL", "FQL"}, {"IQN", "QR_DQN", "CODAC", "FLOQ"}),
         (codac, CODACConfig, {"CODAC", "IQN", "QR_DQN", "FQL"}, {"C51", "IDQL", "FLOQ"}),
-        (value_flows, ValueFlowsConfig, {"VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "C51", "FLOQ"}),
+        (value_flows, ValueFlowsConfig, {"VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "EVOR", "FLOQ"}),
+        (evor, EVORConfig, {"EVOR", "VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "C51", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac", "value_flows"],
+    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac", "value_flows", "evor"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

@@ -2,6 +2,7 @@
 
 from floqzoo.critics.categorical_critic import CategoricalCritic as CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic as ConservativeCritic
+from floqzoo.critics.evor_critic import EVORCritic as EVORCritic
 from floqzoo.critics.flow_critic import FlowCritic as FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic as IQLCritic
 from floqzoo.critics.level_loss import ExpectileLoss as ExpectileLoss, HuberQuantileLoss as HuberQuantileLoss

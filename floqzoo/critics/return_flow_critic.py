@@ -17,7 +17,7 @@ from floqzoo.flow.flow import Flow
 from floqzoo.flow.path import LinearPath
 from floqzoo.flow.prior import GaussianPrior, UniformPrior
 from floqzoo.flow.time_distribution import UniformTime
-from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, optional_hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.protocols import (
     Aggregation,
@@ -36,32 +36,34 @@ class ReturnFlowMetrics(eqx.Module):
     """The metrics of a return flow critic on a batch.
 
     - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
-    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch.
-    - `q_mean`, `q_max`, `q_min`: The score over the batch.
-    - `return_std`: How fast the return changes with the noise, aggregated over members, averaged over the batch.
-    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1].
+    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch;
+      the second is None without DCFM.
+    - `q_mean`, `q_max`, `q_min`: The mean of the return, by one step, over the batch.
+    - `return_std`: How fast the return changes with the noise, aggregated over members, averaged over the batch; None without
+      the confidence weight.
+    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1]. None likewise.
     """
 
     critic_loss: Scalar
     bcfm_loss: Scalar
-    dcfm_loss: Scalar
+    dcfm_loss: Scalar | None
     q_mean: Scalar
     q_max: Scalar
     q_min: Scalar
-    return_std: Scalar
-    confidence: Scalar
+    return_std: Scalar | None
+    confidence: Scalar | None
 
 
 class ReturnTargets(eqx.Module):
     """What the fields are matched to, for one transition or a batch.
 
     - `end`: R, the end of the path of BCFM.
-    - `point`, `velocity`: The point of DCFM and the velocity to learn there.
+    - `point`, `velocity`: The point of DCFM and the velocity to learn there; None without DCFM.
     """
 
     end: Float[Array, "*batch 1"]
-    point: Float[Array, "*batch 1"]
-    velocity: Float[Array, "*batch 1"]
+    point: Float[Array, "*batch 1"] | None = None
+    velocity: Float[Array, "*batch 1"] | None = None
 
 
 class ReturnFlowCritic(eqx.Module):
@@ -90,14 +92,14 @@ class ReturnFlowCritic(eqx.Module):
     $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have the velocity $\gamma v$.
 
     $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$:
-    `value` for noise drawn from a key; `score`, which has no key, as the mean over $n$ fixed noise samples, the quantiles of
-    the prior at the levels $(j - \frac12) / n$. Both aggregate the members of each noise sample.
+    `value` for noise drawn from a key; `score`, which has no key, as the mean over $n$ fixed noise samples, the quantiles
+    $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate the members of each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
     - `solver`: A `ClippedEuler` keeps returns in their range after each step.
     - `discount`: $\gamma$ in [0, 1).
-    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0.
-    - `temperature`: $T$, above 0, in units of reward.
+    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. With None for $\lambda_D$ DCFM is not computed.
+    - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
     - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
     - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: the same in targets.
     - `num_score_samples`: $n$, at least 1. A choice: the authors draw one noise sample for each score.
@@ -115,8 +117,8 @@ class ReturnFlowCritic(eqx.Module):
     solver: ClippedEuler | Euler = Euler(10)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     bcfm_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
-    dcfm_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
-    temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=0.3)
+    dcfm_weight: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=1.0)
+    temperature: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.3)
     aggregation: Aggregation | Any = MeanOverEnsemble()
     return_aggregation: Aggregation | Any = MeanOverEnsemble()
     num_score_samples: int = eqx.field(static=True, default=4)
@@ -133,19 +135,30 @@ class ReturnFlowCritic(eqx.Module):
         require_protocol("path", self.path, ProbabilityPath)
         require_protocol("times", self.times, TimeDistribution)
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
-        for name in ("bcfm_weight", "dcfm_weight"):
-            require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
-        require("temperature", self.temperature, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        for name, weight in (("bcfm_weight", self.bcfm_weight), ("dcfm_weight", self.dcfm_weight)):
+            if weight is not None:
+                require(name, weight, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+        if self.temperature is not None:
+            require(
+                "temperature", self.temperature, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite"
+            )
         if self.num_score_samples < 1:
             raise ValueError(f"`num_score_samples` must be at least 1; got {self.num_score_samples}.")
 
     # Values
 
     def score(self, observation: Observation, action: Action) -> Scalar:
+        """The mean return."""
+        return self.mean_return(observation, action)
+
+    def mean_return(self, observation: Observation, action: Action) -> Scalar:
         """The mean over fixed noise samples of the aggregated outputs of one step, in units of reward."""
+        return jnp.mean(self._one_step(observation, action, self.fixed_noise()))
+
+    def fixed_noise(self) -> Float[Array, "samples 1"]:
+        """The noise samples of scores: quantiles of the prior."""
         levels = (np.arange(self.num_score_samples) + 0.5) / self.num_score_samples
-        noise = jnp.stack([self.prior.quantile(float(level)) for level in levels])
-        return jnp.mean(self._one_step(observation, action, noise[:, None]))
+        return jnp.stack([self.prior.quantile(float(level)) for level in levels])[:, None]
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
         """The aggregated outputs of one step from one noise sample, in units of reward."""
@@ -205,8 +218,6 @@ class ReturnFlowCritic(eqx.Module):
         noise = self.prior.sample(noise_key, (size, 1))
         times = self.times.sample_times(time_key, (size,))
         targets = jax.lax.stop_gradient(target.targets_of(batch, next_action, noise, times))
-        stds = target.return_stds(batch, self.prior.sample(std_key, (size, 1)))
-        confidence = jax.lax.stop_gradient(jax.nn.sigmoid(-target.temperature.value / stds) + 0.5)
 
         def losses_of(field):
             flow = self.flow(field)
@@ -214,25 +225,34 @@ class ReturnFlowCritic(eqx.Module):
             def of_transition(observation, action, noise, t, targets):
                 code = flow.encode(observation, action)
                 bcfm = flow.matching_loss(t, noise, targets.end, code)
+                if self.dcfm_weight is None:
+                    return bcfm, None
                 return bcfm, (field.velocity(t, targets.point, code) - targets.velocity)[0] ** 2
 
             return jax.vmap(of_transition)(batch.observation, batch.action, noise, times, targets)
 
-        bcfm, dcfm = (jnp.sum(losses, axis=0) for losses in self.fields.each(losses_of))
-        # After the end of an episode there is no next distribution, whose velocity the label would be.
-        dcfm = jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)
-        losses = confidence * (self.bcfm_weight.value * bcfm + self.dcfm_weight.value * dcfm)
+        bcfm, dcfm = jax.tree.map(lambda losses: jnp.sum(losses, axis=0), self.fields.each(losses_of))
+        losses = self.bcfm_weight.value * bcfm
+        if self.dcfm_weight is not None:
+            # After the end of an episode there is no next distribution, whose velocity the label would be.
+            dcfm = jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)
+            losses = losses + self.dcfm_weight.value * dcfm
+        stds = confidence = None
+        if self.temperature is not None:
+            stds = target.return_stds(batch, self.prior.sample(std_key, (size, 1)))
+            confidence = jax.lax.stop_gradient(jax.nn.sigmoid(-target.temperature.value / stds) + 0.5)
+            losses = confidence * losses
         loss = jnp.mean(batch.counted(losses))
-        q = jax.vmap(self.score)(batch.observation, batch.action)
+        q = jax.vmap(self.mean_return)(batch.observation, batch.action)
         return loss, ReturnFlowMetrics(
             critic_loss=loss,
             bcfm_loss=jnp.mean(batch.counted(bcfm)),
-            dcfm_loss=jnp.mean(batch.counted(dcfm)),
+            dcfm_loss=None if dcfm is None else jnp.mean(batch.counted(dcfm)),
             q_mean=jnp.mean(q),
             q_max=jnp.max(q),
             q_min=jnp.min(q),
-            return_std=jnp.mean(stds),
-            confidence=jnp.mean(confidence),
+            return_std=None if stds is None else jnp.mean(stds),
+            confidence=None if confidence is None else jnp.mean(confidence),
         )
 
     def targets_of(
@@ -245,18 +265,22 @@ class ReturnFlowCritic(eqx.Module):
         """The targets of a batch by these flows, one noise sample and time for each transition."""
 
         def states_of(field):
-            """Each flow at t = 1, and stopped at the time of its transition: two solves with the same number of steps."""
+            """Each flow at t = 1 and, for DCFM, stopped at the time of its transition: solves with the same number of steps."""
             flow = self.flow(field)
 
             def of_transition(observation, action, noise, t):
                 code = flow.encode(observation, action)
-                ends = jnp.stack([jnp.ones_like(t), t])
+                ends = jnp.ones_like(t)[None] if self.dcfm_weight is None else jnp.stack([jnp.ones_like(t), t])
                 return jax.vmap(lambda end: flow.push_forward(noise, code, jnp.zeros_like(t), end))(ends)
 
             return jax.vmap(of_transition)(batch.next_observation, next_action, noise, times)
 
         states = self.return_aggregation.aggregate(self.fields.each(states_of))
-        outputs, stopped = states[:, 0], states[:, 1]
+        reward, continuation = batch.reward[:, None], (self.discount.value * batch.discount)[:, None]
+        end = reward + continuation * states[:, 0]
+        if self.dcfm_weight is None:
+            return ReturnTargets(end)
+        stopped = states[:, 1]
 
         def velocities_of(field):
             def of_transition(observation, action, t, x):
@@ -265,8 +289,7 @@ class ReturnFlowCritic(eqx.Module):
             return jax.vmap(of_transition)(batch.next_observation, next_action, times, stopped)
 
         velocities = self.return_aggregation.aggregate(self.fields.each(velocities_of))
-        reward, continuation = batch.reward[:, None], (self.discount.value * batch.discount)[:, None]
-        return ReturnTargets(reward + continuation * outputs, reward + continuation * stopped, velocities)
+        return ReturnTargets(end, reward + continuation * stopped, velocities)
 
     def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
         """How fast the return at (s, a) changes with the noise, aggregated over members: its standard deviation if it is Gaussian."""

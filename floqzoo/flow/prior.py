@@ -56,6 +56,10 @@ class UniformPrior(eqx.Module):
         """The number below which a draw lies with probability `level`, in (0, 1)."""
         return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
+    def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The probability that a draw is at most x, of each entry."""
+        return jnp.clip((x - self.low.value) / (self.high.value - self.low.value), 0, 1)
+
     def log_prob(self, x: Point) -> Scalar:
         r"""$-d \log(\text{high} - \text{low})$ inside, $-\infty$ outside."""
         inside = jnp.all((x >= self.low.value) & (x <= self.high.value))
@@ -84,6 +88,10 @@ class GaussianPrior(eqx.Module):
     def quantile(self, level: float) -> Scalar:
         """The number below which a draw lies with probability `level`, in (0, 1)."""
         return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
+
+    def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The probability that a draw is at most x, of each entry."""
+        return norm.cdf(x, self.mean.value, self.scale.value)
 
     def log_prob(self, x: Point) -> Scalar:
         r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$."""

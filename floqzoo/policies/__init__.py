@@ -10,3 +10,4 @@ from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy as Distil
 from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy as FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy
+from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy as SoftBestOfNPolicy

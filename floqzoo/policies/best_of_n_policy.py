@@ -40,7 +40,7 @@ class BestOfNPolicy(eqx.Module):
 
     def candidates(self, observation: Observation, critic: Critic, key: Key) -> Float[Array, "candidates action"]:
         """The actions of the behaviour policy among which `act` chooses with the same key."""
-        keys = jax.random.split(key, self.num_samples)
+        keys = jax.random.split(key, self._num_draws)[: self.num_samples]
         return jax.vmap(lambda key: self.behaviour.act(observation, critic, key))(keys)
 
     @property
@@ -48,13 +48,11 @@ class BestOfNPolicy(eqx.Module):
         """That of the behaviour policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
         return self._from_noise.noise_prior
 
-    def draw_noise(self, key: Key) -> Float[Array, "candidates *noise"]:
+    def draw_noise(self, key: Key) -> Float[Array, "draws *noise"]:
         """The noise of each candidate."""
-        return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self.num_samples))
+        return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self._num_draws))
 
-    def act_from_noise(
-        self, observation: Observation, critic: Critic, noise: Float[Array, "candidates *noise"]
-    ) -> Action:
+    def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
         """The candidate with the highest score among the actions that the noises become."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise)
         return self._best(observation, critic, actions)
@@ -65,6 +63,11 @@ class BestOfNPolicy(eqx.Module):
         if isinstance(metrics, Stateful):
             metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.behaviour, self, metrics.part))
         return loss, metrics
+
+    @property
+    def _num_draws(self) -> int:
+        """Rows of noise in one action."""
+        return self.num_samples
 
     @property
     def _from_noise(self) -> Any:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from floqzoo import protocols
 from floqzoo.critics.categorical_critic import CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic
+from floqzoo.critics.evor_critic import EVORCritic
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.iql_critic import IQLCritic
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
@@ -75,6 +76,7 @@ from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
+from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import diffusion_measure, flow_measure
 from floqzoo.successor.reward_model import KnownReward, LearntReward
@@ -198,6 +200,17 @@ def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
     return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
+def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
+    """A small critic of EVOR, with some parts exchanged."""
+    fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
+    return EVORCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), return_temperature=0.5, num_score_samples=3, **parts)
+
+
+def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
+    """One of three actions of a small behaviour flow, drawn by a temperature."""
+    return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
+
+
 def best_of_n(*, key: Key) -> BestOfNPolicy:
     """The best of three actions of a small behaviour flow."""
     return BestOfNPolicy(policy(key=key), 3)
@@ -307,9 +320,11 @@ every_critic = (
             return_flow_critic, aggregation=MinOverEnsemble(), num_score_samples=1, next_action=BestOfNNextAction(2)
         )
     ),
+    seeded(evor_critic),
+    seeded(partial(evor_critic, aggregation=MinOverEnsemble(), next_action=BestOfNNextAction(1))),
 )
-every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic))
-every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic))
+every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))
+every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_critic_with_advantage = (seeded(iql_critic),)
 every_policy = (
     seeded(policy),
@@ -317,6 +332,7 @@ every_policy = (
     seeded(fixed_policy),
     seeded(best_of_two),
     seeded(best_of_n),
+    seeded(soft_best_of_n),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
@@ -332,6 +348,7 @@ every_policy_from_noise = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
     seeded(best_of_n),
+    seeded(soft_best_of_n),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
 )

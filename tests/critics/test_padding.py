@@ -28,6 +28,7 @@ CRITICS = {
     "quantile": families.quantile_critic,
     "categorical": families.categorical_critic,
     "return flow": families.return_flow_critic,
+    "EVOR": families.evor_critic,
 }
 every_critic = pytest.mark.parametrize("make", CRITICS.values(), ids=CRITICS)
 

@@ -55,6 +55,7 @@ POLICIES = {
     "awr": families.actor(fz.AWRPolicy, key=clone()),
     "deterministic": families.actor(fz.DeterministicPolicy, key=clone()),
     "best of n": best_of_n(key=clone()),
+    "soft best of n": families.soft_best_of_n(key=clone()),
     "midpoint": with_flow(solver=Midpoint(3)),
     "heun": with_flow(solver=Heun(3)),
     "ddim": with_flow(solver=DDIM(3, fz.LinearPath())),
@@ -111,6 +112,7 @@ CRITICS = {
     "rebrac": families.rebrac_critic(key=clone()),
     "flow": families.flow_critic(key=clone()),
     "return flow": families.return_flow_critic(key=clone()),
+    "evor": families.evor_critic(key=clone()),
     "successor": families.successor_critic(key=clone()),
 }
 

@@ -77,3 +77,12 @@ def test_uniform_times_are_uniform_and_others_are_what_they_say(getkey):
     until = fz.flow.UniformTimeUntil(0.5).sample_times(getkey(), (count,))
     assert stats.kstest(2 * until, "uniform").statistic < bound
     np.testing.assert_array_equal(fz.ZeroTime().sample_times(getkey(), (3,)), np.zeros(3))
+
+
+@given(sixteenths(-8, 8), sixteenths(-2, 2), sixteenths(1, 3))
+def test_distribution_functions_are_those_of_scipy(x, start, width):
+    """Also outside of the interval of a uniform prior."""
+    gaussian = fz.GaussianPrior(start, width).cdf(jnp.asarray([x]))
+    np.testing.assert_allclose(gaussian, stats.norm(start, width).cdf([x]), rtol=1e-4, atol=1e-7)
+    uniform = fz.UniformPrior(start, start + width).cdf(jnp.asarray([x]))
+    np.testing.assert_allclose(uniform, stats.uniform(start, width).cdf([x]), rtol=1e-5, atol=1e-7)

@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows
+from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ from recipes import bc, c51, codac, floq, fql, ifql, iql, iqn, qc, rebrac, td2_c
         (value_flows, ["--agent.confidence_weight_temp=0"], "`temperature` must be above 0 and finite; got 0"),
         (value_flows, ["--agent.bcfm_lambda=-1"], "`bcfm_weight` must be at least 0 and finite; got -1"),
         (value_flows, ["--agent.num_score_samples=0"], "`num_score_samples` must be at least 1; got 0"),
+        (evor, ["--agent.return_temperature=0"], "`return_temperature` must be above 0 and finite; got 0"),
+        (evor, ["--agent.selection_temperature=-1"], "`temperature` must be above 0 and finite; got -1"),
+        (evor, ["--agent.num_score_samples=0"], "`num_score_samples` must be at least 1; got 0"),
+        (evor, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (floq, ["--agent.critic_flow_steps=0"], "`num_steps` must be at least 1; got 0"),
         (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
         (qc, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),

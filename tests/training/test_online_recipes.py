@@ -35,6 +35,7 @@ SMALL = {
     "c51": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "codac": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "conservative_actions": 2},
     "value_flows": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
+    "evor": {"actor_hidden_dims": (8,), "value_hidden_dims": (8,), "flow_steps": 2, "num_samples": 3},
     "td2_cfm": {"network": "mlp", "hidden_dims": (8,), "flow_steps": 2, "count": 2},
 }
 # Name, settings, and whether batches are balanced.
@@ -56,6 +57,8 @@ METHODS = [
     ("codac", {}, True),
     ("value_flows", {"n_step": 2}, False),
     ("value_flows", {"acting": "one-step", "chunk_length": 2}, True),
+    ("evor", {"n_step": 2}, False),
+    ("evor", {"next_action": "behaviour"}, True),
     ("td2_cfm", {}, False),
     ("td2_cfm", {"measure_of": "clone"}, True),
     ("td2_cfm", {"method": "mc-cfm"}, True),

@@ -1,0 +1,69 @@
+"""Best-of-N sampling with a temperature: the candidate is drawn by its Q."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.best_of_n_policy import BestOfNPolicy
+from floqzoo.protocols import Critic
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class SoftBestOfNPolicy(BestOfNPolicy):
+    r"""$\pi(s) = a_i$ with probability $\propto \exp(Q(s, a_i) / \tau)$, of $N$ actions $a_i$ of a behaviour policy.
+
+    As $\tau \to 0$ it is `BestOfNPolicy`, as $\tau \to \infty$ the behaviour. As $N \to \infty$ the distribution of its
+    action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised, for the behaviour $\beta$: the policy of the highest
+    $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or $N$, so both may be changed in
+    a trained policy.
+
+    - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior with a
+      `cdf`, such as a `BehaviourFlow`: the choice is made by one number more of that noise.
+    - `num_samples`: $N$, at least 1.
+    - `temperature`: $\tau$, above 0, in units of reward.
+
+    **Raises** `TypeError` if `behaviour` is no such policy, `ValueError` if a number is out of its range.
+
+    Source: EVOR (arXiv 2510.08218), whose choice has a temperature; that it is a softmax over the scores is known from reviews
+    of the paper. How the choice is drawn is ours.
+    """
+
+    temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+
+    def __check_init__(self):
+        require("temperature", self.temperature, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        if not hasattr(getattr(self.behaviour, "noise_prior", None), "cdf"):
+            raise TypeError(
+                "`behaviour` must act from noise of a prior with a `cdf`, as a BehaviourFlow does; "
+                f"got a {type(self.behaviour).__name__}."
+            )
+
+    def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
+        """The candidate that is drawn."""
+        return self.act_from_noise(observation, critic, self.draw_noise(key))
+
+    def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
+        """The candidate that the first number of the last row of the noise draws, among the actions that the other rows become."""
+        actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
+        scores = jax.vmap(critic.score, (None, 0))(observation, actions)
+        level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])
+        # The maximum is subtracted before the division, whose result a small temperature would make overflow.
+        return actions[choice_at(level, jax.nn.softmax((scores - jnp.max(scores)) / self.temperature.value))]
+
+    @property
+    def _num_draws(self) -> int:
+        """The candidates, and the choice."""
+        return self.num_samples + 1
+
+
+def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
+    """The choice that a uniform draw from [0, 1] decides, each with its probability: the inverse of the distribution function.
+
+    The sums are written as a product, which exports know.
+    """
+    size = len(probabilities)
+    below = jnp.tril(jnp.ones((size - 1, size), probabilities.dtype)) @ probabilities
+    return jnp.sum((below <= level).astype(jnp.int32))
