@@ -75,8 +75,10 @@ def test_every_file_is_there_and_has_its_hash(exported):
 
 def test_the_example_has_the_shapes_and_ranges_of_the_spec(exported, agent):
     example = np.load(exported.folder / "example.npz")
-    arrays = [*exported.spec["inputs"], *exported.spec["outputs"]]
+    critic = exported.spec["critic"]
+    arrays = [*exported.spec["inputs"], *exported.spec["outputs"], *critic["outputs"]]
     assert [each["name"] for each in arrays] == ["observation", "noise", "action", "value"] == list(example.files)
+    assert [each["name"] for each in critic["inputs"]] == ["observation", "action"]
     for each in arrays:
         assert ["n", *example[each["name"]].shape[1:]] == each["shape"]
         assert example[each["name"]].dtype == each["dtype"]
@@ -188,7 +190,16 @@ def test_a_runtime_that_differs_is_an_error():
 def test_only_ties_are_left_out_of_the_differences():
     rows = {"observation": np.arange(4, dtype=np.float32)[:, None]}
     wrong = lambda x: x + (x == 2)  # noqa: E731
-    parity = compare("tied", wrong, lambda x: x, rows, rows, lambda x, found, wanted: x[:, 0] == 2)
+    parity = compare("tied", wrong, lambda x: x, rows, rows, tied=lambda x, found, wanted: x[:, 0] == 2)
     assert (parity.ties, parity.golden, parity.random) == (2, 0, 0)
     with pytest.raises(ParityError):
-        compare("not tied", wrong, lambda x: x, rows, rows, lambda x, found, wanted: x[:, 0] == 1)
+        compare("not tied", wrong, lambda x: x, rows, rows, tied=lambda x, found, wanted: x[:, 0] == 1)
+
+
+def test_differences_are_relative_to_the_size_of_each_coordinate():
+    rows = {"observation": np.full((3, 2), 100, np.float32)}
+    wrong = lambda x: x + np.array([5e-4, 0], np.float32)  # noqa: E731
+    parity = compare("within", wrong, lambda x: x, rows, rows, size=np.array([100.0, 1.0]))
+    np.testing.assert_allclose(parity.golden, 5e-6, rtol=0.05)
+    with pytest.raises(ParityError):
+        compare("beyond", wrong, lambda x: x, rows, rows, size=np.array([1.0, 100.0]))
