@@ -75,8 +75,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """What `load_exported_agent` needs to know of a run; no path of the machine that trained it is among it."""
-    settings = {name: flags[name] for name in ("recipe", "env_name", "precision", "agent")}
-    return settings | {"env_name": task_label(flags["env_name"])} | {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
+    settings = {name: flags[name] for name in ("recipe", "precision", "agent")}
+    sizes = {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
+    return settings | sizes | {"env_name": task_label(flags["env_name"])}
 
 
 def _builder(agent: dict[str, Any], recipe: Recipe | None) -> Any:

@@ -38,6 +38,7 @@ from floqzoo.export.runtimes import (
     torch_runtime,
 )
 from floqzoo.export.spec import spec_of
+from floqzoo.export.start import seen_at_start
 from floqzoo.export.torch_source import torch_source
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.networks.precision import in_parameter_dtype
@@ -46,8 +47,7 @@ from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
 from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
-from floqzoo.rollout.batched_policy import BatchedPolicy, cpu_device
-from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.rollout.batched_policy import cpu_device
 from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluator
 from floqzoo.runs.recipe import Recipe
 from floqzoo.runs.stored_run import StoredRun, named_task
@@ -126,11 +126,9 @@ def export_run(
         if episodes:
             raise ValueError(f"`episodes` must be 0 for {run.env_name}, which has no environment; got {episodes}.")
         observations = np.asarray(jax.device_get(own.dataset.observations[:GOLDEN]))
-        return export_policy(
-            actor, out, observations=observations, critic=critic, hub_layout=hub_layout, facts=facts
-        )
+        return export_policy(actor, out, observations=observations, critic=critic, hub_layout=hub_layout, facts=facts)
     make_environment = environment_of(run, own)
-    start, policy = _start(actor, make_environment, seed), actor.policy
+    start, policy = seen_at_start(actor, make_environment, seed, count=GOLDEN), actor.policy
 
     def played(onnx: Path) -> dict[str, Any] | None:
         dim = start.action_bounds[0].size * (policy.chunk_length if isinstance(policy, ActsInChunks) else 1)
@@ -246,7 +244,10 @@ def _written(
 def _require_extra() -> None:
     for name in ("onnx", "onnxruntime", "safetensors"):
         if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(f"an export needs {name}, which is not installed: pip install 'floqzoo[export]'.")
+            raise ModuleNotFoundError(
+                f"an export needs {name}, which is not installed: pip install 'floqzoo[export]', or 'floqzoo[onnx]' "
+                "without PyTorch."
+            )
 
 
 def _in_numpy(function: ExportedFunction) -> Runtime:
@@ -271,9 +272,7 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
 
 def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
     """Whether the critic cannot tell two actions apart, in each row."""
-    score = jax.jit(
-        jax.vmap(lambda observation, action: actor.critic.score(observation, units.to_policy(action)))
-    )
+    score = jax.jit(jax.vmap(lambda observation, action: actor.critic.score(observation, units.to_policy(action))))
 
     def tied(observation: np.ndarray, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         a, b = (np.asarray(score(observation, action)) for action in (found, wanted))
@@ -318,46 +317,6 @@ def _metrics(run: StoredRun, seed: int, step: int) -> dict[str, float]:
     rows = np.flatnonzero((columns["seed"] == seed) & (columns["step"] == step))
     named = {name: float(column[rows[-1]]) for name, column in columns.items()} if len(rows) else {}
     return {name: value for name, value in named.items() if name not in ("seed", "step") and np.isfinite(value)}
-
-
-@dataclass(frozen=True)
-class _Start:
-    """What the environment of a run shows.
-
-    - `observations`: The first ones of the run's evaluation episodes.
-    - `action_bounds`: Of its actions, in its own units.
-    - `control_rate`: In Hz, if the environment has one.
-    """
-
-    observations: np.ndarray
-    action_bounds: tuple[np.ndarray, np.ndarray]
-    control_rate: float | None
-
-
-def _start(actor: ActorCritic, make_environment: Callable[[], Any], seed: int) -> _Start:
-    from floqzoo.tasks.own_environment import in_own_units
-
-    observations: list[np.ndarray] = []
-    with numpy_state_kept(), closing(make_environment()) as environment:
-        space, seconds = in_own_units(environment).action_space, _control_timestep(environment.unwrapped)
-        player, policy, episode = EpisodePlayer(environment), BatchedPolicy(actor, seed), 0
-        while len(observations) < GOLDEN:
-            player.begin(episode, seed)
-            observation, over, step = player.receive_start(), False, 0
-            while not over and len(observations) < GOLDEN:
-                observations.append(observation)
-                (action,) = policy.actions(observation[None], np.array([episode]), np.array([step]))
-                player.step(action)
-                outcome = player.receive_step()
-                observation, over, step = outcome.observation, outcome.over, step + 1
-            episode += 1
-    rate = None if seconds is None else round(1 / seconds, 6)
-    return _Start(np.asarray(observations, np.float32), (space.low, space.high), rate)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _control_timestep(environment: Any) -> float | None:
-    found = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
-    return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)
 
 
 def _played(

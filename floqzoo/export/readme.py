@@ -82,10 +82,13 @@ def _bound(bounds: Sequence[float]) -> str:
 def _checkpoint(spec: Mapping[str, Any]) -> str:
     if spec["step"] is None:
         return ""
-    why = {"step": "", "latest": ", the latest"}.get(spec["chosen_by"], f", the best by {spec['chosen_by']}")
-    logged = ", ".join(f"{name} {value:.4g}" for name, value in (spec["metrics"] or {}).items())
+    logged = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in (spec["metrics"] or {}).items()
+        if name.startswith("evaluation/") and not name.endswith("_error")
+    )
     metrics = f" The run logged for it: {logged}." if logged else ""
-    return f"It is the checkpoint of update {spec['step']:,}, seed {spec['seed']}{why}.{metrics}\n"
+    return f"It is the {checkpoint(spec)}.{metrics}\n"
 
 
 def _chunks(spec: Mapping[str, Any]) -> str:
@@ -99,7 +102,11 @@ def _chunks(spec: Mapping[str, Any]) -> str:
 
 def _arrays(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     critic = [] if spec["critic"] is None else spec["critic"]["outputs"]
-    return [*spec["inputs"], *spec["outputs"], *({**each, "meaning": f"{each['meaning']}, of `critic.onnx`"} for each in critic)]
+    return [
+        *spec["inputs"],
+        *spec["outputs"],
+        *({**each, "meaning": f"{each['meaning']}, of `critic.onnx`"} for each in critic),
+    ]
 
 
 def _shape(array: Mapping[str, Any]) -> str:
@@ -170,6 +177,13 @@ def _card(spec: Mapping[str, Any]) -> str:
             f"      value: {played['jax']:.6g}",
         ]
     return "\n".join(["---", *lines, "---", ""])
+
+
+def checkpoint(spec: Mapping[str, Any]) -> str:
+    """Which checkpoint was exported, and why that."""
+    reasons = {None: "", "step": "", "latest": ", the latest"}
+    why = reasons.get(spec["chosen_by"], f", the best by {spec['chosen_by']}")
+    return f"checkpoint of update {spec['step']:,}, seed {spec['seed']}{why}"
 
 
 NAMES = {SUCCESS: "success", RETURN: "mean return"}

@@ -123,7 +123,10 @@ def test_an_exported_policy_acts_in_the_units_of_the_task(run, tmp_path, monkeyp
     assert (spec["chunk_length"], spec["execution_horizon"]) == ((3, 2) if changes else (None, None))
     assert spec["outputs"][0]["range"] == [[0.0], [3.0]]
     assert example["action"].shape == ((16, 3, 1) if changes else (16, 1))
-    agent, (observation, noise) = fz.load_agent(out), (jnp.asarray(example[name][0]) for name in ("observation", "noise"))
+    agent, (observation, noise) = (
+        fz.load_agent(out),
+        (jnp.asarray(example[name][0]) for name in ("observation", "noise")),
+    )
     drawn = np.asarray(agent.policy.act_from_noise(observation, agent.critic, noise))
     np.testing.assert_allclose(example["action"][0].reshape(-1), 1.5 + 1.5 * drawn, atol=1e-5)
     np.testing.assert_allclose(example["value"][0], agent.critic.score(observation, jnp.asarray(drawn)), rtol=1e-4)
@@ -137,9 +140,10 @@ def test_an_exported_policy_acts_in_the_units_of_the_task(run, tmp_path, monkeyp
             fz.load_agent(out, **given)
 
 
-def test_a_policy_of_data_alone_is_exported_without_playing(run, tmp_path, monkeypatch):
+def test_a_policy_of_data_alone_is_exported_without_playing(run, tmp_path, monkeypatch, capsys):
     require_export()
     directory, out = trained(tmp_path, monkeypatch, "only_data", eval_episodes=0), tmp_path / "policy"
+    capsys.readouterr()
     task = f"--task={FILE}:only_data"
     status, _, said = run("export", directory, "--out", out, task)
     assert (status, said.count("\n")) == (2, 1)

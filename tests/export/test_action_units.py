@@ -59,7 +59,9 @@ def test_the_critic_scores_the_action_that_the_policy_drew(box, action):
     mapped = units(box)
     again = mapped.to_policy(mapped.from_policy(jnp.asarray(action)))
     # An action is known to the precision of float32 at the size of its bounds.
-    np.testing.assert_allclose(again, action, rtol=0, atol=1e-6 * (1 + np.max(mapped.size / (mapped.high - mapped.low))))
+    np.testing.assert_allclose(
+        again, action, rtol=0, atol=1e-6 * (1 + np.max(mapped.size / (mapped.high - mapped.low)))
+    )
 
 
 @given(boxes, arrays(np.float32, DIM * STEPS, elements=st.floats(-1, 1, width=32)))

@@ -13,6 +13,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.export import ParityError, export_policy, load_exported_agent
 from floqzoo.export.runtimes import compare, has_torch
+from floqzoo.networks.precision import with_compute_dtype
 from floqzoo.records import ActorCritic
 from floqzoo.runs import DamagedError, find_recipe
 from floqzoo.tasks.files import sha256_of
@@ -101,6 +102,7 @@ def test_the_code_of_the_readme_runs_in_every_runtime(exported, monkeypatch):
         if has_torch() or "torch" not in block:
             exec(code, {})
     assert text.startswith("---\nlibrary_name: floqzoo\n")
+    assert ("PyTorch was not installed" in text) != has_torch()
 
 
 def test_the_module_refuses_weights_that_are_not_its_own(exported, tmp_path):
@@ -160,6 +162,15 @@ def test_settings_that_do_not_fit_are_refused(exported, tmp_path, change, reason
     (changed / "spec.json").write_text(json.dumps(spec))
     with pytest.raises(ValueError, match=reason):
         load_exported_agent(changed)
+
+
+def test_an_agent_trained_in_bfloat16_is_exported_as_it_is_evaluated(agent, exported, tmp_path):
+    """In float32, so that its actions are those of the same weights in float32."""
+    observations = np.load(exported.folder / "example.npz")["observation"]
+    half = with_compute_dtype(agent, jnp.bfloat16)
+    again = export_policy(half, tmp_path / "out", observations=observations, critic=True)
+    for name, wanted in np.load(exported.folder / "example.npz").items():
+        np.testing.assert_array_equal(np.load(again.folder / "example.npz")[name], wanted)
 
 
 def test_a_folder_with_files_is_not_written_to(agent, tmp_path):
