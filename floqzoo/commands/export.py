@@ -21,14 +21,16 @@ def export(
 ) -> None:
     """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
 
-    Needs the extra floqzoo[export].
+    Actions are those of the run's environment, in its own units. Needs the extra floqzoo[export], or floqzoo[onnx] without
+    PyTorch, whose module is then not compared.
 
     Args:
         run: The run's folder.
         out: The folder to write, new or empty.
         seed: Which seed of the run; without it the first one.
-        step: The updates of the checkpoint; without it the last one.
-        episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none.
+        step: The updates of the checkpoint; without it the best one, or the last one if none was evaluated.
+        episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none, as without an
+            environment.
         critic: Also writes critic.onnx.
         hub_layout: Gives the README the metadata of a model card of the Hugging Face Hub. Nothing is uploaded.
         recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.

@@ -16,6 +16,7 @@ from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
 from floqzoo.runs.stored_config import config_from_flags, read_value
 from floqzoo.tasks.files import read_json, sha256_of
+from floqzoo.tasks.own_task import task_label
 
 
 AGENT_FILE, SPEC_FILE = "agent.safetensors", "spec.json"
@@ -74,8 +75,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """What `load_exported_agent` needs to know of a run; no path of the machine that trained it is among it."""
-    settings = {name: flags[name] for name in ("recipe", "env_name", "precision", "agent")}
-    return settings | {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
+    settings = {name: flags[name] for name in ("recipe", "precision", "agent")}
+    sizes = {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
+    return settings | sizes | {"env_name": task_label(flags["env_name"])}
 
 
 def _builder(agent: dict[str, Any], recipe: Recipe | None) -> Any:

@@ -14,15 +14,15 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo._version import __version__
-from floqzoo.export.agent_files import AGENT_FILE, FORMAT, SPEC_FILE, agent_record, write_agent, write_arrays
+from floqzoo.export.action_units import ActionUnits
+from floqzoo.export.agent_files import AGENT_FILE, SPEC_FILE, agent_record, write_agent, write_arrays
+from floqzoo.export.load_agent import best_checkpoint
 from floqzoo.export.onnx_actor import OnnxActor
-from floqzoo.export.onnx_graph import OPSET, onnx_model
+from floqzoo.export.onnx_graph import onnx_model
 from floqzoo.export.policy_function import (
     Arrays,
     ExportedFunction,
     critic_function,
-    distribution_of,
     draw_noise,
     policy_function,
 )
@@ -37,28 +37,26 @@ from floqzoo.export.runtimes import (
     stablehlo_runtime,
     torch_runtime,
 )
+from floqzoo.export.spec import spec_of
+from floqzoo.export.start import seen_at_start
 from floqzoo.export.torch_source import torch_source
 from floqzoo.learner.pytree_utils import split_arrays
-from floqzoo.protocols import Task
+from floqzoo.networks.precision import in_parameter_dtype
+from floqzoo.protocols import ActsInChunks, Task
 from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
 from floqzoo.results.find_runs import evaluations
 from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
-from floqzoo.rollout.batched_policy import BatchedPolicy, cpu_device
-from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.rollout.batched_policy import cpu_device
 from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluator
 from floqzoo.runs.recipe import Recipe
-from floqzoo.runs.stored_run import StoredRun
+from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.files import sha256_of, write_json
 from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
 """Rows of the golden inputs, which are the first steps of an episode, and of the random ones."""
-COMPATIBILITY = (
-    "JAX reads files of jax.export for at least six months after they were written, and a file can be read by a JAX that is up "
-    "to three weeks older than the one that wrote it: docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
-)
 
 
 @dataclass(frozen=True)
@@ -90,14 +88,19 @@ def export_run(
 ) -> Exported:
     """Exports the policy of a stored run, and plays it in ONNX Runtime and in JAX on the same episodes.
 
-    - `directory`, `seed`, `step`: The run, which seed (the first one) and checkpoint (the last one).
+    Actions are those of the run's environment, in its own units. A task without environment has none to play in, so that
+    `episodes` must be 0, and its actions are in [-1, 1], as in the dataset.
+
+    - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
+    - `seed`: Which seed of the run; without it the first one.
+    - `step`: The updates of the checkpoint; without it the best one, as `load_agent` chooses it, or the last one of a run
+      that has evaluated none.
     - `episodes`: How many to play in each of both, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
     - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
     - `recipe`: The run's, where it is not one of floqzoo's own.
-    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file. Actions are in [-1, 1], which such a
-      task maps to the bounds of its environment.
+    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of episodes finished so far, and in all.
 
     **Raises** `ValueError` or `FileNotFoundError` for what is not there, `NotExportableError` for a policy that cannot be
@@ -106,30 +109,39 @@ def export_run(
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
     run = StoredRun(Path(directory))
-    seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
+    best, chosen_by = best_checkpoint(run) if step is None else (None, "step")
+    seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step if best is None else best)
     actor = actor_of(run, seed, step, recipe)
-    make_environment = environment_of(run, task)
-    observations, control_rate = _first_observations(actor, make_environment, seed)
+    own = named_task(run, task)
+    facts = {
+        "method": run.recipe_name,
+        "environment": task_label(run.env_name),
+        "seed": seed,
+        "step": step,
+        "chosen_by": chosen_by,
+        "metrics": _metrics(run, seed, step),
+        "agent": agent_record(run.flags, run.data),
+    }
+    if own is not None and own.make_environment is None:
+        if episodes:
+            raise ValueError(f"`episodes` must be 0 for {run.env_name}, which has no environment; got {episodes}.")
+        observations = np.asarray(jax.device_get(own.dataset.observations[:GOLDEN]))
+        return export_policy(actor, out, observations=observations, critic=critic, hub_layout=hub_layout, facts=facts)
+    make_environment = environment_of(run, own)
+    start, policy = seen_at_start(actor, make_environment, seed, count=GOLDEN), actor.policy
 
     def played(onnx: Path) -> dict[str, Any] | None:
-        dim = int(run.data["action_dim"])
+        dim = start.action_bounds[0].size * (policy.chunk_length if isinstance(policy, ActsInChunks) else 1)
         return _played(actor, onnx, make_environment, dim, episodes, seed, progress) if episodes else None
 
     return export_policy(
         actor,
         out,
-        observations=observations,
+        observations=start.observations,
+        action_bounds=start.action_bounds,
         critic=critic,
         hub_layout=hub_layout,
-        facts={
-            "method": run.recipe_name,
-            "environment": task_label(run.env_name),
-            "seed": seed,
-            "step": step,
-            "metrics": _metrics(run, seed, step),
-            "control_rate_hz": control_rate,
-            "agent": agent_record(run.flags, run.data),
-        },
+        facts=facts | {"control_rate_hz": start.control_rate},
         played=played,
     )
 
@@ -139,6 +151,7 @@ def export_policy(
     out: str | Path,
     *,
     observations: Float[np.ndarray, "examples observation"],
+    action_bounds: tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]] | None = None,
     critic: bool = False,
     hub_layout: bool = False,
     facts: Mapping[str, Any] | None = None,
@@ -146,17 +159,21 @@ def export_policy(
 ) -> Exported:
     """Exports the policy of an agent that is in memory.
 
+    Networks that compute in bfloat16 are exported in float32, in which they are evaluated too.
+
     - `actor`: An agent, or its `ActorCritic`.
     - `out`: A folder that does not exist yet, or is empty.
     - `observations`: Some typical ones, two or more, in float32.
+    - `action_bounds`: The least and the greatest value of each coordinate of an action, in the environment's units: what
+      the policy's -1 and 1 become. None for -1 and 1.
     - `critic`, `hub_layout`: As in `export_run`.
-    - `facts`: What else `spec.json` says: method, environment, seed, step, metrics, control_rate_hz, agent.
+    - `facts`: What else `spec.json` says: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
     - `played`: From the path of the ONNX file to what both policies reach when they are played.
 
     **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
     """
     _require_extra()
-    out, actor = Path(out).expanduser(), getattr(actor, "parts", actor)
+    out, actor = Path(out).expanduser(), in_parameter_dtype(getattr(actor, "parts", actor))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"`out` must be a new or empty folder; {out} is not.")
     if len(observations) < 2:
@@ -169,7 +186,9 @@ def export_policy(
         with jax.default_device(cpu):
             arrays, rest = split_arrays(actor)
             actor = eqx.combine(jax.device_put(arrays, cpu), rest)
-            parity, spec = _written(actor, partial, observations, critic, hub_layout, dict(facts or {}), played)
+            parity, spec = _written(
+                actor, partial, observations, action_bounds, critic, hub_layout, dict(facts or {}), played
+            )
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -182,12 +201,13 @@ def _written(
     actor: ActorCritic,
     folder: Path,
     observations: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray] | None,
     critic: bool,
     hub: bool,
     facts: dict[str, Any],
     played: Callable[[Path], dict[str, Any] | None],
 ) -> tuple[list[Parity], dict[str, Any]]:
-    policy = policy_function(actor, observations.shape[1])
+    policy, units = policy_function(actor, observations.shape[1], bounds)
     program, reference = policy.program(), _in_numpy(policy)
     golden, random = _inputs(policy, actor, observations, 0), _inputs(policy, actor, _like(observations), 1)
     example = golden | {"action": reference(*golden.values())}
@@ -199,16 +219,16 @@ def _written(
     write_arrays(state, folder / "weights.safetensors")
     write_agent(actor, folder / AGENT_FILE)
 
-    tied = _tied(actor) if any(step.operation in ("argmax", "argmin") for step in program.steps) else None
+    tied = _tied(actor, units) if any(step.operation in ("argmax", "argmin") for step in program.steps) else None
     parity = [
-        compare(name, runtime, reference, golden, random, tied)
+        compare(name, runtime, reference, golden, random, size=units.size, tied=tied)
         for name, runtime in _runtimes(folder, reference).items()
     ]
     if critic:
-        example, row = _critic(actor, folder, example, random, reference)
+        example, row = _critic(actor, folder, units, example, random, reference)
         parity.append(row)
     np.savez(folder / "example.npz", allow_pickle=False, **example)
-    spec = _spec(actor, policy, program, example, facts, played(folder / "policy.onnx"))
+    spec = spec_of(actor.policy, units, program, example, facts, played(folder / "policy.onnx"))
     write_json(folder / "parity.json", {"runtimes": [row.record() for row in parity], "evaluation": spec["evaluation"]})
     (folder / "README.md").write_text(readme_text(spec, parity, hub=hub))
     if hub:
@@ -224,7 +244,10 @@ def _written(
 def _require_extra() -> None:
     for name in ("onnx", "onnxruntime", "safetensors"):
         if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(f"an export needs {name}, which is not installed: pip install 'floqzoo[export]'.")
+            raise ModuleNotFoundError(
+                f"an export needs {name}, which is not installed: pip install 'floqzoo[export]', or 'floqzoo[onnx]' "
+                "without PyTorch."
+            )
 
 
 def _in_numpy(function: ExportedFunction) -> Runtime:
@@ -247,9 +270,9 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
     path.write_bytes(onnx_model(program, output).SerializeToString())
 
 
-def _tied(actor: ActorCritic) -> Callable[..., np.ndarray]:
+def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
     """Whether the critic cannot tell two actions apart, in each row."""
-    score = jax.jit(jax.vmap(actor.critic.score))
+    score = jax.jit(jax.vmap(lambda observation, action: actor.critic.score(observation, units.to_policy(action))))
 
     def tied(observation: np.ndarray, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         a, b = (np.asarray(score(observation, action)) for action in (found, wanted))
@@ -270,59 +293,20 @@ def _runtimes(folder: Path, reference: Runtime) -> dict[str, Runtime]:
     return runtimes
 
 
-def _critic(actor: ActorCritic, folder: Path, example: Arrays, random: Arrays, act: Runtime) -> tuple[Arrays, Parity]:
+def _critic(
+    actor: ActorCritic, folder: Path, units: ActionUnits, example: Arrays, random: Arrays, act: Runtime
+) -> tuple[Arrays, Parity]:
     """Writes the critic, and compares it at the actions of the policy."""
     observation, action = example["observation"], example["action"]
-    function = critic_function(actor, observation.shape[1], action.shape[1])
+    function = critic_function(actor, observation.shape[1], units)
     _write_onnx(function.program(), "value", folder / "critic.onnx")
     reference, path = _in_numpy(function), folder / "critic.onnx"
-    size = max(1.0, float(np.abs(reference(observation, action)).max()))
-
-    def scaled(runtime: Runtime) -> Runtime:
-        return lambda *inputs: runtime(*inputs) / size
-
+    value = reference(observation, action)
     golden = {"observation": observation, "action": action}
     drawn = {"observation": random["observation"], "action": act(*random.values())}
-    row = compare("ONNX Runtime, critic", scaled(onnx_runtime(path)), scaled(reference), golden, drawn)
-    return example | {"value": reference(observation, action)}, row
-
-
-def _spec(
-    actor: ActorCritic,
-    policy: ExportedFunction,
-    program: Program,
-    example: Arrays,
-    facts: dict[str, Any],
-    evaluation: dict[str, Any] | None,
-) -> dict[str, Any]:
-    def array(name: str, meaning: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "shape": ["n", *example[name].shape[1:]], "dtype": "float32", "meaning": meaning, **more}
-
-    inputs = [array("observation", "as the environment gives it", units="the environment's", range=None)]
-    if "noise" in policy.inputs:
-        inputs.append(
-            array("noise", "drawn anew for each action", distribution=distribution_of(actor.policy.noise_prior))
-        )
-    outputs = [array("action", "for the environment as it is", units="the environment's", range=[-1.0, 1.0])]
-    if "value" in example:
-        outputs.append(array("value", "the critic's score, of critic.onnx alone", units="reward", range=None))
-    known = ("method", "environment", "seed", "step", "metrics", "control_rate_hz", "agent")
-    unknown = [name for name in facts if name not in known]
-    if unknown:
-        raise ValueError(f"`facts` must be among {', '.join(known)}; got {unknown[0]}.")
-    packages = ("jax", "jaxlib", "onnx", "onnxruntime", "safetensors", *(("torch",) if has_torch() else ()))
-    return {
-        "format": FORMAT,
-        **{name: facts.get(name) for name in known},
-        "inputs": inputs,
-        "outputs": outputs,
-        "evaluation": evaluation,
-        "policy": type(actor.policy).__name__,
-        "operations": len(program.steps),
-        "onnx": {"opset": OPSET},
-        "stablehlo": {"platforms": ["cpu", "cuda"], "compatibility": COMPATIBILITY},
-        "versions": {"floqzoo": __version__} | {name: importlib.metadata.version(name) for name in packages},
-    }
+    size = max(1.0, float(np.abs(value).max()))
+    row = compare("ONNX Runtime, critic", onnx_runtime(path), reference, golden, drawn, size=size)
+    return example | {"value": value}, row
 
 
 def _metrics(run: StoredRun, seed: int, step: int) -> dict[str, float]:
@@ -335,30 +319,6 @@ def _metrics(run: StoredRun, seed: int, step: int) -> dict[str, float]:
     return {name: value for name, value in named.items() if name not in ("seed", "step") and np.isfinite(value)}
 
 
-def _first_observations(
-    actor: ActorCritic, make_environment: Callable[[], Any], seed: int
-) -> tuple[np.ndarray, float | None]:
-    """The first observations of the run's first evaluation episode, and the control rate in Hz if the environment has one."""
-    with numpy_state_kept(), closing(make_environment()) as environment:
-        player, policy = EpisodePlayer(environment), BatchedPolicy(actor, seed)
-        player.begin(0, seed)
-        observations = [player.receive_start()]
-        while len(observations) < GOLDEN:
-            (action,) = policy.actions(observations[-1][None], np.array([0]), np.array([len(observations) - 1]))
-            player.step(action)
-            outcome = player.receive_step()
-            if outcome.over:
-                break
-            observations.append(outcome.observation)
-        seconds = _control_timestep(environment.unwrapped)
-    return np.asarray(observations, np.float32), None if seconds is None else round(1 / seconds, 6)
-
-
-def _control_timestep(environment: Any) -> float | None:
-    found = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
-    return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)
-
-
 def _played(
     actor: ActorCritic,
     onnx: Path,
@@ -368,19 +328,24 @@ def _played(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    evaluator = Evaluator(make_environment)
-    actors = {"onnx": OnnxActor.load(onnx, actor.policy, action_dim), "jax": actor}
+    from floqzoo.tasks.own_environment import in_own_units
+
+    # The exported policy acts in the environment's own units, so nothing is left that would rescale its actions.
+    players = {
+        "onnx": (OnnxActor.load(onnx, actor.policy, action_dim), lambda: in_own_units(make_environment())),
+        "jax": (actor, make_environment),
+    }
     found: dict[str, Any] = {"episodes": episodes, "seed": seed}
-    with closing(evaluator):
-        for index, (name, each) in enumerate(actors.items()):
-            told = None
-            if progress is not None:
-                told = lambda done, before=index * episodes: progress(before + done, 2 * episodes)  # noqa: E731
+    for index, (name, (each, make)) in enumerate(players.items()):
+        told = None
+        if progress is not None:
+            told = lambda done, before=index * episodes: progress(before + done, 2 * episodes)  # noqa: E731
+        with closing(Evaluator(make)) as evaluator:
             evaluation = evaluator.evaluate(each, episodes=episodes, seed=seed, progress=told)
-            success = evaluation.reports_success
-            found["metric"] = SUCCESS if success else RETURN
-            found[name] = evaluation.success_rate if success else evaluation.mean_return
-            # Of a single return it is unknown, and JSON has no NaN.
-            error = evaluation.standard_error if success else evaluation.return_error
-            found["standard_error"] = None if np.isnan(error) else error
+        success = evaluation.reports_success
+        found["metric"] = SUCCESS if success else RETURN
+        found[name] = evaluation.success_rate if success else evaluation.mean_return
+        # Of a single return it is unknown, and JSON has no NaN.
+        error = evaluation.standard_error if success else evaluation.return_error
+        found["standard_error"] = None if np.isnan(error) else error
     return found

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from jaxtyping import PyTree
 
-from floqzoo.export.agent_files import load_exported_agent
+from floqzoo.export.agent_files import SPEC_FILE, load_exported_agent
 from floqzoo.runs.checkpoint import best_step
 from floqzoo.runs.recipe import Recipe, find_recipe
-from floqzoo.runs.run_store import scores_by_step
+from floqzoo.runs.run_store import chosen_metric, scores_by_step
 from floqzoo.runs.stored_run import StoredRun
 
 
@@ -21,8 +21,8 @@ def load_agent(
     """The trained agent of a run, or of a folder that `floqzoo export` wrote: `load_agent(run).act(observation, key)` draws
     an action.
 
-    - `directory`: The folder, of which nothing is changed and no code is executed. That of an export holds one agent, so
-      `checkpoint`, `seed` and `recipe` are those of a run.
+    - `directory`: The folder, of which nothing is changed and no code is executed. That of an export may be a copy from the
+      Hugging Face Hub; it holds one agent, so `checkpoint` and `seed` must not be given with it.
     - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
       is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
     - `seed`: Which seed of the run; None for the first.
@@ -30,8 +30,11 @@ def load_agent(
 
     **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
     """
-    if (Path(directory).expanduser() / "spec.json").is_file():
-        return load_exported_agent(directory)
+    if (Path(directory).expanduser() / SPEC_FILE).is_file():
+        for name, given in (("checkpoint", checkpoint != "best"), ("seed", seed is not None)):
+            if given:
+                raise ValueError(f"`{name}` must not be given for {directory}, an export, which holds one agent.")
+        return load_exported_agent(directory, recipe=recipe)
     run = StoredRun(directory)
     step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)
     return run.agent(recipe or find_recipe(run.recipe_name), run.seeds[0] if seed is None else seed, step)
@@ -40,6 +43,16 @@ def load_agent(
 def _step_of(run: StoredRun, checkpoint: str) -> int | None:
     if checkpoint not in ("best", "latest"):
         raise ValueError(f"`checkpoint` must be 'best', 'latest' or a number of steps; got {checkpoint!r}.")
-    if checkpoint == "latest" or not (run.directory / "eval.csv").exists():
-        return None
-    return best_step(run.checkpoint_steps, scores_by_step(run.eval, run.flags.get("best_metric")))
+    return None if checkpoint == "latest" else best_checkpoint(run)[0]
+
+
+def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
+    """The step of the checkpoint with the highest score, a mean over seeds, and the metric that is the score.
+
+    None and "latest" where none was evaluated.
+    """
+    if not (run.directory / "eval.csv").exists():
+        return None, "latest"
+    metric = run.flags.get("best_metric")
+    step = best_step(run.checkpoint_steps, scores_by_step(run.eval, metric))
+    return step, "latest" if step is None else chosen_metric(run.eval, metric)

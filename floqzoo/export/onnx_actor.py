@@ -16,7 +16,9 @@ class OnnxActor(eqx.Module):
 
     - `policy`: The policy, of which only `draw_noise` is used.
     - `run`: The graph in ONNX Runtime.
-    - `action_dim`: The size of an action.
+    - `action_dim`: The numbers of an action, or of a chunk.
+
+    Its actions are those of the environment, in its own units; chunks are flat.
     """
 
     policy: Any

@@ -1,7 +1,7 @@
 """How the runtimes of an export compare with JAX, as a table."""
 
 from floqzoo.export.export import Exported
-from floqzoo.export.readme import NAMES, reached
+from floqzoo.export.readme import NAMES, checkpoint, reached
 from floqzoo.results.text_table import text_table
 
 
@@ -14,7 +14,10 @@ def parity_text(exported: Exported) -> str:
         [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity
     ]
     text = text_table("Largest difference from JAX", COLUMNS, rows)
-    played = exported.spec["evaluation"]
+    spec = exported.spec
+    if spec["step"] is not None:
+        text += f"{checkpoint(spec)}\n"
+    played = spec["evaluation"]
     if played is None:
         return text
     onnx, jax = (reached(played, name) for name in ("onnx", "jax"))

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from floqzoo.critics.null_critic import NullCritic
+from floqzoo.export.action_units import ActionUnits
 from floqzoo.export.program import NotExportableError, Program, trace
 from floqzoo.flow.prior import GaussianPrior, UniformPrior
 from floqzoo.hyperparameter import partition_trainable
@@ -57,30 +59,43 @@ class ExportedFunction:
             return bytes(jax.export.export(self.compiled(), platforms=["cpu", "cuda"])(*shapes).serialize())
 
 
-def policy_function(actor: ActorCritic, observation_dim: int) -> ExportedFunction:
-    """The action as a function of the observation and, unless the policy is deterministic, its noise.
+def policy_function(
+    actor: ActorCritic, observation_dim: int, bounds: tuple[Any, Any] | None = None
+) -> tuple[ExportedFunction, ActionUnits]:
+    """The action as a function of the observation and, unless the policy is deterministic, its noise; and its units.
 
-    **Raises** `NotExportableError` if the policy does not act from noise.
+    - `bounds`: Of the environment's actions, in its units; None for -1 and 1.
+
+    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` for bounds of other actions.
     """
     noise_shape = noise_of(actor).shape
     weights, rest = partition_trainable(actor)
     inputs = {"observation": (observation_dim,)} | ({} if 0 in noise_shape else {"noise": noise_shape})
 
-    def act(weights: PyTree, observation: Any, noise: Any = jnp.zeros(0)) -> Any:
+    def drawn(weights: PyTree, observation: Any, noise: Any = jnp.zeros(0)) -> Any:
         parts = eqx.combine(weights, rest)
         return parts.policy.act_from_noise(observation, parts.critic, noise)
 
-    return ExportedFunction(act, weights, inputs, "action")
+    shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in inputs.values()]
+    units = ActionUnits.of_policy(actor.policy, jax.eval_shape(drawn, weights, *shapes).size, bounds)
+    return ExportedFunction(lambda *given: units.from_policy(drawn(*given)), weights, inputs, "action"), units
 
 
-def critic_function(actor: ActorCritic, observation_dim: int, action_dim: int) -> ExportedFunction:
-    """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed."""
+def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits) -> ExportedFunction:
+    """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed.
+
+    - `units`: Those of the action, which is one of the environment, or a chunk of them.
+
+    **Raises** `NotExportableError` if there is no critic that learns.
+    """
+    if actor.critic is None or isinstance(actor.critic, NullCritic):
+        raise NotExportableError("the agent has no critic that learns, so there is none to export.")
     weights, rest = partition_trainable(actor)
 
     def score(weights: PyTree, observation: Any, action: Any) -> Any:
-        return eqx.combine(weights, rest).critic.score(observation, action)
+        return eqx.combine(weights, rest).critic.score(observation, units.to_policy(action))
 
-    return ExportedFunction(score, weights, {"observation": (observation_dim,), "action": (action_dim,)}, "value")
+    return ExportedFunction(score, weights, {"observation": (observation_dim,), "action": units.shape}, "value")
 
 
 def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from floqzoo.export.runtimes import Parity
+import numpy as np
+
+from floqzoo.export.runtimes import TOLERANCE, Parity
 from floqzoo.rollout.evaluation import RETURN, SUCCESS
 
 
@@ -15,7 +17,7 @@ with np.load("example.npz") as file:
     example = dict(file)
 inputs = {{name: example[name] for name in {inputs}}}
 (action,) = policy.run(["action"], inputs)
-assert np.abs(action - example["action"]).max() <= 1e-5"""
+assert np.abs(action - example["action"]).max() <= {tolerance}"""
 TORCH = """import numpy as np, torch
 from policy_torch import Policy
 
@@ -24,17 +26,17 @@ with np.load("example.npz") as file:
     example = dict(file)
 with torch.inference_mode():
     action = policy(*(torch.from_numpy(example[name]) for name in {inputs}))
-assert np.abs(action.numpy() - example["action"]).max() <= 1e-5"""
+assert np.abs(action.numpy() - example["action"]).max() <= {tolerance}"""
 JAX = """import jax.export, numpy as np, pathlib
 
 policy = jax.export.deserialize(bytearray(pathlib.Path("policy.stablehlo").read_bytes()))
 with np.load("example.npz") as file:
     example = dict(file)
 action = policy.call(*(example[name] for name in {inputs}))
-assert np.abs(action - example["action"]).max() <= 1e-5"""
-FLOQZOO = """import floqzoo.export, jax, jax.numpy as jnp, numpy as np
+assert np.abs(action - example["action"]).max() <= {tolerance}"""
+FLOQZOO = """import floqzoo, jax, jax.numpy as jnp, numpy as np
 
-agent = floqzoo.export.load_exported_agent(".")
+agent = floqzoo.load_agent(".")
 with np.load("example.npz") as file:
     observation = jnp.asarray(file["observation"][0])
 action = agent.act(observation, jax.random.key(0))"""
@@ -51,25 +53,60 @@ def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool)
     runtimes = [("ONNX Runtime", ONNX), ("PyTorch", TORCH), ("Plain JAX", JAX)]
     if spec["agent"] is not None:
         runtimes.append(("floqzoo, with the critic", FLOQZOO))
-    sections = [f"## {name}\n\n```python\n{code.format(inputs=inputs)}\n```\n" for name, code in runtimes]
+    tolerance = f"{TOLERANCE * np.abs(spec['outputs'][0]['range']).max():.1e}".replace(".0e", "e")
+    code = {name: text.format(inputs=inputs, tolerance=tolerance) for name, text in runtimes}
+    sections = [f"## {name}\n\n```python\n{text}\n```\n" for name, text in code.items()]
     return "\n".join([*([_card(spec)] if hub else []), _introduction(spec), *sections, _parity(spec, parity)])
 
 
 def _introduction(spec: Mapping[str, Any]) -> str:
+    low, high = map(_bound, spec["outputs"][0]["range"])
     title = f"{spec['method']} on {spec['environment']}" if spec["environment"] else "A policy"
     return f"""# {title}
 
 A policy exported by floqzoo {spec["versions"]["floqzoo"]}, as one function in several runtimes; none of them needs floqzoo.
-
+{_checkpoint(spec)}
 {_table(("array", "shape", "meaning"), [(f"`{each['name']}`", _shape(each), each["meaning"]) for each in _arrays(spec)])}
 
-n is the size of the batch; all arrays are float32. {_noise(spec)}
+n is the size of the batch; all arrays are float32. {_noise(spec)}{_chunks(spec)}
+Actions are in the units of the environment, between {low} and {high}; they are scaled and clipped inside.
 `spec.json` describes inputs, outputs and files, `example.npz` holds inputs and outputs to test with. {_control(spec)}
 """
 
 
+def _bound(bounds: Sequence[float]) -> str:
+    numbers = [f"{bound:g}" for bound in bounds]
+    return numbers[0] if len({*numbers}) == 1 else f"({', '.join(numbers)})"
+
+
+def _checkpoint(spec: Mapping[str, Any]) -> str:
+    if spec["step"] is None:
+        return ""
+    logged = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in (spec["metrics"] or {}).items()
+        if name.startswith("evaluation/") and not name.endswith("_error")
+    )
+    metrics = f" The run logged for it: {logged}." if logged else ""
+    return f"It is the {checkpoint(spec)}.{metrics}\n"
+
+
+def _chunks(spec: Mapping[str, Any]) -> str:
+    if spec["chunk_length"] is None:
+        return ""
+    return (
+        f" An output is a chunk of {spec['chunk_length']} actions: take the first {spec['execution_horizon']} of them, one in "
+        "each control step, and then call the policy again."
+    )
+
+
 def _arrays(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*spec["inputs"], *spec["outputs"]]
+    critic = [] if spec["critic"] is None else spec["critic"]["outputs"]
+    return [
+        *spec["inputs"],
+        *spec["outputs"],
+        *({**each, "meaning": f"{each['meaning']}, of `critic.onnx`"} for each in critic),
+    ]
 
 
 def _shape(array: Mapping[str, Any]) -> str:
@@ -99,8 +136,10 @@ def _parity(spec: Mapping[str, Any], parity: Sequence[Parity]) -> str:
     text = (
         "## Parity\n\nThe largest difference from JAX, and the median time of one action on the CPU that exported it;\n"
     )
-    text += "that of a critic is relative to its largest value.\n\n"
+    text += "that of a critic is relative to its largest value, that of an action to its bounds.\n\n"
     text += _table(("runtime", "golden inputs", "random inputs", "latency (ms)"), rows) + "\n"
+    if not any(row.runtime.startswith("PyTorch") for row in parity):
+        text += "\nPyTorch was not installed, so its module was not compared.\n"
     played = spec["evaluation"]
     if played is not None:
         name = NAMES[played["metric"]].capitalize()
@@ -138,6 +177,13 @@ def _card(spec: Mapping[str, Any]) -> str:
             f"      value: {played['jax']:.6g}",
         ]
     return "\n".join(["---", *lines, "---", ""])
+
+
+def checkpoint(spec: Mapping[str, Any]) -> str:
+    """Which checkpoint was exported, and why that."""
+    reasons = {None: "", "step": "", "latest": ", the latest"}
+    why = reasons.get(spec["chosen_by"], f", the best by {spec['chosen_by']}")
+    return f"checkpoint of update {spec['step']:,}, seed {spec['seed']}{why}"
 
 
 NAMES = {SUCCESS: "success", RETURN: "mean return"}

@@ -14,7 +14,7 @@ import numpy as np
 
 
 TOLERANCE = 1e-5
-"""The largest difference from JAX, in float32."""
+"""The largest difference from JAX, in float32, of numbers of size 1."""
 CALLS = 200
 """Calls of which the latency is the median."""
 
@@ -26,8 +26,9 @@ class Parity:
     """How a runtime compares with JAX.
 
     - `runtime`: Its name and version.
-    - `golden`: The largest difference on the golden inputs; of a critic, relative to its largest value.
-    - `random`: The largest difference on random inputs.
+    - `golden`: The largest difference on the golden inputs, relative to the largest possible size of each coordinate of an
+      action, which is 1 for actions in [-1, 1]; of a critic, relative to its largest value, or 1 if that is larger.
+    - `random`: The same on random inputs.
     - `ties`: Rows of a best-of-N policy in which another candidate was chosen because two scores agree to rounding; these are
       left out of the differences.
     - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.
@@ -91,11 +92,14 @@ def compare(
     reference: Runtime,
     golden: Mapping[str, np.ndarray],
     random: Mapping[str, np.ndarray],
+    *,
+    size: float | np.ndarray = 1.0,
     tied: Callable[..., np.ndarray] | None = None,
 ) -> Parity:
     """Compares a runtime with JAX.
 
     - `golden`, `random`: Inputs by name.
+    - `size`: What differences are relative to: a number, or one for each coordinate of the output.
     - `tied`: From inputs, the action of the runtime and that of JAX to the rows in which both have one score.
 
     **Raises** `ParityError` if a difference is above `TOLERANCE`.
@@ -103,7 +107,7 @@ def compare(
     differences, ties = [], 0
     for inputs in (golden, random):
         found, wanted = runtime(*inputs.values()), np.asarray(reference(*inputs.values()))
-        rows = np.abs(found - wanted).reshape(len(wanted), -1).max(axis=1)
+        rows = (np.abs(found - wanted) / size).reshape(len(wanted), -1).max(axis=1)
         if tied is not None and (rows > TOLERANCE).any():
             left_out = (rows > TOLERANCE) & tied(inputs["observation"], found, wanted)
             ties, rows = ties + int(left_out.sum()), np.where(left_out, 0, rows)

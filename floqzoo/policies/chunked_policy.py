@@ -3,8 +3,9 @@
 from typing import Any
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
-from floqzoo.protocols import Critic, Policy, require_protocol
+from floqzoo.protocols import Critic, NoisePrior, Policy, require_protocol
 from floqzoo.records import FrozenAgent, Stateful, Transition
 from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 
@@ -42,6 +43,19 @@ class ChunkedPolicy(eqx.Module):
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """Draws a chunk to explore with, by the policy's `explore` if it has one."""
         return getattr(self.policy, "explore", self.policy.act)(observation, critic, key)
+
+    @property
+    def noise_prior(self) -> NoisePrior | None:
+        """That of the policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
+        return self.policy.noise_prior
+
+    def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
+        """The noise of one chunk."""
+        return self.policy.draw_noise(key)
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "*noise"]) -> Action:
+        """The chunk that a given noise becomes, flat."""
+        return self.policy.act_from_noise(observation, critic, noise)
 
     @property
     def behaviour(self) -> "ChunkedPolicy":

@@ -40,6 +40,19 @@ class ReportedSuccess(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, {**info, "success": float(self._succeeded)}
 
 
+class UnitActions(gymnasium.wrappers.RescaleAction):
+    """Takes actions in [-1, 1], which it maps affinely to the bounds of an environment's own actions."""
+
+    def __init__(self, environment: gymnasium.Env):
+        ones = np.ones_like(environment.action_space.low)  # pyright: ignore[reportAttributeAccessIssue]
+        super().__init__(environment, -ones, ones)
+
+
+def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
+    """The same environment with its own actions, in place of those in [-1, 1]."""
+    return environment.env if isinstance(environment, UnitActions) else environment
+
+
 def prepared_environment(
     environment: gymnasium.Env, *, success_key: str | None, any_step: bool, max_episode_steps: int | None
 ) -> gymnasium.Env:
@@ -58,10 +71,8 @@ def prepared_environment(
         environment = gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
     elif environment.spec is None or environment.spec.max_episode_steps is None:
         raise ValueError(f"episodes of {name} may never end; set `max_episode_steps` of the task.")
-    if (low != -1).any() or (high != 1).any():
-        ones = np.ones_like(low)
-        environment = gymnasium.wrappers.RescaleAction(environment, -ones, ones)
-    return ReportedSuccess(environment, success_key, any_step=any_step)
+    environment = ReportedSuccess(environment, success_key, any_step=any_step)
+    return UnitActions(environment) if (low != -1).any() or (high != 1).any() else environment
 
 
 def _require_vector(what: str, space: Any) -> None:

@@ -221,6 +221,11 @@ def chunked_policy(*, key: Key) -> ChunkedPolicy:
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 
+def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
+    """The best of three chunks of a small behaviour flow, executed whole."""
+    return ChunkedPolicy(best_of_n(key=key), sizes.action)
+
+
 def actor(kind: Any, *, key: Key) -> Any:
     """A small policy of one network from an observation to an action."""
     return kind(narrow(sizes.observation, sizes.action, key=key))
@@ -351,6 +356,8 @@ every_policy_from_noise = (
     seeded(soft_best_of_n),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
+    seeded(chunked_policy),
+    seeded(chunked_best_of_n),
 )
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))

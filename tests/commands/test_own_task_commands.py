@@ -13,6 +13,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.results import list_runs
 from floqzoo.results.find_runs import find_runs
+from floqzoo.tasks.files import read_json
 from floqzoo.training import resume, run_recipe
 from recipes.fql import RECIPE
 
@@ -97,6 +98,62 @@ def test_an_agent_is_loaded_in_one_line(tmp_path, monkeypatch):
         fz.load_agent(directory, checkpoint="first")
 
 
+def require_export():
+    for module in ("onnxruntime", "safetensors"):
+        pytest.importorskip(module)
+
+
+CHUNKS = {"agent.chunk_length": 3, "agent.execution_horizon": 2}
+
+
+@pytest.mark.parametrize(("task", "changes"), [("push", CHUNKS), ("passing", {})], ids=["chunks", "single actions"])
+def test_an_exported_policy_acts_in_the_units_of_the_task(run, tmp_path, monkeypatch, task, changes):
+    require_export()
+    directory, out = trained(tmp_path, monkeypatch, task, **changes), tmp_path / "policy"
+    status, _, said = run("export", directory, "--out", out)
+    assert (status, "name it again" in said) == (2, True)
+    words = ("--out", out, f"--task={FILE}:{task}", "--episodes=4", "--critic", "--hub-layout")
+    assert run("export", directory, *words)[0] == 0
+    spec, example = read_json(out / "spec.json"), np.load(out / "example.npz")
+    stored = fz.StoredRun(directory)
+    metric = "evaluation/episode.return" if task == "push" else "evaluation/success"
+    scores = dict(zip(stored.eval["step"].astype(int), stored.eval[metric], strict=True))
+    best = max(stored.checkpoint_steps, key=lambda step: (scores[step], step))
+    assert (spec["step"], spec["chosen_by"], spec["metrics"][metric]) == (best, metric, scores[best])
+    assert (spec["chunk_length"], spec["execution_horizon"]) == ((3, 2) if changes else (None, None))
+    assert spec["outputs"][0]["range"] == [[0.0], [3.0]]
+    assert example["action"].shape == ((16, 3, 1) if changes else (16, 1))
+    agent, (observation, noise) = (
+        fz.load_agent(out),
+        (jnp.asarray(example[name][0]) for name in ("observation", "noise")),
+    )
+    drawn = np.asarray(agent.policy.act_from_noise(observation, agent.critic, noise))
+    np.testing.assert_allclose(example["action"][0].reshape(-1), 1.5 + 1.5 * drawn, atol=1e-5)
+    np.testing.assert_allclose(example["value"][0], agent.critic.score(observation, jnp.asarray(drawn)), rtol=1e-4)
+    # Another 2 of the 3 actions, or another order, would lead elsewhere.
+    played = spec["evaluation"]
+    np.testing.assert_allclose(played["onnx"], played["jax"], rtol=1e-5)
+    np.testing.assert_allclose(played["jax"], scores[best], rtol=1e-5)
+    assert str(tmp_path) not in (out / "spec.json").read_text()
+    for given in ({"checkpoint": "latest"}, {"seed": 0}):
+        with pytest.raises(ValueError, match="must not be given"):
+            fz.load_agent(out, **given)
+
+
+def test_a_policy_of_data_alone_is_exported_without_playing(run, tmp_path, monkeypatch, capsys):
+    require_export()
+    directory, out = trained(tmp_path, monkeypatch, "only_data", eval_episodes=0), tmp_path / "policy"
+    capsys.readouterr()
+    task = f"--task={FILE}:only_data"
+    status, _, said = run("export", directory, "--out", out, task)
+    assert (status, said.count("\n")) == (2, 1)
+    assert "`episodes` must be 0" in said
+    assert run("export", directory, "--out", out, task, "--episodes=0")[0] == 0
+    spec = read_json(out / "spec.json")
+    assert (spec["evaluation"], spec["chosen_by"], spec["step"]) == (None, "latest", 4)
+    assert spec["outputs"][0]["range"] == [[-1.0], [1.0]]
+
+
 def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypatch, capsys):
     directory = trained(tmp_path, monkeypatch, "only_data", eval_episodes=0)
     assert not (directory / "eval.csv").exists()
@@ -120,6 +177,7 @@ def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
         ("plot", stranger, "--out", tmp_path / "a.png"),
         ("compare", stranger),
         ("inspect", stranger, "--out", tmp_path / "inside"),
+        ("export", stranger, "--out", tmp_path / "policy"),
     ):
         run(*words)
     fz.load_agent(stranger)

@@ -13,6 +13,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.export import ParityError, export_policy, load_exported_agent
 from floqzoo.export.runtimes import compare, has_torch
+from floqzoo.networks.precision import with_compute_dtype
 from floqzoo.records import ActorCritic
 from floqzoo.runs import DamagedError, find_recipe
 from floqzoo.tasks.files import sha256_of
@@ -75,8 +76,10 @@ def test_every_file_is_there_and_has_its_hash(exported):
 
 def test_the_example_has_the_shapes_and_ranges_of_the_spec(exported, agent):
     example = np.load(exported.folder / "example.npz")
-    arrays = [*exported.spec["inputs"], *exported.spec["outputs"]]
+    critic = exported.spec["critic"]
+    arrays = [*exported.spec["inputs"], *exported.spec["outputs"], *critic["outputs"]]
     assert [each["name"] for each in arrays] == ["observation", "noise", "action", "value"] == list(example.files)
+    assert [each["name"] for each in critic["inputs"]] == ["observation", "action"]
     for each in arrays:
         assert ["n", *example[each["name"]].shape[1:]] == each["shape"]
         assert example[each["name"]].dtype == each["dtype"]
@@ -99,6 +102,7 @@ def test_the_code_of_the_readme_runs_in_every_runtime(exported, monkeypatch):
         if has_torch() or "torch" not in block:
             exec(code, {})
     assert text.startswith("---\nlibrary_name: floqzoo\n")
+    assert ("PyTorch was not installed" in text) != has_torch()
 
 
 def test_the_module_refuses_weights_that_are_not_its_own(exported, tmp_path):
@@ -160,6 +164,15 @@ def test_settings_that_do_not_fit_are_refused(exported, tmp_path, change, reason
         load_exported_agent(changed)
 
 
+def test_an_agent_trained_in_bfloat16_is_exported_as_it_is_evaluated(agent, exported, tmp_path):
+    """In float32, so that its actions are those of the same weights in float32."""
+    observations = np.load(exported.folder / "example.npz")["observation"]
+    half = with_compute_dtype(agent, jnp.bfloat16)
+    again = export_policy(half, tmp_path / "out", observations=observations, critic=True)
+    for name, wanted in np.load(exported.folder / "example.npz").items():
+        np.testing.assert_array_equal(np.load(again.folder / "example.npz")[name], wanted)
+
+
 def test_a_folder_with_files_is_not_written_to(agent, tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(ValueError, match="new or empty"):
@@ -188,7 +201,16 @@ def test_a_runtime_that_differs_is_an_error():
 def test_only_ties_are_left_out_of_the_differences():
     rows = {"observation": np.arange(4, dtype=np.float32)[:, None]}
     wrong = lambda x: x + (x == 2)  # noqa: E731
-    parity = compare("tied", wrong, lambda x: x, rows, rows, lambda x, found, wanted: x[:, 0] == 2)
+    parity = compare("tied", wrong, lambda x: x, rows, rows, tied=lambda x, found, wanted: x[:, 0] == 2)
     assert (parity.ties, parity.golden, parity.random) == (2, 0, 0)
     with pytest.raises(ParityError):
-        compare("not tied", wrong, lambda x: x, rows, rows, lambda x, found, wanted: x[:, 0] == 1)
+        compare("not tied", wrong, lambda x: x, rows, rows, tied=lambda x, found, wanted: x[:, 0] == 1)
+
+
+def test_differences_are_relative_to_the_size_of_each_coordinate():
+    rows = {"observation": np.full((3, 2), 100, np.float32)}
+    wrong = lambda x: x + np.array([5e-4, 0], np.float32)  # noqa: E731
+    parity = compare("within", wrong, lambda x: x, rows, rows, size=np.array([100.0, 1.0]))
+    np.testing.assert_allclose(parity.golden, 5e-6, rtol=0.05)
+    with pytest.raises(ParityError):
+        compare("beyond", wrong, lambda x: x, rows, rows, size=np.array([1.0, 100.0]))

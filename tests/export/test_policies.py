@@ -13,6 +13,7 @@ from in_runtimes import in_onnx, in_torch, operators
 
 import floqzoo as fz
 from floqzoo.export import NotExportableError
+from floqzoo.export.action_units import ActionUnits
 from floqzoo.export.onnx_graph import onnx_model
 from floqzoo.export.policy_function import critic_function, distribution_of, policy_function
 from floqzoo.export.torch_source import torch_source
@@ -56,6 +57,8 @@ POLICIES = {
     "deterministic": families.actor(fz.DeterministicPolicy, key=clone()),
     "best of n": best_of_n(key=clone()),
     "soft best of n": families.soft_best_of_n(key=clone()),
+    "chunks": families.chunked_policy(key=clone()),
+    "best of n chunks": families.chunked_best_of_n(key=clone()),
     "midpoint": with_flow(solver=Midpoint(3)),
     "heun": with_flow(solver=Heun(3)),
     "ddim": with_flow(solver=DDIM(3, fz.LinearPath())),
@@ -71,6 +74,14 @@ POLICIES = {
     "silu": with_flow(build=partial(families.narrow, activation=jax.nn.silu)),
     "exact gelu": with_flow(build=partial(families.narrow, activation=partial(jax.nn.gelu, approximate=False))),
 }
+
+
+UNITS = ActionUnits.of_policy(POLICIES["behaviour"], ACTION, None)
+
+
+def in_box(actor):
+    """The policy as a function, with actions in [-1, 1]."""
+    return policy_function(actor, OBSERVATION)[0]
 
 
 def assert_same_everywhere(exported):
@@ -96,7 +107,7 @@ def assert_same_everywhere(exported):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_is_one_function_in_every_runtime(name):
-    assert_same_everywhere(policy_function(ActorCritic(families.iql_critic(key=clone()), POLICIES[name]), OBSERVATION))
+    assert_same_everywhere(in_box(ActorCritic(families.iql_critic(key=clone()), POLICIES[name])))
 
 
 @settings(max_examples=20, phases=[Phase.generate], database=None)
@@ -119,12 +130,12 @@ CRITICS = {
 
 @pytest.mark.parametrize("name", CRITICS)
 def test_a_critic_is_one_function_in_every_runtime(name):
-    assert_same_everywhere(critic_function(ActorCritic(CRITICS[name], policy(key=clone())), OBSERVATION, ACTION))
+    assert_same_everywhere(critic_function(ActorCritic(CRITICS[name], policy(key=clone())), OBSERVATION, UNITS))
 
 
 @pytest.mark.parametrize("name", CRITICS)
 def test_best_of_n_chooses_with_every_critic(name):
-    assert_same_everywhere(policy_function(ActorCritic(CRITICS[name], best_of_n(key=clone())), OBSERVATION))
+    assert_same_everywhere(in_box(ActorCritic(CRITICS[name], best_of_n(key=clone()))))
 
 
 def test_the_noise_of_best_of_n_is_that_of_its_candidates():
@@ -152,7 +163,7 @@ def test_a_policy_that_does_not_act_from_noise_is_refused():
 
 def refused(policy, reason):
     with pytest.raises(NotExportableError, match=reason) as error:
-        policy_function(ActorCritic(CRITICS["iql"], policy), OBSERVATION).program()
+        in_box(ActorCritic(CRITICS["iql"], policy)).program()
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,87 @@
+"""The actions of an environment, and those in [-1, 1] that a policy draws and a critic scores."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.protocols import ActsInChunks
+
+
+@dataclass(frozen=True)
+class ActionUnits:
+    r"""Maps the actions of a policy to those of an environment, step by step for a policy that acts in chunks.
+
+    $$u = \operatorname{clip}\bigl(\ell + \tfrac{a + 1}{2} (h - \ell), \ell, h\bigr)$$
+
+    - `low`, `high`: The bounds $\ell$ and $h$ of the environment's actions, finite and ascending.
+    - `chunk_length`: The steps of a chunk; None for single actions.
+
+    **Raises** `ValueError` for other bounds.
+    """
+
+    low: Float[np.ndarray, " action"]
+    high: Float[np.ndarray, " action"]
+    chunk_length: int | None = None
+
+    def __post_init__(self):
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
+            raise ValueError(f"`action_bounds` must be finite and ascend; got {self.low} and {self.high}.")
+
+    @staticmethod
+    def of_policy(policy: Any, action_dim: int, bounds: tuple[Any, Any] | None) -> "ActionUnits":
+        """The units of a policy in an environment.
+
+        - `policy`: A policy that acts in chunks if it is `ActsInChunks`.
+        - `action_dim`: The numbers of what it draws: of an action, or of a whole chunk.
+        - `bounds`: The bounds of one action; None for -1 and 1.
+
+        **Raises** `ValueError` if the bounds are no bounds of its actions.
+        """
+        steps = policy.chunk_length if isinstance(policy, ActsInChunks) else None
+        width = action_dim // (steps or 1)
+        low, high = (np.asarray(bound) for bound in bounds or (-np.ones(width), np.ones(width)))
+        if (low.shape, high.shape) != ((width,), (width,)):
+            raise ValueError(
+                f"`action_bounds` must be two vectors of {width} numbers, those of an action; got the shapes "
+                f"{low.shape} and {high.shape}."
+            )
+        return ActionUnits(_float32_within(low, 1), _float32_within(high, -1), steps)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an action of the environment, or of a chunk of them, a row for each step."""
+        return self.low.shape if self.chunk_length is None else (self.chunk_length, *self.low.shape)
+
+    @property
+    def size(self) -> Float[np.ndarray, " action"]:
+        """The largest absolute value of each coordinate."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    def from_policy(self, action: Float[Array, " numbers"]) -> Float[Array, "..."]:
+        """What the environment takes for an action, or for a flat chunk, of the policy."""
+        action = action.reshape(self.shape)
+        if self._same:
+            return action
+        low, high = (np.broadcast_to(bound, self.shape) for bound in (self.low, self.high))
+        return jnp.clip(low + (action + 1) / 2 * (high - low), low, high)
+
+    def to_policy(self, action: Float[Array, "..."]) -> Float[Array, " numbers"]:
+        """The inverse: the action, or the flat chunk, that becomes these actions of the environment."""
+        if not self._same:
+            low, high = (np.broadcast_to(bound, self.shape) for bound in (self.low, self.high))
+            action = (action - low) / (high - low) * 2 - 1
+        return action.reshape(-1)
+
+    @property
+    def _same(self) -> bool:
+        return bool((self.low == -1).all() and (self.high == 1).all())
+
+
+def _float32_within(bound: np.ndarray, direction: int) -> np.ndarray:
+    """A bound in float32, rounded to the inner side, so that no action is outside of a box in float64."""
+    rounded = np.asarray(bound, np.float32)
+    outside = direction * rounded.astype(np.float64) < direction * bound
+    return np.where(outside, np.nextafter(rounded, np.float32(direction * np.inf)), rounded)

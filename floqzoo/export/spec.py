@@ -1,0 +1,85 @@
+"""The description of an export: its inputs and outputs, what it was made of, and with what."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from floqzoo._version import __version__
+from floqzoo.export.action_units import ActionUnits
+from floqzoo.export.agent_files import FORMAT
+from floqzoo.export.onnx_graph import OPSET
+from floqzoo.export.policy_function import Arrays, distribution_of
+from floqzoo.export.program import Program
+from floqzoo.export.runtimes import has_torch
+
+
+COMPATIBILITY = (
+    "JAX reads files of jax.export for at least six months after they were written, and a file can be read by a JAX that is up "
+    "to three weeks older than the one that wrote it: docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
+)
+FACTS = ("method", "environment", "seed", "step", "chosen_by", "metrics", "control_rate_hz", "agent")
+"""What the caller knows, and the arrays do not."""
+
+
+def spec_of(
+    policy: Any,
+    units: ActionUnits,
+    program: Program,
+    example: Arrays,
+    facts: Mapping[str, Any],
+    evaluation: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What `spec.json` holds, but for the hashes of the files.
+
+    - `policy`: The policy; `units` are those of its actions, `program` is what became of it.
+    - `example`: Inputs and outputs by name, in their order; with a value there is a critic.
+    - `facts`: The values of some of `FACTS`; the others are null.
+    - `evaluation`: What the policies of both runtimes reached.
+
+    **Raises** `ValueError` for another fact.
+    """
+    unknown = [name for name in facts if name not in FACTS]
+    if unknown:
+        raise ValueError(f"`facts` must be among {', '.join(FACTS)}; got {unknown[0]}.")
+    arrays = _described(policy, units, example)
+    packages = ("jax", "jaxlib", "onnx", "onnxruntime", "safetensors", *(("torch",) if has_torch() else ()))
+    return {
+        "format": FORMAT,
+        **{name: facts.get(name) for name in FACTS},
+        "inputs": [arrays[value.name] for value in program.inputs],
+        "outputs": [arrays["action"]],
+        "chunk_length": units.chunk_length,
+        "execution_horizon": None if units.chunk_length is None else policy.execution_horizon,
+        "critic": {"inputs": [arrays["observation"], arrays["action"]], "outputs": [arrays["value"]]}
+        if "value" in arrays
+        else None,
+        "evaluation": evaluation,
+        "policy": type(policy).__name__,
+        "operations": len(program.steps),
+        "onnx": {"opset": OPSET},
+        "stablehlo": {"platforms": ["cpu", "cuda"], "compatibility": COMPATIBILITY},
+        "versions": {"floqzoo": __version__} | {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _described(policy: Any, units: ActionUnits, example: Arrays) -> dict[str, dict[str, Any]]:
+    """Each array of the example, by its name."""
+    chunk = "" if units.chunk_length is None else ", a row for each step of a chunk"
+    more: dict[str, dict[str, Any]] = {
+        "observation": {"meaning": "as the environment gives it", "units": "the environment's", "range": None},
+        "action": {
+            "meaning": f"for the environment as it is{chunk}",
+            "units": "the environment's",
+            "range": [units.low.tolist(), units.high.tolist()],
+        },
+        "value": {"meaning": "the critic's score", "units": "a sum of discounted rewards", "range": None},
+    }
+    if "noise" in example:
+        drawn = distribution_of(policy.noise_prior)
+        bounds = [drawn["low"], drawn["high"]] if drawn["kind"] == "uniform" else None
+        meaning = f"drawn anew for each {'chunk' if chunk else 'action'}"
+        more["noise"] = {"meaning": meaning, "units": "none", "range": bounds, "distribution": drawn}
+    return {
+        name: {"name": name, "shape": ["n", *array.shape[1:]], "dtype": str(array.dtype), **more[name]}
+        for name, array in example.items()
+    }

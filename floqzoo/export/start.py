@@ -1,0 +1,56 @@
+"""What an export learns from the environment of a run."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from floqzoo.records import ActorCritic
+from floqzoo.rollout.batched_policy import BatchedPolicy
+from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the environment of a run shows.
+
+    - `observations`: The first ones of the run's evaluation episodes.
+    - `action_bounds`: Of its actions, in its own units.
+    - `control_rate`: In Hz, if the environment has one.
+    """
+
+    observations: np.ndarray
+    action_bounds: tuple[np.ndarray, np.ndarray]
+    control_rate: float | None
+
+
+def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed: int, *, count: int) -> Start:
+    """Plays until `count` observations are seen, in the episodes of the run's evaluation with this seed."""
+    # Here, since gymnasium is imported when it is needed and not before.
+    from floqzoo.tasks.own_environment import in_own_units
+
+    observations: list[np.ndarray] = []
+    with numpy_state_kept(), closing(make_environment()) as environment:
+        space, seconds = in_own_units(environment).action_space, control_timestep(environment.unwrapped)
+        player, policy, episode = EpisodePlayer(environment), BatchedPolicy(actor, seed), 0
+        while len(observations) < count:
+            player.begin(episode, seed)
+            observation, over, step = player.receive_start(), False, 0
+            while not over and len(observations) < count:
+                observations.append(observation)
+                (action,) = policy.actions(observation[None], np.array([episode]), np.array([step]))
+                player.step(action)
+                outcome = player.receive_step()
+                observation, over, step = outcome.observation, outcome.over, step + 1
+            episode += 1
+    rate = None if seconds is None else round(1 / seconds, 6)
+    return Start(np.asarray(observations, np.float32), (space.low, space.high), rate)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def control_timestep(environment: Any) -> float | None:
+    """The seconds between two actions, under the names that OGBench, which has a method, and Gymnasium give them."""
+    named = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
+    found = (each() if callable(each) else each for each in named)
+    return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)
