@@ -8,6 +8,7 @@ import tyro
 
 from floqzoo._version import __version__
 from floqzoo.commands.compare import compare
+from floqzoo.commands.convert import convert
 from floqzoo.commands.doctor import doctor
 from floqzoo.commands.evaluate import evaluate
 from floqzoo.commands.export import export
@@ -51,6 +52,7 @@ def collect(
 COMMANDS = {
     "doctor": doctor,
     "collect": collect,
+    "convert": convert,
     "list": list_,
     "resume": resume,
     "sweep": sweep,

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Shaped
 
 
 Numbers = Any
@@ -17,7 +17,7 @@ def storage_dtype() -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
-def matrix(name: str, value: Numbers) -> Float[np.ndarray, "rows columns"]:
+def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
     """An array of rows and coordinates.
 
     **Raises** `ValueError` unless it has two axes, none of them empty, of finite numbers.
@@ -30,7 +30,7 @@ def matrix(name: str, value: Numbers) -> Float[np.ndarray, "rows columns"]:
     return array
 
 
-def vector(name: str, value: Numbers, rows: int) -> Float[np.ndarray, " rows"]:
+def vector(name: str, value: Numbers, rows: int) -> Shaped[np.ndarray, " rows"]:
     """An array with one number for each row.
 
     **Raises** `ValueError` if it has another shape, or a number that is not finite.
