@@ -167,7 +167,7 @@ def gymnasium(
         out,
         lambda: record_episodes(
             _registered(source),
-            policy and named_in_own_code(policy, "`policy`"),
+            None if policy is None else named_in_own_code(policy, "`policy`"),
             episodes=episodes,
             seed=seed,
             max_episode_steps=max_episode_steps,
@@ -203,7 +203,7 @@ def _convert(out: Path, read: Callable[[], "RecordedEpisodes"]) -> None:
 
 
 def _bound(numbers: tuple[float, ...] | None) -> Any:
-    return numbers if numbers is None or len(numbers) > 1 else numbers[0]
+    return numbers[0] if numbers is not None and len(numbers) == 1 else numbers
 
 
 def _registered(name: str) -> Callable[[], Any]:
