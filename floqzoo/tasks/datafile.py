@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +83,7 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """Bytes of memory that this machine has: no array is read that takes more."""
 
 
-def _claimed_bytes(entry: IO[bytes]) -> int:
+def _claimed_bytes(entry: Any) -> int:
     """How long an entry is by its own header, the header included; nothing of that size is made."""
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
