@@ -8,6 +8,7 @@ import tyro
 
 from floqzoo._version import __version__
 from floqzoo.commands.compare import compare
+from floqzoo.commands.convert import convert
 from floqzoo.commands.doctor import doctor
 from floqzoo.commands.evaluate import evaluate
 from floqzoo.commands.export import export
@@ -52,6 +53,7 @@ def collect(
 COMMANDS = {
     "doctor": doctor,
     "collect": collect,
+    "convert": convert,
     "list": list_,
     "methods": methods,
     "resume": resume,

@@ -51,6 +51,48 @@ def test_collect_passes_its_words_on(run, capsys, monkeypatch):
     assert "--dataset_path=there.npz" in capsys.readouterr().out
 
 
+def test_convert_writes_a_file_and_prints_what_it_holds(run, capsys, tmp_path):
+    pytest.importorskip("gymnasium")
+    (tmp_path / "mine.py").write_text("def full(observation, rng):\n    return [2.0]\n")
+    out = tmp_path / "pendulum.npz"
+    words = ("--episodes=2", "--seed", "3", "--policy", f"{tmp_path / 'mine.py'}:full", "--max_episode_steps=5")
+    assert run("convert", "gymnasium", "Pendulum-v1", str(out), *words) == 0
+    text = capsys.readouterr().out
+    assert "10 transitions in 2 episodes: 0 terminations, 2 truncated episodes" in text
+    assert f"dataset: {out}" in text
+    assert (floqzoo.tasks.read_episodes(out).actions == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gymnasium", "Pendulm-v1", "out.npz"), "error: Gymnasium cannot make 'Pendulm-v1'"),
+        (("gymnasium", "Pendulum-v1", "out.hdf5"), "error: the file to write must have a name that ends with .npz"),
+        (("gymnasium", "Pendulum-v1", "out.npz", "--policy=mine"), "error: `policy` must be FILE.py:NAME"),
+        (("ogbench", "nowhere.npz", "out.npz"), "error: there is no file nowhere.npz"),
+        (("d4rl", "nowhere.hdf5", "out.npz", "--action_low", "-2", "-2"), "error: there is no file nowhere.hdf5"),
+        (("lerobot", "nowhere", "out.npz"), "nowhere/meta/info.json"),
+        (("d4lr", "a", "b"), "d4lr"),
+    ],
+)
+def test_a_conversion_that_cannot_be_is_status_2(run, capsys, tmp_path, monkeypatch, words, message):
+    pytest.importorskip("gymnasium")
+    monkeypatch.chdir(tmp_path)
+    assert run("convert", *words) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format_", ["ogbench", "d4rl", "minari", "lerobot", "gymnasium"])
+def test_each_format_has_a_help_that_names_its_files(run, capsys, format_):
+    assert run("convert", format_, "--help") == 0
+    text = capsys.readouterr().out
+    assert "OUT.npz" in text
+    assert "{True,False}" not in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

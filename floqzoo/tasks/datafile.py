@@ -4,7 +4,10 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,27 +30,49 @@ def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
     **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, holds Python objects,
     lacks an array, or has an array of the wrong kind or length.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}.")
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
-    try:
-        archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} is truncated, or no npz file: {error}.") from error
-    with archive:
-        present = {name.removesuffix(".npy") for name in archive.namelist()}
-        missing = [key for key in keys if key not in present]
-        if missing:
-            raise ValueError(
-                f"{path} lacks {', '.join(missing)}, and has {', '.join(sorted(present)) or 'nothing'}; "
-                "it is no OGBench dataset, or not of this environment."
-            )
-        arrays = {key: _checked(path, key, _array(path, archive, key)) for key in keys}
+    with opened_npz(path) as archive:
+        require_arrays(path, archive, keys, "it is no OGBench dataset, or not of this environment")
+        arrays = {key: _checked(path, key, read_array(path, archive, key)) for key in keys}
     rows = len(arrays["observations"])
     for key, array in arrays.items():
         if len(array) != rows:
             raise ValueError(f"{path}: `{key}` has {len(array)} rows; it needs {rows}, as `observations` has.")
     return arrays
+
+
+@contextmanager
+def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens an npz file.
+
+    **Raises** `FileNotFoundError`, or `ValueError` if it is none.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
+    try:
+        archive = zipfile.ZipFile(path)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is truncated, or no npz file: {error}.") from error
+    with archive:
+        yield archive
+
+
+def array_names(archive: zipfile.ZipFile) -> set[str]:
+    """The names of the arrays in an npz."""
+    return {name.removesuffix(".npy") for name in archive.namelist()}
+
+
+def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
+    """Refuses an npz that lacks an array.
+
+    **Raises** `ValueError`, which says what is missing, what there is and, in `otherwise`, what that means.
+    """
+    present = array_names(archive)
+    missing = [key for key in keys if key not in present]
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}, and has {', '.join(sorted(present)) or 'nothing'}; {otherwise}."
+        )
 
 
 # What zipfile and NumPy raise for bytes that are not what they should be.
@@ -58,7 +83,7 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """Bytes of memory that this machine has: no array is read that takes more."""
 
 
-def _claimed_bytes(entry: zipfile.ZipExtFile) -> int:
+def _claimed_bytes(entry: Any) -> int:
     """How long an entry is by its own header, the header included; nothing of that size is made."""
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -68,8 +93,11 @@ def _claimed_bytes(entry: zipfile.ZipExtFile) -> int:
     return entry.tell() + math.prod(shape) * dtype.itemsize
 
 
-def _array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    """One array of the archive; never a Python object, and its checksum is right."""
+def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """One array of the archive; never a Python object, and its checksum is right.
+
+    **Raises** `ValueError` if it cannot be read, or takes more than the memory.
+    """
     try:
         size = archive.getinfo(f"{key}.npy").file_size
         if size > MEMORY:

@@ -123,9 +123,7 @@ def load(
 
 
 def _dataset(path: Path, name: TaskName, environment: Any, timing: str, action_limit: float) -> Dataset:
-    arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"))
-    _check_widths(path, arrays, environment)
-    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.environment, environment, arrays)
+    arrays = labelled_arrays(path, name, environment)
     rewards, masks = arrays["rewards"], arrays["masks"]
     if timing == "post":
         rewards, masks = of_next_state(rewards), of_next_state(masks)
@@ -140,6 +138,17 @@ def _dataset(path: Path, name: TaskName, environment: Any, timing: str, action_l
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return dataset
+
+
+def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
+    """The arrays of a file in OGBench's format, one row a state, with the rewards and masks of a task.
+
+    **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
+    """
+    arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"))
+    _check_widths(path, arrays, environment)
+    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.environment, environment, arrays)
+    return arrays
 
 
 def of_next_state(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def module_of_file(path: str | Path) -> ModuleType:
@@ -44,3 +45,19 @@ def own_module(source: str) -> ModuleType:
         if error.name is not None and source.split(".")[0] == error.name.split(".")[0]:
             raise ValueError(f"there is no module {source!r}: {error}.") from error
         raise
+
+
+def named_in_own_code(reference: str, what: str) -> Any:
+    """What `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
+
+    - `what`: What it is for, in messages.
+
+    **Raises** `ValueError` if there is no such name, `FileNotFoundError` if there is no such file.
+    """
+    source, _, name = reference.rpartition(":")
+    if not source or not name.isidentifier():
+        raise ValueError(f"{what} must be FILE.py:NAME or MODULE:NAME; got {reference!r}.")
+    module = own_module(source)
+    if not hasattr(module, name):
+        raise ValueError(f"{what} is {reference!r}, and {source} has no {name!r}.")
+    return getattr(module, name)

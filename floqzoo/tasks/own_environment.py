@@ -60,19 +60,40 @@ def prepared_environment(
 
     **Raises** `ValueError` for spaces that are not supported, and without a step limit.
     """
-    name = environment.spec.id if environment.spec else type(environment.unwrapped).__name__
+    low, high = action_bounds_of(environment)
+    environment = with_step_limit(environment, max_episode_steps)
+    environment = ReportedSuccess(environment, success_key, any_step=any_step)
+    return UnitActions(environment) if (low != -1).any() or (high != 1).any() else environment
+
+
+def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds of the actions of an environment with vectors of numbers.
+
+    **Raises** `ValueError` for spaces that are not supported.
+    """
+    name, space = _name_of(environment), environment.action_space
     _require_vector(f"the observation space of {name}", environment.observation_space)
-    space = environment.action_space
     _require_vector(f"the action space of {name}", space)
     low, high = space.low, space.high  # pyright: ignore[reportAttributeAccessIssue]
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
         raise ValueError(f"the action space of {name} must have finite bounds; it is {space}.")
+    return low, high
+
+
+def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
+    """An environment whose episodes end.
+
+    **Raises** `ValueError` if it has no limit of its own and none is given.
+    """
     if max_episode_steps is not None:
-        environment = gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
-    elif environment.spec is None or environment.spec.max_episode_steps is None:
-        raise ValueError(f"episodes of {name} may never end; set `max_episode_steps` of the task.")
-    environment = ReportedSuccess(environment, success_key, any_step=any_step)
-    return UnitActions(environment) if (low != -1).any() or (high != 1).any() else environment
+        return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
+    if environment.spec is None or environment.spec.max_episode_steps is None:
+        raise ValueError(f"episodes of {_name_of(environment)} may never end; set `max_episode_steps` of the task.")
+    return environment
+
+
+def _name_of(environment: gymnasium.Env) -> str:
+    return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 
 def _require_vector(what: str, space: Any) -> None:

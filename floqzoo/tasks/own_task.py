@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from floqzoo.tasks.dataset import Dataset
-from floqzoo.tasks.own_code import own_module
+from floqzoo.tasks.own_code import named_in_own_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +129,7 @@ def own_task(reference: str) -> Any:
     **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if
     there is no such file.
     """
-    source, _, name = reference.rpartition(":")
-    if not source or not name.isidentifier():
-        raise ValueError(f"`env_name` of a task of your own must be FILE.py:NAME or MODULE:NAME; got {reference!r}.")
-    module = own_module(source)
-    if not hasattr(module, name):
-        raise ValueError(f"`env_name` is {reference!r}, and {source} has no {name!r}.")
-    task = getattr(module, name)
+    task = named_in_own_code(reference, "`env_name`")
     if callable(task):
         task = task()
     missing = [part for part in _TASK if not hasattr(task, part)]

@@ -1,0 +1,218 @@
+"""`floqzoo convert`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import tyro
+
+
+if TYPE_CHECKING:
+    from floqzoo.tasks.recorded_episodes import RecordedEpisodes
+
+_Bound = Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="FLOAT...")]
+
+
+def ogbench(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.npz")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.npz")],
+    /,
+    *,
+    env_name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
+) -> None:
+    """Converts an npz of OGBench, official or collected.
+
+    Args:
+        source: The file.
+        out: The file to write.
+        env_name: The single task that labels the data with rewards, such as cube-single-play-singletask-v0; without it the
+            file's own rewards and masks.
+    """
+    from floqzoo.tasks.convert import episodes_from_ogbench
+
+    _convert(out, lambda: episodes_from_ogbench(source, env_name=env_name))
+
+
+def d4rl(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.hdf5")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.npz")],
+    /,
+    *,
+    unordered: bool = False,
+    drop_last: bool = False,
+    action_low: _Bound = None,
+    action_high: _Bound = None,
+) -> None:
+    """Converts an HDF5 file of D4RL. Needs the extra floqzoo[d4rl].
+
+    Args:
+        source: The file.
+        out: The file to write.
+        unordered: Whether its rows are in no order, as in a replay buffer.
+        drop_last: Leaves out the last transition of truncated episodes if the file has no next_observations.
+        action_low: The lower bound of actions, one number or one for each coordinate; without it -1.
+        action_high: The upper bound of actions; without it 1.
+    """
+    from floqzoo.tasks.convert import episodes_from_d4rl
+
+    low, high = _bound(action_low), _bound(action_high)
+    _convert(
+        out,
+        lambda: episodes_from_d4rl(
+            source,
+            unordered=unordered,
+            drop_last=drop_last,
+            action_low=-1.0 if low is None else low,
+            action_high=1.0 if high is None else high,
+        ),
+    )
+
+
+def minari(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.npz")],
+    /,
+    *,
+    observation_keys: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY...")] = (),
+    action_low: _Bound = None,
+    action_high: _Bound = None,
+) -> None:
+    """Converts a dataset of Minari that is on this machine. Needs the extra floqzoo[minari].
+
+    Args:
+        source: Its name, such as D4RL/pen/human-v2, or its folder.
+        out: The file to write.
+        observation_keys: The entries of observations that are dictionaries, to be put one after another.
+        action_low: The lower bound of actions, one number or one for each coordinate; without it the action space's.
+        action_high: The upper bound of actions; without it the action space's.
+    """
+    from floqzoo.tasks.convert import episodes_from_minari
+
+    _convert(
+        out,
+        lambda: episodes_from_minari(
+            source,
+            observation_keys=observation_keys,
+            action_low=_bound(action_low),
+            action_high=_bound(action_high),
+        ),
+    )
+
+
+def lerobot(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.npz")],
+    /,
+    *,
+    observation_keys: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY...")] = ("observation.state",),
+    done: Annotated[Literal["terminated", "truncated"] | None, tyro.conf.arg(metavar="MEANING")] = None,
+    constant_reward: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None,
+    drop_last: bool = False,
+    action_low: _Bound = None,
+    action_high: _Bound = None,
+) -> None:
+    """Converts a dataset of LeRobot, without its images. Needs the extra floqzoo[lerobot].
+
+    Args:
+        source: The folder that holds meta/info.json and data/.
+        out: The file to write.
+        observation_keys: The columns of numbers to put one after another.
+        done: What next.done means where there is no next.truncated: terminated or truncated.
+        constant_reward: The reward of each step of data without next.reward.
+        drop_last: Leaves out the last transition of truncated episodes, whose next observation is not in the data.
+        action_low: The lower bound of actions, one number or one for each coordinate; without it the least in the data.
+        action_high: The upper bound of actions; without it the greatest in the data.
+    """
+    from floqzoo.tasks.convert import episodes_from_lerobot
+
+    _convert(
+        out,
+        lambda: episodes_from_lerobot(
+            source,
+            observation_keys=observation_keys,
+            done=done,
+            constant_reward=constant_reward,
+            drop_last=drop_last,
+            action_low=_bound(action_low),
+            action_high=_bound(action_high),
+        ),
+    )
+
+
+def gymnasium(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.npz")],
+    /,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
+    max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+) -> None:
+    """Records episodes in a registered environment of Gymnasium.
+
+    Args:
+        source: Its name, such as Pendulum-v1.
+        out: The file to write.
+        episodes: How many to play.
+        seed: Seeds environment and policy.
+        policy: A function of an observation and a NumPy generator that returns an action; its file is executed. Without it
+            actions are uniformly random.
+        max_episode_steps: A step limit, for environments that have none of their own.
+    """
+    from floqzoo.tasks.convert import record_episodes
+    from floqzoo.tasks.own_code import named_in_own_code
+
+    _convert(
+        out,
+        lambda: record_episodes(
+            _registered(source),
+            None if policy is None else named_in_own_code(policy, "`policy`"),
+            episodes=episodes,
+            seed=seed,
+            max_episode_steps=max_episode_steps,
+        ),
+    )
+
+
+def _subcommand(function: Callable[..., None]) -> Any:
+    return Annotated[Any, tyro.conf.subcommand(name=function.__name__, constructor=function)]
+
+
+_Format = Union[tuple(_subcommand(function) for function in (ogbench, d4rl, minari, lerobot, gymnasium))]  # noqa: UP007
+
+
+def convert(format: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[_Format]]) -> None:  # pyright: ignore
+    """Converts a dataset of another project to one npz of recorded episodes, and prints what it holds.
+
+    No transition, reward or termination of the source is lost; data that contradict themselves are refused. In Python,
+    floqzoo.tasks.read_dataset reads the file for a task of your own.
+    """
+
+
+def _convert(out: Path, read: Callable[[], "RecordedEpisodes"]) -> None:
+    from floqzoo.tasks.episode_file import read_dataset, require_new_npz, write_episodes
+    from floqzoo.tasks.layouts import summarise
+
+    out = out.expanduser()
+    require_new_npz(out)
+    write_episodes(out, read())
+    # Of the file, to see what is in it.
+    print(summarise(read_dataset(out)))
+    print(f"dataset: {out}")
+
+
+def _bound(numbers: tuple[float, ...] | None) -> Any:
+    return numbers[0] if numbers is not None and len(numbers) == 1 else numbers
+
+
+def _registered(name: str) -> Callable[[], Any]:
+    import gymnasium
+
+    def make() -> Any:
+        try:
+            return gymnasium.make(name)
+        except gymnasium.error.Error as error:
+            raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from error
+
+    return make

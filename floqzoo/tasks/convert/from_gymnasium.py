@@ -1,0 +1,60 @@
+"""Rollouts in a Gymnasium environment."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.recorded_episodes import EpisodeArrays, RecordedEpisodes, concatenated_episodes
+
+
+def record_episodes(
+    make_environment: Callable[[], Any],
+    policy: Callable[[np.ndarray, np.random.Generator], Any] | None = None,
+    *,
+    episodes: int,
+    seed: int = 0,
+    max_episode_steps: int | None = None,
+) -> RecordedEpisodes:
+    """Plays episodes in a Gymnasium environment with vectors of numbers, and records them.
+
+    - `make_environment`: Makes the environment.
+    - `policy`: The action at an observation, with a generator for its random draws; None for uniformly random actions.
+    - `episodes`: How many, at least 1.
+    - `seed`: Seeds environment and policy; the same seed gives the same episodes where the environment's does.
+    - `max_episode_steps`: A step limit, for environments that have none of their own.
+
+    **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, and for an action, a reward or
+    an observation that is not finite or out of its bounds.
+    """
+    # Here, since gymnasium is imported when it is needed and not before.
+    from floqzoo.tasks.own_environment import action_bounds_of, with_step_limit
+
+    if episodes < 1:
+        raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
+    environment = make_environment()
+    try:
+        low, high = action_bounds_of(environment)
+        limited = with_step_limit(environment, max_episode_steps)
+        rng = np.random.default_rng(seed)
+        chosen = policy if policy is not None else lambda _, rng: rng.uniform(low, high).astype(low.dtype)
+        resets = np.random.SeedSequence(seed).generate_state(episodes)
+        return concatenated_episodes(
+            (_episode(limited, chosen, rng, int(reset)) for reset in resets), action_low=low, action_high=high
+        )
+    finally:
+        environment.close()
+
+
+def _episode(environment: Any, policy: Callable[..., Any], rng: np.random.Generator, seed: int) -> EpisodeArrays:
+    observation, _ = environment.reset(seed=seed)
+    observations, actions, rewards, terminated, over = [np.array(observation)], [], [], False, False
+    while not over:
+        # Copies, as environments and policies may write into arrays that they gave away.
+        action = np.array(policy(np.array(observation), rng))
+        observation, reward, terminated, truncated, _ = environment.step(action.copy())
+        observations.append(np.array(observation))
+        actions.append(action)
+        rewards.append(float(reward))
+        over = terminated or truncated
+    return EpisodeArrays(np.array(observations), np.array(actions), np.array(rewards), bool(terminated))

@@ -1,0 +1,105 @@
+"""Minari's datasets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floqzoo.tasks.convert.extras import library
+from floqzoo.tasks.convert.rows import column
+from floqzoo.tasks.input_arrays import Numbers
+from floqzoo.tasks.recorded_episodes import EpisodeArrays, RecordedEpisodes, concatenated_episodes
+
+
+def episodes_from_minari(
+    source: str | Path,
+    *,
+    observation_keys: Sequence[str] = (),
+    action_low: Numbers | None = None,
+    action_high: Numbers | None = None,
+) -> RecordedEpisodes:
+    """Episodes from a dataset of Minari that is on this machine. Needs the extra `floqzoo[minari]`.
+
+    - `source`: Its name, such as "D4RL/pen/human-v2", or its folder.
+    - `observation_keys`: Which entries of observations that are dictionaries to put one after another; must be empty if
+      observations are vectors.
+    - `action_low`, `action_high`: The bounds of actions; None for those of the dataset's action space.
+
+    Each of Minari's episodes is an episode; one that neither terminated nor was truncated ends where its recording does.
+
+    **Raises** `FileNotFoundError` if it is not on this machine; `ValueError`, which names the episode, the array and what it
+    must be; `ModuleNotFoundError` without Minari.
+    """
+    dataset = _opened(str(source))
+    low, high = _bounds(dataset.spec.action_space, action_low, action_high)
+    try:
+        recorded = concatenated_episodes(
+            (_arrays(episode, tuple(observation_keys)) for episode in dataset.iterate_episodes()),
+            action_low=low,
+            action_high=high,
+        )
+        if (len(recorded.episode_lengths), len(recorded.actions)) != (dataset.total_episodes, dataset.total_steps):
+            raise ValueError(
+                f"its metadata must count what it holds; they tell of {dataset.total_episodes} episodes and "
+                f"{dataset.total_steps} steps, and it has {len(recorded.episode_lengths)} and {len(recorded.actions)}."
+            )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return recorded
+
+
+def _opened(source: str) -> Any:
+    minari = library("minari", "minari")
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        inner = folder / "data"
+        try:
+            return minari.MinariDataset(inner if inner.is_dir() else folder)
+        except Exception as error:  # Minari raises whatever its parsers do.
+            raise ValueError(f"{source} must be a folder of a Minari dataset: {error}.") from error
+    try:
+        return minari.load_dataset(source)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no Minari dataset {source!r} on this machine; download it with `minari download {source}`."
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{source!r} must be the name or the folder of a Minari dataset: {error}.") from error
+
+
+def _arrays(episode: Any, keys: tuple[str, ...]) -> EpisodeArrays:
+    return EpisodeArrays(
+        observations=_observations(episode.observations, keys),
+        actions=_vector_space("actions", episode.actions),
+        rewards=column(np.asarray(episode.rewards)),
+        terminated=column(np.asarray(episode.terminations)),
+    )
+
+
+def _observations(observations: Any, keys: tuple[str, ...]) -> np.ndarray:
+    if not isinstance(observations, Mapping):
+        if keys:
+            raise ValueError(
+                f"`observation_keys` must be empty, as observations are no dictionaries; got {list(keys)}."
+            )
+        return _vector_space("observations", observations)
+    if not keys or any(key not in observations for key in keys):
+        raise ValueError(
+            f"`observation_keys` must name some of {', '.join(observations)}, the entries of observations; got {list(keys)}."
+        )
+    return np.concatenate([_vector_space(key, observations[key]) for key in keys], axis=1)
+
+
+def _vector_space(name: str, array: Any) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.ndim != 2:
+        shape = f"the shape {array.shape}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
+        raise ValueError(f"`{name}` must be vectors of numbers, one for each step; got {shape}.")
+    return array
+
+
+def _bounds(space: Any, low: Numbers | None, high: Numbers | None) -> tuple[Numbers, Numbers]:
+    bounds = [getattr(space, name, None) if given is None else given for name, given in (("low", low), ("high", high))]
+    if any(bound is None for bound in bounds):
+        raise ValueError(f"actions must be vectors of numbers, a Box; the action space is {space}.")
+    return bounds[0], bounds[1]

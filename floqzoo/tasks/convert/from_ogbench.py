@@ -1,0 +1,51 @@
+"""OGBench's npz files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from floqzoo.tasks.datafile import opened_npz, read_array, require_arrays
+from floqzoo.tasks.load import labelled_arrays
+from floqzoo.tasks.names import task_name
+from floqzoo.tasks.recorded_episodes import RecordedEpisodes, episodes_from_states, episodes_of_states
+from floqzoo.tasks.simulator import make
+
+
+def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> RecordedEpisodes:
+    """Episodes from an npz of OGBench: one row for each state, of which `terminals` marks the last of an episode.
+
+    OGBench's own files hold no rewards: a single task labels them, as [`load`][floqzoo.tasks.load.load] does. The actions at
+    the last states are known, and kept.
+
+    - `env_name`: The single task that labels the data, such as "cube-single-play-singletask-v0"; needs the extra
+      `floqzoo[ogbench]`. None for the file's own `rewards` and `masks`, which must be 0 and 1 in the last row of an episode,
+      as no transition starts there.
+
+    **Raises** `FileNotFoundError`; `ValueError`, which names the array, the row and what it must be.
+    """
+    path = Path(path).expanduser()
+    if env_name is None:
+        names = ("observations", "actions", "rewards", "masks", "terminals")
+        with opened_npz(path) as archive:
+            require_arrays(path, archive, names, "name a single task, `env_name`, to label OGBench's own files")
+            arrays = {name: read_array(path, archive, name) for name in names}
+        try:
+            return episodes_from_states(**arrays)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    name = task_name(env_name)
+    environment = make(name.environment)
+    try:
+        labelled = labelled_arrays(path, name, environment)
+    finally:
+        environment.close()
+    try:
+        return episodes_of_states(
+            observations=labelled["observations"],
+            actions=labelled["actions"],
+            rewards=np.asarray(labelled["rewards"]),
+            terminated=np.asarray(labelled["masks"]) == 0,
+            ends=labelled["terminals"],
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,60 @@
+"""Rows of steps without the observation after the last step of an episode."""
+
+import numpy as np
+
+from floqzoo.tasks.input_arrays import Numbers
+from floqzoo.tasks.recorded_episodes import RecordedEpisodes, lengths_between, with_final_rows
+
+
+def episodes_from_rows(
+    *,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    terminated: np.ndarray,
+    ends: np.ndarray,
+    drop_last: bool,
+    action_low: Numbers,
+    action_high: Numbers,
+) -> RecordedEpisodes:
+    """Episodes from one row for each step, where the next observation is that of the next row.
+
+    The last row of an episode has none. If it terminated, no value is read from its next observation, and the row's own
+    observation stands for it. If not, its transition is incomplete: it is left out if `drop_last`, and else an error. What is
+    left of it are the final observation and the final action of the episode.
+
+    - `ends`: Whether each row is the last of its episode; the very last row is one.
+
+    **Raises** `ValueError` for an incomplete transition that is not dropped, and if nothing is left.
+    """
+    cut = ends & ~terminated
+    if cut.any() and not drop_last:
+        raise ValueError(
+            f"the observation after the last step of an episode is not in the data, and {cut.sum():,} episodes end without "
+            f"termination, first in row {np.argmax(cut)}; `drop_last` leaves these {cut.sum():,} of {len(ends):,} "
+            "transitions out."
+        )
+    # An episode of one incomplete transition leaves nothing.
+    kept = ~(cut & np.concatenate([[True], ends[:-1]]))
+    if not kept.any():
+        raise ValueError("no transition is complete: each episode has a single row, and no next observation.")
+    observations, actions, rewards, terminated, ends, cut = (
+        array[kept] for array in (observations, actions, rewards, terminated, ends, cut)
+    )
+    over = ends & ~cut
+    return RecordedEpisodes(
+        observations=with_final_rows(observations, over, observations[over]),
+        actions=actions[~cut],
+        rewards=rewards[~cut],
+        terminated=terminated[~cut],
+        episode_lengths=lengths_between(ends) - cut[ends],
+        # Read behind incomplete transitions only: nothing follows a termination.
+        final_actions=actions[ends] if cut.any() else None,
+        action_low=action_low,
+        action_high=action_high,
+    )
+
+
+def column(array: np.ndarray) -> np.ndarray:
+    """One number for each row, which some files keep as rows of one number."""
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array

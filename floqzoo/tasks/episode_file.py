@@ -1,0 +1,86 @@
+r"""The file of recorded episodes that every format is converted to: an npz of plain arrays.
+
+| array | shape | contents |
+|---|---|---|
+| `observations` | `(steps + episodes, observation)` | $T + 1$ for each episode of $T$ steps, one episode after another |
+| `actions` | `(steps, action)` | in the units of the environment |
+| `rewards` | `(steps,)` | |
+| `terminated` | `(steps,)` | booleans: whether a step led to a terminal state |
+| `episode_lengths` | `(episodes,)` | $T$, at least 1; an episode whose last step did not terminate was truncated |
+| `action_low`, `action_high` | `(action,)` | the bounds of actions |
+| `final_actions` | `(episodes, action)` | optional: the action at the last observation of each episode |
+
+`observations`, `actions` and `rewards` have the dtypes of their source.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from floqzoo.tasks.datafile import array_names, opened_npz, read_array, require_arrays
+from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.files import replacing
+from floqzoo.tasks.recorded_episodes import RecordedEpisodes
+
+
+REQUIRED = ("observations", "actions", "rewards", "terminated", "episode_lengths", "action_low", "action_high")
+
+
+def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
+    """Writes recorded episodes as one compressed npz, atomically.
+
+    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if there is such a file.
+    """
+    path = Path(path).expanduser()
+    require_new_npz(path)
+    arrays = {name: array for name, array in vars(episodes).items() if array is not None}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_episodes(path: str | Path) -> RecordedEpisodes:
+    """Reads a file of `write_episodes`.
+
+    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, holds Python objects, lacks
+    an array, has one too many, or has arrays that contradict each other.
+    """
+    path = Path(path).expanduser()
+    with opened_npz(path) as archive:
+        require_arrays(
+            path,
+            archive,
+            REQUIRED,
+            "it is no file of recorded episodes, which `floqzoo convert` makes of OGBench, D4RL, Minari and LeRobot data",
+        )
+        names = array_names(archive)
+        unknown = sorted(names - {*REQUIRED, "final_actions"})
+        if unknown:
+            raise ValueError(f"{path} must hold no other arrays than recorded episodes have; got {', '.join(unknown)}.")
+        arrays = {name: read_array(path, archive, name) for name in names}
+    try:
+        return RecordedEpisodes(**arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """The transitions of a file of recorded episodes, on the device; see
+    [`RecordedEpisodes`][floqzoo.tasks.RecordedEpisodes].
+
+    **Raises** `FileNotFoundError` or `ValueError`, as [`read_episodes`][floqzoo.tasks.read_episodes] does.
+    """
+    return read_episodes(path).dataset()
+
+
+def require_new_npz(path: Path) -> None:
+    """Refuses a path that must not be written to.
+
+    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if there is such a file,
+    `FileNotFoundError` if there is no folder for it.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"the file to write must have a name that ends with .npz; got {path}.")
+    if path.exists():
+        raise FileExistsError(f"{path} exists, and is not replaced.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}.")
