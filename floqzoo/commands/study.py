@@ -27,6 +27,9 @@ def study(
         directory: Where the files go; without it exp/studies/NAME.
         from: A folder with the measurements of an earlier study; the table and the figure are made from them, without
             training, and go to `directory` or else to the same folder.
+
+    **Raises** `ValueError` for `seeds` or `updates` beside `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
+    [`run_study`][floqzoo.studies.study.run_study] raise.
     """
     from floqzoo.studies.claims import study_named, study_names
     from floqzoo.studies.report import print_table

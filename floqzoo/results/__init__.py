@@ -18,12 +18,12 @@ from floqzoo.results.renderer import require_video as require_video
 from floqzoo.results.run_evaluation import EvaluatedSeed as EvaluatedSeed, evaluate_run as evaluate_run
 from floqzoo.results.run_inspection import inspect_run as inspect_run
 from floqzoo.results.run_list import RunSummary as RunSummary, list_runs as list_runs
-from floqzoo.results.statistics import (
+from floqzoo.results.value_map import ValueMap as ValueMap, value_map as value_map
+from floqzoo.results.video import film_run as film_run, record_video as record_video
+from floqzoo.studies.statistics import (
     Estimate as Estimate,
     bootstrap_interval as bootstrap_interval,
     interquartile_mean as interquartile_mean,
     mean_score as mean_score,
     probability_of_improvement as probability_of_improvement,
 )
-from floqzoo.results.value_map import ValueMap as ValueMap, value_map as value_map
-from floqzoo.results.video import film_run as film_run, record_video as record_video

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from floqzoo.results.find_runs import open_runs
 from floqzoo.results.series import Gathered, gather, headline
-from floqzoo.results.statistics import (
+from floqzoo.studies.statistics import (
     bootstrap_interval,
     interquartile_mean,
     mean_score,

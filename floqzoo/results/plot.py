@@ -6,9 +6,9 @@ from typing import Any
 
 from floqzoo.results.find_runs import open_runs
 from floqzoo.results.series import Gathered, Series, gather, headline
-from floqzoo.results.statistics import bootstrap_interval, interquartile_mean
 from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
 from floqzoo.studies.report import new_figure, save_figure
+from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
 
 
 LABELS = {SUCCESS_METRIC: "success rate (%)", RETURN_METRIC: "return of an episode"}

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.results.statistics import Estimate, bootstrap_interval, interquartile_mean
 from floqzoo.studies.critic_lab import LabSettings
 from floqzoo.studies.report import markdown_table, new_figure, number, read_rows, save_figure, write_rows
+from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquartile_mean
 
 
 @dataclass(frozen=True)

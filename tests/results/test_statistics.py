@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from floqzoo.results.statistics import (
+from floqzoo.studies.statistics import (
     bootstrap_interval,
     interquartile_mean,
     mean_score,

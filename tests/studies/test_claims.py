@@ -15,6 +15,7 @@ from hypothesis import given, strategies as st
 from floqzoo.flow import Euler
 from floqzoo.learner import agent_of
 from floqzoo.networks import MLP
+from floqzoo.networks.ensemble import Ensemble
 from floqzoo.records import Transition
 from floqzoo.studies.claims import plasticity, recovery, study_named, study_names
 from floqzoo.studies.critic_lab import (
@@ -178,29 +179,21 @@ class TestStudy:
 class StraightField(eqx.Module):
     """$v = c$, or with a pull $v = (y - z) / (1 - t)$, whose last step removes every error."""
 
+    speed: jax.Array
     pull: bool = eqx.field(static=True)
 
     def encode(self, observation, action):
         return observation[0]
 
     def velocity(self, t, x, code):
-        return (code - x) / (1 - t) if self.pull else jnp.full_like(x, 2.0)
-
-
-class OneMember(eqx.Module):
-    """An ensemble of one field."""
-
-    member: StraightField
-
-    def each(self, function):
-        return jax.tree.map(lambda leaf: leaf[None], function(self.member))
+        return (code - x) / (1 - t) if self.pull else jnp.broadcast_to(self.speed, x.shape)
 
 
 @pytest.mark.parametrize(("pull", "expected"), [(False, 1.0), (True, 0.0)])
 @pytest.mark.parametrize("size", [0.1, 1.0])
 def test_a_constant_field_passes_a_perturbation_on_and_a_contracting_one_removes_it(pull, expected, size):
-    critic = replace(agent_of(flow_agents(replace(TINY, seeds=1)), 0).critic, solver=Euler(4))
-    critic = eqx.tree_at(lambda critic: critic.fields, critic, OneMember(StraightField(pull)))
+    fields = Ensemble.build(lambda key: StraightField(jax.random.normal(key), pull), 2, key=jax.random.key(0))
+    critic = replace(agent_of(flow_agents(replace(TINY, seeds=1)), 0).critic, solver=Euler(4), fields=fields)
     errors = recovery.flow_errors(critic, checks(looks=1), size)
     assert list(errors) == [0.0, 0.25, 0.5, 0.75]
     np.testing.assert_allclose(list(errors.values()), expected, atol=1e-3)
