@@ -25,7 +25,7 @@ def study(
         seeds: Agents of each kind, in place of the study's own number.
         updates: Updates of each agent, in place of the study's own number.
         directory: Where the files go; without it exp/studies/NAME.
-        from: A folder with the measurements of an earlier study; the table and the figure are made from them, without
+        read: A folder with the measurements of an earlier study; the table and the figure are made from them, without
             training, and go to `directory` or else to the same folder.
 
     **Raises** `ValueError` for `seeds` or `updates` beside `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
