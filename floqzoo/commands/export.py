@@ -24,15 +24,16 @@ def export(
     Needs the extra floqzoo[export].
 
     Args:
-        run: The run's folder.
+        run: The folder of the run.
         out: The folder to write, new or empty.
-        seed: Which seed of the run; without it the first one.
-        step: The updates of the checkpoint; without it the last one.
-        episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none.
+        seed: A seed of the run; by default the first one.
+        step: The step of the checkpoint; by default the last one.
+        episodes: The number of episodes to play with the ONNX policy, and with the JAX policy on the same seeds; 0 for
+            none.
         critic: Also writes critic.onnx.
-        hub_layout: Gives the README the metadata of a model card of the Hugging Face Hub. Nothing is uploaded.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+        hub_layout: Adds the metadata of a Hugging Face Hub model card to the README. Nothing is uploaded.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
     """
     from floqzoo.export import export_run
     from floqzoo.export.parity_table import parity_text
