@@ -1,7 +1,7 @@
 """A modular library of flow-matching reinforcement learning in JAX and Equinox.
 
-Shapes and types of every call are checked while JAX traces it, so a compiled run pays nothing;
-the environment variable `JAXTYPING_DISABLE=1` switches the checks off. A name is imported when it is first used.
+Shapes and types of every call are checked while JAX traces it, at no cost to compiled code; the environment variable
+`JAXTYPING_DISABLE=1` disables the checks. Names are imported lazily.
 """
 
 import lazy_loader as _lazy_loader

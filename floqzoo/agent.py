@@ -1,4 +1,4 @@
-"""The one agent and the one update that serve every recipe."""
+"""The agent and its update, used by all recipes."""
 
 from typing import Any
 
@@ -16,20 +16,20 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 
 class Agent(eqx.Module):
-    r"""A critic and a policy with their targets, trained by an update rule.
+    r"""A critic and a policy with their target networks, trained by an update rule.
 
-    An update computes `critic_loss` and `policy_loss`, each of which sees the whole agent as constants
-    ([`FrozenAgent`][floqzoo.records.FrozenAgent]); the update rule turns their gradients into optimiser steps, and the
-    target rule moves the target networks.
+    An update computes `critic_loss` and `policy_loss`, which receive the whole agent as constants
+    ([`FrozenAgent`][floqzoo.records.FrozenAgent]); the update rule makes optimiser steps from their gradients, and the
+    target rule updates the target networks.
 
     - `critic`: Any [`Critic`][floqzoo.protocols.Critic].
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
     - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
-    - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; a target critic with a tau of 0.005 by default.
+    - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default a target critic with tau 0.005.
 
     Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
 
-    **Raises** `TypeError` if a part does not satisfy its protocol, naming the part and the methods that it lacks.
+    **Raises** `TypeError` if a part does not satisfy its protocol; the message lists the missing methods.
     """
 
     critic: Critic
@@ -48,7 +48,7 @@ class Agent(eqx.Module):
         update_rule: UpdateRule | Any = JointUpdate(),
         target_update: TargetUpdate | Any = PolyakAveraging(),
     ):
-        # Hence `| Any`: these errors say more than that of the type checker.
+        # `| Any`, since these errors are more informative than those of the type checker.
         require_protocol("critic", critic, Critic)
         require_protocol("policy", policy, Policy)
         require_protocol("update_rule", update_rule, UpdateRule)
@@ -61,12 +61,12 @@ class Agent(eqx.Module):
 
     @property
     def parts(self) -> ActorCritic:
-        """Critic and policy, which is all that acting needs."""
+        """The critic and the policy, which suffice for acting."""
         return ActorCritic(self.critic, self.policy)
 
     @property
     def frozen(self) -> FrozenAgent:
-        """The agent as losses see it."""
+        """The agent as constants, for the losses."""
         critic, policy, target = with_cast_weights(frozen((self.critic, self.policy, self.target)))
         return FrozenAgent(critic, policy, target, self.step)
 
@@ -75,13 +75,13 @@ class Agent(eqx.Module):
         return self.policy.act(observation, self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """An action to explore with; see [`Exploring`][floqzoo.protocols.Exploring]."""
+        """An action for exploration; see [`Exploring`][floqzoo.protocols.Exploring]."""
         return self.parts.explore(observation, key)
 
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
-        """One update on one batch: the agent after it, and the metrics of the batch before it.
+        """One update on one batch: returns the updated agent, and the metrics of the batch before the update.
 
-        A pure function; compile it, alone or inside a scan.
+        A pure function, to be compiled alone or inside a scan.
         """
         parts, optimisers, metrics = self.update_rule.update_parts(self.parts, self.optimisers, self.frozen, batch, key)
         with update_step("target_update"):

@@ -1,18 +1,18 @@
-"""The papers and programs that the parts of the zoo come from."""
+"""The papers and programs that the parts of floqzoo are based on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Reference:
-    """An entry of a bibliography; what is not known is left out.
+    """An entry of a bibliography; unknown fields are left out.
 
-    - `key`: What it is cited by.
-    - `kind`: BibTeX's kind of entry.
-    - `title`, `author`, `year`: As BibTeX has them.
+    - `key`: The citation key.
+    - `kind`: The BibTeX entry type.
+    - `title`, `author`, `year`: As in BibTeX.
     - `venue`: The conference or journal.
-    - `arxiv`: The number of the preprint.
-    - `url`: Where it is, if it is no preprint.
+    - `arxiv`: The arXiv number of the preprint.
+    - `url`: The address, if it is not a preprint.
     """
 
     key: str

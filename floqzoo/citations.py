@@ -1,4 +1,4 @@
-"""What to cite: the papers and programs behind the parts that an agent is made of."""
+"""Citations: the papers and programs that the parts of an agent are based on."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -79,17 +79,17 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         successor.CoupledTDTarget: (bib.TD_FLOW,),
         successor.TD2Target: (bib.TD_FLOW,),
         successor.NoiseError: (bib.DDPM,),
-        # what they are run on
+        # tasks
         Task: (bib.OGBENCH,),
         eqx.Module: (bib.EQUINOX, bib.JAX),
         diffrax.AbstractSolver: (bib.DIFFRAX,),
         optax.GradientTransformation: (bib.OPTAX,),
     }
 )
-"""The references of each kind of part; a subclass has those of its parents too."""
+"""The references of each part; a subclass also has those of its parents."""
 
 PROGRAMS = (eqx.Module, diffrax.AbstractSolver, optax.GradientTransformation)
-"""What programs are cited for."""
+"""The use of each cited program."""
 
 WITHOUT_SOURCE: frozenset[type] = frozenset(
     {
@@ -108,7 +108,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         networks.RawPoint,
         networks.RawTime,
         networks.ResidualMLP,
-        flow.DiffraxSolver,  # the solver inside it has one
+        flow.DiffraxSolver,  # the wrapped solver has one
         flow.Euler,
         flow.GaussianPrior,
         flow.Heun,
@@ -129,20 +129,19 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         successor.VelocityError,
     }
 )
-"""The parts that are common property, or our own."""
+"""Parts that are common knowledge, or our own."""
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX of what some parts are made of: each work once, with the names of the parts that it is cited for.
+    """The BibTeX entries for some parts: each work once, with the names of the parts that it is cited for.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))
 
-    The papers come first, then the programs: JAX and Equinox for every module, optax and diffrax where they are used.
-    A `Task` adds OGBench. A part of your own adds nothing, but what it is made of does. Cite floqzoo itself by its
-    `CITATION.cff`.
+    Papers come first, then programs: JAX and Equinox for every module, optax and diffrax if they are used. A `Task`
+    adds OGBench. Your own part adds no entry, but the parts inside it do. For floqzoo itself, see `CITATION.cff`.
 
-    - `parts`: Agents, tasks, or anything that is made of parts.
+    - `parts`: Agents, tasks, or other objects that contain parts.
     """
     cited: dict[Reference, list[str]] = {}
     for part in _all_parts(parts):
@@ -158,7 +157,7 @@ def citation(*parts: Any) -> str:
 
 
 def _all_parts(part: Any) -> Iterator[Any]:
-    """A part, and all that it is made of, each before what is inside of it."""
+    """A part and all nested parts, in pre-order."""
     yield part
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         inner = [getattr(part, field.name) for field in dataclasses.fields(part) if hasattr(part, field.name)]

@@ -33,17 +33,17 @@ def collect(
     workers: int = os.cpu_count() or 1,
     directory: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None,
 ) -> None:
-    """Collects an OGBench dataset on this machine, with OGBench's own scripted oracles.
+    """Collects an OGBench dataset on this machine, with the scripted oracles of OGBench.
 
-    A collection that was interrupted goes on where it stopped; one that is finished is kept and used again.
+    An interrupted collection resumes where it stopped; a finished one is reused.
 
     Args:
         name: The dataset, such as cube-single-play-v0.
-        episodes: Episodes to train on; without it as many as the official dataset has. A tenth as many come on
-            top for validation.
-        seed: Seeds every episode; the same seed gives the same files, whatever the number of workers.
-        workers: Processes that collect at once.
-        directory: Where the files go; without it ~/.floqzoo/collected.
+        episodes: The number of training episodes; by default that of the official dataset. A tenth as many are
+            collected in addition for validation.
+        seed: The seed of all episodes; the same seed gives the same files, for any number of workers.
+        workers: The number of processes that collect in parallel.
+        directory: The output folder; by default ~/.floqzoo/collected.
     """
     path = collect_visibly(name, episodes=episodes, seed=seed, workers=workers, directory=directory)
     print(f"dataset: {path}")
@@ -69,7 +69,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """The console entry; ends the program with status 2 after a user's mistake, 130 after Ctrl-C."""
+    """The console entry point; exits with status 2 for invalid input, and 130 after Ctrl-C."""
     if sys.argv[1:] == ["--version"]:
         print(f"floqzoo {__version__}")
         return
@@ -77,7 +77,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="floqzoo",
-            description="A modular zoo of flow-matching reinforcement learning. Methods are trained by programs of "
-            "their own, see `python recipes/floq.py --help`; here is what goes with them. --version tells the version.",
+            description="A modular library of flow-matching reinforcement learning. Methods are trained with "
+            "separate programs, see `python recipes/floq.py --help`. --version prints the version.",
             use_underscores=True,
         )

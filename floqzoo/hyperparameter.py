@@ -1,4 +1,4 @@
-"""Numbers that belong to a part and that no optimiser touches."""
+"""Numbers and arrays of a part that no optimiser updates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,10 @@ from jaxtyping import Array, Float, PyTree
 
 
 class Hyperparameter(eqx.Module):
-    """A number that a sweep may change and that no optimiser touches.
+    """A number that a sweep may change, and that no optimiser updates.
 
-    As an array it can be changed without compiling again, and mapped over with `jax.vmap`. `value` stops gradients, so
-    the number gets a gradient of 0 whatever partition of the tree is differentiated; `partition_trainable` leaves it
-    out altogether.
+    As an array it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients, so the
+    gradient is always 0; `partition_trainable` excludes the number from training.
 
     - `stored`: The number, or an array of numbers.
     """
@@ -29,7 +28,8 @@ class Hyperparameter(eqx.Module):
 
 
 class State(eqx.Module):
-    """An array that a loss changes and that no optimiser touches: running statistics, a temperature schedule, a count.
+    """An array that a loss updates, and that no optimiser updates: running statistics, a temperature schedule, a
+    counter.
 
     A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
 
@@ -48,7 +48,7 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number; a field converter, so that `alpha=300.0` may be written."""
+    """Wraps a number; a field converter, which permits `alpha=300.0`."""
     if isinstance(value, Hyperparameter):
         return value
     if isinstance(value, jax.Array):
@@ -69,7 +69,7 @@ def is_not_trained(node: Any) -> bool:
 def partition_trainable(tree: PyTree) -> tuple[PyTree, PyTree]:
     """Splits a tree into its trainable arrays and the rest; `eqx.combine` joins them again.
 
-    Trainable is every floating-point array outside of a `Hyperparameter` or a `State`.
+    All floating-point arrays outside a `Hyperparameter` or a `State` are trainable.
     """
     return eqx.partition(tree, eqx.is_inexact_array, is_leaf=is_not_trained)
 
@@ -81,9 +81,9 @@ def frozen(tree: PyTree) -> PyTree:
 
 
 def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.ndarray | np.bool_], need: str) -> None:
-    """Validates a number on input; inside a trace its value is unknown, and nothing is checked.
+    """Validates a number; inside a trace its value is unknown and not checked.
 
-    **Raises** `ValueError`, naming the argument, its value and the need, where `holds` is false of it.
+    **Raises** `ValueError` with the argument, its value and the requirement, if `holds` returns false.
     """
     if isinstance(number.stored, Tracer):
         return

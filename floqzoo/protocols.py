@@ -1,11 +1,11 @@
 r"""Every protocol of floqzoo: the methods that a part must have.
 
-A class satisfies a protocol by having its methods; it inherits from nothing. Code that composes parts asks for these
-protocols only. Each protocol has method names of its own, so `isinstance(part, Protocol)` checks the composition.
+A class satisfies a protocol by having its methods; it inherits from nothing. Code that composes parts depends only on
+these protocols. Each protocol has distinct method names, so `isinstance(part, Protocol)` checks the composition.
 Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
 
-Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too: only the code that uses one
-asks for it.
+Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too, required only by the code
+that uses them.
 
 How the parts fit, in three lines:
 
@@ -34,10 +34,10 @@ from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scala
 
 @runtime_checkable
 class NoisePrior(Protocol):
-    """The distribution of a flow's starting points."""
+    """The initial distribution of a flow."""
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws, one for each entry of `shape`."""
+        """Independent samples in an array of the given shape."""
         ...
 
     def log_prob(self, x: Point) -> Scalar:
@@ -47,7 +47,7 @@ class NoisePrior(Protocol):
 
 @runtime_checkable
 class ProbabilityPath(Protocol):
-    """How noise turns into data: the interpolation that a velocity field is matched to."""
+    """A probability path from noise to data, which a velocity field is trained on."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
         """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
@@ -60,28 +60,28 @@ class ProbabilityPath(Protocol):
 
 @runtime_checkable
 class ODESolver(Protocol):
-    """Carries a point along a velocity field."""
+    """Integrates a velocity field."""
 
     @property
     def evaluations(self) -> int:
-        """Velocity evaluations in one solve: the unit in which compute is reported."""
+        """The number of velocity evaluations in one solve (NFE), the unit of compute in reports."""
         ...
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
+        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
         ...
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same curve, with every state visited."""
+        """The same solution, with all intermediate states."""
         ...
 
 
 @runtime_checkable
 class VelocityField(Protocol):
-    """A conditional velocity field, in two stages, so that the condition is read once a solve."""
+    """A conditional velocity field in two stages, so that the condition is encoded once per solve."""
 
     def encode(self, *condition: Float[Array, " _"]) -> Code:
-        """What the field needs to know of its condition; computed once."""
+        """Encodes the condition; called once per solve."""
         ...
 
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
@@ -91,10 +91,10 @@ class VelocityField(Protocol):
 
 @runtime_checkable
 class LinearLayer(Protocol):
-    """An affine map whose input can be read in parts."""
+    """An affine map that can be applied to parts of its input."""
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """What the inputs from `start` on contribute to the output, without the bias."""
+        """The contribution of the inputs from index `start` to the output, without the bias."""
         ...
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
@@ -122,7 +122,7 @@ class Network(Protocol):
 
 @runtime_checkable
 class TimeEmbedding(Protocol):
-    """What a velocity field sees of the time."""
+    """The embedding of the flow time."""
 
     @property
     def time_features(self) -> int:
@@ -136,7 +136,7 @@ class TimeEmbedding(Protocol):
 
 @runtime_checkable
 class PointEmbedding(Protocol):
-    """What a velocity field sees of the point that it moves."""
+    """The embedding of a point of a flow."""
 
     def point_features(self, dim: int) -> int:
         """The number of features of a point with `dim` coordinates."""
@@ -149,7 +149,7 @@ class PointEmbedding(Protocol):
 
 @runtime_checkable
 class TimeDistribution(Protocol):
-    """Where along the path a flow is trained."""
+    """The distribution of the times at which a flow is trained."""
 
     def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent times in [0, 1)."""
@@ -158,7 +158,7 @@ class TimeDistribution(Protocol):
 
 @runtime_checkable
 class Aggregation(Protocol):
-    """How the members of an ensemble become one value."""
+    """The aggregation of the members of an ensemble into one value."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
         """Reduces the first axis."""
@@ -178,18 +178,18 @@ class Backup(Protocol):
 
 @runtime_checkable
 class NoiseCoupling(Protocol):
-    """Which noise the target flow starts from."""
+    """The noise of the target flow, given the noise of the regression."""
 
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The noise that the target flow starts from, given the regression's own noise and a fresh draw."""
+        """The noise of the target flow, given the noise of the regression and an independent sample."""
         ...
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Draws actions, and learns to."""
+    """Draws actions, and has a loss."""
 
     def act(self, observation: Observation, critic: "Critic", key: Key) -> Action:
         """Draws an action, each coordinate in [-1, 1]; it may use the critic, as best-of-N sampling does."""
@@ -209,13 +209,13 @@ class Critic(Protocol):
         ...
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` of the same class."""
+        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` has the same class."""
         ...
 
 
 @runtime_checkable
 class NoisyCritic(Protocol):
-    """Optional capability of a critic: an estimate of the value that draws noise."""
+    """Optional capability of a critic: a stochastic estimate of the value."""
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
         """A sample or an estimate of Q(observation, action), in units of reward."""
@@ -242,7 +242,7 @@ class FlowValued(Protocol):
 
     @property
     def prior(self) -> NoisePrior:
-        """The distribution of the noise that becomes a value."""
+        """The noise prior of the flows."""
         ...
 
     @property
@@ -252,7 +252,7 @@ class FlowValued(Protocol):
 
     @property
     def solver(self) -> ODESolver:
-        """How the fields are integrated."""
+        """The ODE solver."""
         ...
 
     def flow(self, field: Any) -> Any:
@@ -272,7 +272,7 @@ class FlowValued(Protocol):
 
 @runtime_checkable
 class HasBehaviour(Protocol):
-    """Optional capability of a policy: a clone of the behaviour, which is evaluated beside it."""
+    """Optional capability of a policy: a clone of the behaviour policy, which is evaluated as a baseline."""
 
     @property
     def behaviour(self) -> Policy:
@@ -282,10 +282,10 @@ class HasBehaviour(Protocol):
 
 @runtime_checkable
 class Exploring(Protocol):
-    """Optional capability of a policy: other actions for exploration than for evaluation."""
+    """Optional capability of a policy: different actions for exploration and evaluation."""
 
     def explore(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """Draws an action to explore with, each coordinate in [-1, 1]."""
+        """Draws an action for exploration, each coordinate in [-1, 1]."""
         ...
 
 
@@ -300,7 +300,7 @@ class ActsInChunks(Protocol):
 
     @property
     def execution_horizon(self) -> int:
-        """How many of them are taken in the environment before the next chunk is drawn, 1 to `chunk_length`."""
+        """The number of executed steps before the next chunk is drawn, 1 to `chunk_length`."""
         ...
 
 
@@ -317,12 +317,12 @@ class HasDensity(Protocol):
 class ActsFromNoise(Protocol):
     """Optional capability of a policy: a function of observation and noise, which can be exported.
 
-    `act` with a key is `act_from_noise` with the noise that `draw_noise` draws from that key.
+    `act` with a key equals `act_from_noise` with the noise from `draw_noise` with that key.
     """
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """The distribution of each number of the noise, independent of the others; None for a deterministic policy."""
+        """The distribution of each independent coordinate of the noise; None for a deterministic policy."""
         ...
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
@@ -354,7 +354,7 @@ class HasFeatures(Protocol):
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """How the parameters of an agent change in one update."""
+    """The optimiser steps of one update."""
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
         """The initial state of the optimisers."""
@@ -363,16 +363,16 @@ class UpdateRule(Protocol):
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts and the optimisers after one update, and the metrics of the batch."""
+        """The parts and the optimiser states after one update, and the metrics of the batch."""
         ...
 
 
 @runtime_checkable
 class TargetUpdate(Protocol):
-    """How the target networks follow."""
+    """The update of the target networks."""
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
-        """The initial targets, with array buffers of their own."""
+        """The initial targets, with separate array buffers."""
         ...
 
     def update_targets(
@@ -384,11 +384,11 @@ class TargetUpdate(Protocol):
 
 @runtime_checkable
 class TrainableAgent(Protocol):
-    """What the trainer trains, one seed of it: [`Agent`][floqzoo.agent.Agent], or a user's own."""
+    """An agent that the trainer can train, for one seed: [`Agent`][floqzoo.agent.Agent], or your own."""
 
     @property
     def parts(self) -> ActorCritic:
-        """Critic and policy, which act together and are evaluated."""
+        """The critic and the policy, which suffice for acting."""
         ...
 
     def update(self, batch: Transition, key: Key) -> tuple["TrainableAgent", UpdateMetrics]:
@@ -416,26 +416,25 @@ class SuccessorMeasure(Protocol):
         ...
 
     def successor_loss(self, batch: Transition, target: Any, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. `target` is of the same class; no gradient reaches it or the agent."""
+        """The loss of a batch and its metrics. `target` has the same class; it and the agent are constant."""
         ...
 
 
 @runtime_checkable
 class SuccessorTarget(Protocol):
-    """What a successor measure is regressed to for the futures that lie beyond the next state."""
+    """The regression target of a successor measure for futures beyond the next state."""
 
     def regression(self, flow: Any, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
         """A point at time `t` and the velocity to learn there.
 
-        `flow` is the target's, `code` its code of the next state and action, `step` the transition in the
-        coordinates of the flow.
+        `flow` is the target flow, `code` its code of the next state and action, and `step` the normalised transition.
         """
         ...
 
 
 @runtime_checkable
 class NextAction(Protocol):
-    """Which policy a successor measure is the measure of, or a critic the return of."""
+    """The next action, which defines the policy whose return or successor measure is learnt."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The action at each next observation, in the units of the environment."""
@@ -444,14 +443,14 @@ class NextAction(Protocol):
 
 @runtime_checkable
 class RewardModel(Protocol):
-    """The reward of being in a state."""
+    """The reward as a function of the state."""
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The reward, differentiable in the observation where policies improve on it."""
+        """The reward; differentiable if a policy is trained to maximise it."""
         ...
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """The loss of a batch; 0 where there is nothing to learn."""
+        """The loss of a batch; 0 without parameters."""
         ...
 
 
@@ -459,11 +458,11 @@ class RewardModel(Protocol):
 class EpisodeStore(Protocol):
     """Transitions in the order of their episodes: a dataset, or the replay of one seed.
 
-    A transition is addressed by an integer of the store's own, `at`; methods take arrays of them.
+    A transition is addressed by an integer `at`, defined by the store; methods take arrays of them.
     """
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions at some addresses, with their next actions."""
+        """The transitions at the given addresses, with their next actions."""
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -471,32 +470,32 @@ class EpisodeStore(Protocol):
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """How many transitions of the same episode are known after each."""
+        """The number of later transitions in the same episode for each address."""
         ...
 
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """What a batch holds of each transition that is drawn: one step, an n-step return, a future."""
+    """The content of a batch for each sampled transition: one step, an n-step return, a future."""
 
     @property
     def reads_next_action(self) -> bool:
-        """Whether a transition can be read only once the action after it is known."""
+        """Whether reading a transition needs the action after it."""
         ...
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The examples that start at some addresses of a store."""
+        """The examples that start at the given addresses of a store."""
         ...
 
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Where the batches of a run come from."""
+    """The source of the batches of a run."""
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """The batch of one update of one seed, inside the compiled scan.
 
-        `replay` is what the environments have shown to all seeds, and None offline; `place` is that of the seed on its
+        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on its
         first axis.
         """
         ...
@@ -504,10 +503,10 @@ class BatchSource(Protocol):
 
 @runtime_checkable
 class OfflineDataset(Protocol):
-    """Transitions to train on, on the device; the dataset of a run that is only offline."""
+    """Transitions on the device; the dataset of an offline run."""
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Draws transitions uniformly, with replacement."""
+        """Samples transitions uniformly, with replacement."""
         ...
 
     def fingerprint(self) -> str:
@@ -521,13 +520,13 @@ class OfflineDataset(Protocol):
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and the greatest reward."""
+        """The minimum and the maximum reward."""
         ...
 
 
 @runtime_checkable
 class Task(Protocol):
-    """A dataset, and the environment that it comes from."""
+    """A dataset and its environment."""
 
     @property
     def dataset(self) -> OfflineDataset:
@@ -536,9 +535,9 @@ class Task(Protocol):
 
     @property
     def make_environment(self) -> Callable[[], Any] | None:
-        """Makes a fresh Gymnasium environment; picklable where environments are stepped in processes of their own.
+        """Creates a new Gymnasium environment; must be picklable if environments run in worker processes.
 
-        None for a task without environment, on which only losses and diagnostics are computed.
+        None for a task without environment, for which only losses and diagnostics are computed.
         """
         ...
 
@@ -554,24 +553,24 @@ class Task(Protocol):
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and the greatest reward of a transition."""
+        """The minimum and the maximum reward of a transition."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Plain values that identify the data and the environment, written beside the results."""
+        """Plain values that identify the data and the environment, stored with the results."""
         ...
 
 
 @runtime_checkable
 class MetricWriter(Protocol):
-    """Receives the metrics of a run, under the names that they have in its tables."""
+    """Receives the metrics of a run, under the same names as in its tables."""
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Receives what one seed measured after `step` updates; NaN stands for a metric that has no value then."""
+        """Receives the metrics of one seed after `step` updates; NaN means no value."""
         ...
 
     def close_writer(self) -> None:
-        """Writes what is still held back."""
+        """Flushes and closes the writer."""
         ...
 
 
@@ -580,57 +579,57 @@ class EpisodeRecorder(Protocol):
     """Records episodes."""
 
     def record(self, seeds: Any) -> dict[str, Any]:
-        """Records one episode, which depends on the script and `seeds`, a `SeedSequence`, alone."""
+        """Records one episode, which depends only on the script and on `seeds`, a `SeedSequence`."""
         ...
 
 
 @runtime_checkable
 class DatasetScript(Protocol):
-    """How a dataset is generated: its name, its size, and what records its episodes. A dataclass of plain values."""
+    """The definition of a generated dataset: its name, its size and its recorder. A dataclass of plain values."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:
-        """The dataset's name."""
+        """The name of the dataset."""
         ...
 
     @property
     def episodes(self) -> int:
-        """Training episodes of the published dataset."""
+        """The number of training episodes in the published dataset."""
         ...
 
     @property
     def steps(self) -> int:
-        """Steps of each episode."""
+        """The number of steps per episode."""
         ...
 
     def recorder(self) -> EpisodeRecorder:
-        """Builds what records the episodes; slow, and needs OGBench."""
+        """Builds the recorder of episodes; slow, and needs OGBench."""
         ...
 
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Where trials run."""
+    """Runs trials on machines."""
 
     def start(self, trial: Any) -> None:
-        """Asks for a start of a trial, as soon as there is room for it."""
+        """Queues a trial, to start when resources are free."""
         ...
 
     def ended(self, seconds: float) -> Sequence[tuple[Any, Any]]:
-        """The trials that ended since the last call, after at most so many seconds."""
+        """The trials that ended since the last call; waits at most `seconds` seconds."""
         ...
 
     def stop(self) -> None:
-        """Ends all trials under way, each with a checkpoint, and those that wait."""
+        """Stops all running trials, each with a checkpoint, and cancels queued ones."""
         ...
 
 
 def require_protocol(name: str, part: object, protocol: type) -> None:
     """Checks that a part has the methods of a protocol.
 
-    **Raises** `TypeError` naming the part and the methods that it lacks.
+    **Raises** `TypeError` otherwise; the message lists the missing methods.
     """
     methods = [method for method in vars(protocol) if not method.startswith("_")]
     missing = [method for method in methods if not hasattr(part, method)]

@@ -1,4 +1,4 @@
-"""The records that parts exchange, instead of dictionaries and bare tuples."""
+"""The records that parts exchange, instead of dictionaries and tuples."""
 
 from typing import Any
 
@@ -17,38 +17,38 @@ class PathPoint(eqx.Module):
 
 
 class Trajectory(eqx.Module):
-    """The states that a solver visited, in order, its two ends included."""
+    """The states of a solve in order, including both ends."""
 
     t: Float[Array, " times"]
     x: Float[Array, "times dim"]
 
 
 class FlowDraw(eqx.Module):
-    """A point that a flow drew, and its log-density."""
+    """A sample of a flow, and its log-density."""
 
     x: Float[Array, " dim"]
     log_prob: Float[Array, ""]
 
 
 class ActionDraw(eqx.Module):
-    """An action, each coordinate in [-1, 1], and the log-density of the draw before it was clipped."""
+    """An action, each coordinate in [-1, 1], and the log-density of the draw before clipping."""
 
     action: Float[Array, "*batch action"]
     log_prob: Float[Array, "*batch"]
 
 
 class Transition(eqx.Module):
-    r"""One or more steps of an environment, from $s$ by $a$ to $s'$, or, with a leading axis, a batch of them.
+    r"""One or more steps of an environment, $(s, a, s')$, or a batch of them with a leading axis.
 
-    - `action`: $a$; of an action chunk of $h$ steps the flat vector $(a_0, \dots, a_{h-1})$.
-    - `reward`: $r$, in units of reward; of an n-step return $\sum_{k<n} \gamma^k r_k$.
-    - `discount`: In [0, 1]: 0 where the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
+    - `action`: $a$; for an action chunk of $h$ steps, the flat vector $(a_0, \dots, a_{h-1})$.
+    - `reward`: $r$, in units of reward; for an n-step return, $\sum_{k<n} \gamma^k r_k$.
+    - `discount`: In [0, 1]: 0 if the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
       multiplies by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
-    - `next_observation`: $s'$; of an n-step return the observation after the last of its steps.
-    - `next_action`: The action of the data at $s'$, where the batch source provides it.
-    - `future`: A state drawn from the successor measure of $(s', a')$, where the batch source provides it.
-    - `valid`: Of an action chunk, 1 for each step that lies in the episode and 0 for padding after its end; losses leave
-      padding out. Every step counts where it is absent.
+    - `next_observation`: $s'$; for an n-step return, the observation after its last step.
+    - `next_action`: The action of the data at $s'$, if the batch source provides it.
+    - `future`: A sample of the successor measure of $(s', a')$, if the batch source provides it.
+    - `valid`: For an action chunk, 1 for each step in the episode and 0 for padding after its end; losses ignore
+      padding. If absent, every step counts.
     """
 
     observation: Float[Array, "*batch observation"]
@@ -61,12 +61,12 @@ class Transition(eqx.Module):
     valid: Float[Array, "*batch steps"] | None = None
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
-        """The losses of the examples of a batch, 0 for a chunk with padding; unchanged where `valid` is absent."""
+        """The losses of the examples of a batch, 0 for a chunk with padding; unchanged if `valid` is absent."""
         return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
 
     @property
     def action_weights(self) -> Float[Array, "*batch action"] | None:
-        """1 for each coordinate of `action` that counts and 0 for padding; None where `valid` is absent."""
+        """1 for each coordinate of `action` that counts and 0 for padding; None if `valid` is absent."""
         if self.valid is None:
             return None
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
@@ -74,7 +74,7 @@ class Transition(eqx.Module):
     def require(self, name: str, who: str) -> Array:
         """An optional field.
 
-        **Raises** `ValueError` if it is absent, naming the field and who needs it.
+        **Raises** `ValueError` if it is absent.
         """
         value = getattr(self, name)
         if value is None:
@@ -83,7 +83,7 @@ class Transition(eqx.Module):
 
 
 class ActorCritic(eqx.Module):
-    """A critic and a policy, which together act; also one value for each of the two, such as an optimiser's state."""
+    """A critic and a policy; also used for a pair of values for the two, such as optimiser states."""
 
     critic: Any
     policy: Any
@@ -93,15 +93,15 @@ class ActorCritic(eqx.Module):
         return self.policy.act(observation, self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """An action to explore with: the policy's `explore`, or `act` for a policy without it."""
+        """An action for exploration: the policy's `explore`, or `act` for a policy without it."""
         act = getattr(self.policy, "explore", self.policy.act)
         return act(observation, self.critic, key)
 
 
 class FrozenAgent(eqx.Module):
-    """The agent as a loss sees it: constants, through which no gradient flows.
+    """The agent as constants for the losses, without gradients.
 
-    - `critic`, `policy`: The parts as they are at the start of the optimiser step.
+    - `critic`, `policy`: The parts at the start of the optimiser step.
     - `target`: The target networks of both.
     - `step`: The number of updates before this one.
     """
@@ -117,7 +117,8 @@ class FrozenAgent(eqx.Module):
 
 
 class Stateful(eqx.Module):
-    """What a loss returns in place of metrics if its part has state: the metrics, and the part with its new state.
+    """The return value of the loss of a part with state, instead of metrics: the metrics, and the part with its new
+    state.
 
     The update takes every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
     """
@@ -127,9 +128,9 @@ class Stateful(eqx.Module):
 
 
 class Occasional(eqx.Module):
-    """Metrics of something that does not happen in every update; only the updates where it happens are averaged.
+    """Metrics of an event that does not happen in every update; means are over the updates in which it happens.
 
-    - `metrics`: Their values; any finite numbers where it did not happen.
+    - `metrics`: Their values; arbitrary finite numbers if it did not happen.
     - `happened`: Whether it happened in this update.
     """
 

@@ -1,4 +1,4 @@
-"""The steps of an update by name, so that a profile and a compiled program show which step each kernel belongs to."""
+"""Named steps of an update, which appear in profiles and in compiled programs."""
 
 import re
 from typing import Any
@@ -7,9 +7,9 @@ import jax
 
 
 def update_step(name: str) -> Any:
-    """Names what is computed in a `with` block, or by the function that it decorates: `jax.named_scope`, marked as a step.
+    """Names the computation of a `with` block or a decorated function: `jax.named_scope`, marked as a step.
 
-    Steps may be nested, and no number changes. Name the steps of your own parts, too, and `floqzoo profile` shows them.
+    Steps can be nested, and do not change results. `floqzoo profile` also shows the named steps of your own parts.
 
     - `name`: Letters, digits and underscores.
     """
@@ -20,8 +20,9 @@ _STEP = re.compile(r"step:(\w+)")
 
 
 def steps_of(operation: str) -> tuple[str, ...]:
-    """The steps in the name that JAX gave an operation, from the outermost on; a derivative belongs to the step that it is of.
+    """The steps in the JAX name of an operation, outermost first; a derivative belongs to the step that it
+    differentiates.
 
-    Of a kernel outside of all steps it is empty.
+    Empty for an operation outside all steps.
     """
     return tuple(dict.fromkeys(_STEP.findall(operation)))

@@ -1,15 +1,15 @@
-"""The array vocabulary: one name for each kind of array that the zoo passes around.
+"""Type aliases of arrays.
 
-Shapes are those of a single example; whoever has a batch adds `jax.vmap`.
+Shapes are those of a single example; use `jax.vmap` for a batch.
 
 | name | shape | meaning |
 |---|---|---|
 | `Time` | `()` | a flow time in [0, 1]: 0 is noise, 1 is data |
 | `Point` | `(dim,)` | a point of the space that a flow transports |
-| `Code` | `(...)` | an encoded condition, opaque to everything but its own velocity field |
-| `Observation` | `(observation,)` | what the environment shows |
-| `Action` | `(action,)` | what the agent does, each coordinate in [-1, 1] |
-| `Velocity` | `(Time, Point) -> Point` | a velocity field with its condition filled in |
+| `Code` | `(...)` | an encoded condition, used only by its velocity field |
+| `Observation` | `(observation,)` | an observation of the environment |
+| `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
+| `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How parameters change in one update: optimiser steps and target networks."""
+"""Update rules: optimiser steps and target networks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ Loss = Callable[[Any], tuple[Scalar, Any]]
 class JointUpdate(eqx.Module):
     """One optimiser step on the sum of both losses, over the parameters of critic and policy.
 
-    Each loss sees the other part as a constant, so each trains its own part.
+    Each loss treats the other part as a constant, so each trains only its own part.
 
     - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
 
@@ -40,13 +40,13 @@ class JointUpdate(eqx.Module):
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The optimiser's state."""
+        """The state of the optimiser."""
         return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
 
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts and the optimiser's state after the step, and the metrics of both losses before it."""
+        """The parts and the optimiser state after the step, and the metrics of both losses before it."""
         critic_key, policy_key = jax.random.split(key)
 
         def loss(parts):
@@ -65,11 +65,11 @@ class AlternatingUpdate(eqx.Module):
     r"""A critic step, then, in every `policy_every`-th update, `policy_steps` steps of the policy against the new critic.
 
     Updates are counted from 1, so with `policy_every` = 2 the policy steps in the updates 2, 4, 6, ... Its metrics are
-    averaged over these updates alone.
+    averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
     - `policy_every`: The period of the policy's steps, at least 1.
-    - `policy_steps`: Steps of the policy each time, at least 1; each draws a key of its own.
+    - `policy_steps`: The number of policy steps each time, at least 1; each uses a separate key.
 
     **Raises** `ValueError` if a number is below 1.
 
@@ -96,7 +96,7 @@ class AlternatingUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: ActorCritic, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, ActorCritic, UpdateMetrics]:
-        """The parts and the optimisers' states after the steps, and the metrics of each loss before its first step."""
+        """The parts and the optimiser states after the steps, and the metrics of each loss before its first step."""
         critic_key, policy_key = jax.random.split(key)
         critic, critic_state, critic_metrics = gradient_step(
             update_step("critic")(lambda critic: critic.critic_loss(batch, agent, critic_key)),
@@ -146,11 +146,11 @@ class AlternatingUpdate(eqx.Module):
 def gradient_step(
     loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
 ) -> tuple[PyTree, PyTree, Metrics]:
-    """One optimiser step on a loss of a part, or of a tuple of parts: the part and the optimiser's state after it, and
-    the metrics of the loss before it.
+    """One optimiser step on a loss of a part, or of a tuple of parts. Returns the part and the optimiser state after
+    the step, and the metrics of the loss before it.
 
-    - `loss`: From the part to the loss and its metrics, or for a tuple of parts a tuple of metrics. A part with state
-      returns [`Stateful`][floqzoo.records.Stateful] in place of metrics.
+    - `loss`: A function from the part to the loss and its metrics (a tuple of metrics for a tuple of parts). A part
+      with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
     """
     parameters, rest = partition_trainable(part)
 
@@ -172,7 +172,7 @@ def gradient_step(
 
 
 def _split_state(metrics: Metrics | Stateful, rest: PyTree) -> tuple[Metrics, PyTree]:
-    """The metrics of a loss, and its part's arrays that are not trained, new or as they were."""
+    """The metrics of a loss, and the untrained arrays of its part, updated if the loss returned a new state."""
     if isinstance(metrics, Stateful):
         return metrics.metrics, partition_trainable(metrics.part)[1]
     return metrics, rest
@@ -181,13 +181,13 @@ def _split_state(metrics: Metrics | Stateful, rest: PyTree) -> tuple[Metrics, Py
 class PolyakAveraging(eqx.Module):
     r"""Target networks as moving averages: $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta$.
 
-    `State` is copied from the online network, `Hyperparameter`s of the target stay as they are.
+    `State` is copied from the online network; `Hyperparameter`s of the target are not changed.
 
     - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 in the papers. None keeps no target.
-    - `policy`: The same of the target policy.
+    - `policy`: The same for the target policy.
     - `every`: The period of the averaging, at least 1; updates are counted from 1.
-    - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before it, as in
-      the official code of FQL and floq.
+    - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,
+      as in the official code of FQL and floq.
 
     **Raises** `ValueError` if a tau is outside of [0, 1], or `every` below 1.
     """
@@ -229,7 +229,7 @@ class PolyakAveraging(eqx.Module):
 
 
 class NoTarget(eqx.Module):
-    """Stands where an agent keeps no target network, and says so when it is used."""
+    """A placeholder for a missing target network, which raises an error when it is used."""
 
     part: str = eqx.field(static=True)
 
@@ -237,13 +237,13 @@ class NoTarget(eqx.Module):
         if name.startswith("__"):
             raise AttributeError(name)
         raise AttributeError(
-            f"the agent keeps no target {self.part}, and a loss asks for `agent.target.{self.part}.{name}`; give its "
-            f"targets a tau: PolyakAveraging({self.part}=0.005)."
+            f"the agent has no target {self.part}, but a loss uses `agent.target.{self.part}.{name}`; set its "
+            f"`target_update`, such as PolyakAveraging({self.part}=0.005)."
         )
 
 
 def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
-    r"""$(1 - \tau) \bar\theta + \tau \theta$ of trainable parameters, and the online network's `State`."""
+    r"""$(1 - \tau) \bar\theta + \tau \theta$ for trainable parameters, and the `State` of the online network."""
     target_parameters, rest = partition_trainable(target)
     online_parameters, online_rest = partition_trainable(online)
     step = jnp.asarray(tau)
@@ -259,5 +259,5 @@ def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
 
 
 def copied(tree: PyTree) -> PyTree:
-    """The same tree with array buffers of its own: state is donated to the compiled update, and a buffer only once."""
+    """The same tree with separate array buffers: state is donated to the compiled update, and each buffer only once."""
     return jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, tree)

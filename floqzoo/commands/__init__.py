@@ -1,1 +1,1 @@
-"""The words of the command `floqzoo`, a file each: what a user types, and what is printed. The work is done elsewhere."""
+"""The subcommands of `floqzoo`, one file each: arguments and output. The work is done in other packages."""

@@ -18,17 +18,17 @@ def compare(
 ) -> None:
     """Compares methods on each task, and over the tasks that they share.
 
-    Prints means and interquartile means over seeds with bootstrap intervals, and for each two methods the probability
-    that a seed of the one does better than a seed of the other. Runs that cannot be compared are refused.
+    Prints means and interquartile means over seeds with bootstrap intervals, and for each pair of methods the
+    probability that a random seed of the first scores higher than a random seed of the second.
 
     Args:
-        runs: Folders of runs, or folders that hold some, such as exp/floqzoo/debug.
-        metric: What to compare: a column of the runs' eval.csv or train.csv; without it the success rate, or the mean
-            return of tasks without success.
-        step: After how many updates; without it at the end of the runs.
-        confidence: The share of the resamples within an interval.
-        format: A table for the screen, one in Markdown, or comma-separated values.
-        out: The file to write; without it the screen.
+        runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
+        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
+            without success.
+        step: The number of updates; by default the end of the runs.
+        confidence: The confidence level of the intervals.
+        format: A text table, a Markdown table, or CSV.
+        out: The file to write; by default standard output.
     """
     from floqzoo.results.compare import compare_runs
     from floqzoo.results.compare_table import write_table

@@ -14,20 +14,20 @@ from pathlib import Path
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 
 OLDEST_DRIVER = {"12": 525, "13": 580}
-"""The NVIDIA driver that each CUDA version needs, as JAX's installation guide states it."""
+"""The NVIDIA driver that each CUDA version needs, from JAX's installation guide."""
 
 LEAST_GB = 2.0
-"""Free disk below which a run may not fit: data, checkpoints and logs of a small one."""
+"""The disk space that a small run needs for data, checkpoints and logs."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
-    - `name`: What is checked.
-    - `state`: `OK`; `WARNING`, training works all the same; or `FAILED`.
-    - `text`: What there is.
-    - `advice`: What to do, where something is wrong.
+    - `name`: The name of the check.
+    - `state`: `OK`, `WARNING` (training works nevertheless) or `FAILED`.
+    - `text`: What was found.
+    - `advice`: What to do if something is wrong.
     """
 
     name: str
@@ -41,9 +41,10 @@ class Finding:
 
 
 def doctor() -> None:
-    """Checks whether this machine can train, and says what to do where it cannot.
+    """Checks whether this machine can train, and prints how to fix problems.
 
-    The exit status is 0 if everything that training needs works; a warning is about something that not every run needs. Else it is 1.
+    The exit status is 0 if everything that training needs works, and 1 otherwise. A warning concerns something that
+    only some runs need.
     """
     states = []
     for check in CHECKS:
@@ -65,7 +66,7 @@ def installed(package: str) -> str | None:
 
 
 def check_python() -> Finding:
-    """The version of Python, and the cores that this process may use."""
+    """Checks the version of Python; reports the usable cores."""
     import platform
 
     from floqzoo.runs.configuration import usable_cores
@@ -74,28 +75,28 @@ def check_python() -> Finding:
 
 
 def check_jax() -> Finding:
-    """JAX and jaxlib, which must be of one release."""
+    """Checks that JAX and jaxlib have the same release."""
     jax, jaxlib = installed("jax"), installed("jaxlib")
     text = f"jax {jax or 'is not installed'}, jaxlib {jaxlib or 'is not installed'}"
     if jax is None or jaxlib is None or jax.split(".")[:2] != jaxlib.split(".")[:2]:
-        return Finding("JAX", FAILED, text, "Install versions that belong together: pip install --upgrade jax jaxlib.")
+        return Finding("JAX", FAILED, text, "Install matching versions: pip install --upgrade jax jaxlib.")
     return Finding("JAX", OK, text)
 
 
 def check_devices() -> Finding:
-    """The devices, and whether a compiled product on the first one is right."""
+    """Lists the devices, and checks a compiled matrix product on the first one."""
     try:
         devices = used_devices()
-    except Exception as error:  # Whatever a driver or a plugin raises.
+    except Exception as error:  # drivers and plugins may raise any error
         text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return Finding("devices", FAILED, text, "See the GPU below; JAX_PLATFORMS=cpu trains on the CPU.")
-    return Finding("devices", OK, f"{', '.join(devices)}; a compiled product is right")
+        return Finding("devices", FAILED, text, "See the GPU check below; JAX_PLATFORMS=cpu trains on the CPU.")
+    return Finding("devices", OK, f"{', '.join(devices)}; a compiled product is correct")
 
 
 def used_devices() -> list[str]:
     """The kinds of JAX's devices.
 
-    **Raises** whatever JAX raises if a product cannot be computed on the first one, and `RuntimeError` if it is wrong.
+    **Raises** the error of JAX if a product cannot be computed on the first device, and `RuntimeError` if it is wrong.
     """
     # Another process may need the memory of the device.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -109,10 +110,10 @@ def used_devices() -> list[str]:
 
 
 def check_gpu() -> Finding:
-    """Whether JAX's CUDA wheels fit jaxlib and the driver of an NVIDIA GPU, and are used."""
+    """Checks that JAX's CUDA wheels match jaxlib and the driver of an NVIDIA GPU, and are used."""
     gpus = nvidia_gpus()
     if not gpus:
-        return Finding("GPU", OK, "nvidia-smi is absent or finds no GPU, so none is looked for")
+        return Finding("GPU", OK, "not checked, since nvidia-smi is absent or finds no GPU")
     text = "; ".join(f"{name}, driver {driver}" for name, driver in gpus)
     if "cuda" not in os.environ.get("JAX_PLATFORMS", "cuda"):
         return Finding(
@@ -122,7 +123,7 @@ def check_gpu() -> Finding:
     driver = int(gpus[0][1].split(".")[0])
     fitting = [cuda for cuda, oldest in OLDEST_DRIVER.items() if driver >= oldest]
     if not fitting:
-        return Finding("GPU", FAILED, text, f"Install a driver from {min(OLDEST_DRIVER.values())} on.")
+        return Finding("GPU", FAILED, text, f"Install driver {min(OLDEST_DRIVER.values())} or later.")
     install = f'pip install "floqzoo[cuda{"" if fitting[-1] == "12" else fitting[-1]}]"'
     if not plugins:
         return Finding("GPU", FAILED, f"{text}; JAX has no CUDA plugin", f"{install}.")
@@ -136,11 +137,11 @@ def check_gpu() -> Finding:
         return Finding("GPU", FAILED, text, f"CUDA {cuda} needs driver {OLDEST_DRIVER[cuda]}: update it, or {install}.")
     if plugin != installed("jaxlib"):
         return Finding(
-            "GPU", FAILED, f"{text}, jaxlib {installed('jaxlib')}", f"They must be of one version: {install}."
+            "GPU", FAILED, f"{text}, jaxlib {installed('jaxlib')}", f"They must have the same version: {install}."
         )
     try:
         used = any(device.startswith(("gpu", "cuda")) for device in used_devices())
-    except Exception:  # `check_devices` tells it.
+    except Exception:  # reported by `check_devices`
         used = False
     if not used:
         return Finding(
@@ -150,7 +151,7 @@ def check_gpu() -> Finding:
 
 
 def nvidia_gpus() -> list[tuple[str, str]]:
-    """Name and driver of each NVIDIA GPU; none where `nvidia-smi` is absent or fails."""
+    """The name and driver of each NVIDIA GPU; empty if `nvidia-smi` is absent or fails."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -160,7 +161,7 @@ def nvidia_gpus() -> list[tuple[str, str]]:
 
 
 def check_ogbench() -> Finding:
-    """OGBench, of a version whose rewards are known."""
+    """Checks that OGBench is installed in a supported version."""
     found = installed("ogbench")
     if found is None:
         return Finding(
@@ -172,18 +173,18 @@ def check_ogbench() -> Finding:
 
 
 def check_mujoco() -> Finding:
-    """MuJoCo, by a step of a simulation."""
+    """Checks MuJoCo with one simulation step."""
     try:
         simulate()
-    except Exception as error:  # Of a broken installation, anything.
+    except Exception as error:  # a broken installation may raise any error
         return Finding("MuJoCo", FAILED, f"{type(error).__name__}: {error}", "pip install --force-reinstall mujoco.")
-    return Finding("MuJoCo", OK, f"{installed('mujoco')}, a simulation steps")
+    return Finding("MuJoCo", OK, f"{installed('mujoco')}, simulation works")
 
 
 def simulate() -> None:
-    """A step of a falling ball, in a process of its own, which a broken library may crash.
+    """Simulates one step of a falling ball, in a separate process, which a broken library may crash.
 
-    **Raises** `RuntimeError` with the last line of what went wrong.
+    **Raises** `RuntimeError` with the last line of the error.
     """
     environment = os.environ | {"MUJOCO_GL": "disabled"}
     ball = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
@@ -194,7 +195,7 @@ def simulate() -> None:
 
 
 def check_renderer() -> Finding:
-    """MuJoCo's renderer, which videos alone need."""
+    """Checks MuJoCo's renderer, which only videos need."""
     from floqzoo.results.renderer import can_render
 
     asked = os.environ.get("MUJOCO_GL")
@@ -203,12 +204,12 @@ def check_renderer() -> Finding:
         return Finding("renderer", OK, working[0])
     advice = "Videos need EGL or OSMesa: apt install libegl1 or libosmesa6, or another MUJOCO_GL."
     return Finding(
-        "renderer", WARNING, f"MUJOCO_GL={asked} does not draw" if asked else "neither EGL nor OSMesa draws", advice
+        "renderer", WARNING, f"MUJOCO_GL={asked} does not work" if asked else "neither EGL nor OSMesa works", advice
     )
 
 
 def check_data() -> Finding:
-    """The datasets that recipes find without a flag."""
+    """Lists the datasets that recipes find without a flag."""
     found = []
     for folder in data_folders():
         files = (
@@ -224,7 +225,7 @@ def check_data() -> Finding:
 
 
 def data_folders() -> list[Path]:
-    """Where official and collected datasets are."""
+    """The folders of official and collected datasets."""
     from dataclasses import fields
 
     from floqzoo.runs.configuration import RunConfig
@@ -235,18 +236,18 @@ def data_folders() -> list[Path]:
 
 
 def check_writable() -> Finding:
-    """Whether data and runs can be written."""
+    """Checks that the folders for data and runs are writable."""
     refused = [str(folder) for folder in (*data_folders(), Path("exp").resolve()) if not writable(folder)]
     if refused:
         advice = (
             "Change their owner or mode, or choose others: --save_dir, --dataset_dir, `floqzoo collect --directory`."
         )
         return Finding("folders", FAILED, f"not writable: {', '.join(refused)}", advice)
-    return Finding("folders", OK, "data and runs (exp) can be written")
+    return Finding("folders", OK, "the folders for data and runs (exp) are writable")
 
 
 def check_cache() -> Finding:
-    """The compilation cache, without which every start compiles anew."""
+    """Checks the compilation cache, without which every start compiles again."""
     import jax
 
     from floqzoo.learner.compilation_cache import user_cache_folder
@@ -262,7 +263,7 @@ def check_cache() -> Finding:
 
 
 def writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, or in the nearest one above it that exists."""
+    """Whether files can be created in a folder, or in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -273,7 +274,7 @@ def writable(folder: Path) -> bool:
 
 
 def check_disk() -> Finding:
-    """Free space for runs and for data."""
+    """Checks the free disk space for runs and data."""
     free = {str(folder): shutil.disk_usage(folder).free / 1e9 for folder in (Path.cwd(), Path.home())}
     text = ", ".join(f"{folder}: {size:.0f} GB free" for folder, size in free.items())
     if min(free.values()) < LEAST_GB:
@@ -294,4 +295,4 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_cache,
     check_disk,
 )
-"""In the order in which they are printed."""
+"""All checks, in printing order."""

@@ -19,21 +19,22 @@ def evaluate(
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
     task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
-    """Plays the policy of a run's checkpoint, and prints its success rate beside the one that the run logged.
+    """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    With as many episodes as in the run they are the same episodes, so both rates agree.
+    With the same number of episodes as in the run, the episodes are the same, so both rates agree.
 
     Args:
-        run: The run's folder.
-        episodes: How many to play.
-        seed: Which seed of the run; without it every one.
-        step: The updates of the checkpoint; without it the last one.
-        episode_seed: Seeds the episodes, for ones that the run has not met; without it the run's own seed does.
-        video: Also films the first episodes, of the first seed. Needs no screen, but EGL or OSMesa and the extra
-            floqzoo[video].
-        video_episodes: How many to film.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+        run: The folder of the run.
+        episodes: The number of episodes to play.
+        seed: A seed of the run; by default all seeds.
+        step: The step of the checkpoint; by default the last one.
+        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the run's
+            own seed.
+        video: The .mp4 file for a video of the first episodes of the first seed. Needs EGL or OSMesa and the extra
+            floqzoo[video], but no screen.
+        video_episodes: The number of episodes in the video.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
     """
     from floqzoo.results.evaluation_table import evaluation_text
     from floqzoo.results.renderer import require_video

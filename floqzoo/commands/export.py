@@ -25,16 +25,16 @@ def export(
     PyTorch, whose module is then not compared.
 
     Args:
-        run: The run's folder.
+        run: The folder of the run.
         out: The folder to write, new or empty.
         seed: Which seed of the run; without it the first one.
         step: The updates of the checkpoint; without it the best one, or the last one if none was evaluated.
         episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none, as without an
             environment.
         critic: Also writes critic.onnx.
-        hub_layout: Gives the README the metadata of a model card of the Hugging Face Hub. Nothing is uploaded.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+        hub_layout: Adds the metadata of a Hugging Face Hub model card to the README. Nothing is uploaded.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
     """
     from floqzoo.export import export_run
     from floqzoo.export.parity_table import parity_text

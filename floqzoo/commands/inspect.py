@@ -19,22 +19,22 @@ def inspect(
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
     task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
-    """Looks inside a run's flow critic: how noise becomes a value, and whether the value is right.
+    """Inspects the flow critic of a run: how noise is transported to values, and whether the values are accurate.
 
-    Writes figures and tables, and prints their numbers: value paths, the variance of Q over noise, the curvature of the
-    paths, the norm and the effective rank of the last features, Q by the number of solver steps, Q against the returns
-    of episodes that are played for it, and for pointmaze the value of every place.
+    Writes figures and tables, and prints their numbers: value trajectories, the variance of Q over noise, the curvature
+    of the trajectories, the norm and the effective rank of the last features, Q by the number of solver steps, Q
+    against the returns of played episodes, and for pointmaze a map of values.
 
     Args:
-        run: The run's folder.
+        run: The folder of the run.
         out: The folder for figures and tables.
-        seed: Which seed of the run; without it the first.
-        step: The updates of the checkpoint; without it the last one.
-        episodes: How many to play.
-        transitions: How many to draw from the run's data.
-        dataset_path: Where the run's data are, if no longer where they were.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+        seed: A seed of the run; by default the first.
+        step: The step of the checkpoint; by default the last one.
+        episodes: The number of episodes to play.
+        transitions: The number of transitions to draw from the run's data.
+        dataset_path: The location of the run's data, if they were moved.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
     """
     from floqzoo.results.inspection import described
     from floqzoo.results.run_inspection import inspect_run

@@ -7,19 +7,19 @@ import tyro
 
 
 def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("exp"), /) -> None:
-    """Lists the runs in a folder: what they train, how far they came, their last success rate, and how they ended.
+    """Lists the runs in a folder: their method and task, progress, last success rate, and state.
 
-    Success is a mean over seeds, with its standard error; that of a single seed is the error over its episodes.
+    Success is a mean over seeds with its standard error; for a single seed the error is over its episodes.
 
     Args:
-        directory: Where to look, in all folders below too; without it exp.
+        directory: The folder to search recursively; by default exp.
     """
     from floqzoo.results.run_list import list_runs, table_of
     from floqzoo.results.text_table import text_table
 
     runs = list_runs(directory)
     if not runs:
-        raise FileNotFoundError(f"{directory} holds no run: neither it nor a folder below it has a flags.json.")
+        raise FileNotFoundError(f"{directory} contains no run: neither it nor a folder below it has a flags.json.")
     print(text_table(f"Runs in {directory}", *table_of(runs, directory)), end="")
     for run in runs:
         if run.problem:

@@ -16,15 +16,15 @@ def plot(
 ) -> None:
     """Draws learning curves: a panel for each task, a line for each method, and a band for its seeds.
 
-    A line is the interquartile mean over the seeds, the band its bootstrap interval. Runs of one method on one task
-    are its seeds; where runs of a recipe differ in a setting, each choice is a method of its own.
+    A line is the interquartile mean over the seeds, and the band its bootstrap interval. Runs of one method on one task
+    are its seeds; if runs of a recipe differ in a setting, each value is a separate method.
 
     Args:
-        runs: Folders of runs, or folders that hold some, such as exp/floqzoo/debug.
-        out: The picture to write.
-        metric: What to draw: a column of the runs' eval.csv or train.csv; without it the success rate, or the mean return
-            of tasks without success.
-        confidence: The share of the resamples within the band.
+        runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
+        out: The figure to write.
+        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
+            without success.
+        confidence: The confidence level of the bands.
     """
     from floqzoo.results.plot import plot_runs
 

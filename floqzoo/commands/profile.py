@@ -18,21 +18,21 @@ def profile(
     """Traces some updates with the settings and the data of a run, and prints the time of each step of an update.
 
     Args:
-        run: The run's folder, which stays as it is.
-        out: The folder for the trace, which XProf and Perfetto show.
-        updates: How many to trace, at least; whole calls of the compiled program run.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
+        run: The folder of the run, which is not changed.
+        out: The folder for the trace, for XProf or Perfetto.
+        updates: The minimum number of updates to trace; only complete calls of the compiled program are traced.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
     """
     from floqzoo.learner.compilation_cache import OFF, use_compilation_cache
     from floqzoo.results.text_table import text_table
     from floqzoo.runs.recipe import load_recipe
     from floqzoo.training.profile import profile_run
 
-    # A program that was compiled from earlier sources would have their names.
+    # A cached program compiled from earlier sources would have outdated names.
     use_compilation_cache(OFF)
     found = profile_run(run, out, updates=updates, recipe=recipe and load_recipe(recipe), task=task)
-    title = f"One update of {run}, the mean of {found.updates}; kernels that run at the same time count each"
+    title = f"One update of {run}, the mean of {found.updates}; the times of concurrent kernels add up"
     rows = [
         [each.step, f"{1e3 * each.seconds:.2f}", f"{100 * each.seconds / found.seconds:.1f} %", f"{each.kernels:.0f}"]
         for each in found.steps

@@ -14,17 +14,17 @@ def resume(
     task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
     allow_changes: bool = False,
 ) -> None:
-    """Goes on with a run that was ended or killed, from its latest whole checkpoint, as if it had never been.
+    """Resumes a run that was stopped or killed, from its latest intact checkpoint, as if it had not been interrupted.
 
-    Rows of the logs that are later than the checkpoint are taken back and written anew. A run without a checkpoint
-    begins anew; of a finished one nothing is left to do. Exit statuses are those of a recipe.
+    Rows of the logs after the checkpoint are removed and written again. A run without a checkpoint starts from the
+    beginning; for a finished run nothing is done. Exit statuses are those of a recipe.
 
     Args:
-        run: The run's folder.
-        recipe: The file of a recipe of your own, which is executed; without it the recipe of floqzoo that the run names.
-        task: A task of your own, whose code is executed; without it the task of OGBench that the run names.
-        allow_changes: Go on although settings in the run's flags.json, or the data, are not those of the checkpoint:
-            to train for longer, raise offline_steps there, or online_steps of a run that is online.
+        run: The folder of the run.
+        recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
+        task: Your own task, whose code is executed; by default the OGBench task of the run.
+        allow_changes: Resume even if settings in the run's flags.json, or the data, differ from those of the
+            checkpoint. To train for longer, raise offline_steps there, or online_steps for an online run.
     """
     from floqzoo.learner.compilation_cache import AUTO, use_compilation_cache
     from floqzoo.learner.devices import join_processes
@@ -36,7 +36,7 @@ def resume(
     join_processes()
     if StoredRun(run).is_finished:
         print(
-            f"{run} is finished, and nothing is left to do. `floqzoo evaluate {run}` evaluates its policy again; to train "
+            f"{run} is finished. `floqzoo evaluate {run}` evaluates its policy again; to train "
             f"for longer, raise offline_steps or online_steps in {run / 'flags.json'} and add --allow_changes."
         )
         return

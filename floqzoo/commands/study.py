@@ -16,17 +16,17 @@ def study(
     directory: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     read: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
 ) -> None:
-    """Tests a claim about flow matching in TD learning: trains what it needs, and writes a table, a figure and verdicts.
+    """Tests a claim about flow matching in TD learning: trains agents, and writes a table, a figure and verdicts.
 
-    Without a name it lists the studies. A study that was interrupted goes on in the same folder.
+    Without a name, lists the studies. An interrupted study resumes in the same folder.
 
     Args:
-        name: The study.
-        seeds: Agents of each kind, in place of the study's own number.
-        updates: Updates of each agent, in place of the study's own number.
-        directory: Where the files go; without it exp/studies/NAME.
-        read: A folder with the measurements of an earlier study; the table and the figure are made from them, without
-            training, and go to `directory` or else to the same folder.
+        name: The name of the study.
+        seeds: The number of agents of each kind, instead of the study's default.
+        updates: The number of updates of each agent, instead of the study's default.
+        directory: The output folder; by default exp/studies/NAME.
+        read: A folder with the measurements of an earlier study; the table and the figure are made from them without
+            training, and written to `directory`, or by default to the same folder.
 
     **Raises** `ValueError` for `seeds` or `updates` beside `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
     [`run_study`][floqzoo.studies.study.run_study] raise.
@@ -54,7 +54,9 @@ def study(
     chosen = study_named(name)
     if read is not None:
         if seeds is not None or updates is not None:
-            raise ValueError("`from` reads measurements; `seeds` and `updates` belong to a training.")
+            raise ValueError(
+                "`seeds` and `updates` must not be given with `from`, which reads measurements without training."
+            )
         table, directory = Table(read_measurements(read / MEASUREMENTS)), directory or read
     else:
         directory = directory or Path("exp") / "studies" / name

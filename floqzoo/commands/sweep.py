@@ -17,17 +17,18 @@ def sweep(
     dry_run: bool = False,
     slurm: bool = False,
 ) -> None:
-    """Runs recipes x tasks x seeds x settings, on Ray, and ends with their comparison.
+    """Runs recipes x tasks x seeds x settings on Ray, and compares the results.
 
-    The same command goes on with a sweep that was stopped: finished trials are skipped, others go on from their
-    checkpoints. The file is checked in full before anything starts. Exit status 1 if a trial failed.
+    The same command continues a sweep that was stopped: finished trials are skipped, others resume from their
+    checkpoints. The file is validated completely before anything starts. The exit status is 1 if a trial failed.
 
     Args:
-        file: A YAML file, or the name of a sweep that comes with floqzoo: floq-def, floq-best, fql, small.
-        address: A Ray cluster, such as auto; without it Ray is started on this machine, and ended.
-        save_dir: The folder of all runs; without it the file's own, or exp.
-        dry_run: Only print the command of every trial.
-        slurm: Submit the trials that are not finished to Slurm, as a job array; needs floqzoo[slurm], and not Ray.
+        file: A YAML file, or the name of a published sweep: floq-def, floq-best, fql, small.
+        address: The address of a Ray cluster, such as auto; by default Ray is started on this machine and shut down at
+            the end.
+        save_dir: The folder of all runs; by default that of the file, or exp.
+        dry_run: Only print the commands of all trials.
+        slurm: Submit the unfinished trials to Slurm as a job array; needs floqzoo[slurm] instead of Ray.
     """
     from floqzoo.sweeps.launcher import run_sweep, unfinished_trials
     from floqzoo.sweeps.outcome import failure_report

@@ -1,4 +1,4 @@
-"""Critics: what estimates the return of an action, and how its targets are formed."""
+"""Critics, which estimate returns, and their TD targets."""
 
 from floqzoo.critics.categorical_critic import CategoricalCritic as CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic as ConservativeCritic

@@ -47,7 +47,8 @@ class CategoricalCritic(eqx.Module):
     - `networks`: The ensemble $f_1, \dots, f_E$ of networks from observation and action to `support.num_atoms` logits.
     - `support`: The atoms.
     - `discount`: $\gamma$ in [0, 1).
-    - `aggregation`: How the members' expectations become the score; the target is always the mixture of the members.
+    - `aggregation`: How the members' expectations are combined into the score; the target is always the mixture of the
+      members.
 
     Source: C51 (arXiv 1707.06887), with the two members of the official code of Value Flows (arXiv 2510.07650).
     """

@@ -1,4 +1,4 @@
-"""A quantile critic with a conservative term, which lowers the returns of actions outside of the data."""
+"""A quantile critic with a conservative term, which lowers the returns of actions outside the data."""
 
 import equinox as eqx
 import jax
@@ -19,7 +19,7 @@ class ConservativeMetrics(eqx.Module):
 
     - `critic_loss`: `td.critic_loss` + weight * `conservative_loss`.
     - `conservative_loss`: The log-sum-exp of the quantiles minus the quantile of the data's action.
-    - `td`: The metrics of the critic inside.
+    - `td`: The metrics of the wrapped critic.
     """
 
     critic_loss: Scalar
@@ -33,11 +33,11 @@ class ConservativeCritic(eqx.Module):
     $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n} \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr)
     - Z_e(s, a, \tau) \Bigr),$$
 
-    with one level $\tau$ for each transition, $n$ uniform actions, of which $\log q = -d \log 2$, and $n$ actions of a
-    policy with a density, of which $\log q$ is that of the action before it is clipped.
+    with one level $\tau$ for each transition, $n$ uniform actions with $\log q = -d \log 2$, and $n$ actions of a
+    policy with a density, where $\log q$ is the log-density of the action before clipping.
 
-    These come from the agent's policy if it [has a density][floqzoo.protocols.HasDensity], else from its `behaviour`: with a
-    `DistilledFlowPolicy`, whose one-step network has no density, from the flow that it is distilled from.
+    These come from the agent's policy if it [has a density][floqzoo.protocols.HasDensity], else from its `behaviour`:
+    for a `DistilledFlowPolicy`, whose one-step network has no density, from its behaviour flow.
 
     - `critic`: The critic that learns returns.
     - `weight`: $\lambda$, at least 0.
@@ -58,11 +58,11 @@ class ConservativeCritic(eqx.Module):
             raise ValueError(f"`num_actions` must be at least 1; got {self.num_actions}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The score of the critic inside."""
+        """The score of the wrapped critic."""
         return self.critic.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ConservativeMetrics]:
-        """The loss of the critic inside, and the weighted conservative term.
+        """The loss of the wrapped critic plus the weighted conservative term.
 
         **Raises** `TypeError` if neither the policy nor its behaviour has a density.
         """

@@ -75,23 +75,23 @@ class FlowCritic(eqx.Module):
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
 
     where each of the $m$ noise samples has its own time, next action and next noise, and the targets come from
-    integrating the target fields, by the expected backup
-    $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$.
-    A distilled critic is regressed to the mean output of the online flows, from the same noise samples, and gives the
-    score for policy improvement. No gradient passes through an integration.
+    integrating the target fields, with the expected backup $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i
+    \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$. A distilled critic is regressed to the mean output of the online
+    flows, from the same noise samples; it is the score for policy improvement. No gradient passes through an
+    integration.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
     - `distilled`: The distilled critic.
     - `prior`: $p_0$; floq's is `UniformPrior.from_rewards(...)`.
-    - `path`, `solver`: How noise and target are joined, and how the field is integrated; floq: linear, K = 8 Euler steps.
+    - `path`, `solver`: The probability path and the ODE solver; floq: linear path, K = 8 Euler steps.
     - `discount`: $\gamma$ in [0, 1).
     - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over them.
-    - `num_distillation_samples`: For how many of them the online flows are integrated to train the distilled critic, 1 to
-      `num_noise_samples`; None, as in floq, for all. Fewer are faster and noisier: half of the integrations of a loss
-      are for the distilled critic.
-    - `aggregation`: How members become one value in the target, for each noise sample, before the backup.
+    - `num_distillation_samples`: The number of noise samples for which the online flows are integrated to train the
+      distilled critic, 1 to `num_noise_samples`; None for all, as in floq. Fewer are faster but noisier: half of the
+      integrations in the loss are for the distilled critic.
+    - `aggregation`: How members are aggregated in the target, for each noise sample, before the backup.
     - `backup`: Expected (floq) or distributional.
-    - `coupling`: Whether the target flows start from fresh noise (floq) or from the noise of the regression.
+    - `coupling`: Whether the target flows start from independent noise (floq) or from the noise of the regression.
     - `times`: The distribution of the times at which the field is trained.
 
     Source: floq (arXiv 2509.06863), section 4, and its official code, whose reductions are kept.
@@ -158,7 +158,7 @@ class FlowCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
         """The velocity error and the error of the distilled critic on a batch.
 
-        An action chunk with padding counts as 0 in both means.
+        A padded action chunk counts as 0 in both means.
         """
         shape = (batch.reward.shape[0], self.num_noise_samples)
         action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
@@ -207,7 +207,7 @@ class FlowCritic(eqx.Module):
         next_noise: Float[Array, "batch samples 1"],
         key: Key,
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "members batch distilled"]]:
-        """The TD target of each noise sample, and the online outputs that the distilled critic learns; both are constants."""
+        """The TD target of each noise sample, and the online outputs for the distilled critic, both without gradients."""
         target = agent.target.critic
         act = jax.vmap(jax.vmap(agent.act, (None, 0)))
         with update_step("next_actions"):
@@ -244,8 +244,8 @@ def _outputs_of_both(
 ) -> tuple[Float[Array, "members batch samples"], Float[Array, "members batch distilled"]]:
     """The outputs of the target's flows and of the online flows.
 
-    On an accelerator they are integrated as one ensemble, since fewer and larger kernels are faster there; on a CPU one
-    after the other, which is faster there.
+    On an accelerator they are integrated as one ensemble, since fewer, larger kernels are faster; on a CPU sequential
+    integration is faster.
     """
     if jax.default_backend() == "cpu" or starts.noise.shape != next_starts.noise.shape:
         with update_step("target_integration"):

@@ -1,4 +1,4 @@
-"""What the inside of a flow critic looks like: its value paths, its noise, its features."""
+"""Diagnostics of flow critics: trajectories, noise and features."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,15 +16,16 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FlowDiagnostics(eqx.Module):
-    r"""A flow critic in a few numbers, each averaged over a batch and the members.
+    r"""Diagnostics of a flow critic, averaged over a batch and the members.
 
-    - `q`: Where the flows end: the mean over noises, in units of reward.
-    - `q_noise_variance`: The variance of that end over noises. A perfect fit of one target for all noises has 0.
-    - `path_curvature`: How far value paths are from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in
-      squared units of reward; 0 where one Euler step would do.
-    - `q_one_step`: `q` with one solver step in place of $K$.
+    - `q`: The output of the flows, averaged over noise samples, in units of reward.
+    - `q_noise_variance`: The variance of the output over noise samples; 0 for a perfect fit of a single target.
+    - `path_curvature`: The deviation of trajectories from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in
+      squared units of reward; 0 if one Euler step is exact.
+    - `q_one_step`: `q` with one solver step instead of $K$.
     - `feature_norm`: The Euclidean norm of the input of the last linear layer; None for fields without `last_features`.
-    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most its size. None likewise.
+    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most the number of features.
+      None for fields without `last_features`.
     """
 
     q: Scalar
@@ -38,7 +39,7 @@ class FlowDiagnostics(eqx.Module):
 def flow_diagnostics(
     critic: FlowValued | Any, batch: Transition, key: Key, *, num_noise_samples: int = 8
 ) -> FlowDiagnostics:
-    """The diagnostics of a critic on a batch; pure, so it may be compiled and mapped over seeds.
+    """The diagnostics of a critic on a batch; a pure function, which can be compiled and mapped over seeds.
 
     - `num_noise_samples`: Noise samples for each transition, at least 2.
 
@@ -64,16 +65,16 @@ def flow_diagnostics(
 
 
 def has_features(critic: FlowValued | Any) -> bool:
-    """Whether the velocity fields of a critic give the input of their last linear layer."""
+    """Whether the velocity fields of a critic provide the input of their last linear layer."""
     field: Any = critic.fields.members
     return isinstance(field, HasFeatures) and hasattr(getattr(field, "network", field), "features")
 
 
 class ValuePaths(eqx.Module):
-    """The ways from noise to value, for one observation and action.
+    """The trajectories from noise to value, for one observation and action.
 
-    - `t`: The solver's times.
-    - `z`: Where each member's flow is then, from each noise.
+    - `t`: The times of the solver.
+    - `z`: The state of each member's flow at these times, for each noise sample.
     """
 
     t: Float[Array, " times"]
@@ -83,7 +84,7 @@ class ValuePaths(eqx.Module):
 def value_paths(
     critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
 ) -> ValuePaths:
-    """The value paths $z_t$ of each member from each noise, at the times of the critic's solver."""
+    """The trajectories $z_t$ of each member for each noise sample, at the times of the critic's solver."""
     paths = _paths(critic, observation, action, noise)
     return ValuePaths(paths.t[0, 0], paths.x[..., 0])
 
@@ -91,7 +92,7 @@ def value_paths(
 def batch_curvature(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"]
 ) -> Float[Array, "batch members samples"]:
-    """The curvature of each value path, see `path_curvature`; with one solver step it is 0 by itself."""
+    """The curvature of each trajectory, see `path_curvature`; always 0 with one solver step."""
 
     def of_example(observation, action, noises):
         return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noises))
@@ -102,7 +103,7 @@ def batch_curvature(
 def batch_features(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
 ) -> Float[Array, "members batch width"]:
-    """What the last linear layer of each velocity field reads, at one time of a value path of each transition.
+    """The input of the last linear layer of each velocity field, at one time of a trajectory of each transition.
 
     **Raises** `AttributeError` if the fields have no `last_features`, as `ConditionalField` has.
     """
@@ -117,14 +118,14 @@ def batch_features(
         return jax.vmap(of_example)(batch.observation, batch.action, noise, times)
 
     features = critic.fields.each(of_member)
-    # Of a network that computes in bfloat16, of which no singular values can be had.
+    # The features of a bfloat16 network are cast, since singular values need float32.
     return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
 def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:
-    r"""How many directions the rows fill: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
+    r"""The effective rank of the rows: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
 
-    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. It is at most the matrix's rank.
+    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. It is at most the rank of the matrix.
 
     Source: implicit under-parameterisation (arXiv 2010.14498), srank, with its $\delta$.
     """
@@ -135,14 +136,14 @@ def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) ->
 def q_by_steps(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"], steps: Sequence[int]
 ) -> Float[Array, "choices batch"]:
-    r"""$Q$ of each transition with other numbers $K$ of solver steps, without training again."""
+    r"""$Q$ of each transition for several numbers $K$ of solver steps, without retraining."""
     return jnp.stack([jnp.mean(with_steps(critic, count).batch_returns(batch, noise), axis=(0, 2)) for count in steps])
 
 
 def with_steps(critic: Any, steps: int) -> Any:
-    """The same critic, whose solver makes `steps` steps.
+    """The same critic with `steps` solver steps.
 
-    **Raises** `ValueError` if its solver chooses its steps itself.
+    **Raises** `ValueError` if its solver is adaptive.
     """
     solver: Any = critic.solver
     if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):
@@ -151,7 +152,7 @@ def with_steps(critic: Any, steps: int) -> Any:
 
 
 def _paths(critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]):
-    """Trajectories with leading axes of members and noises."""
+    """Trajectories with leading axes of members and noise samples."""
 
     def of_member(field):
         flow = critic.flow(field)

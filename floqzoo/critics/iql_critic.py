@@ -1,4 +1,4 @@
-"""The critic of implicit Q-learning: a Q-function and a state value that is an expectile of it."""
+"""The critic of implicit Q-learning: a Q-function, and a state value that is its expectile."""
 
 import equinox as eqx
 import jax
@@ -34,13 +34,13 @@ class IQLMetrics(eqx.Module):
 
 
 class IQLCritic(eqx.Module):
-    r"""Q and V without any action outside of the data.
+    r"""Q and V, learnt without actions outside the data.
 
     $$\frac1B \sum_b \left|\kappa - 1[u < 0]\right| u^2, \quad u = \min_e \bar Q_e(s, a) - V(s), \qquad
     \frac1B \sum_b \sum_e \bigl(Q_e(s, a) - r - \gamma \, \text{discount} \cdot V(s')\bigr)^2$$
 
-    V regresses to an expectile of the target critic's minimum, Q bootstraps from V as it is before the step. Neither loss
-    uses the policy.
+    V is the expectile of the minimum of the target critic; Q bootstraps from V before the step. Neither loss uses the
+    policy.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `value_network`: $V$, from an observation to one number.

@@ -1,4 +1,4 @@
-"""Losses whose minimum is a statistic of the target's distribution: a quantile or an expectile."""
+"""Losses that are minimised by a quantile or an expectile of the target distribution."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,8 +14,7 @@ class HuberQuantileLoss(eqx.Module):
     $$H_\kappa(\delta) = \tfrac12 \delta^2 \text{ if } \lvert \delta \rvert \le \kappa, \text{ else }
     \kappa (\lvert \delta \rvert - \tfrac12 \kappa).$$
 
-    For $\kappa \to 0$ the minimum over predictions is the quantile at level $\tau$; for an infinite $\kappa$ it would be an
-    expectile.
+    The minimiser is the quantile at level $\tau$ for $\kappa \to 0$, and the expectile for $\kappa \to \infty$.
 
     - `kappa`: $\kappa$, above 0 and finite, in units of reward.
 
@@ -35,9 +34,10 @@ class HuberQuantileLoss(eqx.Module):
 
 
 class ExpectileLoss(eqx.Module):
-    r"""$\lvert \tau - 1[\delta < 0] \rvert \, \delta^2$: the minimum over predictions is the expectile at level $\tau$.
+    r"""$\lvert \tau - 1[\delta < 0] \rvert \, \delta^2$: the minimiser is the expectile at level $\tau$.
 
-    Source: the IQN critic in the official code of floq (arXiv 2509.06863), whose loss is this one and no quantile loss.
+    Source: the IQN critic in the official code of floq (arXiv 2509.06863), which uses this loss and not a quantile
+    loss.
     """
 
     def losses(self, errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -46,5 +46,5 @@ class ExpectileLoss(eqx.Module):
 
 
 def _side_weights(errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The level where the target is above the prediction, and 1 minus the level where it is below."""
+    """The level if the target is above the prediction, and 1 minus the level if it is below."""
     return jnp.where(errors < 0, 1 - levels, levels)

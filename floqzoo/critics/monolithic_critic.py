@@ -1,4 +1,4 @@
-"""The ordinary critic: one forward pass from observation and action to a value."""
+"""The standard critic: one forward pass from observation and action to a value."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ class MonolithicCritic(eqx.Module):
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).
-    - `aggregation`: How members become one value in the target; the score is always their mean.
+    - `aggregation`: How members are aggregated in the target; the score is always their mean.
 
     Source: the critic of FQL (arXiv 2502.02538), official code.
     """
@@ -51,7 +51,7 @@ class MonolithicCritic(eqx.Module):
         return self.networks.mean(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
-        """The squared TD error, averaged over batch and members; a chunk with padding counts as 0 in the mean."""
+        """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean."""
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         q = self.networks.batch_values(batch.observation, batch.action)
         loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))

@@ -1,4 +1,4 @@
-"""Where the action at the next state comes from."""
+"""The action at the next state in TD targets."""
 
 import equinox as eqx
 import jax
@@ -9,25 +9,25 @@ from floqzoo.typing import Key
 
 
 class PolicyNextAction(eqx.Module):
-    """The agent's policy acts, with the online critic: returns and successor measures are those of the policy."""
+    """Next actions of the agent's policy (with the online critic): learns returns or successor measures of the policy."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """An action of the policy at each next observation.
 
-        **Raises** `ValueError` if its actions have another shape than the data's.
+        **Raises** `ValueError` if its actions have another shape than those of the data.
         """
         keys = jax.random.split(key, batch.action.shape[0])
         actions = jax.vmap(agent.act)(batch.next_observation, keys)
         if actions.shape != batch.action.shape:
             raise ValueError(
-                f"the policy must give actions of shape {batch.action.shape[1:]}, as the data has them; "
+                f"the policy must return actions of shape {batch.action.shape[1:]}, as in the data; "
                 f"got {actions.shape[1:]}."
             )
         return actions
 
 
 class DataNextAction(eqx.Module):
-    """The next action of the data: returns and successor measures are those of the behaviour.
+    """The next action of the data: learns returns or successor measures of the behaviour policy.
 
     The batch must hold `next_action`.
     """

@@ -1,4 +1,4 @@
-"""The critic of an agent that only imitates."""
+"""The null critic, for behaviour cloning."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class NullCritic(eqx.Module):
-    """Q = 0, with nothing to learn: for behaviour cloning."""
+    """Q = 0, without parameters: for behaviour cloning."""
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """0."""

@@ -14,11 +14,11 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class QEnsemble(eqx.Module):
-    r"""$Q_1, \dots, Q_E : (s, a) \mapsto \mathbb R$, with parameters of their own.
+    r"""$Q_1, \dots, Q_E : (s, a) \mapsto \mathbb R$, with separate parameters.
 
     - `observation_dim`, `action_dim`: Sizes, at least 1.
     - `size`: The number $E$ of members, at least 1; the papers use 2.
-    - `build`: Makes one network, as `build(in_features, out_features, key=key)`.
+    - `build`: Builds one network, called as `build(in_features, out_features, key=key)`.
     """
 
     networks: Ensemble[Network]
@@ -35,14 +35,14 @@ class QEnsemble(eqx.Module):
         self.networks = Ensemble.build(lambda key: build(observation_dim + action_dim, 1, key=key), size, key=key)
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        """The value that each member gives."""
+        """The value of each member."""
         x = jnp.concatenate([observation, action])
         return self.networks.each(lambda network: network(x)[0])
 
     def batch_values(
         self, observations: Float[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
-        """The same for a batch, with the ensemble mapped outside of it."""
+        """The same for a batch, with the ensemble as the outer `vmap`."""
         x = jnp.concatenate([observations, actions], axis=1)
         return self.networks.each(lambda network: jax.vmap(network)(x)[:, 0])
 

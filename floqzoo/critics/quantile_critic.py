@@ -39,15 +39,15 @@ class QuantileCritic(eqx.Module):
     $$\frac1{EB} \sum_{e,b} \sum_{i=1}^n \frac1{n'} \sum_{j=1}^{n'} \rho_{\tau_i} \bigl( y_j - Z_e(s, a, \tau_i) \bigr), \qquad
     y_j = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Z_e(s', a', \tau'_j), \quad a' \sim \pi(s'),$$
 
-    with levels $\tau_i$ and $\tau'_j$ of their own for each transition. The score is the mean over members and over the
-    $n$ midpoints $(i - \frac12) / n$, so that it is deterministic.
+    with separate levels $\tau_i$ and $\tau'_j$ for each transition. The score is the mean over members and over the $n$
+    midpoints $(i - \frac12) / n$, so that it is deterministic.
 
     - `networks`: The ensemble $Z_1, \dots, Z_E$.
     - `discount`: $\gamma$ in [0, 1).
     - `loss`: $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
     - `num_levels`: $n$, at least 1.
     - `num_target_levels`: $n'$, at least 1.
-    - `aggregation`: How members become one value in the target, for each level.
+    - `aggregation`: How members are aggregated in the target, for each level.
     - `levels`: The distribution of $\tau$ and $\tau'$.
 
     **Raises** `ValueError` if `discount` or a number of levels is out of its range.

@@ -1,4 +1,4 @@
-"""Networks that return quantiles of the return, for any level."""
+"""Networks for quantiles of the return at any level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ class QuantileEnsemble(eqx.Module):
 
     - `level_features`: A `LevelProduct` or a `LevelConcatenation`; all members share it.
     - `size`: The number $E$ of members, at least 1; 2 in Value Flows' and floq's experiments.
-    - `build`: Makes one network, as `build(in_features, out_features, key=key)`.
+    - `build`: Builds one network, called as `build(in_features, out_features, key=key)`.
 
     Source: IQN (arXiv 1806.06923).
     """
@@ -107,7 +107,7 @@ class QuantileEnsemble(eqx.Module):
     def quantiles(
         self, observation: Observation, action: Action, levels: Float[Array, " levels"]
     ) -> Float[Array, "members levels"]:
-        """The quantiles of each member at some levels."""
+        """The quantiles of each member at the given levels."""
         return self.batch_quantiles(observation[None], action[None], levels[None])[:, 0]
 
     def batch_quantiles(
@@ -116,7 +116,7 @@ class QuantileEnsemble(eqx.Module):
         actions: Float[Array, "batch action"],
         levels: Float[Array, "batch levels"],
     ) -> Float[Array, "members batch levels"]:
-        """The same for a batch, each example with levels of its own."""
+        """The same for a batch, with separate levels for each example."""
         conditions = jnp.concatenate([observations, actions], axis=1)
         of_levels = jax.vmap(self.level_features.features, (None, 0))
         features = jax.vmap(of_levels)(conditions, levels)

@@ -1,4 +1,4 @@
-"""The critic of ReBRAC: TD3's, with a penalty on the next action's distance from the data."""
+"""The critic of ReBRAC: TD3's critic with a penalty on the distance of the next action from the data."""
 
 import equinox as eqx
 import jax

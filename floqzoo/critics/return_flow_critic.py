@@ -55,7 +55,7 @@ class ReturnFlowMetrics(eqx.Module):
 
 
 class ReturnTargets(eqx.Module):
-    """What the fields are matched to, for one transition or a batch.
+    """The regression targets of the fields, for one transition or a batch.
 
     - `end`: R, the end of the path of BCFM.
     - `point`, `velocity`: The point of DCFM and the velocity to learn there; None without DCFM.
@@ -82,14 +82,14 @@ class ReturnFlowCritic(eqx.Module):
     w = \sigma(-T / \text{std}) + \tfrac12,
     \end{aligned}$$
 
-    averaged over the batch. The confidence weight $w$, a constant, is larger where the return varies more:
-    $\text{std} = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
-    flows at the data's action with noise $\epsilon'$ of its own, which is
-    $\lvert \prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k)) \rvert$ along the trajectory of the solver: a clip of the
-    solver moves the trajectory, and does not enter the derivative.
+    averaged over the batch. The confidence weight $w$, a constant, is larger where the return varies more: $\text{std}
+    = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
+    flows at the data's action with separate noise $\epsilon'$, which is $\lvert \prod_k (1 + \Delta t \, \partial_z
+    \bar v_e(t_k, z_k)) \rvert$ along the trajectory of the solver: clipping changes the trajectory, but is ignored in
+    the derivative.
 
-    Where an episode ended there is no next distribution to imitate, and only BCFM is trained. The label of DCFM has no factor
-    $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have the velocity $\gamma v$.
+    At the end of an episode there is no next distribution, and only BCFM is trained. The DCFM target has no factor
+    $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
     $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$:
     `value` for noise drawn from a key; `score`, which has no key, as the mean over $n$ fixed noise samples, the quantiles
@@ -102,10 +102,10 @@ class ReturnFlowCritic(eqx.Module):
     - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
     - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
     - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: the same in targets.
-    - `num_score_samples`: $n$, at least 1. A choice: the authors draw one noise sample for each score.
-    - `next_action`: Where $a'$ comes from; Value Flows: `BestOfNNextAction(16)`.
+    - `num_score_samples`: $n$, at least 1. This is a choice of ours: the authors draw one noise sample for each score.
+    - `next_action`: The choice of $a'$; Value Flows: `BestOfNNextAction(16)`.
     - `prior`: The distribution of the noise; any prior with a `quantile`.
-    - `path`: How noise and $R$ are joined.
+    - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
 
     **Raises** `ValueError` if a number is out of its range.
@@ -210,7 +210,7 @@ class ReturnFlowCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ReturnFlowMetrics]:
         """The weighted sum of both velocity errors, averaged over the batch.
 
-        An action chunk with padding counts as 0 in the mean.
+        A padded action chunk counts as 0 in the mean.
         """
         action_key, noise_key, time_key, std_key = jax.random.split(key, 4)
         size, target = batch.reward.shape[0], agent.target.critic
@@ -262,7 +262,7 @@ class ReturnFlowCritic(eqx.Module):
         noise: Float[Array, "batch 1"],
         times: Float[Array, " batch"],
     ) -> ReturnTargets:
-        """The targets of a batch by these flows, one noise sample and time for each transition."""
+        """The targets of a batch from these flows, with one noise sample and time per transition."""
 
         def states_of(field):
             """Each flow at t = 1 and, for DCFM, stopped at the time of its transition: solves with the same number of steps."""
@@ -292,7 +292,7 @@ class ReturnFlowCritic(eqx.Module):
         return ReturnTargets(end, reward + continuation * stopped, velocities)
 
     def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
-        """How fast the return at (s, a) changes with the noise, aggregated over members: its standard deviation if it is Gaussian."""
+        """The derivative of the return at (s, a) with respect to the noise, aggregated over members: its standard deviation if Gaussian."""
 
         def of_member(field):
             flow = self.flow(field)

@@ -32,7 +32,7 @@ class UniformSupport(eqx.Module):
     def from_rewards(reward_range: tuple[float, float], discount: float, num_atoms: int = 51) -> "UniformSupport":
         r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
-        - `reward_range`: Least and greatest reward of the dataset.
+        - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
 
         **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
@@ -49,10 +49,10 @@ class UniformSupport(eqx.Module):
         return self.low.value + share * (self.high.value - self.low.value)
 
     def project(self, points: Float[Array, " points"], weights: Float[Array, " points"]) -> Float[Array, " atoms"]:
-        r"""The distribution on the atoms that is nearest to point masses, $\sum_j p_j \, h(z_i - y_j)$.
+        r"""The projection of point masses onto the atoms, $\sum_j p_j \, h(z_i - y_j)$.
 
-        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the gap $\Delta$ of the atoms: each mass is divided between its
-        two neighbours, so that its mean is kept. A point outside of the support counts as the nearest end of it.
+        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the gap $\Delta$ of the atoms: each mass is divided between
+        its two neighbours, which preserves the mean. A point outside the support is moved to the nearest end.
 
         - `points`: $y_j$, in units of reward.
         - `weights`: $p_j$, at least 0.

@@ -1,4 +1,4 @@
-"""Flow matching, which knows no reinforcement learning: priors, paths, solvers and the `Flow` itself."""
+"""Flow matching, independent of reinforcement learning: priors, paths, solvers and `Flow`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # diffrax is imported with its solver, and not before: that takes as long as importing JAX.
+    # diffrax is imported lazily with its solver, since this takes as long as importing JAX.
     if name == "DiffraxSolver":
         from floqzoo.flow.diffrax_solver import DiffraxSolver
 

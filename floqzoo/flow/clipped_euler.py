@@ -1,4 +1,4 @@
-"""Euler's method for flows whose points have a known range."""
+"""Euler's method with clipping, for points with a known range."""
 
 from typing import ClassVar
 
@@ -12,9 +12,9 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class ClippedEuler(FixedStepSolver):
-    r"""$\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$: each step of Euler's method ends in the range.
+    r"""$\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$: Euler steps, each clipped to the range.
 
-    Only the starting point may lie outside of it. Order 1, one evaluation for each step.
+    Only the initial point may be outside the range. Order 1, one evaluation per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     - `low`, `high`: The range of each coordinate, low < high.
@@ -36,7 +36,7 @@ class ClippedEuler(FixedStepSolver):
     def from_rewards(reward_range: tuple[float, float], discount: float, num_steps: int = 10) -> "ClippedEuler":
         r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
-        - `reward_range`: Least and greatest reward of the dataset.
+        - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
 
         **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
@@ -45,5 +45,5 @@ class ClippedEuler(FixedStepSolver):
         return ClippedEuler(num_steps, low=low, high=high)
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, with the velocity at its beginning, and the clip."""
+        """One step with the velocity at its start, then the clip."""
         return jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value)

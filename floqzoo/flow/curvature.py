@@ -1,4 +1,4 @@
-"""How far a path is from a straight line at constant speed."""
+"""The curvature of trajectories."""
 
 import jax.numpy as jnp
 
@@ -7,15 +7,15 @@ from floqzoo.typing import Scalar
 
 
 def path_curvature(trajectory: Trajectory) -> Scalar:
-    r"""The mean squared deviation of a path's velocity from its chord's.
+    r"""The mean squared deviation of a trajectory's velocity from the constant velocity $x_1 - x_0$.
 
     $$\int_0^1 \lVert \dot x_t - (x_1 - x_0) \rVert^2 \, dt$$
 
-    with the velocity of each interval taken as constant, and time rescaled to [0, 1]. It is 0 for a straight line
-    crossed at constant speed, and then one Euler step is exact; in one dimension, where each path is a straight
-    line, it measures the change of speed. In squared units of the space.
+    with constant velocity within each interval, and time rescaled to [0, 1]. It is 0 for a straight line at constant
+    speed, for which one Euler step is exact; in one dimension it measures the change of speed. In squared units of the
+    space.
 
-    Source: rectified flow (arXiv 2209.03003), section 2.3, where it is called straightness.
+    Source: rectified flow (arXiv 2209.03003), section 2.3, which calls it straightness.
     """
     share = jnp.diff(trajectory.t) / (trajectory.t[-1] - trajectory.t[0])
     chord = trajectory.x[-1] - trajectory.x[0]

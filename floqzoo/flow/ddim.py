@@ -1,4 +1,4 @@
-"""The sampler of diffusion models, as a solver of flows."""
+"""DDIM, the sampler of diffusion models, as an ODE solver."""
 
 from typing import ClassVar
 
@@ -11,16 +11,17 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class DDIM(FixedStepSolver):
-    r"""$x_{t + \Delta t} = \alpha_{t + \Delta t} \hat x_1 + \beta_{t + \Delta t} \hat x_0$: each step follows a whole path of its own.
+    r"""$x_{t + \Delta t} = \alpha_{t + \Delta t} \hat x_1 + \beta_{t + \Delta t} \hat x_0$: each step follows a
+    conditional path.
 
-    $\hat x_0$ and $\hat x_1$ are the noise and the data that the point and its velocity speak of. The step is exact
-    where these do not change, and on the straight path it is Euler's. It never looks at the end of its interval,
-    where a diffusion's velocity may be singular. Order 1, deterministic.
+    $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from the point and its velocity. The step is exact if
+    these are constant, and is an Euler step for the linear path. It does not evaluate the end of its interval, where
+    the velocity of a diffusion may be singular. Order 1, deterministic.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusions with 20.
-    - `path`: The path that the field was matched to.
+    - `path`: The probability path that the field was trained on.
 
-    Source: DDIM (arXiv 2010.02502), $\eta = 0$, with equal steps of time.
+    Source: DDIM (arXiv 2010.02502), $\eta = 0$, with equal time steps.
     """
 
     num_steps: int = eqx.field(static=True, default=20)
@@ -30,7 +31,7 @@ class DDIM(FixedStepSolver):
     order: ClassVar[int] = 1
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, with the velocity at its beginning."""
+        """One step with the velocity at its start."""
         ends = self.path.ends_of(t, x, velocity(t, x))
-        # Rounding must not carry the last step past the end, where a path need not be defined.
+        # Rounding must not move the last step past the end, where the path may be undefined.
         return self.path.at(jnp.minimum(t + dt, 1), ends.x0, ends.x1).x

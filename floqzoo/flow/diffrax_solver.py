@@ -1,4 +1,4 @@
-"""Any solver of diffrax, as a solver of flows."""
+"""Solvers of diffrax for flows."""
 
 import diffrax
 import equinox as eqx
@@ -14,12 +14,12 @@ class DiffraxSolver(eqx.Module):
     """Wraps a diffrax solver, step-size controller and adjoint.
 
     - `solver`: Any explicit or implicit ODE solver of diffrax.
-    - `num_steps`: With a constant step size, the number of steps; with an adaptive one, only the number of
-      intervals that `trajectory` reports. At least 1.
-    - `controller`: The step-size controller; constant steps by default,
-      `diffrax.PIDController(rtol=1e-5, atol=1e-5)` for adaptive ones.
+    - `num_steps`: The number of steps for a constant step size; for an adaptive one, only the number of intervals in
+      `trajectory`. At least 1.
+    - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
+      atol=1e-5)` for adaptive steps.
     - `adjoint`: How gradients pass through the solve.
-    - `max_steps`: The largest number of steps of an adaptive solve; more raise an error.
+    - `max_steps`: The maximum number of steps of an adaptive solve; more raise an error.
     """
 
     solver: diffrax.AbstractSolver = eqx.field(default_factory=diffrax.Tsit5)
@@ -42,8 +42,8 @@ class DiffraxSolver(eqx.Module):
     def evaluations(self) -> int:
         """Velocity evaluations in one solve: exact for constant steps, the upper bound for adaptive ones.
 
-        What an adaptive solve really took is told by `count_evaluations`. For implicit solvers both count stages
-        only, without the evaluations by which each stage is solved for.
+        `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers both count stages
+        only, without the evaluations of the implicit solve in each stage.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
@@ -51,28 +51,28 @@ class DiffraxSolver(eqx.Module):
     def order(self) -> int:
         """The order of convergence of constant steps.
 
-        **Raises** `AttributeError` for an adaptive solver, whose error follows its tolerance.
+        **Raises** `AttributeError` for an adaptive solver, whose error depends on its tolerance.
         """
         order = None if self.is_adaptive else self.solver.order(diffrax.ODETerm(lambda t, x, _: x))
         if order is None:
-            raise AttributeError("an adaptive solver has no order of its own.")
+            raise AttributeError("an adaptive solver has no fixed order.")
         return order
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
+        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
         assert solution.ys is not None
         return solution.ys[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same curve at `num_steps + 1` equally spaced times."""
+        """The same solution at `num_steps + 1` equally spaced times."""
         times = time_grid(t0, t1, self.num_steps, x0.dtype)
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))
         assert solution.ys is not None
         return Trajectory(times, solution.ys)
 
     def count_evaluations(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Int[Array, ""]:
-        """The velocity evaluations that this very solve takes, rejected steps included."""
+        """The number of velocity evaluations of this solve, including rejected steps."""
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
         return jnp.asarray(self._evaluations_of(solution.stats["num_steps"]))
 
@@ -93,7 +93,7 @@ class DiffraxSolver(eqx.Module):
     def _first_step(self, t0: Time, t1: Time) -> Time | None:
         if self.is_adaptive:
             return None
-        # A lone step is asked for too long, and is then cut at t1: t0 + (t1 - t0) may round to just before it.
+        # A single step is made too long, and diffrax truncates it at t1: t0 + (t1 - t0) may round to just below t1.
         return 2 * (t1 - t0) if self.num_steps == 1 else (t1 - t0) / self.num_steps
 
     def _evaluations_of(self, steps):

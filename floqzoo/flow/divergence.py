@@ -10,7 +10,7 @@ from floqzoo.typing import Key, Point, Scalar
 
 
 class ExactDivergence(eqx.Module):
-    r"""$\nabla \cdot v = \operatorname{tr} \partial v / \partial x$, by one forward-mode pass a coordinate."""
+    r"""$\nabla \cdot v = \operatorname{tr} \partial v / \partial x$, with one forward-mode pass per coordinate."""
 
     def divergence(self, velocity: Callable[[Point], Point], x: Point, key: Key | None) -> Scalar:
         """The trace of the Jacobian at `x`."""
@@ -21,9 +21,9 @@ class ExactDivergence(eqx.Module):
 class HutchinsonDivergence(eqx.Module):
     r"""$\frac1n \sum_i \epsilon_i^\top \frac{\partial v}{\partial x} \epsilon_i$ with random signs $\epsilon_i$: unbiased.
 
-    The same signs serve the whole way of a solve, so that the field being integrated is a smooth one.
+    The same signs are used throughout a solve, so that the integrated field is smooth.
 
-    - `probes`: The number $n$ of sign vectors, at least 1; the cost grows with it, and not with the dimension.
+    - `probes`: The number $n$ of sign vectors, at least 1; the cost depends on it, and not on the dimension.
 
     Source: FFJORD (arXiv 1810.01367).
     """
@@ -41,6 +41,6 @@ class HutchinsonDivergence(eqx.Module):
         """
         if key is None:
             raise ValueError("`key` must be given: Hutchinson's divergence draws random signs.")
-        # A clone: that every evaluation of a solve draws the same signs is meant.
+        # A clone, since every evaluation of a solve is meant to draw the same signs.
         signs = jax.random.rademacher(jax.random.clone(key), (self.probes, x.size), dtype=x.dtype)
         return jnp.mean(jax.vmap(lambda sign: sign @ jax.jvp(velocity, (x,), (sign,))[1])(signs))

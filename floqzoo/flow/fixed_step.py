@@ -1,4 +1,4 @@
-"""Explicit solvers with equal steps: each is its name, its order and one step."""
+"""Explicit solvers with equal steps."""
 
 import abc
 from typing import Any, ClassVar
@@ -13,10 +13,10 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class FixedStepSolver(eqx.Module):
-    """Cuts the way from `t0` to `t1` into `num_steps` equal intervals and crosses one after the other.
+    """Integrates from `t0` to `t1` in `num_steps` equal steps.
 
-    Reverse-differentiable; memory in the backward pass grows with `num_steps`. A solver states its `order` $p$: the error
-    of a smooth field falls like $K^{-p}$.
+    Reverse-differentiable; the memory of the backward pass grows with `num_steps`. A subclass defines `step` and its
+    `order` $p$: for a smooth field the error decreases like $K^{-p}$.
     """
 
     num_steps: eqx.AbstractVar[int]
@@ -30,7 +30,7 @@ class FixedStepSolver(eqx.Module):
 
     @abc.abstractmethod
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """Crosses one interval, from `t` to `t + dt`."""
+        """One step, from `t` to `t + dt`."""
 
     @property
     def evaluations(self) -> int:
@@ -38,11 +38,11 @@ class FixedStepSolver(eqx.Module):
         return self.num_steps * self.evaluations_per_step
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The point at `t1` of the curve that starts at `x0` at `t0`; `t1 < t0` goes backward."""
+        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same curve, with all `num_steps + 1` states."""
+        """The same solution at all `num_steps + 1` times."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
         return Trajectory(time_grid(t0, t1, self.num_steps, x0.dtype), jnp.concatenate([x0[None], states]))
 
@@ -57,10 +57,10 @@ class FixedStepSolver(eqx.Module):
 
 
 class Euler(FixedStepSolver):
-    r"""$x + \Delta t \, v(t, x)$. Order 1, one evaluation a step; floq's and FQL's choice.
+    r"""$x + \Delta t \, v(t, x)$. Order 1, one evaluation per step; used by floq and FQL.
 
     - `num_steps`: The number K of steps, at least 1.
-    - `unroll`: Compiles the steps one after the other instead of a loop.
+    - `unroll`: Whether to unroll the loop over steps.
     """
 
     num_steps: int = eqx.field(static=True)
@@ -69,12 +69,12 @@ class Euler(FixedStepSolver):
     order: ClassVar[int] = 1
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, with the velocity at its beginning."""
+        """One step with the velocity at its start."""
         return x + dt * velocity(t, x)
 
 
 class Midpoint(FixedStepSolver):
-    r"""$x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$. Order 2; TD-Flow's choice.
+    r"""$x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$. Order 2; used by TD-Flow.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
@@ -85,7 +85,7 @@ class Midpoint(FixedStepSolver):
     order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, with the velocity in its middle."""
+        """One step with the velocity at its midpoint."""
         half = dt / 2
         return x + dt * velocity(t + half, x + half * velocity(t, x))
 
@@ -93,7 +93,7 @@ class Midpoint(FixedStepSolver):
 class Heun(FixedStepSolver):
     r"""$x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$, $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$. Order 2.
 
-    Its last evaluation is at `t1` itself, where fields of paths that end in a point are singular.
+    Its last evaluation is at `t1`, where the field of a path that ends in a point is singular.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
@@ -104,6 +104,6 @@ class Heun(FixedStepSolver):
     order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, with the mean of the velocities at its ends."""
+        """One step with the mean of the velocities at its ends."""
         start = velocity(t, x)
         return x + dt / 2 * (start + velocity(t + dt, x + dt * start))

@@ -1,4 +1,4 @@
-"""The one object behind flow critics, flow policies and successor measures."""
+"""Conditional flows, used by flow critics, flow policies and successor measures."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from floqzoo.typing import Code, Key, Point, Scalar, Time, Velocity
 
 def accurate_solver() -> ODESolver:
     """Tsit5 with adaptive steps to a tolerance of 1e-5: the default for log-densities."""
-    # Importing diffrax takes as long as importing JAX, and training needs none of it.
+    # Importing diffrax takes as long as importing JAX, and training does not need it.
     import diffrax
 
     from floqzoo.flow.diffrax_solver import DiffraxSolver
@@ -32,8 +32,8 @@ class Flow(eqx.Module):
     - `field`: The velocity field $v_\theta$.
     - `dim`: The number of coordinates of a point, at least 1.
     - `prior`: $p_0$.
-    - `path`: What the field is matched to.
-    - `solver`: How the field is followed. It may be changed after training.
+    - `path`: The probability path that the field is trained on.
+    - `solver`: The ODE solver. It can be changed after training.
 
     Source: flow matching (arXiv 2210.02747).
     """
@@ -53,34 +53,34 @@ class Flow(eqx.Module):
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
     def encode(self, *condition: Float[Array, " _"]) -> Code:
-        """The condition, read once, for the methods that take a `code`."""
+        """Encodes the condition once, for the methods that take a `code`."""
         return self.field.encode(*condition)
 
     def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        r"""$\psi_{t_1}(x_0)$: carries a point from `t0` to `t1` along the field."""
+        r"""$\psi_{t_1}(x_0)$: integrates the field from `t0` to `t1`."""
         return self.solver.solve(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def trajectory(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same way, with each state visited."""
+        """The trajectory of `push_forward`."""
         return self.solver.trajectory(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def sample(self, key: Key, *condition: Float[Array, " _"]) -> Point:
-        """Draws noise and carries it to $t = 1$."""
+        """A sample: the output of the flow for a noise sample."""
         return self.push_forward(self.prior.sample(key, (self.dim,)), self.encode(*condition))
 
     def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
         r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
 
-        The mean over coordinates, as in FQL, so that its size does not depend on the dimension $d$.
+        The mean over coordinates, as in FQL, so that the scale does not depend on the dimension $d$.
 
-        - `weights`: Factors of the squared errors of the coordinates, before the mean over all $d$; None for 1.
+        - `weights`: Weights of the squared errors of the coordinates, before the mean over all $d$; None for 1.
         """
         point = self.path.at(t, x0, x1)
         errors = (self.field.velocity(t, point.x, code) - point.velocity) ** 2
         return jnp.mean(errors if weights is None else weights * errors)
 
     def curvature(self, x0: Point, code: Code) -> Scalar:
-        """How far the way of `x0` is from a straight line at constant speed; see `path_curvature`."""
+        """The curvature of the trajectory of `x0`; see `path_curvature`."""
         return path_curvature(self.trajectory(x0, code))
 
     def push_forward_with_log_prob(
@@ -93,7 +93,7 @@ class Flow(eqx.Module):
     ) -> FlowDraw:
         r"""$\psi_1(x_0)$ and $\log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$, in one solve.
 
-        For the density of points that the flow itself draws; `log_prob` is for given points.
+        This is the density of the flow's own samples; use `log_prob` for given points.
 
         - `divergence`: Exact, or Hutchinson's estimate, which needs a `key`.
         """
@@ -110,10 +110,10 @@ class Flow(eqx.Module):
     ) -> Scalar:
         r"""$\log p_1(x_1 \mid c) = \log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$.
 
-        The instantaneous change of variables: `x1` is carried back to $t = 0$ together with the integral.
+        The instantaneous change of variables: `x1` and the divergence are integrated back to $t = 0$.
 
         - `divergence`: Exact, or Hutchinson's estimate, which needs a `key` and is unbiased.
-        - `solver`: `accurate_solver()` if `None`; the flow's own for the density of the samples that it draws.
+        - `solver`: `accurate_solver()` if `None`; pass the flow's own solver for the density of its samples.
 
         Source: neural ODEs (arXiv 1806.07366), theorem 1.
         """
@@ -123,7 +123,7 @@ class Flow(eqx.Module):
         return self.prior.log_prob(start[:-1]) + start[-1]
 
     def _augmented(self, code: Code, divergence: ExactDivergence | HutchinsonDivergence, key: Key | None) -> Velocity:
-        """The velocity of a point together with the integral of the divergence along its path."""
+        """The velocity of the state (point, integral of the divergence)."""
 
         def velocity_and_divergence(t: Time, state: Point) -> Point:
             def velocity(x: Point) -> Point:

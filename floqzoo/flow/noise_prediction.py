@@ -1,4 +1,4 @@
-"""A velocity field whose network predicts the noise, as diffusion models do."""
+"""A velocity field from a network that predicts noise, as in diffusion models."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ class NoisePrediction(eqx.Module):
     with $\epsilon = \epsilon_\theta(t, x \mid c)$.
 
     - `network`: $\epsilon_\theta$, with the methods of a velocity field.
-    - `path`: The path along which the noise is predicted; one with $\alpha_0 > 0$, such as diffusion's.
-    - `end`: From this time on the velocity is that of this time, in (0, 1): at $t = 1$ a diffusion's is infinite.
-      0.999 is the least noise of DDPM's thousand levels.
+    - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion.
+    - `end`: In (0, 1); for later times the velocity is that at `end`, since at $t = 1$ the velocity of a diffusion is
+      infinite. 0.999 is the lowest of DDPM's thousand noise levels.
 
     Source: DDPM (arXiv 2006.11239); its probability flow, arXiv 2011.13456.
     """
@@ -30,10 +30,10 @@ class NoisePrediction(eqx.Module):
         require("end", self.end, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
     def encode(self, *condition: Float[Array, " _"]) -> Code:
-        """The condition, as the network reads it."""
+        """The code of the condition for the network."""
         return self.network.encode(*condition)
 
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
-        """The velocity of the path that began in the predicted noise."""
+        """The velocity of the conditional path of the predicted noise."""
         t = jnp.minimum(jnp.asarray(t, dtype=float), self.end.value)
         return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code)).astype(x.dtype)

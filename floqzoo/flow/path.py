@@ -1,6 +1,6 @@
 r"""Probability paths $x_t = \alpha_t x_1 + \beta_t x_0$, from noise at $t = 0$ to data at $t = 1$.
 
-A path is four functions of time; what is done with them is written once, in `AffinePath`.
+A path is defined by four functions of time; `AffinePath` implements everything else.
 """
 
 import abc
@@ -18,7 +18,7 @@ Coefficient = Float[Array, ""] | float | int
 
 
 class PathCoefficients(eqx.Module):
-    r"""$\alpha_t$, $\beta_t$ and their rates of change at one time."""
+    r"""$\alpha_t$, $\beta_t$ and their time derivatives at one time."""
 
     alpha: Coefficient
     beta: Coefficient
@@ -27,7 +27,7 @@ class PathCoefficients(eqx.Module):
 
 
 class PathEnds(eqx.Module):
-    """The noise and the data that a point and its velocity belong to."""
+    """The noise and the data of a conditional path."""
 
     x0: Float[Array, " dim"]
     x1: Float[Array, " dim"]
@@ -48,17 +48,18 @@ class AffinePath(eqx.Module):
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
-        The velocity at `x` of the path that ends in `x1`, whatever the noise it came from. Not defined where
-        $\beta_t = 0$, that is at $t = 1$.
+        The velocity at `x` of the path that ends in `x1`, independent of the noise. Undefined where $\beta_t = 0$, i.e.
+        at $t = 1$.
         """
         c = self.coefficients(t)
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
 
     def velocity_of_noise(self, t: Time, x: Point, x0: Point) -> Point:
-        r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that began in `x0`.
+        r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that
+        starts at `x0`.
 
-        It turns a prediction of the noise, which diffusion models make, into a velocity. Not defined where
-        $\alpha_t = 0$: for the straight path at $t = 0$.
+        It converts a noise prediction, as in diffusion models, into a velocity. Undefined where $\alpha_t = 0$: for the
+        linear path at $t = 0$.
         """
         c = self.coefficients(t)
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
@@ -73,9 +74,11 @@ class AffinePath(eqx.Module):
         )
 
     def noise_error_weight(self, t: Time) -> Scalar:
-        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: a squared error of the noise, per one of the velocity.
+        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: the squared noise error per
+        squared velocity error.
 
-        Two velocities at one point differ by $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times what their noises differ by.
+        Two velocities at one point differ by $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times the difference of
+        their noise predictions.
         """
         c = self.coefficients(t)
         return jnp.square(jnp.asarray(c.alpha / (c.alpha * c.beta_rate - c.alpha_rate * c.beta), dtype=float))
@@ -107,7 +110,7 @@ class OptimalTransportPath(AffinePath):
 
     @property
     def end_error(self) -> Scalar:
-        """The share of one end that is left at the other: `sigma_min`."""
+        """The weight of the noise at $t = 1$: `sigma_min`."""
         return jnp.asarray(self.sigma_min.value)
 
     def coefficients(self, t: Time) -> PathCoefficients:
@@ -117,9 +120,9 @@ class OptimalTransportPath(AffinePath):
 
 
 class TrigonometricPath(AffinePath):
-    r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: TD-Flow's curved path.
+    r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: the curved path of TD-Flow.
 
-    It keeps the variance of independent unit-variance ends.
+    It preserves the variance of independent ends with unit variance.
 
     Source: TD-Flow (arXiv 2503.09817), table 2; stochastic interpolants (arXiv 2303.08797).
     """
@@ -134,9 +137,9 @@ class VariancePreservingPath(AffinePath):
     r"""Diffusion's path: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$,
     with $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
 
-    Time runs from noise to data, so diffusion time is $s = 1 - t$. The noise end is reached up to
-    $\alpha_0 = e^{-\frac12 B(1)}$ (0.0066 for the defaults), and the velocity has a singularity at $t = 1$ that
-    grows like $(1 - t)^{-1/2}$.
+    Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
+    e^{-\frac12 B(1)}$ (0.0066 for the defaults), and the velocity has a singularity at $t = 1$ that grows like $(1 -
+    t)^{-1/2}$.
 
     - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
 
@@ -152,7 +155,7 @@ class VariancePreservingPath(AffinePath):
 
     @property
     def end_error(self) -> Scalar:
-        r"""The share of one end that is left at the other: $\alpha_0 = e^{-\frac14 (b_{\min} + b_{\max})}$."""
+        r"""The weight of the data at $t = 0$: $\alpha_0 = e^{-\frac14 (b_{\min} + b_{\max})}$."""
         return jnp.exp(-(jnp.asarray(self.low.value) + self.high.value) / 4)
 
     def coefficients(self, t: Time) -> PathCoefficients:

@@ -1,4 +1,4 @@
-"""Where flows start: the noise priors."""
+"""Noise priors: the initial distributions of flows."""
 
 from statistics import NormalDist
 
@@ -15,10 +15,10 @@ from floqzoo.typing import Key, Point, Scalar
 
 
 class UniformPrior(eqx.Module):
-    r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: floq's prior over values.
+    r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: the prior of floq's critic.
 
-    A narrow interval gives nearly straight value paths, and a flow critic that does what a monolithic one does;
-    a wide one gives curved paths, along which each solver step does work of its own.
+    A narrow interval gives nearly straight trajectories, and a flow critic that behaves like a monolithic one; a wide
+    interval gives curved trajectories, for which each solver step matters.
 
     - `low`, `high`: The interval, in units of return; low < high.
     """
@@ -33,9 +33,9 @@ class UniformPrior(eqx.Module):
     def from_rewards(
         reward_range: tuple[float | int, float | int], discount: float | int, *, noise_coverage: float | int = 0.1
     ) -> "UniformPrior":
-        r"""floq's interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$: a share of the range of returns.
+        r"""floq's interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$: a fraction of the range of returns.
 
-        - `reward_range`: Least and greatest reward of the dataset.
+        - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
         - `noise_coverage`: $\kappa$, above 0; floq uses 0.1, and 0.25 on puzzle-4x4.
 
@@ -49,11 +49,11 @@ class UniformPrior(eqx.Module):
         return UniformPrior(noise_coverage * low, noise_coverage * high)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws, one for each entry of `shape`."""
+        """Independent samples in an array of the given shape."""
         return jax.random.uniform(key, shape, minval=self.low.value, maxval=self.high.value)
 
     def quantile(self, level: float) -> Scalar:
-        """The number below which a draw lies with probability `level`, in (0, 1)."""
+        """The quantile at `level`, in (0, 1)."""
         return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -82,11 +82,11 @@ class GaussianPrior(eqx.Module):
         require("scale", self.scale, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws, one for each entry of `shape`."""
+        """Independent samples in an array of the given shape."""
         return self.mean.value + self.scale.value * jax.random.normal(key, shape)
 
     def quantile(self, level: float) -> Scalar:
-        """The number below which a draw lies with probability `level`, in (0, 1)."""
+        """The quantile at `level`, in (0, 1)."""
         return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -6,17 +6,17 @@ def return_range(
 ) -> tuple[float, float]:
     r"""$[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
-    - `reward_range`: Least and greatest reward of the dataset.
+    - `reward_range`: The minimum and the maximum reward of the dataset.
     - `discount`: $\gamma$ in [0, 1).
-    - `otherwise`: What to write where rewards never differ, for the error.
+    - `otherwise`: The advice in the error for constant rewards.
 
     **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
     """
     low, high = reward_range
     if not low < high:
         raise ValueError(
-            f"`reward_range` must have its least reward below its greatest; got {reward_range}. "
-            f"{otherwise}, for rewards that never differ."
+            f"`reward_range` must have a minimum below its maximum; got {reward_range}. "
+            f"{otherwise}, for constant rewards."
         )
     if not 0 <= discount < 1:
         raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")

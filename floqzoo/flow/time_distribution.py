@@ -1,4 +1,4 @@
-"""Where along its path a flow is trained."""
+"""Distributions of the times at which a flow is trained."""
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ from floqzoo.typing import Key
 
 
 class UniformTime(eqx.Module):
-    """$t \\sim U[0, 1)$: the usual law of flow matching."""
+    """$t \\sim U[0, 1)$: the usual distribution in flow matching."""
 
     def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent times."""
@@ -20,7 +20,7 @@ class UniformTime(eqx.Module):
 class ZeroTime(eqx.Module):
     """$t = 0$ always: the one-step ablation, to be used with one Euler step.
 
-    The flow then is a monolithic network that reads noise: it predicts the way from the noise to its target.
+    The flow is then a monolithic network with noise as input, which predicts the difference between target and noise.
 
     Source: floq (arXiv 2509.06863), official code, `train_at_zero_only`.
     """
@@ -34,7 +34,7 @@ class ZeroTime(eqx.Module):
 class UniformTimeUntil(eqx.Module):
     r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as diffusion's.
 
-    - `end`: In (0, 1]. 0.999 leaves out the noise levels below the least of DDPM's thousand.
+    - `end`: In (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's thousand.
     """
 
     end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)

@@ -1,15 +1,15 @@
-r"""Batch sources: which transitions an update is made of, and what it reads of each.
+r"""Batch sources: which transitions are sampled for an update, and what is read for each.
 
-| source | draws from |
+| source | samples from |
 |---|---|
 | `UniformBatches` | the dataset |
-| `SeededReplay` | a replay buffer that starts as the dataset |
+| `SeededReplay` | a replay buffer that is initialised with the dataset |
 | `BalancedReplay` | half dataset, half replay buffer |
 
 | reader | reads |
 |---|---|
-| `NStep` | the n-step return from a transition on; with n = 1 the transition itself |
-| `ActionChunks` | the actions of some steps as one, with their n-step return |
+| `NStep` | the n-step return from a transition; with n = 1 the transition itself |
+| `ActionChunks` | an action chunk with its n-step return |
 | `GeometricFuture` | the transition, its next action, and a future state |
 """
 
@@ -31,12 +31,13 @@ from floqzoo.typing import Key
 class NStep(eqx.Module):
     r"""The n-step return $\sum_{k<m} \gamma^k d_{<k} r_{t+k}$, and $s_{t+m}$ with the discount $\gamma^{m-1} d_{<m}$.
 
-    $d_{<k}$ is the product of the first $k$ discounts, 0 after a termination. $m = n$, or fewer where the episode ends
-    sooner: at a truncation, or where exploration is at the moment, the value of the last known state is bootstrapped.
+    $d_{<k}$ is the product of the first $k$ discounts, 0 after a termination. $m = n$, or fewer if the episode ends
+    sooner. At a truncation, or at the current end of exploration, the return bootstraps from the value of the last
+    known state.
 
     - `n`: The number of steps, at least 1.
-    - `discount`: $\gamma$ in [0, 1), the critic's.
-    - `next_action`: Whether the action of the data at $s_{t+m}$ is read.
+    - `discount`: $\gamma$ in [0, 1), the discount of the critic. - `next_action`: Whether the action of the data at
+      $s_{t+m}$ is read.
 
     **Raises** `ValueError` for a number out of its range.
 
@@ -58,7 +59,7 @@ class NStep(eqx.Module):
         return self.next_action
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The n-step returns from some transitions on; the key is not used."""
+        """The n-step returns from the given transitions; the key is not used."""
         del key
         first = store.transition(at)
         reward, discount, last = first.reward, first.discount, first
@@ -83,18 +84,18 @@ class NStep(eqx.Module):
 class ActionChunks(eqx.Module):
     r"""The action chunk $(a_t, \dots, a_{t+h-1})$ as one action, with the $h$-step return of `NStep`.
 
-    So a critic over chunks computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with the
-    same code as one over actions. Where the episode ends sooner, or exploration is at the moment, the chunk is padded by its
-    last action, and `valid` is 0 for the padding: behaviour cloning leaves out those steps, TD losses the whole chunk. With
-    h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
+    A critic over chunks thus computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with
+    the same code as a critic over actions. At the end of an episode, or at the current end of exploration, the chunk is
+    padded with its last action, and `valid` is 0 for the padding: behaviour cloning ignores these steps, and TD losses
+    ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
 
     - `length`: The number $h$ of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the critic's.
 
     **Raises** `ValueError` for a number out of its range.
 
-    Source: QC (arXiv 2507.07969). Its code sums rewards up to $h$ steps also after a termination, and pads by the next
-    episode's actions; here no reward after a termination counts, and nothing is read from another episode.
+    Source: QC (arXiv 2507.07969). Its code also sums rewards after a termination, up to $h$ steps, and pads with the
+    next episode's actions; here rewards after a termination are ignored, and nothing is read from another episode.
     """
 
     length: int = eqx.field(static=True)
@@ -111,7 +112,7 @@ class ActionChunks(eqx.Module):
         return False
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The chunks that start at some transitions; the key is not used."""
+        """The chunks that start at the given transitions; the key is not used."""
         returns = NStep(self.length, self.discount).read(store, at, key)
         if self.length == 1:
             return returns
@@ -125,12 +126,12 @@ class ActionChunks(eqx.Module):
 
 
 class GeometricFuture(eqx.Module):
-    r"""The transition, the data's next action, and a future drawn from the rest of the episode.
+    r"""The transition, the next action of the data, and a future state drawn from the rest of the episode.
 
-    The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution,
-    $\Pr(k) \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last state of the episode that is known: with $L$ more
-    steps, $k \le L$. So futures near the end of an episode are too near: a bias of Monte Carlo that targets by bootstrap
-    do not have. Where $s_{i+1}$ is itself the last state, the future is $s_{i+1}$.
+    The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution, $\Pr(k)
+    \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last known state of the episode: with $L$ more steps, $k \le
+    L$. Futures near the end of an episode are therefore biased towards near states; bootstrapped targets do not have
+    this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
 
     - `discount`: $\gamma$ in [0, 1).
 
@@ -148,7 +149,7 @@ class GeometricFuture(eqx.Module):
         return True
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """Some transitions with their next actions and futures."""
+        """The given transitions with their next actions and futures."""
         step = store.transition(at)
         ahead = _steps_ahead(key, store.steps_left(at), jnp.asarray(self.discount.value))
         future = store.transition(store.later(at, ahead)).next_observation
@@ -156,24 +157,25 @@ class GeometricFuture(eqx.Module):
 
 
 def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""]) -> Int[Array, " batch"]:
-    """Draws from the truncated geometric distribution; 0 where no step is left."""
+    """Samples from the truncated geometric distribution; 0 if no step is left."""
     share = jax.random.uniform(key, left.shape) * (1 - discount ** left.astype(discount.dtype))
     ahead = 1 + (jnp.log1p(-share) / jnp.log(discount)).astype(left.dtype)
     return jnp.minimum(ahead, left)
 
 
 class UniformBatches(eqx.Module):
-    """Draws from the dataset alone, uniformly, with replacement.
+    """Samples uniformly from the dataset, with replacement.
 
-    - `reader`: What is read of each transition.
+    - `reader`: What is read for each transition.
     """
 
     reader: TransitionReader = NStep()
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """Draws from the dataset; one that is no `EpisodeStore` draws single transitions by its own `sample`.
+        """Samples from the dataset; a dataset that is not an `EpisodeStore` samples single transitions with its own
+        `sample`.
 
-        **Raises** `ValueError` if such a dataset is to be read otherwise.
+        **Raises** `ValueError` for such a dataset with another reader.
         """
         del replay, place
         if not isinstance(dataset, EpisodeStore):
@@ -186,15 +188,15 @@ class UniformBatches(eqx.Module):
 
 
 class SeededReplay(eqx.Module):
-    r"""A replay buffer that starts as the dataset: new transitions are appended to it.
+    r"""A replay buffer that is initialised with the dataset, to which new transitions are appended.
 
-    With $D$ transitions in the dataset and $n$ new ones, one is drawn uniformly, with replacement, from the latest
-    $\min(D + n, \text{capacity})$: once the buffer is full, the oldest are dropped, the dataset's before any new one. The
-    dataset itself is not copied.
+    With $D$ transitions in the dataset and $n$ new ones, samples are drawn uniformly, with replacement, from the latest
+    $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, and those of the dataset first. The
+    dataset is not copied.
 
-    - `capacity`: The largest number of transitions, at least the dataset's. The replay must keep as many, or all that
-      it will receive.
-    - `reader`: What is read of each transition.
+    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must hold as many, or
+      all new transitions of the run.
+    - `reader`: What is read for each transition.
 
     Source: the official code of FQL (arXiv 2502.02538), `--online_steps` without `--balanced_sampling`.
     """
@@ -205,7 +207,7 @@ class SeededReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Draws from both as from one."""
+        """Samples from the dataset and the replay buffer as one buffer."""
         age_key, old_key, new_key = jax.random.split(key, 3)
         dataset = _readable(dataset, self.reader)
         known = replay.known(self.reader.reads_next_action)[place]
@@ -222,11 +224,11 @@ class SeededReplay(eqx.Module):
 
 
 class BalancedReplay(eqx.Module):
-    """Half of each batch from the dataset, half from the replay buffer, whatever their sizes.
+    """Half of each batch from the dataset, half from the replay buffer, regardless of their sizes.
 
-    - `reader`: What is read of each transition.
+    - `reader`: What is read for each transition.
 
-    Source: RLPD (arXiv 2302.02948), section 4.1, there called symmetric sampling.
+    Source: RLPD (arXiv 2302.02948), section 4.1, which calls it symmetric sampling.
     """
 
     reader: TransitionReader = NStep()
@@ -234,7 +236,7 @@ class BalancedReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Draws both halves uniformly, with replacement, the dataset's first; `batch_size` must be even."""
+        """Samples both halves uniformly, with replacement, the dataset's half first; `batch_size` must be even."""
         dataset_key, age_key, new_key = jax.random.split(key, 3)
         half, next_actions = batch_size // 2, self.reader.reads_next_action
         age = jax.random.randint(age_key, (half,), 0, replay.size(next_actions)[place], replay.written.dtype)
@@ -251,7 +253,7 @@ def _read_dataset(reader: TransitionReader, dataset: Any, key: Key, count: int) 
 
 
 def _readable(dataset: Any, reader: TransitionReader) -> Any:
-    """A dataset's transitions that a reader can read."""
+    """The transitions of a dataset, in a form that a reader can read."""
     return dataset.with_next_actions() if reader.reads_next_action else dataset
 
 

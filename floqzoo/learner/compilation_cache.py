@@ -14,20 +14,21 @@ from jaxlib.version import __version__ as jaxlib_version
 AUTO, OFF = "auto", "off"
 
 LEAST_SECONDS = 0.1
-"""Programs that take longer than this to compile are kept; JAX's own bound, 1 s, leaves out most of the small ones of a start."""
+"""Programs that take longer than this to compile are cached; JAX's default, 1 s, excludes most small programs."""
 
 
 def use_compilation_cache(setting: str = AUTO) -> Path | None:
-    """Keeps compiled programs in a folder, so that the next process that needs one reads it instead of compiling.
+    """Caches compiled programs in a folder, so that later processes read them instead of compiling.
 
-    Several processes may share the folder: an entry that another one has not finished writing is refused by its checksum, and
-    compiled. The numbers of a run do not change. Whoever can write to the folder can execute code in a process that reads it, so
-    a new one belongs to the user alone.
+    Several processes may share the folder: an incomplete entry fails its checksum and is compiled again. Results do not
+    change. Anyone who can write to the folder can execute code in processes that read it, so a new folder is private to
+    the user.
 
-    - `setting`: "auto" leaves what JAX was told, by `JAX_COMPILATION_CACHE_DIR` or `jax.config`, and is else `user_cache_folder`;
-      "off" uses no cache; anything else is a folder.
+    - `setting`: "auto" uses JAX's own setting (`JAX_COMPILATION_CACHE_DIR` or `jax.config`), or else
+      `user_cache_folder`; "off" disables the cache; anything else is a folder.
 
-    Returns the folder; None where no cache is used. A folder that cannot be written to is a warning, and no cache.
+    Returns the folder, or None if no cache is used. If the folder is not writable, a warning is issued and no cache is
+    used.
     """
     if setting == OFF:
         jax.config.update("jax_enable_compilation_cache", False)
@@ -42,8 +43,8 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
         require_writable(folder)
     except OSError as error:
         warnings.warn(
-            f"compiled programs are not kept, since {folder} cannot be written to ({error.strerror or error}); choose another "
-            "folder by `--compilation_cache=DIR`, or none by `--compilation_cache=off`.",
+            f"compiled programs are not cached, since {folder} is not writable ({error.strerror or error}); choose another "
+            "folder with `--compilation_cache=DIR`, or disable the cache with `--compilation_cache=off`.",
             stacklevel=2,
         )
         return None
@@ -54,10 +55,10 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
 
 
 def user_cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`, with `~/.cache` where the variable is not set.
+    """`$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`, with `~/.cache` if the variable is not set.
 
-    A home directory may be shared by machines whose processors differ, and machine code for one of them may be refused by
-    another, or crash it: XLA warns of that, but does not prevent it. So each kind of processor has a folder of its own.
+    A home directory may be shared by machines with different processors, and machine code for one may fail or crash on
+    another: XLA warns about this, but does not prevent it. Each kind of processor therefore has its own folder.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return base / "floqzoo" / "compiled" / machine_key()
@@ -72,7 +73,7 @@ def machine_key() -> str:
 def _instruction_sets() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()
-    except OSError:  # Linux alone has it.
+    except OSError:  # exists on Linux only
         return platform.processor()
     named = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
     facts = dict.fromkeys(line for line in text.splitlines() if line.split(":")[0].strip() in named)
@@ -80,9 +81,9 @@ def _instruction_sets() -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Makes a folder, readable by the user alone where it is new, and checks that files can be made in it.
+    """Creates a folder that is private to the user if it does not exist, and checks that it is writable.
 
-    **Raises** `OSError` otherwise.
+    **Raises** `OSError` if it is not.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

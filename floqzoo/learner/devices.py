@@ -17,18 +17,18 @@ SEEDS, BATCH = "seeds", "batch"
 
 
 def one_device() -> Mesh:
-    """The first device of this process alone."""
+    """A mesh of the first device of this process."""
     return _mesh(1, 1, jax.local_devices())
 
 
 def mesh_for(seeds: int, batch_size: int) -> Mesh:
-    """As many devices as can share the seeds evenly, times as many of what is left as can share each batch evenly.
+    """Distributes seeds evenly over as many devices as possible, and each batch evenly over the remaining ones.
 
-    Seeds say nothing to each other, so they are shared first: 8 seeds on 4 devices are two each; 2 seeds are two pairs of
-    devices, of which each has half of a batch; a single seed has a quarter of each batch on every device. All
-    devices of all processes are counted.
+    Seeds need no communication, so they are distributed first: with 4 devices, 8 seeds are two per device; 2 seeds use
+    two pairs of devices, each device with half of a batch; a single seed has a quarter of each batch on every device.
+    All devices of all processes are counted.
 
-    **Raises** `ValueError` if a process would have no part.
+    **Raises** `ValueError` if a process would have no work.
     """
     devices = jax.devices()
     over_seeds = _largest_divisor(seeds, len(devices))
@@ -37,9 +37,9 @@ def mesh_for(seeds: int, batch_size: int) -> Mesh:
     idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
     if idle:
         raise ValueError(
-            f"`seeds` ({seeds}) and `agent.batch_size` ({batch_size}) can be shared evenly by {mesh.size} of the "
+            f"`seeds` ({seeds}) and `agent.batch_size` ({batch_size}) can be distributed evenly over {mesh.size} of the "
             f"{len(devices)} devices, which leaves process {min(idle)} without any. Start fewer processes, or choose "
-            "numbers that the devices divide."
+            "multiples of the number of devices."
         )
     return mesh
 
@@ -58,17 +58,17 @@ _DAY = 24 * 60 * 60
 
 
 def join_processes() -> None:
-    """Joins the other processes of a run, where the environment names the one that all of them can reach.
+    """Connects to the other processes of a run, if the environment names a coordinator.
 
-    That is `JAX_COORDINATOR_ADDRESS`, as `host:port` of the first process. `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` say
-    how many there are and which one this is, from 0; under Slurm, Open MPI and on TPUs JAX knows them. Without an address
-    nothing is done. It must be called before any device is used.
+    `JAX_COORDINATOR_ADDRESS` is the `host:port` of the first process, `JAX_NUM_PROCESSES` the number of processes, and
+    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two. Without
+    an address this is a no-op. It must be called before any device is used.
 
-    **Raises** `ValueError` if a number is none, or is not given where JAX does not know it.
+    **Raises** `ValueError` if one of them is not a number, or is missing and JAX cannot detect it.
     """
     if ADDRESS not in os.environ:
         return
-    # Others wait at the end while the first evaluates, however long that takes.
+    # At the end the other processes wait for the evaluation of the first, without a timeout.
     jax.distributed.initialize(num_processes=_number(COUNT), process_id=_number(NUMBER), shutdown_timeout_seconds=_DAY)
 
 
@@ -79,7 +79,7 @@ def is_first() -> bool:
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """Lets the first process finish a block before any other begins it."""
+    """Lets the first process finish a block before the others start it."""
     if not is_first():
         agreed(0)
     yield
@@ -88,7 +88,7 @@ def first_alone() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """The greatest of the numbers that all processes bring; each must ask, and waits for the others."""
+    """The maximum of a number over all processes; every process must call it, and waits for the others."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils
@@ -97,12 +97,12 @@ def agreed(number: int) -> int:
 
 
 def placed(tree: PyTree, sharding: Sharding) -> PyTree:
-    """Puts arrays, which every process has, on the devices of all processes."""
+    """Places arrays that every process has on the devices of all processes."""
     return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
 
 
 def local(tree: PyTree) -> PyTree:
-    """Of arrays that are the same on every device those on the first device of this process."""
+    """The copies of replicated arrays on the first device of this process."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 

@@ -1,4 +1,4 @@
-"""Means of metrics over more updates than one call runs."""
+"""Means of metrics over several calls of the compiled update."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ class NonFiniteError(FloatingPointError):
 
 
 class MetricMean:
-    """The running means of each seed's metrics over all updates in which they happened.
+    """The running means of each seed's metrics over all updates in which they occurred.
 
-    - `sums`, `counts`: The sum of each metric, and over how many updates it is, one number a seed.
-    - `updates`: All updates so far.
+    - `sums`, `counts`: The sum of each metric and its number of updates, one value per seed.
+    - `updates`: The number of updates so far.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MetricMean:
         self.updates += updates
 
     def take(self) -> dict[str, Float[np.ndarray, " seeds"]]:
-        """The means since the last call of this method; NaN for a metric of something that did not happen."""
+        """The means since the last call of this method; NaN for a metric that did not occur."""
         means = {
             name: np.where(self.counts[name] > 0, total / np.maximum(self.counts[name], 1), np.nan)
             for name, total in self.sums.items()
@@ -48,9 +48,9 @@ class MetricMean:
 
 
 def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int, updates: int) -> None:
-    """Checks every metric of `updates` updates, of which the first is number `first_step`, counted from 0.
+    """Checks that all metrics of `updates` updates, starting from number `first_step`, are finite.
 
-    **Raises** `NonFiniteError`, naming the metric that went wrong first, the seed and the update.
+    **Raises** `NonFiniteError`, with the first non-finite metric, its seed and its update.
     """
     firsts = {
         (name, seed): int(first)

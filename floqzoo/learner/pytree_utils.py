@@ -1,4 +1,4 @@
-"""The arrays of a tree, apart from all else, and their names."""
+"""Utilities for pytrees: their arrays, and the names of their leaves."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 
 def split_arrays(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """Splits a tree into its arrays and all else; `eqx.combine` joins them again."""
+    """Splits a tree into its arrays and everything else; `eqx.combine` joins them again."""
     return eqx.partition(tree, eqx.is_array)
 
 

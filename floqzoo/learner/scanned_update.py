@@ -20,18 +20,19 @@ from floqzoo.update_rules import copied
 
 
 OPTIONS = {
-    # XLA's library takes products, and no element-wise work with them. By default, in jaxlib 0.10, it takes both, and for
-    # that the constants of an activation are written as arrays of the size of a layer, in each step of an integration.
+    # The CPU library computes products only, without fused element-wise operations. With the default of jaxlib 0.10 it
+    # computes both, and the constants of an activation are then written as arrays of the size of a layer, in each step
+    # of an integration.
     "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"},
-    # Kernels that do not depend on each other run at once: 587 instead of 548 updates a second of floq on one H200.
+    # Independent kernels run concurrently: 587 instead of 548 updates per second for floq on one H200.
     "gpu": {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"},
 }
-"""Options of the compiler for each kind of device."""
+"""Compiler options for each kind of device."""
 
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """Options for `jax.jit` on this device, of which none changes what is computed; those that XLA does not know are left out."""
+    """Options for `jax.jit` on this device, which do not change results; options that XLA does not know are left out."""
     options = OPTIONS.get(jax.default_backend(), {})
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
@@ -41,12 +42,12 @@ def compiler_options() -> dict[str, str]:
 
 
 class ChunkMetrics(eqx.Module):
-    """What a chunk of updates reports for each seed, each metric under its field path, such as `critic/q_mean`.
+    """The metrics of a chunk of updates for each seed, by field path, such as `critic/q_mean`.
 
-    - `mean`: The metric's mean over the updates of the chunk; one NaN among them makes it NaN.
-    - `count`: For `Occasional` metrics, over how many updates that is; 0 where it never happened.
-    - `first_non_finite`: How many updates went well before the metric was NaN or infinite; the number
-      of updates where it never was.
+    - `mean`: The mean of the metric over the updates of the chunk; NaN if any value is NaN.
+    - `count`: For `Occasional` metrics, the number of updates in the mean; 0 if it never occurred.
+    - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the number of all
+      updates if it never did.
     """
 
     mean: dict[str, Float[Array, " seeds"]]
@@ -55,20 +56,21 @@ class ChunkMetrics(eqx.Module):
 
 
 class ScannedUpdate:
-    """`updates` updates of the agents of some seeds as one call: sampling, losses, optimiser and targets stay on the
-    device.
+    """`updates` updates of the agents of all seeds in one call: sampling, losses, optimiser and target networks stay on
+    the device.
 
     Seeds are a leading axis of every array of an agent, and of the keys. Update number `step` of a seed draws its batch
-    and its noise from `fold_in(key, step)` alone, so a run is the same however it is cut into calls, and whatever other
-    seeds are trained beside it. The arrays that go in are donated: only those that come out may be used again. The
-    dataset is an argument, not a constant of the program, and one for all seeds.
+    and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into calls, or on
+    other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset is an
+    argument rather than a constant of the program, and is shared by all seeds.
 
-    - `agents`: Has `update(batch, key) -> (agent, metrics)`, pure, for one seed. Its arrays, each with the seeds as its
-      first axis (see `floqzoo.learner.build_agents`), are what changes; all else is fixed.
-    - `batch_size`: Transitions drawn for each update of a seed.
-    - `updates`: Updates in a call.
-    - `source`: Where batches come from: the dataset, or that and the seed's own replay.
-    - `mesh`: The devices that share the seeds, and the batch of each seed; see `floqzoo.learner.devices`.
+    - `agents`: Has a pure method `update(batch, key) -> (agent, metrics)` for one seed. Its arrays, with the seeds as
+      first axis (see `floqzoo.learner.build_agents`), are updated; everything else is fixed.
+    - `batch_size`: The number of transitions per update of a seed.
+    - `updates`: The number of updates in a call.
+    - `source`: The batch source, which samples from the dataset and, if used, the seed's own replay buffer.
+    - `mesh`: The devices over which the seeds and the batch of each seed are distributed; see
+      `floqzoo.learner.devices`.
 
     **Raises** `ValueError` if `batch_size` or `updates` is not positive.
     """
@@ -94,46 +96,46 @@ class ScannedUpdate:
         self._compiled: jax.stages.Compiled | None = None
 
     def arrays(self, agents: PyTree) -> PyTree:
-        """The agents' arrays, copied, ready to be donated."""
+        """A copy of the agents' arrays, ready to be donated."""
         return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """Puts the seeds of every array on their devices; keys must be there, too."""
+        """Distributes the seeds of every array over their devices; also needed for keys."""
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
-        """Puts the same arrays on every device, as the dataset must be."""
+        """Replicates arrays on every device, as needed for the dataset."""
         return placed(tree, self._same)
 
     def gathered(self, tree: PyTree) -> PyTree:
-        """Puts all of what was spread on the first device of this process; each process must ask for it."""
+        """Gathers distributed arrays on the first device of this process; every process must call it."""
         if jax.process_count() > 1:
             return local(jax.jit(_itself, out_shardings=self._same)(tree))
         return jax.device_put(tree, jax.devices()[0])
 
     def agents(self, arrays: PyTree) -> PyTree:
-        """The agents that have these arrays."""
+        """The agents with these arrays."""
         return eqx.combine(arrays, self._rest)
 
     def compile(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> jax.stages.Compiled:
-        """Compiles for arguments of these shapes, so that the first call is as fast as the next; gives the program."""
+        """Compiles for arguments of these shapes, so that the first call is as fast as later ones; returns the program."""
         self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
         return self._compiled
 
     def __call__(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> tuple[PyTree, ChunkMetrics]:
-        """Runs updates `first_step` to `first_step + updates - 1` of each seed, starting from 0.
+        """Runs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0.
 
-        - `replay`: What the source draws from beside the dataset, with the seeds as first axis.
+        - `replay`: The replay buffers, with the seeds as first axis.
         """
         return (self._compiled or self._jitted)(arrays, dataset, keys, first_step, replay)
 
     @property
     def by_seed(self) -> NamedSharding:
-        """Where arrays with the seeds as first axis are."""
+        """The sharding of arrays with the seeds as first axis."""
         return NamedSharding(self._mesh, PartitionSpec(SEEDS))
 
     @property
@@ -144,8 +146,8 @@ class ScannedUpdate:
         if self._mesh.size == 1:
             return jax.jit(scan, donate_argnums=0, compiler_options=compiler_options())
         seeds, same = PartitionSpec(SEEDS), PartitionSpec()
-        # Seeds are shared by hand, batches by the compiler. An update begins its loops with constants, which are the same
-        # everywhere, so what varies is not checked.
+        # Seeds are distributed by shard_map, batches by the compiler. The loops of an update start from constants,
+        # which are the same on all devices, so the check of varying values is disabled.
         shared = jax.shard_map(
             scan,
             mesh=self._mesh,
@@ -164,7 +166,7 @@ class ScannedUpdate:
         )
 
     def _shared(self, batch: PyTree) -> PyTree:
-        """A part of the batch for each of the devices that have the same seeds; all else follows from that."""
+        """Distributes the batch over the devices that share the same seeds; the compiler derives the rest."""
         if self._mesh.shape[BATCH] == 1:
             return batch
         return lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
@@ -183,7 +185,7 @@ class ScannedUpdate:
             return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
 
         steps = first_step + jnp.arange(self.updates)
-        # A seed's replay is found by its place: to cut it out of all would copy it in every call.
+        # The replay of a seed is indexed by `place`: slicing it out would copy it in every call.
         arrays, metrics = over_seeds(scan)(arrays, keys, jnp.arange(len(keys)))
         occasional = {name: happened for name, (_, happened) in metrics.items() if happened is not None}
         return arrays, ChunkMetrics(
@@ -194,7 +196,7 @@ class ScannedUpdate:
 
 
 def _named_metrics(metrics: PyTree) -> dict[str, tuple[Array, Array | None]]:
-    """Each metric under its field path, and, for one of an `Occasional` record, whether it happened."""
+    """Each metric by field path and, for a metric in an `Occasional` record, whether it occurred."""
 
     def is_occasional(node: PyTree) -> bool:
         return isinstance(node, Occasional)
@@ -221,10 +223,10 @@ def _itself(tree: PyTree) -> PyTree:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """`jax.vmap` on an accelerator; on a CPU one seed after another, and a single seed without the axis.
+    """`jax.vmap` on an accelerator; on a CPU, one seed after another, and a single seed without the axis.
 
-    On a CPU the products of several seeds at once are slower than those of each: 2.8 seed-updates a second for floq of
-    four seeds, where one seed alone makes 4.4. And an axis of length 1 costs 10 %.
+    On a CPU, batched products over seeds are slower than separate ones: floq makes 2.8 seed-updates per second with
+    four seeds, and 4.4 with one seed. An axis of length 1 costs 10 %.
     """
 
     def mapped(*trees):

@@ -1,4 +1,4 @@
-"""Seeds as the leading axis of every array, and the keys that are derived from a seed."""
+"""Seeds as the leading axis of every array, and the random keys that are derived from a seed."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -12,22 +12,22 @@ from floqzoo.networks.precision import with_compute_dtype
 
 
 class SeedUse(enum.IntEnum):
-    """What a run draws from its seed; each use folds its own number into the seed's key."""
+    """The uses of a seed; each use folds its own number into the seed's key."""
 
     AGENT = 0
-    """The parameters that the agent begins with."""
+    """The initial parameters of the agent."""
     UPDATES = 1
-    """The batches and the noises of all updates."""
+    """The batches and the noise samples of all updates."""
     DIAGNOSIS = 2
-    """The transitions and the noises that a critic is diagnosed with."""
+    """The transitions and the noise samples in the diagnosis of a critic."""
     FUTURES = 3
-    """The futures that a successor measure is shown by."""
+    """The samples of a successor measure in its report."""
     ACTIONS = 4
-    """The actions of the episodes that are played."""
+    """The actions in evaluation episodes."""
 
 
 SEEDS = 2**32
-"""Seeds are below this number; JAX would take the remainder, and two seeds would be one."""
+"""The upper bound of seeds; JAX takes the remainder of larger ones, so that two seeds would be the same."""
 
 
 def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
@@ -41,47 +41,47 @@ def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
 
 
 MOST_UPDATES = 2**30
-"""All updates of a run have a number below this one; what is drawn beside them has one from here on."""
+"""The upper bound of update numbers; other uses of the update keys fold in numbers from here on."""
 
 
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
-    """The agents of some seeds, untrained, as one tree: every array has the seeds as its first axis.
+    """The untrained agents of some seeds as one tree: every array has the seeds as its first axis.
 
-    All of them share one optimiser; agents that are built apart have one each, and cannot be joined.
+    They share one optimiser; separately built agents have different optimisers and cannot be combined.
 
-    - `build`: Makes an agent from a key, which is `seed_key(seed, SeedUse.AGENT)`.
+    - `build`: Builds an agent from the key `seed_key(seed, SeedUse.AGENT)`.
     """
     return eqx.filter_vmap(build)(_keys_of(seeds, SeedUse.AGENT))
 
 
 def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[Array], PyTree]:
-    """The same agents, whose networks compute in "float32", as their parameters are, or in "bfloat16"."""
+    """The same agents, with networks that compute in "float32" (the dtype of their parameters) or "bfloat16"."""
     if precision == "float32":
         return build
     return lambda key: with_compute_dtype(build(key), precision)
 
 
 def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The key of all updates of each seed."""
+    """The update key of each seed."""
     return _keys_of(seeds, SeedUse.UPDATES)
 
 
 def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The key of all actions that each seed takes online, from that of its updates."""
+    """The key of all online actions of each seed, derived from its update key."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES))(keys)
 
 
 def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The keys of the updates of a run that begins where another one ended, from the keys of that one."""
+    """The update keys of a run that continues from the agents of another run, derived from that run's keys."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 
 
 def agent_of(agents: PyTree, index: int) -> PyTree:
-    """The agent of one seed, by its place on the axis."""
+    """The agent of one seed, by its index on the axis."""
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)
 
 
 def _keys_of(seeds: Sequence[int], use: SeedUse) -> Key[Array, " seeds"]:
     keys = jnp.stack([seed_key(seed, use) for seed in seeds])
-    # To be stacked counts as a use where JAX looks for keys that are used twice.
+    # Stacking counts as a use in JAX's check for reused keys.
     return jax.random.clone(keys)

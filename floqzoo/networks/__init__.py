@@ -1,4 +1,4 @@
-"""Networks, their layers, and what they see of times and values."""
+"""Networks, their layers, and embeddings of times and points."""
 
 from floqzoo.networks.conditional_field import ConditionalField as ConditionalField
 from floqzoo.networks.dense import Dense as Dense

@@ -1,4 +1,4 @@
-"""A velocity field made of one network and two embeddings."""
+"""A velocity field from one network and two embeddings."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ from floqzoo.typing import Key, Point, Time
 class ConditionalField(eqx.Module):
     r"""$v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x), \text{embed}(t))$.
 
-    The condition enters through the first layer, which is linear: its share is computed once by `encode`
-    and added at each evaluation, so that K solver steps from m noises read the condition once, not K m times.
+    The condition enters through the linear first layer: `encode` computes its contribution once, so that K solver steps
+    for m noise samples do not repeat it K m times.
 
-    - `dim`: The number of coordinates that the field moves.
+    - `dim`: The number of coordinates of a point.
     - `condition_features`: The total size of the condition; 0 for a field without one.
-    - `build`: Makes the network, as `build(in_features, out_features, key=key)`; for other sizes pass
+    - `build`: Builds the network, called as `build(in_features, out_features, key=key)`; for other sizes pass
       `functools.partial(MLP, hidden=(256, 256))`.
-    - `time_embedding`, `point_embedding`: What the network sees of time and point.
+    - `time_embedding`, `point_embedding`: The embeddings of time and point.
     """
 
     network: Network
@@ -48,7 +48,7 @@ class ConditionalField(eqx.Module):
         self.condition_features = condition_features
 
     def encode(self, *condition: Float[Array, " _"]) -> Float[Array, " width"]:
-        """The condition's share of the first layer's pre-activation, the bias included.
+        """The contribution of the condition to the pre-activation of the first layer, including the bias.
 
         **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
         """
@@ -66,10 +66,10 @@ class ConditionalField(eqx.Module):
         return self.network.body(self._hidden(t, x, code)).astype(x.dtype)
 
     def last_features(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " last"]:
-        """What the network's linear output reads, for networks that tell it, as `MLP` and `ResidualMLP` do."""
+        """The input of the network's last linear layer, for networks with `features`, such as `MLP` and `ResidualMLP`."""
         return self.network.features(self._hidden(t, x, code))  # pyright: ignore[reportAttributeAccessIssue]
 
     def _hidden(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The pre-activation of the first layer, of which `code` is the condition's share."""
+        """The pre-activation of the first layer, given the contribution `code` of the condition."""
         features = jnp.concatenate([self.point_embedding.embed_point(x), self.time_embedding.embed_time(t)])
         return code + self.network.stem.part(features, self.condition_features)

@@ -1,4 +1,4 @@
-"""The linear layer of every network here."""
+"""The linear layer of all networks."""
 
 import equinox as eqx
 import jax
@@ -11,14 +11,14 @@ from floqzoo.typing import Key
 class Dense(eqx.Module):
     r"""A linear layer $x W + b$, initialised as fql and floq do.
 
-    $W_{ij} \sim U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, and $b = 0$. The weight is
-    stored (in, out), so that a batch of rows is one matrix product without a transpose: with
-    `eqx.nn.Linear` the same networks train up to 1.7 times slower on a CPU.
+    $W_{ij} \sim U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, and $b = 0$. The weight has shape
+    (in, out), so that a batch of rows needs one matrix product without a transpose: with `eqx.nn.Linear` the same
+    networks train up to 1.7 times slower on a CPU.
 
     - `in_features`, `out_features`: Sizes, at least 1.
-    - `scale`: The variance of the initial weight is multiplied by it, so $\ell$ by its square root; 0.01 for the last layer
-      of a Gaussian or deterministic policy.
-    - `dtype`: The dtype of the product; `None` keeps that of the input. Parameters stay as they are.
+    - `scale`: A factor of the variance of the initial weight ($\ell$ is multiplied by its square root); 0.01 for the
+      last layer of a Gaussian or deterministic policy.
+    - `dtype`: The dtype of the product; `None` keeps that of the input. Parameters are not changed.
     """
 
     weight: Float[Array, "in out"]
@@ -43,13 +43,13 @@ class Dense(eqx.Module):
         self.dtype = None if dtype is None else jnp.dtype(dtype)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The whole layer."""
+        """The output of the layer."""
         return self.with_bias(self.part(x, 0))
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """What the inputs from `start` on contribute to the output, without the bias.
+        """The contribution of the inputs from index `start` to the output, without the bias.
 
-        The parts of an input add up, so one that stays the same over many calls is read once.
+        The contributions of all parts add up, so a part that is constant over many calls is computed only once.
         """
         x, weight = self._cast(x), self._cast(self.weight)
         return x @ weight[start : start + x.shape[-1]]

@@ -1,4 +1,4 @@
-"""Several networks of one form, as one."""
+"""Ensembles of networks."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -15,9 +15,9 @@ Member = TypeVar("Member")
 
 
 class Ensemble(eqx.Module, Generic[Member]):
-    """Members of one form with parameters of their own, stored as one tree with a leading axis.
+    """Members of the same structure with separate parameters, stored as one tree with a leading axis.
 
-    Losses map the ensemble outside the batch, which is faster than inside it.
+    Losses use the ensemble as the outer `vmap` and the batch as the inner one, which is faster than the reverse.
     """
 
     members: Member
@@ -25,7 +25,7 @@ class Ensemble(eqx.Module, Generic[Member]):
 
     @staticmethod
     def build(make: Callable[[Key], Member], size: int, *, key: Key) -> "Ensemble[Member]":
-        """Makes `size` members, each from a key of its own.
+        """Builds `size` members, each from a separate key.
 
         **Raises** `ValueError` if `size` is below 1.
         """
@@ -42,7 +42,7 @@ class Ensemble(eqx.Module, Generic[Member]):
         return eqx.filter_vmap(function)(self.members, extra)
 
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
-        """The members of this ensemble followed by those of another of the same form."""
+        """The members of this ensemble followed by those of another one of the same structure."""
 
         def concatenate(mine: Any, theirs: Any) -> Any:
             return jnp.concatenate([mine, theirs]) if eqx.is_array(mine) else mine

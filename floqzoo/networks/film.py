@@ -1,4 +1,4 @@
-"""Layer normalisation whose scale and shift come from a condition."""
+"""Layer normalisation with scale and shift computed from a condition."""
 
 import equinox as eqx
 import jax
@@ -13,11 +13,11 @@ class FiLM(eqx.Module):
     r"""$(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$, where $(\gamma, \beta)$ are linear in the condition.
 
     - `condition_features`: The size of the condition.
-    - `size`: The size of what is normalised.
+    - `size`: The size of the normalised vector.
     - `dtype`: As in [`Dense`][floqzoo.networks.dense.Dense].
     - `epsilon`: Added to the variance.
 
-    Source: FiLM (arXiv 1709.07871) in place of layer norm's own scale and shift, as TD-Flow has it.
+    Source: FiLM (arXiv 1709.07871) in place of layer norm's own scale and shift, as in TD-Flow.
     """
 
     modulation: Dense
@@ -30,7 +30,7 @@ class FiLM(eqx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, " size"], modulation: Float[Array, " twice"]) -> Float[Array, " size"]:
-        """The normalised vector under a scale and a shift, in the dtype of `x`."""
+        """The normalised, scaled and shifted vector, in the dtype of `x`."""
         wide = x.astype(self.modulation.bias.dtype)
         centred = wide - jnp.mean(wide)
         normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred)) + self.epsilon)

@@ -1,4 +1,4 @@
-"""Layer normalisation, in the form that is fast on the device."""
+"""Layer normalisation, optimised for each kind of device."""
 
 import equinox as eqx
 import jax
@@ -11,9 +11,9 @@ from floqzoo.typing import Scalar
 class LayerNorm(eqx.Module):
     r"""$\gamma \odot (x - \bar x) / \sqrt{\overline{(x - \bar x)^2} + \epsilon} + \beta$, with $\epsilon = 10^{-6}$ as in flax.
 
-    Mean and variance are computed in at least float32 whatever the dtype of the input. On a CPU both come from one pass
-    over the input, $\overline{x^2} - \bar x^2$; on an accelerator from two, a form that XLA fuses with the activation
-    before it into one kernel. The numbers are the same to rounding.
+    Mean and variance are computed in at least float32, for any dtype of the input. A CPU computes both in one pass over
+    the input, $\overline{x^2} - \bar x^2$; an accelerator in two, which XLA fuses with the preceding activation into
+    one kernel. The results agree up to rounding.
     """
 
     scale: Float[Array, " size"]

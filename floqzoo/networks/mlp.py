@@ -13,7 +13,7 @@ from floqzoo.typing import Key
 
 
 class Activated(eqx.Module):
-    """Activation, then layer norm or none: what follows each hidden layer, in this order (floq's networks)."""
+    """Activation, then optional layer norm, in the order of floq's networks."""
 
     norm: LayerNorm | None
     activation: Callable[[Any], Any] = eqx.field(static=True)
@@ -29,14 +29,14 @@ class Activated(eqx.Module):
 
 
 class MLP(eqx.Module):
-    """Hidden layers, each dense, GELU, layer norm; then a linear output.
+    """Hidden layers (dense, GELU, layer norm), then a linear output layer.
 
     - `in_features`, `out_features`: Sizes of input and output, at least 1.
-    - `hidden`: The sizes of the hidden layers, one or more. The papers use four of 512.
-    - `layer_norm`: Whether each activation is normalised: critics yes, actors no.
+    - `hidden`: The sizes of the hidden layers, at least one. The papers use four of size 512.
+    - `layer_norm`: Whether activations are normalised: the papers do so in critics, but not in actors.
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `activation`: An element-wise function; GELU in its tanh form, as in flax.
-    - `dtype`: The dtype of compute, `jnp.bfloat16` say; the output is of the input's dtype.
+    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; the output has the dtype of the input.
 
     Source: floq (arXiv 2509.06863) and FQL (arXiv 2502.02538), official code.
     """
@@ -78,7 +78,7 @@ class MLP(eqx.Module):
         return self.layers[-1](self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
-        """What the linear output reads: the activations of the last hidden layer, from the first one's pre-activation."""
+        """The input of the output layer, i.e. the last hidden activations, from the pre-activation of the first layer."""
         for activated, layer in zip(self.activated[:-1], self.layers[:-1], strict=True):
             hidden = layer(activated(hidden))
         return self.activated[-1](hidden)

@@ -1,4 +1,4 @@
-"""What a velocity field sees of the point that it moves."""
+"""Embeddings of the points of a flow."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from floqzoo.typing import Point
 
 
 class RawPoint(eqx.Module):
-    """The coordinates themselves: FQL's choice for actions."""
+    """The coordinates themselves: used by FQL for actions."""
 
     def point_features(self, dim: int) -> int:
-        """As many as coordinates."""
+        """The number of coordinates."""
         return dim
 
     def embed_point(self, x: Point) -> Point:
@@ -26,7 +26,7 @@ class RawPoint(eqx.Module):
 class NormalisedValue(eqx.Module):
     r"""$(x - \text{low}) / (\text{high} - \text{low})$: floq without its categorical embedding.
 
-    Values further than a million times the range from it have the features of that distance, so that none overflows.
+    Values further away than a million times the range are clipped to that distance, to avoid overflow.
 
     - `low`, `high`: The range of values, in units of return; low < high.
     """
@@ -38,25 +38,25 @@ class NormalisedValue(eqx.Module):
         require_ordered(self.low, self.high)
 
     def point_features(self, dim: int) -> int:
-        """As many as coordinates."""
+        """The number of coordinates."""
         return dim
 
     def embed_point(self, x: Point) -> Point:
-        """The coordinates as shares of the range."""
+        """The coordinates relative to the range."""
         span = self.high.value - self.low.value
         return (_held(x, self.low.value, self.high.value, 1e6 * span) - self.low.value) / span
 
 
 class HLGauss(eqx.Module):
-    r"""A value as a smoothed histogram: the mass that a Gaussian around it puts into each bin.
+    r"""A value as a smoothed histogram: the probability of each bin under a Gaussian around the value.
 
     $$p_i(x) = \frac{\operatorname{erf}\frac{e_{i+1} - x}{\sqrt 2 \sigma}
     - \operatorname{erf}\frac{e_i - x}{\sqrt 2 \sigma}}
     {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
 
-    for $n$ edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate.
-    A value more than four $\sigma$ outside the range has the masses of four $\sigma$: further away they would be
-    differences of rounding errors, and then 0/0.
+    for $n$ edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate. Values are
+    clipped to four $\sigma$ outside the range: further away, the probabilities would be differences of rounding errors,
+    and then 0/0.
 
     - `low`, `high`: The range of values, in units of return; low < high.
     - `edges`: The number of edges, at least 2. floq: 51.
@@ -77,11 +77,11 @@ class HLGauss(eqx.Module):
         require("sigma", self.sigma, lambda value: value > 0, "above 0")
 
     def point_features(self, dim: int) -> int:
-        """One less than edges, for each coordinate."""
+        """The number of edges minus one, times the number of coordinates."""
         return dim * (self.edges - 1)
 
     def embed_point(self, x: Point) -> Float[Array, " features"]:
-        """The bin masses of each coordinate in turn; those of a coordinate sum to 1."""
+        """The bin probabilities of each coordinate in turn; they sum to 1 for each coordinate."""
         span = self.high.value - self.low.value
         edges = self.low.value + span * jnp.linspace(0.0, 1.0, self.edges)
         width = self.sigma.value * span / (self.edges - 1)
@@ -92,5 +92,5 @@ class HLGauss(eqx.Module):
 
 
 def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
-    """Values as they are up to a margin outside a range, and held there."""
+    """Clips values to a range plus a margin."""
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

@@ -1,4 +1,4 @@
-"""The precision that networks compute in."""
+"""The precision of matrix products in networks."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,27 +16,25 @@ Tree = TypeVar("Tree", bound=PyTree)
 
 
 def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
-    """The same tree, in which every [`Dense`][floqzoo.networks.dense.Dense] layer computes its products in `dtype`.
+    """The same tree, with every [`Dense`][floqzoo.networks.dense.Dense] layer computing its products in `dtype`.
 
-    Parameters, the state of an optimiser and layer norms stay as they are. What a network gives its caller is of the dtype
-    of what it got.
+    Parameters, optimiser states and layer norms are not changed. The output of a network has the dtype of its input.
 
-    - `tree`: A network, or anything that holds some, such as an agent.
+    - `tree`: A network, or a tree of networks, such as an agent.
     """
     return _map_dense(lambda layer: _with(layer, dtype=jnp.dtype(dtype)), tree)
 
 
 def in_parameter_dtype(tree: Tree) -> Tree:
-    """The same tree, in which every `Dense` layer computes in the dtype of its parameters: the inverse of
-    `with_compute_dtype`."""
+    """The same tree, with every `Dense` layer computing in the dtype of its parameters: the inverse of `with_compute_dtype`."""
     return _map_dense(lambda layer: _with(layer, dtype=None), tree)
 
 
 def with_cast_weights(tree: Tree) -> Tree:
-    """The same tree, in which the weights of every `Dense` layer have the dtype that it computes in.
+    """The same tree, with the weights of every `Dense` layer cast to its compute dtype.
 
-    For parameters that are constant during an update, such as those of target networks: XLA does not move a cast out of
-    the loop of an integration, so it is made once, before.
+    For parameters that are constant during an update, such as those of target networks: XLA does not hoist the cast out
+    of the integration loop.
     """
     return _map_dense(lambda layer: layer if layer.dtype is None else _with(layer, weight=_cast(layer)), tree)
 
@@ -49,12 +47,12 @@ def _map_dense(function: Callable[[Dense], Dense], tree: Tree) -> Tree:
 
 
 def _cast(layer: Dense) -> Any:
-    # A tree of shapes, or one that is partitioned, has weights that cannot be cast.
+    # In a tree of shapes, or a partitioned tree, the weights cannot be cast.
     return layer.weight.astype(layer.dtype) if eqx.is_array(layer.weight) else layer.weight
 
 
 def _with(layer: Dense, **changes: Any) -> Dense:
-    # Not `dataclasses.replace`, which would draw new weights; `Dense` has a constructor of its own.
+    # Not `dataclasses.replace`: it would call the constructor of `Dense`, which draws new weights.
     other = object.__new__(Dense)
     for field in fields(layer):
         object.__setattr__(other, field.name, changes.get(field.name, getattr(layer, field.name)))

@@ -1,4 +1,4 @@
-"""The residual network that floq's code offers beside its plain one."""
+"""The residual network of floq's code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from floqzoo.typing import Key
 
 
 class ResidualBlock(eqx.Module):
-    """$x + f(x)$, where $f$ is `depth` layers of dense, GELU, layer norm."""
+    """$x + f(x)$, where $f$ has `depth` layers of dense, GELU, layer norm."""
 
     layers: tuple[Dense, ...]
     activated: tuple[Activated, ...]
@@ -42,7 +42,7 @@ class ResidualMLP(eqx.Module):
     """A dense stem, then `blocks` residual blocks of `block_depth` layers, then a linear output.
 
     - `in_features`, `out_features`, `width`: Sizes, at least 1.
-    - `blocks`, `block_depth`: Numbers of blocks and of layers in each, at least 1. floq's code: 2 and 4.
+    - `blocks`, `block_depth`: The number of blocks, and of layers per block, at least 1. floq's code: 2 and 4.
     - `layer_norm`, `activation`, `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
     Source: floq (arXiv 2509.06863), official code, `use_resnets`.
@@ -84,7 +84,7 @@ class ResidualMLP(eqx.Module):
         return self.head(self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
-        """What the linear output reads: the output of the last block, from the first layer's pre-activation."""
+        """The input of the output layer, i.e. the output of the last block, from the pre-activation of the first layer."""
         hidden = self.stem_activated(hidden)
         for block in self.blocks:
             hidden = block(hidden)

@@ -1,4 +1,4 @@
-"""What a velocity field sees of the time."""
+"""Embeddings of the flow time."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from floqzoo.typing import Time
 
 
 class RawTime(eqx.Module):
-    """The time itself, one feature: FQL's choice."""
+    """The time itself, one feature: used by FQL."""
 
     time_features: int = eqx.field(static=True, default=1, init=False)
 
@@ -18,7 +18,7 @@ class RawTime(eqx.Module):
 
 
 class CosineTime(eqx.Module):
-    r"""$\cos t$, one feature: what floq's released code computes, whatever its flags say."""
+    r"""$\cos t$, one feature: computed by floq's released code, regardless of its flags."""
 
     time_features: int = eqx.field(static=True, default=1, init=False)
 
@@ -28,7 +28,7 @@ class CosineTime(eqx.Module):
 
 
 class FourierTime(eqx.Module):
-    r"""$(\cos \pi t, \cos 2 \pi t, \dots, \cos n \pi t)$: what floq's paper describes, with $n = 64$.
+    r"""$(\cos \pi t, \cos 2 \pi t, \dots, \cos n \pi t)$: described in floq's paper, with $n = 64$.
 
     - `time_features`: The number $n$ of frequencies, at least 1.
     """

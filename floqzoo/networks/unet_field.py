@@ -1,4 +1,4 @@
-"""TD-Flow's velocity field: a U-shaped perceptron, modulated by time and condition."""
+"""TD-Flow's velocity field: a U-Net of dense layers, modulated by time and condition."""
 
 import itertools
 
@@ -27,36 +27,35 @@ class UNetBlock(eqx.Module):
         self.film = FiLM(2 * embedding, out_features, dtype=dtype, key=film_key)
 
     def __call__(self, x: Float[Array, " in"], modulation: Float[Array, " twice"]) -> Float[Array, " out"]:
-        """The block's output under a modulation."""
+        """The output of the block for a modulation."""
         return jax.nn.mish(self.film(self.dense(x), modulation))
 
 
 class UNetCode(eqx.Module):
-    """The condition's share of each block's modulation, the bias included."""
+    """The contribution of the condition to each block's modulation, including the bias."""
 
     down: tuple[Float[Array, " _"], ...]
     up: tuple[Float[Array, " _"], ...]
 
 
 class UNetField(eqx.Module):
-    r"""$v_\theta(t, x \mid c)$: blocks of shrinking width, then of growing width, each of which also reads its twin.
+    r"""$v_\theta(t, x \mid c)$: blocks of decreasing, then increasing width, with skip connections.
 
-    For widths $(w_1, \dots, w_n)$ the way down is $x \to w_1 \to \dots \to w_n$, and the way up
-    $w_n \to w_{n-1} \to \dots \to w_1$, where the block of width $w_i$ reads the output of the way down of that width
-    beside its own input. A linear layer ends in a velocity. Each block is dense, layer norm with FiLM, Mish.
+    For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder $w_n \to w_{n-1} \to
+    \dots \to w_1$, where the block of width $w_i$ also takes the encoder output of that width. A linear layer computes
+    the velocity. Each block is dense, layer norm with FiLM, Mish. One two-layer perceptron encodes the embedded time,
+    another one the condition; their outputs determine the scale and shift of every block. `encode` computes the
+    contribution of the condition once.
 
-    Time is embedded and read by a perceptron of two layers, the condition by another; both outputs together give
-    every block its scale and shift. The condition's share of these is computed once, by `encode`.
-
-    - `dim`: The number of coordinates that the field moves.
+    - `dim`: The number of coordinates of a point.
     - `condition_features`: The total size of the condition.
-    - `widths`: $w_1, \dots, w_n$, two or more.
+    - `widths`: $w_1, \dots, w_n$, at least two.
     - `embedding`: The size of the embeddings of time and condition.
-    - `time_embedding`: What is seen of the time.
-    - `dtype`: The dtype of compute; the output is of the point's dtype.
+    - `time_embedding`: The embedding of the time.
+    - `dtype`: The dtype of the matrix products; the output has the dtype of the point.
 
     Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this form. Its widths, number of levels and
-    embedding sizes are not published: the defaults here are a choice.
+    embedding sizes are not published: the defaults here are a choice of ours.
     """
 
     time_embedding: TimeEmbedding
@@ -80,7 +79,7 @@ class UNetField(eqx.Module):
         key: Key,
     ):
         if len(widths) < 2:
-            raise ValueError(f"`widths` must name at least two levels; got {widths}.")
+            raise ValueError(f"`widths` must have at least two levels; got {widths}.")
         time_key, condition_key, head_key, key = jax.random.split(key, 4)
         keys = iter(jax.random.split(key, 2 * len(widths) - 1))
 
@@ -101,7 +100,7 @@ class UNetField(eqx.Module):
         self.embedding = embedding
 
     def encode(self, *condition: Float[Array, " _"]) -> UNetCode:
-        """The condition's share of every modulation.
+        """The contribution of the condition to every modulation.
 
         **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
         """

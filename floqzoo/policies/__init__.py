@@ -1,4 +1,4 @@
-"""Policies: what draws actions, and learns to."""
+"""Policies."""
 
 from floqzoo.policies.awr_policy import AWRPolicy as AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow as BehaviourFlow

@@ -1,4 +1,4 @@
-"""A Gaussian policy that imitates the data's actions, the better the more."""
+"""A Gaussian policy trained by advantage-weighted regression."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class AWRPolicy(eqx.Module):
 
     $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s), \qquad A = \min_e Q_e(s, a) - V(s)$$
 
-    It acts by its mean, clipped to [-1, 1], and explores by samples, clipped likewise.
+    It acts with its mean, and explores with samples, both clipped to [-1, 1].
 
     - `network`: $f$, from an observation to the mean of an action.
     - `alpha`: The inverse temperature $\alpha$, at least 0; 0 is behaviour cloning.

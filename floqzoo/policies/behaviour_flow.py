@@ -32,10 +32,10 @@ class BehaviourFlow(eqx.Module):
     $$\mathbb E_{t, x_0} \tfrac1d \lVert v_\theta(t, x_t \mid s) - (a - x_0) \rVert^2,
     \qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I)$$
 
-    for the straight path; an action is the output of the flow, clipped to [-1, 1].
+    for the linear path; an action is the output of the flow, clipped to [-1, 1].
 
-    - `flow`: A flow over actions. FQL's: Gaussian prior, straight path, 10 Euler steps.
-    - `times`: Where along the path the field is trained.
+    - `flow`: A flow over actions. FQL: Gaussian prior, linear path, 10 Euler steps.
+    - `times`: The distribution of the times at which the field is trained.
 
     Source: FQL (arXiv 2502.02538), equation 5, and its official code.
     """
@@ -55,10 +55,10 @@ class BehaviourFlow(eqx.Module):
         flow_steps: int = 10,
         key: Key,
     ) -> "BehaviourFlow":
-        """FQL's behaviour flow: Gaussian prior, straight path, Euler steps.
+        """FQL's behaviour flow: Gaussian prior, linear path, Euler steps.
 
         - `observation_dim`, `action_dim`: Sizes, at least 1.
-        - `network`: Makes the network, as `network(in_features, out_features, key=key)`.
+        - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
         - `flow_steps`: The number of Euler steps, at least 1.
         """
         field = ConditionalField(action_dim, observation_dim, build=network, key=key)
@@ -74,16 +74,16 @@ class BehaviourFlow(eqx.Module):
         return self.flow.prior
 
     def draw_noise(self, key: Key) -> Point:
-        """A starting point of the flow."""
+        """A noise sample of the flow's prior."""
         return self.flow.prior.sample(key, (self.flow.dim,))
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
-        """The action that a given noise becomes; the critic is not used."""
+        """The action for a given noise sample; the critic is not used."""
         del critic
         return self.act_from(observation, noise)
 
     def act_from(self, observation: Observation, noise: Point) -> Action:
-        """The action that a given noise becomes."""
+        """The action for a given noise sample."""
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
@@ -101,7 +101,7 @@ class BehaviourFlow(eqx.Module):
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
         """The flow-matching loss, averaged over batch and action coordinates; the agent is not used.
 
-        Of an action chunk, the steps after the end of the episode count as 0 in the mean.
+        Padded steps of an action chunk count as 0 in the mean.
         """
         del agent
         noise_key, time_key = jax.random.split(key)

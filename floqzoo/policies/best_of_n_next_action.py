@@ -1,4 +1,4 @@
-"""The next action of critics that bootstrap from the behaviour, whichever policy acts."""
+"""Next actions by best-of-N sampling from the behaviour policy, independent of the acting policy."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -10,10 +10,11 @@ from floqzoo.typing import Key
 
 
 class BestOfNNextAction(eqx.Module):
-    r"""$a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$ over $N$ actions of the behaviour, $Q$ of the online critic.
+    r"""$a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$ over $N$ actions of the behaviour policy, with $Q$ of the online
+    critic.
 
-    The behaviour is that of the agent's policy: the flow inside of a `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy
-    that [has no behaviour][floqzoo.protocols.HasBehaviour] draws the $N$ actions itself.
+    The behaviour policy is that of the agent's policy: the flow of a `DistilledFlowPolicy` or a `BestOfNPolicy`. A
+    policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws the $N$ actions itself.
 
     - `num_samples`: $N$, at least 1; 16 in Value Flows' experiments.
 
@@ -31,7 +32,7 @@ class BestOfNNextAction(eqx.Module):
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The best action at each next observation.
 
-        **Raises** `ValueError` if the actions have another shape than the data's.
+        **Raises** `ValueError` if the actions have another shape than those of the data.
         """
         behaviour = getattr(agent.policy, "behaviour", agent.policy)
         policy = BestOfNPolicy(behaviour, self.num_samples)

@@ -15,13 +15,13 @@ from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 class BestOfNPolicy(eqx.Module):
     r"""$\pi(s) = \operatorname{arg\,max}_{a_i} Q(s, a_i)$ over $N$ actions $a_i$ of a behaviour policy.
 
-    Nothing but the behaviour policy is trained; the critic decides at each step in the environment, and in TD targets of
+    Only the behaviour policy is trained; the critic selects actions in the environment, and in the TD targets of
     critics that bootstrap from the policy.
 
     - `behaviour`: Any policy that imitates the data, such as a `BehaviourFlow`.
     - `num_samples`: $N$, at least 1; 32 in FQL's experiments with IFQL.
 
-    **Raises** `TypeError` if `behaviour` is no policy, `ValueError` if `num_samples` is below 1.
+    **Raises** `TypeError` if `behaviour` is not a policy, `ValueError` if `num_samples` is below 1.
 
     Source: IDQL (arXiv 2304.10573), and IFQL as in FQL (arXiv 2502.02538), appendix E.
     """
@@ -45,7 +45,7 @@ class BestOfNPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """That of the behaviour policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
+        """The noise prior of the behaviour policy, if that [acts from noise][floqzoo.protocols.ActsFromNoise]."""
         return self._from_noise.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "draws *noise"]:
@@ -71,7 +71,7 @@ class BestOfNPolicy(eqx.Module):
 
     @property
     def _from_noise(self) -> Any:
-        """The behaviour, of which an attribute is asked that some policies lack."""
+        """The behaviour policy, as `Any`, since some policies lack the methods for noise."""
         return self.behaviour
 
     def _best(self, observation: Observation, critic: Critic, actions: Float[Array, "candidates action"]) -> Action:

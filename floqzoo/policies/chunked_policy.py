@@ -13,15 +13,14 @@ from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
 class ChunkedPolicy(eqx.Module):
     r"""A policy whose action is a chunk $(a_t, \dots, a_{t+h-1})$, a flat vector of $h$ times as many coordinates.
 
-    It is the policy that it holds, and a note to whatever acts in an environment: evaluations and exploration take the
-    first `execution_horizon` actions of a chunk, one in each step and without a look at what they lead to, and then draw the
-    next chunk. What remains of a chunk at the end of an episode is dropped. Critics see whole chunks.
+    Evaluation and exploration execute the first `execution_horizon` actions of a chunk open loop, and then draw the
+    next chunk. The rest of a chunk at the end of an episode is dropped. Critics see complete chunks.
 
-    - `policy`: Any policy built for $h \cdot d$ coordinates, where the environment's actions have $d$.
+    - `policy`: A policy with $h \cdot d$ action coordinates, where the environment's actions have $d$.
     - `chunk_length`: The number $h$ of steps in a chunk, at least 1.
-    - `execution_horizon`: How many of them are executed, 1 to $h$; None for all.
+    - `execution_horizon`: The number of executed steps, 1 to $h$; None for all.
 
-    **Raises** `TypeError` if `policy` is no policy, `ValueError` for a number out of its range.
+    **Raises** `TypeError` if `policy` is not a policy, `ValueError` for a number out of its range.
 
     Source: QC (arXiv 2507.07969), which executes all of a chunk.
     """
@@ -41,7 +40,7 @@ class ChunkedPolicy(eqx.Module):
         return self.policy.act(observation, critic, key)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """Draws a chunk to explore with, by the policy's `explore` if it has one."""
+        """Draws a chunk for exploration, with the policy's `explore` if it has one."""
         return getattr(self.policy, "explore", self.policy.act)(observation, critic, key)
 
     @property
@@ -74,7 +73,7 @@ class ChunkedPolicy(eqx.Module):
 
 
 def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
-    """The execution horizon, or `chunk_length` where it is None.
+    """The execution horizon, or `chunk_length` if it is None.
 
     **Raises** `ValueError` if one of them is out of its range.
     """

@@ -1,4 +1,4 @@
-"""A deterministic policy that maximises Q and stays near the data."""
+"""A deterministic policy that maximises Q and stays close to the data."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class DeterministicMetrics(eqx.Module):
     """The metrics of a deterministic policy on a batch.
 
     - `actor_loss`: `q_loss` + alpha * `bc_loss`.
-    - `q_loss`: Minus the mean score, divided by its mean size.
+    - `q_loss`: Minus the mean score, divided by the mean absolute score.
     - `bc_loss`: Squared distance of the policy's actions from the data's, summed over coordinates.
     - `q`: The mean score of the policy's actions.
     """

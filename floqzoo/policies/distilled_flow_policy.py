@@ -24,7 +24,7 @@ class DistilledMetrics(eqx.Module):
     - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
     - `bc_flow_loss`: The behaviour flow's velocity error.
     - `distill_loss`: Squared distance of the one-step action from the flow's, from the same noise.
-    - `q_loss`: Minus the mean score, scaled where asked for.
+    - `q_loss`: Minus the mean score, normalised if `normalise_q`.
     - `q`: The mean score of the one-step actions.
     - `mse`: Squared distance of the one-step actions from the data's.
     """
@@ -43,13 +43,13 @@ class DistilledFlowPolicy(eqx.Module):
     $$\mathcal L_{\text{flow}} + \alpha \, \mathbb E \tfrac1d \lVert \mu(s, x_0) - \bar\psi_1(x_0 \mid s) \rVert^2
     - \lambda \, \mathbb E \, Q(s, \operatorname{clip} \mu(s, x_0))$$
 
-    where $\bar\psi_1$ is the behaviour flow's action, clipped, through which no gradient passes, and
-    $\lambda = 1$, or $1 / \overline{|Q|}$ without gradient if `normalise_q`.
+    where $\bar\psi_1$ is the clipped action of the behaviour flow, without gradient, and $\lambda = 1$, or $1 /
+    \overline{|Q|}$ without gradient if `normalise_q`.
 
-    - `behaviour`: The behaviour flow; it learns from the data alone.
+    - `behaviour`: The behaviour flow, trained on the data only.
     - `network`: $\mu$, from observation and noise to an action before clipping.
-    - `alpha`: The weight of the distillation, at least 0; the one number to tune for each environment.
-    - `normalise_q`: Whether the score is divided by its mean size. FQL advises it for new environments,
+    - `alpha`: The weight of the distillation, at least 0; the main hyperparameter to tune for each environment.
+    - `normalise_q`: Whether the score is divided by its mean absolute value. FQL recommends it for new environments,
       with alpha in [0.03, 10].
 
     Source: FQL (arXiv 2502.02538), equations 5 to 8, and its official code.
@@ -75,7 +75,7 @@ class DistilledFlowPolicy(eqx.Module):
         normalise_q: bool = False,
         key: Key,
     ) -> "DistilledFlowPolicy":
-        """FQL's policy, its two networks of one form; arguments as in `BehaviourFlow.build` and above."""
+        """FQL's policy with two networks of the same form; arguments as in `BehaviourFlow.build` and above."""
         behaviour_key, network_key = jax.random.split(key)
         behaviour = BehaviourFlow.build(
             observation_dim, action_dim, network=network, flow_steps=flow_steps, key=behaviour_key
@@ -93,16 +93,16 @@ class DistilledFlowPolicy(eqx.Module):
         return self.behaviour.noise_prior
 
     def draw_noise(self, key: Key) -> Point:
-        """What the behaviour flow would start from."""
+        """A noise sample of the behaviour flow's prior."""
         return self.behaviour.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
-        """The action that a given noise becomes; the critic is not used."""
+        """The action for a given noise sample; the critic is not used."""
         del critic
         return jnp.clip(self.act_from(observation, noise), -1, 1)
 
     def act_from(self, observation: Observation, noise: Point) -> Point:
-        """What a given noise becomes, before clipping."""
+        """The action for a given noise sample, before clipping."""
         return self.network(jnp.concatenate([observation, noise]))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DistilledMetrics]:

@@ -1,4 +1,4 @@
-"""A trained policy that is not trained any more."""
+"""A trained policy with fixed parameters."""
 
 from typing import Any
 
@@ -14,11 +14,10 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FixedPolicy(eqx.Module):
-    """Acts as a trained policy, whose parameters no optimiser changes, not even by weight decay.
+    """Acts like a trained policy; its parameters are never updated, not even by weight decay.
 
     - `policy`: Any policy.
-    - `critic`: The critic that it acts with, for a policy that needs one, such as best-of-N; with None it acts with the
-      critic of the agent that it is put into.
+    - `critic`: The critic for a policy that needs one, such as best-of-N; None uses the critic of the agent.
     """
 
     parameters: PyTree

@@ -12,10 +12,10 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FunctionPolicy(eqx.Module):
-    """Acts by a given function, and has nothing to learn.
+    """Acts with a given function, and has no trainable parameters.
 
-    - `function`: From an observation to an action; a plain function, or a module. The parameters of a module are
-      not trained, but an optimiser with weight decay would shrink them: put it into a `FixedPolicy` then.
+    - `function`: A function or module from an observation to an action. The parameters of a module are not trained, but
+      weight decay would shrink them; wrap the policy in a `FixedPolicy` in that case.
     """
 
     function: Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""Generalised policy improvement: the best of some policies, chosen anew at every step."""
+"""Generalised policy improvement (GPI): the best of several policies at every step."""
 
 import equinox as eqx
 import jax
@@ -13,16 +13,16 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 class GPIPolicy(eqx.Module):
     r"""$\pi(s) = \pi_{i^*}(s)$ with $i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s))$.
 
-    It is at least as good as each of the policies where the critics are exact.
+    With exact critics it is at least as good as each of the policies.
 
     With a [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] for each policy's successor measure, a new reward
-    function needs no training: each value is the mean reward of futures, 128 by default.
+    function needs no training: each value is the mean reward over sampled futures, 128 by default.
 
     - `policies`: One or more.
-    - `critics`: One for each policy, which estimates the return of that policy: by its `value` if it has one, else by its
-      `score`. Each policy acts with its own critic.
+    - `critics`: One critic for each policy, which estimates its return with `value` if it has it, else with `score`.
+      Each policy acts with its own critic.
 
-    **Raises** `ValueError` if there is no policy, or not one critic for each.
+    **Raises** `ValueError` if there is no policy, or the number of critics differs.
 
     Source: GPI (arXiv 1606.05312); over flows, TD-Flow (arXiv 2503.09817), section 5.
     """
@@ -32,7 +32,7 @@ class GPIPolicy(eqx.Module):
 
     def __check_init__(self):
         if not self.policies:
-            raise ValueError("`policies` must name at least one; got none.")
+            raise ValueError("`policies` must have at least one policy; got none.")
         if len(self.critics) != len(self.policies):
             raise ValueError(f"`critics` must be {len(self.policies)}, one for each policy; got {len(self.critics)}.")
 
@@ -44,7 +44,7 @@ class GPIPolicy(eqx.Module):
         return actions[jnp.argmax(self._values(observation, actions, value_key))]
 
     def values(self, observation: Observation, key: Key) -> Float[Array, " policies"]:
-        """The value of each policy's action, from the same key as `act` has it."""
+        """The value of each policy's action, as in `act` with the same key."""
         action_key, value_key = jax.random.split(key)
         return self._values(observation, self._actions(observation, action_key), value_key)
 

@@ -1,4 +1,4 @@
-"""What stored runs say: lists, curves, comparisons, and their policies played again."""
+"""Results of stored runs: lists, learning curves, comparisons, and evaluations of their policies."""
 
 from floqzoo.results.compare import (
     ComparedRow as ComparedRow,

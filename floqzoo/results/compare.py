@@ -1,4 +1,4 @@
-"""How methods compare over tasks: means with intervals, and how often one beats another."""
+"""Comparison of methods over tasks: means with intervals, and probabilities of improvement."""
 
 import csv
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ ALL_TASKS = "all tasks"
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One statistic of one method on one task, or of one method over another.
+    """One statistic of one method on one task, or of one method compared with another.
 
-    - `task`: Its name, or `ALL_TASKS`: those on which every method has runs.
-    - `method`, `over`: Which, and for a probability of improvement over which other; else empty.
+    - `task`: The name of the task, or `ALL_TASKS` for all tasks on which every method has runs.
+    - `method`, `over`: The method, and for a probability of improvement the other method (otherwise empty).
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
-    - `value`, `low`, `high`: The statistic and its interval, whose ends are NaN where a task has one seed.
-    - `seeds`: Of the method, over its tasks.
+    - `value`, `low`, `high`: The statistic and its interval; the ends are NaN if a task has a single seed.
+    - `seeds`: The number of seeds of the method, over its tasks.
     """
 
     task: str
@@ -46,11 +46,11 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared, and how it came out.
+    """The result of a comparison.
 
-    - `metric`, `confidence`: Of what, and the share of resamples within an interval.
-    - `rows`: One for each task, method and statistic.
-    - `notes`: What a reader must know, such as which runs were left out.
+    - `metric`, `confidence`: The metric, and the confidence level of the intervals.
+    - `rows`: One row for each task, method and statistic.
+    - `notes`: Caveats, such as which runs were left out.
     """
 
     metric: str
@@ -71,15 +71,17 @@ def compare_runs(
     confidence: float = 0.95,
     telling: Sequence[str] = (),
 ) -> Comparison:
-    """Compares the methods of some runs on each task, and over all tasks that they share.
+    """Compares methods on each task, and over all tasks that they share.
 
-    - `runs`: Folders of runs, or folders that hold some. Runs of one method on one task are its seeds.
-    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return of tasks without it.
-    - `step`: After how many updates; without it at the last, which must be the same for all runs on a task.
-    - `confidence`: Of the bootstrap intervals.
-    - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
+    - `runs`: Folders of runs, or folders that contain runs. Runs of one method on one task are its seeds.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
+      success.
+    - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
+    - `confidence`: The confidence level of the bootstrap intervals.
+    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
 
-    **Raises** `ValueError` for runs that cannot be compared, saying why, `FileNotFoundError` for a folder without runs.
+    **Raises** `ValueError` for runs that cannot be compared, with the reason, `FileNotFoundError` for a folder without
+    runs.
     """
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)
@@ -92,7 +94,7 @@ def compare_runs(
         cases.append((shared, gathered.methods, ALL_TASKS))
     if len(shared) < len(gathered.tasks):
         notes.append(
-            f"{len(shared)} of {len(gathered.tasks)} tasks have runs of every method; `{ALL_TASKS}` means these."
+            f"{len(shared)} of {len(gathered.tasks)} tasks have runs of every method; `{ALL_TASKS}` refers to these."
             if shared
             else "no task has runs of every method, so there is no row for all tasks."
         )
@@ -101,9 +103,9 @@ def compare_runs(
 
 
 def read_comparison(path: str | Path) -> tuple[ComparedRow, ...]:
-    """The rows of a comparison that was written as comma-separated values.
+    """Reads the rows of a comparison from a CSV file.
 
-    **Raises** `FileNotFoundError` if there is none, `ValueError` if its columns are others.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns.
     """
     names = [field.name for field in fields(ComparedRow)]
     with Path(path).open(newline="") as file:
@@ -146,7 +148,7 @@ def _step_of(gathered: Gathered, task: str, step: int | None) -> int:
     if step is not None and step in common:
         return step
     ends = "; ".join(f"{method} at {', '.join(f'{end:,}' for end in sorted(steps))}" for method, steps in last.items())
-    help = f"all of them have {_some(common)}" if common else "there is no step that all of them have"
+    help = f"all of them have {_some(common)}" if common else "they have no step in common"
     if step is None:
         raise ValueError(f"the runs on {task} end at different updates ({ends}); choose one with `step`: {help}.")
     raise ValueError(f"not every run on {task} was evaluated after {step:,} updates; {help}.")

@@ -1,4 +1,4 @@
-"""A comparison as tables: for the screen, and in Markdown."""
+"""Comparisons as tables: text, Markdown and CSV."""
 
 import math
 from pathlib import Path
@@ -10,7 +10,7 @@ from floqzoo.tasks.files import replacing
 
 
 def write_table(comparison: Comparison, format: str = "text", out: str | Path | None = None) -> None:
-    """Writes a comparison to a file, or without one to standard output.
+    """Writes a comparison to a file, or to standard output.
 
     - `format`: "text", "markdown" or "csv"; the first two end with the notes.
 
@@ -31,19 +31,19 @@ def write_table(comparison: Comparison, format: str = "text", out: str | Path | 
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A comparison as it is shown on a terminal, its notes below."""
+    """A comparison as text for a terminal, followed by its notes."""
     tables = [text_table(title, columns, rows) for title, columns, rows in _tables(comparison)]
     return "".join([*tables, *(f"note: {note}\n" for note in comparison.notes)])
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """A comparison in Markdown, its notes below."""
+    """A comparison in Markdown, followed by its notes."""
     parts = [f"{title}\n\n{markdown_table(columns, rows)}" for title, columns, rows in _tables(comparison)]
     return "\n\n".join([*parts, *(f"Note: {note}" for note in comparison.notes)]) + "\n"
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """A comparison as comma-separated values, exactly: `read_comparison` gives its rows back."""
+    """A comparison as CSV, without rounding: `read_comparison` restores its rows."""
     return csv_table(comparison.rows)
 
 
@@ -74,5 +74,5 @@ def _shown(row: ComparedRow, scale: float) -> str:
 
 
 def _once(rows: list[list[str]]) -> list[list[str]]:
-    """The rows with a task's name in its first one only."""
+    """The rows, with the name of a task in its first row only."""
     return [[row[0] if index == 0 or rows[index - 1][0] != row[0] else "", *row[1:]] for index, row in enumerate(rows)]

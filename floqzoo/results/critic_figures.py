@@ -1,4 +1,4 @@
-"""The inside of a flow critic as figures; each function takes plain arrays and gives a figure, not yet written."""
+"""Figures of flow critics; each function takes arrays and returns a figure without saving it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +21,10 @@ def draw_value_paths(
     readouts: Sequence[float],
     returns: Sequence[float],
 ) -> Any:
-    """How noise becomes a value: $z_t$ over $t$ for some states, a panel each, a colour for each member.
+    """Value trajectories: $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
 
-    - `readouts`: What the distilled readout says of each state.
-    - `returns`: What the episode came to from there; NaN where the time limit cut that off.
+    - `readouts`: The value of the distilled critic at each state.
+    - `returns`: The return of the episode from each state; NaN if the time limit truncated it.
     """
     figure = new_figure(3.1 * len(paths) + 0.6, 3.9)
     panels = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
@@ -49,7 +49,7 @@ def draw_value_paths(
 
 
 def draw_value_map(found: ValueMap) -> Any:
-    """The value of every place of a maze, with the policy's direction in its cells."""
+    """The value at every position of a maze, with the direction of the policy in each cell."""
     height = 5.2
     figure = new_figure(height * np.ptp(found.x) / np.ptp(found.y) + 1.0, height)
     axes = figure.subplots()
@@ -69,40 +69,40 @@ def draw_value_map(found: ValueMap) -> Any:
 
 
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
-    """What more or fewer solver steps than in training make of Q: its level, and each transition's change.
+    """Q against the number of solver steps: its mean, and its change for each transition.
 
-    - `steps`: The numbers of steps, ascending; the last serves as the exact solution.
-    - `trained`: The number of the training.
+    - `steps`: The numbers of steps, ascending; the last one serves as the exact solution.
+    - `trained`: The number of steps in training.
     """
     figure = new_figure(9.2, 3.6)
     level, error = figure.subplots(1, 2)
     low, middle, high = np.quantile(q, [0.25, 0.5, 0.75], axis=1)
     level.fill_between(steps, low, high, color="C0", alpha=0.2, linewidth=0, label="middle half of the transitions")
     level.plot(steps, middle, color="C0", marker="o", markersize=4, label="median")
-    level.set(ylabel="Q, in units of reward", title="The level of Q")
+    level.set(ylabel="Q, in units of reward", title="Level of Q")
     distance = np.sqrt(np.mean((q[:-1] - q[-1:]) ** 2, axis=1))
     error.plot(steps[:-1], distance, color="C0", marker="o", markersize=4)
-    error.set(yscale="log", ylabel="units of reward", title=f"Root mean squared distance from K = {steps[-1]}")
+    error.set(yscale="log", ylabel="units of reward", title=f"RMS difference from K = {steps[-1]}")
     for axes in (level, error):
         axes.axvline(trained, color="C3", linestyle=":", label=f"K = {trained}, as trained")
         axes.set_xscale("log", base=2)
         axes.set_xticks(steps, [str(count) for count in steps])
         axes.minorticks_off()
-        axes.set_xlabel("solver steps K when played")
+        axes.set_xlabel("solver steps K at evaluation")
         axes.grid(alpha=0.3)
     level.legend(fontsize=8)
     return figure
 
 
 def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns) -> Any:
-    """Q of each step of some episodes against what the episode came to from there."""
+    """Q at each step of some episodes against the return from that step."""
     figure = new_figure(5.6, 5.2)
     axes = figure.subplots()
     known = played.known()
     groups = (
         ("episodes that reached the goal", known & played.succeeded, "C0", 0.5),
         ("episodes that did not reach the goal", known & ~played.succeeded, "C1", 0.5),
-        ("not known: the time limit cut the return off", ~known, "0.7", 0.3),
+        ("unknown: truncated by the time limit", ~known, "0.7", 0.3),
     )
     for label, chosen, colour, alpha in groups:
         if chosen.any():
@@ -110,7 +110,7 @@ def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns)
     both = np.concatenate([played.returns, q])
     ends = both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both)
     axes.plot(ends, ends, color="black", linewidth=0.9, label="Q = return")
-    axes.set(xlabel="discounted return of the episode from there", ylabel="Q(s, a)", xlim=ends, ylim=ends)
+    axes.set(xlabel="discounted return from that step", ylabel="Q(s, a)", xlim=ends, ylim=ends)
     axes.set_aspect("equal")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", fontsize=8)
@@ -125,20 +125,20 @@ def draw_inside(
 ) -> Any:
     """Noise, curvature and features over a batch of transitions.
 
-    - `deviation`: The standard deviation of Q over noises, averaged over members.
-    - `curvature`: The root of the mean curvature of the value paths.
+    - `deviation`: The standard deviation of Q over noise samples, averaged over members.
+    - `curvature`: The square root of the mean curvature of the value trajectories.
     - `spectra`: The singular values of the features of each member, descending.
-    - `ranks`: The effective rank of each.
+    - `ranks`: The effective rank of each member's features.
     """
     figure = new_figure(12.0, 3.5)
     noise, bend, features = figure.subplots(1, 3)
     _histogram(noise, deviation, "standard deviation of Q over noise")
-    _histogram(bend, curvature, "root of the value paths' curvature")
+    _histogram(bend, curvature, "square root of the trajectories' curvature")
     for member, (spectrum, rank, colour) in enumerate(zip(spectra, ranks, MEMBER_COLOURS, strict=False)):
         label = f"flow {member + 1}: effective rank {rank}"
         features.plot(np.arange(1, len(spectrum) + 1), spectrum / spectrum[0], color=colour, label=label)
         features.axvline(rank, color=colour, linestyle=":", linewidth=1.1)
-    features.set(yscale="log", xlabel="direction", ylabel="singular value / greatest", title="Last features")
+    features.set(yscale="log", xlabel="direction", ylabel="singular value / largest", title="Last features")
     features.set_ylim(bottom=max(1e-7, features.get_ylim()[0]))
     features.legend(fontsize=8)
     for axes in (noise, bend, features):

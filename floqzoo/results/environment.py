@@ -1,4 +1,4 @@
-"""The environment of a stored run, which needs no data."""
+"""The environment of a stored run; loads no data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,18 +12,18 @@ from floqzoo.tasks.simulator import make
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
-    """What makes the environment that a run was evaluated in, with its success timing.
+    """A function that creates the evaluation environment of a run, with its success timing.
 
-    - `task`: The run's, where it is one of your own: a task, or `FILE.py:NAME`, whose code is executed.
-    - `settings`: More of OGBench's own, such as `width`.
+    - `task`: The task of the run if it is your own: a task, or `FILE.py:NAME`, whose code is executed.
+    - `settings`: Additional settings for OGBench, such as `width`.
 
-    **Raises** `ValueError` if OGBench has no such task, if the run's task is one of your own and is not given, or has no
+    **Raises** `ValueError` if OGBench has no such task, if the run's task is your own and is not given, or has no
     environment.
     """
     own = named_task(run, task)
     if own is not None:
         if own.make_environment is None:
-            raise ValueError(f"{run.env_name} has no environment to play in.")
+            raise ValueError(f"{run.env_name} has no environment.")
         return own.make_environment
     environment = task_name(run.env_name).environment
     return partial(make, environment, success_timing=setting(run, "success_timing"), **settings)

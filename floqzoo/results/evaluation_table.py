@@ -1,4 +1,4 @@
-"""What policies did when they were played again, beside what their run logged, as a table."""
+"""A table of new evaluation results next to those that the run logged."""
 
 import math
 from collections.abc import Sequence

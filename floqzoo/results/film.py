@@ -1,4 +1,4 @@
-"""A film, written picture by picture."""
+"""Writing videos frame by frame."""
 
 import subprocess
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from floqzoo.tasks.files import replacing
 
 
 def write_film(pictures: Iterable[np.ndarray], path: Path, *, frames_per_second: int) -> Path:
-    """Writes pictures as H.264 in an `.mp4`, whole or not at all, by the ffmpeg that imageio-ffmpeg brings.
+    """Writes frames as an H.264 `.mp4` atomically, with the ffmpeg of imageio-ffmpeg.
 
-    - `pictures`: Of one size, even each way: rows, columns and three colours from 0 to 255.
+    - `pictures`: RGB images with values from 0 to 255, of the same even height and width.
 
-    **Raises** `OSError` with what ffmpeg says if it fails, `ValueError` if there is no picture.
+    **Raises** `OSError` with the message of ffmpeg if it fails, `ValueError` if there is no frame.
     """
     with replacing(path) as temporary:
         ffmpeg = None
@@ -27,15 +27,15 @@ def write_film(pictures: Iterable[np.ndarray], path: Path, *, frames_per_second:
             except BrokenPipeError:
                 break
         if ffmpeg is None:
-            raise ValueError("`pictures` must hold at least one; got none.")
+            raise ValueError("`pictures` must hold at least one frame; got none.")
         _, said = ffmpeg.communicate()
         if ffmpeg.returncode:
-            raise OSError(f"{path} could not be written; ffmpeg says: {said.decode().strip()}")
+            raise OSError(f"{path} could not be written; ffmpeg reports: {said.decode().strip()}")
     return path
 
 
 def _start(width: int, height: int, frames_per_second: int, path: Path) -> subprocess.Popen:
-    # Not imageio-ffmpeg's own writer, which forks, as a process with JAX's threads must not.
+    # Not imageio-ffmpeg's own writer: it forks, which is unsafe in a process with JAX's threads.
     import imageio_ffmpeg
 
     read = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "-"]

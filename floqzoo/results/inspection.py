@@ -1,4 +1,4 @@
-"""What was found inside a critic, as numbers."""
+"""The numbers of a critic inspection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,19 @@ from floqzoo.studies.critic_inside import CriticInside
 
 @dataclass(frozen=True)
 class Inspection:
-    r"""What was found inside a flow critic; values in units of reward, averaged over a batch of the run's data.
+    r"""Diagnostics of a flow critic; values in units of reward, averaged over a batch of the run's data.
 
-    - `seed`, `step`: Which of the run's agents.
-    - `q`: Where the flows end: the mean over members and noises.
-    - `q_noise_variance`: The variance of that end over noises, averaged over members.
-    - `path_curvature`: How far value paths are from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$.
-    - `feature_norm`, `effective_rank`: Of what the last linear layers read, averaged over members.
+    - `seed`, `step`: The seed and the step of the agent.
+    - `q`: The output of the flows, averaged over members and noise samples.
+    - `q_noise_variance`: The variance of the output over noise samples, averaged over members.
+    - `path_curvature`: The deviation of value trajectories from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2
+      dt$.
+    - `feature_norm`, `effective_rank`: The norm and effective rank of the inputs of the last linear layers, averaged
+      over members.
     - `feature_width`: The number of these features, which bounds their rank.
-    - `success`: The share of the episodes played that reached the goal.
-    - `return_correlation`: Of Q with the return, over the steps whose return is known; NaN where it is not defined.
-    - `return_bias`: Q minus that return, averaged over them.
+    - `success`: The fraction of played episodes that reached the goal.
+    - `return_correlation`: The correlation of Q with the return, over the steps with a known return; NaN if undefined.
+    - `return_bias`: The mean of Q minus the return over these steps.
     """
 
     seed: int
@@ -40,7 +42,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class ReturnRow:
-    """A step of a played episode: what the critic said of it, and what came of it."""
+    """A step of a played episode: the value of the critic, and the actual return."""
 
     episode: int
     q: float
@@ -52,7 +54,7 @@ class ReturnRow:
 def inspection_of(
     inside: CriticInside, played: PlayedReturns, q: Float[np.ndarray, " steps"], *, seed: int, step: int
 ) -> Inspection:
-    """The numbers of an inspection; `q` has the value of each step played."""
+    """Computes an inspection; `q` is the value of each played step."""
     known = played.known()
     errors = (q - played.returns)[known]
     firsts = np.unique(played.episode, return_index=True)[1]
@@ -72,20 +74,20 @@ def inspection_of(
 
 
 def return_rows(played: PlayedReturns, q: Float[np.ndarray, " steps"]) -> list[ReturnRow]:
-    """Each step played, for a table."""
+    """The rows of a table of all played steps."""
     columns = (played.episode, q, played.returns, played.unknown, played.succeeded)
     return [ReturnRow(int(e), float(v), float(g), float(u), bool(s)) for e, v, g, u, s in zip(*columns, strict=True)]
 
 
 def described(found: Inspection) -> Sequence[tuple[str, str]]:
-    """The numbers with their names, for a reader."""
+    """The numbers as labelled strings, for display."""
     return (
         ("Q of the data's actions", f"{found.q:.4g}"),
         ("variance of Q over noise", f"{found.q_noise_variance:.3g}"),
-        ("curvature of the value paths", f"{found.path_curvature:.3g}"),
+        ("curvature of value trajectories", f"{found.path_curvature:.3g}"),
         ("norm of the last features", f"{found.feature_norm:.3g}"),
-        ("their effective rank", f"{found.effective_rank:.3g} of {found.feature_width}"),
-        ("success of the episodes played", f"{100 * found.success:.0f} %"),
+        ("effective rank of these features", f"{found.effective_rank:.3g} of {found.feature_width}"),
+        ("success rate of played episodes", f"{100 * found.success:.0f} %"),
         ("correlation of Q with the return", f"{found.return_correlation:.2f}"),
         ("Q minus the return", f"{found.return_bias:.3g}"),
     )

@@ -1,4 +1,4 @@
-"""What the methods of several runs are called, so that runs of one name are seeds of one thing."""
+"""Names for the methods of several runs; runs with the same name count as seeds of one method."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list[str]:
-    """The name of each run's method: its recipe, and what sets it apart from others of that recipe.
+    """The name of each run's method: its recipe, and the settings in which it differs from other runs of that recipe.
 
-    Where runs of a recipe differ in a setting on one task, the setting is told, unless its value is the recipe's own
-    default for the task. So two runs of floq on cube-single with `alpha` 300, as published, and 10 are "floq" and
-    "floq alpha=10.0"; and as long as each task has one choice, all of them are "floq".
+    If runs of a recipe differ in a setting on one task, the setting is part of the name, unless its value is the
+    recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
+    are "floq" and "floq alpha=10.0". If each task has only one value, all runs are "floq".
 
-    - `telling`: Settings of the run, beside those of its agent, that set methods apart, such as "precision".
+    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     """
     names = []
     for run in runs:
@@ -44,7 +44,7 @@ def _differs(key: str, recipe: str, runs: Sequence[StoredRun], telling: Sequence
 
 
 def _default(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
-    """The settings of the recipe for the run's task; none for a recipe that is not floqzoo's."""
+    """The default settings of the recipe for the run's task; empty for a recipe outside floqzoo."""
     try:
         with warnings.catch_warnings(action="ignore"):
             default = asdict(find_recipe(run.recipe_name).presets["default"](run.env_name))
@@ -54,7 +54,7 @@ def _default(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value in its JSON form."""
     return list(value) if isinstance(value, tuple) else value
 
 

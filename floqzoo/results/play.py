@@ -1,4 +1,4 @@
-"""One episode, step by step: the same that an evaluation plays under that number."""
+"""One episode, step by step; identical to the evaluation episode with the same number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from floqzoo.rollout.episode_player import EpisodePlayer
 
 @dataclass(frozen=True)
 class PlayedStep:
-    """What happened in one step.
+    """One step of an episode.
 
-    - `observation`, `action`: Where it began, and what was done.
-    - `reward`: What it paid.
-    - `success`: Whether it reported success.
-    - `last`: Whether the episode was over with it.
+    - `observation`, `action`: The observation before the step, and the action.
+    - `reward`: The reward.
+    - `success`: Whether the step reported success.
+    - `last`: Whether the episode ended with this step.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -28,7 +28,7 @@ class PlayedStep:
 
 
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
-    """Plays an episode; between two steps the environment stands still, and may be rendered."""
+    """Plays an episode; the environment can be rendered between two steps."""
     player.begin(episode, seed)
     observation, number, over = player.receive_start(), 0, False
     while not over:

@@ -1,4 +1,4 @@
-"""What came of each action of a policy, as the environment paid it: Monte-Carlo returns."""
+"""Monte Carlo returns of a policy's actions in its environment."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 class PlayedReturns(eqx.Module):
-    r"""The steps of some episodes, one after another, each with the return from it on.
+    r"""The steps of some episodes, concatenated, with the return from each step.
 
-    - `observations`, `actions`: Where a step began, and what was done.
-    - `returns`: $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
-    - `unknown`: The weight $\gamma^n$ of what a time limit cut off; 0 in an episode that ended at the goal.
-    - `episode`: Its number.
-    - `succeeded`: Whether its episode reached the goal.
+    - `observations`, `actions`: The observation before each step, and the action.
+    - `returns`: The return $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
+    - `unknown`: The weight $\gamma^n$ of the part that a time limit truncated; 0 in an episode that ended at the goal.
+    - `episode`: The number of the episode.
+    - `succeeded`: Whether the episode reached the goal.
     """
 
     observations: Float[np.ndarray, "steps observation"]
@@ -30,7 +30,7 @@ class PlayedReturns(eqx.Module):
     succeeded: Bool[np.ndarray, " steps"]
 
     def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
-        """Which steps have a return that is known, up to a weight."""
+        """Which steps have a known return, up to the given weight of the truncated part."""
         return self.unknown <= at_most
 
 
@@ -43,12 +43,12 @@ def played_returns(
     seed: int,
     pays_next_state: bool = False,
 ) -> PlayedReturns:
-    """Plays the episodes of an evaluation and sums up what each step led to.
+    """Plays the episodes of an evaluation and computes the return from each step.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `discount`: The critic's, in [0, 1).
-    - `pays_next_state`: Whether the environment pays for the state that a step leads to, while the critic was
-      trained on data that pay for the one it begins in: then each reward is moved to its state.
+    - `discount`: The discount of the critic, in [0, 1).
+    - `pays_next_state`: Whether the environment computes rewards from the next state while the critic was trained on
+      rewards of the current state; if so, each reward is shifted by one step.
 
     **Raises** `ValueError` if `episodes` is below 1 or `discount` out of range.
     """
@@ -69,7 +69,7 @@ def played_returns(
 
 
 def returns_to_go(rewards: Float[np.ndarray, " steps"], discount: float) -> Float[np.ndarray, " steps"]:
-    r"""$G_t = r_t + \gamma G_{t+1}$, with nothing after the last."""
+    r"""$G_t = r_t + \gamma G_{t+1}$, with 0 after the last step."""
     returns, after = np.zeros_like(rewards), 0.0
     for t in reversed(range(len(rewards))):
         returns[t] = after = rewards[t] + discount * after
@@ -79,7 +79,7 @@ def returns_to_go(rewards: Float[np.ndarray, " steps"], discount: float) -> Floa
 def _of_episode(steps: Sequence[PlayedStep], episode: int, discount: float, pays_next_state: bool) -> tuple:
     returns = returns_to_go(np.array([step.reward for step in steps]), discount)
     if pays_next_state and len(steps) > 1:
-        # The reward of step t is that of the state in which step t + 1 begins; the first state's is not known.
+        # The reward of step t belongs to the state before step t + 1; that of the first state is unknown.
         steps, returns = steps[1:], returns[:-1]
     count, success = len(steps), steps[-1].success
     left = np.arange(count, 0, -1)

@@ -1,4 +1,4 @@
-"""Learning curves of several runs, as one picture."""
+"""Learning curves of several runs in one figure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from floqzoo.studies.report import new_figure, save_figure
 from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
 
 
-LABELS = {SUCCESS_METRIC: "success rate (%)", RETURN_METRIC: "return of an episode"}
+LABELS = {SUCCESS_METRIC: "success rate (%)", RETURN_METRIC: "episode return"}
 DASHES = ("-", "--", "-.", ":")
 
 
@@ -23,19 +23,20 @@ def plot_runs(
     confidence: float = 0.95,
     telling: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Draws a metric over steps: a panel for each task, a line for each method, and writes it as PNG.
+    """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
 
-    Steps are updates on data and, online, steps in the environment. A line is the interquartile mean over seeds, its band the
-    bootstrap interval (see `bootstrap_interval`); a method with one seed has no band. Returns notes, such as on what was
-    left out.
+    Steps are offline updates and online environment steps. Lines show the interquartile mean over seeds, and bands the
+    bootstrap interval (see `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs
+    were left out.
 
-    - `runs`: Folders of runs, or folders that hold some.
-    - `out`: The picture, a `.png`.
-    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return of tasks without it.
-    - `telling`: Settings of a run, beside those of its agent, that set methods apart, such as "precision".
+    - `runs`: Folders of runs, or folders that contain runs.
+    - `out`: The file to write, a `.png`.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
+      success.
+    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
 
-    **Raises** `ValueError` for runs that do not belong in one picture or lack the metric, `FileNotFoundError` for a
-    folder without runs.
+    **Raises** `ValueError` for runs that cannot share a figure or lack the metric, `FileNotFoundError` for a folder
+    without runs.
     """
     path = Path(out)
     if path.suffix != ".png":
@@ -49,7 +50,7 @@ def plot_runs(
 
 
 def draw(gathered: Gathered, metric: str, confidence: float = 0.95) -> Any:
-    """The figure, not yet written."""
+    """Draws the figure without saving it."""
     tasks = gathered.tasks
     columns = min(len(tasks), 3)
     rows = -(-len(tasks) // columns)
@@ -90,7 +91,7 @@ def _finish(axes: Any, task: str, metric: str) -> None:
 
 
 def _look(index: int) -> dict[str, Any]:
-    """A colour and a dash for each method, the same in every panel."""
+    """A colour and a line style for each method, the same in every panel."""
     return {"color": f"C{index % 10}", "linestyle": DASHES[index // 10 % len(DASHES)]}
 
 
@@ -105,13 +106,13 @@ def _thousands(value: float) -> str:
 
 
 def _notes_on_length(gathered: Gathered) -> list[str]:
-    """Which lines end before their longest seed does."""
+    """Notes on lines that end before their longest seed."""
     notes = []
     for series in gathered.series:
         last, shown = series.last_steps, max(series.common_steps, default=0)
         if max(last.values()) > shown:
             notes.append(
-                f"{series.method} on {series.task} is drawn up to {shown:,} updates, the last that all its "
+                f"{series.method} on {series.task} is drawn up to {shown:,} updates, the last step that all its "
                 f"{len(last)} seeds have; the longest has {max(last.values()):,}."
             )
     return notes

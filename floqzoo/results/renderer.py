@@ -1,4 +1,4 @@
-"""What MuJoCo draws with where there is no screen."""
+"""The off-screen renderer of MuJoCo."""
 
 import importlib.util
 import os
@@ -7,18 +7,18 @@ import sys
 
 
 HELP = (
-    "no renderer works here, and a video needs one: install EGL or OSMesa (Debian, Ubuntu: apt install libegl1 or "
+    "no renderer works, and a video needs one: install EGL or OSMesa (Debian, Ubuntu: apt install libegl1 or "
     "libosmesa6), or set MUJOCO_GL to a renderer that works"
 )
 _PROBE = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
 
 
 def require_video() -> None:
-    """Chooses a renderer that needs no screen, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
+    """Selects an off-screen renderer, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
 
-    To be called before MuJoCo is imported, since it reads that variable then.
+    Call this before MuJoCo is imported, since it reads the variable at import.
 
-    **Raises** `ModuleNotFoundError` where the extra `video` is not installed, `OSError` where nothing can draw.
+    **Raises** `ModuleNotFoundError` if the extra `video` is not installed, `OSError` if no renderer works.
     """
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         raise ModuleNotFoundError("a video needs imageio-ffmpeg, which is not installed: pip install 'floqzoo[video]'.")
@@ -32,7 +32,7 @@ def require_video() -> None:
 
 
 def can_render(name: str) -> bool:
-    """Whether MuJoCo can draw with a renderer, tried in a process of its own."""
+    """Whether MuJoCo can render with this renderer, tested in a separate process."""
     environment = os.environ | {"MUJOCO_GL": name}
     probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
     return probe.returncode == 0 and name != "disabled"

@@ -1,4 +1,4 @@
-"""The data that a stored run was trained on."""
+"""The training data of a stored run."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ from floqzoo.tasks.load import load
 
 
 def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> OfflineDataset:
-    """The transitions of a run, from the file that it names, or from the same file elsewhere, or of your own task.
+    """Loads the transitions of a run, from its dataset file, from a copy of that file, or from your own task.
 
-    **Raises** `FileNotFoundError` if the file is not there, `ValueError` if its content is not that of the run.
+    **Raises** `FileNotFoundError` if the file does not exist, `ValueError` if its contents differ from those of the
+    run.
     """
     own = named_task(run, task)
     if own is not None:
@@ -19,7 +20,7 @@ def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
     path = Path(dataset_path or run.data["path"]).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"the data of {run.directory} are not at {path}; say with `dataset_path` where they are now."
+            f"the data of {run.directory} are not at {path}; pass their new location as `dataset_path`."
         )
     loaded = load(
         run.env_name,
@@ -36,6 +37,6 @@ def _require_same(dataset: OfflineDataset, run: StoredRun, where: str) -> None:
     found, wanted = dataset.fingerprint(), run.data["fingerprint"]
     if found != wanted:
         raise ValueError(
-            f"{where} holds other data than {run.directory} was trained on: the fingerprint is {found[:12]}..., "
-            f"and was {wanted[:12]}...."
+            f"{where} holds other data than {run.directory} was trained on: its fingerprint is {found[:12]}..., "
+            f"and that of the run {wanted[:12]}...."
         )

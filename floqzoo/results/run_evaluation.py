@@ -1,4 +1,4 @@
-"""What the policy of a stored run does when it is played again."""
+"""Evaluation of the policies of stored runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from floqzoo.runs.stored_run import StoredRun
 
 @dataclass(frozen=True)
 class EvaluatedSeed:
-    """One seed of a run, played again.
+    """The new evaluation of one seed of a run.
 
-    - `seed`, `step`: Which, and the updates that its checkpoint has seen.
-    - `evaluation`: What it did.
-    - `logged`: The success rate that the run itself logged at that step, or the mean return where there is no success; NaN
-      where it did not evaluate there.
-    - `logged_error`: Its standard error.
+    - `seed`, `step`: The seed, and the step of its checkpoint.
+    - `evaluation`: The results.
+    - `logged`: The success rate that the run logged at that step, or the mean return in a task without success; NaN if
+      there was no evaluation.
+    - `logged_error`: The standard error of `logged`.
     """
 
     seed: int
@@ -46,21 +46,21 @@ def evaluate_run(
     task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvaluatedSeed]:
-    """Plays the policies of a run's checkpoint.
+    """Evaluates the policies of a run's checkpoint.
 
-    With the same number of episodes they are the episodes that the run itself played, so that the success is the one
-    that it logged.
+    With the same number of episodes as in the run, the episodes and thus the success rate are the same as those that it
+    logged.
 
-    - `directory`: The run's folder.
-    - `episodes`: How many, at least 1.
-    - `seed`: Which seed of the run; without it all of them.
-    - `step`: The updates of the checkpoint; without it the last one.
-    - `episode_seed`: Seeds the episodes; without it the run's own seed does.
-    - `recipe`: The run's, where it is not one of floqzoo's own.
-    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
-    - `progress`: Called with the number of episodes finished so far, and in all.
+    - `directory`: The folder of the run.
+    - `episodes`: The number of episodes, at least 1.
+    - `seed`: A seed of the run; by default all seeds.
+    - `step`: The step of the checkpoint; by default the last one.
+    - `episode_seed`: The seed of the episodes; by default the seed of the run.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `progress`: Called with the number of finished episodes, and the total number.
 
-    **Raises** `ValueError` or `FileNotFoundError` for what is not there: the run, its recipe, a seed, a checkpoint.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist.
     """
     run = StoredRun(Path(directory))
     step = checkpoint_step(run, step)
@@ -81,12 +81,12 @@ def evaluate_run(
 
 
 def actor_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None) -> ActorCritic:
-    """Policy and critic of a run's checkpoint."""
+    """The policy and the critic of a run's checkpoint."""
     return run.agent(recipe or find_recipe(run.recipe_name), seed, step).parts
 
 
 def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
-    """The seeds of a run, or the one that is asked for.
+    """All seeds of a run, or only the given one.
 
     **Raises** `ValueError` if the run has no such seed.
     """
@@ -98,13 +98,13 @@ def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
 
 
 def checkpoint_step(run: StoredRun, step: int | None) -> int:
-    """The step that is asked for, or the last one.
+    """The given step, or the last one.
 
     **Raises** `FileNotFoundError` if the run has no checkpoint, or none of that step.
     """
     steps = run.checkpoint_steps
     if not steps:
-        raise FileNotFoundError(f"{run.directory} has no checkpoint: the run stopped before the first was due.")
+        raise FileNotFoundError(f"{run.directory} has no checkpoint: the run stopped before its first checkpoint.")
     if step is not None and step not in steps:
         raise FileNotFoundError(
             f"{run.directory} has no checkpoint of step {step:,}; it has {', '.join(f'{each:,}' for each in steps)}."

@@ -1,4 +1,4 @@
-"""A look inside the flow critic of a stored run: numbers, tables and figures."""
+"""Inspection of the flow critic of a stored run: numbers, tables and figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ from floqzoo.tasks.own_task import is_reference, task_label
 
 
 COPIES = 16
-"""Noises for each state."""
+"""The number of noise samples per state."""
 
 
 def inspect_run(
@@ -49,21 +49,21 @@ def inspect_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> tuple[Inspection, list[Path]]:
-    """Looks inside a run's flow critic, and returns what it found and the files that it wrote to `out`.
+    """Inspects the flow critic of a run; returns its diagnostics and the files written to `out`.
 
-    These are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
+    The files are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
     `value_and_return.png`, `inside.png` and, for a point in a maze, `value_map.png`.
 
-    - `directory`, `seed`, `step`: The run, which seed (the first one) and checkpoint (the last one).
-    - `episodes`: Played in the environment, at least 1: the first ones of the run's own evaluation.
-    - `transitions`: Drawn from the run's data, at least 2.
-    - `solver_steps`: The numbers of solver steps to try, two or more, ascending.
-    - `dataset_path`: Where the run's data are, if no longer where they were.
-    - `recipe`: The run's, where it is not one of floqzoo's own.
-    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
+    - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
+    - `episodes`: The number of episodes to play, at least 1: the first episodes of the run's own evaluation.
+    - `transitions`: The number of transitions to draw from the run's data, at least 2.
+    - `solver_steps`: At least two numbers of solver steps to try, ascending.
+    - `dataset_path`: The location of the run's data, if they were moved.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` or `FileNotFoundError` for what is not there, and if the run has no flow critic, or one of action
-    chunks.
+    **Raises** `ValueError` or `FileNotFoundError` if a run, seed or checkpoint does not exist, or if the run has no
+    flow critic or one over action chunks.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))
@@ -72,7 +72,7 @@ def inspect_run(
     _require_flow_critic(run, recipe)
     agent = run.agent(recipe, seed, step)
     batch_key, inside_key, noise_key = jax.random.split(jax.random.key(seed), 3)
-    own = named_task(run, task)  # Once, since it executes code and reads data.
+    own = named_task(run, task)  # only once, since this executes code and reads data
     batch = data_of(run, dataset_path, own).sample(batch_key, transitions)
     inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, copies=COPIES)
     played = _played(run, own, agent, episodes, seed)
@@ -100,7 +100,7 @@ def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
     if transitions < 2:
         raise ValueError(f"`transitions` must be at least 2; got {transitions}.")
     if len(solver_steps) < 2 or solver_steps[0] < 1 or list(solver_steps) != sorted(set(solver_steps)):
-        raise ValueError(f"`solver_steps` must be two or more numbers from 1 on that ascend; got {solver_steps}.")
+        raise ValueError(f"`solver_steps` must be at least two ascending numbers from 1; got {solver_steps}.")
 
 
 def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
@@ -112,7 +112,7 @@ def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
         )
     if isinstance(agent.policy, ActsInChunks):
         raise ValueError(
-            f"the critic must be one of single actions to be inspected; that of {run.directory} is one of chunks of "
+            f"only a critic over single actions can be inspected; that of {run.directory} is over chunks of "
             f"{agent.policy.chunk_length} actions."
         )
 
@@ -129,7 +129,7 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
 
 
 def _draw_paths(critic: Any, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
-    """The value paths of four states of one episode, the first that reached the goal where one did."""
+    """The value trajectories of four states of one episode, if possible one that reached the goal."""
     chosen = played.episode[np.argmax(played.succeeded)]
     steps = np.flatnonzero(played.episode == chosen)
     rows = steps[np.linspace(0, len(steps) - 1, 4).astype(int)]

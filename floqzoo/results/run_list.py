@@ -1,4 +1,4 @@
-"""What runs there are, how far they came, and how they did."""
+"""Lists of runs with their progress and scores."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from floqzoo.tasks.own_task import task_label
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run in a line.
+    """A summary of one run.
 
-    - `directory`, `recipe`, `task`, `seeds`: Which it is.
-    - `steps`, `planned`: Updates made, as far as they are logged, and updates asked for.
-    - `metric`, `score`, `error`: What the run is judged by, its success rate or its mean return; of the last evaluation
-      its mean over seeds, and the standard error; NaN before an evaluation.
-      With several seeds the error is that of the seeds' mean, with one that over its episodes.
+    - `directory`, `recipe`, `task`, `seeds`: The identity of the run.
+    - `steps`, `planned`: The number of logged updates, and the configured number.
+    - `metric`, `score`, `error`: The headline metric (success rate or mean return), its mean over seeds in the last
+      evaluation, and the standard error; NaN before an evaluation. The error is over seeds for several seeds, and over
+      episodes for one.
     - `state`: "finished", "interrupted", "failed" (a number became NaN or infinite), "running" or "unreadable".
-    - `date`: When it began.
-    - `problem`: What is wrong with an unreadable run, else empty.
+    - `date`: The start date.
+    - `problem`: The problem of an unreadable run, otherwise empty.
     """
 
     directory: Path
@@ -45,7 +45,7 @@ class RunSummary:
 
 
 def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
-    """The runs at or below a folder, the oldest first; one that cannot be read is there too, and says why.
+    """Summaries of the runs at or below a folder, oldest first; unreadable runs are included with their problem.
 
     **Raises** `FileNotFoundError` if there is no such folder.
     """
@@ -75,7 +75,7 @@ def _summary(path: Path) -> RunSummary:
 
 
 def state_of(run: StoredRun) -> str:
-    """How a run ended, as far as its files say, or that a process of this machine is at it."""
+    """The state of a run according to its files, or "running" if a process of this machine holds its lock."""
     if _is_locked(run.directory):
         return "running"
     if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
@@ -84,7 +84,7 @@ def state_of(run: StoredRun) -> str:
 
 
 def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
-    """Whether the metrics of the last updates are numbers. Those of exploration may be missing: no episode had ended."""
+    """Whether the metrics of the last updates are finite. Exploration metrics may be missing if no episode had ended."""
     if not len(columns.get("step", ())):
         return True
     steps = np.asarray(columns["step"])
@@ -93,7 +93,7 @@ def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
 
 
 def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -> tuple[float, float]:
-    """A metric of the last evaluation, averaged over seeds, and its standard error; NaN where there is none."""
+    """A metric of the last evaluation, averaged over seeds, and its standard error; NaN if there is none."""
     rates = columns.get(metric, np.zeros(0))
     known = np.isfinite(rates)
     if not known.any():
@@ -109,13 +109,13 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 
 
 def table_of(runs: Sequence[RunSummary], below: Path) -> tuple[list[str], list[list[str]]]:
-    """The runs as a table, for a reader, each by its path below a folder."""
+    """The runs as a table, with paths relative to a folder."""
     columns = ["run", "recipe", "task", "seeds", "steps", "result", "state", "begun"]
     return columns, [_line(run, _path_below(run.directory, below)) for run in runs]
 
 
 def seed_range(seeds: Sequence[int]) -> str:
-    """Seeds in short: `0`, `0-7`, or `0, 3` where they do not follow one another."""
+    """Seeds in short form: `0`, `0-7`, or `0, 3` if they are not consecutive."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))
@@ -143,7 +143,7 @@ def _path_below(run: Path, folder: Path) -> str:
 
 
 def _is_locked(directory: Path) -> bool:
-    """Whether a process holds the lock that training holds, see `floqzoo.runs.run_directory`."""
+    """Whether a process holds the training lock, see `floqzoo.runs.run_directory`."""
     import fcntl
 
     try:

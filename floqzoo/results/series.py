@@ -1,4 +1,4 @@
-"""A metric over updates, for every seed of a method on a task."""
+"""The values of a metric by step, for every seed of a method on a task."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Points = Mapping[int, float]
 
 @dataclass(frozen=True)
 class Series:
-    """What the seeds of one method did on one task.
+    """The values of all seeds of one method on one task.
 
     - `method`, `task`: Their names.
     - `points`: The values by step, for each seed.
@@ -41,41 +41,41 @@ class Series:
         return sorted(set.intersection(*(set(points) for points in self.points.values())))
 
     def at(self, step: int) -> Float[np.ndarray, " seeds"]:
-        """The values of all seeds at a step that all of them have."""
+        """The values of all seeds at a common step."""
         return np.array([points[step] for points in self.points.values()])
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The series of some runs, and what a reader of them must know."""
+    """The series of some runs, and notes for the reader."""
 
     series: tuple[Series, ...]
     notes: tuple[str, ...]
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks, in order of their names."""
+        """The tasks, sorted by name."""
         return sorted({series.task for series in self.series})
 
     @property
     def methods(self) -> list[str]:
-        """The methods, in order of their names."""
+        """The methods, sorted by name."""
         return sorted({series.method for series in self.series})
 
     def of_task(self, task: str) -> list[Series]:
-        """The series of a task, in order of their methods' names."""
+        """The series of a task, sorted by method name."""
         return sorted((series for series in self.series if series.task == task), key=lambda series: series.method)
 
 
 def headline(runs: Sequence[StoredRun]) -> str:
-    """The metric that runs are judged by: the success rate where one of them has it, else the mean return."""
+    """The headline metric: the success rate if any of the runs has it, else the mean return."""
     return SUCCESS_METRIC if any(SUCCESS_METRIC in evaluations(run) for run in runs) else RETURN_METRIC
 
 
 def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) -> Gathered:
-    """A metric of some runs, by method and task; runs of one method on one task are seeds of one series.
+    """Collects a metric of some runs by method and task; runs of one method on one task are seeds of one series.
 
-    A run without the metric is left out, which a note says; other notes name tasks whose runs saw different data.
+    A run without the metric is left out, with a note; other notes name tasks whose runs used different data.
 
     - `telling`: As in `method_names`.
 
@@ -96,7 +96,7 @@ def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) 
             other = owners.setdefault((method, task, seed), run)
             if other is not run:
                 raise ValueError(
-                    f"seed {seed} of {method} on {task} is in two runs, {other.directory} and {run.directory}; give one."
+                    f"seed {seed} of {method} on {task} is in two runs, {other.directory} and {run.directory}; pass only one of them."
                 )
             cases.setdefault((method, task), {})[seed] = values
     series = tuple(Series(method, task, dict(sorted(seeds.items()))) for (method, task), seeds in cases.items())
@@ -104,7 +104,7 @@ def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) 
 
 
 def _points(run: StoredRun, metric: str) -> Mapping[int, Points]:
-    """The finite values of a metric, by seed and step; a metric is looked for in both tables."""
+    """The finite values of a metric by seed and step, from either table."""
     points: dict[int, dict[int, float]] = {}
     for columns in (evaluations(run), training_metrics(run)):
         for seed, step, value in zip(*(columns.get(name, ()) for name in ("seed", "step", metric)), strict=False):
@@ -132,7 +132,7 @@ def _refuse_mixed_timing(runs: Sequence[StoredRun]) -> None:
     for task, timings in seen.items():
         if len(timings) > 1:
             these = " and ".join(f"{timing!r} in {run.directory}" for timing, run in timings.items())
-            raise ValueError(f"success on {task} is timed {these}, so these runs cannot be compared.")
+            raise ValueError(f"success timing on {task} is {these}, so these runs cannot be compared.")
 
 
 def _notes_on_data(runs: Sequence[StoredRun]) -> list[str]:

@@ -1,11 +1,11 @@
-"""A table drawn with lines, as text."""
+"""Text tables."""
 
 import io
 from collections.abc import Sequence
 
 
 def text_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as wide as it needs to be, below its title."""
+    """A table of minimal width, below its title."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""The value of every place in a maze, for bodies that are a point."""
+"""The value of every position in a maze, for point bodies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +14,17 @@ from floqzoo.typing import Key
 
 
 DRAWS = 8
-"""Actions, and noises, at each place."""
+"""The number of actions, and of noise samples, at each position."""
 
 
 class ValueMap(eqx.Module):
-    """Values over a rectangle of places.
+    """Values over a rectangular grid of positions.
 
-    - `x`, `y`: The places, in the maze's units of length.
-    - `values`: The value there, NaN inside a wall; rows go along `y`.
-    - `walls`: Which places are inside a wall.
-    - `actions`: What the policy does there, on average.
-    - `start`, `goal`: Of one episode.
+    - `x`, `y`: The positions, in the maze's units of length.
+    - `values`: The value at each position, NaN inside a wall; rows are along `y`.
+    - `walls`: Which positions are inside a wall.
+    - `actions`: The mean action of the policy at each position.
+    - `start`, `goal`: The start and the goal of one episode.
     """
 
     x: Float[np.ndarray, " columns"]
@@ -37,20 +37,20 @@ class ValueMap(eqx.Module):
 
 
 def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0) -> ValueMap:
-    """The value of a policy at every place of a maze: where the flow ends, averaged over noises and the policy's actions.
+    """The value of a policy at every position of a maze, averaged over noise samples and the policy's actions.
 
-    - `make_environment`: Makes a maze of OGBench whose body is a point, such as pointmaze.
-    - `places`: To each side of a cell, at least 1.
-    - `seed`: Of the episode's start and goal, the noises and the actions.
+    - `make_environment`: Creates a maze of OGBench with a point body, such as pointmaze.
+    - `places`: The number of positions along each side of a cell, at least 1.
+    - `seed`: The seed of the episode's start and goal, the noise samples and the actions.
 
-    **Raises** `ValueError` if an observation is not just a place, as the ant's and the humanoid's are not.
+    **Raises** `ValueError` if observations are more than positions, as for the ant and the humanoid.
     """
     environment = make_environment()
     try:
         observation, _ = environment.reset(seed=seed)
         maze = environment.unwrapped
         if not hasattr(maze, "maze_map") or len(observation) != 2:
-            raise ValueError("a value map needs a maze whose observations are places, such as pointmaze.")
+            raise ValueError("a value map needs a maze whose observations are positions, such as pointmaze.")
         x, y, walls = _places(maze, places)
         start, goal = (np.asarray(place, float) for place in (observation, maze.cur_goal_xy))
     finally:
@@ -63,7 +63,7 @@ def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places
 
 
 def _places(maze: Any, places: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates within each cell of the maze and its outer wall, and which of them are wall."""
+    """Coordinates within each cell of the maze and its outer wall, and a mask of the walls."""
     rows, columns = maze.maze_map.shape
     corner, next_cell = (np.array(maze.ij_to_xy(cell)) for cell in ((0, 0), (1, 1)))
     unit = next_cell - corner

@@ -1,4 +1,4 @@
-"""Episodes as a film."""
+"""Videos of episodes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,20 +18,21 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15
-"""Pixels each way; pictures a second; pictures for which an episode's end stands still."""
+"""Width and height in pixels; frames per second; number of times that the last frame of an episode is repeated."""
 LONGEST = 300
-"""Pictures of an episode at most: of a longer one every second or third step is shown. Without a GPU each costs 0.1 s."""
+"""The maximum number of frames per episode; longer episodes skip steps. Without a GPU each frame takes 0.1 s."""
 
 
 def record_video(
     actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
 ) -> Path:
-    """Films the first episodes of an evaluation, and writes an `.mp4`, whole or not at all.
+    """Records the first episodes of an evaluation, and writes an `.mp4` atomically.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `make_environment`: Makes an environment whose `render()` gives an image; see `require_video` for the renderer.
-    - `episodes`: How many, at least 1.
-    - `seed`: The evaluation's.
+    - `make_environment`: Creates an environment whose `render()` returns an image; see `require_video` for the
+      renderer.
+    - `episodes`: The number of episodes, at least 1.
+    - `seed`: The seed of the evaluation.
 
     **Raises** `ValueError` if `path` does not end in .mp4 or `episodes` is out of range.
     """
@@ -60,7 +61,7 @@ def film_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> Path:
-    """Films a stored run: the first episodes that `evaluate_run` plays of its first seed, or of `seed`.
+    """Records the first episodes that `evaluate_run` plays of the first seed of a run, or of `seed`.
 
     Call `require_video` before anything imports MuJoCo.
 
@@ -69,7 +70,7 @@ def film_run(
     run = StoredRun(Path(directory))
     seed = chosen_seeds(run, seed)[0]
     actor = actor_of(run, seed, checkpoint_step(run, step), recipe)
-    # A task of one's own draws as its environment was made to.
+    # For your own task, the settings of its environment determine the rendering.
     size = {} if task is not None else {"width": SIZE, "height": SIZE}
     make_environment = environment_of(run, task, **size)
     own_seed = seed if episode_seed is None else episode_seed
@@ -88,7 +89,10 @@ def _pictures(player: EpisodePlayer, actor: BatchedPolicy, episodes: int, seed: 
 
 
 def _close(environment: Any) -> None:
-    for name in ("custom_renderer", "_renderer"):  # Of a maze, and of an arm: OSMesa's must not outlive Python.
+    for name in (
+        "custom_renderer",
+        "_renderer",
+    ):  # of a maze, and of an arm: a renderer of OSMesa must be closed before Python exits
         renderer = getattr(environment.unwrapped, name, None)
         if renderer is not None:
             renderer.close()

@@ -1,4 +1,4 @@
-"""Policies in environments: evaluation and exploration."""
+"""Running policies in environments: evaluation and exploration."""
 
 from floqzoo.rollout.environment_process import WorkerCrashedError as WorkerCrashedError
 from floqzoo.rollout.environment_worker import EnvironmentWorker as EnvironmentWorker

@@ -1,4 +1,4 @@
-"""A policy that acts in several environments by one compiled call."""
+"""A policy that acts in several environments with one compiled call."""
 
 from functools import partial
 from typing import Any
@@ -16,20 +16,20 @@ from floqzoo.rollout.open_loop import OpenLoop
 
 
 ROWS = 8
-"""The rows of every compiled call, filled or not: with one shape there is one program, and a row's action does not
-depend on how many environments play. More rows are several calls."""
+"""The number of rows of every compiled call, padded if necessary: a fixed shape means one program, and the action of a
+row does not depend on the number of environments. More rows take several calls."""
 
 
 class BatchedPolicy:
     """Draws the actions of several environments at once, `ROWS` in each compiled call.
 
-    The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, whatever else is played.
-    Action chunks are executed open loop, see `OpenLoop`; then each episode must be played from its first step.
-    The program is compiled once for all policies that differ in their arrays only. It runs on the CPU, wherever the policy
-    was trained: eight rows are too few for an accelerator, which has other things to do. Networks that compute in bfloat16
-    act in the dtype of their parameters, float32: on a CPU that is faster, and actions do not depend on the training device.
+    The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, independent
+    of all other episodes. Action chunks are executed open loop, see `OpenLoop`; then each episode must be played from
+    its first step. Policies that differ only in their arrays share one compiled program. It always runs on the CPU:
+    eight rows are too few for an accelerator, which is busy training. Networks that compute in bfloat16 act in float32,
+    the dtype of their parameters: this is faster on a CPU, and makes actions independent of the training device.
 
-    - `actor`: Draws one action for one observation: an agent, or its `ActorCritic`.
+    - `actor`: An agent, or its `ActorCritic`; draws one action for one observation.
 
     **Raises** `TypeError` if it is a policy without its critic.
     """
@@ -37,10 +37,10 @@ class BatchedPolicy:
     def __init__(self, actor: Any, seed: int):
         if isinstance(actor, Policy):
             raise TypeError(
-                f"`actor` must be an agent or an ActorCritic; got the policy {type(actor).__name__}: put it together with "
+                f"`actor` must be an agent or an ActorCritic; got the policy {type(actor).__name__}: combine it with "
                 "its critic, ActorCritic(critic, policy), or ActorCritic(None, policy) for one that uses no critic."
             )
-        # Of an agent, what acts: not its targets, nor its optimisers.
+        # Only the acting part of an agent, without target networks and optimiser states.
         arrays, rest = split_arrays(in_parameter_dtype(getattr(actor, "parts", actor)))
         cpu = cpu_device()
         self._arrays, arrays_structure = jax.tree.flatten(jax.device_put(arrays, cpu))
@@ -55,21 +55,21 @@ class BatchedPolicy:
         episodes: Int[np.ndarray, " environments"],
         steps: Int[np.ndarray, " environments"],
     ) -> Float[np.ndarray, "environments action"]:
-        """One action for each row; `episodes` and `steps` number them, and with that their randomness."""
+        """One action for each row; `episodes` and `steps` determine the random keys."""
 
         def draw() -> Float[np.ndarray, "environments chunk"]:
             calls = []
             for start in range(0, len(observations), ROWS):
                 rows = [_fill(array[start : start + ROWS]) for array in (observations, episodes, steps)]
                 calls.append(_act(self._structure, self._arrays, self._key, *rows))
-            # The first result is awaited when every call has been dispatched.
+            # All calls are dispatched before the first result is awaited.
             return np.concatenate(calls)[: len(observations)]
 
         return self._open_loop.actions(episodes, steps, draw)
 
 
 def cpu_device() -> Any:
-    """The CPU of this machine; where JAX was started without one, the first device that it has."""
+    """The CPU device; if JAX was started without one, its first device."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""An environment in a process of its own: the process, and the messages that it answers."""
+"""An environment in its own process: the process and its messages."""
 
 import atexit
 import multiprocessing
@@ -24,7 +24,7 @@ from floqzoo.tasks.worker_process import follow_parent
 
 @dataclass(frozen=True)
 class Begin:
-    """Asks for the start of an episode; the answer is its first observation."""
+    """Requests the start of an episode; the reply is its first observation."""
 
     episode: int
     seed: int
@@ -37,7 +37,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Step:
-    """Asks for a step; the answer is its outcome."""
+    """Requests a step; the reply is its outcome."""
 
     action: Float[np.ndarray, " action"]
 
@@ -49,13 +49,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Failure:
-    """What an environment raised."""
+    """An error of the environment."""
 
     error: BaseException
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """The error as it can be sent, with its traceback as a note."""
+        """A picklable form of the error, with its traceback as a note."""
         trace = "".join(traceback.format_exception(error))
         try:
             ForkingPickler.loads(ForkingPickler.dumps(error))  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,11 +66,11 @@ class Failure:
 
 
 def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype) -> None:
-    """First receives a function that makes the environment, and sends the action space; then a reply to each request,
-    until there are no more.
+    """The main loop of the process: receives a function that creates the environment, sends the action space, then
+    replies to each request until the connection closes.
 
     - `variables`: The environment variables of the process.
-    - `dtype`: Of observations.
+    - `dtype`: The dtype of observations.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     follow_parent()
@@ -93,29 +93,29 @@ def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype)
 def _answer(request: Begin | Step, player: EpisodePlayer) -> Any:
     try:
         return request.reply(player)
-    except BaseException as error:  # Whatever it is, it is for the process that asked.
+    except BaseException as error:  # sent to the requesting process
         return Failure.of(error)
 
 
 PATIENCE = 5.0
-"""Seconds that a process is given to close its environment."""
+"""The timeout in seconds for a process to close its environment."""
 
 
 class WorkerCrashedError(RuntimeError):
-    """The process of an environment ended without being told to: killed, out of memory, a segmentation fault."""
+    """The process of an environment ended unexpectedly: killed, out of memory, or a segmentation fault."""
 
 
 class EnvironmentProcess:
-    """Starts at once, is ready some seconds later (a further one as soon as it has imported what its environment needs), and
-    answers one request after another until it is closed.
+    """A process that runs one environment and replies to one request at a time until it is closed.
 
-    It opens no accelerator, leaves Ctrl-C and SIGTERM to this process, and ends with it, however that ends.
+    It starts at once and is ready some seconds later. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends
+    when this process ends, even if killed.
 
-    - `make_environment`: Makes the environment; it is pickled.
+    - `make_environment`: Creates the environment; must be picklable.
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
-        # Forked from a process that has done nothing but import: a later one is ready at once.
+        # Forked from a server process that has only done imports, so later processes start quickly.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([serve.__module__])
         packed = ForkingPickler.dumps(make_environment)
@@ -124,30 +124,30 @@ class EnvironmentProcess:
             self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype()))
             self._process.start()
         theirs.close()
-        with suppress(OSError):  # If it has ended already, then that is told where its first message is awaited.
+        with suppress(OSError):  # if it has ended already, `receive` reports it
             self._connection.send_bytes(packed)
         self._action_space, self._unanswered = None, False
         atexit.register(self.close)
 
     @property
     def number(self) -> int:
-        """The number that the system gave the process."""
+        """The process ID."""
         return self._process.pid or -1
 
     @property
     def action_space(self) -> Any:
-        """That of the environment; waits until the process is ready.
+        """The action space of the environment; waits until the process is ready.
 
-        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        **Raises** `WorkerCrashedError`, and what creating the environment raises.
         """
-        if self._action_space is None:  # It is the first thing that the process sends.
+        if self._action_space is None:  # the first message of the process
             self._action_space = _raised(self._next_message())
         return self._action_space
 
     def ask(self, request: Begin | Step) -> None:
-        """Sends a request; the answer to an earlier one that nobody received is dropped.
+        """Sends a request; drops the reply to an earlier request that was not received.
 
-        **Raises** `WorkerCrashedError`, and what making the environment raises.
+        **Raises** `WorkerCrashedError`, and what creating the environment raises.
         """
         if self._unanswered:
             self._answer()
@@ -158,23 +158,23 @@ class EnvironmentProcess:
         self._unanswered = True
 
     def receive(self) -> Any:
-        """The answer to the request.
+        """The reply to the request.
 
         **Raises** `WorkerCrashedError`, and what the environment raises.
         """
         return _raised(self._answer())
 
     def kill(self) -> None:
-        """Ends the process at once, also from another thread than the one that waits for an answer."""
+        """Kills the process at once; can be called from any thread, also while another one waits for a reply."""
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. May be called again."""
+        """Closes the environment and ends the process. Can be called again."""
         atexit.unregister(self.close)
         if self._connection.closed:
             return
         self._connection.close()
-        if self._action_space is None:  # There is nothing to close yet.
+        if self._action_space is None:  # nothing to close yet
             self._process.kill()
         self._process.join(PATIENCE)
         if self._process.is_alive():
@@ -212,15 +212,15 @@ _starting = threading.Lock()
 
 @contextmanager
 def _born_quietly() -> Iterator[dict[str, str]]:
-    """A process that is started within the block meets no signal before it ignores it, and opens no accelerator.
+    """Processes that are started within the block receive no signal before they ignore it, and open no accelerator.
 
-    Yields the environment variables that it is to have.
+    Yields the environment variables for such a process.
     """
     with _starting:
-        resource_tracker.ensure_running()  # Whoever starts that lets signals through again.
+        resource_tracker.ensure_running()  # starting it later would unblock the signals
         before = dict(os.environ)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        # The process that workers are forked from is to import from where this one does, and not from where it is started.
+        # The fork server must import from the same paths as this process, not from the folder where it is started.
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         changes = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
         os.environ |= changes

@@ -1,4 +1,4 @@
-"""Environments that survive the crash of their process, and that can be brought back to an earlier state."""
+"""Environments that survive a crash of their process, and that can be restored to an earlier state."""
 
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
@@ -12,30 +12,30 @@ from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome
 
 
 CRASHES = 3
-"""A process that crashes so often in one episode is not started again."""
+"""The number of crashes in one episode after which the process is not restarted."""
 
 
 class EnvironmentWorker:
-    """Plays numbered episodes as an `EpisodePlayer` does, in a process of its own.
+    """Plays numbered episodes like an `EpisodePlayer`, in its own process.
 
-    To ask and to receive are separate calls, so that several workers step at once:
+    Requests and replies are separate calls, so that several workers step in parallel:
 
         for worker, action in zip(workers, actions):
             worker.step(action)
         outcomes = [worker.receive_step() for worker in workers]
 
-    An episode depends on its number, its seed and its actions alone. So if the process crashes, another one is started,
-    begins the episode again and takes the same actions, and whoever waits for an answer only waits longer. What the
-    environment raises is raised by the call that receives, and the worker can go on.
+    An episode depends only on its number, its seed and its actions. If the process crashes, a new one is started and
+    replays the episode with the same actions, and the waiting call only takes longer. Errors of the environment are
+    raised by the receiving call, and the worker remains usable.
 
-    The process starts at once; the first call to receive waits until it is ready. It opens no accelerator, leaves Ctrl-C and
-    SIGTERM to this process, and ends with it, however that ends. A script that makes workers must do so under
-    `if __name__ == "__main__":`, as every use of Python's `multiprocessing` does.
+    The process starts at once; the first receiving call waits until it is ready. It opens no accelerator, ignores
+    Ctrl-C and SIGTERM, and ends when this process ends, even if killed. A script must create workers under `if __name__
+    == "__main__":`, as always with Python's `multiprocessing`.
 
-    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`. It is pickled.
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`; must be picklable.
 
-    **Raises** `ValueError` if `make_environment` cannot be pickled. All methods raise `WorkerCrashedError` if the process
-    crashed three times in one episode, naming it.
+    **Raises** `ValueError` if `make_environment` cannot be pickled. All methods raise `WorkerCrashedError` if the
+    process crashed three times in one episode; the message names the episode.
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
@@ -48,17 +48,17 @@ class EnvironmentWorker:
 
     @property
     def action_space(self) -> Any:
-        """That of the environment; waits until the process is ready."""
+        """The action space of the environment; waits until the process is ready."""
         return self._surviving(lambda: self._process.action_space)
 
     @property
     def process_number(self) -> int:
-        """The number that the system gave the process."""
+        """The process ID."""
         return self._process.number
 
     def begin(self, episode: int, seed: int) -> None:
-        """Asks for the start of an episode."""
-        if self._crashes == CRASHES:  # In the episode before, which was given up.
+        """Requests the start of an episode."""
+        if self._crashes == CRASHES:  # in the previous, abandoned episode
             self._start_another()
         self._requests, self._crashes = [], 0
         self._ask(Begin(episode, seed))
@@ -68,20 +68,20 @@ class EnvironmentWorker:
         return self._surviving(lambda: self._process.receive())
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
-        """Asks for a step."""
+        """Requests a step."""
         self._ask(Step(action))
 
     def receive_step(self) -> StepOutcome:
-        """What came of the step."""
+        """The outcome of the step."""
         return self._surviving(lambda: self._process.receive())
 
     def give_up(self) -> None:
-        """Ends the process at once, from any thread; whoever waits for an answer gets a `WorkerCrashedError`."""
+        """Kills the process at once; can be called from any thread. A waiting call raises `WorkerCrashedError`."""
         self._given_up = True
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. May be called again."""
+        """Closes the environment and ends the process. Can be called again."""
         self._process.close()
 
     def _ask(self, request: Begin | Step) -> None:
@@ -99,7 +99,7 @@ class EnvironmentWorker:
                 self._begin_again(crash)
 
     def _begin_again(self, crash: WorkerCrashedError) -> None:
-        """Brings another process to where this one was: the latest request is sent, and not answered yet."""
+        """Brings a new process to the state of the crashed one: the latest request is sent and not answered yet."""
         while True:
             if self._given_up:
                 raise crash
@@ -115,7 +115,7 @@ class EnvironmentWorker:
     def _start_another(self) -> None:
         self._process.close()
         self._process = EnvironmentProcess(self._make_environment)
-        if self._given_up:  # Meanwhile, by another thread.
+        if self._given_up:  # in the meantime, by another thread
             self._process.kill()
 
     def _repeat(self) -> None:
@@ -132,30 +132,30 @@ class EnvironmentWorker:
 
 
 def require_picklable(make_environment: Callable[[], Any]) -> None:
-    """Checks that what makes an environment can go to another process.
+    """Checks that `make_environment` can be pickled.
 
-    **Raises** `ValueError`, naming it and the way without processes.
+    **Raises** `ValueError`; the message explains how to stay in this process.
     """
     try:
         ForkingPickler.dumps(make_environment)
-    except Exception as error:  # What it consists of may say no in a way of its own.
+    except Exception as error:  # pickling may raise any error
         raise ValueError(
-            f"`make_environment` must be picklable to go to a process of its own; got {make_environment!r}: {error}. "
+            f"`make_environment` must be picklable to run in another process; got {make_environment!r}: {error}. "
             "Define it at the top of a module, or stay in this process: `eval_workers=0`, `online_processes=False`."
         ) from error
 
 
 class RepeatableEnvironment:
-    """Plays the episodes of one seed, and keeps the actions of the one under way.
+    """Plays the episodes of one seed, and records the actions of the current episode.
 
-    An episode depends on its number, its seed and its actions alone. So where a run goes on, another process takes the
-    same actions again, and is in the same place.
+    An episode depends only on its number, its seed and its actions, so a resumed run reaches the same state by
+    replaying the actions.
 
-    - `player`: Plays the episodes, here or in a process of its own.
+    - `player`: Plays the episodes, in this process or another one.
     - `seed`: The seed of all episodes.
 
-    Attributes: `episode`, the number of the one under way; `actions`, those that it took so far; `observation`, what it
-    shows now; `episode_return`, the sum of its rewards; `success`, whether its latest step reported success.
+    Attributes: `episode`, the number of the current episode; `actions`, its actions so far; `observation`, its current
+    observation; `episode_return`, the sum of its rewards; `success`, whether its latest step reported success.
     """
 
     def __init__(self, player: EpisodePlayer | EnvironmentWorker, seed: int):
@@ -166,19 +166,19 @@ class RepeatableEnvironment:
         self.episode_return, self.success = 0.0, 0.0
 
     def begin(self, episode: int) -> None:
-        """Asks for an episode; `receive_start` waits for it."""
+        """Requests an episode; `receive_start` waits for it."""
         self.episode, self.actions, self.episode_return, self.success = episode, [], 0.0, 0.0
         self.player.begin(episode, self.seed)
 
     def receive_start(self) -> None:
         """Waits until the episode has begun.
 
-        **Raises** what the environment raises, and `WorkerCrashedError` if its process is lost again and again.
+        **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """
         self.observation = self.player.receive_start()
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
-        """Asks for a step; `receive_step` waits for it.
+        """Requests a step; `receive_step` waits for it.
 
         **Raises** `ValueError` if the action is NaN or outside the action space.
         """
@@ -192,9 +192,9 @@ class RepeatableEnvironment:
         self.player.step(action)
 
     def receive_step(self) -> StepOutcome:
-        """Waits for what comes of the step.
+        """Waits for the outcome of the step.
 
-        **Raises** what the environment raises, and `WorkerCrashedError` if its process is lost again and again.
+        **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """
         outcome = self.player.receive_step()
         self.observation, self.success = outcome.observation, outcome.success

@@ -1,4 +1,4 @@
-"""One environment that plays numbered episodes, each the same whenever and beside whatever it is played."""
+"""An environment that plays numbered episodes, which do not depend on when or in which order they are played."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What came of one step.
+    """The outcome of one step.
 
-    - `observation`: Where it led.
-    - `reward`: What it paid.
-    - `terminated`, `truncated`: Whether the episode is over with it: by itself, or cut off.
-    - `success`: 1 where it reported success, else 0; NaN from an environment without success.
+    - `observation`: The next observation.
+    - `reward`: The reward.
+    - `terminated`, `truncated`: Whether the episode ended with this step, as in Gymnasium.
+    - `success`: 1 if the step reported success, else 0; NaN from an environment without success.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -36,18 +36,18 @@ class StepOutcome:
 class EpisodePlayer:
     """Plays one episode after another in an environment.
 
-    Episode i of a seed has its own randomness: the seed given to `reset`, the action space's, and
-    NumPy's global state, from which OGBench's mazes draw their starts, goals and teleports.
+    Episode i of a seed has its own randomness: the seed passed to `reset`, the seed of the action space, and NumPy's
+    global state, from which OGBench's mazes draw starts, goals and teleports.
 
-    What is asked for and what comes of it are separate calls, as those of an `EnvironmentWorker` must be.
+    Requests and replies are separate calls, for the same interface as `EnvironmentWorker`.
 
     - `environment`: A Gymnasium environment that reports `info["success"]`.
-    - `dtype`: Of the observations.
+    - `dtype`: The dtype of the observations.
     """
 
     def __init__(self, environment: Any, dtype: np.dtype | None = None):
         self.environment = environment
-        # Kept, since some environments make a new space each time they are asked.
+        # Stored, since some environments create a new space on each access.
         self.action_space = environment.action_space
         self._dtype = observation_dtype() if dtype is None else dtype
         self._observation = np.zeros(0)
@@ -93,12 +93,12 @@ class EpisodePlayer:
         )
 
     def receive_step(self) -> StepOutcome:
-        """What came of the latest step.
+        """The outcome of the latest step.
 
         **Raises** `RuntimeError` if there was none.
         """
         if self._outcome is None:
-            raise RuntimeError("`step` must come before `receive_step`.")
+            raise RuntimeError("`step` must be called before `receive_step`.")
         return self._outcome
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class EpisodePlayer:
 
 @contextmanager
 def numpy_state_kept() -> Iterator[None]:
-    """Leaves NumPy's global state as it was, down to the normal deviate that it may hold back."""
+    """Restores NumPy's global random state at the end of the block, including a cached normal deviate."""
     state = np.random.get_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a policy does in its environment: returns, lengths, and success where the environment reports it."""
+"""Evaluation of policies: returns, episode lengths, and success if the environment reports it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 SUCCESS, RETURN = "success", "episode.return"
-"""The metrics that an evaluation is judged by: the first where the environment reports it, else the second."""
+"""The headline metrics of an evaluation: the first if the environment reports success, else the second."""
 
 
 class Evaluation(eqx.Module):
-    """What a policy did in some episodes, one entry an episode.
+    """The results of a policy, with one entry per episode.
 
-    - `success`: 1 where the episode's last step reported success, else 0: OGBench's rule and fql's. NaN in a task that
-      reports none.
+    - `success`: 1 if the last step of the episode reported success, else 0, as in OGBench and fql. NaN in a task
+      without success.
     - `episode_return`: The sum of the rewards.
     - `length`: The number of steps.
     """
@@ -43,7 +43,7 @@ class Evaluation(eqx.Module):
 
     @property
     def mean_return(self) -> float:
-        """The mean return of an episode, undiscounted."""
+        """The mean undiscounted episode return."""
         return float(self.episode_return.mean())
 
     @property
@@ -53,7 +53,7 @@ class Evaluation(eqx.Module):
 
     @property
     def success_rate(self) -> float:
-        """The share p of episodes that ended in success."""
+        """The fraction p of episodes that ended in success."""
         return float(np.mean(self.success))
 
     @property
@@ -62,7 +62,7 @@ class Evaluation(eqx.Module):
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The numbers that are logged, such as `<prefix>/episode.return`; success where the environment reports it."""
+        """The logged metrics, such as `<prefix>/episode.return`; success only if the environment reports it."""
         success = {SUCCESS: self.success_rate, f"{SUCCESS}_standard_error": self.standard_error}
         numbers = {RETURN: self.mean_return, "episode.length": float(self.length.mean())}
         if self.episodes > 1:
@@ -72,7 +72,7 @@ class Evaluation(eqx.Module):
         return {f"{prefix}/{name}": number for name, number in numbers.items()}
 
     def __str__(self) -> str:
-        """The success rate and its standard error, in per cent; without success the mean return and its standard error."""
+        """The success rate and its standard error in per cent; without success, the mean return and its standard error."""
         if self.reports_success:
             return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
         error = f" ± {self.return_error:.3g}" if self.episodes > 1 else ""
@@ -80,23 +80,23 @@ class Evaluation(eqx.Module):
 
 
 class EvaluationStoppedError(RuntimeError):
-    """An evaluation was told to stop."""
+    """An evaluation was stopped."""
 
 
 class Evaluator:
-    """Evaluates policies in environments that it makes once and keeps.
+    """Evaluates policies in environments that are created once and reused.
 
-    Several environments advance in lockstep, and one compiled call for each eight of them draws their actions. What an episode
-    does depends on the seed and its number alone, not on how many environments there are, nor on where they are.
+    Several environments advance in lockstep, and one compiled call draws the actions for eight of them. An episode
+    depends only on the seed and its number, not on the number of environments or on their processes.
 
-    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`, NaN for one without success, as
-      [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] makes it.
-    - `environments`: How many advance together in this process, at least 1.
-    - `workers`: How many advance together in processes of their own instead, see `EnvironmentWorker`; 0: none. No more are
-      started than there are episodes.
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN without success), as
+      [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
+    - `environments`: The number of environments in this process, at least 1.
+    - `workers`: The number of environments in worker processes instead, see `EnvironmentWorker`; 0: none. At most one
+      per episode is started.
 
-    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `make_environment` should go to a process
-    and cannot be pickled.
+    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` are used and
+    `make_environment` cannot be pickled.
     """
 
     def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4, workers: int = 0):
@@ -111,7 +111,7 @@ class Evaluator:
         self._stopped = threading.Event()
 
     def prepare(self, episodes: int) -> None:
-        """Makes the environments for so many episodes, and waits until they are ready; `evaluate` does it, too."""
+        """Creates the environments for this number of episodes, and waits until they are ready; `evaluate` does this as well."""
         while len(self._players) < min(self._count, episodes):
             self._players.append(self._new_player())
         for player in self._players:
@@ -122,8 +122,8 @@ class Evaluator:
     ) -> Evaluation:
         """Plays `episodes` episodes.
 
-        - `actor`: An agent, or the `ActorCritic` of one.
-        - `progress`: Called after each finished episode with their number so far.
+        - `actor`: An agent, or its `ActorCritic`.
+        - `progress`: Called after each finished episode with the number of finished episodes.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the
         action space, or if the environment reports no success; `WorkerCrashedError` if the process of an environment
@@ -133,14 +133,14 @@ class Evaluator:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
         if seed < 0:
             raise ValueError(f"`seed` must not be negative; got {seed}.")
-        # In processes of their own, environments do not touch the state of this one.
+        # Environments in worker processes do not touch the random state of this process.
         with nullcontext() if self._in_processes else numpy_state_kept():
             self.prepare(episodes)
             return self._play(BatchedPolicy(actor, seed), episodes, seed, progress or (lambda finished: None))
 
     def stop(self) -> None:
-        """Ends the evaluation under way, in whatever thread it is, at its next step, and processes of environments at
-        once; no other evaluation can be begun."""
+        """Stops the running evaluation, in any thread, at its next step, and kills worker processes at once; the
+        evaluator cannot be used afterwards."""
         self._stopped.set()
         for player in self._players:
             if isinstance(player, EnvironmentWorker):
@@ -164,7 +164,7 @@ class Evaluator:
         finished = 0
         while active:
             if self._stopped.is_set():
-                raise EvaluationStoppedError("the evaluation was told to stop.")
+                raise EvaluationStoppedError("the evaluation was stopped.")
             ended = _advance(active, policy)
             for environment in ended:
                 _record(environment, result)
@@ -184,7 +184,7 @@ def evaluate(
     environments: int = 4,
     workers: int = 0,
 ) -> Evaluation:
-    """Plays `episodes` episodes of an agent in environments made for the purpose; see `Evaluator`."""
+    """Plays `episodes` episodes of an agent in temporary environments; see `Evaluator`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
         return evaluator.evaluate(actor, episodes=episodes, seed=seed)
@@ -199,7 +199,7 @@ def _record(played: RepeatableEnvironment, result: Evaluation) -> None:
 
 
 def _begin(environments: list[RepeatableEnvironment], unplayed: Iterator[int]) -> list[RepeatableEnvironment]:
-    """Begins an episode in as many environments as there are episodes left; returns those."""
+    """Starts an episode in each environment while episodes are left; returns these environments."""
     begun = []
     for environment, episode in zip(environments, unplayed, strict=False):
         environment.begin(episode)
@@ -210,7 +210,7 @@ def _begin(environments: list[RepeatableEnvironment], unplayed: Iterator[int]) -
 
 
 def _advance(active: list[RepeatableEnvironment], policy: BatchedPolicy) -> list[RepeatableEnvironment]:
-    """One step in every environment; returns those whose episode ended with it."""
+    """Takes one step in every environment; returns those whose episode ended."""
     actions = policy.actions(
         np.stack([environment.observation for environment in active]),
         np.array([environment.episode for environment in active]),

@@ -1,4 +1,4 @@
-"""Environments in which the agents of a run act while they learn."""
+"""The environments of online training."""
 
 import math
 import warnings
@@ -14,9 +14,9 @@ from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, numpy_sta
 
 
 class FinishedEpisodes:
-    """Sums over the episodes that were finished since the last row of the log.
+    """Sums over the episodes that finished since the last row of the log.
 
-    - `sums`: For each seed their number, and the sums of their returns, lengths and successes.
+    - `sums`: For each seed the number of episodes, and the sums of their returns, lengths and successes.
     """
 
     def __init__(self, sums: Float[np.ndarray, "seeds 4"]):
@@ -24,15 +24,15 @@ class FinishedEpisodes:
 
     @staticmethod
     def none(seeds: int) -> "FinishedEpisodes":
-        """Nothing is finished yet."""
+        """No finished episodes."""
         return FinishedEpisodes(np.zeros((seeds, 4)))
 
     def add(self, place: int, *, episode_return: float, length: int, success: float) -> None:
-        """Adds an episode of the seed at a place on the axis."""
+        """Adds an episode of the seed at index `place`."""
         self.sums[place] += (1, episode_return, length, success)
 
     def take(self) -> list[dict[str, float]]:
-        """The metrics of each seed since the last call of this method; without an episode only that there was none."""
+        """The metrics of each seed since the last call; without a finished episode only their number, 0."""
         sums, self.sums = self.sums, np.zeros_like(self.sums)
         return [_metrics(*(float(number) for number in row)) for row in sums]
 
@@ -50,17 +50,17 @@ def _metrics(episodes: float, episode_return: float, length: float, success: flo
 
 
 FIRST_EPISODE = 2**30
-"""The number of the first episode of exploration: evaluations play others, from 0 on."""
+"""The number of the first exploration episode; evaluations number theirs from 0."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One step of every environment, still on the host.
+    """One step of every environment, on the host.
 
-    - `observation`, `action`, `reward`, `next_observation`: Those of the steps. Where an episode is over, the last one is
-      still its own.
-    - `discount`: 0 where the episode terminated, else 1, as where it was truncated.
-    - `over`: Whether the episode is over.
+    - `observation`, `action`, `reward`, `next_observation`: The transitions. At the end of an episode,
+      `next_observation` still belongs to that episode.
+    - `discount`: 0 if the episode terminated, else 1 (also if it was truncated).
+    - `over`: Whether the episode has ended.
     """
 
     observation: Float[np.ndarray, "seeds environments observation"]
@@ -72,15 +72,15 @@ class Round:
 
 
 class Exploration:
-    """Environments of each seed that advance in lockstep, one step of each at a time.
+    """The environments of all seeds, which advance in lockstep.
 
-    Environment number i of n plays the episodes i, i + n, i + 2n, ... of its seed, each with randomness of its own.
-    So what happens depends on the actions alone.
+    Environment i of n plays the episodes i, i + n, i + 2n, ... of its seed, each with its own random seed, so the
+    transitions depend only on the actions.
 
-    - `make_environment`: Makes a Gymnasium environment that reports `info["success"]`.
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
     - `seeds`: The seeds.
-    - `environments`: How many environments each seed has.
-    - `in_processes`: Whether each environment has a process of its own, so that all of them step at once.
+    - `environments`: The number of environments of each seed.
+    - `in_processes`: Whether each environment runs in its own process, so that they step in parallel.
 
     **Raises** `ValueError` if `environments` is not positive, or `make_environment` cannot be sent to a process.
     """
@@ -104,7 +104,7 @@ class Exploration:
                 self._all.append(RepeatableEnvironment(player, seed))
 
     def begin(self) -> None:
-        """Begins the first episodes."""
+        """Starts the first episodes."""
         with numpy_state_kept():
             for index, environment in enumerate(self._all):
                 environment.begin(FIRST_EPISODE + index % self._environments)
@@ -113,16 +113,16 @@ class Exploration:
 
     @property
     def observations(self) -> Float[np.ndarray, "seeds environments observation"]:
-        """What the environments show now."""
+        """The current observations of all environments."""
         return self._by_seed([environment.observation for environment in self._all])
 
     @property
     def steps(self) -> Int[np.ndarray, "seeds environments"]:
-        """How many steps each of the current episodes has taken."""
+        """The number of steps of each current episode."""
         return self._by_seed([len(environment.actions) for environment in self._all])
 
     def step(self, actions: Float[np.ndarray, "seeds environments action"]) -> Round:
-        """Takes one step in each environment, and begins the next episode where one is over.
+        """Takes one step in each environment, and starts the next episode where one has ended.
 
         **Raises** `ValueError` if an action is NaN or outside the action space, and what the environments raise.
         """
@@ -142,12 +142,11 @@ class Exploration:
         )
 
     def environment(self, place: int, number: int) -> RepeatableEnvironment:
-        """One of the environments of the seed at a place."""
+        """One environment of the seed at index `place`."""
         return self._all[place * self._environments + number]
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs: the episodes under way, their actions and where these led, and what is known of those
-        that are over."""
+        """The state for `restore`: the current episodes, their actions and observations, and the sums over finished episodes."""
         actions = [action for environment in self._all for action in environment.actions]
         width = self._all[0].player.action_space.shape[0]
         return {
@@ -159,24 +158,24 @@ class Exploration:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Brings every environment to where it was when `state` was taken, by the same actions; warns if it comes elsewhere.
+        """Restores every environment by replaying its actions; warns if the resulting observation differs.
 
-        **Raises** `ValueError` if it is the state of other environments.
+        **Raises** `ValueError` if the state is of other environments.
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(
                 f"the state must be that of {self._environments} environments for each of {self._seeds} seeds; "
                 f"it has {len(state['episodes'])} environments and {len(state['finished'])} seeds."
             )
-        # A checkpoint holds no empty array, and there are no actions where all episodes have just begun.
+        # A checkpoint cannot hold the empty array of actions when all episodes have just started.
         actions, ends = state.get("actions", np.zeros((0, 0))), np.cumsum(state["lengths"])[:-1]
         with numpy_state_kept():
             self._repeat(state["episodes"], np.split(actions, ends))
         self.finished = FinishedEpisodes(state["finished"].copy())
         if not np.array_equal(self.observations, state["observations"]):
             warnings.warn(
-                "the environments are not where they were, though they took the same actions: another version of the "
-                "simulator, or another processor. The run goes on, but not as what it would have been.",
+                "the environments reached other states than before with the same actions: another version of the "
+                "simulator, or another processor. The resumed run differs from an uninterrupted one.",
                 stacklevel=2,
             )
 
@@ -197,8 +196,8 @@ class Exploration:
             for index in stepping:
                 if self._all[index].receive_step().over:
                     raise ValueError(
-                        f"an episode must go on after {len(actions[index])} steps, as it did before; it is over after "
-                        f"{step + 1}. This is another environment, or its seed does not decide it."
+                        f"an episode must continue after {len(actions[index])} steps, as it did before; it ended after "
+                        f"{step + 1}. The environment has changed, or its seed does not determine it."
                     )
 
     def _begin_next(self, outcomes: Sequence[StepOutcome]) -> None:

@@ -10,13 +10,13 @@ from floqzoo.protocols import ActsInChunks
 
 
 class OpenLoop:
-    """Executes the actions of a policy in several environments, action chunks open loop.
+    """Executes the actions of a policy in several environments, with action chunks executed open loop.
 
-    With execution horizon n, step t of an episode takes action number t mod n of the chunk that was drawn at step
-    t - t mod n of the same episode. An episode begins at step 0, and so with a new chunk: what was left of the last one is
-    dropped. A policy that does not act in chunks has chunks of one action, and one is drawn in each step.
+    With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn at step t - t mod n
+    of the same episode. An episode starts with a new chunk; the rest of the last chunk is dropped. A policy that does
+    not act in chunks draws one action in each step.
 
-    - `policy`: Any policy; one that is `ActsInChunks` draws chunks.
+    - `policy`: A policy; one that is `ActsInChunks` draws chunks.
     """
 
     def __init__(self, policy: Any):
@@ -33,11 +33,12 @@ class OpenLoop:
     ) -> Float[np.ndarray, "rows action"]:
         """The action of each row.
 
-        - `rows`: A number for each row, such as that of its episode, under which its chunk is kept.
-        - `steps`: The step in its episode, from 0.
-        - `draw`: Draws a chunk for each row; called if at least one of them needs a new one, and used for those.
+        - `rows`: An ID for each row, such as its episode number; its chunk is stored under it.
+        - `steps`: The step in the episode, from 0.
+        - `draw`: Draws a chunk for each row; called if at least one row needs a new chunk, and used for these rows
+          only.
 
-        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and as `split`.
+        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and as in `split`.
         """
         number = steps % self.horizon
         due = number == 0
@@ -46,13 +47,13 @@ class OpenLoop:
             self._chunks.update((int(rows[row]), chunks[row]) for row in np.flatnonzero(due))
         missing = [int(row) for row in rows if int(row) not in self._chunks]
         if missing:
-            raise ValueError(f"`steps` of row {missing[0]} must begin at 0, where its first chunk is drawn.")
+            raise ValueError(f"`steps` of row {missing[0]} must start at 0, where the first chunk is drawn.")
         return np.stack([self._chunks[int(row)][k] for row, k in zip(rows, number, strict=True)])
 
     def split(self, chunks: Float[np.ndarray, "*rows chunk"]) -> Float[np.ndarray, "*rows steps action"]:
-        """The actions of flat chunks.
+        """Splits flat chunks into actions.
 
-        **Raises** `ValueError` if a chunk cannot be divided into as many actions of one size as it has steps.
+        **Raises** `ValueError` if a chunk cannot be divided evenly into `chunk_length` actions.
         """
         if chunks.shape[-1] % self.chunk_length:
             raise ValueError(
@@ -62,13 +63,13 @@ class OpenLoop:
         return chunks.reshape(*chunks.shape[:-1], self.chunk_length, -1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs; nothing for single actions."""
+        """The state for `restore`; empty for single actions."""
         if self.chunk_length == 1 or not self._chunks:
             return {}
         return {"rows": np.array(list(self._chunks)), "chunks": np.stack(list(self._chunks.values()))}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to where `state` was taken.
+        """Restores a state.
 
         **Raises** `ValueError` if the chunks of the state have another length.
         """
@@ -77,6 +78,6 @@ class OpenLoop:
             return
         if state["chunks"].shape[1] != self.chunk_length:
             raise ValueError(
-                f"the chunks must have {self.chunk_length} steps, as the policy's; they have {state['chunks'].shape[1]}."
+                f"the chunks must have {self.chunk_length} steps, as those of the policy; they have {state['chunks'].shape[1]}."
             )
         self._chunks = {int(row): chunk for row, chunk in zip(state["rows"], state["chunks"], strict=True)}

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, verified before they are read, and removed when they are not kept."""
+"""Checkpoints: written atomically, verified before they are read, and removed when no longer needed."""
 
 import json
 import logging
@@ -27,14 +27,15 @@ MANIFEST = "manifest.json"
 
 
 class DamagedError(ValueError):
-    """A folder does not hold what was written to it."""
+    """The contents of a folder differ from what was written to it."""
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a partial folder; when the block ends well it gets a manifest, is on the disk, and becomes `path`.
+    """Yields a temporary folder; if the block succeeds, adds a manifest, flushes to disk and renames the folder to
+    `path`.
 
-    What a killed process left of an earlier attempt is removed.
+    Leftovers of an earlier attempt by a killed process are removed.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -51,7 +52,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def verify(folder: Path) -> None:
-    """Checks that a folder holds exactly the files of its manifest, each with every byte as it was written.
+    """Checks that a folder holds exactly the files of its manifest, each with unchanged contents.
 
     **Raises** `DamagedError`, naming the folder and the file.
     """
@@ -63,13 +64,13 @@ def verify(folder: Path) -> None:
     except (OSError, ValueError, RecursionError):
         good, digests = False, {}
     if not good:
-        raise DamagedError(f"{folder} is damaged: its {MANIFEST} is missing, or not as it was written.")
+        raise DamagedError(f"{folder} is damaged: its {MANIFEST} is missing or was changed.")
     found = _files(folder)
     for name in sorted({*digests, *found} - {MANIFEST}):
         if name not in digests:
-            raise DamagedError(f"{folder} is damaged: it has a file {name}, which was not written with it.")
+            raise DamagedError(f"{folder} is damaged: the file {name} is not in its {MANIFEST}.")
         if name not in found or sha256_of(folder / name) != digests[name]:
-            raise DamagedError(f"{folder} is damaged: {name} is not as it was written.")
+            raise DamagedError(f"{folder} is damaged: {name} was changed.")
 
 
 def _manifest_text(digests: dict[str, Any]) -> str:
@@ -77,11 +78,11 @@ def _manifest_text(digests: dict[str, Any]) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    """The names of all files below a folder; a link leads elsewhere, so it counts as damage."""
+    """The names of all files below a folder; a link points elsewhere, so it counts as damage."""
     entries = sorted(folder.rglob("*"))
     for entry in entries:
         if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-            raise DamagedError(f"{folder} is damaged: {entry.relative_to(folder)} is no plain file.")
+            raise DamagedError(f"{folder} is damaged: {entry.relative_to(folder)} is not a regular file.")
     return [entry.relative_to(folder).as_posix() for entry in entries if entry.is_file()]
 
 
@@ -106,11 +107,11 @@ _FOLDER = re.compile(r"step_(\d{9,})")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint gave back.
+    """The contents of a checkpoint.
 
     - `tree`: The tree that was saved.
     - `step`: Its step.
-    - `progress`: The plain values that were saved beside it.
+    - `progress`: The plain values that were saved with it.
     """
 
     tree: PyTree
@@ -127,15 +128,15 @@ def save_checkpoint(
     beside: Mapping[str, Any] | None = None,
     awaited: PyTree = None,
 ) -> Path:
-    """Writes `directory/step_<step>`, whole or not at all.
+    """Writes `directory/step_<step>` atomically.
 
-    A checkpoint of the same step is left as it is. Of the tree only arrays are stored: what else an agent is made of,
-    its recipe makes anew.
+    An existing checkpoint of the same step is left unchanged. Only the arrays of the tree are stored; the recipe
+    rebuilds everything else.
 
     - `progress`: Plain values that JSON can hold.
-    - `records`: Files that are copied into it.
-    - `beside`: Further arrays by name, of any shapes; `restore_beside` reads them.
-    - `awaited`: A further tree; `restore_awaited` reads it.
+    - `records`: Files to copy into the checkpoint.
+    - `beside`: Additional arrays by name, of any shape; read them with `restore_beside`.
+    - `awaited`: An additional tree; read it with `restore_awaited`.
 
     **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
     """
@@ -158,17 +159,17 @@ def save_checkpoint(
                     (AWAITED, _stored_leaves(awaited)),
                 ):
                     if leaves:
-                        # Of one process, Orbax takes no JAX arrays where there are several.
+                        # With several processes, Orbax does not accept JAX arrays that belong to one of them.
                         checkpointer.save(partial / item, {n: np.asarray(_plain(leaf)) for n, leaf in leaves.items()})
                         checkpointer.wait_until_finished()
-        # Whatever Orbax makes of a full disk; it has no error of its own for that.
+        # Orbax has no error type for a full disk, so any error is caught.
         except Exception as error:
             raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
     return path
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, ascending; one that was not finished is not among them."""
+    """The steps of the complete checkpoints in a folder, ascending."""
     if not directory.is_dir():
         return []
     matches = (_FOLDER.fullmatch(path.name) for path in directory.iterdir())
@@ -176,18 +177,19 @@ def checkpoint_steps(directory: Path) -> list[int]:
 
 
 def checkpoint_folder(directory: Path, step: int) -> Path:
-    """Where the checkpoint of a step is, or would be."""
+    """The path of the checkpoint of a step, whether or not it exists."""
     return directory.absolute() / f"step_{step:09d}"
 
 
 def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> Checkpoint:
-    """Reads a checkpoint, after every byte of it was checked; no code of it is ever run.
+    """Verifies every byte of a checkpoint, then reads it; no code from it is ever run.
 
-    - `like`: A tree of the same make, whose arrays are replaced; the recipe and the config give one.
-    - `step`: Its step. Without one it is the latest that is whole, with a warning for each later one that is damaged.
+    - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
+      replaced.
+    - `step`: The step to read; by default the latest intact checkpoint, with a warning for each later, damaged one.
 
     **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
-    are not those of `like`, naming the first that is missing, unknown, or of another shape or dtype.
+    differ from those of `like`; the error names the first array that is missing, unknown, or of another shape or dtype.
     """
     step = latest_whole(directory) if step is None else step
     if step not in checkpoint_steps(directory):
@@ -198,16 +200,16 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
 
 
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
-    """Reads the further tree of the checkpoint of a step, which must be whole; None if it has none.
+    """Reads the additional tree of an intact checkpoint; None if it has none.
 
-    **Raises** `ValueError` if its arrays are not those of `like`.
+    **Raises** `ValueError` if its arrays differ from those of `like`.
     """
     path = checkpoint_folder(directory, step)
     return _read_tree(path, AWAITED, like) if (path / AWAITED).is_dir() else None
 
 
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
-    """The further arrays of the checkpoint of a step, which must be whole, by name; empty ones are not among them.
+    """The additional arrays of an intact checkpoint by name; empty arrays are left out.
 
     **Raises** `ValueError` if it has none, or they cannot be read.
     """
@@ -215,17 +217,17 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
 
     path = checkpoint_folder(directory, step) / BESIDE
     if not path.is_dir():
-        raise ValueError(f"{path.parent} must hold what the environments have shown; it does not.")
+        raise ValueError(f"{path.parent} must hold the state of the online phase; it does not.")
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
             stored = dict(checkpointer.metadata(path).item_metadata.items())
             return checkpointer.restore(path, {n: np.empty(array.shape, array.dtype) for n, array in stored.items()})
         except Exception as error:
-            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+            raise ValueError(f"{path} holds arrays that cannot be read: {_first_line(error)}") from error
 
 
 def latest_whole(directory: Path) -> int:
-    """The step of the latest checkpoint that is as it was written, with a warning for each later one that is not.
+    """The step of the latest intact checkpoint, with a warning for each later, damaged one.
 
     **Raises** `FileNotFoundError` if there is no checkpoint; `ValueError` if all are damaged.
     """
@@ -236,14 +238,14 @@ def latest_whole(directory: Path) -> int:
         try:
             verify(checkpoint_folder(directory, step))
         except DamagedError as error:
-            warnings.warn(f"{error} The one before it is used.", stacklevel=2)
+            warnings.warn(f"{error} The previous checkpoint is used.", stacklevel=2)
         else:
             return step
-    raise DamagedError(f"{directory} has no checkpoint that is not damaged; it has {_listed(directory)}.")
+    raise DamagedError(f"{directory} has no intact checkpoint; it has {_listed(directory)}.")
 
 
 def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
-    """An item of a checkpoint as a tree of the make of `like`."""
+    """An item of a checkpoint as a tree with the structure of `like`."""
     import orbax.checkpoint as ocp
 
     leaves = _stored_leaves(like)
@@ -255,14 +257,14 @@ def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
             arrays = checkpointer.restore(path / item, targets)
         except ValueError:
             raise
-        # Bytes that were written as they are, but are no arrays of Orbax.
+        # The bytes are unchanged since writing, but Orbax cannot read them as arrays.
         except Exception as error:
-            raise ValueError(f"{path} does not hold arrays that can be read: {_first_line(error)}") from error
+            raise ValueError(f"{path} holds arrays that cannot be read: {_first_line(error)}") from error
     return _with_leaves(like, {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()})
 
 
 def _alone() -> Any:
-    """Tells Orbax to wait for no other process."""
+    """Makes Orbax wait for no other process."""
     import orbax.checkpoint as ocp
 
     here = jax.process_index()
@@ -271,7 +273,7 @@ def _alone() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Orbax from logging a traceback of what it raises."""
+    """Stops Orbax from logging the tracebacks of its errors."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -287,12 +289,12 @@ def _target(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _stored_leaves(tree: PyTree) -> dict[str, Any]:
-    """The arrays of a tree by name, without the empty ones, which no checkpoint can hold or needs to."""
+    """The arrays of a tree by name, without empty arrays, which a checkpoint cannot hold and does not need."""
     return {name: leaf for name, leaf in named_leaves(split_arrays(tree)[0]).items() if leaf.size > 0}
 
 
 def _plain(leaf: Any) -> jax.Array | np.ndarray:
-    """An array as it is, whatever its dtype, and in place of keys the numbers behind them."""
+    """An array unchanged, of any dtype; for PRNG keys, their underlying numbers."""
     return jax.random.key_data(leaf) if _holds_keys(leaf) else leaf
 
 
@@ -336,27 +338,27 @@ def _first_line(error: Exception) -> str:
 
 
 def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int) -> set[int]:
-    """The `latest` last steps and the best.
+    """The last `latest` steps and the best step.
 
-    - `steps`: The steps of the checkpoints there are.
-    - `scores`: The score of the evaluation at those steps where there was one.
+    - `steps`: The steps of the existing checkpoints.
+    - `scores`: The evaluation score of each step that was evaluated.
     """
     best = best_step(steps, scores)
     return {*sorted(steps)[-latest:], *([] if best is None else [best])}
 
 
 def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
-    """The step with the highest score, of several the last; None where none was evaluated."""
+    """The step with the highest score, the last one in a tie; None if no step was evaluated."""
     evaluated = [step for step in steps if not math.isnan(scores.get(step, math.nan))]
     return max(evaluated, key=lambda step: (scores[step], step), default=None)
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Removes the checkpoints of all other steps, each as a whole, and what a kill left of writing or removing one."""
+    """Removes the checkpoints of all other steps atomically, and the leftovers of an interrupted write or removal."""
     for step in checkpoint_steps(directory):
         if step not in keep:
             folder = checkpoint_folder(directory, step)
-            # Under another name first: a removal that is broken off leaves nothing that looks like a checkpoint.
+            # Renamed first, so that an interrupted removal leaves nothing that looks like a checkpoint.
             folder.rename(folder.with_name(f".{folder.name}.removed"))
     for left in [*directory.glob(".step_*.removed"), *directory.glob(".step_*.partial")]:
         shutil.rmtree(left)

@@ -13,8 +13,8 @@ from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on, and no more than the environment variable `NPROC` says, as JAX counts them."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it.
+    """The number of cores this process may run on, at most the environment variable `NPROC`, which JAX also reads."""
+    affinity = getattr(os, "sched_getaffinity", None)  # exists on Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     reserved = os.environ.get("NPROC", "")
     return min(cores, int(reserved)) if reserved.isdecimal() else cores
@@ -25,43 +25,43 @@ AgentConfig = TypeVar("AgentConfig")
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Generic[AgentConfig]):
-    """Everything that can be set for a run, spelt as in the official code of FQL where that has it.
+    """All settings of a run, named as in the official code of FQL where it has the same setting.
 
-    **Raises** `ValueError` for a number out of its range, naming it.
+    **Raises** `ValueError` for a setting that is out of range; the message names it.
     """
 
     agent: AgentConfig
     """The settings of the method."""
     env_name: str
-    """OGBench's single task, such as cube-single-play-singletask-task2-v0; or FILE.py:NAME or MODULE:NAME, a task of your own."""
+    """A single task of OGBench, such as cube-single-play-singletask-task2-v0, or your own task as FILE.py:NAME or MODULE:NAME."""
     seed: int = 0
     """Seeds the parameters, the batches and the evaluation episodes."""
     seeds: int = 1
-    """Seeds that are trained at once, from `seed` on; each as if it were alone."""
+    """Number of seeds to train at once, starting from `seed`; each gives the same result as when trained alone."""
     run_group: str = "debug"
     """A folder for runs that belong together."""
     save_dir: str = "exp"
     """The folder of all runs."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What networks compute their products in; parameters, optimiser and layer norms stay float32."""
+    """Precision of matrix products in networks; parameters, optimiser and layer norms stay float32."""
     offline_steps: int = 1_000_000
-    """Updates on the data; the steps of the run until then."""
+    """Updates on the dataset, before any online steps."""
     online_steps: int = 0
-    """Steps in the environment after that, each with `utd_ratio` updates; the further steps of the run."""
+    """Environment steps after the offline updates, each with `utd_ratio` updates."""
     online_environments: int = 1
-    """Environments that each seed steps at once online; they share the online steps."""
+    """Environments that each seed steps in parallel online; `online_steps` counts the steps of all of them."""
     online_processes: bool = False
-    """Whether each of these environments has a process of its own."""
+    """Whether each of these environments runs in its own process."""
     online_start: int = 0
     """Online steps before the first online update."""
     utd_ratio: int = 1
     """Updates for each online step."""
     balanced_sampling: bool = False
-    """Whether online batches are half data, half new transitions; else the replay buffer begins as the data."""
+    """Whether online batches are half dataset, half new transitions; otherwise the replay buffer is initialised with the dataset."""
     buffer_size: int = 2_000_000
-    """The most transitions in the replay buffer."""
+    """Maximum number of transitions in the replay buffer."""
     start_from: str = ""
-    """The folder of a run, with whose latest agents this one begins."""
+    """The folder of a run whose latest agents are the initial agents of this run."""
     log_interval: int = 5_000
     """Steps between two rows of train.csv."""
     eval_interval: int = 100_000
@@ -69,32 +69,32 @@ class RunConfig(Generic[AgentConfig]):
     save_interval: int = 1_000_000
     """Steps between two checkpoints; 0 saves at the end only."""
     keep_checkpoints: int = 3
-    """The latest checkpoints that are kept; the best, by `best_metric` of its evaluation, is kept beside them."""
+    """Number of latest checkpoints to keep; the best one by `best_metric` is kept as well."""
     best_metric: str | None = None
-    """The evaluation's metric whose highest value is best; None: evaluation/success, or evaluation/episode.return without it."""
+    """The evaluation metric to maximise for the best checkpoint; None: evaluation/success, or else evaluation/episode.return."""
     eval_episodes: int = 50
-    """Episodes in an evaluation; 0 does not evaluate."""
-    # Two cores are left, for the thread that trains and the one that draws the actions. There is no upper bound: the work
-    # of an evaluation does not grow with its workers, it only ends earlier.
+    """Episodes per evaluation; 0 disables evaluation."""
+    # Two cores are left free, for the training thread and the thread that draws actions. There is no upper bound: more
+    # workers finish an evaluation sooner without adding work.
     eval_workers: int = field(default_factory=lambda: max(0, usable_cores() - 2))
-    """Processes that play an evaluation during training, at most one for each episode; 0: training waits for evaluations."""
+    """Worker processes that play evaluations during training, at most one per episode; 0: training waits for evaluations."""
     dataset_path: str | None = None
-    """A dataset file (npz) to train on; its validation file, with -val in its name, lies beside it."""
+    """A dataset file (npz) to train on; its validation file, with -val in its name, is in the same folder."""
     dataset_dir: str = "~/.ogbench/data"
     """Where the official datasets are, or are downloaded to."""
     success_timing: Literal["pre", "post"] = "pre"
-    """Whether reward and success look at the state before a step (OGBench from 1.2.0) or after it (before that)."""
+    """Whether reward and success are computed from the state before a step (OGBench 1.2.0 and later) or after it (earlier versions)."""
     collect_episodes: int = 0
-    """Episodes to collect on this machine where there is no official file; they are kept for the next run. 0: none."""
+    """Episodes to collect on this machine if there is no official file; later runs reuse them. 0: none."""
     collect_workers: int = os.cpu_count() or 1
-    """Processes that collect at once; the data do not depend on it."""
+    """Number of processes that collect in parallel; the data do not depend on it."""
 
     compilation_cache: str = "auto"
-    """Where compiled programs are kept for the next start: a folder, "off", or "auto": ~/.cache/floqzoo, unless JAX is told."""
+    """The cache of compiled programs: a folder, "off", or "auto", which is JAX's own setting or else ~/.cache/floqzoo."""
     tensorboard: bool = False
-    """Whether metrics go to TensorBoard too."""
+    """Whether metrics are also logged to TensorBoard."""
     wandb: bool = False
-    """Whether metrics go to Weights & Biases too."""
+    """Whether metrics are also logged to Weights & Biases."""
 
     def __post_init__(self):
         least = {
@@ -154,7 +154,7 @@ class RunConfig(Generic[AgentConfig]):
 
     @property
     def unit(self) -> str:
-        """What the steps of the run are called."""
+        """The name of a step of the run, in the plural: updates or steps."""
         return "steps" if self.online_steps else "updates"
 
     @property
@@ -200,7 +200,7 @@ _ONLINE = (
 
 
 def require_choices(settings: Any) -> None:
-    """Checks every field of a dataclass that is a choice between words, annotated as a `Literal`.
+    """Checks every field of a dataclass that is annotated as a `Literal`.
 
     **Raises** `ValueError`, naming the field, its value and the choices.
     """
@@ -211,8 +211,7 @@ def require_choices(settings: Any) -> None:
 
 
 def small_run(env_name: str | None, agent: Any) -> RunConfig:
-    """45,000 updates of a small agent, on data collected on this machine where there are none; cube-single unless
-    `env_name` says otherwise."""
+    """45,000 updates of a small agent on cube-single, or on `env_name`; collects data on this machine if there are none."""
     return RunConfig(
         env_name=env_name or "cube-single-play-singletask-task1-v0",
         agent=agent,
@@ -229,11 +228,11 @@ Settings = TypeVar("Settings")
 
 
 def published_settings(env_name: str, table: Mapping[str, Mapping[str, Any]], defaults: Settings) -> Settings:
-    """The settings that a paper published for an environment, whatever its dataset and task.
+    """The settings that a paper published for an environment, for any of its datasets and tasks.
 
-    - `env_name`: Such as "cube-double-play-singletask-task1-v0".
-    - `table`: For each environment, such as "cube-double", the fields that differ from the defaults.
-    - `defaults`: The settings of the method; used as they are, with a warning, for an environment that the table lacks.
+    - `env_name`: An environment name, such as "cube-double-play-singletask-task1-v0".
+    - `table`: The fields that differ from the defaults, by environment, such as "cube-double".
+    - `defaults`: The default settings of the method; used with a warning for an environment that is not in the table.
     """
     for environment, changes in table.items():
         if env_name.startswith(f"{environment}-"):

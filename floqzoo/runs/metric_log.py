@@ -13,17 +13,17 @@ from floqzoo.tasks.files import replacing
 
 
 KEYS = ["step", "seed"]
-"""The first columns of every table; a row is known by them."""
+"""The first columns of every table; they identify a row."""
 
 
 class MetricLog:
     """Appends rows to a CSV file whose first columns are `step` and `seed`.
 
-    A metric that appears later than the first row gets a column of its own, empty above. The rows of a step are on the
-    disk when `write` returns, and the file is whole at any moment, but for a last row that a full disk or a
-    kill broke off.
+    A metric that first appears in a later row gets a new column, which is empty in the rows before. `write` returns
+    once its rows are on disk. The file is valid at any time, except that a full disk or a kill may leave an incomplete
+    last row.
 
-    - `path`: The file; one that exists is continued.
+    - `path`: The file; an existing file is continued.
     """
 
     def __init__(self, path: Path):
@@ -33,11 +33,11 @@ class MetricLog:
         self._steps = [int(row[0]) for row in rows[1:]]
 
     def rows_before(self, step: int) -> int:
-        """How many rows belong to earlier steps."""
+        """The number of rows of earlier steps."""
         return sum(written < step for written in self._steps)
 
     def write(self, step: int, metrics: Mapping[int, Mapping[str, float | int]]) -> None:
-        """Appends a row for each seed, which are the keys of `metrics`."""
+        """Appends a row for each seed, that is, for each key of `metrics`."""
         names = list(dict.fromkeys(name for row in metrics.values() for name in row))
         new = [name for name in names if name not in self._columns]
         if new or not self._columns:
@@ -60,9 +60,9 @@ class MetricLog:
 def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " rows"]]:
     """The columns of a metric log by name; NaN where a row has no value.
 
-    A last row without its line end was broken off by a kill, and is left out.
+    An incomplete last row, left by a killed process, is ignored.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no metric log.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no metric log at {path}.")
@@ -77,13 +77,13 @@ def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " rows"]]:
 
 
 def cut_metrics(path: Path, rows: int) -> None:
-    """Takes back all rows of a metric log but the first `rows`; without any, the file.
+    """Truncates a metric log to its first `rows` rows; removes the file if `rows` is 0.
 
     **Raises** `ValueError` if the log has fewer.
     """
     written = _whole_rows(path)
     if len(written[1:]) < rows:
-        raise ValueError(f"{path} must have {rows} rows at least; it has {len(written[1:])}, so some were taken away.")
+        raise ValueError(f"{path} must have at least {rows} rows; it has {len(written[1:])}, so some were removed.")
     if rows:
         _replace(path, written[: rows + 1])
     else:

@@ -1,4 +1,4 @@
-"""Metric writers beside the tables of the run: TensorBoard, Weights & Biases, or a user's own."""
+"""Additional metric writers: TensorBoard, Weights & Biases, or a user's own."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from floqzoo.protocols import MetricWriter
 def open_writers(
     directory: Path, *, seeds: Sequence[int], settings: Mapping[str, Any], tensorboard: bool, wandb: bool
 ) -> list[MetricWriter]:
-    """The writers that a run asks for; an empty list where it asks for none.
+    """The metric writers that the settings of a run request; an empty list by default.
 
-    - `directory`: The run's folder, which a resumed run has again: then its curves go on.
-    - `settings`: What `flags.json` holds.
+    - `directory`: The folder of the run; a resumed run uses the same folder and continues its curves.
+    - `settings`: The contents of `flags.json`.
 
-    **Raises** `ModuleNotFoundError`, with the command that helps, where the library is not installed.
+    **Raises** `ModuleNotFoundError` if a library is not installed; the message gives the command that installs it.
     """
     require_writers(tensorboard=tensorboard, wandb=wandb)
     writers: list[MetricWriter] = []
@@ -32,9 +32,9 @@ def open_writers(
 
 
 def require_writers(*, tensorboard: bool, wandb: bool) -> None:
-    """Checks that what a run asks for is installed, before it begins.
+    """Checks that the libraries that a run needs are installed.
 
-    **Raises** `ModuleNotFoundError`, with the command that helps.
+    **Raises** `ModuleNotFoundError` otherwise; the message gives the command that installs them.
     """
     for asked, module, extra in ((tensorboard, "tensorboardX", "tensorboard"), (wandb, "wandb", "wandb")):
         if asked and importlib.util.find_spec(module) is None:

@@ -29,18 +29,19 @@ class Recipe:
     - `name`: Its name.
     - `build`: Builds the agent, untrained, from the keyword arguments `observation_dim`, `action_dim`,
       `reward_range`, `config` (the run's `agent` settings) and `key`.
-    - `presets`: For each name a function from an environment's name, or None for the preset's own choice, to the
-      settings of a run. The first line of its docstring is shown by `--help`.
-    - `check`: Refuses settings that contradict each other, before any data are loaded: raises `ValueError` for them.
-      `buildable` makes one from `build`.
-    - `batch_source`: From the settings of the run, and whether it is online yet, the batch source of its updates; see
-      `standard_batches`, the default.
-    - `from_data`: From the loaded task and the settings of the run further arguments of `build` that hold arrays, such as a
-      normaliser or the policy of another run. Without them `build` must give an agent of the same form, into which a checkpoint can be read.
-    - `report`: Tells what else can be told of the trained agent of a seed, from that, the task,
-      the run's settings, the seed and the folder of the run.
+    - `presets`: Functions by name, each from an environment name (None for the preset's default) to the settings of a
+      run. `--help` shows the first line of their docstrings.
+    - `check`: Raises `ValueError` for settings that contradict each other, before any data are loaded. `buildable`
+      makes one from `build`.
+    - `batch_source`: Returns the batch source of the updates, given the settings of the run and whether it is online;
+      `standard_batches` by default.
+    - `from_data`: Returns additional arguments of `build` that hold arrays, such as a normaliser or the policy of
+      another run, given the loaded task and the settings of the run. Without them `build` must return an agent of the
+      same structure, into which a checkpoint can be read.
+    - `report`: Prints additional results for a trained agent, given the agent, the task, the run's settings, the seed
+      and the folder of the run.
 
-    **Raises** `ValueError` if there is no preset named `default`.
+    **Raises** `ValueError` if no preset is named `default`.
     """
 
     name: str
@@ -59,11 +60,11 @@ class Recipe:
 def standard_batches(
     config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
 ) -> BatchSource:
-    """Uniform batches offline; online a replay buffer that starts as the dataset, or balanced halves.
+    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling.
 
-    - `reader`: From the settings of the method to what is read of each transition; by default n-step returns of
-      `config.agent.n_step` steps, and single steps for settings without it; chunks of `config.agent.chunk_length` actions
-      where that is above 1.
+    - `reader`: A function from the settings of the method to what is read for each transition. The default reads action
+      chunks if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1
+      if there is no such setting).
     """
     read = _steps(config.agent) if reader is None else reader(config.agent)
     if not online:
@@ -78,10 +79,10 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """The `check` of a recipe that refuses whatever its `build` refuses, which is traced for small spaces, and not run:
-    no device is opened. The settings must be hashable, as a frozen dataclass is.
+    """A `check` for a recipe that refuses the settings that its `build` refuses.
 
-    **Raises**, when it is called, what `build` raises.
+    `build` is only traced, for small spaces, so no device is opened. The settings must be hashable, as a frozen
+    dataclass is. The check raises what `build` raises.
     """
 
     @cache
@@ -101,7 +102,7 @@ def agent_builder(
     reward_range: tuple[float, float],
     **parts: PyTree,
 ) -> Callable[[Array], PyTree]:
-    """A function from a key to the recipe's agent with some settings, untrained."""
+    """A function from a key to an untrained agent of the recipe with the given settings."""
     build = partial(
         recipe.build,
         observation_dim=observation_dim,
@@ -114,25 +115,25 @@ def agent_builder(
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of this name in the package `recipes`; no other module is ever imported.
+    """The recipe with this name in the package `recipes`; no other module is ever imported.
 
-    **Raises** `ValueError` for an unknown name, with the nearest one.
+    **Raises** `ValueError` for an unknown name; the message suggests the nearest one.
     """
-    # By its name, since recipes stand upon floqzoo and not beneath it.
+    # Imported by name, since recipes depend on floqzoo and not the other way round.
     names = importlib.import_module("recipes").NAMES
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} One of your own is named by its file, FILE.py."
+            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Name your own recipe by its file, FILE.py."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """The `RECIPE` of a Python file, which is executed: ask for it only where you trust the file.
+    """The `RECIPE` of a Python file. The file is executed, so load only files that you trust.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no Python file or has no `RECIPE`.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a Python file or has no `RECIPE`.
     """
     module = module_of_file(path)
     recipe = getattr(module, "RECIPE", None)

@@ -1,4 +1,4 @@
-"""The directory of a run: created once, locked while a process trains in it, with a record of what made the run."""
+"""The run directory: created once, locked during training, with a record of code, machine, data and settings."""
 
 import importlib.metadata
 import os
@@ -24,9 +24,9 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", 
 
 
 def claim_directory(path: Path) -> Path:
-    """Makes a folder that nothing else uses.
+    """Creates a new folder.
 
-    **Raises** `FileExistsError` if there is something at `path` already.
+    **Raises** `FileExistsError` if `path` exists already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -37,9 +37,9 @@ def claim_directory(path: Path) -> Path:
 
 
 def new_run_directory(save_dir: str, run_group: str, seed: int, seeds: int = 1) -> Path:
-    """Makes `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a number behind it if that is taken.
+    """Creates `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a numeric suffix if that exists.
 
-    The folder of several seeds says the first and the last: `sd000-007_<date>_<time>`.
+    With several seeds the name has the first and the last: `sd000-007_<date>_<time>`.
 
     **Raises** `OSError` if the folder cannot be made or written to.
     """
@@ -67,14 +67,14 @@ def record_machine(directory: Path) -> None:
 
 
 def record_resumption(directory: Path) -> None:
-    """Writes `machine.json` anew, with what it held before at the end of its list `earlier`."""
+    """Rewrites `machine.json`; its previous contents are appended to its list `earlier`."""
     machine = read_json(directory / "machine.json")
     earlier = machine.pop("earlier", [])
     write_json(directory / "machine.json", {**describe_machine(), "earlier": [*earlier, machine]})
 
 
 def describe_machine() -> dict[str, Any]:
-    """What `machine.json` holds."""
+    """The contents of `machine.json`."""
     import jax
 
     device = jax.devices()[0]
@@ -97,12 +97,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def record_data(directory: Path, task: Any) -> None:
-    """Writes `data.json`: what the run is trained on, and how its rewards and successes are timed."""
+    """Writes `data.json`: the dataset of the run, and its reward and success timing."""
     write_json(directory / "data.json", describe_data(task))
 
 
 def describe_data(task: Any) -> dict[str, Any]:
-    """What `data.json` holds."""
+    """The contents of `data.json`."""
     facts = {
         "transitions": int(task.dataset.size),
         "reward_range": [float(bound) for bound in task.reward_range],
@@ -125,7 +125,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs, `-dirty` behind it if the code differs from it; None outside git."""
+    """The git commit of the running code, with the suffix `-dirty` if there are uncommitted changes; None outside git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -143,14 +143,14 @@ def _processor() -> str:
 
 
 LOCK = ".lock"
-"""The file that is locked: on NFS the lock of a folder would hold within one machine only."""
+"""The lock file; a file, since on NFS the lock of a folder is not visible to other machines."""
 
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Keeps other processes from writing to a run; the system lifts the lock when this process ends, however it does.
+    """Locks a run against other writing processes; the system releases the lock when this process ends, even if killed.
 
-    **Raises** `BlockingIOError` while another process is at it.
+    **Raises** `BlockingIOError` if another process holds the lock.
     """
     import fcntl
 
@@ -159,7 +159,9 @@ def run_locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(f"another process is training in {directory}. Wait for it, or end it.") from error
+            raise BlockingIOError(
+                f"another process is training in {directory}. Wait until it ends, or stop it."
+            ) from error
         yield
     finally:
         os.close(descriptor)

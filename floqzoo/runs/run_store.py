@@ -1,4 +1,4 @@
-"""The files of a run: logs and checkpoints, which belong together."""
+"""The files of a run: logs and matching checkpoints."""
 
 import shutil
 import time
@@ -35,10 +35,10 @@ from floqzoo.tasks.files import read_json
 
 @dataclass
 class Stopwatch:
-    """Seconds spent on each part of a run, and in all until it was last asked.
+    """Seconds spent on each part of a run, and in total.
 
-    Evaluations that are played beside the updates take time that is the updates', too: `waiting` is how long training stood
-    still for them.
+    Background evaluations overlap with updates, so their time is counted in both; `waiting` is the time that training
+    waited for them.
     """
 
     compilation: float = 0.0
@@ -49,7 +49,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Adds the time of a block to a part."""
+        """Adds the duration of a block to a part."""
         start = time.monotonic()
         try:
             yield
@@ -60,8 +60,8 @@ class Stopwatch:
 class RunState(eqx.Module):
     """The arrays of a checkpoint, each with the seeds as its first axis.
 
-    - `agents`: Parameters, targets, optimiser and hyperparameters.
-    - `keys`: The key of all updates of each seed; update number i folds in i.
+    - `agents`: Parameters, target networks, optimiser states and hyperparameters.
+    - `keys`: The update key of each seed; update number i folds in i.
     """
 
     agents: PyTree
@@ -69,12 +69,12 @@ class RunState(eqx.Module):
 
     @property
     def bytes(self) -> int:
-        """The size of the agents' arrays."""
+        """The size of the agents' arrays, in bytes."""
         return _bytes_of(self.agents)
 
     @property
     def evaluated_bytes(self) -> int:
-        """The size of what an evaluation needs of them."""
+        """The size of the arrays that an evaluation needs, in bytes."""
         return _bytes_of(self.agents.parts)
 
 
@@ -83,7 +83,7 @@ def _bytes_of(tree: PyTree) -> int:
 
 
 class AwaitedEvaluation(eqx.Module):
-    """An evaluation under way, of agents that have been trained since.
+    """A running evaluation, of agents at an earlier step.
 
     - `step`: The step of those agents.
     - `parts`: Their critics and policies at that step, with the seeds as the first axis of every array.
@@ -98,10 +98,10 @@ def describe_progress(
 ) -> dict[str, Any]:
     """The plain values of a checkpoint.
 
-    - `mean`: The means of the updates that have no row yet.
-    - `rows`: The rows of each log that belong to the updates until here.
-    - `seconds`: The time spent; this alone is not the same in a run that was resumed.
-    - `awaited`: The evaluation under way, if there is one.
+    - `mean`: The mean metrics of the updates since the last logged row.
+    - `rows`: The number of rows of each log up to this step.
+    - `seconds`: The time spent; the only value that differs in a resumed run.
+    - `awaited`: The running evaluation, if any.
     """
     return {
         "mean": {
@@ -116,9 +116,9 @@ def describe_progress(
 
 
 def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, dict[str, int], Stopwatch]:
-    """The same values, read back.
+    """Reads these values back.
 
-    **Raises** `ValueError` if they are not what `describe_progress` makes.
+    **Raises** `ValueError` if they are not in the format of `describe_progress`.
     """
     try:
         sums, counts = (
@@ -129,12 +129,12 @@ def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, 
         rows = {str(name): int(count) for name, count in progress["rows"].items()}
         mean = MetricMean(sums, counts, int(progress["mean"]["updates"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"the checkpoint does not tell how far the run is: {error!r}.") from error
+        raise ValueError(f"the checkpoint lacks the progress of the run: {error!r}.") from error
     every = (*sums.values(), *counts.values())
     if sums.keys() != counts.keys() or any(numbers.shape != (seeds,) for numbers in every):
-        raise ValueError(f"the checkpoint does not tell the means of the {seeds} seeds of the run.")
+        raise ValueError(f"the checkpoint lacks the mean metrics of the {seeds} seeds of the run.")
     if any(count < 0 for count in rows.values()):
-        raise ValueError(f"the checkpoint does not tell how far the {seeds} seeds of the run are.")
+        raise ValueError(f"the checkpoint lacks the progress of the {seeds} seeds of the run.")
     return mean, rows, seconds
 
 
@@ -143,26 +143,26 @@ Rows = Mapping[int, Mapping[str, float]]
 SUCCESS_METRIC, RETURN_METRIC = f"evaluation/{SUCCESS}", f"evaluation/{RETURN}"
 LOGS = ("train.csv", "eval.csv")
 RECORDS = ("flags.json", "data.json", "machine.json")
-"""The files that make a folder a run; every checkpoint has a copy of what they were when it was written."""
+"""The files that identify a run folder; every checkpoint has a copy of them, as of its time."""
 
 
 class NoRoomError(OSError):
-    """The checkpoints of a run would not find room."""
+    """There is not enough disk space for the checkpoints of a run."""
 
 
 class RunStore:
     """The files of a run.
 
     - `directory`: The folder of the run.
-    - `keep`: The latest checkpoints that are kept.
-    - `resumed`: Whether there may be a run in the folder.
-    - `writers`: Take every metric that the logs take.
-    - `best_metric`: The metric of an evaluation by whose highest value a checkpoint is the best; None for the success
-      rate, or the mean return where there is none.
+    - `keep`: The number of latest checkpoints to keep.
+    - `resumed`: Whether the folder may already contain a run.
+    - `writers`: Metric writers that receive every logged metric.
+    - `best_metric`: The evaluation metric to maximise for the best checkpoint; None for the success rate, or else the
+      mean return.
 
-    Attribute: `awaited`, the step of an evaluation under way, whose checkpoint is kept since it may be the best.
+    Attribute: `awaited`, the step of a running evaluation; its checkpoint is kept since it may be the best.
 
-    **Raises** `FileExistsError` if there is a run in the folder that is not to be resumed.
+    **Raises** `FileExistsError` if the folder contains a run and `resumed` is false.
     """
 
     def __init__(
@@ -188,11 +188,11 @@ class RunStore:
         return checkpoint_steps(self.checkpoints)
 
     def write_training(self, step: int, rows: Rows) -> None:
-        """Appends to `train.csv`, a row a seed."""
+        """Appends one row per seed to `train.csv`."""
         self._write(self.train_log, step, rows)
 
     def write_evaluation(self, step: int, rows: Rows) -> None:
-        """Appends to `eval.csv`, a row a seed; the best checkpoint may be another by it."""
+        """Appends one row per seed to `eval.csv`, which may change the best checkpoint."""
         self._write(self.eval_log, step, rows)
         metric = chosen_metric(next(iter(rows.values())), self.best_metric)
         self.scores[step] = fmean(row[metric] for row in rows.values())
@@ -208,12 +208,12 @@ class RunStore:
         online: Mapping[str, Any] | None = None,
         awaited: AwaitedEvaluation | None = None,
     ) -> None:
-        """Writes a checkpoint, and removes those that are no longer kept.
+        """Writes a checkpoint, and removes those that are no longer needed.
 
-        - `online`: The arrays of the online phase by name, if the run is in it.
-        - `awaited`: The evaluation of an earlier step that is under way, if there is one.
+        - `online`: The arrays of the online phase by name, if the run is online.
+        - `awaited`: The running evaluation of an earlier step, if any.
         """
-        # Evaluations of this step are played again, so their rows do not count.
+        # A resumed run repeats the evaluations of this step, so their rows do not count.
         rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
         records = [path for name in RECORDS if (path := self.directory / name).exists()]
         progress = describe_progress(mean, rows, seconds, awaited)
@@ -221,11 +221,11 @@ class RunStore:
         self._retain()
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
-        """The run as the latest whole checkpoint has it, to which the logs are cut back; None if there is none.
+        """Restores the latest intact checkpoint and truncates the logs to it; None if there is no checkpoint.
 
-        Damaged checkpoints are put aside.
+        Damaged checkpoints are renamed.
 
-        **Raises** `DamagedError` if all checkpoints are damaged, or belong to another agent, or a log has lost rows.
+        **Raises** `DamagedError` if all checkpoints are damaged, or belong to another agent, or if a log has lost rows.
         """
         if not self.checkpoint_steps:
             for name in LOGS:
@@ -257,11 +257,11 @@ class RunStore:
             raise DamagedError(str(error)) from error
 
     def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
-        """The evaluation that was under way when the checkpoint of a step was written.
+        """The evaluation that was running when the checkpoint of a step was written.
 
-        - `agents`: Of the same make.
+        - `agents`: Agents of the same structure.
 
-        **Raises** `DamagedError` if its arrays are not those of such agents.
+        **Raises** `DamagedError` if its arrays differ from those of `agents`.
         """
         awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json").get("awaited")
         if awaited is None:
@@ -272,17 +272,17 @@ class RunStore:
             raise DamagedError(str(error)) from error
 
     def require_space(self, size: int) -> None:
-        """Checks that the checkpoints of the run, of so many bytes each, will find room.
+        """Checks that the disk has space for the checkpoints of the run, of `size` bytes each.
 
-        **Raises** `NoRoomError`, naming the room that there is and that is needed.
+        **Raises** `NoRoomError`, with the free and the required space.
         """
-        # Beside those that are kept: the best, and the one that is being written.
+        # In addition to the latest: the best, and the one that is being written.
         needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
         free = shutil.disk_usage(self.directory).free
         if free < needed:
             raise NoRoomError(
-                f"{self.directory} has room for {free / 1e6:,.1f} MB; the checkpoints of the run need "
-                f"{needed / 1e6:,.1f} MB. Make room, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
+                f"{self.directory} has {free / 1e6:,.1f} MB of free space; the checkpoints of the run need "
+                f"{needed / 1e6:,.1f} MB. Free some space, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
             )
 
     def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
@@ -305,7 +305,7 @@ class RunStore:
 
 
 def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
-    """The metric that evaluations are judged by: the one that is named, or the success rate, or the mean return.
+    """The metric that selects the best checkpoint: `best_metric`, or else the success rate, or else the mean return.
 
     **Raises** `ValueError` if the evaluations lack it.
     """
@@ -318,7 +318,7 @@ def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> s
 
 
 def scores_by_step(table: Mapping[str, np.ndarray], best_metric: str | None = None) -> dict[int, float]:
-    """The mean over seeds, by step, of the metric that evaluations are judged by."""
+    """The mean over seeds, by step, of the metric that selects the best checkpoint."""
     steps, scores = table["step"], table[chosen_metric(table, best_metric)]
     return {int(step): float(np.mean(scores[steps == step])) for step in np.unique(steps)}
 
@@ -330,9 +330,9 @@ def _refuse_used(directory: Path) -> None:
 
 
 class ReadOnlyStore:
-    """Reads the checkpoints of a run, and writes nothing: to be used as a `RunStore`.
+    """Reads the checkpoints of a run and writes nothing; it can replace a `RunStore`.
 
-    - `directory`: The folder of the run, which all processes of it must see where it is resumed.
+    - `directory`: The folder of the run; to resume, it must be visible to all processes.
     """
 
     def __init__(self, directory: Path):
@@ -345,7 +345,7 @@ class ReadOnlyStore:
         return checkpoint_steps(self.checkpoints)
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
-        """The run as the latest whole checkpoint has it; None if there is none."""
+        """Restores the latest intact checkpoint; None if there is no checkpoint."""
         if not self.checkpoint_steps:
             return None
         checkpoint = restore_checkpoint(self.checkpoints, like)
@@ -357,6 +357,6 @@ class ReadOnlyStore:
         return restore_beside(self.checkpoints, step)
 
     def _nothing(self, *arguments: Any, **named: Any) -> None:
-        """Another process does it."""
+        """No-op; another process writes."""
 
     require_space = write_training = write_evaluation = save = restore_awaited = _nothing

@@ -1,4 +1,4 @@
-"""The settings of a run, read back from its `flags.json` by the types that they have."""
+"""Reads the settings of a run from its `flags.json`, checked against their types."""
 
 import dataclasses
 import difflib
@@ -16,13 +16,13 @@ Settings = TypeVar("Settings")
 def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     """The settings of a run of this recipe.
 
-    Values are checked against the annotations of the dataclasses, and nothing else is made of them: no name in a file
-    is looked up, and no code of it is run.
+    Values are only checked against the annotations of the dataclasses: no name in the file is looked up, and no code is
+    run.
 
-    - `flags`: What `flags.json` holds.
+    - `flags`: The contents of `flags.json`.
 
-    **Raises** `ValueError` for a run of another recipe, or for a setting that is unknown, missing, or of the wrong kind;
-    runs of other versions have such.
+    **Raises** `ValueError` for a run of another recipe, or for a setting that is unknown, missing, or of the wrong
+    type, as in runs of other versions.
     """
     if flags.get("recipe") != recipe.name:
         raise ValueError(f"the run is one of the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
@@ -41,12 +41,12 @@ def _settings(where: str, kind: type[Settings], values: Mapping[str, Any]) -> Se
 
 
 def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
-    """A setting that is younger than the run has its default, which is what the run did."""
+    """Checks the names; a setting added after the run was written takes its default, which matches the old behaviour."""
     known = {field.name: field for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; the nearest that is known is `{where}{near[0]}`" if near else ""
+            hint = f"; the nearest known setting is `{where}{near[0]}`" if near else ""
             raise ValueError(f"the run has a setting `{where}{name}`, which this version does not know{hint}.")
     for name, field in known.items():
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -55,9 +55,9 @@ def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
 
 
 def read_value(name: str, kind: Any, value: Any) -> Any:
-    """A JSON value as the kind that the annotation asks for: a list as a tuple, a whole number as a float.
+    """Converts a JSON value to the type of its annotation: a list to a tuple, an integer to a float.
 
-    **Raises** `ValueError` for a value of another kind, calling it `name`.
+    **Raises** `ValueError` for a value of another type; the message calls it `name`.
     """
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _settings(name, kind, value)

@@ -27,14 +27,15 @@ Table = dict[str, Float[np.ndarray, " rows"]]
 
 
 class StoredRun:
-    """The folder of a run, of which nothing is changed and no code is executed.
+    """The folder of a run, opened read-only; no code from it is executed.
 
     - `directory`: A run folder, `<save_dir>/floqzoo/<run_group>/sd<seeds>_<date>_<time>`.
 
-    Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`; `seeds`,
-    all seeds of the run, ascending; `env_name`.
+    Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`;
+    `seeds`, all seeds of the run, ascending; `env_name`.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is no run or one of another run format.
+    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run or has another run
+    format.
     """
 
     def __init__(self, directory: str | Path):
@@ -68,7 +69,7 @@ class StoredRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is left to do: the last step of `flags.json` has a checkpoint and, if it asks for any, an evaluation."""
+        """Whether the run is complete: the last step of `flags.json` has a checkpoint and, if enabled, an evaluation."""
         last = self.flags.get("offline_steps", 0) + self.flags.get("online_steps", 0)
         if last not in self.checkpoint_steps or not self.flags.get("eval_episodes"):
             return last in self.checkpoint_steps
@@ -76,9 +77,9 @@ class StoredRun:
 
     @cached_property
     def train(self) -> Table:
-        """The columns of `train.csv`; `step` and `seed` tell which row is whose, and NaN is an empty cell.
+        """The columns of `train.csv`; `step` and `seed` identify a row, and NaN is an empty cell.
 
-        **Raises** `FileNotFoundError` if there is none, `ValueError` if it is no table of metrics.
+        **Raises** `FileNotFoundError` if there is none, `ValueError` if it is not a metric log.
         """
         return read_metrics(self.directory / "train.csv")
 
@@ -90,9 +91,9 @@ class StoredRun:
     def config(self, recipe: Recipe) -> RunConfig:
         """The settings of the run, from `flags.json`.
 
-        - `recipe`: The recipe of the run, as `floqzoo.runs.recipe(run.recipe_name)` gives it, or one's own.
+        - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own.
 
-        **Raises** `ValueError` for another recipe, or a setting that is unknown, missing or of the wrong kind.
+        **Raises** `ValueError` for another recipe, or a setting that is unknown, missing or of the wrong type.
         """
         try:
             return config_from_flags(recipe, self.flags)
@@ -100,14 +101,14 @@ class StoredRun:
             raise ValueError(f"{self.directory / 'flags.json'}: {error}") from error
 
     def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
-        """A function from a key to an agent as the run began with, untrained.
+        """A function from a key to an untrained agent, as at the start of the run.
 
         **Raises** what `config` raises, and `ValueError` if `data.json` lacks what a build needs.
         """
         rewards = self._datum("reward_range", list)
         if [type(bound) for bound in rewards] != [float, float]:
             raise ValueError(
-                f"{self.directory / 'data.json'} must say `reward_range`, two numbers; it says {rewards!r}."
+                f"{self.directory / 'data.json'} must have `reward_range`, two numbers; it has {rewards!r}."
             )
         config = self.config(recipe)
         build = agent_builder(
@@ -120,7 +121,7 @@ class StoredRun:
         return in_precision(build, config.precision)
 
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
-        """The trained agent of one seed, from the latest checkpoint that is whole, or from that of a step.
+        """The trained agent of one seed, from the latest intact checkpoint, or from that of `step`.
 
         **Raises** `ValueError` for a seed that the run does not have, a damaged checkpoint, or another agent's;
         `FileNotFoundError` if there is no such checkpoint.
@@ -130,7 +131,7 @@ class StoredRun:
         return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
 
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
-        """A whole checkpoint, of all seeds: its `tree` is a `RunState`.
+        """The checkpoint of all seeds; its `tree` is a `RunState`.
 
         **Raises** as `agent` does.
         """
@@ -145,13 +146,13 @@ class StoredRun:
 
 
 def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
-    """The task of a run, if it is one of the user's own; None for one of OGBench.
+    """The task of a run if it is the user's own task; None for a task of OGBench.
 
-    A stored run never decides which code is executed: the caller names the task again.
+    A stored run never decides which code is executed, so the caller must pass the task again.
 
-    - `task`: The task, or where it is, `FILE.py:NAME` or `MODULE:NAME`.
+    - `task`: The task, or its location, `FILE.py:NAME` or `MODULE:NAME`.
 
-    **Raises** `ValueError` if it is needed and not given, or given for a task of OGBench.
+    **Raises** `ValueError` if it is required and missing, or given for a task of OGBench.
     """
     if not is_reference(run.env_name):
         if task is not None:
@@ -159,7 +160,7 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
         return None
     if task is None:
         raise ValueError(
-            f"{run.directory} was trained on a task of your own; name it again, so that its code may be executed: "
+            f"{run.directory} was trained on a task of your own; name the task again, so that its code may be executed: "
             f"--task {run.env_name} (in Python `task={run.env_name!r}`)."
         )
     return own_task(task) if isinstance(task, str) else task
@@ -168,17 +169,17 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
 def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:
     value = content.get(name)
     if type(value) is not kind or (isinstance(value, int) and value < 0):
-        raise ValueError(f"{path} must say `{name}`, as {kind.__name__}; it says {value!r}.")
+        raise ValueError(f"{path} must have `{name}` of type {kind.__name__}; it has {value!r}.")
     return value
 
 
 def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: int) -> FixedPolicy:
-    """The policy of a run's first seed, from its latest whole checkpoint, to be used and not to be trained.
+    """The policy of a run's first seed from its latest intact checkpoint, as a policy that is not trained.
 
-    - `directory`: The folder of a run of one of the project's own recipes.
-    - `observation_dim`, `action_dim`: What the policy must fit.
+    - `directory`: The folder of a run of a recipe in the package `recipes`.
+    - `observation_dim`, `action_dim`: The required dimensions of the policy.
 
-    **Raises** `ValueError` if it is no run, one of a task with other observations or actions, or one that acts in chunks;
+    **Raises** `ValueError` if it is not a run, has other observation or action dimensions, or acts in chunks;
     `FileNotFoundError` if there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)

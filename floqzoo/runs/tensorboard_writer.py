@@ -8,10 +8,10 @@ from tensorboardX import SummaryWriter
 
 
 class TensorBoardWriter:
-    """Writes TensorBoard's event files: a folder for each seed, which TensorBoard shows as a curve of its own.
+    """Writes TensorBoard event files, one folder per seed; TensorBoard shows each seed as a curve.
 
-    - `directory`: Where they go, such as `tensorboard/` in a run's folder; files that are there are continued.
-    - `seeds`: The run's.
+    - `directory`: The output folder, such as `tensorboard/` in a run's folder; existing curves are continued.
+    - `seeds`: The seeds of the run.
     """
 
     def __init__(self, directory: Path, seeds: Sequence[int]):
@@ -24,12 +24,12 @@ class TensorBoardWriter:
                 self._writers[seed].add_scalar(name, value, step)
 
     def close_writer(self) -> None:
-        """Writes what is held back, and closes the files."""
+        """Flushes and closes the files."""
         for writer in self._writers.values():
             writer.close()
 
 
 def _opened(folder: Path) -> SummaryWriter:
-    # Its files are named by the second, and one of the same second would be written over.
+    # File names have a resolution of one second, and a file of the same second would be overwritten.
     number = len(list(folder.glob("events.out.tfevents.*")))
     return SummaryWriter(str(folder), filename_suffix=f".{number}")

@@ -9,14 +9,14 @@ import wandb
 
 
 class WandbWriter:
-    """Logs to Weights & Biases: a run of its own for each seed, in the project "floqzoo", grouped by `run_group`.
+    """Logs to Weights & Biases: one run per seed, in the project "floqzoo", grouped by `run_group`.
 
-    The variable `WANDB_MODE=offline` keeps everything in the run's folder until `wandb sync`. A resumed run goes on
+    The variable `WANDB_MODE=offline` keeps everything in the run's folder until `wandb sync`. A resumed run continues
     with the same ids.
 
     - `directory`: The run's folder; its name is the prefix of the ids.
-    - `seeds`: The run's.
-    - `settings`: What `flags.json` holds.
+    - `seeds`: The seeds of the run.
+    - `settings`: The contents of `flags.json`.
     """
 
     def __init__(self, directory: Path, seeds: Sequence[int], settings: Mapping[str, Any]):
@@ -39,6 +39,6 @@ class WandbWriter:
         self._runs[seed].log({name: value for name, value in metrics.items() if not math.isnan(value)}, step=step)
 
     def close_writer(self) -> None:
-        """Ends the runs, which waits until everything is sent or stored."""
+        """Finishes the runs, and waits until everything is sent or stored."""
         for run in self._runs.values():
             run.finish()

@@ -1,8 +1,8 @@
-"""What a few seeds say: robust means, their intervals, and how often one method beats another.
+"""Statistics of a few seeds: robust means, bootstrap intervals, and probabilities of improvement.
 
-What a method scored is a list with one array for each task, whose last axis has the seeds; tasks may differ in their
-number of seeds. Axes before it are resamples, which every function treats alike. Source of the definitions: Agarwal and
-others, *Deep reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
+The scores of a method are a list with one array per task; its last axis is the seeds, and tasks may have different
+numbers of seeds. Leading axes are resamples. Source of the definitions: Agarwal and others, *Deep reinforcement
+learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Statistic = Float[np.ndarray | np.generic, "*resamples"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and the ends of its interval; these are NaN where one seed says nothing of the next."""
+    """A statistic, and the ends of its interval; these are NaN if there is a single seed."""
 
     value: float
     low: float
@@ -36,9 +36,9 @@ def mean_score(tasks: Sequence[Scores]) -> Statistic:
 
 
 def interquartile_mean(tasks: Sequence[Scores]) -> Statistic:
-    r"""The mean of the middle half of all seeds of all tasks: $\lfloor n / 4 \rfloor$ are left out at each end.
+    r"""The mean of the middle half of all seeds of all tasks: $\lfloor n / 4 \rfloor$ are dropped at each end.
 
-    An outlier moves it less than a mean, and unlike a median it uses half of what was measured.
+    It is less sensitive to outliers than the mean, and uses more of the data than the median.
 
     **Raises** `ValueError` if there is no task, or a task has no seed.
     """
@@ -52,10 +52,10 @@ def probability_of_improvement(tasks: Sequence[Scores], others: Sequence[Scores]
 
     For one task it is the Mann-Whitney statistic divided by the number of pairs.
 
-    **Raises** `ValueError` if both do not have the same number of tasks, at least one, each with a seed.
+    **Raises** `ValueError` if the methods have different numbers of tasks or no task, or if a task has no seed.
     """
     if len(tasks) != len(others):
-        raise ValueError(f"both methods must have the same tasks; got {len(tasks)} and {len(others)}.")
+        raise ValueError(f"both methods must have the same tasks; got {len(tasks)} and {len(others)} tasks.")
     pairs = zip(_some(tasks), _some(others), strict=True)
     signs = [np.sign(mine[..., :, None] - theirs[..., None, :]).mean(axis=(-2, -1)) for mine, theirs in pairs]
     return (1 + np.mean(signs, axis=0)) / 2
@@ -70,12 +70,12 @@ def bootstrap_interval(
 ) -> Estimate:
     r"""A statistic of one method or of two, and its stratified percentile bootstrap interval.
 
-    Each resample draws, with replacement, as many seeds of each task as there are, so that tasks keep their weight.
-    With very few seeds such an interval is too narrow: see the guide on results for what it covers.
+    Each resample draws seeds with replacement within each task, so that tasks keep their weight. With very few seeds
+    the interval is too narrow; see the guide on results for its coverage.
 
-    - `statistic`: One of the functions above, or another of as many lists of scores as there are `methods`.
-    - `confidence`: The share of the resamples inside, in (0, 1).
-    - `resamples`: At least 1.
+    - `statistic`: One of the functions above, or another function of as many lists of scores as there are `methods`.
+    - `confidence`: The confidence level, in (0, 1).
+    - `resamples`: The number of resamples, at least 1.
 
     **Raises** `ValueError` for a number out of its range, and what `statistic` raises.
     """
@@ -94,5 +94,7 @@ def bootstrap_interval(
 
 def _some(tasks: Sequence[np.ndarray]) -> list[np.ndarray]:
     if not tasks or any(scores.shape[-1] == 0 for scores in tasks):
-        raise ValueError(f"there must be scores of at least one task, each of one seed or more; got {list(tasks)}.")
+        raise ValueError(
+            f"there must be scores of at least one task, and of at least one seed per task; got {list(tasks)}."
+        )
     return list(tasks)

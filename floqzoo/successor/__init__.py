@@ -1,4 +1,4 @@
-"""Successor measures: where a policy will be, as a flow over observations, and the values that follow from it."""
+"""Successor measures as flows over observations, and the values computed from them."""
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
 from floqzoo.successor.flow_successor import FlowSuccessor as FlowSuccessor, SuccessorMetrics as SuccessorMetrics

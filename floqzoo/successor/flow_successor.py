@@ -24,9 +24,9 @@ from floqzoo.typing import Action, Code, Key, Observation, Scalar, Time
 class SuccessorMetrics(eqx.Module):
     """The metrics of a successor measure on a batch.
 
-    - `successor_loss`: The weighted sum of the two.
+    - `successor_loss`: The weighted sum of both losses.
     - `one_step_loss`: The velocity error on paths to the next state.
-    - `bootstrap_loss`: The velocity error on what the target rule gives.
+    - `bootstrap_loss`: The velocity error on the targets of the target rule.
     """
 
     successor_loss: Scalar
@@ -37,27 +37,28 @@ class SuccessorMetrics(eqx.Module):
 class FlowSuccessor(eqx.Module):
     r"""$m^\pi(\cdot \mid s, a) = (1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot \mid s, a, \pi)$ as a flow.
 
-    The measure starts at the *next* state, and obeys $m = (1 - \gamma) P + \gamma P^\pi m$. Both terms enter the loss
-    of every transition with their weights,
+    The measure starts at the *next* state, and satisfies $m = (1 - \gamma) P + \gamma P^\pi m$. Both terms enter the
+    loss of every transition,
 
     $$(1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - \hat u_t \rVert^2,$$
 
-    where $x_t$ is on the path from noise to $s'$, and the target rule makes $(\hat x_t, \hat u_t)$ from the target flow
-    at $(s', a')$. Both share the time $t$; each draws its own noise. Episodes are taken to continue: discounts are not read,
-    and the end of a recording does not end the process.
+    where $x_t$ is on the path from noise to $s'$, and the target rule computes $(\hat x_t, \hat u_t)$ from the target
+    flow at $(s', a')$. The terms share the time $t$, and draw separate noise. Discounts are ignored: episodes are
+    assumed to continue after the end of a recording.
 
-    - `flow`: A flow over normalised observations, conditioned on normalised observation and action. TD-Flow's: Gaussian
-      prior, straight path, 10 steps of the midpoint rule (of a tenth of the way each, wherever it stops).
-    - `target_rule`: What stands in for the futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or `MonteCarloTarget`.
+    - `flow`: A flow over normalised observations, conditioned on normalised observation and action. TD-Flow: Gaussian
+      prior, linear path, 10 steps of the midpoint method (10 equal steps, also when it stops at $t < 1$).
+    - `target_rule`: The target for futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or
+      `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
-    - `next_action`: Whose measure it is: the policy's (`PolicyNextAction`) or the data's (`DataNextAction`).
-    - `normaliser`: The coordinates of the flow.
-    - `times`: Where along the path the field is trained.
-    - `velocity_error`: In which terms errors are counted.
+    - `next_action`: Whether to learn the measure of the policy (`PolicyNextAction`) or of the data (`DataNextAction`).
+    - `normaliser`: The normalisation of observations.
+    - `times`: The distribution of the times at which the field is trained.
+    - `velocity_error`: The error measure.
 
-    Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw noises of their own is
-    our reading: the theorem on variances then holds as it stands.
+    Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
+    reading: the theorem on variances then holds unchanged.
     """
 
     flow: Flow
@@ -73,7 +74,7 @@ class FlowSuccessor(eqx.Module):
         for name, number in (("mean", self.normaliser.mean), ("scale", self.normaliser.scale)):
             if np.ndim(number.value) and np.shape(number.value)[-1] != self.flow.dim:
                 raise ValueError(
-                    f"`normaliser.{name}` must be one number or {self.flow.dim}, as the flow has coordinates; "
+                    f"`normaliser.{name}` must be one number or {self.flow.dim}, one per coordinate of the flow; "
                     f"got {np.shape(number.value)[-1]}."
                 )
 
@@ -118,8 +119,8 @@ class FlowSuccessor(eqx.Module):
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The two terms, averaged over the batch.
 
-        **Raises** `ValueError` if the policy's actions have another shape than the data's, or if the target rule or the
-        next action needs more than the batch has.
+        **Raises** `ValueError` if the policy's actions have another shape than those of the data, or if the batch lacks
+        a field that the target rule or the next action needs.
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)
@@ -134,7 +135,7 @@ class FlowSuccessor(eqx.Module):
     def transition_losses(
         self, target: "FlowSuccessor", transition: Transition, next_action: Action, t: Time, key: Key
     ) -> tuple[Scalar, Scalar]:
-        """The one-step error and the bootstrap error of one transition at one time, not yet weighted."""
+        """The unweighted one-step error and bootstrap error of one transition at one time."""
         noise_key, bootstrap_key = jax.random.split(key)
         step = self._in_flow_coordinates(transition)
         code = self.flow.encode(step.observation, step.action)
@@ -145,7 +146,7 @@ class FlowSuccessor(eqx.Module):
 
     def _error(self, t: Time, point: PathPoint, code: Code) -> Scalar:
         velocity = self.flow.field.velocity(t, point.x, code)
-        # A noise error needs an affine path, and says so while it is traced.
+        # A noise error needs an affine path, and raises an error during tracing otherwise.
         return self.velocity_error.error(self.flow.path, t, velocity, point.velocity)  # pyright: ignore[reportArgumentType]
 
     def _in_flow_coordinates(self, transition: Transition) -> Transition:

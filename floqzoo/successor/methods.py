@@ -1,4 +1,4 @@
-"""The methods of TD-Flow by name: each is a target rule over a flow or over a diffusion."""
+"""The methods of TD-Flow by name: each combines a target rule with a flow or a diffusion."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,11 +28,11 @@ def flow_measure(
 ) -> FlowSuccessor:
     """A successor measure by flow matching.
 
-    - `target_rule`: What stands in for the futures beyond the next state.
+    - `target_rule`: The target for futures beyond the next state.
     - `field`: The velocity field, conditioned on observation and action.
     - `dim`: The number of coordinates of an observation.
-    - `path`, `solver`: TD-Flow's by default; its curved variant has the path `TrigonometricPath()`, which for `TD2Target`
-      changes the one-step term alone.
+    - `path`, `solver`: Those of TD-Flow by default; its curved variant has the path `TrigonometricPath()`, which for
+      `TD2Target` only changes the one-step term.
     - `parts`: Other parts of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
     """
     return FlowSuccessor(Flow(field, dim, path=path, solver=solver), target_rule, **parts)
@@ -47,13 +47,14 @@ def diffusion_measure(
     steps: int = 20,
     **parts: Any,
 ) -> FlowSuccessor:
-    """A successor measure by diffusion: the network predicts noise, noises are regressed, DDIM draws the samples.
+    """A successor measure by diffusion: a network predicts noise with a noise regression loss, and DDIM samples.
 
-    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, down to the least of these
-    levels, and DDIM takes `steps` equal steps of whatever way it goes. Its probability flow is the same, so it has log-densities too.
+    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, down to the lowest of
+    these levels, and DDIM takes `steps` equal steps over any interval. The probability flow is the same, so
+    log-densities are available too.
 
     - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field.
-    - `path`: The schedule; TD-Flow's has noise rates from 0.1 to 20.
+    - `path`: The noise schedule; that of TD-Flow has noise rates from 0.1 to 20.
     - `target_rule`, `dim`, `parts`: As in [`flow_measure`][floqzoo.successor.flow_measure].
     """
     flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path=path))
@@ -70,4 +71,4 @@ METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(
         "td2-dd": partial(diffusion_measure, TD2Target()),
     }
 )
-"""Each makes a measure from a velocity field and the number of its coordinates."""
+"""Constructors of measures by method name, from a velocity field and its number of coordinates."""

@@ -1,4 +1,4 @@
-"""The coordinates in which a flow over observations works."""
+"""Normalisation of observations."""
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from floqzoo.typing import Observation, Scalar
 
 
 class Normaliser(eqx.Module):
-    r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, recorded with the model and never learnt.
+    r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, stored with the model and not trained.
 
     - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
     """
@@ -29,7 +29,7 @@ class Normaliser(eqx.Module):
     ) -> "Normaliser":
         """Mean and standard deviation of each coordinate, over some observations.
 
-        - `least_scale`: Used for a coordinate that varies less than this. 0: none may be constant.
+        - `least_scale`: The minimum scale, used for coordinates that vary less. With 0, no coordinate may be constant.
 
         **Raises** `ValueError` if an observation is not finite, or a coordinate is constant while `least_scale` is 0.
         """
@@ -42,19 +42,19 @@ class Normaliser(eqx.Module):
         scale = np.maximum(table.std(axis=0), least_scale)
         if not np.all(scale > 0):
             raise ValueError(
-                f"`observations` is constant in coordinate {int(np.argmin(scale))}; give a `least_scale` above 0."
+                f"`observations` is constant in coordinate {int(np.argmin(scale))}; pass a `least_scale` above 0."
             )
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         return Normaliser(table.mean(axis=0).astype(dtype), scale.astype(dtype))
 
     def normalise(self, x: Observation) -> Observation:
-        """From the units of the observation."""
+        """Converts from the units of the observation."""
         return (x - self.mean.value) / self.scale.value
 
     def restore(self, z: Observation) -> Observation:
-        """Back to the units of the observation."""
+        """Converts back to the units of the observation."""
         return z * self.scale.value + self.mean.value
 
     def log_volume(self, dim: int) -> Scalar:
-        r"""$\sum_i \log \text{scale}_i$: what a log-density loses on its way back to the units of the observation."""
+        r"""$\sum_i \log \text{scale}_i$: the correction of a log-density for the units of the observation."""
         return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))

@@ -1,4 +1,4 @@
-"""The reward of being in a state: given, or learnt from the data."""
+"""Reward functions of states: given, or learnt from the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,30 +21,30 @@ class KnownReward(eqx.Module):
     function: Callable[[Any], Any]
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """What the function says.
+        """The value of the function.
 
-        **Raises** `ValueError` if that is no scalar.
+        **Raises** `ValueError` if it is not a scalar.
         """
         reward = jnp.asarray(self.function(observation), dtype=float)
         if reward.shape != ():
             raise ValueError(
-                f"the reward function must give one number for an observation of shape {observation.shape}; "
+                f"the reward function must return one number for an observation of shape {observation.shape}; "
                 f"got shape {reward.shape}."
             )
         return reward
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """0: there is nothing to learn."""
+        """0, since there are no parameters."""
         del batch
         return jnp.zeros(())
 
 
 class LearntReward(eqx.Module):
-    r"""A regression of the data's rewards, $\frac1B \sum (\hat r(x) - r)^2$.
+    r"""A regression on the rewards of the data, $\frac1B \sum (\hat r(x) - r)^2$.
 
     - `network`: $\hat r$, from an observation to one number.
-    - `of_next`: Which state the data pays for: the one that an action is taken in (False; OGBench's rewards, which
-      `floqzoo.tasks.load` calls "pre"), or the one that it leads to (True; "post").
+    - `of_next`: Whether the rewards of the data are functions of the next state ("post" in `floqzoo.tasks.load`) or of
+      the current state ("pre", as in OGBench).
     """
 
     network: Network
@@ -61,5 +61,5 @@ class LearntReward(eqx.Module):
 
 
 def reward_model(reward: Any) -> RewardModel:
-    """A reward model as it is, and any other function as a `KnownReward`; a field converter."""
+    """Wraps a function in a `KnownReward`, and returns a reward model unchanged; a field converter."""
     return reward if isinstance(reward, RewardModel) else KnownReward(reward)

@@ -1,4 +1,4 @@
-"""Values read from a successor measure."""
+"""Values from a successor measure."""
 
 import equinox as eqx
 import jax
@@ -29,17 +29,17 @@ class SuccessorCriticMetrics(eqx.Module):
 class SuccessorCritic(eqx.Module):
     r"""$Q(s, a) = \frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)} [r(X)]$: a successor measure as a critic.
 
-    The sum begins with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. Where the data
-    pays for the state that an action is taken in, the return is $r(s) + \gamma Q$, with the same best action.
+    The sum starts with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. If rewards are
+    functions of the current state, the return is $r(s) + \gamma Q$, with the same best action.
 
-    - `measure`: Any successor measure, which brings the discount; for `score` its samples must be differentiable in
-      the action.
+    - `measure`: A successor measure, which also defines the discount; for `score` its samples must be differentiable
+      with respect to the action.
     - `reward`: The reward of being in a state: a function of the observation, or a `LearntReward`, which is trained
-      beside the measure.
-    - `num_samples`: Samples of a value, at least 2; TD-Flow's 128.
-    - `num_score_samples`: Samples of a score, at least 1. They come from the same noises every time, so that the score is
-      one differentiable function of the action. 8 is a choice: cost against its bias, of the order of one standard
-      error of as many samples.
+      together with the measure.
+    - `num_samples`: The number of samples for a value, at least 2; TD-Flow uses 128.
+    - `num_score_samples`: The number of samples for a score, at least 1. Their noise is fixed, so that the score is a
+      differentiable function of the action. The default 8 is a choice of ours, a trade-off between cost and a bias of
+      the order of one standard error.
 
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
@@ -59,12 +59,12 @@ class SuccessorCritic(eqx.Module):
         return jnp.mean(self._returns(observation, action, self.num_samples, key))
 
     def estimate(self, observation: Observation, action: Action, key: Key) -> ValueEstimate:
-        """The same with its standard error, which counts the samples and not the error of the measure."""
+        """The same with its standard error over samples; this excludes the error of the measure."""
         returns = self._returns(observation, action, self.num_samples, key)
         return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.num_samples**0.5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over `num_score_samples` samples from noises that never change."""
+        """The mean over `num_score_samples` samples from fixed noise."""
         return jnp.mean(self._returns(observation, action, self.num_score_samples, jax.random.key(0)))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, SuccessorCriticMetrics]:

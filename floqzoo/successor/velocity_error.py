@@ -1,4 +1,4 @@
-"""In which terms the error of a velocity is counted."""
+"""Error measures of velocities."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from floqzoo.typing import Point, Scalar, Time
 
 
 class VelocityError(eqx.Module):
-    r"""$\frac1d \lVert v - u \rVert^2$: flow matching's."""
+    r"""$\frac1d \lVert v - u \rVert^2$: the error of flow matching."""
 
     def error(self, path: ProbabilityPath, t: Time, velocity: Point, label: Point) -> Scalar:
         """The mean over coordinates."""
@@ -18,9 +18,10 @@ class VelocityError(eqx.Module):
 
 
 class NoiseError(eqx.Module):
-    r"""$\frac1d \lVert \epsilon - \epsilon' \rVert^2$ of the noises that two velocities at one point speak of: DDPM's.
+    r"""$\frac1d \lVert \epsilon - \epsilon' \rVert^2$ of the noise predictions of two velocities at one point: the
+    error of DDPM.
 
-    It is the velocity's error times a function of time, `AffinePath.noise_error_weight`.
+    It is the velocity error times a function of time, `AffinePath.noise_error_weight`.
 
     Source: DDPM (arXiv 2006.11239), the simplified loss.
     """

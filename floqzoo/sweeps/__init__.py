@@ -1,4 +1,4 @@
-"""Many runs: recipes x tasks x seeds x settings, on Ray or Slurm, and how they compare.
+"""Sweeps over recipes x tasks x seeds x settings, on Ray or Slurm, and their comparison.
 
 Importing this package imports neither Ray nor submitit nor PyYAML.
 """

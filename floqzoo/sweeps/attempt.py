@@ -1,4 +1,4 @@
-"""One start of a trial: its program, as a child that does not outlive this process."""
+"""One attempt at a trial: a child process that does not outlive this process."""
 
 import os
 import signal
@@ -16,17 +16,17 @@ from floqzoo.sweeps.trial_state import LOG
 
 
 END_WITH_PARENT = "FLOQZOO_END_WITH_PARENT"
-"""Set in the environment of a trial that is to end with the process that started it."""
+"""The environment variable that makes a trial end with its parent process."""
 POLL_SECONDS = 0.2
 
 
 class Attempt:
-    """A start of a trial; what it prints goes to `log.txt` in its folder.
+    """One attempt at a trial; its output goes to `log.txt` in its folder.
 
-    - `directory`: The folder of its run.
-    - `words`: Those behind `python -m floqzoo.sweeps.run_trial`.
-    - `environment`: Variables to set.
-    - `cwd`: The folder to start it in.
+    - `directory`: The folder of the run.
+    - `words`: The arguments of `python -m floqzoo.sweeps.run_trial`.
+    - `environment`: Environment variables to set.
+    - `cwd`: The working directory.
     """
 
     def __init__(self, directory: Path, words: Sequence[str], environment: Mapping[str, str], cwd: str):
@@ -34,11 +34,11 @@ class Attempt:
         self._process: subprocess.Popen | None = None
 
     def run(self, where: str) -> int:
-        """Runs the trial to its end, and returns its exit status, a signal's number with a minus.
+        """Runs the trial until it ends, and returns its exit status, or minus the number of a signal.
 
-        An exception meanwhile, such as Ctrl-C, stops it. If this process dies, the trial dies too.
+        An exception in this process, such as Ctrl-C, stops the trial. If this process dies, the trial dies too.
 
-        - `where`: What the log says of the place.
+        - `where`: A description of the machine for the log.
 
         **Raises** `OSError` if it cannot be started.
         """
@@ -46,7 +46,7 @@ class Attempt:
         with (self.directory / LOG).open("a") as log:
             log.write(f"== started {time.strftime('%Y-%m-%d %H:%M:%S')} on {where}\n")
             log.flush()
-            # Leaving the block closes the pipe that the trial listens to, and waits for its end.
+            # Leaving the block closes the pipe that the trial reads, and waits until it ends.
             with self._started(log) as self._process:
                 try:
                     while self._process.poll() is None:
@@ -59,13 +59,13 @@ class Attempt:
                 return self._process.returncode
 
     def stop(self) -> None:
-        """Tells the trial to end, and waits for the checkpoint that it then writes."""
+        """Asks the trial to stop, and waits for its checkpoint."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
 
     def _clear_up(self) -> None:
-        """Ends whatever the trial left behind, such as the workers of a collection that was broken off."""
+        """Ends processes that the trial left behind, such as the workers of an interrupted collection."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -83,11 +83,11 @@ class Attempt:
 
 
 def environment_of(resources: Resources) -> dict[str, str]:
-    """The variables that keep a trial to its share of the processor and of the GPU."""
+    """The environment variables that limit a trial to its share of the CPU and the GPU."""
     threads = str(resources.cpu)
     variables = {name: threads for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     if resources.gpu:
-        # A tenth of the share is for what JAX does not count: the driver's context and the compiled programs.
+        # A tenth of the share is reserved for what JAX does not count: the driver's context and the compiled programs.
         return variables | {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * min(resources.gpu, 1):.3f}"}
     if resources.cpu == 1:
         variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()

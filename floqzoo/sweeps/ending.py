@@ -1,4 +1,4 @@
-"""How a start of a trial ended, and whether it is worth another one."""
+"""How an attempt at a trial ended, and whether to retry."""
 
 from dataclasses import dataclass
 from signal import Signals
@@ -14,11 +14,11 @@ NO_DATA = 75
 
 @dataclass(frozen=True)
 class Ending:
-    """How a start of a trial ended.
+    """How an attempt at a trial ended.
 
     - `done`: Whether the trial is finished.
-    - `reason`: In words, if it is not.
-    - `final`: Whether it would end the same way again.
+    - `reason`: The reason, if it is not finished.
+    - `final`: Whether a retry would end the same way.
     """
 
     done: bool
@@ -27,11 +27,10 @@ class Ending:
 
 
 def ending_of(status: int) -> Ending:
-    """What the exit status of a trial says; below 0 it is a signal's number, as `subprocess` has it.
+    """Interprets the exit status of a trial; a negative status is the number of a signal, as in `subprocess`.
 
-    What floqzoo itself says in one sentence, such as a number that became NaN, would come again. A signal means that the
-    machine was taken away or memory ran out, and a traceback or a download that something failed which may work the next
-    time.
+    An error that floqzoo reports in one sentence, such as a number that became NaN, would occur again. A signal means
+    that the machine was preempted or ran out of memory; a traceback or a failed download may not occur again.
     """
     if status == 0:
         return Ending(done=True)

@@ -1,4 +1,4 @@
-"""From what a sweep file says to its trials: recipes x fields x tasks x seeds."""
+"""Expands a sweep file into trials: recipes x fields x tasks x seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Method:
     """A recipe of a sweep.
 
     - `recipe`, `source`, `preset`: As in `Trial`.
-    - `given`: Its fields as the file has them: a value, or a list of alternatives.
+    - `given`: Its fields as in the file: a value, or a list of alternatives.
     """
 
     recipe: Recipe
@@ -44,13 +44,12 @@ def expand(
     name: str,
     save_dir: Path,
 ) -> tuple[Trial, ...]:
-    """Every trial of a sweep.
+    """All trials of a sweep.
 
-    - `seeds`: The first seed of each process, and how many it trains.
-    - `name`, `save_dir`: Of the sweep.
+    - `seeds`: The first seed and the number of seeds of each process.
+    - `name`, `save_dir`: The name and the output folder of the sweep.
 
-    **Raises** `ValueError` for a field that is unknown or set elsewhere, a value that it cannot have, and trials that
-    are the same.
+    **Raises** `ValueError` for a field that is unknown or set elsewhere, an invalid value, or duplicate trials.
     """
     trials = []
     for method in methods:
@@ -75,14 +74,14 @@ def _alternatives(method: Method) -> dict[str, list[Any]]:
 
 def _values(method: Method, name: Any, kinds: Mapping[str, Any], given: Any) -> list[Any]:
     if name in _ELSEWHERE:
-        raise ValueError(f"`{name}` is no field of a sweep: it is set by `{_ELSEWHERE[name]}`.")
+        raise ValueError(f"`{name}` is not a field of a sweep: it is set by `{_ELSEWHERE[name]}`.")
     require_known(f"field of {method.recipe.name}", name, [kind for kind in kinds if kind not in _ELSEWHERE])
     if isinstance(given, list) and not given:
         raise ValueError(f"`{name}` must not be an empty list.")
     values = [read_field(name, kinds[name], value) for value in (given if isinstance(given, list) else [given])]
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(f"`{name}` must name each value once; {value!r} comes twice.")
+            raise ValueError(f"`{name}` must list each value once; {value!r} appears twice.")
     return values
 
 
@@ -106,9 +105,9 @@ def _short(value: Any) -> str:
 
 
 def _refuse_duplicates(trials: Sequence[Trial]) -> None:
-    """By their settings, whatever they were called."""
+    """Compares the settings, ignoring the labels."""
     seen: dict[tuple[str, int], Trial] = {}
     for trial in trials:
         other = seen.setdefault((trial.identity, trial.config.seed), trial)
         if other is not trial:
-            raise ValueError(f"two trials are the same: {trial}, and {other}, have the same settings.")
+            raise ValueError(f"two trials have the same settings: {trial}, and {other}.")

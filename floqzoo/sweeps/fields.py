@@ -1,4 +1,4 @@
-"""The settings of a run by their dotted names, as the command line has them: `offline_steps`, `agent.alpha`."""
+"""The settings of a run by dotted name, as on the command line: `offline_steps`, `agent.alpha`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from floqzoo.runs.stored_config import read_value
 
 
 def field_kinds(settings: Any) -> dict[str, Any]:
-    """What each setting is annotated with, found in the dataclasses themselves."""
+    """The annotation of each setting, from the dataclasses."""
     hints, kinds = get_type_hints(type(settings)), {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -31,9 +31,9 @@ def field_values(settings: Any) -> dict[str, Any]:
 
 
 def read_field(name: str, kind: Any, value: Any) -> Any:
-    """A value of a file as the kind that a setting needs: a list as a tuple, a whole number as a float.
+    """Converts a value of a file to the type of a setting: a list to a tuple, an integer to a float.
 
-    **Raises** `ValueError` for a value of another kind.
+    **Raises** `ValueError` for a value of another type.
     """
     try:
         return read_value(name, kind, value)
@@ -46,7 +46,7 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
 
 
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
-    """The settings with others in their place, all at once, so that they are checked together.
+    """The settings with all given values replaced at once, so that they are validated together.
 
     **Raises** `ValueError` if the dataclass refuses them.
     """
@@ -61,7 +61,7 @@ def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
 
 
 def as_words(name: str, value: Any) -> list[str]:
-    """The words that set a field on a recipe's command line."""
+    """The command-line arguments that set a field of a recipe."""
     if isinstance(value, tuple):
         return [f"--{name}", *map(str, value)]
     return [f"--{name}={value}"]

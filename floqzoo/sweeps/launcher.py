@@ -1,4 +1,4 @@
-"""A sweep, from its file to its table."""
+"""Running a sweep, from its file to its table."""
 
 import sys
 
@@ -13,9 +13,9 @@ from floqzoo.training.interruption import stoppable
 
 
 def unfinished_trials(sweep: Sweep) -> list[Trial]:
-    """The trials that are still to be run, or to be gone on with.
+    """The trials that have to be started or resumed.
 
-    **Raises** `ValueError` if the run of one is damaged, or of another run format.
+    **Raises** `ValueError` if a run is damaged or has another run format.
     """
     for trial in sweep.trials:
         require_readable(trial.directory)
@@ -23,12 +23,14 @@ def unfinished_trials(sweep: Sweep) -> list[Trial]:
 
 
 def run_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure]:
-    """Runs the trials of a sweep that are not finished, on Ray, and writes the table and the curves.
+    """Runs the unfinished trials of a sweep on Ray, and writes the table and the curves.
 
-    Called again, it goes on: finished trials are skipped, others go on from their checkpoints. Returns the trials that
-    failed. Ctrl-C and SIGTERM raise `KeyboardInterrupt` when every trial has written a checkpoint.
+    A repeated call continues the sweep: finished trials are skipped, others resume from their checkpoints. Returns the
+    trials that failed. After Ctrl-C or SIGTERM, `KeyboardInterrupt` is raised once every trial has written a
+    checkpoint.
 
-    - `address`: Of a Ray cluster, such as "auto"; without it Ray is started on this machine, and ended.
+    - `address`: The address of a Ray cluster, such as "auto"; by default Ray is started on this machine and shut down
+      at the end.
 
     **Raises** what `RayLauncher` and `unfinished_trials` raise, `OSError` if the folder cannot be written to.
     """

@@ -1,4 +1,4 @@
-"""A sweep under way: a line for each method on a terminal, a plain line now and then elsewhere."""
+"""Progress of a sweep: a line for each method on a terminal, occasional plain lines elsewhere."""
 
 import sys
 import time
@@ -19,15 +19,15 @@ from floqzoo.training.progress import LINE_SECONDS
 
 
 LOOK_SECONDS = 2.0
-"""The time between two looks at the folders of the trials."""
+"""The time between two updates from the folders of the trials."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a trial is.
+    """The progress of a trial.
 
-    - `done`, `total`: Its steps.
-    - `seconds`: The time that it has trained.
+    - `done`, `total`: The finished and the total number of steps.
+    - `seconds`: The training time so far.
     - `state`: "finished", "running", "waiting" or "failed".
     """
 
@@ -38,11 +38,11 @@ class Progress:
 
 
 class LiveView:
-    """Shows how far the trials of a sweep are. Use it as a context.
+    """Shows the progress of the trials of a sweep. Use it as a context manager.
 
-    - `trials`: All of them, those that were finished before too.
-    - `unfinished`: Those that are to be run now.
-    - `stream`: Where it is shown; standard error by default.
+    - `trials`: All trials, including those that were finished before.
+    - `unfinished`: The trials to run.
+    - `stream`: The output stream; standard error by default.
     """
 
     def __init__(self, trials: Sequence[Trial], unfinished: Sequence[Trial], *, stream: Any = None):
@@ -62,14 +62,14 @@ class LiveView:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Prints a line of its own, above the table where there is one."""
+        """Prints a separate line, above the table if there is one."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def look(self, left: Sequence[Trial], *, now: bool = False) -> None:
-        """Looks at the folders, unless it has just done so.
+        """Reads the progress from the folders, unless it has just done so.
 
         - `left`: The trials that have not ended.
-        - `now`: Whether to look in any case.
+        - `now`: Whether to read in any case.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return
@@ -94,10 +94,10 @@ class LiveView:
 
 
 def seconds_left(progress: dict[Trial, Progress]) -> float | None:
-    """The time until all trials are finished; None as long as no speed is known.
+    """The estimated time until all trials are finished; None while no speed is known.
 
-    A step takes as long as those of the same method have taken so far, or else as those of the others, and as many
-    trials run at once as now.
+    It assumes the average step time of the same method, or else of the other methods, and the current number of
+    parallel trials.
     """
     speeds: dict[str, list[float]] = {}
     for trial, one in progress.items():
@@ -136,7 +136,7 @@ def _summary(progress: dict[Trial, Progress]) -> str:
 
 
 def _first_words(progress: dict[Trial, Progress]) -> list[str]:
-    """What a trial that runs and has logged no step said last, such as how far the collection of its data is."""
+    """The latest output of a running trial without a logged step, such as the progress of its data collection."""
     for trial, one in progress.items():
         if one.state == "running" and not one.done:
             return last_lines(trial.directory, 1)

@@ -1,13 +1,13 @@
-"""What a user may have meant by a name that is not known."""
+"""Suggestions for unknown names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def require_known(what: str, name: object, known: Iterable[str]) -> None:
-    """Checks that a name is one of those that are known.
+    """Checks that a name is known.
 
-    **Raises** `ValueError`, which names it, what it is, and the nearest names that are known, or all if none is near.
+    **Raises** `ValueError` with the nearest known names, or all known names if none is near.
     """
     known = list(known)
     if name in known:

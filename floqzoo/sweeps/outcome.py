@@ -1,4 +1,4 @@
-"""What came of a sweep: a table, curves, and what failed."""
+"""The results of a sweep: a table, learning curves, and failures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ CURVES = "curves.png"
 
 
 def write_outcome(sweep: Sweep) -> None:
-    """Compares the finished trials of a sweep, prints the table, and leaves it and the curves in the sweep's folder."""
+    """Compares the finished trials of a sweep, prints the table, and writes it and the curves to the sweep's folder."""
     runs = [trial.directory for trial in sweep.trials if is_finished(trial.directory)]
     if not any((run / "eval.csv").exists() for run in runs):
         print("nothing to compare: no trial has been evaluated and finished.")
@@ -44,7 +44,7 @@ def _draw(runs: Sequence[Path], sweep: Sweep) -> None:
 
 
 def failure_report(failures: Sequence[Failure]) -> str:
-    """Every trial that failed, with the end of what it printed."""
+    """All failed trials, with the last lines of their output."""
     lines = []
     for failure in failures:
         lines.append(f"failed: {failure.trial} {failure.reason}; {failure.trial.directory}")

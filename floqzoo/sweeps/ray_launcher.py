@@ -15,19 +15,19 @@ from floqzoo.sweeps.trial import Trial
 
 
 STOP_SECONDS = 120.0
-"""How long trials that are told to stop may take for their checkpoints."""
+"""The time that stopped trials have to write their checkpoints."""
 STORE_BYTES = 100_000_000
-"""Ray's store of objects, which a sweep hardly uses."""
+"""The size of Ray's object store, which a sweep hardly uses."""
 
 
 class RayLauncher:
-    """Runs trials as Ray tasks, each the parent of a program of its own. Use it as a context.
+    """Runs trials as Ray tasks, each of which starts a separate process. Use it as a context manager.
 
-    - `resources`: What each trial is given.
-    - `address`: Of the cluster, as `ray.init` takes it; None starts Ray on this machine alone.
+    - `resources`: The resources of each trial.
+    - `address`: The address of the cluster, as in `ray.init`; None starts Ray on this machine only.
 
     **Raises** `ModuleNotFoundError` without Ray, `ConnectionError` if there is no cluster at the address, `ValueError`
-    if the address is none, or this machine alone has not what a trial needs.
+    if the address is invalid, or if this machine lacks the resources of a trial.
     """
 
     def __init__(self, resources: Resources, address: str | None = None):
@@ -59,18 +59,18 @@ class RayLauncher:
         return f"{len(self.nodes)} machine{'s' * (len(self.nodes) != 1)}, {cpus:g} CPUs, {gpus:g} GPUs"
 
     def start(self, trial: Trial) -> None:
-        """Queues a start of a trial."""
+        """Queues a trial."""
         environment = environment_of(self.resources)
         reference = self._task.remote(trial.directory, trial.words, environment, os.getcwd())
         self._running[reference] = trial
 
     def ended(self, seconds: float) -> Sequence[tuple[Trial, Ending]]:
-        """The trials that ended, after at most so many seconds."""
+        """The trials that have ended; waits at most `seconds` seconds."""
         done, _ = self._ray.wait(list(self._running), timeout=seconds)
         return [(self._running.pop(reference), self._ending(reference)) for reference in done]
 
     def stop(self) -> None:
-        """Tells all trials to end, and waits for their checkpoints."""
+        """Asks all trials to stop, and waits for their checkpoints."""
         for reference in self._running:
             self._ray.cancel(reference)
         if self._running:
@@ -82,32 +82,32 @@ class RayLauncher:
             return ending_of(self._ray.get(reference))
         except errors.RayTaskError as error:
             return Ending(done=False, reason=f"could not be started: {error.cause}", final=True)
-        except errors.RayError as error:  # The machine, or Ray's process on it, is gone.
+        except errors.RayError as error:  # the machine or its Ray process is lost
             return Ending(done=False, reason=f"was lost ({type(error).__name__})")
 
 
 def _attempt_on_node(directory: Path, words: Sequence[str], environment: Mapping[str, str], cwd: str) -> int:
-    """What a worker of Ray does."""
+    """The task of a Ray worker."""
     import ray
 
-    # A command that was started in the background ignores Ctrl-C, and so do its children; but Ray cancels by it.
+    # A background command and its children ignore Ctrl-C, but Ray uses it to cancel tasks.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     node = ray.get_runtime_context().get_node_id()
     return Attempt(directory, words, environment, cwd).run(where=f"{socket.gethostname()}, node {node}")
 
 
 def _import_ray() -> Any:
-    # Ray would report its use to its makers, unless the user says otherwise.
+    # Disables Ray's usage reports, unless the user has set the variable.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A trial is no work in the background, which Ray takes it for where it starts itself.
+    # Ray would run trials at a low priority, as background work, if it starts on this machine.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    # What a trial without a GPU sees of it says the trial's own environment.
+    # The environment of the trial decides which GPUs it can see.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "a sweep runs on Ray, which is not installed: pip install 'floqzoo[sweep]'. "
+            "a sweep needs Ray, which is not installed: pip install 'floqzoo[sweep]'. "
             "Without it, --dry_run prints the commands and --slurm submits them."
         ) from error
     return ray
@@ -122,11 +122,11 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConnectionError(f"no Ray cluster can be joined at {address!r}: {error}") from error
+        raise ConnectionError(f"cannot connect to a Ray cluster at {address!r}: {error}") from error
 
 
 def _require_reachable(address: str) -> None:
-    """Checks an address before Ray does, which ends the program where nobody answers."""
+    """Checks an address before Ray does, since Ray exits the process if there is no response."""
     host, _, port = address.rpartition(":")
     if address == "auto":
         return
@@ -135,11 +135,11 @@ def _require_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise ConnectionError(f"no Ray cluster can be joined at {address!r}: {error}") from error
+        raise ConnectionError(f"cannot connect to a Ray cluster at {address!r}: {error}") from error
 
 
 def _shortage(resources: Resources, nodes: Sequence[Any]) -> str:
-    """What a trial needs that no machine has; empty if one has it all."""
+    """Describes the resources that no machine has for a trial; empty if one machine has all of them."""
     memory = 0.0 if resources.memory_gb is None else resources.memory_gb * 1e9
     asked = {"CPU": float(resources.cpu), "GPU": resources.gpu, "memory": memory}
     needed = {name: amount for name, amount in asked.items() if amount}
@@ -148,7 +148,7 @@ def _shortage(resources: Resources, nodes: Sequence[Any]) -> str:
             return ""
     most = {name: float(max((node["Resources"].get(name, 0) for node in nodes), default=0)) for name in needed}
     return (
-        f"no machine has what a trial needs: `resources` ask for {_amounts(needed)}, and the machines have "
+        f"no machine has enough resources for a trial: `resources` require {_amounts(needed)}, and the machines have "
         f"at most {_amounts(most)}."
     )
 

@@ -1,7 +1,7 @@
-"""Carries out one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
+"""Runs one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
 
-A run that has not begun begins, one that was broken off goes on, and a finished one stays as it is. The exit status is
-that of a recipe, `NO_DATA` or `UNEXPECTED`.
+A new run is started, an interrupted run is resumed, and a finished run is left unchanged. The exit status is that of a
+recipe, `NO_DATA` or `UNEXPECTED`.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0
-"""How long a trial waits for another process that is still at its run, such as one whose machine was lost."""
+"""The time that a trial waits for another process that still trains in its folder, such as one on a lost machine."""
 
 
 def main(words: Sequence[str]) -> None:
-    """Carries out a trial; ends the program as a recipe does."""
+    """Runs a trial; exits like a recipe."""
     if END_WITH_PARENT in os.environ:
         _end_with_parent()
     with errors_explained():
@@ -58,8 +58,8 @@ def main(words: Sequence[str]) -> None:
 def _arguments(words: Sequence[str]) -> tuple[Path, Recipe, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m floqzoo.sweeps.run_trial",
-        description="Carries out one trial of a sweep. All other flags are those of the recipe.",
-        epilog="A run that has not begun begins, one that was broken off goes on, and a finished one stays as it is.",
+        description="Runs one trial of a sweep. All other flags are those of the recipe.",
+        epilog="A new run is started, an interrupted run is resumed, and a finished run is left unchanged.",
         allow_abbrev=False,
     )
     parser.add_argument("--run_directory", required=True, type=Path, help="the folder of the run")
@@ -76,10 +76,10 @@ def _begin_or_go_on(recipe: Recipe, config: RunConfig, directory: Path) -> Prepa
             if not has_begun(directory):
                 return prepare(recipe, config, directory)
             _refuse_other_settings(recipe, config, directory)
-            # The sweep names the task, so its code may be executed.
+            # The sweep file names the task, so its code may be executed.
             task = config.env_name if is_reference(config.env_name) else None
             return prepare_resumed(directory, recipe=recipe, task=task)
-        except BlockingIOError as error:  # Another trial collects or downloads the data of both.
+        except BlockingIOError as error:  # another trial is collecting or downloading the same data
             if str(error) != said:
                 said = str(error)
                 print(said, flush=True)
@@ -93,11 +93,11 @@ def _refuse_other_settings(recipe: Recipe, config: RunConfig, directory: Path) -
     wanted = json.loads(json.dumps({"recipe": recipe.name, **asdict(config)}))
     other = differences(stored, wanted, but=IMMATERIAL)
     if other:
-        raise ValueError(f"{directory} holds a run of other settings: {'; '.join(other)}.")
+        raise ValueError(f"{directory} holds a run with other settings: {'; '.join(other)}.")
 
 
 def _wait_for_others(directory: Path) -> None:
-    """Waits until no process trains in the folder; one whose machine was lost may live for a moment.
+    """Waits until no process trains in the folder; one on a lost machine may take a moment to end.
 
     **Raises** `BlockingIOError` if it does not end.
     """
@@ -113,9 +113,10 @@ def _wait_for_others(directory: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process, and those that it started, as soon as the one that started it is gone.
+    """Ends this process and its children as soon as the parent process has ended.
 
-    That one holds the other end of standard input and writes nothing, so reading ends when it ends, however it does.
+    The parent holds the other end of standard input and writes nothing, so reading returns when the parent ends, even
+    if killed.
     """
 
     def watch() -> None:
@@ -124,14 +125,14 @@ def _end_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-    # By which Slurm warns that one, which then tells this one what to do.
+    # Slurm sends this signal as a warning to the parent, which then stops this process.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except KeyboardInterrupt as interrupt:  # Before there was anything to keep.
+    except KeyboardInterrupt as interrupt:  # before there was anything to save
         leave("Interrupted.", status_of(signal_of(interrupt)))
     except Exception:
         traceback.print_exc()

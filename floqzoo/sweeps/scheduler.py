@@ -1,4 +1,4 @@
-"""Trials to their end: what was preempted or died starts again, and nothing stops the others."""
+"""Runs trials until all have ended: preempted or crashed trials are restarted, without affecting the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ def run_trials(
     look: Callable[[Sequence[Trial]], Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> list[Failure]:
-    """Runs trials until each is finished, or will not finish. An exception, such as Ctrl-C, stops all of them.
+    """Runs trials until each has finished or failed. An exception, such as Ctrl-C, stops all of them.
 
-    - `restarts`: How often a trial may start again.
-    - `say`: Is told of every trial that ended.
-    - `look`: Is called now and then with the trials that have not ended.
-    - `check_stop`: Raises what a signal asked for.
+    - `restarts`: The maximum number of restarts per trial.
+    - `say`: Receives a message for every trial that ended.
+    - `look`: Called regularly with the trials that have not ended.
+    - `check_stop`: Raises an exception after a signal.
     """
     left = dict.fromkeys(trials, restarts)
     failures = []
@@ -46,7 +46,7 @@ def run_trials(
                     say(f"finished: {trial}")
                 elif not ending.final and left[trial]:
                     left[trial] -= 1
-                    say(f"starts again, since it {ending.reason}: {trial}")
+                    say(f"restarts, since it {ending.reason}: {trial}")
                     launcher.start(trial)
                     continue
                 else:
@@ -56,8 +56,8 @@ def run_trials(
             check_stop()
             look(list(left))
     except BaseException:
-        say("Every trial under way writes a checkpoint; the same command goes on with them.")
+        say("All running trials write a checkpoint; run the same command to resume them.")
         launcher.stop()
-        check_stop()  # Which signal it was, in case the launcher did not say.
+        check_stop()  # identifies the signal, if the launcher did not
         raise
     return failures

@@ -1,4 +1,4 @@
-"""Trials on Slurm, submitted by submitit, for those without Ray."""
+"""Trials on Slurm, submitted with submitit, as an alternative to Ray."""
 
 import math
 import os
@@ -14,20 +14,19 @@ from floqzoo.sweeps.trial import Trial
 
 
 TIMEOUT_MINUTES = 24 * 60
-"""How long a job may take before it is queued again, unless the sweep says otherwise."""
+"""The default time limit of a job, after which it is requeued."""
 
 
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or runs out of time writes a checkpoint, is queued again, and goes on; for want of time at
-    most as often as the sweep allows restarts. Once they are done, `floqzoo sweep` finds every trial finished and writes
-    the table.
+    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes; after time limits
+    at most as often as the sweep allows restarts. Once all jobs are done, `floqzoo sweep` writes the table.
 
-    - `trials`: Those to submit.
-    - `cluster`: As submitit has it; "local" runs them as processes of this machine.
+    - `trials`: The trials to submit.
+    - `cluster`: A cluster name of submitit; "local" runs the trials as processes on this machine.
 
-    **Raises** `ModuleNotFoundError` without submitit, `FileNotFoundError` if there is no Slurm here, `ValueError` for a
+    **Raises** `ModuleNotFoundError` without submitit, `FileNotFoundError` if Slurm is not available, `ValueError` for a
     parameter in `sweep.slurm` that submitit does not know.
     """
     if not trials:
@@ -39,13 +38,13 @@ def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> 
 
 
 class SlurmTrial:
-    """A start of a trial as a job."""
+    """One attempt at a trial, as a job."""
 
     def __init__(self, attempt: Attempt):
         self.attempt = attempt
 
     def __call__(self) -> None:
-        """Carries it out.
+        """Runs it.
 
         **Raises** `RuntimeError` if it does not finish.
         """
@@ -55,7 +54,7 @@ class SlurmTrial:
             raise RuntimeError(f"the trial {ending.reason}; see {self.attempt.directory}.")
 
     def checkpoint(self, *_: Any) -> Any:
-        """What is queued in its place when Slurm takes the machine away: the same, which goes on."""
+        """The job to requeue after preemption: the same one, which resumes."""
         import submitit
 
         self.attempt.stop()
@@ -68,13 +67,13 @@ def _executor(sweep: Sweep, cluster: str) -> Any:
         import submitit
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "trials are submitted by submitit, which is not installed: pip install 'floqzoo[slurm]'."
+            "submitting trials needs submitit, which is not installed: pip install 'floqzoo[slurm]'."
         ) from error
     options = {"slurm_max_num_timeout": sweep.restarts} if cluster == "slurm" else {}
     try:
         executor = submitit.AutoExecutor(folder=sweep.folder / "slurm", cluster=cluster, **options)
     except RuntimeError as error:
-        raise FileNotFoundError(f"trials cannot be submitted from here: {error}") from error
+        raise FileNotFoundError(f"trials cannot be submitted from this machine: {error}") from error
     try:
         executor.update_parameters(name=sweep.name, **{**_parameters(_granted(sweep.resources)), **sweep.slurm})
     except (NameError, TypeError, AssertionError) as error:
@@ -83,7 +82,7 @@ def _executor(sweep: Sweep, cluster: str) -> Any:
 
 
 def _granted(resources: Resources) -> Resources:
-    """What a job gets of Slurm, which gives whole GPUs alone."""
+    """The resources of a Slurm job; Slurm only assigns whole GPUs."""
     return replace(resources, gpu=float(math.ceil(resources.gpu)))
 
 

@@ -1,4 +1,4 @@
-"""A sweep: trials, and what each of them needs."""
+"""A sweep: trials, and the resources of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from floqzoo.sweeps.trial import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What each trial of a sweep is given.
+    """The resources of each trial of a sweep.
 
-    - `cpu`: Processor cores; a trial computes with as many threads.
+    - `cpu`: CPU cores; a trial uses as many threads.
     - `gpu`: GPUs: 0, a fraction such as 0.25, so that four trials share one, or a whole number.
-    - `memory_gb`: Memory of the machine in units of 10⁹ bytes, which is reserved and not enforced; None reserves none.
+    - `memory_gb`: Main memory in units of 10⁹ bytes, which is reserved but not enforced; None reserves none.
 
     **Raises** `ValueError` for a number out of its range.
     """
@@ -35,14 +35,14 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What a sweep file says, checked.
+    """The validated contents of a sweep file.
 
-    - `name`: Its name, which its folder bears too.
-    - `folder`: `<save_dir>/floqzoo/<name>`, where its runs are, a folder each, and its table and curves.
-    - `trials`: Every configuration with its seeds, in the order in which they start.
-    - `resources`: What each of them is given.
-    - `restarts`: How often a trial is started again that was preempted, or died.
-    - `slurm`: What Slurm is told beside the resources, by submitit's names.
+    - `name`: The name of the sweep and of its folder.
+    - `folder`: `<save_dir>/floqzoo/<name>`, with a folder for each run, the table and the curves.
+    - `trials`: All configurations with their seeds, in starting order.
+    - `resources`: The resources of each trial.
+    - `restarts`: The maximum number of restarts of a trial that was preempted or crashed.
+    - `slurm`: Additional Slurm parameters, by submitit's names.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def telling(self) -> tuple[str, ...]:
-        """The settings of a run, those of the agent left out, in which trials of a recipe on one task differ."""
+        """The run settings (without those of the agent) in which trials of one recipe on one task differ."""
         seen: dict[tuple[str, str, str], set[str]] = {}
         for trial in self.trials:
             for name, value in field_values(trial.config).items():

@@ -1,4 +1,4 @@
-"""A sweep file: read, and checked in full before anything starts."""
+"""Reading sweep files, which are validated completely before anything starts."""
 
 import re
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ def published_sweeps() -> list[str]:
 
 
 def find_sweep(name: str | Path) -> Path:
-    """The file of a sweep: a path, or the name of a published one.
+    """The file of a sweep, from a path or the name of a published sweep.
 
-    **Raises** `FileNotFoundError` if it is neither, with near names.
+    **Raises** `FileNotFoundError` if it is neither, with similar names.
     """
     if Path(name).expanduser().is_file():
         return Path(name).expanduser()
@@ -52,16 +52,16 @@ def find_sweep(name: str | Path) -> Path:
 
 
 def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep:
-    """Reads a sweep file and checks every trial of it; nothing is started, and nothing is written.
+    """Reads a sweep file and validates all its trials; nothing is started or written.
 
-    A recipe that the file names by the path of a Python file is executed.
+    A recipe that is given as a Python file is executed.
 
     - `name`: The file, or the name of a published sweep.
-    - `save_dir`: In place of the file's own.
+    - `save_dir`: Overrides the `save_dir` of the file.
 
-    **Raises** `FileNotFoundError` if there is no such file, and `ValueError`, naming what is wrong and what is near, for
-    an unknown recipe, preset, task or field, a value of the wrong kind, a list that is empty, a field that is set twice,
-    or a trial that comes twice; `ModuleNotFoundError` without PyYAML or OGBench.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an unknown recipe, preset, task or field
+    (with similar names), a value of the wrong type, an empty list, a field that is set twice, or a duplicate trial;
+    `ModuleNotFoundError` without PyYAML or OGBench.
     """
     path = find_sweep(name)
     content = read_yaml(path)
@@ -77,7 +77,7 @@ def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> 
         require_known("key", key, _KEYS)
     for key in ("recipes", "tasks"):
         if key not in content:
-            raise ValueError(f"`{key}` must be there; it is not.")
+            raise ValueError(f"`{key}` is required, but missing.")
     given = {key: _checked(key, value) for key, value in content.items()}
     if not re.fullmatch(r"\w[\w.-]*", given["name"]):
         raise ValueError(f"`name` must be letters, digits, '_', '-' or '.'; got {given['name']!r}.")
@@ -109,24 +109,24 @@ def _checked(key: str, value: Any) -> Any:
         return value
     if isinstance(value, list):
         if not value or any(type(item) is not int for item in value):
-            raise ValueError(f"`{key}` must be a number or a list of some; got {value!r}.")
+            raise ValueError(f"`{key}` must be a number or a list of numbers; got {value!r}.")
         return value
     return read_field(key, kind, value)
 
 
 def _method(entry: Any, folder: Path, common: dict[str, Any]) -> Method:
-    """A recipe of the file: a name, or a mapping with its preset and fields."""
+    """Reads a recipe entry: a name, or a mapping with preset and fields."""
     entry = entry if isinstance(entry, dict) else {"recipe": entry}
     for key in entry:
         require_known("key of a recipe", key, ("recipe", "preset", "fields"))
     source, preset, own = entry.get("recipe"), entry.get("preset", "default"), entry.get("fields", {})
     if not isinstance(source, str):
-        raise ValueError(f"`recipe` must be the name of one; got {source!r}.")
+        raise ValueError(f"`recipe` must be the name of a recipe; got {source!r}.")
     if not isinstance(own, dict):
         raise ValueError(f"`fields` of {source} must be a mapping; got {own!r}.")
     twice = sorted({*common} & {*own})
     if twice:
-        raise ValueError(f"`{twice[0]}` is set twice for {source}: for every recipe, and for it alone.")
+        raise ValueError(f"`{twice[0]}` is set twice for {source}: for all recipes, and for this recipe.")
     recipe, source = _recipe(source, folder)
     require_known(f"preset of {recipe.name}", preset, recipe.presets)
     return Method(recipe, source, preset, {**common, **own})
@@ -140,17 +140,17 @@ def _recipe(source: str, folder: Path) -> tuple[Recipe, str]:
 
 
 def _seeds(given: int | list[int]) -> list[int]:
-    """The seeds in order: a number is how many there are, from 0 on."""
+    """The seeds in ascending order; a number n means the seeds 0 to n - 1."""
     seeds = list(range(_at_least("seeds", given, 1))) if isinstance(given, int) else sorted(given)
     for seed in seeds:
         _at_least("seeds", seed, 0)
         if seeds.count(seed) > 1:
-            raise ValueError(f"`seeds` must name each seed once; {seed} comes twice.")
+            raise ValueError(f"`seeds` must list each seed once; {seed} appears twice.")
     return seeds
 
 
 def _packed(seeds: Sequence[int], at_once: int | None) -> list[tuple[int, int]]:
-    """Seeds that follow one another, together: the first of each pack, and how many it has."""
+    """Groups consecutive seeds; returns the first seed and the size of each group."""
     most = len(seeds) if at_once is None else _at_least("seeds_at_once", at_once, 1)
     packs: list[tuple[int, int]] = []
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""The tasks that a sweep file names."""
+"""The tasks of a sweep file."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,14 +10,14 @@ from floqzoo.tasks.own_task import is_reference
 
 
 def named_tasks(names: Sequence[Any], folder: Path) -> list[str]:
-    """The tasks behind some names, in which `?` stands for any letter and `*` for any number of them.
+    """Expands task names and patterns, in which `?` matches one character and `*` any number.
 
     `FILE.py:NAME` and `MODULE:NAME` are tasks of your own.
 
-    - `folder`: That a path is relative to: that of the sweep file.
+    - `folder`: The folder of the sweep file, to which paths are relative.
 
-    **Raises** `ValueError` for a name that OGBench does not have, with near names, a pattern that fits none, and a task
-    that is named twice.
+    **Raises** `ValueError` for an unknown name (with similar names), a pattern without a match, and a task that is
+    listed twice.
     """
     tasks: list[str] = []
     for name in names:
@@ -25,7 +25,7 @@ def named_tasks(names: Sequence[Any], folder: Path) -> list[str]:
             raise ValueError(f"`tasks` must be names; got {name!r}.")
         for task in _behind(name, folder):
             if task in tasks:
-                raise ValueError(f"`tasks` must name each task once; {task} comes twice.")
+                raise ValueError(f"`tasks` must list each task once; {task} appears twice.")
             tasks.append(task)
     return tasks
 
@@ -41,6 +41,6 @@ def _fitting(pattern: str) -> list[str]:
     tasks = sorted(task for task in task_names() if fnmatchcase(task, pattern))
     if not tasks:
         raise ValueError(
-            f"no task of OGBench fits `{pattern}`; such a pattern is 'cube-single-play-singletask-task?-v0'."
+            f"no task of OGBench matches `{pattern}`; a valid pattern is 'cube-single-play-singletask-task?-v0'."
         )
     return tasks

@@ -17,8 +17,8 @@ from floqzoo.training.resumption import IMMATERIAL
 
 
 PROGRAM = "floqzoo.sweeps.run_trial"
-"""The module that carries out a trial, as a program of its own."""
-# What data are trained on is told by their fingerprint only once they are loaded; until then, by where they come from.
+"""The module that runs a trial as a separate program."""
+# The fingerprint of the data is only known once they are loaded, so these settings identify the data.
 _INCIDENTAL = {*IMMATERIAL} - {"dataset_path", "dataset_dir", "collect_episodes"}
 
 
@@ -27,11 +27,11 @@ class Trial:
     """One configuration of a sweep, with the seeds that one process trains.
 
     - `recipe`: The method.
-    - `source`: Where it comes from: a recipe's name, or the path of a file of one's own.
-    - `preset`: Which of its presets.
-    - `fields`: What the sweep sets over the preset, by dotted names.
+    - `source`: The name of the recipe, or the path of a recipe file.
+    - `preset`: The name of the preset.
+    - `fields`: The settings that the sweep overrides, by dotted name.
     - `config`: All settings of the run.
-    - `method`: What it is called in lists: the recipe, its preset, and the values that the sweep changes.
+    - `method`: The display name: the recipe, its preset, and the values that the sweep changes.
     - `folder`: The folder of the sweep.
     """
 
@@ -45,23 +45,23 @@ class Trial:
 
     @property
     def identity(self) -> str:
-        """Eight hexadecimal digits of a hash of all settings that its numbers depend on."""
+        """Eight hexadecimal digits of a hash of all settings that affect its results."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _INCIDENTAL}
         text = json.dumps({"recipe": self.recipe.name, **settings}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def directory(self) -> Path:
-        """The folder of its run, the same whenever the sweep is started."""
+        """The folder of its run, which is the same every time the sweep is started."""
         first, last = self.config.seed_numbers[0], self.config.seed_numbers[-1]
         seeds = f"sd{first:03d}" if first == last else f"sd{first:03d}-{last:03d}"
         task = self.config.env_name
-        task = task.rpartition(":")[2] if is_reference(task) else task  # Without a path.
+        task = task.rpartition(":")[2] if is_reference(task) else task  # without a path
         return self.folder / f"{self.recipe.name}_{self.preset}_{task}_{seeds}_{self.identity}"
 
     @property
     def words(self) -> list[str]:
-        """The words behind `python -m floqzoo.sweeps.run_trial`."""
+        """The arguments of `python -m floqzoo.sweeps.run_trial`."""
         config = self.config
         settings = {"env_name": config.env_name, "seed": config.seed, "seeds": config.seeds, **self.fields}
         places = {"save_dir": config.save_dir, "run_group": config.run_group}
@@ -70,7 +70,7 @@ class Trial:
 
     @property
     def command(self) -> list[str]:
-        """The command that carries it out: begins it, goes on with it, or finds it finished."""
+        """The command that starts or resumes it; a no-op if it is finished."""
         return [sys.executable, "-m", PROGRAM, *self.words]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""How far a trial is, read from its folder alone."""
+"""The state of a trial, read from its folder."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,39 +10,39 @@ from floqzoo.tasks.files import write_json
 
 
 LOG = "log.txt"
-"""What a trial prints, all of its starts one after another."""
+"""The log file with the output of a trial, over all attempts."""
 _FINISHED = "finished.json"
 
 
 def has_begun(directory: Path) -> bool:
-    """Whether there is a run in the folder, to be gone on with."""
+    """Whether the folder contains a run that can be resumed."""
     return all((directory / name).is_file() for name in RECORDS)
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the run in the folder made all its updates, its last evaluation, and its report."""
+    """Whether the run in the folder has finished its updates, its last evaluation and its report."""
     return (directory / _FINISHED).is_file()
 
 
 def mark_finished(directory: Path) -> None:
-    """Says that a run is finished. Its tables do not tell that nothing was to come after their last row."""
+    """Marks a run as finished; this cannot be seen from its tables alone."""
     write_json(directory / _FINISHED, {"finished": datetime.now().astimezone().isoformat(timespec="seconds")})
 
 
 def require_readable(directory: Path) -> None:
-    """Checks that a run which has begun can be gone on with, or compared.
+    """Checks that an existing run can be resumed or compared.
 
-    **Raises** `ValueError` if it is damaged, or of another run format.
+    **Raises** `ValueError` if it is damaged or has another run format.
     """
     if has_begun(directory):
         StoredRun(directory)
 
 
 def logged_progress(directory: Path) -> tuple[int, float]:
-    """The updates that a run has logged, and the seconds that it has trained; zeros before the first row."""
+    """The number of logged updates, and the training time in seconds; zeros before the first row."""
     try:
         table = read_metrics(directory / "train.csv")
-    except (OSError, ValueError):  # Not there yet, or just being replaced on another machine.
+    except (OSError, ValueError):  # does not exist yet, or is being replaced on another machine
         return 0, 0.0
     if not len(table["step"]):
         return 0, 0.0
@@ -51,7 +51,7 @@ def logged_progress(directory: Path) -> tuple[int, float]:
 
 
 def last_lines(directory: Path, count: int = 5) -> list[str]:
-    """The end of what a trial printed, blank lines left out."""
+    """The last non-blank lines of a trial's output."""
     try:
         text = (directory / LOG).read_text(errors="replace")
     except OSError:

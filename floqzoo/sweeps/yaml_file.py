@@ -1,4 +1,4 @@
-"""YAML, read so that nothing in it is executed and nothing is set twice."""
+"""Reading YAML without executing code, and with an error for duplicate keys."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds. Numbers such as 1e-3 are numbers, as in YAML 1.2.
+    """Reads the mapping of a YAML file. Numbers such as 1e-3 are numbers, as in YAML 1.2.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no YAML, sets a key twice, or holds
-    something else than a mapping; `ModuleNotFoundError` without PyYAML.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not valid YAML, has a duplicate key,
+    or is not a mapping; `ModuleNotFoundError` without PyYAML.
     """
     loader = _strict_loader()
     import yaml
@@ -19,21 +19,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(), loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     except ValueError as error:
         raise ValueError(f"{path}, {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold names with values; it holds a {type(content).__name__}.")
+        raise ValueError(f"{path} must be a mapping; it is a {type(content).__name__}.")
     return content
 
 
 def _strict_loader() -> Any:
-    """PyYAML's safe loader, which builds plain values only, and here refuses a key that comes twice."""
+    """PyYAML's safe loader, which builds plain values only, with an error for duplicate keys."""
     try:
         import yaml
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "sweep files are read by PyYAML, which is not installed: pip install 'floqzoo[sweep]'."
+            "sweep files need PyYAML, which is not installed: pip install 'floqzoo[sweep]'."
         ) from error
 
     class StrictLoader(yaml.SafeLoader):

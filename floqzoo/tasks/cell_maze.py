@@ -1,4 +1,4 @@
-"""A maze of cells with walls and a goal, whose values are exact."""
+"""A maze of cells with walls and a goal, with exact values."""
 
 import equinox as eqx
 import jax
@@ -21,17 +21,17 @@ SERPENTINE = (
     "......G",
 )
 CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
-"""The actions among which a greedy policy chooses: full speed along both axes."""
+"""The actions of a greedy policy: full speed along both axes."""
 
 
 class CellMaze(eqx.Module):
     r"""Cells of a plane with walls; every step costs 1 until the goal, as in OGBench's tasks.
 
     An action $a \in [-1, 1]^2$ moves one column with probability $|a_1| / 2$ in the direction of its sign, and
-    independently one row with probability $|a_2| / 2$; where a wall or the border is, that coordinate stays. The reward
-    is $r(s) = -1$, at the goal 0, and there the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
-    plus uniform noise within the cell. Behaviour draws cells and actions uniformly, so that nothing is missing from the
-    data, and what a critic gets wrong is its own error. With the transition matrix $P_a$,
+    independently one row with probability $|a_2| / 2$; a move into a wall or the border has no effect. The reward is
+    $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
+    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so that the data cover
+    everything, and all errors are those of the critic. With the transition matrix $P_a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
@@ -39,9 +39,9 @@ class CellMaze(eqx.Module):
 
     - `rows`: The map, strings of one length, of `.` (free), `#` (wall) and one `G` (goal).
     - `discount`: $\gamma$ in [0, 1).
-    - `spread`: The noise of an observation as a share of the cell, in [0, 1).
+    - `spread`: The noise of an observation as a fraction of the cell, in [0, 1).
 
-    **Raises** `ValueError` for another map, or a number out of its range.
+    **Raises** `ValueError` for an invalid map, or a number out of its range.
     """
 
     rows: tuple[str, ...] = eqx.field(static=True, default=SERPENTINE)
@@ -67,7 +67,7 @@ class CellMaze(eqx.Module):
 
     @property
     def places(self) -> Int[np.ndarray, "cells 2"]:
-        """Column and row of each free cell, the goal included."""
+        """The column and the row of each free cell, including the goal."""
         return np.array([(x, y) for y, row in enumerate(self.rows) for x, mark in enumerate(row) if mark != "#"])
 
     @property
@@ -77,7 +77,7 @@ class CellMaze(eqx.Module):
 
     @property
     def centres(self) -> Float[Array, "cells 2"]:
-        """Where the cells are, as observations."""
+        """The centres of the cells, as observations."""
         return jnp.asarray((self.places - self._middle) * self._cell)
 
     @property
@@ -90,7 +90,7 @@ class CellMaze(eqx.Module):
         return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
-        """The distribution of the next cell; at the goal, where nothing follows, it means nothing."""
+        """The distribution of the next cell; meaningless at the goal, where the episode ends."""
         share = 0.8 * jnp.abs(action)
         columns = self._onto([(-1, 0), (0, 0), (1, 0)])
         lines = self._onto([(0, -1), (0, 0), (0, 1)])
@@ -99,7 +99,7 @@ class CellMaze(eqx.Module):
             side = jnp.where(value < 0, 0, 2)
             return (1 - probability) * table[1] + probability * table[side]
 
-        # Column first, then row: a corner is turned where both cells on the way are free.
+        # Column first, then row: a diagonal move needs both cells on its way to be free.
         return moves(columns, action[0], share[0])[cell] @ moves(lines, action[1], share[1])
 
     def corner_transitions(self) -> Float[Array, "corners cells cells"]:
@@ -126,12 +126,12 @@ class CellMaze(eqx.Module):
         return jnp.linalg.solve(system, jnp.asarray(self.rewards))
 
     def q_value(self, values: Float[Array, " cells"], observation: Observation, action: Action) -> Scalar:
-        """Q of the policy whose values are given."""
+        """Q of the policy with the given state values."""
         cell = self.cell_of(observation)
         return self._backed_up(self.transition_rows(cell, action) @ values, cell)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour."""
+        """Transitions of the behaviour policy."""
 
         def draw(key):
             cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)
@@ -158,7 +158,7 @@ class CellMaze(eqx.Module):
         return 2 / max(len(self.rows[0]), len(self.rows))
 
     def _onto(self, steps: list[tuple[int, int]]) -> Float[Array, "steps cells cells"]:
-        """For each step, from cell (row) to cell (column) that it leads to, or the same one at a wall."""
+        """For each step, the transition matrix from cell (row) to cell (column); a blocked step stays."""
         index = {tuple(place): number for number, place in enumerate(self.places.tolist())}
         matrices = np.zeros((len(steps), len(index), len(index)))
         for number, (across, down) in enumerate(steps):
@@ -167,6 +167,6 @@ class CellMaze(eqx.Module):
         return jnp.asarray(matrices, dtype=float)
 
     def _backed_up(self, following: Array, cell: Int[Array, ""] | slice = slice(None)) -> Array:
-        """Reward and discounted value of what follows."""
+        """The reward plus the discounted value of the next cell."""
         reward = jnp.asarray(self.rewards)[cell]
         return reward - self.discount.value * reward * following

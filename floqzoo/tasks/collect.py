@@ -35,18 +35,18 @@ def collect(
 ) -> Path:
     """Generates a dataset of OGBench with OGBench's own scripted oracles, and returns its training file.
 
-    - `name`: A dataset's name, such as "cube-single-play-v0".
-    - `episodes`: Training episodes; the number of the published dataset by default. A tenth as many, and at least
-      one, are recorded for validation beside them.
-    - `seed`: Together with the name and an episode's number it fixes the episode.
-    - `workers`: Processes that record at once. The files do not depend on it.
-    - `directory`: Where the files go; "~/.floqzoo/collected" by default. Never inside "~/.ogbench".
+    - `name`: The name of a dataset, such as "cube-single-play-v0".
+    - `episodes`: The number of training episodes; that of the published dataset by default. A tenth as many, and at
+      least one, are recorded in addition for validation.
+    - `seed`: An episode is determined by the seed, the name and its number.
+    - `workers`: The number of processes that record in parallel. The files do not depend on it.
+    - `directory`: The output folder; "~/.floqzoo/collected" by default. It must not be inside "~/.ogbench".
     - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at first and after each episode.
 
-    An interrupted collection goes on where it stopped, and a finished one is returned at once. The training file
-    lies beside a validation file ("-val.npz") and a record of how both were made (".json").
+    An interrupted collection resumes where it stopped, and a finished one is returned at once. The folder also contains
+    a validation file ("-val.npz") and a record of how both were made (".json").
 
-    **Raises** `ValueError` for a bad argument or a folder that holds other settings, `FileExistsError` where a file of
+    **Raises** `ValueError` for an invalid argument or a folder with other settings, `FileExistsError` if a file of
     unknown origin has the name, `BlockingIOError` while another process collects the same, `ModuleNotFoundError`
     without OGBench and `RuntimeError` if a worker dies.
     """
@@ -64,7 +64,7 @@ def collect(
 def collect_script(
     script: DatasetScript, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
 ) -> Path:
-    """`collect` for a script of one's own.
+    """`collect` for your own script.
 
     **Raises** `ValueError` if a number is out of its range, as `collect` does.
     """
@@ -74,10 +74,10 @@ def collect_script(
     require_ogbench()
     collection = Collection(script, episodes, seed, _checked_directory(directory))
     if collection.is_finished():
-        shutil.rmtree(collection.partial, ignore_errors=True)  # Left behind by a process that was killed at the end.
+        shutil.rmtree(collection.partial, ignore_errors=True)  # left behind by a process that was killed at the end
         return collection.train
     with folder_locked(collection.partial, "collecting into"):
-        if not collection.is_finished():  # Another process may have finished while this one waited for the lock.
+        if not collection.is_finished():  # another process may have finished while this one waited for the lock
             collection.begin()
             collection.record(workers, progress)
             collection.join()
@@ -87,7 +87,7 @@ def collect_script(
 
 @dataclass(frozen=True)
 class Collection:
-    """The files of one collection, and the steps that bring them about."""
+    """The files of one collection, and the steps that create them."""
 
     script: DatasetScript
     episodes: int
@@ -96,17 +96,17 @@ class Collection:
 
     @property
     def train(self) -> Path:
-        """The training file, under a name that no published file has."""
+        """The training file; its name differs from all published files."""
         return self.directory / f"{self.script.name}-collected-{self.episodes}ep-seed{self.seed}.npz"
 
     @property
     def validation(self) -> Path:
-        """The validation file, where OGBench looks for it."""
+        """The validation file, at the path where OGBench expects it."""
         return self.train.with_name(f"{self.train.stem}-val.npz")
 
     @property
     def sidecar(self) -> Path:
-        """The record of how the files were made; it is written last, so that it marks them as finished."""
+        """The record of how the files were made; it is written last, and thus marks them as finished."""
         return self.train.with_suffix(".json")
 
     @property
@@ -116,11 +116,11 @@ class Collection:
 
     @property
     def validation_episodes(self) -> int:
-        """Episodes recorded for validation."""
+        """The number of validation episodes."""
         return max(1, self.episodes // 10)
 
     def settings(self) -> dict[str, Any]:
-        """All that the data depend on, but for versions."""
+        """All settings that the data depend on, except versions."""
         return {
             "script": json.loads(json.dumps(asdict(self.script))),
             "episodes": self.episodes,
@@ -129,7 +129,7 @@ class Collection:
         }
 
     def jobs(self) -> list[EpisodeJob]:
-        """Every episode, training first."""
+        """All episodes, training episodes first."""
         return [
             EpisodeJob(self.seed, split, index, self.partial / f"{label}-{index:06d}.npz")
             for split, label, count in ((TRAIN, "train", self.episodes), (VALIDATION, "val", self.validation_episodes))
@@ -137,9 +137,9 @@ class Collection:
         ]
 
     def is_finished(self) -> bool:
-        """Whether the files are there, whole, with these settings.
+        """Whether the files are complete and have these settings.
 
-        Raises `ValueError` where other settings have the name, `FileExistsError` where a file of unknown origin has.
+        Raises `ValueError` if the files have other settings, `FileExistsError` if they are of unknown origin.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
@@ -156,9 +156,9 @@ class Collection:
         return True
 
     def begin(self) -> None:
-        """Writes down the settings of the partial folder, or checks those that are there.
+        """Writes the settings to the partial folder, or checks existing ones.
 
-        Raises `ValueError` if the folder was begun with other settings or versions.
+        Raises `ValueError` if the folder has other settings or versions.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}
@@ -168,7 +168,7 @@ class Collection:
             write_json(manifest, wanted)
 
     def record(self, workers: int, progress: Progress | None) -> None:
-        """Records the episodes that are not there yet."""
+        """Records the missing episodes."""
         jobs = self.jobs()
         missing = [job for job in jobs if not job.path.exists()]
         done = len(jobs) - len(missing)

@@ -1,4 +1,4 @@
-"""Reads OGBench's file format, and refuses what only looks like it."""
+"""Reads and validates OGBench's file format."""
 
 import math
 import os
@@ -18,26 +18,26 @@ REQUIRED = ("observations", "actions", "terminals", "qpos")
 
 
 def validation_path(path: Path) -> Path:
-    """Where OGBench looks for the validation file of a training file."""
+    """The path of the validation file of a training file, as in OGBench."""
     return path.with_name(f"{path.stem}-val.npz")
 
 
 def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
-    """Reads the arrays that a task is made from: one row a state, whole episodes one after another.
+    """Reads the arrays of a task: one row per state, with complete episodes in sequence.
 
     - `needs_buttons`: Whether the task's reward depends on "button_states".
 
-    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, holds Python objects,
-    lacks an array, or has an array of the wrong kind or length.
+    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz file, is truncated, contains Python
+    objects, lacks an array, or has an array of the wrong type or length.
     """
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
     with opened_npz(path) as archive:
-        require_arrays(path, archive, keys, "it is no OGBench dataset, or not of this environment")
+        require_arrays(path, archive, keys, "it is not an OGBench dataset, or not of this environment")
         arrays = {key: _checked(path, key, read_array(path, archive, key)) for key in keys}
     rows = len(arrays["observations"])
     for key, array in arrays.items():
         if len(array) != rows:
-            raise ValueError(f"{path}: `{key}` has {len(array)} rows; it needs {rows}, as `observations` has.")
+            raise ValueError(f"{path}: `{key}` has {len(array)} rows; it needs {rows}, as in `observations`.")
     return arrays
 
 
@@ -52,7 +52,7 @@ def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except _UNREADABLE as error:
-        raise ValueError(f"{path} is truncated, or no npz file: {error}.") from error
+        raise ValueError(f"{path} is truncated, or not an npz file: {error}.") from error
     with archive:
         yield archive
 
@@ -80,7 +80,7 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplemented
 
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-"""Bytes of memory that this machine has: no array is read that takes more."""
+"""The memory of this machine in bytes; larger arrays are not read."""
 
 
 def _claimed_bytes(entry: Any) -> int:
@@ -105,10 +105,10 @@ def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         with archive.open(f"{key}.npy") as entry:
             claimed = _claimed_bytes(entry)
             if claimed != size:
-                raise ValueError(f"its header tells of {claimed:,} bytes, and it has {size:,}")
+                raise ValueError(f"its header claims {claimed:,} bytes, and it has {size:,}")
         with archive.open(f"{key}.npy") as entry:
             array = np.lib.format.read_array(entry, allow_pickle=False)
-            if entry.read(1):  # Reading to the end is also what makes zipfile compare the checksum.
+            if entry.read(1):  # zipfile checks the checksum at the end of the entry
                 raise ValueError("more bytes follow than it needs")
     except _UNREADABLE as error:
         raise ValueError(f"{path}: `{key}` cannot be read as plain numbers: {error}.") from error
@@ -116,7 +116,7 @@ def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 
 def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
-    """The array in the dtype of the format; whole numbers may be stored in any dtype that holds them."""
+    """The array in the dtype of the format; integers may be stored in any dtype that represents them."""
     rank = 1 if key == "terminals" else 2
     if array.ndim != rank:
         raise ValueError(f"{path}: `{key}` has shape {array.shape}; it needs {rank} axes.")

@@ -1,4 +1,4 @@
-r"""Transitions on the device, each state stored once."""
+r"""Datasets on the device, with each state stored once."""
 
 import hashlib
 
@@ -14,20 +14,20 @@ from floqzoo.typing import Key
 
 
 class Dataset(eqx.Module):
-    r"""Episodes one after another, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
+    r"""Concatenated episodes, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
 
-    The last state of an episode starts none, so no transition crosses from one episode to the next. Make one with
+    No transition starts at the last state of an episode, so none crosses episodes. Create a dataset with
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions],
     [`dataset_from_episodes`][floqzoo.tasks.dataset_from_episodes] or
     [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its state, as
-    [`EpisodeStore`][floqzoo.protocols.EpisodeStore] asks for.
+    in [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
 
-    - `observations`, `actions`: One row a state; actions are in [-1, 1].
-    - `rewards`, `masks`: The reward of the transition that starts at a state, and 0 where it terminates, else 1.
+    - `observations`, `actions`: One row per state; actions are in [-1, 1].
+    - `rewards`, `masks`: The reward of the transition that starts at a state, and its mask: 0 if it terminates, else 1.
     - `starts`: The states at which a transition starts, ascending.
     - `last`: The last state of the episode of each state.
-    - `next_starts`, `next_last`: The same for readers of next actions, if the action at the last state of a truncated
-      episode is unknown: without its last transition. None if every action is known.
+    - `next_starts`, `next_last`: The same for readers of next actions if the action at the last state of a truncated
+      episode is unknown: its last transition is excluded. None if every action is known.
     """
 
     observations: Float[Array, "states observation"]
@@ -48,7 +48,7 @@ class Dataset(eqx.Module):
             return self
         if not self.next_starts.shape[0]:
             raise ValueError(
-                "next actions are needed, and no transition of the dataset has one: each ends its episode."
+                "next actions are needed, but no transition of the dataset has one: each ends its episode."
             )
         return Dataset(
             self.observations, self.actions, self.rewards, self.masks, self.next_starts, self.next_last, None, None
@@ -60,11 +60,11 @@ class Dataset(eqx.Module):
         return self.starts.shape[0]
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Draws transitions uniformly, with replacement; to be used inside `jax.jit` and `jax.lax.scan`."""
+        """Samples transitions uniformly, with replacement; for use inside `jax.jit` and `jax.lax.scan`."""
         return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))
 
     def transitions(self, indices: Int[Array, "*batch"]) -> Transition:
-        """The transitions of these numbers, each in [0, `size`), without next actions."""
+        """The transitions with the given indices in [0, `size`), without next actions."""
         return eqx.tree_at(lambda step: step.next_action, self.transition(self.starts[indices]), None)
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
@@ -83,22 +83,22 @@ class Dataset(eqx.Module):
         return at + steps
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """How many transitions of the same episode come after each."""
+        """The number of later transitions in the same episode for each state."""
         return self.last[at] - at - 1
 
     def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
-        """A replay buffer, without transitions, of the same spaces; see `ReplayBuffer.empty`."""
+        """An empty replay buffer for the same spaces; see `ReplayBuffer.empty`."""
         like = jax.eval_shape(self.transition, jnp.zeros((), np.int32))
         return ReplayBuffer.empty(like, seeds=seeds, slots=slots, environments=environments)
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and the greatest reward of a transition."""
+        """The minimum and the maximum reward of a transition."""
         rewards = np.asarray(self.rewards)[np.asarray(self.starts)]
         return float(rewards.min()), float(rewards.max())
 
     def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of the arrays with their dtypes and shapes."""
+        """The SHA-256 of the arrays with their dtypes and shapes, in hexadecimal."""
         digest = hashlib.sha256()
         # `last` follows from `starts`.
         leaves = (self.observations, self.actions, self.rewards, self.masks, self.starts)
@@ -112,13 +112,13 @@ class Dataset(eqx.Module):
 def make_dataset(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, masks: np.ndarray, terminals: np.ndarray
 ) -> Dataset:
-    """Checks the arrays of whole episodes, stored one after another, and puts them on the device.
+    """Validates the arrays of concatenated episodes, and places them on the device.
 
-    - `observations`, `actions`: One row a state; of one floating dtype that JAX keeps as it is.
-    - `rewards`, `masks`: One number a state, of the same dtype; masks are 0 or 1.
-    - `terminals`: One bool a state: whether it is the last of its episode. The last state of all must be.
+    - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support.
+    - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
+    - `terminals`: One bool per state: whether it is the last of its episode. The very last one must be True.
 
-    **Raises** `ValueError`, which names the array, what it has and what it needs.
+    **Raises** `ValueError` with the array, its value and the requirement.
     """
     matrices = {"observations": observations, "actions": actions}
     vectors = {"rewards": rewards, "masks": masks, "terminals": terminals}
@@ -153,7 +153,7 @@ def _check_shape(name: str, array: np.ndarray, rank: int, states: int) -> None:
     if array.ndim != rank or array.size == 0:
         raise ValueError(f"`{name}` has shape {array.shape}; it needs {rank} axes, none of them empty.")
     if len(array) != states:
-        raise ValueError(f"`{name}` has {len(array)} rows; it needs {states}, as `observations` has.")
+        raise ValueError(f"`{name}` has {len(array)} rows; it needs {states}, as in `observations`.")
 
 
 def _check_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> None:
@@ -162,7 +162,7 @@ def _check_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> None:
             f"`observations` has dtype {dtype}; it needs a floating dtype that JAX keeps, such as float32."
         )
     if array.dtype != dtype:
-        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as `observations` has.")
+        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as in `observations`.")
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"`{name}` has a NaN or an infinity, first in row {row}; every value must be finite.")

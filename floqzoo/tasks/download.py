@@ -1,4 +1,4 @@
-"""OGBench's own dataset files: found, or downloaded."""
+"""Finding and downloading OGBench's dataset files."""
 
 import http.client
 import os
@@ -22,23 +22,23 @@ _OF_THE_NETWORK = (urllib.error.URLError, http.client.HTTPException, ssl.SSLErro
 
 
 class DownloadError(ConnectionError):
-    """Data could not be downloaded; at another time they may be."""
+    """Data could not be downloaded; a retry may work."""
 
 
 def official_file(name: TaskName, directory: Path) -> Path:
-    """The training file of a task in `directory`; what is missing there is downloaded, the validation file too.
+    """The training file of a task in `directory`; downloads missing files, including the validation file.
 
-    **Raises** `DownloadError`, a `ConnectionError`, where the download fails, and says how to get the data without it;
-    `BlockingIOError` while another process downloads the same; `OSError` if the files cannot be written.
+    **Raises** `DownloadError`, a `ConnectionError`, if the download fails, with instructions for getting the data
+    without it; `BlockingIOError` while another process downloads the same; `OSError` if the files cannot be written.
     """
     path = directory / f"{name.dataset}.npz"
-    files = (validation_path(path), path)  # In this order: where there is the second, there are both.
+    files = (validation_path(path), path)  # in this order: if the second exists, both do
     if not all(file.exists() for file in files):
         partial = directory / f"{path.name}.partial"
         with folder_locked(partial, "downloading into"):
             try:
                 for file in files:
-                    if not file.exists():  # Another process may have downloaded it while this one came to the lock.
+                    if not file.exists():  # another process may have downloaded it before this one got the lock
                         _download(partial / file.name)
                         os.replace(partial / file.name, file)
             except _OF_THE_NETWORK as error:
@@ -51,11 +51,11 @@ def official_file(name: TaskName, directory: Path) -> Path:
 def _download(file: Path) -> None:
     """Downloads the file of this name from OGBench's server.
 
-    Not by OGBench's own function, to which a connection that breaks off is the end of the file.
+    OGBench's own function is not used, since it treats a lost connection as the end of the file.
     """
     url = f"{ogbench_module('ogbench.utils').DATASET_URL}/{file.name}"
     print(f"downloading {url}", file=sys.stderr)
-    # `disable=None`: a bar on a terminal alone.
+    # `disable=None`: a bar on terminals only.
     bar = ogbench_module("tqdm").tqdm(desc=file.name, unit="B", unit_scale=True, disable=None)
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, file.open("wb") as written, bar:
         bar.total = response.length

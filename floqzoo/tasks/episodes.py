@@ -1,4 +1,4 @@
-"""What every scripted episode has in common: its seeds, its arrays and its file."""
+"""Scripted episodes: seeds, arrays and files."""
 
 import itertools
 import zipfile
@@ -27,7 +27,7 @@ Episode = dict[str, np.ndarray]
 
 
 class StepLog:
-    """Gathers the steps of one episode, and gives them back as the arrays of OGBench's file format."""
+    """Collects the steps of one episode, and returns them as the arrays of OGBench's file format."""
 
     def __init__(self):
         self._rows: dict[str, list] = {}
@@ -53,10 +53,10 @@ class StepLog:
 
 @contextmanager
 def seeded(environment: Any, seeds: np.random.SeedSequence) -> Iterator[np.random.Generator]:
-    """Seeds every source of randomness that OGBench draws from, and yields a generator for the script itself.
+    """Seeds all random generators that OGBench uses, and yields a generator for the script.
 
-    OGBench's oracles and mazes draw from NumPy's global generator, its environments from their own. The global
-    generator is put back as it was found.
+    OGBench's oracles and mazes draw from NumPy's global generator, its environments from their own. The state of the
+    global generator is restored.
     """
     for_global, for_environment, for_space, for_script = seeds.spawn(4)
     found = np.random.get_state()  # noqa: NPY002
@@ -74,7 +74,7 @@ def first_accepted(
     accept: Callable[[Episode], bool],
     seeds: np.random.SeedSequence,
 ) -> Episode:
-    """The first attempt that is accepted; attempt number i has its own seeds, children of `seeds`."""
+    """The first accepted attempt; attempt i has its own seeds, children of `seeds`."""
     for number in itertools.count():
         child = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, number))
         episode = attempt(child)
@@ -90,10 +90,9 @@ def save_episode(path: Path, episode: Episode) -> None:
 
 
 def join_episodes(paths: Sequence[Path], target: Path) -> None:
-    """Writes the episodes one after another as one compressed npz, atomically.
+    """Concatenates episodes into one compressed npz file, written atomically.
 
-    Array by array and episode by episode, so that memory holds one array of one episode at a time. The bytes
-    depend on the episodes alone.
+    Only one array of one episode is in memory at a time. The bytes depend only on the episodes.
     """
     with np.load(paths[0]) as first:
         keys = list(first.files)
@@ -115,7 +114,7 @@ class _Column:
 
 
 def _write_npz(path: Path, compression: int, columns: dict[str, Iterable[np.ndarray]]) -> None:
-    """Writes an npz whose arrays are the parts of each column, one after another."""
+    """Writes an npz file, concatenating the parts of each column."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         for key, parts in columns.items():
             first, rows = next(iter(parts)), sum(len(part) for part in parts)

@@ -1,4 +1,4 @@
-"""The velocity field that a network should find."""
+"""The exact velocity field of the linear-Gaussian chain."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -9,17 +9,17 @@ from floqzoo.typing import Action, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
-    """The velocity field of a chain's own successor measure, where no network could be better.
+    """The exact velocity field of a chain's successor measure, the optimum for any network.
 
     - `chain`: The chain.
-    - `path`: From standard noise to the measure.
+    - `path`: The probability path from standard noise to the measure.
     """
 
     chain: LinearGaussian
     path: AffinePath
 
     def encode(self, *condition: Float[Array, " _"]) -> tuple[Observation, Action]:
-        """Observation and action, which the condition must be."""
+        """Returns the condition, which must be observation and action."""
         observation, action = condition
         return observation, action
 

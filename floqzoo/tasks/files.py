@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder, which takes the place of `path` when the block ends well."""
+    """Yields a temporary path in the same folder, which replaces `path` if the block succeeds."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -29,14 +29,14 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
-    **Raises** `ValueError` if the file holds none.
+    **Raises** `ValueError` if the file does not contain one.
     """
     try:
         content = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object, and holds a {type(content).__name__}.")
+        raise ValueError(f"{path} must hold a JSON object; it holds a {type(content).__name__}.")
     return content
 
 

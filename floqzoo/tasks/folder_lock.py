@@ -1,4 +1,4 @@
-"""One process at a time at work in a folder."""
+"""Locks for folders."""
 
 import os
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @contextmanager
 def folder_locked(folder: Path, work: str) -> Iterator[None]:
-    """Makes a folder and keeps other processes from the same work; the system lifts the lock when this process ends.
+    """Creates a folder and locks it against other processes; the system releases the lock when this process ends.
 
-    Whoever has the lock may remove the folder when the work is done.
+    The holder of the lock may remove the folder when the work is done.
 
-    - `work`: What is done, in words, such as "collecting into".
+    - `work`: The work, for error messages, such as "collecting into".
 
-    **Raises** `BlockingIOError` while another process is at it, `OSError` if the folder cannot be made.
+    **Raises** `BlockingIOError` if another process holds the lock, `OSError` if the folder cannot be created.
     """
     import fcntl
 
@@ -26,7 +26,7 @@ def folder_locked(folder: Path, work: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file.fileno()).st_ino != (folder / "lock").stat().st_ino:
                 raise BlockingIOError
-        # The latter two where whoever had it is just removing it.
+        # The latter two occur while the previous holder of the lock removes the folder.
         except (BlockingIOError, FileExistsError, FileNotFoundError) as error:
             raise BlockingIOError(f"another process is {work} {folder}. Wait for it.") from error
         yield

@@ -1,4 +1,4 @@
-"""A chain whose successor measure is known in closed form."""
+"""A linear-Gaussian chain with a closed-form successor measure."""
 
 import equinox as eqx
 import jax
@@ -36,21 +36,20 @@ class LinearAction(eqx.Module):
 class LinearGaussian(eqx.Module):
     r"""$s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
 
-    With $M = A + B K$ the $k$-th state after $(s, a)$ is Gaussian, of mean $\mu_k$ and covariance $\Sigma_k$:
-    $\mu_1 = A s + B a$, $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. So the successor
-    measure is a geometric mixture,
+    With $M = A + B K$ the $k$-th state after $(s, a)$ is Gaussian with mean $\mu_k$ and covariance $\Sigma_k$: $\mu_1 =
+    A s + B a$, $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. The successor measure is
+    a geometric mixture,
 
     $$m(\cdot \mid s, a) = \sum_{k \ge 1} (1 - \gamma) \gamma^{k-1} N(\mu_k, \Sigma_k).$$
 
-    Its moments and values are computed from the whole series; its density and samples from the first `terms` of it,
-    with the weights of the rest shared out in proportion. It is a data source too, with `sample`. Actions are not
-    bounded.
+    Its moments and values are computed from the infinite series; its density and samples from the first `terms` terms,
+    with normalised weights. `sample` makes it a data source too. Actions are unbounded.
 
     - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ is below 1.
-    - `start`: Behaviour visits states from $N(0, \text{start}^2 I)$.
-    - `exploration`: Behaviour adds noise of this standard deviation to the policy's action.
+    - `start`: The behaviour policy visits states from $N(0, \text{start}^2 I)$.
+    - `exploration`: The standard deviation of the noise that the behaviour policy adds to actions.
     - `discount`: $\gamma$ in [0, 1).
-    - `terms`: The terms of the series, enough that $\gamma^{\text{terms}}$, the share that is left out, is small.
+    - `terms`: The number of terms of the series; $\gamma^{\text{terms}}$, the truncated weight, should be small.
     """
 
     dynamics: Hyperparameter
@@ -110,13 +109,13 @@ class LinearGaussian(eqx.Module):
     def spiral(
         discount: Hyperparameter | float | Float[Array, ""] = 0.9, *, tolerance: float = 1e-3
     ) -> "LinearGaussian":
-        r"""States turn about the origin of the plane, once in 25 steps, and sink towards it, by 2 % a step.
+        r"""A chain in the plane: states rotate about the origin once in 25 steps, and approach it by 2 % per step.
 
-        Noise of 0.1 a step holds them at a distance of about 0.5 from it; behaviour begins at about 1.5. A long horizon
-        so sees a spiral with a dense middle. Actions push by a tenth of themselves.
+        With noise of 0.1 per step the stationary distance is about 0.5; the behaviour policy starts at about 1.5. For a
+        long horizon the measure is a spiral with a dense centre. Actions move the state by a tenth of their size.
 
-        - `tolerance`: The largest share $\gamma^{\text{terms}}$ of the series that density and samples leave out. With
-          a discount that is not known yet, inside `jax.vmap`, it is met for discounts up to 0.99.
+        - `tolerance`: The maximum truncated weight $\gamma^{\text{terms}}$ of the series. For a traced discount, inside
+          `jax.vmap`, it holds for discounts up to 0.99.
         """
         angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -139,15 +138,15 @@ class LinearGaussian(eqx.Module):
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy whose successor measure is known."""
+        """The policy of the successor measure."""
         return FunctionPolicy(LinearAction(self.gain))
 
     def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
-        """States as behaviour visits them."""
+        """States of the behaviour policy."""
         return self.start.value * jax.random.normal(key, (count, self.observation_dim))
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
+        """Transitions of the behaviour policy, with next actions and futures of the policy, and rewards of 0."""
 
         def draw(key):
             start_key, action_key, step_key, future_key = jax.random.split(key, 4)
@@ -165,7 +164,7 @@ class LinearGaussian(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws from the successor measure."""
+        """Samples of the successor measure."""
         first = self._after(observation, action)
 
         def draw(key):
@@ -183,7 +182,8 @@ class LinearGaussian(eqx.Module):
         return logsumexp(self._log_weights() + self._log_densities(future, first, 1.0, 0.0))
 
     def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
-        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard noise to the successor measure: the exact field.
+        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard noise to the successor measure: the exact
+        velocity field.
 
         For each term $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and
         $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
@@ -197,7 +197,7 @@ class LinearGaussian(eqx.Module):
         return share @ (c.alpha_rate * self._means(first) + turned)
 
     def moments(self, observation: Observation, action: Action) -> Moments:
-        r"""Mean and covariance of the successor measure, from the whole series.
+        r"""Mean and covariance of the successor measure, from the infinite series.
 
         $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X X^\top$ solves
         $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
@@ -212,7 +212,7 @@ class LinearGaussian(eqx.Module):
         return Moments(mean, second - jnp.outer(mean, mean))
 
     def value(self, observation: Observation, action: Action, reward: QuadraticReward) -> Scalar:
-        r"""$\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the whole series."""
+        r"""$\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the infinite series."""
         moments = self.moments(observation, action)
         expected = reward(moments.mean) + jnp.sum(reward.quadratic.value * moments.covariance)
         return expected / (1 - self.discount.value)
@@ -224,7 +224,7 @@ class LinearGaussian(eqx.Module):
         return self.powers.value @ first
 
     def _along_axes(self, x: Point, first: Observation, alpha: Scalar | float) -> Float[Array, "terms observation"]:
-        """How far a point is from each term's mean, along the principal axes of that term."""
+        """The displacement of a point from the mean of each term, along the principal axes of that term."""
         return jnp.einsum("kij,ki->kj", self.axes.value, x[None] - alpha * self._means(first))
 
     def _log_densities(
@@ -238,11 +238,11 @@ class LinearGaussian(eqx.Module):
     def _log_weights(self) -> Float[Array, " terms"]:
         gamma = self.discount.value
         k = jnp.arange(self.terms, dtype=float)
-        # 0 log 0 = 0, for the first term of a discount of 0.
+        # 0 log 0 = 0, for the first term with discount 0.
         growth = jnp.where(k > 0, k * jnp.log(jnp.where(k > 0, gamma, 1.0)), 0.0)
         return jnp.log1p(-gamma) + growth - jnp.log1p(-(gamma**self.terms))
 
     def _draw(self, term: Int[Array, ""] | int, first: Observation, key: Key) -> Observation:
-        """A draw from one term, given the mean of the first."""
+        """A sample of one term, given the mean of the first."""
         noise = jnp.sqrt(jnp.asarray(self.variances.value)[term]) * jax.random.normal(key, first.shape)
         return jnp.asarray(self.powers.value)[term] @ first + jnp.asarray(self.axes.value)[term] @ noise

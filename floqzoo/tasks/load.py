@@ -1,4 +1,4 @@
-r"""An OGBench task: its environment, and its transitions on the device."""
+r"""OGBench tasks: the environment, and the dataset on the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
 @dataclass(frozen=True)
 class Task:
-    """A single-task problem of OGBench with its data, and where these came from.
+    """A single-task problem of OGBench with its data and their provenance.
 
-    - `name`: Its name, taken apart.
-    - `dataset`, `validation`: The transitions to train on, and those held out.
-    - `success_timing`: Which state the environment's reward and success are of: "pre", the one before the action, or
-      "post", the one after.
-    - `reward_timing`: The same of the rewards and masks in `dataset`.
-    - `action_limit`: The bound to which the data's actions were clipped.
-    - `provenance`: "official" for OGBench's own file, "collected" for one that `collect` made, else "file".
+    - `name`: The parsed name.
+    - `dataset`, `validation`: The training data and the validation data.
+    - `success_timing`: The state that determines the environment's reward and success: "pre", the state before the
+      action, or "post", the one after it.
+    - `reward_timing`: The same for the rewards and masks in `dataset`.
+    - `action_limit`: The bound to which the actions of the data are clipped.
+    - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file.
     """
 
@@ -44,7 +44,7 @@ class Task:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and the greatest reward of a transition to train on."""
+        """The minimum and the maximum reward of the training data."""
         return self.dataset.reward_range
 
     @property
@@ -59,11 +59,11 @@ class Task:
 
     @property
     def make_environment(self) -> Callable[[], Any]:
-        """Makes a fresh gymnasium environment of the task; it can be pickled, and the data do not go with it."""
+        """A function that creates a new environment of the task; it can be pickled, without the data."""
         return partial(make, self.name.environment, success_timing=self.success_timing)
 
     def describe(self) -> dict[str, str | float]:
-        """What a result must say of its data: plain values, for a file beside it."""
+        """Plain values that identify the data, for a file stored with the results."""
         return {
             "env_name": self.name.full,
             "dataset": self.name.dataset,
@@ -85,21 +85,22 @@ def load(
     reward_timing: str = "pre",
     action_limit: float = 1 - 1e-5,
 ) -> Task:
-    r"""Loads a task: its data from `dataset_path`, or else OGBench's own file, which is downloaded where it is missing.
+    r"""Loads a task; its data come from `dataset_path`, or else from OGBench's own file, which is downloaded if
+    missing.
 
     - `env_name`: A single task, such as "cube-single-play-singletask-v0" or "scene-play-singletask-task1-v0".
-    - `dataset_path`: A training file, with its validation file ("-val.npz") beside it.
-    - `dataset_dir`: Where OGBench's own files are, and where a download goes.
-    - `success_timing`: Of the environment: "pre" pays $r(s)$, as OGBench has it since 1.2; "post" pays $r(s')$, as
-      before, and as the scores published with 1.1 have it.
-    - `reward_timing`: Of the data: "pre" labels a transition with $r(s)$, as every version of OGBench does; "post"
-      with $r(s')$, to agree with an environment of that timing.
-    - `action_limit`: The data's actions are clipped to this bound, in (0, 1], as fql and floq do: a flow or a tanh
-      never quite reaches 1.
+    - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder.
+    - `dataset_dir`: The folder of OGBench's own files, also for downloads.
+    - `success_timing`: The timing of the environment: "pre" for $r(s)$, as in OGBench 1.2 and later; "post" for
+      $r(s')$, as in earlier versions, including the scores published with 1.1.
+    - `reward_timing`: The timing of the data: "pre" labels a transition with $r(s)$, as in all versions of OGBench;
+      "post" with $r(s')$, to match an environment with that timing.
+    - `action_limit`: The bound to which the actions of the data are clipped, in (0, 1], as in fql and floq, since the
+      outputs of a flow or a tanh do not reach 1.
 
-    **Raises** `ValueError` for a bad argument or bad data, `FileNotFoundError` for a missing file, `ConnectionError`
-    where the download fails, whose message holds the command that collects the data instead, and `BlockingIOError` while
-    another process downloads the same.
+    **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
+    `ConnectionError` if the download fails (the message has the command that collects the data instead), and
+    `BlockingIOError` while another process downloads the same data.
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):
@@ -152,7 +153,7 @@ def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
 
 
 def of_next_state(values: np.ndarray) -> np.ndarray:
-    """Values of states, moved one state ahead; the last state, at which no transition starts, keeps its own."""
+    """The value of the next state for each state; the last state, at which no transition starts, keeps its own."""
     return np.concatenate([values[1:], values[-1:]])
 
 
@@ -163,7 +164,7 @@ def _clipped(actions: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
-    """Refuses data of another environment."""
+    """Raises an error for data of another environment."""
     simulator = environment.unwrapped
     environment.reset()
     widths = {
@@ -176,5 +177,5 @@ def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
         if key in widths and array.shape[1] != widths[key]:
             raise ValueError(
                 f"{path}: `{key}` has {array.shape[1]} columns; {environment.spec.id} needs {widths[key]}. "
-                "It is data of another environment."
+                "The data belong to another environment."
             )

@@ -1,4 +1,4 @@
-"""OGBench's scripted robot arm: what it does in an episode, and its recording."""
+"""Scripted episodes of OGBench's robot arm."""
 
 import copy
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from floqzoo.tasks.simulator import make, ogbench_module
 
 @dataclass(frozen=True)
 class ManipulationScript:
-    """How OGBench generated a dataset of its robot arm.
+    """The script of an OGBench dataset of the robot arm.
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it.
-    - `episodes`, `steps`: Training episodes of the published dataset, and the steps of each.
-    - `planned`: Follow a plan with temporally correlated noise ("play"), or else act from the present state
-      with independent noise ("noisy").
+    - `episodes`, `steps`: The number of training episodes in the published dataset, and of steps per episode.
+    - `planned`: Whether to follow a plan with temporally correlated noise ("play"), or to act on the current state with
+      independent noise ("noisy").
     - `stacking`: The interval from which an episode draws its probability of stacking a cube on another.
     - `random_actions`: The probability that a step's action is uniformly random.
-    - `gripper_closed`: Keep the gripper closed.
-    - `cubes_in_view`: Throw away and record again an episode in which a cube leaves the view.
+    - `gripper_closed`: Whether to keep the gripper closed.
+    - `cubes_in_view`: Whether to reject and repeat an episode in which a cube leaves the view.
     """
 
     name: str
@@ -48,14 +48,14 @@ class ManipulationRecorder:
         self._environment = make(
             script.environment, terminate_at_goal=False, mode="data_collection", max_episode_steps=script.steps
         )
-        self._environment.reset(seed=0)  # The first reset also compiles the model, and is unlike the later ones.
+        self._environment.reset(seed=0)  # the first reset also compiles the model, and differs from later ones
         self._oracles = _oracles(self._environment, script)
         simulator: Any = self._environment.unwrapped
         self._site_positions = simulator.model.site_pos.copy()
         self._targets = copy.deepcopy({k: v for k, v in vars(simulator).items() if k.startswith("_target_")})
 
     def record(self, seeds: np.random.SeedSequence) -> Episode:
-        """Records one episode, which depends on the script and `seeds` alone."""
+        """Records one episode, which depends only on the script and `seeds`."""
         accept = _cubes_stay_in_view if self._script.cubes_in_view else _accept_all
         return first_accepted(self._attempt, accept, seeds)
 
@@ -89,14 +89,14 @@ class ManipulationRecorder:
         return np.clip(oracle.select_action(observation, info) + noise, -1.0, 1.0)
 
     def _oracle(self, observation: np.ndarray, info: dict) -> Any:
-        """The oracle of the present target, begun afresh."""
+        """A reset oracle for the current target."""
         oracle = self._oracles[info["privileged/target_task"]]
         oracle.reset(observation, info)
         return oracle
 
     def _forget_targets(self) -> None:
-        # Targets outlive a reset, and an oracle's first action may still see the one before. An episode must not
-        # depend on which episodes its process happened to record earlier.
+        # Targets survive a reset, and the first action of an oracle may still use the previous one. An episode must not
+        # depend on earlier episodes of its process.
         simulator: Any = self._environment.unwrapped
         simulator.model.site_pos[:] = self._site_positions
         for key, value in copy.deepcopy(self._targets).items():
@@ -128,7 +128,7 @@ def _accept_all(episode: Episode) -> bool:
 
 
 def _cubes_stay_in_view(episode: Episode) -> bool:
-    """Whether the scene's cube stays visible, unless it lies in the drawer, which has a height of its own."""
+    """Whether the cube of the scene stays visible; in the drawer another height applies."""
     _, y, z = episode["qpos"][:, 14:17].T
     in_drawer = (z >= 0.06) & (z <= 0.08)
     return not bool(np.any(y >= 0.29) or np.any((y <= -0.3) & ~in_drawer))

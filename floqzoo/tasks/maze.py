@@ -1,4 +1,4 @@
-"""OGBench's scripted point mass: what it does in an episode, and its recording."""
+"""Scripted episodes of OGBench's point mass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,13 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True)
 class MazeScript:
-    """How OGBench generated a dataset of its point mass in a maze.
+    """The script of an OGBench dataset of the point mass in a maze.
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it.
-    - `episodes`, `steps`: Training episodes of the published dataset, and the steps of each.
-    - `stitch`: Stay near the start, with one goal an episode, four cells away; or else ("navigate") go to one
-      junction after another.
+    - `episodes`, `steps`: The number of training episodes in the published dataset, and of steps per episode.
+    - `stitch`: Whether to stay near the start, with one goal per episode, four cells away; otherwise ("navigate") go
+      from junction to junction.
     """
 
     name: str
@@ -45,7 +45,7 @@ class MazeRecorder:
         self._junctions = [cell for cell in self._cells if not is_corridor(self._maze.maze_map, cell)]
 
     def record(self, seeds: np.random.SeedSequence) -> Episode:
-        """Records one episode, which depends on the script and `seeds` alone."""
+        """Records one episode, which depends only on the script and `seeds`."""
         environment, maze = self._environment, self._maze
         log = StepLog()
         with seeded(environment, seeds) as random:
@@ -72,7 +72,7 @@ class MazeRecorder:
         return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
 
     def _goal_near(self, start: Cell, random: np.random.Generator) -> Cell:
-        """A cell at a walking distance of exactly four cells, or the start itself where there is none."""
+        """A cell at a path distance of exactly four cells, or the start if there is none."""
         centre = np.asarray(self._maze.ij_to_xy(start))
         _, distances = self._maze.get_oracle_subgoal(centre, centre)
         near = [cell for cell in self._cells if distances[cell] == 4]
@@ -85,12 +85,12 @@ def pick(cells: list[Cell], random: np.random.Generator) -> Cell:
 
 
 def free_cells(walls: np.ndarray) -> list[Cell]:
-    """The cells, as row and column, that hold no wall."""
+    """The row and column of each cell without a wall."""
     return [(int(row), int(column)) for row, column in np.argwhere(walls == 0)]
 
 
 def is_corridor(walls: np.ndarray, cell: Cell) -> bool:
-    """Whether a free cell is a straight corridor: open along one axis, and walled along the other."""
+    """Whether a free cell is a straight corridor: open along one axis, with walls along the other."""
     row, column = cell
     across = {bool(walls[row, column - 1]), bool(walls[row, column + 1])}
     along = {bool(walls[row - 1, column]), bool(walls[row + 1, column])}

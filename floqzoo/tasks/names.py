@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from floqzoo.tasks.simulator import registered_environments
 
 
-# How the data of each family were gathered: the part of a dataset's name that its environment's name lacks.
+# The kinds of data of each family: the part of a dataset name that is not in the environment name.
 DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "cube": ("play", "noisy"),
     "scene": ("play", "noisy"),
@@ -18,12 +18,12 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "antsoccer": ("navigate", "stitch"),
 }
 ARMS = ("cube", "scene", "puzzle")
-"""The families whose body is an arm over a table."""
+"""The families with a robot arm over a table."""
 
 
 @dataclass(frozen=True)
 class TaskName:
-    """The name of a single-task problem, taken apart.
+    """The parsed name of a single-task problem.
 
     - `full`: As OGBench spells it, "cube-single-play-singletask-task2-v0".
     - `environment`: The environment's name as gymnasium registers it, "cube-single-singletask-task2-v0".
@@ -40,7 +40,7 @@ class TaskName:
 
     @property
     def plane(self) -> tuple[int, int]:
-        """The coordinates of an observation that are a place seen from above: the body's, or those of an arm's gripper."""
+        """The horizontal coordinates in an observation: those of the body, or of the arm's gripper."""
         return (12, 13) if self.family in ARMS else (0, 1)
 
 
@@ -50,15 +50,17 @@ _PATTERN = re.compile(
 
 
 def task_name(name: str) -> TaskName:
-    """Takes the name of a single-task problem apart.
+    """Parses the name of a single-task problem.
 
-    **Raises** `ValueError`, with near names, for a name that OGBench does not have, and for a problem of pixels.
+    **Raises** `ValueError` for an unknown name (with similar names), and for a problem with pixel observations.
     """
     match = _PATTERN.fullmatch(name)
     if match is None:
         raise ValueError(f"`env_name` is {name!r}, which OGBench does not have as a single task.{_suggestions(name)}")
     if name.startswith("visual-"):
-        raise ValueError(f"`env_name` is {name!r}, a task of pixels. Only observations of states are supported.")
+        raise ValueError(
+            f"`env_name` is {name!r}, a task with pixel observations. Only state observations are supported."
+        )
     stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
     environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
     family, task = stem.split("-")[0], int(match["task"]) if match["task"] else None
@@ -68,7 +70,7 @@ def task_name(name: str) -> TaskName:
 
 
 def task_names() -> list[str]:
-    """The names of all single-task problems with observations of states; needs OGBench."""
+    """The names of all single-task problems with state observations; needs OGBench."""
     names = []
     for environment in registered_environments():
         stem, separator, ending = environment.partition("-singletask")
@@ -81,5 +83,5 @@ def _suggestions(name: str) -> str:
     known, spellings = task_names(), (name, f"{name.removesuffix('-v0')}-singletask-v0")
     near = [match for spelling in spellings for match in difflib.get_close_matches(spelling, known, n=3, cutoff=0.7)]
     if not near:
-        return " A name is like 'cube-single-play-singletask-v0'."
-    return f" Near names: {', '.join(dict.fromkeys(near))}."
+        return " A valid name is 'cube-single-play-singletask-v0'."
+    return f" Similar names: {', '.join(dict.fromkeys(near))}."

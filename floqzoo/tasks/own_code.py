@@ -1,4 +1,4 @@
-"""Python files and modules of the user, which are executed: ask for one only where the user named it."""
+"""Importing Python files and modules of the user, which executes them: only import what the user named."""
 
 import importlib
 import importlib.util
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def module_of_file(path: str | Path) -> ModuleType:
-    """The module of a Python file, which is executed.
+    """Imports a Python file, which executes it.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is no Python file.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a Python file.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -21,8 +21,8 @@ def module_of_file(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # Where dataclasses look up what their annotations mean.
-    # As Python does for a program: the file may import what is beside it.
+    sys.modules[name] = module  # needed by dataclasses to resolve annotations
+    # As Python does for a script: the file may import modules from its folder.
     folder = str(path.absolute().parent)
     sys.path.insert(0, folder)
     try:
@@ -33,9 +33,9 @@ def module_of_file(path: str | Path) -> ModuleType:
 
 
 def own_module(source: str) -> ModuleType:
-    """The module of a file (`FILE.py`), or one that can be imported (`PACKAGE.MODULE`).
+    """Imports a file (`FILE.py`) or a module (`PACKAGE.MODULE`).
 
-    **Raises** `FileNotFoundError` or `ValueError` if there is none.
+    **Raises** `FileNotFoundError` or `ValueError` if it does not exist.
     """
     if source.endswith(".py"):
         return module_of_file(source)

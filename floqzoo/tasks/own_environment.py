@@ -1,4 +1,4 @@
-"""An environment of one's own as evaluations and exploration need it."""
+"""Preparing your own environment for evaluation and exploration."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class ReportedSuccess(gymnasium.Wrapper):
-    """Puts the success of an episode into `info["success"]`: 1 or 0, and NaN where the environment reports none.
+    """Puts the success of an episode into `info["success"]`: 1 or 0, and NaN if the environment does not report it.
 
     - `environment`: Any Gymnasium environment.
-    - `key`: Where `info` has it; None where it has none.
-    - `any_step`: Whether a step that succeeded counts from then on.
+    - `key`: The key of success in `info`; None if there is none.
+    - `any_step`: Whether success in a step also counts for all later steps.
     """
 
     def __init__(self, environment: gymnasium.Env, key: str | None, *, any_step: bool):
@@ -19,7 +19,7 @@ class ReportedSuccess(gymnasium.Wrapper):
         self._key, self._any_step, self._succeeded = key, any_step, False
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode."""
+        """Starts an episode."""
         self._succeeded = False
         return self.env.reset(**options)
 
@@ -58,7 +58,7 @@ def prepared_environment(
 ) -> gymnasium.Env:
     """An environment with a step limit, actions in [-1, 1] and success in `info["success"]`.
 
-    **Raises** `ValueError` for spaces that are not supported, and without a step limit.
+    **Raises** `ValueError` for unsupported spaces, and if there is no step limit.
     """
     low, high = action_bounds_of(environment)
     environment = with_step_limit(environment, max_episode_steps)

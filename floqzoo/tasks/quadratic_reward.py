@@ -1,4 +1,4 @@
-"""A reward whose expectation needs two moments only."""
+"""A quadratic reward, whose expectation needs only two moments."""
 
 import equinox as eqx
 import numpy as np

@@ -1,4 +1,4 @@
-"""The episodes of a collection: recorded here or in worker processes, each into a file of its own."""
+"""Recording the episodes of a collection, in this process or in workers, each to a separate file."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ TRAIN, VALIDATION = 0, 1
 
 @dataclass(frozen=True)
 class EpisodeJob:
-    """One episode to record: which it is, and where it goes."""
+    """One episode to record: its identity and its file."""
 
     seed: int
     split: int
@@ -27,7 +27,7 @@ class EpisodeJob:
     path: Path
 
     def seeds(self) -> np.random.SeedSequence:
-        """The episode's own seeds: the same whatever the number of episodes or of workers."""
+        """The seeds of the episode, which do not depend on the number of episodes or workers."""
         return np.random.SeedSequence(self.seed, spawn_key=(self.split, self.index))
 
     def run(self, recorder: EpisodeRecorder) -> None:
@@ -38,9 +38,9 @@ class EpisodeJob:
 def record_all(
     script: DatasetScript, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]
 ) -> None:
-    """Records every job, in this process for one worker and else in that many processes of their own.
+    """Records every job, in this process for one worker, and otherwise in worker processes.
 
-    **Raises** `RuntimeError` if a worker process dies. On any error, Ctrl-C included, what is finished stays.
+    **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """
     if not jobs:
         return
@@ -63,7 +63,7 @@ def record_all(
     except BrokenProcessPool as error:
         raise RuntimeError(
             f"a worker process that recorded {script.name!r} died: out of memory, killed, or started from a script "
-            'without `if __name__ == "__main__":`. Finished episodes are kept; call again to go on from there.'
+            'without `if __name__ == "__main__":`. Finished episodes are kept; call again to continue.'
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -73,7 +73,7 @@ _recorder: EpisodeRecorder | None = None
 
 
 def _start_worker(script: DatasetScript) -> None:
-    """Makes a worker process ready: it leaves Ctrl-C to its parent, and ends when its parent does."""
+    """Initialises a worker process, which ignores Ctrl-C and ends when its parent ends."""
     global _recorder
     follow_parent()
     _recorder = script.recorder()

@@ -1,4 +1,4 @@
-"""The transitions of the environments of a run, on the device."""
+"""The replay buffer, on the device."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ class ExploredStep(eqx.Module):
     """One step of each environment of each seed.
 
     - `transition`: The steps, without next actions.
-    - `over`: Whether the episode is over with it, terminated or truncated.
-    - `next_action`: Where it is over, the action that the policy would have taken at `next_observation`.
+    - `over`: Whether the episode ended with this step, terminated or truncated.
+    - `next_action`: At the end of an episode, the action that the policy would have taken at `next_observation`.
     """
 
     transition: Transition
@@ -25,15 +25,15 @@ class ExploredStep(eqx.Module):
 
 
 class ReplayBuffer(eqx.Module):
-    r"""The latest transitions of each seed, in a ring, with the episodes that they belong to.
+    r"""A ring buffer of the latest transitions of each seed, with their episodes.
 
-    Written in rounds of one step of each of `environments` environments. The transition that was written as number
-    $w$, from 0, is in slot $w \bmod \text{slots}$, until number $w + \text{slots}$ replaces it, and the next step of
-    its environment is number $w + \text{environments}$. The action after a transition is that of the next round; where
-    an episode is over, it is the action that the policy would have taken.
+    It is written in rounds of one step in each of `environments` environments. Transition number $w$, from 0, is in
+    slot $w \bmod \text{slots}$ until number $w + \text{slots}$ replaces it, and the next step of its environment is
+    number $w + \text{environments}$. The next action of a transition is that of the next round; at the end of an
+    episode, it is the action that the policy would have taken.
 
-    - `transitions`: One a slot, with the axes seeds, slots; unwritten slots are 0.
-    - `written`: How many were ever written, for each seed.
+    - `transitions`: The transitions, with the axes seeds, slots; unwritten slots are 0.
+    - `written`: The total number of written transitions of each seed.
     - `episodes`: The number of the episode of each transition in its environment, from 0.
     - `last`: The number of the latest transition of an environment's episode, for the latest episodes.
     - `current`: The number of the current episode of each environment.
@@ -47,16 +47,16 @@ class ReplayBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
-        """A buffer without transitions, from which the latest `slots` of each seed can be drawn.
+        """An empty buffer, from which the latest `slots` transitions of each seed can be sampled.
 
-        - `like`: A transition with its next action, or the shapes and dtypes of one.
+        - `like`: A transition with its next action, or its shapes and dtypes.
 
         **Raises** `ValueError` if `seeds`, `slots` or `environments` is not positive.
         """
         for name, number in (("seeds", seeds), ("slots", slots), ("environments", environments)):
             if number < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {number}.")
-        # One more round than can be drawn: it holds the next actions of the one before it.
+        # One more round than can be sampled, for the next actions of the round before.
         whole = slots + environments
         return ReplayBuffer(
             jax.tree.map(lambda leaf: jnp.zeros((seeds, whole, *leaf.shape), leaf.dtype), like),
@@ -73,30 +73,30 @@ class ReplayBuffer(eqx.Module):
 
     @property
     def slots(self) -> int:
-        """How many transitions of each seed can be drawn at most."""
+        """The maximum number of transitions of each seed that can be sampled."""
         return self.transitions.reward.shape[1] - self.environments
 
     def known(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """How many transitions of each seed were ever available, all or only those with known `next_actions`."""
+        """The total number of transitions of each seed so far, all or only those with known `next_actions`."""
         return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
     def size(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """How many transitions of each seed are available."""
+        """The number of available transitions of each seed."""
         return jnp.minimum(self.known(next_actions), self.slots)
 
     def write(self, new: ExploredStep) -> "ReplayBuffer":
-        """The buffer with one more round, which replaces the oldest where the buffer is full.
+        """The buffer with one more round, which replaces the oldest one in a full buffer.
 
-        - `new`: With the axes seeds, environments.
+        - `new`: The steps, with the axes seeds, environments.
 
         **Raises** `ValueError` if it has another number of environments.
         """
         if new.over.shape[1] != self.environments:
-            raise ValueError(f"`new` must have {self.environments} environments a seed; got {new.over.shape[1]}.")
+            raise ValueError(f"`new` must have {self.environments} environments per seed; got {new.over.shape[1]}.")
         ring = self.transitions.reward.shape[1]
         number = self.written[:, None] + jnp.arange(self.environments, dtype=np.int32)[None]
         slots, before = number % ring, (number - self.environments) % ring
-        # The action of this round is the next action of the round before, except where that ended an episode.
+        # The action of this round is the next action of the round before, unless that ended an episode.
         continues = (self.written[:, None] > 0) & (jnp.take_along_axis(self.episodes, before, 1) == self.current)
         old_next = self.transitions.require("next_action", "a replay buffer")
         kept = jnp.take_along_axis(old_next, before[..., None], 1)
@@ -114,15 +114,15 @@ class ReplayBuffer(eqx.Module):
         )
 
     def of_seed(self, place: Int[Array, ""]) -> "SeedReplay":
-        """The replay of the seed at a place on the axis."""
+        """The replay of the seed at index `place`."""
         return SeedReplay(self, place)
 
 
 class SeedReplay(eqx.Module):
-    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore]: a transition is addressed by its number.
+    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore] addressed by transition number.
 
-    - `replay`: The replay of all seeds. To slice one out of it would copy it in every update.
-    - `place`: The place of the seed on its first axis.
+    - `replay`: The replay of all seeds; slicing it would copy it in every update.
+    - `place`: The index of the seed on its first axis.
     """
 
     replay: ReplayBuffer
@@ -134,7 +134,7 @@ class SeedReplay(eqx.Module):
         return self.replay.written[self.place] - held_back - 1 - age
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions of these numbers."""
+        """The transitions with these numbers."""
         slot = at % self.replay.transitions.reward.shape[1]
         return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
 
@@ -143,7 +143,7 @@ class SeedReplay(eqx.Module):
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """How many transitions of the same episode are known after each."""
+        """The number of later transitions in the same episode for each."""
         slot = at % self.replay.transitions.reward.shape[1]
         episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
         last = self.replay.last[self.place, at % self.replay.environments, episode]
@@ -151,7 +151,7 @@ class SeedReplay(eqx.Module):
 
 
 def _put(ring: Array, slots: Int[Array, "seeds rows"], rows: Array) -> Array:
-    """Each seed's ring, with its rows in its slots."""
+    """The ring of each seed, with rows written to slots."""
     return jax.vmap(lambda ring, slot, row: ring.at[slot].set(row))(ring, slots, rows)
 
 

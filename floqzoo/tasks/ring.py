@@ -1,4 +1,4 @@
-"""A ring of cells in the plane, whose occupancy is exact by matrix inversion."""
+"""A ring of cells in the plane, with exact occupancy by matrix inversion."""
 
 import equinox as eqx
 import jax
@@ -13,11 +13,11 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class Ring(eqx.Module):
-    r"""Cells on the unit circle; an action $a$ goes one cell on with probability $(1 + a) / 2$, else one cell back.
+    r"""Cells on the unit circle; an action $a$ moves one cell forward with probability $(1 + a) / 2$, else one back.
 
-    An observation is the cell's centre plus noise, uniform on a disc so small that the cell can always be told from
-    it. The policy's action is one number, `drift`, everywhere; behaviour draws cells and actions uniformly. With the
-    policy's transition matrix $P$ and that of the first step $P_a$,
+    An observation is the cell's centre plus uniform noise on a disc, small enough to identify the cell. The policy's
+    action is the constant `drift`; the behaviour policy draws cells and actions uniformly. With the policy's transition
+    matrix $P$ and that of the first step $P_a$,
 
     $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
 
@@ -26,7 +26,7 @@ class Ring(eqx.Module):
     - `cells`: The number of cells, at least 3.
     - `drift`: The policy's action, in [-1, 1].
     - `discount`: $\gamma$ in [0, 1).
-    - `radius`: The discs' radius as a share of half the distance between neighbours, in (0, 1).
+    - `radius`: The radius of the discs as a fraction of half the distance between neighbours, in (0, 1).
     """
 
     cells: int = eqx.field(static=True, default=12)
@@ -68,7 +68,7 @@ class Ring(eqx.Module):
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy whose successor measure is known."""
+        """The policy of the successor measure."""
         return FunctionPolicy(self.policy_action)
 
     def policy_action(self, observation: Observation) -> Action:
@@ -77,29 +77,29 @@ class Ring(eqx.Module):
         return jnp.asarray(self.drift.value)[None]
 
     def transition_matrix(self, action: Action) -> Float[Array, "cells cells"]:
-        """From cell (row) to cell (column), under one action everywhere."""
+        """The transition matrix from cell (row) to cell (column) for a constant action."""
         onward = jnp.roll(jnp.eye(self.cells), 1, axis=1)
         share = (1 + action[0]) / 2
         return share * onward + (1 - share) * onward.T
 
     def occupancy(self, observation: Observation, action: Action) -> Float[Array, " cells"]:
-        """The mass of each cell under the successor measure."""
+        """The probability of each cell under the successor measure."""
         gamma = self.discount.value
         policy = self.transition_matrix(jnp.asarray(self.drift.value)[None])
         first = self.transition_matrix(action)[self.cell_of(observation)]
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """The share of some observations that is nearest to each cell."""
+        """The fraction of observations that are nearest to each cell."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:
-        """Observations as behaviour visits them."""
+        """Observations of the behaviour policy."""
         cell_key, noise_key = jax.random.split(key)
         return self._observe(jax.random.randint(cell_key, (count,), 0, self.cells), noise_key)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour, with the policy's own next actions and futures, and rewards of 0."""
+        """Transitions of the behaviour policy, with next actions and futures of the policy, and rewards of 0."""
 
         def draw(key):
             start_key, action_key, step_key, noise_key, future_key = jax.random.split(key, 5)
@@ -116,7 +116,7 @@ class Ring(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 
     def sample_futures(self, observation: Observation, action: Action, count: int, key: Key) -> Float[Array, "count 2"]:
-        """Draws from the successor measure."""
+        """Samples of the successor measure."""
         cell_key, noise_key = jax.random.split(key)
         cells = jax.random.categorical(cell_key, jnp.log(self.occupancy(observation, action)), shape=(count,))
         return self._observe(cells, noise_key)

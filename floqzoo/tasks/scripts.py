@@ -1,4 +1,4 @@
-"""The datasets that OGBench's own scripts can generate, with the settings of its published commands."""
+"""The datasets that OGBench's scripts can generate, with the settings of its published commands."""
 
 import difflib
 
@@ -93,11 +93,13 @@ def find_script(name: str) -> ManipulationScript | MazeScript:
     if name in scripts:
         return scripts[name]
     if name.startswith("visual-"):
-        raise ValueError(f"`name` is {name!r}, a dataset of pixels. Only datasets of states can be collected.")
+        raise ValueError(
+            f"`name` is {name!r}, a dataset of pixel observations. Only datasets of states can be collected."
+        )
     if name.startswith(EXPERT_FAMILIES):
         raise ValueError(
             f"`name` is {name!r}, a locomotion dataset. OGBench generated these with expert policies, which must "
-            "first be trained by reinforcement learning, so they cannot be collected here. Use OGBench's own files."
+            "first be trained by reinforcement learning, so they cannot be collected. Use OGBench's own files."
         )
     near = difflib.get_close_matches(name, scripts, n=3, cutoff=0.6) or list(scripts)
-    raise ValueError(f"`name` is {name!r}, which no script generates. Near names: {', '.join(near)}.")
+    raise ValueError(f"`name` is {name!r}, which no script generates. Similar names: {', '.join(near)}.")

@@ -1,4 +1,4 @@
-"""The one door to OGBench, gymnasium and MuJoCo, which are imported when they are needed and not before."""
+"""Lazy imports of OGBench, gymnasium and MuJoCo."""
 
 import importlib
 import importlib.util
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def require_ogbench() -> None:
-    """Raises `ModuleNotFoundError`, with the command that helps, where OGBench is not installed."""
+    """Raises `ModuleNotFoundError`, with the command that installs it, if OGBench is not installed."""
     if importlib.util.find_spec("ogbench") is None:
         raise ModuleNotFoundError("OGBench is not installed: pip install 'floqzoo[ogbench]'.")
 
@@ -19,11 +19,11 @@ def registered_environments() -> list[str]:
 
 
 def make(environment: str, **settings: Any) -> Any:
-    """Makes one of OGBench's environments, without gymnasium's own check of it.
+    """Creates an environment of OGBench, without gymnasium's environment checker.
 
-    Silences two warnings from here on: OGBench's robot arm builds its action space anew at every use, from float64
-    bounds, and each time gymnasium would say that it makes them float32; and MuJoCo's viewer misses a display, though
-    nothing is drawn.
+    Two warnings are disabled permanently: OGBench's robot arm creates its action space at every access from float64
+    bounds, and gymnasium warns each time that it casts them to float32; and MuJoCo's viewer warns about a missing
+    display, though nothing is drawn.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")
@@ -31,9 +31,9 @@ def make(environment: str, **settings: Any) -> Any:
 
 
 def ogbench_module(module: str) -> Any:
-    """Imports OGBench, and from it or from what it needs the module of this name.
+    """Imports OGBench, and then a module of it or of its dependencies.
 
-    What the libraries have to say about a missing display is left out: nothing is drawn.
+    Output of the libraries about a missing display is suppressed, since nothing is drawn.
     """
     require_ogbench()
     with warnings.catch_warnings():

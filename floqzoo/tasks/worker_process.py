@@ -1,4 +1,4 @@
-"""What every process that works for another one does first."""
+"""Initialisation of worker processes."""
 
 import multiprocessing
 import os
@@ -7,7 +7,7 @@ import threading
 
 
 def follow_parent() -> None:
-    """Leaves Ctrl-C to the process that started this one, and ends when that one does."""
+    """Ignores Ctrl-C, and ends this process when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

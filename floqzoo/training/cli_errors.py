@@ -11,20 +11,20 @@ from floqzoo.training.interruption import signal_of
 
 
 FAILED, USER_ERROR = 1, 2
-"""The exit statuses of every command, beside 0 and those of signals."""
+"""The exit statuses of all commands, in addition to 0 and those of signals."""
 
 
 def status_of(number: int) -> int:
-    """The exit status of a program that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit status of a program that was ended by a signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + number
 
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Turns the errors of bad input into one line on standard error and exit status 2, Ctrl-C into status 130, and a reader
-    of the output that has gone into status 141.
+    """Turns input errors into one line on standard error and exit status 2, Ctrl-C into status 130, and a broken output
+    pipe into status 141.
 
-    Warnings are lines too.
+    Warnings are printed as single lines too.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -32,7 +32,7 @@ def errors_explained() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough, as `head` has; what is left of it goes nowhere.
+        # The reader of the output has closed the pipe, as `head` does; the remaining output is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(status_of(signal.SIGPIPE)) from None
     except (ValueError, OSError, ModuleNotFoundError) as error:

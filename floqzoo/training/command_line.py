@@ -14,13 +14,13 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 
 
 def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
-    """The settings of a run, from the words of its command line.
+    """Parses the command-line arguments of a recipe into the settings of a run.
 
-    `--preset` and `--env_name` (or `--task`, the same) choose the defaults, over which every other flag is laid. Flags may be spelt with
+    `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names accept
     `_` or `-`, and take their value after `=` or a space.
 
-    **Raises** `ValueError` for an unknown preset, or what the preset or the recipe's `check` raises; ends the program with status 2 for an
-    unknown flag or a value of the wrong kind, and with 0 after `--help`.
+    **Raises** `ValueError` for an unknown preset, and whatever the preset or the recipe's `check` raises; exits with
+    status 2 for an unknown flag or a value of the wrong type, and with 0 after `--help`.
     """
     import tyro
 
@@ -60,10 +60,9 @@ def _description(recipe: Recipe, chosen: str) -> str:
 
 
 def run_recipe(recipe: Recipe) -> None:
-    """Runs a recipe from the words of the command line: data, training, evaluation, a table and a picture.
+    """Runs a recipe from the command line: data, training, evaluation, a table and a figure.
 
-    Ends the program with status 2 after a user's mistake, and otherwise as `floqzoo.training.prepared_run.run_and_report`
-    does.
+    Exits with status 2 for invalid input, and otherwise as `floqzoo.training.prepared_run.run_and_report` does.
     """
     with errors_explained():
         join_processes()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for the end of what must not be broken off."""
+"""Ctrl-C and SIGTERM, deferred during code that must not be interrupted."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a machine is about to be taken away, and the process is told to end."""
+    """SIGTERM: the process must end, for example since its machine is about to be preempted."""
 
 
 def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
-    """The signal behind an interrupt: SIGTERM or that of Ctrl-C."""
+    """The signal that caused an interrupt: SIGTERM, or SIGINT for Ctrl-C."""
     return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
@@ -21,13 +21,13 @@ def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
 def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[], None]]:
     """Within the block Ctrl-C raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
-    Yields a function that raises it again: an exception that a signal raises inside a destructor or a callback is lost
-    there, so a loop should call it in each turn. Outside the main thread, and where the process ignores a signal, nothing
-    is changed.
+    Yields a function that raises the exception again; a loop should call it in each iteration, since an exception that
+    is raised inside a destructor or a callback is lost. Outside the main thread, and for signals that the process
+    ignores, nothing changes.
 
-    - `agreed`: Makes the greatest of the numbers that several processes bring, for those that work in step. Then a signal
-      that any of them gets is raised in all of them, and by that function alone, which all must call equally often; a
-      second one takes effect at once.
+    - `agreed`: For several processes that work in step, returns the maximum of the numbers that they pass. A signal to
+      any process is then raised in all of them, and only by the yielded function, which all must call equally often; a
+      second signal takes effect at once.
     """
     received: list[int] = []
 
@@ -47,12 +47,10 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
 @contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM take effect only when the block is done; a second one takes effect at once.
+    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect at once.
 
-    Inside the block the state of a run may be half donated or half written, and an interrupt would lose it. Afterwards it
-    does what it would have done outside of it.
-    Outside the main thread no signal arrives, and where the process ignores a signal, as one in the background
-    may, it goes on doing so.
+    Inside the block the state of a run may be partly donated or partly written, and an interrupt would lose it. Outside
+    the main thread no signal arrives. A signal that the process ignores, as background processes may, stays ignored.
     """
     held: list[int] = []
 
@@ -60,7 +58,7 @@ def interrupt_held() -> Iterator[None]:
         if held:
             raise _error_of(number)
         held.append(number)
-        # Not `print`, which must not be entered twice, and a signal may arrive inside it.
+        # Not `print`, which is not reentrant: a signal may arrive inside it.
         os.write(2, b"\nStopping at the next safe point; press Ctrl-C again to stop at once.\n")
 
     with _handling(signal.SIGINT, hold), _handling(signal.SIGTERM, hold):

@@ -26,37 +26,38 @@ from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
 
 
 CPU_CALL, ACCELERATOR_CALL = 10, 100
-"""The most updates in one compiled call. On a CPU it is so short that Ctrl-C and the progress bar need not wait
-for it, on an accelerator so long that Python costs it nothing."""
+"""The maximum number of updates in one compiled call: small on a CPU, so that Ctrl-C and the progress bar respond
+quickly; large on an accelerator, so that the overhead of Python is negligible."""
 
 
 def call_limit() -> int:
-    """The most updates in one compiled call on this machine's devices."""
+    """The maximum number of updates in one compiled call on this machine's devices."""
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
 def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None) -> int:
-    """The most updates, up to a limit, that divide every interval of a run, so that no call goes beyond what is due.
+    """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past an
+    event that is due.
 
-    - `step`: Where the run begins or goes on; a run that was stopped may go on with other intervals, or elsewhere.
-    - `at_most`: The limit; without it the one that suits the device.
+    - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
+    - `at_most`: The limit; by default `call_limit()`.
     """
     common = math.gcd(step, config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 
 def longest_call(updates: int, at_most: int) -> int:
-    """The greatest divisor of a number of updates, up to a limit."""
+    """The largest divisor of a number of updates, up to a limit."""
     return max(count for count in range(1, at_most + 1) if updates % count == 0)
 
 
 class OfflinePhase:
     """Updates on the dataset; a step of the run is an update.
 
-    - `config`: How many updates, and how often something is due.
-    - `step`: Where the run begins or goes on.
-    - `agents`: As `floqzoo.learner.build_agents` makes them.
-    - `dataset`: What the batch source draws from.
+    - `config`: The settings of the run.
+    - `step`: The step at which the run starts or resumes.
+    - `agents`: The agents, from `floqzoo.learner.build_agents`.
+    - `dataset`: The dataset that the batch source samples from.
     - `batches`: The batch source.
     - `mesh`: The devices.
     """
@@ -73,38 +74,38 @@ class OfflinePhase:
         self.update.compile(arrays, self.dataset, keys, 0)
 
     def begin(self, state: Mapping[str, Any] | None) -> None:
-        """There is nothing to begin with."""
+        """No-op; there is no state to restore."""
 
     def updates_until(self, step: int) -> int:
-        """How many updates of each seed the run has made when `step` is reached."""
+        """The number of updates of each seed before `step`."""
         return step
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
-        """The updates of the next `steps` steps, of which the first is number `step`."""
+        """Runs the updates of the next `steps` steps, starting at `step`."""
         arrays, metrics = self.update(arrays, self.dataset, keys, step)
         return arrays, [metrics]
 
 
 class OnlinePhase:
-    r"""Steps in the environments of each seed, each with `utd_ratio` updates; a step of the run is a step in one of them.
+    r"""Environment steps of each seed, each with `utd_ratio` updates; a step of the run is one step in one environment.
 
-    It goes in rounds of one step in each environment. While the environments take the actions of a round, the agents
-    learn from what all rounds before it have shown; the next round acts with the agents so updated. So neither waits
-    for the other, and yet the seed decides all that happens. Action chunks are executed open loop, and the buffer holds
-    their steps.
+    A round is one step in every environment. While the environments execute the actions of a round, the agents learn
+    from the transitions of all earlier rounds; the next round acts with the updated agents. Environments and updates
+    thus overlap, and the result is still determined by the seed. Action chunks are executed open loop, and the buffer
+    stores their single steps.
 
     - `config`: The settings of the run.
-    - `state`: Agents as `floqzoo.learner.build_agents` makes them, and the keys of their updates.
-    - `task`: Has `make_environment`.
-    - `dataset`: On the devices; a `floqzoo.tasks.Dataset`, or what has its methods.
-    - `batches`: The batch source, which draws from dataset and replay.
+    - `state`: The agents, from `floqzoo.learner.build_agents`, and their update keys.
+    - `task`: A task with `make_environment`.
+    - `dataset`: A `floqzoo.tasks.Dataset` on the devices, or an object with the same methods.
+    - `batches`: The batch source, which samples from the dataset and the replay buffer.
     - `mesh`: The devices.
 
-    Attributes: `steps`, the steps of a round; `update`, the scanned update; and from `begin` on `exploration`, the
-    environments, and `replay`, what they have shown.
+    Attributes: `steps`, the steps of a round; `update`, the scanned update; after `begin` also `exploration`, the
+    environments, and `replay`, the replay buffers.
 
-    **Raises** `ValueError` if the task cannot be stepped, the buffer is too small for the dataset that it begins with, or
-    several processes train.
+    **Raises** `ValueError` if the task has no environment to step, the buffer is smaller than the dataset that it is
+    initialised with, or several processes train.
     """
 
     def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, batches: BatchSource, mesh: Mesh):
@@ -134,14 +135,13 @@ class OnlinePhase:
 
     @property
     def bytes(self) -> int:
-        """The size of the replay buffers."""
+        """The size of the replay buffers, in bytes."""
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self._form))
 
     def begin(self, state: Mapping[str, Any] | None) -> None:
-        """Begins the first episodes, or goes back to where `state` was taken: the same replay buffers, and environments in
-        the same states.
+        """Starts the first episodes, or restores `state`: the replay buffers and the states of the environments.
 
-        **Raises** `ValueError` if it is the state of another phase.
+        **Raises** `ValueError` if `state` belongs to another phase.
         """
         self.exploration = self._explore()
         self.open_loop.restore(_with_prefix("open_loop.", state or {}))
@@ -153,19 +153,19 @@ class OnlinePhase:
             self.exploration.restore(_with_prefix("exploration.", state))
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
-        """Compiles the update and the policy, after `begin`."""
+        """Compiles the update and the policy; call it after `begin`."""
         self.update.compile(arrays, self.dataset, keys, 0, self.replay)
         self._drawn(arrays, self.exploration.observations, 0)
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
-        """The next round, of which the first step is number `step` of the run.
+        """Runs the next round, starting at step `step` of the run.
 
         **Raises** what `Exploration.step` raises.
         """
         number = (step - self.config.offline_steps) // self.steps
         actions = self._actions(arrays, 2 * number)
         self._require_finite(actions, number)
-        # Dispatched, and not waited for: the environments step meanwhile.
+        # Dispatched asynchronously: the environments step meanwhile.
         arrays, metrics = self._learn(arrays, keys, number)
         seen = self.exploration.step(actions)
         ended = seen.over.any()
@@ -174,7 +174,7 @@ class OnlinePhase:
         return arrays, metrics
 
     def metrics(self, step: int) -> list[dict[str, float | int]]:
-        """What is logged beside the updates' metrics, for each seed, of the episodes that ended since it was last asked."""
+        """The metrics of each seed for the episodes that ended since the last call; logged with the metrics of the updates."""
         explored = step - self.config.offline_steps
         counts = {
             "exploration/environment_steps": explored,
@@ -184,39 +184,39 @@ class OnlinePhase:
         return [{**counts, **finished} for finished in self.exploration.finished.take()]
 
     def updates_until(self, step: int) -> int:
-        """How many updates of each seed the run has made when `step` is reached, those before this phase among them."""
+        """The number of updates of each seed before `step`, including those of the offline phase."""
         rounds = (step - self.config.offline_steps) // self.steps
         return self.config.offline_steps + max(0, rounds - self._first_round) * self.updates
 
     def state(self) -> dict[str, Any]:
-        """All that `begin` needs to go back to here, arrays by name."""
+        """The arrays that `begin` needs to restore this point, by name."""
         explored = {f"exploration.{name}": array for name, array in self.exploration.state().items()}
         explored |= {f"open_loop.{name}": array for name, array in self.open_loop.state().items()}
         return explored | {f"replay.{name}": leaf for name, leaf in named_leaves(self.replay).items()}
 
     def close(self) -> None:
-        """Closes the environments, if it has begun."""
+        """Closes the environments, if the phase has begun."""
         if hasattr(self, "exploration"):
             self.exploration.close()
 
     @cached_property
     def _form(self) -> ReplayBuffer:
-        """The replay buffer as shapes alone."""
+        """The shapes of the replay buffer."""
         return jax.eval_shape(self._empty)
 
     @cached_property
     def _first_round(self) -> int:
-        """The first round with updates: half a batch cannot be drawn from an empty buffer."""
+        """The first round with updates; balanced batches need at least one new transition."""
         wanted = -(-self.config.online_start // self.steps)
         return max(wanted, 1 + self._next_actions) if self.config.balanced_sampling else wanted
 
     def _stored_replay(self, stored: Mapping[str, np.ndarray]) -> ReplayBuffer:
-        """The replay buffer of a checkpoint, which may have had fewer slots, if it was not full."""
+        """The replay buffer of a checkpoint, enlarged if it has fewer slots and was not full."""
         form = named_leaves(self._form)
         slots = stored["transitions.reward"].shape[1]
         if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
             raise ValueError(
-                f"the replay buffer must have {self._form.slots} slots; the checkpoint's is full with {slots}."
+                f"the replay buffer must have {self._form.slots} slots; that of the checkpoint is full with {slots}."
             )
         leaves = [_grown(name, stored[name], leaf) for name, leaf in form.items()]
         return jax.tree.unflatten(jax.tree.structure(self._form), leaves)
@@ -238,7 +238,7 @@ class OnlinePhase:
         return arrays, metrics
 
     def _actions(self, arrays: PyTree, draw_number: int) -> Float[np.ndarray, "seeds environments action"]:
-        """The actions of the next step in each environment: of a chunk under way, or of one that is drawn now."""
+        """The next action of each environment, from its current chunk or a new one."""
         steps = self.exploration.steps
 
         def draw() -> Float[np.ndarray, "rows chunk"]:
@@ -276,29 +276,29 @@ class OnlinePhase:
 
 
 def require_online(config: RunConfig, task: Any) -> None:
-    """Checks that a run can be online on a task, if it is to be.
+    """Checks that the online settings of a run fit its task.
 
-    **Raises** `ValueError` if the task cannot be stepped, the buffer is too small for the dataset that it begins with, or
-    several processes train.
+    **Raises** `ValueError` if the task has no environment to step, the buffer is smaller than the dataset that it is
+    initialised with, or several processes train.
     """
     if not config.online_steps:
         return
     dataset = task.dataset
     if getattr(task, "make_environment", None) is None:
-        raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which is no environment that can be stepped.")
+        raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which has no environment to step.")
     if not hasattr(dataset, "empty_replay"):
         raise ValueError(f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer.")
     if jax.process_count() > 1:
-        raise ValueError("`online_steps` must be 0 where several processes train: environments step in one.")
+        raise ValueError("`online_steps` must be 0 with several processes; online training needs a single process.")
     if not config.balanced_sampling and config.buffer_size < dataset.size:
         raise ValueError(
-            f"`buffer_size` must be at least {dataset.size:,}, the transitions of the dataset that the buffer begins "
-            f"with; got {config.buffer_size:,}. With `balanced_sampling` it holds new transitions only."
+            f"`buffer_size` must be at least {dataset.size:,}, the transitions of the dataset that the buffer is "
+            f"initialised with; got {config.buffer_size:,}. With `balanced_sampling` it holds new transitions only."
         )
 
 
 def _grown(name: str, stored: np.ndarray, form: jax.ShapeDtypeStruct) -> np.ndarray:
-    """An array with zeros behind it, as far as the form goes."""
+    """An array, padded with zeros to the given shape."""
     if stored.ndim != form.ndim or stored.dtype != form.dtype or any(map(int.__gt__, stored.shape, form.shape)):
         raise ValueError(
             f"`{name}` of the replay buffer must fit into {form.dtype}{list(form.shape)}; it is "

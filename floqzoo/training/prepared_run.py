@@ -39,9 +39,9 @@ from floqzoo.training.trainer import TrainingResult, train
 
 
 def load_task(config: RunConfig) -> OGBenchTask | Task:
-    """Loads the task of a run, and collects its data where the config says so and no official file is at hand.
+    """Loads the task of a run; collects its data if the config asks for it and there is no official file.
 
-    A task of one's own, `FILE.py:NAME` or `MODULE:NAME`, is executed, and its data are summarised.
+    The code of your own task, `FILE.py:NAME` or `MODULE:NAME`, is executed, and a summary of its data is printed.
 
     **Raises** what `floqzoo.tasks.load` and `floqzoo.tasks.collect` raise.
     """
@@ -79,16 +79,16 @@ def collect_visibly(
 
 
 class StartingRun:
-    """A run whose agents another one begins with: their parameters, targets and optimisers, as its latest checkpoint has
-    them.
+    """A run whose latest checkpoint provides the initial agents of a new run: parameters, target networks and optimiser
+    states.
 
     - `directory`: The folder of the run.
-    - `recipe`, `config`: Those of the run that is to begin.
-    - `build`: Makes an untrained agent of that.
-    - `fingerprint`: Of its data.
+    - `recipe`, `config`: The recipe and the config of the new run.
+    - `build`: Builds an untrained agent of the new run.
+    - `fingerprint`: The fingerprint of its data.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is no run of the same recipe on the same
-    task and data, lacks a seed or a checkpoint, or has agents of another form.
+    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run of the same recipe on the
+    same task and data, lacks a seed or a checkpoint, or has agents of another structure.
     """
 
     def __init__(
@@ -118,8 +118,7 @@ class StartingRun:
         _require_same_form(build, self.run.builder(recipe))
 
     def begin_with(self, untrained: RunState) -> RunState:
-        """The agents of the run, with the hyperparameters of the untrained ones, which may be others, and keys that it has
-        not used."""
+        """The agents of the run, with the hyperparameters of the untrained agents and fresh update keys."""
         state, agents = self.run.restore(self.recipe).tree, untrained.agents
         theirs = dict(_leaves(state.agents))
         places = np.array([self.run.seeds.index(seed) for seed in self.seeds])
@@ -153,10 +152,10 @@ def _is_hyperparameter(node: PyTree) -> bool:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that has everything but training.
+    """A run with its task and its directory, ready to train.
 
     - `task`: The task; loading it took `data_seconds`.
-    - `build`: Makes an untrained agent from a key.
+    - `build`: Builds an untrained agent from a key.
     - `resumed`: Whether it continues from its latest checkpoint.
     - `start`: The run whose agents are the initial ones; None for untrained agents.
     """
@@ -184,18 +183,18 @@ class PreparedRun:
 
 
 def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) -> PreparedRun:
-    """Loads the data of a new run and makes its folder, with what is known before it begins.
+    """Loads the data of a new run and creates its folder, with the records of data, machine and settings.
 
-    - `directory`: The folder, in which there may be no run yet; without it a new one below `config.save_dir`.
+    - `directory`: The folder, which must not contain a run; by default a new folder below `config.save_dir`.
 
-    **Raises** what loading raises, `OSError` if the folder cannot be made, and `ModuleNotFoundError` where a library that
-    the settings ask for is not installed.
+    **Raises** what loading raises, `OSError` if the folder cannot be created, and `ModuleNotFoundError` if a library
+    that the settings require is not installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     with first_alone():
         task, seconds = timed_task(config)
     build = builder(recipe, config, task)
-    # What the agent refuses of this task is refused before there is a folder.
+    # The agent is validated for this task before the folder is created.
     eqx.filter_eval_shape(build, jax.random.key(0))
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
@@ -209,7 +208,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
-    """Makes an untrained agent of the recipe for a task, from a key."""
+    """A function from a key to an untrained agent of the recipe for a task."""
     return agent_builder(
         recipe,
         config.agent,
@@ -221,7 +220,7 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
-    """The run whose agents another one is to begin with.
+    """The run that `config.start_from` names; None if there is none.
 
     **Raises** as `StartingRun` does.
     """
@@ -231,24 +230,23 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
 
 
 def made_directory(config: RunConfig) -> Path:
-    """The folder of a new run; where there are several processes, the first makes it, and the others need none."""
+    """Creates the folder of a new run; with several processes only the first creates and uses it."""
     if not is_first():
         return Path(config.save_dir)
     return new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run, unless it is given, and measures the seconds that it takes."""
+    """Loads the task of a run, unless it is given, and measures the loading time in seconds."""
     start = time.monotonic()
     return task or load_task(config), time.monotonic() - start
 
 
 def run_and_report(run: PreparedRun) -> None:
-    """Trains, prints a table, draws the learning curve and whatever else the recipe reports.
+    """Trains, prints a table, draws the learning curve and calls the recipe's `report`.
 
-    Ends the program with status 1 where numbers became NaN or infinite or could not be written, 2 where what
-    is to be resumed is damaged or in use or has no room, 130 after Ctrl-C and
-    143 after SIGTERM, each with one line that says so.
+    Exits with status 1 if numbers became NaN or infinite or could not be written, 2 if the run to resume is damaged, in
+    use or out of disk space, 130 after Ctrl-C and 143 after SIGTERM, each with a one-line message.
     """
     try:
         result = run.train()
@@ -258,8 +256,8 @@ def run_and_report(run: PreparedRun) -> None:
         leave(f"error: {error}", FAILED)
     except KeyboardInterrupt as interrupt:
         leave(
-            f"Stopped at once, in the midst of an update; {run.directory} is as its latest checkpoint has it. "
-            f"To go on: floqzoo resume {run.directory}",
+            f"Stopped at once, during an update; {run.directory} has its latest checkpoint. "
+            f"To resume: floqzoo resume {run.directory}",
             status_of(signal_of(interrupt)),
         )
     if not is_first():
@@ -270,7 +268,7 @@ def run_and_report(run: PreparedRun) -> None:
     if result.stopped_by is not None:
         leave(
             f"Interrupted after {result.steps:,} {run.config.unit}; metrics and a checkpoint are in {run.directory}. "
-            f"To go on: floqzoo resume {run.directory}",
+            f"To resume: floqzoo resume {run.directory}",
             status_of(result.stopped_by),
         )
     if run.recipe.report is not None:

@@ -22,16 +22,16 @@ from floqzoo.training.prepared_run import load_task
 
 
 OUTSIDE = "without a step"
-"""Of kernels outside of all steps, and of those that the compiler added without a name, such as copies."""
+"""The name for kernels outside of all steps, and for kernels that the compiler added without a name, such as copies."""
 
 
 @dataclass(frozen=True)
 class StepTime:
     """The time of one step of an update.
 
-    - `step`: Its name, after those of the steps that contain it.
-    - `seconds`: Of its kernels, summed, in one update of all seeds.
-    - `kernels`: How many ran in one update.
+    - `step`: Its name, preceded by the names of the steps that contain it.
+    - `seconds`: The total time of its kernels in one update of all seeds.
+    - `kernels`: The number of kernels that ran in one update.
     """
 
     step: str
@@ -44,8 +44,8 @@ class UpdateProfile:
     """A profile of updates.
 
     - `steps`: The steps, the longest first.
-    - `updates`: Updates that were traced.
-    - `trace`: The file, for XProf or Perfetto.
+    - `updates`: The number of traced updates.
+    - `trace`: The trace file, for XProf or Perfetto.
     """
 
     steps: tuple[StepTime, ...]
@@ -54,7 +54,7 @@ class UpdateProfile:
 
     @property
     def seconds(self) -> float:
-        """Of all kernels in one update; kernels that run at the same time count each."""
+        """The total time of all kernels in one update; the times of concurrent kernels add up."""
         return math.fsum(step.seconds for step in self.steps)
 
 
@@ -66,13 +66,14 @@ def profile_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> UpdateProfile:
-    """Traces updates of untrained agents with the settings and the data of a run, which stays as it is.
+    """Traces updates of untrained agents with the settings and the data of a run; the run is not changed.
 
-    - `directory`: The run.
+    - `directory`: The folder of the run.
     - `out`: The folder for the trace.
-    - `updates`: At least so many are traced, in whole calls of the compiled program, after one call to warm up.
-    - `recipe`: The recipe of the run; without it that of its name in the package `recipes`.
-    - `task`: The task of the run, where it is one of your own; `FILE.py:NAME` executes that file.
+    - `updates`: The minimum number of updates to trace, in complete calls of the compiled program, after one call to
+      warm up.
+    - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
     **Raises** `ValueError` if `updates` is below 1, and what loading the run raises.
     """
@@ -100,7 +101,7 @@ def profile_run(
 
 
 def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
-    """The HLO operation and the seconds of each kernel of a module that ran.
+    """The HLO operation and the duration in seconds of each executed kernel of a module.
 
     - `data`: A `jax.profiler.ProfileData`.
     - `module`: The name of the compiled program.
@@ -116,15 +117,15 @@ def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
 def step_times(events: Iterable[tuple[str, float]], text: str, updates: int) -> tuple[StepTime, ...]:
     """The time of each step in one update, the longest first.
 
-    - `events`: The HLO operation and the seconds of each kernel.
+    - `events`: The HLO operation and the duration in seconds of each kernel.
     - `text`: The compiled program, `jax.stages.Compiled.as_text()`.
-    - `updates`: How many updates the events are of.
+    - `updates`: The number of updates that the events cover.
     """
     names = operation_names(text)
     seconds: Counter[str] = Counter()
     kernels: Counter[str] = Counter()
     for operation, duration in events:
-        # A loop's own event lasts as long as those in it.
+        # The event of a loop spans the events in it.
         if operation in names:
             step = " / ".join(steps_of(names[operation])) or OUTSIDE
             seconds[step] += duration  # pyright: ignore[reportArgumentType]
@@ -139,7 +140,7 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """The name that JAX gave each operation of a compiled program, empty where it gave none; without loops, calls and branches,
+    """The JAX name of each operation of a compiled program, or an empty string; without loops, calls and branches,
     whose time is that of the operations in them."""
     names = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long operations: a bar on a terminal, occasional plain lines elsewhere."""
 
 import sys
 import time
@@ -10,18 +10,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 LINE_SECONDS = 30.0
-"""Where there is no terminal, the time between two lines."""
+"""The time between two lines without a terminal."""
 
 
 class ProgressReport:
-    """Shows how much of a piece of work is done, how fast it goes, and the time left.
+    """Shows the progress, the speed and the remaining time of an operation.
 
-    Use it as a context, and call `update` as often as you like; before the first call nothing is shown.
+    Use it as a context manager, and call `update` as often as you like; nothing is shown before the first call.
 
-    - `title`: What is done, such as "training".
-    - `unit`: What is counted, such as "updates".
-    - `stream`: Where it is shown; standard error by default.
-    - `quiet`: Whether nothing is shown, as where another process tells it.
+    - `title`: The operation, such as "training".
+    - `unit`: The unit of progress, such as "updates".
+    - `stream`: The output stream; standard error by default.
+    - `quiet`: Whether to show nothing, for example since another process reports the progress.
     """
 
     def __init__(self, title: str, unit: str, *, stream: Any = None, quiet: bool = False):
@@ -41,7 +41,7 @@ class ProgressReport:
             self._bar.stop()
 
     def update(self, done: int, total: int, note: str | None = None) -> None:
-        """Says that `done` units of `total` are done; a note stays until the next one."""
+        """Reports that `done` of `total` units are done; a note stays until the next one."""
         self._note = self._note if note is None else note
         if self._started is None:
             self.restart_clock(done)
@@ -52,11 +52,11 @@ class ProgressReport:
             self._print_line(done, total)
 
     def restart_clock(self, done: int) -> None:
-        """Measures the speed from here, so that a pause in the work does not count."""
+        """Measures the speed from now on, so that a pause does not count."""
         self._started, self._started_at = time.monotonic(), done
 
     def say(self, text: str) -> None:
-        """Prints a line of its own, above the bar where there is one."""
+        """Prints a separate line, above the bar if there is one."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _speed(self, done: int) -> float:

@@ -16,14 +16,14 @@ from floqzoo.training.trainer import TrainingResult
 
 
 def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | None = None) -> Path | None:
-    """Draws `learning_curve.png` from a run's `eval.csv`: success over its steps, with one standard error each way; the
-    return of an episode in a task without success.
+    """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, with a band of ± one standard
+    error; the episode return for a task without success.
 
-    That is the error over episodes for one seed, and over seeds for several, whose own curves are drawn thinly. Where
-    the run has evaluated its behaviour flow, that is a level line. Returns the picture's path, or None
+    The standard error is over episodes for one seed, and over seeds for several; their curves are drawn as thin lines.
+    The score of the behaviour flow, if it was evaluated, is a horizontal line. Returns the path of the figure, or None
     if the run was never evaluated.
 
-    - `online_from`: The step from which the run was online, if it was.
+    - `online_from`: The first online step, if any.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,12 +39,12 @@ def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | N
     if f"behaviour/{name}" in columns:
         _draw_baseline(axes, columns, name)
     if online_from is not None:
-        axes.axvline(online_from, color="grey", linestyle=":", label="from here on in the environment")
+        axes.axvline(online_from, color="grey", linestyle=":", label="start of online training")
     axes.set(title=title, xlabel="updates" if online_from is None else "steps")
     if name == SUCCESS:
         axes.set(ylabel="success rate (%)", ylim=(-3, 103))
     else:
-        axes.set(ylabel="return of an episode")
+        axes.set(ylabel="episode return")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
@@ -78,7 +78,7 @@ def _draw_baseline(axes: Any, columns: Columns, name: str) -> None:
     known = ~np.isnan(columns[f"behaviour/{name}"])
     rate, error = _mean(columns, f"behaviour/{name}", known & (columns["step"] == columns["step"][known].max()))
     axes.axhspan(*_band(name, rate, error), color="C1", alpha=0.15, linewidth=0)
-    axes.axhline(_scale(name) * rate, color="C1", linestyle="--", label="its behaviour flow, at the end")
+    axes.axhline(_scale(name) * rate, color="C1", linestyle="--", label="behaviour flow, at the end")
 
 
 def _scale(name: str) -> float:
@@ -86,7 +86,7 @@ def _scale(name: str) -> float:
 
 
 def _mean(columns: Columns, metric: str, rows: np.ndarray) -> tuple[float, float]:
-    """A metric over the seeds of some rows, and its standard error: 0 where it is unknown, as of one episode."""
+    """The mean of a metric over the seeds of some rows, and its standard error: 0 if unknown, as for a single episode."""
     rates = columns[metric][rows]
     if len(rates) == 1:
         error = columns.get(f"{metric}_standard_error", np.zeros(len(rows)))
@@ -101,7 +101,7 @@ def _band(name: str, rate: Any, error: Any) -> tuple:
 
 
 def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory: Path, data_seconds: float) -> None:
-    """Prints what came out of a run, and draws its learning curve."""
+    """Prints the results of a run, and draws its learning curve."""
     from rich.console import Console
     from rich.table import Table
 
@@ -130,13 +130,13 @@ def _draw(directory: Path, title: str, online_from: int | None) -> str:
 
 def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> dict[str, str]:
     success = all(evaluation.reports_success for evaluation in result.evaluations.values())
-    facts = _score("success rate" if success else "return of an episode", result.evaluations)
-    facts |= _score("its behaviour flow (imitation alone)", result.baselines)
+    facts = _score("success rate" if success else "episode return", result.evaluations)
+    facts |= _score("behaviour flow (imitation only)", result.baselines)
     if result.evaluations:
         timing = "" if is_reference(config.env_name) else f", success timing {config.success_timing}"
         facts["evaluation episodes"] = f"{config.eval_episodes} each{timing}"
     if config.online_steps:
-        facts["steps in the environment"] = f"{max(0, result.steps - config.offline_steps):,}"
+        facts["environment steps"] = f"{max(0, result.steps - config.offline_steps):,}"
     if result.updates:
         facts["updates"] = f"{result.updates:,}, {result.updates_per_second:,.1f} a second"
     times = {
@@ -144,13 +144,13 @@ def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> di
         "compilation": result.seconds.compilation,
         "training": result.seconds.updates,
         "evaluation": result.seconds.evaluation,
-        "waiting for it": result.seconds.waiting,
+        "waiting for evaluations": result.seconds.waiting,
     }
     return facts | {"time": ", ".join(f"{part} {_duration(seconds)}" for part, seconds in times.items())}
 
 
 def _score(name: str, evaluations: dict[int, Evaluation]) -> dict[str, str]:
-    """The score of a single seed; of several their mean, its standard error over them, and each of them."""
+    """The score of a single seed; for several seeds their mean, its standard error, and all scores."""
     if not evaluations:
         return {}
     if len(evaluations) == 1:

@@ -1,4 +1,4 @@
-"""A run that ended, for whatever reason, goes on."""
+"""Resuming a run that ended for any reason."""
 
 import json
 import warnings
@@ -25,17 +25,17 @@ def resume(
     task: Task | str | None = None,
     allow_changes: bool = False,
 ) -> TrainingResult:
-    """Goes on with a run from its latest whole checkpoint, as if it had never ended.
+    """Resumes a run from its latest intact checkpoint, as if it had never ended.
 
-    Rows of the logs that are later than the checkpoint are taken back and written anew. On a CPU the metrics, times
-    aside, and the parameters are bit for bit those of a run that was never broken off. A run without a checkpoint
-    begins anew; a finished one is only evaluated again.
+    Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
+    parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the
+    beginning; a finished run is only evaluated again.
 
     - `directory`: The folder of the run.
-    - `recipe`: The recipe of the run; without it that of its name in the package `recipes`.
-    - `task`: The task of the run, where it is one of your own; `FILE.py:NAME` executes that file.
-    - `allow_changes`: Whether to go on although settings in `flags.json` or the data are not those of the checkpoint,
-      for instance to train for longer.
+    - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `allow_changes`: Whether to resume even if settings in `flags.json` or the data differ from those of the
+      checkpoint, for example to train for longer.
 
     **Raises** what `prepare_resumed` and `train` raise.
     """
@@ -49,35 +49,37 @@ def prepare_resumed(
     task: Task | str | None = None,
     allow_changes: bool = False,
 ) -> PreparedRun:
-    """The run, with its data, ready to go on.
+    """Loads a run and its data, ready to resume.
 
-    **Raises** `FileNotFoundError` or `ValueError` if there is no such run, or its data are not there; `ValueError` if
-    settings or data are not those of its checkpoint, naming each difference, and changes are not allowed.
+    **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
+    differ from those of its checkpoint and changes are not allowed; the message lists each difference.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
     config = run.config(recipe)
-    run.builder(recipe)  # Refuses what is not a run of this recipe before any data are loaded.
+    run.builder(recipe)  # raises for a run of another recipe, before any data are loaded
     flags, data, machine = _as_of_checkpoint(run)
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
-        raise ValueError(f"{run.directory} cannot go on with other seeds: {'; '.join(fixed)}.")
+        raise ValueError(f"{run.directory} cannot resume with other seeds: {'; '.join(fixed)}.")
     fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
     if fixed:
-        raise ValueError(f"{run.directory} is online, and some of its settings are fixed: {'; '.join(fixed)}.")
+        raise ValueError(
+            f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
+        )
     with first_alone():
         task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))
     changes = [*differences(flags, run.flags, but=IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
     if changes and not allow_changes:
         raise ValueError(
-            f"{run.directory} would go on with other settings or data: {'; '.join(changes)}. "
-            "Put them back, or allow changes."
+            f"{run.directory} would resume with other settings or data: {'; '.join(changes)}. "
+            "Restore them, or allow changes."
         )
     versions = differences(machine.get("packages", {}), describe_machine()["packages"])
     if changes or versions:
         differing = "; ".join([*changes, *versions])
-        warnings.warn(f"the run goes on, but not as what it would have been: {differing}.", stacklevel=2)
+        warnings.warn(f"the resumed run differs from an uninterrupted one: {differing}.", stacklevel=2)
     if is_first():
         record_resumption(run.directory)
     build = builder(recipe, config, task)
@@ -109,13 +111,13 @@ IMMATERIAL = (
     "tensorboard",
     "wandb",
 )
-"""What a run may change without changing a number that it computes; for the data their own description counts."""
+"""Settings that may change without affecting results; data are compared by their description instead."""
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()
 ) -> list[str]:
-    """What differs, in words, `only` some names or all `but` some; nested names are joined by dots."""
+    """Describes the differences in `only` some names, or in all `but` some; nested names are joined by dots."""
     flat_before, flat_now = flat(before), flat(now)
     names = [
         name for name in dict.fromkeys([*flat_before, *flat_now]) if name not in but and (not only or name in only)
@@ -128,7 +130,7 @@ def differences(
 
 
 def _as_of_checkpoint(run: StoredRun) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Flags, data and machine as they were when the latest whole checkpoint was written, or when the run began."""
+    """Flags, data and machine at the time of the latest intact checkpoint, or at the start of the run."""
     if not run.checkpoint_steps:
         return run.flags, run.data, run.machine
     folder = checkpoint_folder(run.checkpoints, latest_whole(run.checkpoints))

@@ -1,4 +1,4 @@
-"""The evaluations of a run: in the training process, or in worker processes beside it."""
+"""The evaluations of a run: in the training process, or in worker processes during training."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ from floqzoo.update_rules import copied
 
 
 TRANSITIONS = 256
-"""Transitions that a diagnosis looks at."""
+"""The number of transitions in a diagnosis."""
 
 
 def diagnosis(
@@ -34,10 +34,11 @@ def diagnosis(
 ) -> dict[str, float]:
     """The diagnostics of a critic by name; empty for a critic that is not `Diagnosable`.
 
-    All diagnoses of a seed use the same transitions and noise samples, so that only the critic differs.
+    All diagnoses of a seed use the same transitions and noise samples, so that only the critic changes between them.
 
-    - `dataset`: What `batches` draws from.
-    - `batches`: The batch source of the updates on it: the critic is diagnosed on what it is trained on, such as chunks.
+    - `dataset`: The dataset that `batches` samples from.
+    - `batches`: The batch source of the updates; the critic is diagnosed on the kind of batch it is trained on, such as
+      chunks.
     """
     if not isinstance(critic, Diagnosable):
         return {}
@@ -53,7 +54,7 @@ def _diagnose(critic: Diagnosable, dataset: PyTree, batches: BatchSource, key: K
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
     """The behaviour policy of a policy that has one (`HasBehaviour`), with its critic."""
-    # Not by `isinstance`: a policy that holds another one knows only when it is asked, and raises an `AttributeError`.
+    # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour)
 
@@ -65,15 +66,15 @@ def _no_environment() -> Any:
 class StepEvaluation:
     """Plays the policies of all seeds, and diagnoses their critics.
 
-    - `step`: How far the run is.
+    - `step`: The step of the run.
     - `parts`: Critics and policies of all seeds, with the seeds as the first axis of every array.
-    - `seeds`: Their numbers, which seed their episodes.
-    - `episodes`: How many each policy plays.
-    - `dataset`, `batches`: The critics are diagnosed on batches of it.
-    - `last`: Whether behaviour flows play too.
+    - `seeds`: The seed numbers, which also seed the episodes.
+    - `episodes`: The number of episodes per policy.
+    - `dataset`, `batches`: The source of the batches on which the critics are diagnosed.
+    - `last`: Whether this is the final evaluation, in which behaviour flows are also played.
 
-    Attributes, filled seed by seed: `evaluations`; `baselines`, those of the behaviour flows; `rows`, the metrics; `played`,
-    the number of episodes that are finished; `seconds`, the time that all took.
+    Attributes, filled seed by seed: `evaluations`; `baselines`, the evaluations of the behaviour flows; `rows`, the
+    metrics; `played`, the number of finished episodes; `seconds`, the total time.
     """
 
     def __init__(
@@ -96,17 +97,18 @@ class StepEvaluation:
 
     @property
     def note(self) -> str:
-        """How far it is."""
+        """The progress, for display."""
         flows = 2 if self.last and behaviour_of(self.parts) else 1
         return f"evaluating {self.played}/{flows * len(self.seeds) * self.episodes}"
 
     def keep(self) -> None:
-        """Copies the arrays, so that training may go on and overwrite its own."""
+        """Copies the arrays, so that training can continue and overwrite its own."""
         arrays, rest = split_arrays(self.parts)
         self.parts = eqx.combine(copied(arrays), rest)
 
     def play(self, evaluator: Evaluator, progress: Callable[[], None] | None = None) -> None:
-        """Plays and diagnoses. The time that the environments need to get ready is left out of what it took.
+        """Plays the episodes and diagnoses the critics. The start-up time of the environments is not counted in
+        `seconds`.
 
         - `progress`: Called after each episode.
         """
@@ -139,12 +141,12 @@ class StepEvaluation:
 
 
 class BackgroundEvaluation:
-    """Plays the evaluation of one step in a thread of its own, on copies of the agents.
+    """Plays the evaluation of one step in a background thread, on copies of the agents.
 
-    The thread plays and counts, and nothing else: what came out is written by whoever asks for it.
+    The thread only plays and counts; the caller of `result` writes the results.
 
-    - `evaluation`: What is played.
-    - `evaluator`: Its environments, which nobody else may use meanwhile.
+    - `evaluation`: The evaluation to play.
+    - `evaluator`: The environments, which must not be used elsewhere in the meantime.
     """
 
     def __init__(self, evaluation: StepEvaluation, evaluator: Evaluator):
@@ -152,17 +154,17 @@ class BackgroundEvaluation:
         self.evaluation, self._evaluator = evaluation, evaluator
         self._error: BaseException | None = None
         self._done = threading.Event()
-        # Not one that Python waits for at its end: whoever gives the evaluation up stops it.
+        # A daemon thread, so that Python does not wait for it at exit; `give_up` stops it.
         threading.Thread(target=self._play, name="evaluation", daemon=True).start()
 
     def over(self, within: float = 0.0) -> bool:
-        """Whether it is over, well or not, or will be `within` so many seconds."""
+        """Whether it has finished or failed; waits up to `within` seconds for that."""
         return self._done.wait(within)
 
     def result(self) -> StepEvaluation:
-        """The evaluation, played; waits for that.
+        """The finished evaluation; waits for it.
 
-        **Raises** what happened in the thread.
+        **Raises** the error of the thread, if any.
         """
         self._done.wait()
         if self._error is not None:
@@ -170,35 +172,36 @@ class BackgroundEvaluation:
         return self.evaluation
 
     def give_up(self) -> None:
-        """Stops it at its next step, for good: its evaluator plays no more."""
+        """Stops the evaluation at its next step; the evaluator cannot be used afterwards."""
         self._evaluator.stop()
         self._done.wait()
 
     def _play(self) -> None:
         try:
             self.evaluation.play(self._evaluator)
-        except BaseException as error:  # Whatever it is, it is for the thread that asks.
+        except BaseException as error:  # `result` raises it in the calling thread
             self._error = error
         finally:
             self._done.set()
 
 
 class RunEvaluations:
-    """Evaluates the agents of a run whenever it is told to, and writes what came out under the step of those agents.
+    """Evaluates the agents of a run on request, and logs the results under the step of those agents.
 
-    With worker processes an evaluation is played while training goes on: at most one at a time, of copies of the agents.
-    What comes out is written by the thread that trains, when it looks.
+    With worker processes, evaluations run in the background during training, one at a time, on copies of the agents.
+    The training thread writes the results when it calls `look`.
 
-    - `make_environment`: Makes an environment of the task.
-    - `config`: The run.
-    - `store`: Takes the rows.
-    - `progress`: Shows how far an evaluation is, and what came out.
-    - `seconds`: Counts the time of the evaluations, and the time that training waited for them.
+    - `make_environment`: Creates an environment of the task.
+    - `config`: The settings of the run.
+    - `store`: The store that receives the rows.
+    - `progress`: Shows the progress and the results of an evaluation.
+    - `seconds`: Measures the time of the evaluations, and the time that training waited for them.
     - `clock`: The time since the run began.
-    - `batches`: The batch source of the updates on the dataset.
-    - `reference_returns`: Returns that count as 0 and 1 in `evaluation/episode.return_normalised`; without them it is not logged.
+    - `batches`: The batch source of the updates.
+    - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
+      not logged.
 
-    Attributes: `evaluations` and `baselines`, the latest of each seed, of its policy and of its behaviour flow.
+    Attributes: `evaluations` and `baselines`, the latest evaluation of each seed's policy and of its behaviour flow.
     """
 
     def __init__(
@@ -229,24 +232,24 @@ class RunEvaluations:
 
     @property
     def note(self) -> str | None:
-        """How far an evaluation is that is under way."""
+        """The progress of the running evaluation, if any."""
         return self._pending.evaluation.note if self._pending else None
 
     def awaited(self, step: int) -> AwaitedEvaluation | None:
-        """The evaluation under way, where it is of an earlier step than `step`."""
+        """The running evaluation, if it is of an earlier step than `step`."""
         if self._pending is None or self._pending.evaluation.step == step:
             return None
         evaluation = self._pending.evaluation
         return AwaitedEvaluation(evaluation.step, evaluation.parts)
 
     def begin(self, step: int, parts: ActorCritic, dataset: PyTree) -> None:
-        """Evaluates, or begins to, once the evaluation under way is finished.
+        """Waits for the running evaluation, if any, then plays or starts the next one.
 
-        - `step`: How far the agents were trained.
+        - `step`: The step of the agents.
         - `parts`: Critics and policies of all seeds.
-        - `dataset`: The critics are diagnosed on it.
+        - `dataset`: The dataset on which the critics are diagnosed.
 
-        **Raises** what an environment raises; an evaluation that is played beside training raises it later.
+        **Raises** what an environment raises; for a background evaluation, `look` or `finish` raises it later.
         """
         self.finish(step)
         evaluation = StepEvaluation(
@@ -265,17 +268,17 @@ class RunEvaluations:
             self._play_here(evaluation)
 
     def look(self, step: int) -> None:
-        """Writes what came out, if an evaluation is finished; `step` is how far training is.
+        """Writes the results if an evaluation has finished; `step` is the current step of training.
 
-        **Raises** what happened in the evaluation.
+        **Raises** the error of the evaluation, if any.
         """
         if self._pending is not None and self._pending.over():
             self.finish(step)
 
     def finish(self, step: int) -> None:
-        """Waits for the evaluation under way, if there is one, and writes what came out.
+        """Waits for the running evaluation, if any, and writes the results.
 
-        **Raises** what happened in the evaluation.
+        **Raises** the error of the evaluation, if any.
         """
         if self._pending is None:
             return
@@ -291,12 +294,12 @@ class RunEvaluations:
             self.progress.restart_clock(step)
 
     def close(self) -> None:
-        """Gives up the evaluation under way, says so, and closes the environments."""
+        """Cancels the running evaluation, reports this, and closes the environments."""
         if self._pending is not None:
             self._pending.give_up()
             step = self._pending.evaluation.step
             self.progress.say(
-                f"the evaluation after {step:,} {self.config.unit} was given up; it is played when the run goes on"
+                f"the evaluation after {step:,} {self.config.unit} was cancelled; it is played again when the run resumes"
             )
             self._pending = None
         self.evaluator.close()
@@ -305,7 +308,7 @@ class RunEvaluations:
         try:
             with self.seconds.measure("waiting"):
                 evaluation.play(self.evaluator, progress=lambda: self._show(evaluation.step, evaluation.note))
-        finally:  # Of an evaluation that was broken off, too.
+        finally:  # also after an interrupted evaluation
             if evaluation.rows:
                 self._record(evaluation, evaluation.step)
             self.progress.restart_clock(evaluation.step)

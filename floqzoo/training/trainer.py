@@ -32,17 +32,17 @@ from floqzoo.training.run_evaluations import RunEvaluations
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """The result of a training run.
 
     - `seeds`: The seeds.
     - `agents`: The agents after the last update, every array with the seeds as its first axis.
-    - `steps`: The steps of the run: updates offline, then steps in the environment.
+    - `steps`: The steps of the run: offline updates, then environment steps.
     - `updates`: The updates of each seed.
-    - `evaluations`: The last evaluation of each seed's policy; empty where there was none.
-    - `baselines`: The same of the policies' behaviour flows, at the end, where they have one.
-    - `updates_per_second`: The speed of the updates alone, all seeds counted as one.
-    - `seconds`: The time spent, a resumed run's earlier time too.
-    - `stopped_by`: The signal that ended the run early: SIGINT for Ctrl-C, or SIGTERM; None where none did.
+    - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
+    - `baselines`: The final evaluations of the policies' behaviour flows, if they have one.
+    - `updates_per_second`: The speed of the updates alone; one update of all seeds counts as one.
+    - `seconds`: The time spent, including the earlier time of a resumed run.
+    - `stopped_by`: The signal that ended the run early: SIGINT for Ctrl-C, or SIGTERM; None otherwise.
     """
 
     seeds: tuple[int, ...]
@@ -60,19 +60,19 @@ class TrainingResult:
         return agent_of(self.agents, self.seeds.index(seed))
 
 
-TO_GO_ON = "Once that is put right, `floqzoo resume` goes on with it."
+TO_GO_ON = "Fix the problem, then continue with `floqzoo resume`."
 
 
 class Trainer:
-    """What `train` trains: whatever must not be broken off by a signal stands under `interrupt_held`.
+    """The training loop of `train`; code that must not be interrupted by a signal runs inside `interrupt_held`.
 
-    - `build`, `config`, `directory`, `resumed`, `begin_with`: As `floqzoo.training.train` takes them.
-    - `task`: Has `dataset` and `make_environment`.
-    - `progress`: Shows how far it is.
-    - `writers`: Take every metric that the logs take.
+    - `build`, `config`, `directory`, `resumed`, `begin_with`: As in `floqzoo.training.train`.
+    - `task`: A task with `dataset` and `make_environment`.
+    - `progress`: Shows the progress.
+    - `writers`: Metric writers that receive every logged metric.
 
-    Attributes: `step`, how far it is; `seeds`; `seconds`, where the time went; `evaluations`; `whole`, whether agents, step
-    and environments belong together, as they do not in the midst of a call.
+    Attributes: `step`, the current step; `seeds`; `seconds`, the time by part; `evaluations`; `whole`, whether agents,
+    step and environments are consistent, which they are not during a call.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Trainer:
         if stored:
             state, self.step, self.mean, self.seconds = stored
             self.awaited = self.store.restore_awaited(self.step, state.agents)
-            progress.say(f"goes on after {self.step:,} {config.unit}")
+            progress.say(f"resumes after {self.step:,} {config.unit}")
         elif begin_with is not None:
             state = begin_with(state)
         mesh = mesh_for(config.seeds, config.agent.batch_size)
@@ -136,37 +136,37 @@ class Trainer:
 
     @property
     def agents(self) -> PyTree:
-        """On one device; where there are several processes, each must ask for them."""
+        """The agents on one device; with several processes, all of them must access it."""
         return self.update.agents(self.update.gathered(self.arrays))
 
     @property
     def phase(self) -> OfflinePhase | OnlinePhase:
-        """That of the next step."""
+        """The phase of the next step."""
         return self.online if self.online and self.step >= self.config.offline_steps else self.offline
 
     @property
     def explored(self) -> OnlinePhase | None:
-        """The online phase, once there were steps in the environment."""
+        """The online phase, once there have been environment steps."""
         return self.online if self.step > self.config.offline_steps else None
 
     @property
     def ready(self) -> bool:
-        """Whether environments that were explored before are where the latest checkpoint has them, or further."""
+        """Whether the environments of a resumed run are at the latest checkpoint or later."""
         return self.explored is None or self.explored is self.entered
 
     @property
     def updates(self) -> int:
-        """The updates of each seed until here."""
+        """The number of updates of each seed so far."""
         return self.phase.updates_until(self.step)
 
     @property
     def speed(self) -> float:
-        """Updates a second, from where this process began."""
+        """Updates per second since the start of this process."""
         spent = self.seconds.updates - self.earlier
         return (self.updates - self.first_update) / spent if spent else math.nan
 
     def train(self, check_stop: Callable[[], None]) -> None:
-        """Goes on to the end, unless `check_stop` raises."""
+        """Trains until the end, unless `check_stop` raises."""
         self.enter(self.phase)
         awaited, self.awaited = self.awaited, None
         if awaited is not None and self.config.eval_episodes:
@@ -181,25 +181,25 @@ class Trainer:
         self.evaluations.finish(self.step)
 
     def close(self) -> None:
-        """Gives up what is under way beside training, and closes the environments."""
+        """Cancels the running evaluation, and closes the environments."""
         self.evaluations.close()
         if self.online:
             self.online.close()
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Adds to an error what is left of the run, and what to do."""
+        """Adds to an error which checkpoint is kept, and what to do."""
         try:
             yield
         except NonFiniteError as error:
             self.log()
             self.evaluations.finish(self.step)
-            advice = "A smaller learning rate is the first thing to try."
+            advice = "Try a smaller learning rate first."
             raise NonFiniteError(f"{error} {self.what_is_left()} {advice}") from None
         except OSError as error:
             raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
         except Exception as error:
-            # An environment may raise anything, and the updates until here are whole.
+            # An environment may raise any error, and the updates so far are complete.
             if self.whole and self.ready and self.step and jax.process_count() == 1:
                 try:
                     self.save()
@@ -209,8 +209,8 @@ class Trainer:
             raise
 
     def look_up(self) -> None:
-        """All that is due after a call. A checkpoint comes before the evaluation of its step, and holds the agents of an
-        earlier one that is under way: a resumed run plays both again."""
+        """Does everything that is due after a call. A checkpoint is written before the evaluation of its step, and
+        contains the agents of a running earlier evaluation, so a resumed run plays both again."""
         self.evaluations.look(self.step)
         if self.due(self.config.log_interval):
             self.log()
@@ -220,12 +220,12 @@ class Trainer:
             self.evaluate()
 
     def due(self, interval: int) -> bool:
-        """Whether something is due at this step."""
+        """Whether an event with this interval is due at this step."""
         end = self.step in (self.config.offline_steps, self.config.total_steps)
         return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
 
     def enter(self, phase: OfflinePhase | OnlinePhase) -> None:
-        """Begins a phase, and compiles it."""
+        """Starts a phase, and compiles it."""
         self.show("compiling")
         phase.begin(self.store.restore_online(self.step) if self.explored else None)
         with self.seconds.measure("compilation"):
@@ -235,7 +235,7 @@ class Trainer:
         self.show("")
 
     def advance(self) -> None:
-        """The next call offline, or the next round online."""
+        """Runs the next compiled call offline, or the next round online."""
         first, count = self.updates, self.phase.update.updates
         with interrupt_held():
             self.whole = False
@@ -250,7 +250,7 @@ class Trainer:
         self.show()
 
     def log(self) -> None:
-        """Writes the means since the row before; no row where there were no updates."""
+        """Writes the mean metrics since the last row; no row if there were no updates."""
         if not self.mean.updates:
             return
         with interrupt_held():
@@ -276,7 +276,7 @@ class Trainer:
             self.store.save(state, self.step, self.mean, self.seconds, online=online, awaited=awaited)
 
     def evaluate(self) -> None:
-        """Evaluates the agents, or begins to."""
+        """Evaluates the agents, or starts a background evaluation."""
         agents = self.agents
         if is_first():
             self.require_finite_parameters(agents.policy)
@@ -287,28 +287,28 @@ class Trainer:
         self.progress.update(self.step, self.config.total_steps, self.evaluations.note if note is None else note)
 
     def total_seconds(self) -> float:
-        """Seconds since the run began to train, without pauses until it was resumed."""
+        """Seconds spent in training, without the pauses before a run was resumed."""
         return time.monotonic() - self.started
 
     def stop_early(self) -> None:
-        """What a signal leaves time for."""
+        """Writes the last row and a checkpoint after a signal."""
         if self.ready:
-            # In this order: the row of a broken interval is not part of the run that goes on from the checkpoint.
+            # In this order: the row of an incomplete interval is not part of the run that resumes from the checkpoint.
             self.save()
             self.log()
         self.evaluations.close()
 
     def require_finite_parameters(self, tree: PyTree) -> None:
         """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""
-        # Here, and not on the device: a program for each shape takes a second to compile.
+        # On the host and not on the device: a program for each shape takes a second to compile.
         leaves = jax.device_get(jax.tree.leaves(partition_trainable(tree)[0]))
         if not all(np.isfinite(leaf).all() for leaf in leaves):
-            raise NonFiniteError(f"a parameter became NaN or infinite within the {self.updates:,} updates.")
+            raise NonFiniteError(f"a parameter became NaN or infinite within {self.updates:,} updates.")
 
     def what_is_left(self) -> str:
-        """What to go on with, in words."""
+        """A message about the latest checkpoint."""
         steps = self.store.checkpoint_steps
-        kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "No checkpoint was due before."
+        kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "There is no checkpoint yet."
         return f"The run is stopped. {kept}"
 
 
@@ -322,27 +322,28 @@ def train(
     begin_with: Callable[[RunState], RunState] | None = None,
     batch_source: Callable[[RunConfig, bool], BatchSource] = standard_batches,
 ) -> TrainingResult:
-    """Trains the agents of all seeds of a run on a task; metrics and checkpoints go to `run_directory`.
+    """Trains the agents of all seeds of a run on a task; writes metrics and checkpoints to `run_directory`.
 
-    Each seed has the parameters, batches, noise and episodes that it has when it is trained alone. Ctrl-C and SIGTERM end
-    the run after the updates in flight, with metrics and a checkpoint as at its end.
+    Each seed has the same parameters, batches, noise and episodes as when it is trained alone. Ctrl-C and SIGTERM end
+    the run after the current updates, with metrics and a checkpoint as at its end.
 
-    - `build`: Makes an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
-    - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. Where `config.eval_workers` play,
+    - `build`: Builds an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
+    - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. With `config.eval_workers`,
       `task.make_environment` is pickled.
-    - `config`: How long, how often what, and which seeds; `config.agent.batch_size` is the size of a batch.
-    - `resumed`: Whether the run in the folder goes on from its latest whole checkpoint, or from its beginning where it
-      has none. On a CPU it then ends with the same metrics, times aside, and parameters, bit for bit, as if it had never
-      ended.
-    - `begin_with`: From untrained agents and their keys those that a new run begins with, such as a finished run's agents.
+    - `config`: The settings of the run; `config.agent.batch_size` is the batch size.
+    - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
+      has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
+      uninterrupted run.
+    - `begin_with`: Maps untrained agents and their keys to the initial ones of a new run, such as the agents of a
+      finished run.
 
-    - `batch_source`: From the settings, and whether the run is online yet, the batch source of its updates; that of a
-      recipe is `recipe.batch_source`.
+    - `batch_source`: Returns the batch source of the updates, given the settings and whether the run is online; for a
+      recipe, `recipe.batch_source`.
 
-    **Raises** `FileExistsError` if the folder holds a run already that is not to be resumed; `BlockingIOError` while
-    another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite, and the
-    checkpoints until then stay; `OSError` if something cannot be written, and the run can be resumed; `ValueError` if
-    what is to be resumed is damaged, or if `task.make_environment` is to be pickled and cannot.
+    **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
+    another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
+    checkpoints are kept); `OSError` if something cannot be written (the run can be resumed); `ValueError` if the run to
+    resume is damaged, or if `task.make_environment` cannot be pickled and has to be.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:
