@@ -25,7 +25,7 @@ from floqzoo.studies.study import Measurement, Statement, Study, Table, measurem
 
 
 COVERAGES = (0.01, 0.1, 1.0)
-STEPS = (1, 4, 8)
+STEPS = (1, 8)
 
 
 def curvature(critic: Any, where: Checks) -> Any:
