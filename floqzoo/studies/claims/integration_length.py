@@ -18,7 +18,7 @@ from floqzoo.studies.critic_lab import (
 from floqzoo.studies.study import Measurement, Statement, Study, measurements
 
 
-TRAINED = (1, 2, 4, 8, 16)
+TRAINED = (1, 2, 4, 8)
 TESTED = (1, 2, 4, 8, 16, 32)
 
 
