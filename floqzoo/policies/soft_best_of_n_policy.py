@@ -65,4 +65,4 @@ def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Arr
     # A cumulative sum, written in operations that every runtime of an export has.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)
     below = jnp.sum(up_to * probabilities[None], axis=1)
-    return jnp.sum((below <= level).astype(jnp.int32))
+    return jnp.sum((below <= level).astype(below.dtype)).astype(jnp.int32)
