@@ -60,10 +60,9 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """The choice that a uniform draw from [0, 1] decides, each with its probability: the inverse of the distribution function.
-
-    The sums are written as a product, which exports know.
-    """
+    """The choice that a uniform draw from [0, 1] decides, each with its probability: the inverse of the distribution function."""
     size = len(probabilities)
-    below = jnp.tril(jnp.ones((size - 1, size), probabilities.dtype)) @ probabilities
-    return jnp.sum((below <= level).astype(jnp.int32))
+    # A cumulative sum, written in operations that every runtime of an export has.
+    up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)
+    below = jnp.sum(up_to * probabilities[None], axis=1)
+    return jnp.sum((below <= level).astype(below.dtype)).astype(jnp.int32)

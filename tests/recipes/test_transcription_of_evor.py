@@ -266,11 +266,12 @@ def test_settings_of_acting_change_no_parameter(name):
     build = functools.partial(evor, observation_dim=OBSERVATION, action_dim=ACTION, reward_range=REWARDS)
     others = {"return_temperature": 3.0, "selection_temperature": 0.01, "num_score_samples": 5, "num_samples": 7}
     agents = [build(config=config, key=jax.random.key(0)) for config in (CASES[name], replace(CASES[name], **others))]
-    batch, key = batch_of(0), jax.random.key(1)
-    for one, same in zip(*(jax.tree.leaves(trained(agent, batch, key)) for agent in agents), strict=True):
+    batch = batch_of(0)
+    for one, same in zip(*(jax.tree.leaves(trained(agent, batch, jax.random.key(1))) for agent in agents), strict=True):
         np.testing.assert_array_equal(one, same)
-    s, keys = jnp.ones((16, OBSERVATION)), jax.random.split(jax.random.key(2), 16)
-    assert np.any(acts(agents[0], s, keys) != acts(agents[1], s, keys))
+    s = jnp.ones((16, OBSERVATION))
+    one, other = (acts(agent, s, jax.random.split(jax.random.key(2), 16)) for agent in agents)
+    assert np.any(one != other)
 
 
 def test_a_trained_agent_takes_other_temperatures_without_compiling_again():

@@ -221,15 +221,15 @@ CRITICS = (
     Fault(
         "the return of BCFM is stopped at the time of its transition",
         RETURN,
-        "outputs, stopped = states[:, 0], states[:, 1]",
-        "outputs, stopped = states[:, 1], states[:, 1]",
+        "continuation * states[:, 0]",
+        "continuation * states[:, 1]",
         (f"{STILL}[mean]",),
     ),
     Fault(
         "the flow of DCFM is not stopped",
         RETURN,
-        "outputs, stopped = states[:, 0], states[:, 1]",
-        "outputs, stopped = states[:, 0], states[:, 0]",
+        "stopped = states[:, 1]",
+        "stopped = states[:, 0]",
         (f"{VALUE_FLOWS}::test_three_updates_are_those_of_the_equations[best-of-n-0]",),
     ),
     Fault(
@@ -273,5 +273,19 @@ CRITICS = (
         'getattr(agent.policy, "behaviour", agent.policy)',
         "agent.policy",
         (f"{RETURNS}::test_the_best_of_the_behaviour_is_not_the_action_of_the_policy",),
+    ),
+    Fault(
+        "the regularised optimum is a sum and no mean",
+        "floqzoo/critics/evor_critic.py",
+        "jnp.log(jnp.mean(",
+        "jnp.log(jnp.sum(",
+        ("tests/critics/test_evor_critic.py::test_it_grows_from_the_mean_to_the_maximum_as_the_temperature_falls",),
+    ),
+    Fault(
+        "the regularised optimum is that of one step",
+        "floqzoo/critics/evor_critic.py",
+        "self.returns(observation, action, noise)",
+        "self._one_step(observation, action, noise[None])",
+        ("tests/critics/test_evor_critic.py::test_it_is_of_the_flows_outputs_and_not_of_one_step",),
     ),
 )

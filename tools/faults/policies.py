@@ -85,8 +85,8 @@ POLICIES = (
     Fault(
         "all candidates of best-of-N share one key",
         "floqzoo/policies/best_of_n_policy.py",
-        "keys = jax.random.split(key, self.num_samples)",
-        "keys = jnp.repeat(key[None], self.num_samples)",
+        "keys = jax.random.split(key, self._num_draws)",
+        "keys = jnp.repeat(key[None], self._num_draws)",
         (f"{BASELINES}::test_each_candidate_of_ifql_has_a_key_of_its_own",),
     ),
     Fault(
@@ -109,5 +109,19 @@ POLICIES = (
         "return self.noise.add(self.mode(observation), key)",
         "return self.mode(observation)",
         (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
+    ),
+    Fault(
+        "the noise of the first candidate makes the choice",
+        "floqzoo/policies/soft_best_of_n_policy.py",
+        "cdf(noise[-1]",
+        "cdf(noise[0]",
+        ("tests/policies/test_soft_best_of_n_policy.py::test_the_choice_is_independent_of_the_candidates",),
+    ),
+    Fault(
+        "the temperature multiplies",
+        "floqzoo/policies/soft_best_of_n_policy.py",
+        "/ self.temperature.value",
+        "* self.temperature.value",
+        ("tests/policies/test_soft_best_of_n_policy.py::test_candidates_are_chosen_as_often_as_the_softmax_says",),
     ),
 )
