@@ -18,6 +18,7 @@ class ActionUnits:
 
     - `low`, `high`: The bounds $\ell$ and $h$ of the environment's actions, finite and ascending.
     - `chunk_length`: The steps of a chunk; None for single actions.
+    - `known`: Whether these are the bounds of an environment, and not -1 and 1 for want of one.
 
     **Raises** `ValueError` for other bounds.
     """
@@ -25,6 +26,7 @@ class ActionUnits:
     low: Float[np.ndarray, " action"]
     high: Float[np.ndarray, " action"]
     chunk_length: int | None = None
+    known: bool = True
 
     def __post_init__(self):
         if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
@@ -48,7 +50,7 @@ class ActionUnits:
                 f"`action_bounds` must be two vectors of {width} numbers, those of an action; got the shapes "
                 f"{low.shape} and {high.shape}."
             )
-        return ActionUnits(_float32_within(low, 1), _float32_within(high, -1), steps)
+        return ActionUnits(_float32_within(low, 1), _float32_within(high, -1), steps, bounds is not None)
 
     @property
     def shape(self) -> tuple[int, ...]:

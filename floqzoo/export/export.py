@@ -125,7 +125,7 @@ def export_run(
     if own is not None and own.make_environment is None:
         if episodes:
             raise ValueError(f"`episodes` must be 0 for {run.env_name}, which has no environment; got {episodes}.")
-        observations = np.asarray(jax.device_get(own.dataset.observations[:GOLDEN]))
+        observations = np.asarray(own.dataset.sample(jax.random.key(0), GOLDEN).observation)
         return export_policy(actor, out, observations=observations, critic=critic, hub_layout=hub_layout, facts=facts)
     make_environment = environment_of(run, own)
     start, policy = seen_at_start(actor, make_environment, seed, count=GOLDEN), actor.policy

@@ -60,7 +60,11 @@ def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool)
 
 
 def _introduction(spec: Mapping[str, Any]) -> str:
-    low, high = map(_bound, spec["outputs"][0]["range"])
+    action = spec["outputs"][0]
+    low, high = map(_bound, action["range"])
+    actions = action["units"]
+    if action["units"] == "the environment's":
+        actions = f"between {low} and {high} in the environment's units, to which they are scaled and clipped inside"
     title = f"{spec['method']} on {spec['environment']}" if spec["environment"] else "A policy"
     return f"""# {title}
 
@@ -69,7 +73,7 @@ A policy exported by floqzoo {spec["versions"]["floqzoo"]}, as one function in s
 {_table(("array", "shape", "meaning"), [(f"`{each['name']}`", _shape(each), each["meaning"]) for each in _arrays(spec)])}
 
 n is the size of the batch; all arrays are float32. {_noise(spec)}{_chunks(spec)}
-Actions are in the units of the environment, between {low} and {high}; they are scaled and clipped inside.
+Actions are {actions}.
 `spec.json` describes inputs, outputs and files, `example.npz` holds inputs and outputs to test with. {_control(spec)}
 """
 

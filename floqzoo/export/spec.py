@@ -68,8 +68,8 @@ def _described(policy: Any, units: ActionUnits, example: Arrays) -> dict[str, di
     more: dict[str, dict[str, Any]] = {
         "observation": {"meaning": "as the environment gives it", "units": "the environment's", "range": None},
         "action": {
-            "meaning": f"for the environment as it is{chunk}",
-            "units": "the environment's",
+            "meaning": f"{'for the environment as it is' if units.known else 'as the policy draws it'}{chunk}",
+            "units": "the environment's" if units.known else "scaled to [-1, 1]",
             "range": [units.low.tolist(), units.high.tolist()],
         },
         "value": {"meaning": "the critic's score", "units": "a sum of discounted rewards", "range": None},

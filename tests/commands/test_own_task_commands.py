@@ -121,7 +121,7 @@ def test_an_exported_policy_acts_in_the_units_of_the_task(run, tmp_path, monkeyp
     best = max(stored.checkpoint_steps, key=lambda step: (scores[step], step))
     assert (spec["step"], spec["chosen_by"], spec["metrics"][metric]) == (best, metric, scores[best])
     assert (spec["chunk_length"], spec["execution_horizon"]) == ((3, 2) if changes else (None, None))
-    assert spec["outputs"][0]["range"] == [[0.0], [3.0]]
+    assert (spec["outputs"][0]["range"], spec["outputs"][0]["units"]) == ([[0.0], [3.0]], "the environment's")
     assert example["action"].shape == ((16, 3, 1) if changes else (16, 1))
     agent, (observation, noise) = (
         fz.load_agent(out),
@@ -151,7 +151,7 @@ def test_a_policy_of_data_alone_is_exported_without_playing(run, tmp_path, monke
     assert run("export", directory, "--out", out, task, "--episodes=0")[0] == 0
     spec = read_json(out / "spec.json")
     assert (spec["evaluation"], spec["chosen_by"], spec["step"]) == (None, "latest", 4)
-    assert spec["outputs"][0]["range"] == [[-1.0], [1.0]]
+    assert (spec["outputs"][0]["range"], spec["outputs"][0]["units"]) == ([[-1.0], [1.0]], "scaled to [-1, 1]")
 
 
 def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypatch, capsys):
