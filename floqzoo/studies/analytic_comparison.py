@@ -1,4 +1,4 @@
-"""Every method on a task whose answer is known."""
+"""Comparison of all successor methods on a task with a known solution."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ def chain_problem(discount: float) -> AnalyticProblem:
 
 
 def ring_problem(discount: float) -> AnalyticProblem:
-    """The ring of cells, which pays 1 on its right half."""
+    """The ring of cells, with reward 1 on its right half."""
     ring = Ring(discount=discount)
     pay = (ring.centres[:, 0] > 1e-6).astype(float)
     return AnalyticProblem(
@@ -58,7 +58,7 @@ def ring_problem(discount: float) -> AnalyticProblem:
 ANALYTIC_TASKS: Mapping[str, Callable[[float], AnalyticProblem]] = MappingProxyType(
     {"linear-gaussian": chain_problem, "ring": ring_problem}
 )
-"""Names that a recipe takes in place of an OGBench task."""
+"""Names of analytic tasks, accepted instead of an OGBench task."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class ComparisonRow:
 
 
 def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
-    """Trains the recipe's method and every other on an analytic task, and prints their errors beside the truth's own.
+    """Trains the recipe's method and all others on an analytic task, and prints their errors and those of true samples.
 
     - `recipe`: Builds the agent of a method, which its config names.
-    - `config`: Its `offline_steps` are the updates of each method, a multiple of its `log_interval`.
+    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(

@@ -1,4 +1,4 @@
-"""A flow critic over a batch of transitions: how its ends spread, how its paths bend, what its features are."""
+"""Measurements of a flow critic on a batch: outputs, curvature of trajectories, and features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +16,13 @@ from floqzoo.typing import Key
 
 
 class CriticInside(eqx.Module):
-    """What is inside a flow critic.
+    """Measurements of a flow critic.
 
-    - `ends`: Where the flows of each member end, from each noise.
-    - `curvature`: Of each value path.
-    - `features`: What the last linear layer reads.
+    - `ends`: The outputs of each member's flow for each noise sample.
+    - `curvature`: The curvature of each trajectory.
+    - `features`: The input of the last linear layer.
     - `ranks`: The effective rank of each member's features.
-    - `q_by_steps`: Q with each of the numbers of solver steps that were asked for.
+    - `q_by_steps`: Q for each number of solver steps.
     """
 
     ends: Float[np.ndarray, "members batch copies"]
@@ -35,12 +35,12 @@ class CriticInside(eqx.Module):
 def critic_inside(
     critic: FlowValued | Any, batch: Transition, key: Key, *, steps: Sequence[int] = (1, 2, 4, 8), copies: int = 8
 ) -> CriticInside:
-    """Looks at a critic on a batch.
+    """Measures a critic on a batch.
 
     - `steps`: Numbers of solver steps to try.
-    - `copies`: Noises for each transition.
+    - `copies`: The number of noise samples per transition.
 
-    **Raises** `AttributeError` if the fields do not tell their features, `ValueError` if the solver has no steps to set.
+    **Raises** `AttributeError` if the fields have no `last_features`, `ValueError` if the solver is adaptive.
     """
     arrays = _compiled(critic, batch, key, tuple(steps), copies)
     return CriticInside(*(np.asarray(array) for array in arrays))
@@ -53,7 +53,7 @@ def mean_values(
     actions: Float[Array, "rows action"],
     noise: Float[Array, "copies 1"],
 ) -> Float[Array, " rows"]:
-    """Q of each row: the mean of the flows' ends over members, and over noises that all rows share."""
+    """Q of each row: the mean output over members, and over noise samples that all rows share."""
 
     def at(row):
         observation, action = row

@@ -1,7 +1,7 @@
-"""A laboratory for critics: floq's and the monolithic one on a maze whose values are exact, many seeds at once.
+"""Experiments with floq's and the monolithic critic on a maze with exact values, with many seeds in parallel.
 
-The policy chooses greedily among four actions by the critic's score, so policy improvement adds no error of its own, and
-the data cover every state and action. What is measured is the critic's.
+The policy is greedy over four actions with respect to the critic's score, so policy improvement adds no error, and the
+data cover every state and action. All measured errors are thus those of the critic.
 """
 
 from collections.abc import Callable
@@ -39,10 +39,10 @@ MAZE = CellMaze()
 
 @dataclass(frozen=True, kw_only=True)
 class LabSettings:
-    """What both kinds of critics share, and floq's own settings; published numbers are in brackets."""
+    """Settings shared by both kinds of critics, and those of floq; published values are in brackets."""
 
     seeds: int = 10
-    """Agents of each kind, each with networks and data of its own."""
+    """Number of agents of each kind, with separate networks and data."""
     transitions: int = 10_000
     """Transitions of a dataset (1M)."""
     hidden: tuple[int, ...] = (64, 64)
@@ -60,11 +60,11 @@ class LabSettings:
     flow_steps: int = 4
     """floq: Euler steps K (8)."""
     noise_coverage: float = 0.1
-    """floq: the width of the noise interval as a share of the range of returns (0.1)."""
+    """floq: the width of the noise interval as a fraction of the range of returns (0.1)."""
 
 
 class GreedyPolicy(eqx.Module):
-    """Acts greedily over the `CORNERS` by the critic's score; nothing of it is trained."""
+    """Acts greedily over the `CORNERS` with respect to the critic's score; has no parameters."""
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
         """The action with the highest score."""
@@ -79,11 +79,11 @@ class GreedyPolicy(eqx.Module):
 
 
 class LabData(eqx.Module):
-    """A dataset of one seed.
+    """The dataset of one seed.
 
-    - `transitions`: All of it.
-    - `count`: How many of the transitions are drawn from, the first ones.
-    - `target_noise`: The standard deviation of the Gaussian noise that each drawn reward gets, so each TD target.
+    - `transitions`: All transitions.
+    - `count`: The number of transitions to sample from, starting from the first.
+    - `target_noise`: The standard deviation of Gaussian noise added to each sampled reward, and thus to each TD target.
     """
 
     transitions: Transition
@@ -110,7 +110,7 @@ def lab_data(settings: LabSettings, *, target_noise: float = 0.0) -> LabData:
 
 
 def with_fixed_targets(data: LabData) -> LabData:
-    """The same data for supervised learning: the exact optimal Q in place of the reward, and nothing after it."""
+    """The same data for supervised learning: the exact optimal Q as the reward, with discount 0."""
     values = MAZE.optimal_values()
     step = data.transitions
     exact = jax.vmap(jax.vmap(partial(MAZE.q_value, values)))(step.observation, step.action)
@@ -127,9 +127,9 @@ def monolithic_agents(
 ) -> Agent:
     """Agents with the monolithic critic, one for each seed.
 
-    - `size`: Members of the ensemble.
-    - `build`: Makes a network in place of an MLP with the hidden layers of the settings.
-    - `optimiser`: In place of Adam with its learning rate of the settings.
+    - `size`: The number of ensemble members.
+    - `build`: Builds a network; by default an MLP with the hidden layers of the settings.
+    - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
     """
     network = build or partial(MLP, hidden=settings.hidden, layer_norm=True)
 
@@ -143,7 +143,7 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
     """Agents with floq's critic, one for each seed.
 
     - `optimiser`: As above.
-    - `parts`: Arguments of `FlowCritic` in place of floq's, such as `backup`.
+    - `parts`: Arguments of `FlowCritic` that replace those of floq, such as `backup`.
     """
     network = partial(MLP, hidden=settings.hidden, layer_norm=True)
     discount = float(MAZE.discount.value)
@@ -196,7 +196,7 @@ def _keys(settings: LabSettings, purpose: int) -> Any:
 
 
 class Checks(eqx.Module):
-    """States and actions at which critics are checked: some observations of each cell, the corners as actions.
+    """States and actions at which critics are evaluated: some observations of each cell, with the corners as actions.
 
     - `observation`, `action`: All pairs.
     - `value`: The exact optimal Q of each.
@@ -220,7 +220,7 @@ def checks(looks: int = 4) -> Checks:
 
 
 def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
-    """The output of each member's flow, from starting points that cover the noise interval evenly."""
+    """The output of each member's flow for evenly spaced noise samples."""
     prior: Any = critic.prior
     share = (jnp.arange(count, dtype=float) + 0.5) / count
     noises = (prior.low.value + (prior.high.value - prior.low.value) * share)[:, None]
@@ -232,14 +232,14 @@ def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array
 
 
 def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """What a critic says: the mean output of its flows, or the score of a critic without flows."""
+    """Q of a critic: the mean output of its flows, or the score of a critic without flows."""
     if isinstance(critic, FlowCritic):
         return jnp.mean(flow_ends(critic, where), axis=(-2, -1))
     return scores_of(critic, where)
 
 
 def scores_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """The score, by which the policy acts."""
+    """The score, which the policy maximises."""
     return jax.vmap(jax.vmap(jax.vmap(critic.score)))(where.observation, where.action)
 
 
@@ -249,7 +249,8 @@ def value_error(critic: Any, where: Checks) -> Scalar:
 
 
 def policy_score(critic: Any, where: Checks) -> Scalar:
-    r"""How good the greedy policy is, exactly: 1 is the best policy over the corners, 0 a random one.
+    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the corners, 0 for a random
+    one.
 
     $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, with $J$ the mean of V over the cells.
     """

@@ -1,6 +1,6 @@
-"""What a curved path does to each method: its errors with the trigonometric path minus those with the straight one.
+"""The effect of a curved path on each method: its errors with the trigonometric path minus those with the linear one.
 
-For TD²-CFM the path enters the one-step term alone. Source: TD-Flow (arXiv 2503.09817), table 2, on a task of its own.
+For TD²-CFM the path only affects the one-step term. Source: TD-Flow (arXiv 2503.09817), table 2, here on another task.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
 
 
 def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
-    """Curved minus straight over the seeds of a method, each seed with itself.
+    """The paired difference between curved and linear path over the seeds of a method.
 
-    **Raises** `ValueError` if there is no such row, or the paths have other seeds.
+    **Raises** `ValueError` if there is no such row, or if the paths have different seeds.
     """
     curved, straight = (
         {(row.horizon, row.seed): getattr(row, metric) for row in rows if (row.path, row.method) == (path, method)}
@@ -45,14 +45,14 @@ def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
 
 
 def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
-    """The differences as a table, methods down and metrics across."""
+    """The differences as a table, with a row per method and a column per metric."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     lines = [[LABELS[name], *(str(difference(rows, metric, name)) for metric in METRICS)] for name in methods]
     return ["curved minus straight", *METRICS.values()], lines
 
 
 def draw(rows: Sequence[SweepRow], path: Path) -> Path:
-    """The figure: the differences, with one standard error each way."""
+    """Draws the differences ± one standard error."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     figure = new_figure(9.0, 2.6)
     shown = ("emd", "nll", "value_mse")

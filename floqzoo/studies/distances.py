@@ -9,14 +9,14 @@ from jaxtyping import Float
 def earth_movers_distance(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, squared: bool = False
 ) -> float:
-    r"""The least mean cost of moving one set of samples onto another, exactly, by the POT library.
+    r"""The exact minimum mean cost of moving one set of samples onto another, with the POT library.
 
-    With the Euclidean distance as the cost it is $W_1$; squared, $W_2^2$. TD-Flow's text names the first, and its
-    formula is the second.
+    With the Euclidean distance as the cost it is $W_1$; squared, $W_2^2$. TD-Flow's text describes the first, its
+    formula the second.
 
     - `squared`: Whether the cost is the squared distance.
 
-    **Raises** `ModuleNotFoundError` where POT is not installed; `ValueError` for a sample that is not finite.
+    **Raises** `ModuleNotFoundError` if POT is not installed; `ValueError` for a sample that is not finite.
 
     Source: TD-Flow (arXiv 2503.09817), section 5; POT (pythonot.github.io).
     """
@@ -32,7 +32,8 @@ def earth_movers_distance(
 def maximum_mean_discrepancy(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, bandwidth: float
 ) -> float:
-    r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, by the unbiased estimate: it may be below 0.
+    r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, with the unbiased estimator, which may
+    be negative.
 
     - `bandwidth`: $h$, above 0, in the units of the space.
 

@@ -1,4 +1,4 @@
-"""What a successor measure says of an OGBench task, beside what happened there."""
+"""Comparison of a successor measure on an OGBench task with Monte Carlo returns and futures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from floqzoo.tasks.simulator import make
 
 
 ROLLOUTS = 16
-"""Episodes that are compared."""
+"""The number of episodes to compare."""
 
 
 @dataclass(frozen=True)
 class ReadoutRow:
-    """A value read from the measure, beside the return of one episode from the same state and action."""
+    """A value from the measure, and the return of one episode from the same state and action."""
 
     reward: str
     episode: int
@@ -37,11 +37,11 @@ class ReadoutRow:
 
 
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ReadoutRow]:
-    """Prints values beside Monte-Carlo returns, and draws sampled futures: `futures.png`, `values.csv`.
+    """Prints values and Monte Carlo returns, and draws sampled futures: `futures.png`, `values.csv`.
 
-    The measure is the target's. Episodes are the validation data's for the behaviour's measure, and played in the
-    environment, which then does not end them at the goal, for the clone's. Two rewards are read: the task's, as it was
-    learnt, and the first coordinate of the observation, which is known.
+    The target network's measure is used. For the measure of the behaviour policy, episodes come from the validation
+    data; for that of the clone, they are played in the environment without termination at the goal. Values are computed
+    for two rewards: the learnt reward of the task, and the first coordinate of the observation.
     """
     critic = agent.target.critic
     assert isinstance(critic, SuccessorCritic)
@@ -63,7 +63,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ReadoutRow]:
-    """The values of each first state and action, for the task's reward and for the first coordinate."""
+    """The values at each initial state and action, for the task's reward and for the first coordinate."""
     discount = float(critic.measure.discount.value)
     first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
     task_key, first_key = jax.random.split(key)
@@ -84,10 +84,10 @@ def draw_futures(
     *,
     coordinates: tuple[int, int] = (0, 1),
 ) -> Path:
-    """Four first states, with sampled futures over the states of the data and over what came after in one episode.
+    """Draws four initial states with sampled futures, the states of the data, and the actual future of one episode.
 
-    - `visited`: The data's states: they show the maze, or the workspace.
-    - `coordinates`: Which coordinates of the observation are drawn; `TaskName.plane` has those of a task.
+    - `visited`: States of the data, which show the maze or the workspace.
+    - `coordinates`: The coordinates of the observation to draw, such as `TaskName.plane` of a task.
     """
     discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
     ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]
@@ -149,4 +149,4 @@ def _show(rows: Sequence[ReadoutRow]) -> None:
         root = np.sqrt(np.mean((values - returns) ** 2))
         lines.append([name, str(mean_of(values)), str(mean_of(returns)), number(root), number(correlation)])
     columns = ["reward", "values", "returns of one episode each", "root mean square difference", "correlation"]
-    print_table(f"{len(rows) // 2} first states: values read from the measure, and Monte-Carlo returns", columns, lines)
+    print_table(f"{len(rows) // 2} initial states: values from the measure, and Monte Carlo returns", columns, lines)

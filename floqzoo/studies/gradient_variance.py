@@ -1,6 +1,6 @@
 r"""TD-CFM against TD²-CFM: the variance of their gradients at the same parameters.
 
-With the target's field and path belonging to one another, both have one expected gradient, and
+If the target field is that of the path, both have the same expected gradient, and
 
 $$\sigma^2_{\text{TD}} = \sigma^2_{\text{TD}^2}
 + \gamma^2 \, \mathbb E \operatorname{tr} \operatorname{Cov}_{X_1 | X_t} \bigl( \nabla_\theta v_\theta^\top u_t(X_t | X_1) \bigr)
@@ -40,9 +40,9 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True)
 class GradientSpread:
-    """What the gradients of single transitions are like.
+    """Statistics of the gradients of single transitions.
 
-    - `method`, `horizon`: Which, at $\\gamma = 1 - 1 / \\text{horizon}$.
+    - `method`, `horizon`: The method and the horizon, $\\gamma = 1 - 1 / \\text{horizon}$.
     - `variance`: The trace of their covariance.
     - `standard_error`: The standard error of that trace.
     - `squared_mean`: The squared norm of their mean: the signal.
@@ -60,7 +60,7 @@ class GradientVarianceConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Where the table (gradient_variance.csv) and the figure (gradient_variance.png) go."""
+    """Output folder for the table (gradient_variance.csv) and the figure (gradient_variance.png)."""
     horizons: tuple[int, ...] = (2, 5, 10, 20, 50, 100)
     """Effective horizons 1 / (1 - discount)."""
     transitions: int = 4096
@@ -89,7 +89,7 @@ def untrained(method: Callable[..., FlowSuccessor], chain: LinearGaussian, key: 
 
 
 def exact_target(chain: LinearGaussian, *, steps: int = 20) -> FlowSuccessor:
-    """The chain's own successor measure as a target network, for straight paths."""
+    """The exact successor measure of the chain as a target network, for linear paths."""
     return flow_measure(
         TDTarget(),
         ExactField(chain, LinearPath()),
@@ -103,7 +103,7 @@ def exact_target(chain: LinearGaussian, *, steps: int = 20) -> FlowSuccessor:
 def chain_gradients(
     measure: FlowSuccessor, chain: LinearGaussian, transitions: int, key: Key
 ) -> Float[Array, "transitions parameters"]:
-    """The gradient of the loss of each of some transitions, with the exact measure as the target network."""
+    """The gradient of the loss of each transition, with the exact measure as the target network."""
     target = exact_target(chain)
     batch_key, time_key, loss_key = jax.random.split(key, 3)
     batch = chain.sample(batch_key, transitions)
@@ -116,7 +116,7 @@ def chain_gradients(
 def gradient_of_transition(
     measure: FlowSuccessor, target: FlowSuccessor, step: Transition, t: Float[Array, ""], key: Key
 ) -> Float[Array, " parameters"]:
-    """The gradient of one transition's loss, all parameters in a row."""
+    """The gradient of one transition's loss as a flat vector."""
     trainable, rest = partition_trainable(measure)
     gamma = measure.discount.value
 
@@ -129,7 +129,7 @@ def gradient_of_transition(
 
 
 def draw(rows: list[GradientSpread], path: Path) -> Path:
-    """The figure: variance over horizon."""
+    """Draws the variance against the horizon."""
     figure = new_figure(6.0, 4.0)
     axes = figure.subplots()
     for name, label in (("td-cfm", "TD-CFM"), ("td-cfm-c", "TD-CFM(C)"), ("td2-cfm", "TD²-CFM")):
@@ -160,7 +160,7 @@ def _spread(name: str, horizon: int, gradients: Float[Array, "transitions parame
 
 
 def main(config: Annotated[GradientVarianceConfig, tyro.conf.arg(name="")]) -> None:
-    """Measures the gradients' variance, and writes a table and a figure."""
+    """Measures the variance of gradients, and writes a table and a figure."""
     rows = gradient_variance(config)
     write_rows(rows, config.directory / "gradient_variance.csv")
     draw(rows, config.directory / "gradient_variance.png")

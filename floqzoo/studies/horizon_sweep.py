@@ -1,7 +1,8 @@
-r"""Successor measures over horizons: how each target keeps up as the effective horizon $1 / (1 - \gamma)$ grows.
+r"""The accuracy of each successor method against the effective horizon $1 / (1 - \gamma)$.
 
-Every model learns the successor measure of the analytic chain's own policy, from one-step transitions (Monte Carlo: from
-true futures), and is compared with the exact measure. Source: TD-Flow (arXiv 2503.09817), section 5, on a task of its own.
+Every model learns the successor measure of the analytic chain's policy from one-step transitions (Monte Carlo: from
+true futures), and is compared with the exact measure. Source: TD-Flow (arXiv 2503.09817), section 5, here on another
+task.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,23 +43,23 @@ class SweepConfig:
     """The settings of the sweep."""
 
     directory: Path = Path("docs/figures")
-    """Where the table (NAME.csv) and the figure (NAME.png) go."""
+    """Output folder for the table (NAME.csv) and the figure (NAME.png)."""
     name: str = "horizon_sweep"
-    """The files' name."""
+    """Name of the files."""
     methods: tuple[str, ...] = ("mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm")
-    """Which methods, of mc-cfm, td-cfm, td-cfm-c, td2-cfm, td-dd and td2-dd."""
+    """Methods: mc-cfm, td-cfm, td-cfm-c, td2-cfm, td-dd, td2-dd."""
     horizons: tuple[int, ...] = (5, 10, 20, 50, 100)
     """Effective horizons, each above 1."""
     seeds: int = 3
-    """Models of each kind; they differ in their parameters, batches and noises."""
+    """Number of models of each kind, with different parameters, batches and noise."""
     path: Literal["straight", "curved"] = "straight"
-    """The path of the flow models; the diffusions have their own."""
+    """Path of the flow models; diffusions have their own."""
     states: int = 32
-    """States where models are compared with the truth."""
+    """Number of states at which models are compared with the truth."""
     samples: int = 1024
-    """Samples of each state, from which values are read."""
+    """Number of samples per state for values."""
     compared: int = 256
-    """How many of them the EMD and the MMD compare with as many true futures."""
+    """Number of these samples that the EMD and the MMD compare with as many true futures."""
     squared_emd: bool = False
     """Whether the EMD's cost is the squared distance."""
     training: TrainingSettings = TrainingSettings()
@@ -69,7 +70,7 @@ class SweepConfig:
         if unknown or not self.methods:
             raise ValueError(f"`methods` must be of {', '.join(METHODS)}; got {', '.join(unknown) or 'none'}.")
         if not self.horizons or min(self.horizons) <= 1:
-            raise ValueError(f"`horizons` must name numbers above 1; got {self.horizons}.")
+            raise ValueError(f"`horizons` must be numbers above 1; got {self.horizons}.")
         if self.seeds < 1:
             raise ValueError(f"`seeds` must be at least 1; got {self.seeds}.")
 
@@ -94,9 +95,9 @@ class SweepRow:
 
 
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
-    """Trains and compares every model; all seeds of one method and horizon are one program.
+    """Trains and compares all models; the seeds of one method and horizon are trained in one program.
 
-    - `done`: Called with all rows so far after each of these.
+    - `done`: Called with all rows so far after each program.
     """
     probes = {horizon: chain_probe(config, horizon) for horizon in config.horizons}
     rows = [SweepRow.of(config.path, TRUTH, horizon, -1, errors_of_truth(probe)) for horizon, probe in probes.items()]
@@ -142,7 +143,7 @@ def _trained_rows(
 
 
 def read_sweep(path: Path) -> list[SweepRow]:
-    """The rows of a table that a sweep wrote."""
+    """Reads the table of a sweep."""
     kinds = {field.name: field.type for field in fields(SweepRow)}
     return [SweepRow(**{name: kinds[name](text) for name, text in row.items()}) for row in read_rows(path)]  # pyright: ignore[reportCallIssue]
 
@@ -159,7 +160,7 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
 
 
 def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[list[str]]]:
-    """One metric as a table, horizons across and methods down, the truth last."""
+    """One metric as a table, with a column per horizon and a row per method, the truth last."""
     horizons = sorted({row.horizon for row in rows})
     methods = [name for name in LABELS if any(row.method == name for row in rows)]
 
@@ -172,7 +173,7 @@ def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[lis
 
 
 def draw(rows: Sequence[SweepRow], path: Path) -> Path:
-    """The figure: each metric over the horizon, with one standard error each way."""
+    """Draws each metric against the horizon, ± one standard error."""
     figure = new_figure(10.0, 3.6)
     horizons = sorted({row.horizon for row in rows})
     shown = ("emd", "nll", "value_mse")

@@ -1,8 +1,8 @@
-r"""Accuracy against K: how the values of a flow critic depend on the number of its Euler steps.
+r"""The accuracy of a flow critic against its number K of Euler steps.
 
-One critic for each K and each width of the noise interval, trained by floq's loss on the analytic chain, with that K in
-its targets and in its readout. Source: floq (arXiv 2509.06863), whose ablation of K it follows on a task whose values
-are known.
+For each K and each width of the noise interval, a critic is trained with floq's loss on the analytic chain, with this K
+in its targets and in its distilled critic. Source: the ablation of K in floq (arXiv 2509.06863), here on a task with
+known values.
 """
 
 from collections.abc import Sequence
@@ -24,28 +24,28 @@ class IntegrationStepsConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Where the table (integration_steps.csv) and the figure (integration_steps.png) go."""
+    """Output folder for the table (integration_steps.csv) and the figure (integration_steps.png)."""
     steps: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Numbers K of Euler steps."""
     coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Widths of the noise interval as shares of the range of returns."""
+    """Widths of the noise interval as fractions of the range of returns."""
     fine_steps: int = 256
-    """Euler steps that stand for the exact end of a path."""
+    """Number of Euler steps that serve as the exact solution."""
     seeds: int = 3
-    """Critics of each kind."""
+    """Number of critics of each kind."""
     states: int = 64
-    """States where they are compared with the exact values."""
+    """Number of states at which critics are compared with the exact values."""
     training: ValueSettings = ValueSettings()
     """Networks and optimiser."""
 
 
 @dataclass(frozen=True)
 class StepsRow:
-    """How accurate one critic is.
+    """The accuracy of one critic.
 
-    - `coverage`, `steps`, `seed`: Which critic.
-    - `value_error`: The root mean square error of its value, the mean over noises and members, against the exact one.
-    - `integration_error`: The root mean square distance of the ends of its paths from those of a fine integration.
+    - `coverage`, `steps`, `seed`: The noise coverage, the number of steps and the seed of the critic.
+    - `value_error`: The root mean square error of its value, averaged over noise samples and members.
+    - `integration_error`: The root mean square difference between its outputs and those of a fine integration.
     """
 
     coverage: float
@@ -82,7 +82,7 @@ def summary(rows: Sequence[StepsRow], metric: str, coverage: float, steps: int) 
 
 
 def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
-    """Kinds of critics down, the two errors across."""
+    """A table with a row per kind of critic and a column per error."""
     kinds = dict.fromkeys((row.coverage, row.steps) for row in rows)
     metrics = ("value_error", "integration_error")
     lines = [[number(kind[0]), str(kind[1]), *(str(summary(rows, name, *kind)) for name in metrics)] for kind in kinds]
@@ -90,7 +90,7 @@ def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
 
 
 def draw(rows: Sequence[StepsRow], path: Path) -> Path:
-    """The figure: both errors over K."""
+    """Draws both errors against K."""
     figure = new_figure(8.0, 3.4)
     panels = (("value_error", "error of the value"), ("integration_error", "error of the integration"))
     steps = sorted({row.steps for row in rows})

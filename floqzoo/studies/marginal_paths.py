@@ -1,4 +1,4 @@
-"""Conditional and marginal paths: a field that was shown straight lines only, and the curves that it makes of them."""
+"""Conditional and marginal paths: a field trained on straight lines has curved trajectories."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -32,26 +32,26 @@ class MarginalPathsConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Where the figure (marginal_paths.png) goes."""
+    """Output folder for the figure (marginal_paths.png)."""
     updates: int = 3_000
     """Updates of the field."""
     batch_size: int = 512
-    """Pairs of noise and data in an update."""
+    """Number of pairs of noise and data per update."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of the field."""
     paths: int = 60
-    """Paths of each kind that are drawn."""
+    """Number of drawn paths of each kind."""
     steps: int = 100
-    """Euler steps of a drawn path."""
+    """Number of Euler steps of a drawn path."""
     seed: int = 0
-    """Seeds the field, the pairs and the paths."""
+    """Seed of the field, the pairs and the paths."""
 
 
 class Paths(eqx.Module):
-    """Some ways from noise to data; the two kinds start from the same noise.
+    """Paths from noise to data; both kinds start from the same noise samples.
 
     - `conditional`: The straight lines of the training pairs.
-    - `marginal`: The ways along the learnt field.
+    - `marginal`: The trajectories of the learnt field.
     """
 
     conditional: Trajectory
@@ -59,13 +59,13 @@ class Paths(eqx.Module):
 
 
 def data(key: Key, count: int) -> Float[Array, "count 1"]:
-    """Two narrow bumps: one half each of $N(-1, 0.15^2)$ and $N(1, 0.15^2)$."""
+    """Samples of an equal mixture of $N(-1, 0.15^2)$ and $N(1, 0.15^2)$."""
     side_key, noise_key = jax.random.split(key)
     return jax.random.rademacher(side_key, (count, 1), float) + 0.15 * jax.random.normal(noise_key, (count, 1))
 
 
 def train_flow(config: MarginalPathsConfig) -> Flow:
-    """Matches the velocity of the straight lines between independent draws of noise and data."""
+    """Trains a flow on straight lines between independent samples of noise and data."""
     field_key, key = jax.random.split(jax.random.key(config.seed))
     build = partial(MLP, hidden=config.hidden)
     field = ConditionalField(1, 0, build=build, time_embedding=FourierTime(8), key=field_key)
@@ -94,7 +94,7 @@ def train_flow(config: MarginalPathsConfig) -> Flow:
 
 
 def paths_of(flow: Flow, count: int, steps: int, key: Key) -> Paths:
-    """Lines to independent data, and ways along the field, from the same noise."""
+    """Lines to independent data samples, and trajectories of the field, from the same noise samples."""
     noise_key, data_key = jax.random.split(key)
     x0 = flow.prior.sample(noise_key, (count, 1))
     times = time_grid(0.0, 1.0, steps, x0.dtype)
@@ -109,7 +109,7 @@ def paths_of(flow: Flow, count: int, steps: int, key: Key) -> Paths:
 
 
 def crossings(trajectory: Trajectory) -> float:
-    """The share of all pairs of paths that change sides at least once."""
+    """The fraction of pairs of paths that cross at least once."""
     x = np.asarray(trajectory.x[:, :, 0])
     first, second = np.triu_indices(len(x), 1)
     gap = x[first] - x[second]
@@ -117,9 +117,9 @@ def crossings(trajectory: Trajectory) -> float:
 
 
 def draw(paths: Paths, path: Path) -> Path:
-    """The figure: both kinds, over time."""
+    """Draws both kinds of paths against time."""
     figure = new_figure(8.0, 3.4)
-    kinds = ("conditional paths: what the field is shown", "marginal paths: what it makes of them")
+    kinds = ("conditional paths (training)", "marginal paths (learnt field)")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, trajectory, title in zip(panels, (paths.conditional, paths.marginal), kinds, strict=True):
         for t, x in zip(np.asarray(trajectory.t), np.asarray(trajectory.x[:, :, 0]), strict=True):
@@ -136,7 +136,7 @@ def main(config: Annotated[MarginalPathsConfig, tyro.conf.arg(name="")]) -> None
         [kind, f"{float(jnp.mean(jax.vmap(path_curvature)(some))):.3f}", f"{crossings(some):.2f}"]
         for kind, some in (("conditional", paths.conditional), ("marginal", paths.marginal))
     ]
-    print_table("Conditional and marginal paths", ["paths", "mean curvature", "share of pairs that cross"], rows)
+    print_table("Conditional and marginal paths", ["paths", "mean curvature", "fraction of crossing pairs"], rows)
     print(f"figure: {draw(paths, config.directory / 'marginal_paths.png')}")
 
 

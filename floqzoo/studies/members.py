@@ -1,4 +1,4 @@
-"""Many agents of one form, trained side by side as one program."""
+"""Training many agents of the same structure in one program."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,19 +23,19 @@ def train_members(
     progress: Callable[[int], None] | None = None,
     at: Callable[[PyTree, Array], PyTree] = lambda dataset, step: dataset,
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
-    """Makes `updates` updates of every agent, each from its own data and key.
+    """Makes `updates` updates of every agent, each with its own data and key.
 
-    Returns the agents, and their losses, of every update. Members differ in their arrays only: seeds, discounts,
-    learning rates.
+    Returns the agents, and the losses of every update. Members differ only in their arrays: seeds, discounts, learning
+    rates.
 
-    - `agents`, `datasets`: What has `update(batch, key)`, and what has `sample(key, batch_size)`; every array of theirs
-      that JAX made has the members as its first axis, as `eqx.filter_vmap` gives it.
-    - `keys`: One for each member.
-    - `chunk`: Updates in a compiled call; `updates` must be a multiple of it.
+    - `agents`, `datasets`: Objects with `update(batch, key)`, and with `sample(key, batch_size)`; all their JAX arrays
+      have the members as first axis, as returned by `eqx.filter_vmap`.
+    - `keys`: One key for each member.
+    - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.
-    - `at`: From a member's data and the number of its updates so far to the data that it draws from: data may grow.
+    - `at`: A function from a member's data and its number of updates to the data to sample from, for growing datasets.
 
-    **Raises** `ValueError` if `updates` is no positive multiple of `chunk`.
+    **Raises** `ValueError` if `updates` is not a positive multiple of `chunk`.
     """
     if updates < 1 or updates % chunk:
         raise ValueError(f"`updates` must be a positive multiple of {chunk} (`chunk`); got {updates}.")

@@ -1,4 +1,4 @@
-"""What a study leaves behind: a table as CSV, on the screen and in Markdown, and a figure."""
+"""Output of studies: tables as CSV, text and Markdown, and figures."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from floqzoo.tasks.files import replacing
 
 
 def write_rows(rows: Sequence[Any], path: Path) -> Path:
-    """Writes dataclasses as a table of comma-separated values, one row each.
+    """Writes dataclasses as CSV, one row each.
 
     **Raises** `ValueError` if there is none.
     """
@@ -25,7 +25,7 @@ def write_rows(rows: Sequence[Any], path: Path) -> Path:
 
 
 def csv_table(rows: Sequence[Any]) -> str:
-    """Dataclasses as comma-separated values, one row each, below the names of their fields.
+    """Dataclasses as CSV, one row each, with the names of their fields as header.
 
     **Raises** `ValueError` if there is none.
     """
@@ -39,7 +39,7 @@ def csv_table(rows: Sequence[Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of such a table, as text."""
+    """Reads the rows of such a table, as strings."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -51,7 +51,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Shows a table on standard output."""
+    """Prints a table on standard output."""
     from rich.console import Console
     from rich.table import Table
 
@@ -60,12 +60,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*row)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = 160  # a file has no width to fit into
+        console.width = 160  # files have no width limit
     console.print(table)
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of matplotlib, in inches, that needs no screen."""
+    """An empty matplotlib figure with the given size in inches, for use without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -75,7 +75,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG, whole or not at all."""
+    """Writes a figure as PNG, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -1,4 +1,4 @@
-"""What came after a first state and action, as the environment had it."""
+"""Rollouts from initial states and actions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ from floqzoo.tasks.dataset import Dataset
 
 @dataclass(frozen=True)
 class Rollout:
-    r"""An episode: $s_0, a_0$, and what followed.
+    r"""An episode: $s_0, a_0$, and the states and rewards after it.
 
     - `observation`, `action`: $s_0$ and $a_0$.
     - `futures`: $s_1, s_2, \dots$
-    - `rewards`: $r(s_1), r(s_2), \dots$, the reward of being there.
+    - `rewards`: $r(s_1), r(s_2), \dots$, the rewards of these states.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -32,13 +32,13 @@ class Rollout:
     def resampled(
         self, discount: float, count: int, random: np.random.Generator
     ) -> Float[np.ndarray, "count observation"]:
-        """Futures at geometric times, those beyond the end of the episode drawn anew."""
+        """Futures at geometric times, resampled if they are beyond the end of the episode."""
         weights = discount ** np.arange(len(self.futures))
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
 
 
 def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
-    """The first episodes of a dataset whose rewards are those of the state that an action is taken in ("pre").
+    """The first episodes of a dataset with rewards of the current state ("pre").
 
     **Raises** `ValueError` if `count` is not positive.
     """
@@ -56,7 +56,8 @@ def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
 
 
 def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
-    """Episodes of an agent, or of its `ActorCritic`, in an environment that pays for the state that an action is taken in, one after another.
+    """Episodes of an agent, or of its `ActorCritic`, in an environment with rewards of the current state, one after
+    another.
 
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
 
@@ -79,5 +80,5 @@ def _play(policy: BatchedPolicy, environment: Any, episode: int, seed: int) -> R
         actions.append(action)
         rewards.append(float(reward))
         done = bool(terminated or truncated)
-    # The reward of the last state is not paid before the episode ends.
+    # The reward of the last state is unknown, since the episode ends before.
     return Rollout(states[0], actions[0], np.stack(states[1:-1]), np.array(rewards[1:]))

@@ -1,4 +1,4 @@
-"""What a study of a claim is: what it trains and measures, how its claim is judged, and what it leaves behind."""
+"""Studies of claims: training, measurements, verdicts, and reports."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,10 +18,10 @@ from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquarti
 class Measurement:
     """One number of one trained agent.
 
-    - `arm`: What is compared: a kind of critic, or a setting of it.
-    - `level`: The number that the study varies, such as the noise of the targets.
-    - `seed`: Of the agent; arms and levels are paired by it.
-    - `metric`, `value`: Of what, and how much.
+    - `arm`: The compared variant: a kind of critic, or a setting.
+    - `level`: The varied number, such as the noise of the targets.
+    - `seed`: The seed of the agent; arms and levels are paired by seed.
+    - `metric`, `value`: The metric and its value.
     """
 
     arm: str
@@ -34,7 +34,7 @@ class Measurement:
 def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> list[Measurement]:
     """The measurements of all seeds of one arm at one level.
 
-    - `metrics`: From a name to an array with one number for each seed.
+    - `metrics`: Arrays with one number per seed, by name.
     """
     return [
         Measurement(arm, float(level), seed, metric, float(value))
@@ -44,7 +44,7 @@ def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> li
 
 
 class Table:
-    """Measurements, and how they are looked up."""
+    """A collection of measurements with lookup."""
 
     def __init__(self, rows: Iterable[Measurement]):
         self.rows = tuple(rows)
@@ -52,15 +52,15 @@ class Table:
 
     @property
     def arms(self) -> list[str]:
-        """In the order in which they were measured."""
+        """The arms in the order of measurement."""
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def levels(self, arm: str, metric: str) -> list[float]:
-        """At which levels an arm was measured, in ascending order."""
+        """The levels at which an arm was measured, in ascending order."""
         return sorted({row.level for row in self.rows if (row.arm, row.metric) == (arm, metric)})
 
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
-        """The values of all seeds, in their order.
+        """The values of all seeds, in order.
 
         **Raises** `ValueError` if there is none.
         """
@@ -68,7 +68,7 @@ class Table:
             (seed, value) for (a, x, m, seed), value in self._values.items() if (a, x, m) == (arm, level, metric)
         )
         if not found:
-            raise ValueError(f"nothing was measured of {metric!r} of {arm!r} at level {level}.")
+            raise ValueError(f"there is no measurement of {metric!r} for {arm!r} at level {level}.")
         return np.array([value for _, value in found])
 
 
@@ -80,8 +80,8 @@ class Statement:
     """One part of a claim that can be judged.
 
     - `text`: The claim as a sentence that is true or false.
-    - `effect`: How large it is for each seed: positive where the statement holds.
-    - `unit`: Of the effect.
+    - `effect`: The effect size for each seed, positive if the statement holds.
+    - `unit`: The unit of the effect.
     """
 
     text: str
@@ -91,7 +91,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement, how large its effect is, and what follows.
+    """A statement, its effect size, and the verdict.
 
     - `effect`: The interquartile mean over seeds with its 95 % bootstrap interval.
     - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below, else "undecided".
@@ -111,15 +111,16 @@ class Verdict:
 class Study:
     """A claim, and the experiment that tests it.
 
-    - `name`: Of the command: `floqzoo study NAME`.
-    - `claim`: What is claimed, and by whom.
-    - `design`: What is trained and measured, in a few sentences.
-    - `settings`: What every arm shares.
-    - `trials`: From settings to what is trained, by name; each trial returns its measurements, and none needs another.
-    - `level`: What the levels are, for the axis of the figure; None if there is one level.
-    - `panels`: From each metric of the figure to the label of its axis.
-    - `statements`: How the claim is judged.
-    - `log_level`: Whether the axis of the levels is logarithmic.
+    - `name`: The name in `floqzoo study NAME`.
+    - `claim`: The claim and its source.
+    - `design`: A description of training and measurements, in a few sentences.
+    - `settings`: The settings shared by all arms.
+    - `trials`: A function from settings to trials by name; each trial returns its measurements, independently of the
+      others.
+    - `level`: The axis label of the levels; None if there is a single level.
+    - `panels`: The axis label of each metric in the figure.
+    - `statements`: A function from the table to the statements to judge.
+    - `log_level`: Whether the level axis is logarithmic.
     """
 
     name: str
@@ -149,12 +150,12 @@ MEASUREMENTS, SETTINGS = "measurements.csv", "settings.csv"
 def run_study(
     study: Study, settings: LabSettings, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
 ) -> Table:
-    """Makes the trials that a folder lacks, and returns the measurements of all; an interrupted study so goes on.
+    """Runs the missing trials of a study, and returns all measurements; an interrupted study thus resumes.
 
-    - `directory`: Holds a table for each trial, the table of all and the settings.
-    - `progress`: Called with the number of finished trials, that of all, and the name of the next.
+    - `directory`: The folder for a table of each trial, the complete table and the settings.
+    - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
 
-    **Raises** `ValueError` if the folder holds a study with other settings.
+    **Raises** `ValueError` if the folder contains a study with other settings.
     """
     wanted = [_Setting(name, str(value)) for name, value in asdict(settings).items()]
     known = directory / SETTINGS
@@ -173,7 +174,7 @@ def run_study(
         progress(index, len(trials), name)
         if not path.exists():
             write_rows(trial(), path)
-            jax.clear_caches()  # Each trial compiles programs of its own, which would stay in memory.
+            jax.clear_caches()  # compiled programs of finished trials would stay in memory
         rows += read_measurements(path)
     progress(len(trials), len(trials), "")
     write_rows(rows, directory / MEASUREMENTS)
@@ -181,9 +182,9 @@ def run_study(
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """Measurements that were written as comma-separated values.
+    """Reads measurements from a CSV file.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if its columns are others.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns.
     """
     rows, names = read_rows(path), [field.name for field in fields(Measurement)]
     if not rows or list(rows[0]) != names:
@@ -206,7 +207,7 @@ def estimate(table: Table, arm: str, level: float | int, metric: str) -> Estimat
 
 
 def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]]:
-    """Arms and levels down, metrics across: interquartile means with their intervals."""
+    """A table of interquartile means with intervals; rows are arms and levels, columns are metrics."""
     columns = ["arm", *([study.level] if study.level else []), *study.panels.values()]
     lines = []
     for arm in table.arms:
@@ -220,7 +221,7 @@ def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str]]]:
-    """Statements down; verdict and effect across."""
+    """A table with one row per statement, with verdict and effect."""
     return ["statement", "verdict", "effect [95 % interval]"], [
         [verdict.statement.text, verdict.verdict, str(verdict)] for verdict in verdicts
     ]
@@ -236,11 +237,11 @@ def _with_interval(estimate: Estimate) -> str:
 
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, which colour-blind readers tell apart; each arm keeps its own within a figure."""
+"""Okabe and Ito's colour-blind-safe palette; each arm has the same colour throughout a figure."""
 
 
 def draw_study(study: Study, table: Table, path: Path) -> Path:
-    """The figure: a panel for each metric, with the interquartile mean of each arm and its interval."""
+    """Draws a panel for each metric, with the interquartile mean of each arm and its interval."""
     figure = new_figure(4.2 * len(study.panels), 3.6)
     every = figure.subplots(1, len(study.panels), squeeze=False)[0]
     for axes, (metric, label) in zip(every, study.panels.items(), strict=True):

@@ -1,4 +1,4 @@
-"""How far a successor measure is from the truth, beside how far the truth is from itself."""
+"""Errors of successor measures, and of true samples as a reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 @dataclass(frozen=True)
 class SuccessorErrors:
-    """Metrics over some states, each a mean.
+    """Metrics, averaged over states.
 
     - `emd`: The earth mover's distance of samples from true samples.
     - `nll`: Minus the log-density of true samples, divided by the number of coordinates.
-    - `value_mse`: The squared error of the value read from samples.
+    - `value_mse`: The squared error of the value estimated from samples.
     - `mmd`: The squared maximum mean discrepancy of samples from true samples.
     """
 
@@ -34,21 +34,21 @@ class SuccessorErrors:
 
 
 METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd": "MMD²"}
-"""The metrics' names, as they stand in tables."""
+"""The names of the metrics in tables."""
 
 
 @dataclass(frozen=True)
 class Probe:
     """States, their true values, and true futures to compare with.
 
-    - `task`: Has `starts`, `policy`, `sample_futures`, `log_prob`, as the analytic tasks have.
-    - `observations`, `actions`: The states, and what the policy does there.
-    - `futures`: True futures of each state; the first half is compared with, the second half stands for a perfect model.
+    - `task`: A task with `starts`, `policy`, `sample_futures` and `log_prob`, such as the analytic tasks.
+    - `observations`, `actions`: The states, and the actions of the policy.
+    - `futures`: True futures of each state; the first half is the reference, the second half serves as a perfect model.
     - `values`: The exact values.
     - `reward`: The reward of an observation.
-    - `compared`: How many samples of a state the EMD and MMD take, and at most how many true futures the NLL; values
-      take them all.
-    - `bandwidth`: Of the MMD's kernel: the median distance between two futures.
+    - `compared`: The number of samples per state for the EMD and MMD, and the maximum number of true futures for the
+      NLL; values use all samples.
+    - `bandwidth`: The bandwidth of the MMD's kernel: the median distance between two futures.
     - `squared`: Whether the EMD's cost is the squared distance.
     """
 
@@ -64,7 +64,7 @@ class Probe:
 
     @property
     def samples(self) -> int:
-        """Samples of a state, from the model as from the truth."""
+        """The number of samples per state, both of the model and of the truth."""
         return self.futures.shape[1] // 2
 
 
@@ -79,7 +79,7 @@ def probe(
     key: Key,
     squared: bool = False,
 ) -> Probe:
-    """Draws the states and the true futures that all models of a task are compared with.
+    """Samples the states and the true futures with which all models of a task are compared.
 
     - `value`: The exact value of the reward.
 
@@ -102,19 +102,19 @@ def probe(
 
 
 def errors_of(measure: FlowSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model: with samples of its own solver, densities by 64 steps of Tsit5."""
+    """The errors of a model, with samples of its own solver and densities from 64 steps of Tsit5."""
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 
 
 def errors_of_truth(probe: Probe) -> SuccessorErrors:
-    """The errors that a perfect model would have: the same metrics between two sets of true samples."""
+    """The errors of a perfect model: the same metrics between two sets of true samples."""
     futures = probe.futures[:, probe.samples :]
     return _compare(futures, _nll(probe.task, probe), float(probe.task.discount.value), probe)
 
 
 class _WithLogProb(eqx.Module):
-    """A measure whose densities come from equal steps, so that one stiff point does not hold up all others."""
+    """A measure with densities from equal steps, so that one stiff point does not slow down all others."""
 
     measure: FlowSuccessor
 

@@ -1,4 +1,4 @@
-"""What the recipe of successor measures does when it is run as a program."""
+"""The program of the recipe of successor measures."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,9 +23,9 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 
 
 def run_successor_recipe(recipe: Recipe) -> None:
-    """Runs the recipe from the words of the command line, on an analytic task or on one of OGBench.
+    """Runs the recipe from the command line, on an analytic task or an OGBench task.
 
-    Ends the program as `floqzoo.training.run_recipe` does.
+    Exits like `floqzoo.training.run_recipe`.
     """
     with errors_explained():
         join_processes()
@@ -39,10 +39,10 @@ def run_successor_recipe(recipe: Recipe) -> None:
 
 
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
-    """The `check` of a recipe of successor measures, whose agents `build` makes.
+    """The `check` of a recipe of successor measures with the given `build`.
 
-    **Raises**, when it is called, `ValueError` for what cannot be had on an analytic task, for a method that needs other
-    futures, and for what `build` refuses.
+    The check raises `ValueError` for settings that an analytic task does not support, for a method that needs other
+    futures, and for settings that `build` refuses.
     """
     builds = buildable(build)
 
@@ -51,7 +51,7 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
             _require_plain(config)
         elif config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
             raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
-        # A finished run's policy is of one size, which only its task tells; one that is cloned is of any.
+        # The policy of a finished run has a fixed size, known only from its task; a cloned policy can have any size.
         own = replace(config.agent, measure_of="clone", policy_run="") if config.agent.policy_run else config.agent
         builds(replace(config, agent=own))
 
@@ -59,7 +59,7 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
 
 
 def _require_plain(config: RunConfig) -> None:
-    """Refuses what a comparison on an analytic task does not have."""
+    """Raises an error for settings that a comparison on an analytic task does not support."""
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name in _NOT_ANALYTIC and value != field.default:
@@ -84,7 +84,7 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
-    """`report_futures` for one seed of a run; of several each has a folder of its own."""
+    """`report_futures` for one seed of a run; with several seeds, each has a separate folder."""
     own = directory if config.seeds == 1 else directory / f"sd{seed:03d}"
     own.mkdir(exist_ok=True)
     report_futures(agent, task, replace(config, seed=seed, seeds=1), own)

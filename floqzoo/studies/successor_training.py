@@ -1,4 +1,4 @@
-"""Successor measures of the analytic chain, several discounts and seeds at once."""
+"""Training of successor measures of the analytic chain, with several discounts and seeds in parallel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How the models of a study are trained. What TD-Flow publishes is in brackets; a study is smaller."""
+    """Training settings of a study. The values published by TD-Flow are in brackets; a study is smaller."""
 
     hidden: tuple[int, ...] = (64, 64, 64)
     """Hidden layers of the velocity field (a U-Net-style perceptron of unknown size)."""
@@ -40,8 +40,8 @@ class TrainingSettings:
     weight_decay: float = 1e-3
     """AdamW's weight decay (0.001)."""
     tau: float = 0.05
-    """Step of the target (0.001). What counts for a horizon H is tau * updates / H, the number of backups in units of
-    the horizon: (30) at a horizon of 100; here 5."""
+    """Step of the target (0.001). For a horizon H, the relevant number is tau * updates / H, the number of backups in
+    units of the horizon: (30) at a horizon of 100; here 5."""
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
@@ -55,10 +55,10 @@ def train_on_chain(
     settings: TrainingSettings,
     progress: Callable[[int], None] | None = None,
 ) -> list[FlowSuccessor]:
-    """Trains one measure for each discount and seed, all as one program, and returns the targets' measures.
+    """Trains one measure for each discount and seed in one program, and returns the target networks' measures.
 
-    - `method`: Makes a measure from a field and a number of coordinates, as `floqzoo.successor.METHODS` have it.
-    - `discounts`, `seeds`: One of each for every member.
+    - `method`: Builds a measure from a field and a number of coordinates, as in `floqzoo.successor.METHODS`.
+    - `discounts`, `seeds`: One discount and one seed for each member.
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     gammas = jnp.asarray(discounts, dtype=float)

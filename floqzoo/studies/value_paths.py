@@ -1,7 +1,7 @@
-r"""How values flow: the ways of a flow critic from noise to value, for narrow and wide noise intervals.
+r"""The trajectories of a flow critic from noise to value, for narrow and wide noise intervals.
 
-Critics are trained by floq's loss on the analytic chain and differ in the width of the noise interval alone,
-$\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: floq (arXiv 2509.06863), whose claim it puts to the test.
+Critics are trained with floq's loss on the analytic chain and differ only in the width of the noise interval, $\kappa
+\, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which this study tests.
 """
 
 from collections.abc import Sequence
@@ -38,31 +38,31 @@ class ValuePathsConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Where the table (value_paths.csv) and the figure (value_paths.png) go."""
+    """Output folder for the table (value_paths.csv) and the figure (value_paths.png)."""
     coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Widths of the noise interval as shares of the range of returns; floq takes 0.1 or 0.25."""
+    """Widths of the noise interval as fractions of the range of returns; floq uses 0.1 or 0.25."""
     steps: int = 8
     """K in training."""
     fine_steps: int = 64
-    """Euler steps along which paths are measured and drawn."""
+    """Number of Euler steps for measured and drawn trajectories."""
     seeds: int = 3
-    """Critics of each width."""
+    """Number of critics of each width."""
     states: int = 64
-    """States where they are looked at."""
+    """Number of states at which critics are measured."""
     noises: int = 16
-    """Paths from each state."""
+    """Number of trajectories per state."""
     training: ValueSettings = ValueSettings()
     """Networks and optimiser."""
 
 
 @dataclass(frozen=True)
 class PathRow:
-    """What the paths of one critic are like, averaged over states, noises and members.
+    """Statistics of one critic's trajectories, averaged over states, noise samples and members.
 
-    - `coverage`, `seed`: Which critic.
+    - `coverage`, `seed`: The noise coverage and the seed of the critic.
     - `curvature`: `path_curvature`, in squared units of return.
-    - `bend`: That, divided by the mean square of the way from noise to value: a share.
-    - `noise_spread`: The standard deviation of the value over the starting points, averaged over states.
+    - `bend`: The curvature, divided by the mean squared distance from noise to value.
+    - `noise_spread`: The standard deviation of the value over noise samples, averaged over states.
     - `value_error`: The root mean square error of the mean value.
     """
 
@@ -75,7 +75,7 @@ class PathRow:
 
 
 def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, FlowCritic]]:
-    """Trains the critics and measures their paths; the critics of the first seed come with the table."""
+    """Trains the critics and measures their trajectories; also returns the critics of the first seed."""
     task = PaidChain()
     where = probe(task, config.states)
     rows, first = [], {}
@@ -88,7 +88,7 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 
 
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
-    """The ways of every state, starting point and member, in this order of axes."""
+    """The trajectories for every state, noise sample and member, in this order of axes."""
     fine = replace(critic, solver=Euler(steps))
     noises = noises_of(fine, count)
 
@@ -121,7 +121,7 @@ def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: V
 
 
 def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig, path: Path) -> Path:
-    """The figure: the paths of one state, for each width, beside the exact value."""
+    """Draws the trajectories of one state for each width, and the exact value."""
     figure = new_figure(3.2 * len(critics), 3.4)
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
@@ -137,13 +137,13 @@ def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfi
 
 
 def table_of(rows: Sequence[PathRow]) -> tuple[list[str], list[list[str]]]:
-    """Widths down, measures across."""
+    """A table with a row per width and a column per statistic."""
     measures = ("curvature", "bend", "noise_spread", "value_error")
     lines = []
     for coverage in dict.fromkeys(row.coverage for row in rows):
         mine = [row for row in rows if row.coverage == coverage]
         lines.append([number(coverage), *(str(mean_of([getattr(row, name) for row in mine])) for name in measures)])
-    return ["κ", "curvature", "curvature / way²", "spread over noise", "value error"], lines
+    return ["κ", "curvature", "curvature / distance²", "spread over noise", "value error"], lines
 
 
 def main(config: Annotated[ValuePathsConfig, tyro.conf.arg(name="")]) -> None:

@@ -1,4 +1,4 @@
-"""Flow critics of the analytic chain's own policy, by floq's loss, where the value of every action is known."""
+"""Training of flow critics for the analytic chain's policy with floq's loss; all values are known."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,10 +30,10 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 @dataclass(frozen=True, kw_only=True)
 class ValueSettings:
-    """How the critics of a study are trained; floq's own numbers are in brackets."""
+    """Training settings of a study; floq's values are in brackets."""
 
     hidden: tuple[int, ...] = (64, 64)
-    """Hidden layers of the velocity fields and of the readout (four of 512)."""
+    """Hidden layers of the velocity fields and of the distilled critic (four of 512)."""
     updates: int = 6_000
     """Updates (2M)."""
     batch_size: int = 64
@@ -47,21 +47,21 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The chain, with the reward of the state after the step: its value is then the critic's."""
+    """The chain with the reward of the next state, for which its value equals that of a critic."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour."""
+        """Transitions of the behaviour policy."""
         step = self.chain.sample(key, batch_size)
         reward = jax.vmap(REWARD)(step.next_observation)
         return Transition(step.observation, step.action, reward, step.discount, step.next_observation)
 
 
 class Probe(eqx.Module):
-    """Where critics are looked at, and what they should say.
+    """States and actions at which critics are evaluated, with their exact values.
 
-    - `observation`, `action`: As behaviour visits them.
+    - `observation`, `action`: Samples of the behaviour policy.
     - `value`: The exact values.
     """
 
@@ -78,16 +78,16 @@ def probe(task: PaidChain, states: int) -> Probe:
 
 
 def reward_range(task: PaidChain) -> tuple[float, float]:
-    """Least and greatest reward of ten thousand transitions, as of a dataset."""
+    """The minimum and the maximum reward over ten thousand transitions."""
     reward = task.sample(jax.random.key(8), 10_000).reward
     return float(jnp.min(reward)), float(jnp.max(reward))
 
 
 def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, settings: ValueSettings) -> FlowCritic:
-    """One critic for each seed, all as one program: a critic whose arrays have the seeds as their first axis.
+    """Trains one critic per seed in one program; returns a critic whose arrays have the seeds as first axis.
 
-    - `coverage`: The width of the noise interval, as a share of the range of returns: floq's kappa.
-    - `steps`: K, in training and after.
+    - `coverage`: The width of the noise interval as a fraction of the range of returns: floq's kappa.
+    - `steps`: K in training and evaluation.
     """
     rewards = reward_range(task)
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
@@ -103,14 +103,14 @@ def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, sett
 
 
 def noises_of(critic: FlowCritic, count: int) -> Float[Array, "count 1"]:
-    """Starting points that cover the noise interval evenly, the middles of `count` equal parts."""
+    """Evenly spaced noise samples: the midpoints of `count` equal parts of the noise interval."""
     assert isinstance(critic.prior, UniformPrior)
     low, high = critic.prior.low.value, critic.prior.high.value
     return low + (high - low) * ((jnp.arange(count, dtype=float) + 0.5) / count)[:, None]
 
 
 def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Float[Array, "states count members"]:
-    """Where the flows of a trained critic end after `steps` Euler steps, for each state and starting point."""
+    """The outputs of the flows of a trained critic after `steps` Euler steps, for each state and noise sample."""
     critic = replace(critic, solver=Euler(steps))
     noises = noises_of(critic, count)
 
@@ -126,7 +126,7 @@ def _agent(
     chain = task.chain
     discount = float(np.asarray(chain.discount.value))
     dims, network = (chain.observation_dim, chain.action_dim), partial(MLP, hidden=settings.hidden)
-    # As wide a Gaussian as floq's, 16 of 50 bins, over fewer bins.
+    # The same relative width of the Gaussian as in floq, 16 of 50 bins, with fewer bins.
     embedding = HLGauss(rewards[0] / (1 - discount), rewards[1] / (1 - discount), edges=21, sigma=6.4)
     field_key, readout_key = jax.random.split(key)
 

@@ -1,11 +1,11 @@
-"""The laws of every protocol as a library: check a part of your own in one line.
+"""The laws of all protocols as a library: check your own part in one line.
 
     from floqzoo.testing import assert_obeys
 
     def test_my_path():
         assert_obeys(MyPath())
 
-Needs hypothesis (`pip install "floqzoo[test]"`), which `import floqzoo` does not.
+Needs hypothesis (`pip install "floqzoo[test]"`).
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""What every aggregation, backup and noise coupling promises: the arithmetic of TD targets."""
+"""Laws of aggregations, backups and noise couplings."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
 
 
 def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Example) -> None:
-    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$: members that agree are believed."""
+    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$, with equality if all members agree."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     result = aggregation.aggregate(values)
     slack = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
@@ -31,13 +31,13 @@ def an_aggregate_moves_with_its_members(aggregation: Aggregation, example: Examp
 
 
 def nothing_is_added_after_the_end(backup: Backup, example: Example) -> None:
-    """Where the episode ends, with a continuation of 0, every target is the reward."""
+    """At the end of an episode, with continuation 0, every target is the reward."""
     targets = backup.td_targets(example.t, jnp.zeros_like(example.t), example.inputs)
     assert_close(targets, jnp.full_like(example.inputs, example.t))
 
 
 def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None:
-    r"""$y = r + \gamma v$ where all copies have the value $v$; so $r / (1 - \gamma)$ is kept as it is."""
+    r"""$y = r + \gamma v$ if all noise samples have the value $v$; $r / (1 - \gamma)$ is thus a fixed point."""
     reward, discount = example.inputs[0], example.t
     value = reward / (1 - discount)
     targets = backup.td_targets(reward, discount, jnp.full_like(example.inputs, value))
@@ -53,18 +53,18 @@ def targets_move_with_rewards_and_values(backup: Backup, example: Example) -> No
 
 
 def copies_have_no_order(backup: Backup, example: Example) -> None:
-    """A permutation of the noise copies permutes their targets."""
+    """A permutation of the noise samples permutes their targets."""
     turned = backup.td_targets(example.t, example.s, jnp.roll(example.inputs, 1))
     assert_close(turned, jnp.roll(backup.td_targets(example.t, example.s, example.inputs), 1))
 
 
 def noise_keeps_its_shape(coupling: NoiseCoupling, example: Example) -> None:
-    """The next noise has the shape of the noise: one for each copy."""
+    """The next noise has the same shape as the noise."""
     assert _couple(coupling, example).shape == (2, example.inputs.size)
 
 
 def noise_is_not_made_up(coupling: NoiseCoupling, example: Example) -> None:
-    """Every entry is the regression's own noise or the fresh draw, so that each follows the prior."""
+    """Every entry is the regression's noise or the independent sample, so that each follows the prior."""
     noise, fresh = _noises(example)
     coupled = _couple(coupling, example)
     assert np.all((coupled == noise) | (coupled == fresh)), f"{coupled} is neither {noise} nor {fresh}"

@@ -1,4 +1,4 @@
-"""What every source of batches promises."""
+"""Laws of batch sources and readers."""
 
 from functools import cache
 from typing import Any
@@ -20,9 +20,10 @@ SIZE, SLOTS, SEEDS = 24, 8, 2  # of a batch, of a replay; a source may ask for a
 
 
 def a_batch_has_the_form_of_the_data(source: BatchSource, example: Example) -> None:
-    """A batch has the shapes and dtypes of the dataset's transitions, whatever its size, and is all of one length.
+    """A batch of any size has the shapes and dtypes of the dataset's transitions, and all its arrays have the same
+    length.
 
-    An action may be a chunk of several.
+    An action may be an action chunk.
     """
     dataset, _ = _world()
     for size in (2, SIZE):
@@ -64,13 +65,13 @@ def examples_are_of_what_was_shown(source: BatchSource, example: Example) -> Non
 
 
 def a_batch_for_each_seed_is_drawn_as_for_one(source: BatchSource, example: Example) -> None:
-    """`jax.vmap` over seeds, with their places and keys, is the batches one by one."""
+    """`jax.vmap` over seeds, with their places and keys, equals the batches one by one."""
     rows = (jnp.arange(SEEDS), example.seed + jnp.arange(SEEDS))
     assert_rows_are_mapped(_drawn_for, rows, source, *example_data(example))
 
 
 def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) -> None:
-    """Each example starts where it was asked to, and ends in a state of the same episode, of a dataset and of a replay."""
+    """Each example starts at the given address, and ends in the same episode, for datasets and replays."""
     dataset, replay = example_data(example)
     for store, at in (
         (dataset, dataset.starts),
@@ -86,9 +87,9 @@ def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) ->
 
 
 def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: Example) -> None:
-    """The actions of an example are those of its episode, one after another, and `valid` tells where the episode is over.
+    """The actions of an example are consecutive actions of its episode, and `valid` marks the end of the episode.
 
-    What is not valid is padding; where `valid` is absent there is none.
+    Invalid steps are padding; without `valid` there is no padding.
     """
     dataset, replay = example_data(example)
     for store, at in (
@@ -107,7 +108,7 @@ def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: 
 
 
 def a_discount_is_a_share(reader: TransitionReader, example: Example) -> None:
-    """Discounts lie in [0, 1], and are 0 where the first step terminates."""
+    """Discounts lie in [0, 1], and are 0 if the first step terminates."""
     dataset, _ = example_data(example)
     ended = eqx.tree_at(lambda data: data.masks, dataset, jnp.zeros_like(dataset.masks))
     for data, most in ((dataset, 1.0), (ended, 0.0)):
@@ -116,7 +117,7 @@ def a_discount_is_a_share(reader: TransitionReader, example: Example) -> None:
 
 
 def read(reader: TransitionReader, store: Any, at: Any, key: Any) -> Transition:
-    """What a reader reads."""
+    """The examples of a reader."""
     return reader.read(store, at, key)
 
 
@@ -126,7 +127,7 @@ def draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: An
 
 
 def _shown(dataset: Dataset, replay: Any, place: int) -> dict[tuple, tuple]:
-    """All transitions that a seed can know, what may come after each in its episode, and what it pays."""
+    """All transitions that a seed can sample, with their possible successors and rewards."""
     shown = {}
     for store, count in (
         (dataset, dataset.size),
@@ -176,7 +177,7 @@ def _world() -> tuple[Dataset, list]:
 
 
 def _explored(step: int) -> ExploredStep:
-    """What each seed is shown at a step: 100 and more to the first, 200 and more to the second."""
+    """The steps of each seed: values from 100 for the first seed, and from 200 for the second."""
     number = floating(100.0 * np.arange(1, SEEDS + 1) + step)[:, None]
     over = jnp.full(number.shape, step % 4 == 3)
     point = number[..., None]

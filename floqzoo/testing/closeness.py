@@ -22,8 +22,8 @@ def assert_close(
 ) -> None:
     r"""$\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.
 
-    - `scale`: $c$, the size of the terms that were added up on the way.
-    - `roundings`: The number $n$ of roundings that are forgiven.
+    - `scale`: $c$, the size of intermediate terms.
+    - `roundings`: The tolerated number $n$ of roundings.
 
     **Raises** `AssertionError` otherwise, and for unequal shapes or anything that is not finite.
     """

@@ -1,4 +1,4 @@
-"""What every critic promises."""
+"""Laws of critics."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""What every embedding of times and of points promises."""
+"""Laws of time and point embeddings."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def different_times_look_different(embedding: TimeEmbedding, example: Example) -
 
 
 def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
-    """A number of Python is embedded as the array of the same value is."""
+    """A Python number and an array of the same value have the same embedding."""
     assert_close(embedding.embed_time(float(example.t)), compiled(_embed_time, example.t, embedding))
 
 

@@ -1,4 +1,4 @@
-"""What laws are tried on: times, points, conditions and keys, drawn by hypothesis."""
+"""Examples for the laws: times, points, conditions and keys, drawn by hypothesis."""
 
 import random
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from floqzoo.typing import Action, Key, Observation, Point, Scalar
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes that a part under test was built for; most parts have none of their own.
+    """The sizes of a part under test; most parts have no fixed sizes.
 
-    - `point`: The coordinates that a velocity field moves.
+    - `point`: The number of coordinates of a point of a velocity field.
     - `condition`: The parts of a velocity field's condition, in the order in which they are encoded.
     - `inputs`: The inputs of a network or of a layer, at least 2.
     - `observation`, `action`: What a critic or policy reads.
@@ -35,14 +35,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Example:
-    """One case that a law is tried on.
+    """An example on which a law is checked.
 
     - `t`, `s`: Two different times in (0, 1).
     - `x0`, `x1`: Two points.
     - `condition`: The condition of a velocity field.
-    - `inputs`: What a network reads.
+    - `inputs`: The input of a network.
     - `observation`, `action`: What a critic or policy reads.
-    - `seed`: What `key` and `batch` are made from.
+    - `seed`: The seed of `key` and `batch`.
     """
 
     t: Scalar
@@ -62,12 +62,12 @@ class Example:
 
     @property
     def key(self) -> Key:
-        """A random key, made anew each time: the same value, and no reuse."""
+        """A random key, created at each access: the same value, but no reuse."""
         return jax.random.key(self.seed)
 
     @property
     def batch(self) -> Transition:
-        """Four transitions with what came after them; the last ends its episode."""
+        """Four transitions with next actions and futures; the last one ends its episode."""
         draw = np.random.default_rng(self.seed)
 
         def states() -> Float[Array, "batch observation"]:

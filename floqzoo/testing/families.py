@@ -1,4 +1,4 @@
-"""Every member of every family, as strategies of hypothesis: a new member is one line here, and is tested at once.
+"""The members of all families as hypothesis strategies; a new member is tested after adding one line here.
 
 A family is a tuple with one strategy for each member, which draws the numbers of that member too;
 `st.one_of(every_path)` draws from all of them. Members with sizes of their own are built for `Sizes()`.
@@ -134,7 +134,7 @@ def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
 
 
 def fixed_policy(*, key: Key) -> FixedPolicy:
-    """A small policy that learns no more."""
+    """A small policy with fixed parameters."""
     return FixedPolicy(policy(key=key))
 
 
@@ -151,7 +151,7 @@ def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key
 
 
 def successor_critic(*, key: Key) -> SuccessorCritic:
-    """The values that a small successor measure gives to the sum of the coordinates."""
+    """A critic of a small successor measure, with the sum of the coordinates as reward."""
     return SuccessorCritic(measure(TD2Target(), key=key), jnp.sum, num_samples=4, num_score_samples=2)
 
 

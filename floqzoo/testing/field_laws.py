@@ -1,4 +1,4 @@
-"""What every velocity field promises."""
+"""Laws of velocity fields."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def a_batch_of_conditions_is_its_rows(field: VelocityField, example: Example) ->
 
 
 def a_compiled_field_is_the_field(field: VelocityField, example: Example) -> None:
-    """`jax.jit` changes nothing but rounding, and a time may be a number of Python."""
+    """`jax.jit` only changes rounding, and a time may be a Python number."""
     velocity = compiled(_velocity, field, example.t, example.x0, example.condition)
     assert_close(_velocity(field, example.t, example.x0, example.condition), velocity)
     assert_close(_velocity(field, float(example.t), example.x0, example.condition), velocity)

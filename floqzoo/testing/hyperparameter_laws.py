@@ -1,4 +1,4 @@
-"""What every part of every family promises of the numbers that it holds and does not learn."""
+"""Laws of hyperparameters and state in all parts."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -51,7 +51,7 @@ class Numbers(eqx.Module):
         return Numbers(**numbers, parts=example_parts(example))
 
     def agent(self, part: Any) -> FrozenAgent:
-        """A critic or a policy beside a known one of the other kind."""
+        """An agent with a critic or policy, and a known part of the other kind."""
         critic = part if isinstance(part, protocols.Critic) else SumCritic()
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)

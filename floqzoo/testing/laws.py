@@ -1,4 +1,4 @@
-"""Which laws hold for which kind of part: the protocols, and the families that promise more than their protocol."""
+"""The laws of each protocol, and of families with additional laws."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""What every network, and the linear layer that it begins with, promises."""
+"""Laws of networks and their linear layers."""
 
 import jax
 import jax.numpy as jnp

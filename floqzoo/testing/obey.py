@@ -21,19 +21,19 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
     """Checks a part against every law of every protocol that it satisfies.
 
     - `part`: Any object with the methods of a protocol of `floqzoo.protocols`.
-    - `sizes`: The sizes that the part was built for, where it has sizes of its own.
+    - `sizes`: The sizes of the part, if it has fixed sizes.
 
-    **Raises** `AssertionError` for the first law that is broken, naming law, part and witness; `TypeError` if the
-    part satisfies no protocol.
+    **Raises** `AssertionError` for the first violated law, with the law, the part and a counter-example; `TypeError` if
+    the part satisfies no protocol.
     """
     for law in laws_of(part):
         assert_holds(law, st.just(part), sizes)
 
 
 def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
-    """Tries one law on many parts and examples, as many as the profile of hypothesis asks for.
+    """Checks one law on many parts and examples, as set by the hypothesis profile.
 
-    **Raises** `AssertionError` if it is broken, naming law, part and the simplest witness that was found.
+    **Raises** `AssertionError` if it is violated, with the law, the part and the simplest counter-example.
     """
 
     @settings(
@@ -56,7 +56,7 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 def laws_of(part: object) -> tuple[Law, ...]:
     """The laws of all protocols, and of all families with laws of their own, that a part belongs to.
 
-    **Raises** `TypeError` if there are none, naming what it lacks for the nearest protocol.
+    **Raises** `TypeError` if there are none; the message lists the methods that it lacks for the nearest protocol.
     """
     if isinstance(part, Flow):
         raise TypeError(

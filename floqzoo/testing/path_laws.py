@@ -1,4 +1,4 @@
-"""What every probability path promises, and what those of the form alpha x1 + beta x0 promise beyond."""
+"""Laws of probability paths, and additional laws of affine paths alpha x1 + beta x0."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,12 @@ from floqzoo.typing import Point
 
 
 def starts_at_its_noise(path: ProbabilityPath, example: Example) -> None:
-    r"""$x_{t=0} = x_0$, up to the share of the other end that the path states as its `end_error`."""
+    r"""$x_{t=0} = x_0$, up to the path's `end_error`."""
     _assert_reaches(path, example, 0.0, example.x0)
 
 
 def ends_at_its_data(path: ProbabilityPath, example: Example) -> None:
-    r"""$x_{t=1} = x_1$, up to the share of the other end that the path states as its `end_error`."""
+    r"""$x_{t=1} = x_1$, up to the path's `end_error`."""
     _assert_reaches(path, example, 1.0, example.x1)
 
 
@@ -31,8 +31,8 @@ def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> N
 def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, example: Example) -> None:
     r"""$u_t(x | x_1) = \mathbb E[\dot x_t \mid x_t = x, x_1]$.
 
-    Given the data end, the point at time $t$ tells the noise that it came from, so the mean is over one path:
-    $u_t(x_t | x_1) = \dot x_t$.
+    Given the data end, the point at time $t$ determines its noise, so the mean is over one path: $u_t(x_t | x_1) = \dot
+    x_t$.
     """
     marginal, slope, velocity = compiled(_marginal_velocity_and_slope, path, example.t, example.x0, example.x1)
     # The velocity is found from a difference of points, whose rounding the slope magnifies.
@@ -50,7 +50,7 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
 
 
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
-    """`jax.vmap` over noises is the paths one by one."""
+    """`jax.vmap` over noise samples equals the paths one by one."""
     rows = jnp.stack([example.x0, example.x1])
     assert_rows_are_mapped(_point_velocity_and_marginal, rows, path, example.t, example.x1)
 
@@ -62,7 +62,7 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
     $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is affine in $x_1$.
     """
     terms = compiled(_continuity_of_gaussian_data, path, example.t, example.x0[0], example.x1[0], example.x1[1])
-    # Where all three terms are small, as at a diffusion's beginning, they are differences of rates that are not.
+    # If all three terms are small, as at the start of a diffusion, they are differences of large rates.
     rates = compiled(_coefficients, path, example.t)
     assert_close(jnp.sum(terms), 0.0, scale=np.stack([*np.asarray(terms), *(np.asarray(rate) for rate in rates)]))
 
@@ -76,7 +76,7 @@ def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
 
 
 def the_end_error_is_what_is_left_of_the_other_end(path: AffinePath, example: Example) -> None:
-    r"""$\max(\alpha_0, \beta_1)$ is the path's `end_error`, or 0 where it states none."""
+    r"""$\max(\alpha_0, \beta_1)$ is the path's `end_error`, or 0 if it has none."""
     (alpha, *_), (_, beta, *_) = (compiled(_coefficients, path, jnp.full_like(example.t, end)) for end in (0.0, 1.0))
     assert_close(np.maximum(alpha, beta), float(getattr(path, "end_error", 0.0)))
 

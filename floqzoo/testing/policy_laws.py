@@ -1,4 +1,4 @@
-"""What every policy promises."""
+"""Laws of policies."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class UniformPolicy(eqx.Module):
-    """Draws actions from the whole of $[-1, 1]^d$ and learns nothing: a stand-in where a law needs some policy."""
+    """Draws uniform actions from $[-1, 1]^d$, without parameters: a simple policy for the laws of other parts."""
 
     dim: int = eqx.field(static=True)
 
@@ -37,7 +37,7 @@ class UniformPolicy(eqx.Module):
 
 
 class SumCritic(eqx.Module):
-    """Q = the sum of the action, advantage the same: a known critic where a law needs some critic."""
+    """Q and advantage are the sum of the action: a simple critic for the laws of other parts."""
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The sum of the action."""
@@ -55,7 +55,7 @@ class SumCritic(eqx.Module):
 
 
 def frozen_agent(critic: Any, policy: Any, target: ActorCritic | None = None) -> FrozenAgent:
-    """What a loss sees of an agent; the targets are the parts themselves unless given."""
+    """The frozen agent for a loss; by default the targets are the parts themselves."""
     return FrozenAgent(
         critic, policy, ActorCritic(critic, policy) if target is None else target, jnp.zeros((), jnp.int32)
     )
@@ -102,7 +102,7 @@ def _draw(policy: HasDensity, observation, key):
 
 
 def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
-    """The action of a key is, bit for bit, that of the noise that `draw_noise` draws from the key."""
+    """The action for a key is bitwise identical to that for the noise that `draw_noise` draws from the key."""
     keys = jax.random.split(example.key, 8)
     drawn = mapped(_action, keys, policy, example.observation)
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""What every noise prior promises."""
+"""Laws of noise priors."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every ODE solver promises, and what those with equal steps promise beyond."""
+"""Laws of ODE solvers, and additional laws of fixed-step solvers."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> Non
 def time_passes_as_the_state_moves(solver: ODESolver, example: Example) -> None:
     r"""On $\dot x = x + t$ over [0, 1] a solve is at least as accurate as Euler's method with as many evaluations.
 
-    A field that is asked at frozen, late or reversed times leads elsewhere.
+    Evaluating the field at constant, late or reversed times gives another result.
     """
     x0 = jnp.asarray([0.0, 0.25], example.x0.dtype)
     end = compiled(_end, x0, solver, _growing, jnp.zeros_like(example.t), jnp.ones_like(example.t))
@@ -53,7 +53,7 @@ def time_passes_as_the_state_moves(solver: ODESolver, example: Example) -> None:
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
     r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ of the error with twice the steps.
 
-    On $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones, are not asked.
+    On $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones, are skipped.
     """
     order = getattr(solver, "order", None)
     if order is None or not hasattr(solver, "num_steps"):
@@ -84,12 +84,12 @@ def evaluations_are_counted(solver: ODESolver, example: Example) -> None:
     count = len(_times_of_evaluations(solver, example))
     adaptive = getattr(solver, "is_adaptive", False)
     assert count == solver.evaluations or (adaptive and 0 < count < solver.evaluations), (
-        f"{count} evaluations where `evaluations` says {solver.evaluations}"
+        f"{count} evaluations instead of the stated {solver.evaluations}"
     )
 
 
 def no_time_outside_the_interval_is_looked_at(solver: ODESolver, example: Example) -> None:
-    """The velocity is evaluated between `t0` and `t1` only: a flow need not be defined elsewhere."""
+    """The velocity is only evaluated between `t0` and `t1`: a flow may be undefined elsewhere."""
     times = np.array(_times_of_evaluations(solver, example))
     low, high = sorted((float(example.s), float(example.t)))
     rounding = 4 * float(jnp.finfo(example.t.dtype).eps)
@@ -134,7 +134,7 @@ def a_trajectory_is_one_step_after_another(solver: FixedStepSolver, example: Exa
 
 
 def an_unrolled_loop_is_the_loop(solver: FixedStepSolver, example: Example) -> None:
-    """`unroll` changes how the steps are compiled, and nothing else."""
+    """`unroll` only changes how the steps are compiled."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     other = replace(solver, unroll=not solver.unroll)
     end = compiled(_end, example.x0, solver, velocity, example.s, example.t)

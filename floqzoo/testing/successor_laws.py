@@ -1,4 +1,4 @@
-"""What every successor measure promises, and every target, next action and reward model."""
+"""Laws of successor measures, targets, next actions and reward models."""
 
 from dataclasses import replace
 
@@ -53,7 +53,7 @@ def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example
 
 
 def each_key_draws_a_point_of_its_own(target: SuccessorTarget, example: Example) -> None:
-    """Before the end, another key is another point, though every future be the same: the noise is still in it."""
+    """Before the end, another key gives another point, even if all futures are the same: the noise differs."""
     step = _certain(example.batch)
     keys = jax.random.split(example.key)
     first, second = (compiled(_aimed_regression, target, step, example.t, key).x for key in keys)
@@ -63,8 +63,8 @@ def each_key_draws_a_point_of_its_own(target: SuccessorTarget, example: Example)
 def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> None:
     r"""The velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$, where every future is $x_1$.
 
-    On the straight path, with a target flow that carries all noise to $x_1$ and a true future that lies there:
-    whatever the point, the rule asks for the way to the one end that there is.
+    On the linear path, with a target flow that transports all noise to $x_1$, and $x_1$ as the true future: the target
+    at any point is the velocity towards $x_1$.
     """
     step = _certain(example.batch)
     point = compiled(_aimed_regression, target, step, example.t, example.key)
@@ -114,13 +114,13 @@ def _first(batch: Transition) -> Transition:
 
 
 def _certain(batch: Transition) -> Transition:
-    """A transition whose future is what the flows below aim at."""
+    """A transition whose future is the target of the flows below."""
     step = _first(batch)
     return replace(step, future=step.observation)
 
 
 class _Gale(eqx.Module):
-    """A velocity field that blows towards its condition."""
+    """A velocity field that moves points towards its condition."""
 
     def encode(self, *condition):
         return condition[0]
@@ -130,14 +130,14 @@ class _Gale(eqx.Module):
 
 
 class _Aim(_Gale):
-    """The straight way to its condition, which Euler's steps follow exactly."""
+    """Straight lines to its condition, for which Euler steps are exact."""
 
     def velocity(self, t, x, code):
         return (code - x) / (1 - t)
 
 
 def regression(target: SuccessorTarget, step, t, key, field=_Gale()):
-    """What a target rule asks for at a transition, with a known flow."""
+    """The regression target of a rule at a transition, with a known flow."""
     flow = Flow(field, step.observation.size, solver=Euler(2))
     return target.regression(flow, flow.encode(step.observation), step, t, key)
 

@@ -1,4 +1,4 @@
-"""What every distribution of training times promises."""
+"""Laws of time distributions."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def times_have_the_shape_asked_for(times: TimeDistribution, example: Example) ->
 
 
 def times_lie_before_the_end(times: TimeDistribution, example: Example) -> None:
-    """Every time lies in [0, 1): at 1 the velocity of many a path is not defined."""
+    """Every time lies in [0, 1): at 1 the velocity of many paths is undefined."""
     drawn = np.asarray(times.sample_times(example.key, (4096,)))
     assert np.all((drawn >= 0) & (drawn < 1)), f"times from {drawn.min()} to {drawn.max()}"
 

@@ -1,4 +1,4 @@
-"""What every update rule and every target update promises, and what those of floqzoo promise beyond."""
+"""Laws of update rules and target updates, and additional laws of those in floqzoo."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
 
 
 def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
-    """A hyperparameter stays as it is, and a `State` is what the loss made of it: one more in each update."""
+    """A hyperparameter is not changed, and a `State` is updated by the loss: it counts one more in each update."""
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
@@ -116,7 +116,7 @@ def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
 
 
 def targets_lie_between(update: TargetUpdate, example: Example) -> None:
-    """A target's parameters lie between what they were and the online parameters, and its structure stays."""
+    """A target's new parameters lie between the old ones and the online parameters; its structure is kept."""
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
     target = update.init_targets(jax.tree.map(lambda leaf: leaf - 1, before))
@@ -132,7 +132,7 @@ def targets_lie_between(update: TargetUpdate, example: Example) -> None:
 def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
     r"""$(1 - \tau) \bar\theta + \tau \theta$ in each `every`-th update, and $\bar\theta$ in the others.
 
-    $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target takes over `State`, and
+    $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target copies `State`, and
     keeps its `Hyperparameter`s.
     """
     before = example_parts(example)

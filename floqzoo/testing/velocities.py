@@ -1,4 +1,4 @@
-"""Velocity fields whose flows have closed forms, for solvers to be tried on."""
+"""Velocity fields with closed-form flows, for tests of solvers."""
 
 import equinox as eqx
 import jax
@@ -30,7 +30,7 @@ class Observed:
         self.times: list[float] = []
 
     def __call__(self, t: Time, x: Point) -> Point:
-        """The velocity, while the time is written down."""
+        """The velocity; records the time."""
         velocity = self.velocity(t, x)
         # The velocity passes through the callback, so that no compiler can leave it out.
         form = jax.ShapeDtypeStruct(velocity.shape, velocity.dtype)
