@@ -137,6 +137,7 @@ STUDY = Study(
         f"{kind.replace(' with κ = ', '-')}-{targets.split()[0]}": partial(trial, kind, targets, settings)
         for kind in CRITICS
         for targets in (MOVING, FIXED)
+        if (kind, targets) != ("floq with κ = 1", FIXED)
     },
     level="share of the computation before the perturbation",
     panels={f"error_{size:g}": f"error of Q / perturbation of {size:g} std" for size in SIZES},
