@@ -235,7 +235,7 @@ def test_a_truncated_file_and_a_wrong_name_are_refused(tmp_path):
         write_episodes(tmp_path / "nowhere" / "file.npz", recording)
     for length in (0, 30, len(content) - 30):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"truncated, or no npz|cannot be read"):
+        with pytest.raises(ValueError, match=r"truncated, or not an npz|cannot be read"):
             read_dataset(path)
 
 
