@@ -88,7 +88,7 @@ def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path, end):
     whole = written(tmp_path, good()).read_bytes()
     cut = tmp_path / "cut.npz"
     cut.write_bytes(whole[: int(end * len(whole))])
-    with pytest.raises(ValueError, match=r"cut\.npz is truncated, or no npz file"):
+    with pytest.raises(ValueError, match=r"cut\.npz is truncated, or not an npz file"):
         read_datafile(cut, needs_buttons=True)
 
 
@@ -111,7 +111,7 @@ def test_a_spoilt_file_is_refused_or_reads_the_same(tmp_path, place, change):
 def test_what_is_no_npz_is_refused(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="truncated, or no npz file"):
+    with pytest.raises(ValueError, match="truncated, or not an npz file"):
         read_datafile(path, needs_buttons=False)
 
 

@@ -132,7 +132,7 @@ class Elsewhere(Line):
 def test_environments_that_come_to_another_place_are_told_of():
     exploration = begun()
     explore(exploration, actions_of(1))
-    with pytest.warns(UserWarning, match="the environments are not where they were"):
+    with pytest.warns(UserWarning, match="the environments reached other states"):
         Exploration(Elsewhere, SEEDS, 2).restore(exploration.state())
 
 

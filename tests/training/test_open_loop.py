@@ -83,10 +83,10 @@ def test_the_state_of_an_executor_is_all_that_it_needs():
         found = [each.actions(rows, np.array(steps), lambda: pytest.fail("drawn")) for each in (one, other)]
         np.testing.assert_array_equal(found[0], [[k] for k in (steps[0], 4 + steps[1])])
         np.testing.assert_array_equal(*found)
-    with pytest.raises(ValueError, match="the chunks must have 3 steps, as the policy's; they have 4"):
+    with pytest.raises(ValueError, match="the chunks must have 3 steps, as those of the policy; they have 4"):
         OpenLoop(fz.ChunkedPolicy(Planner(3), 3)).restore(one.state())
     other.restore({})
-    with pytest.raises(ValueError, match="`steps` of row 7 must begin at 0"):
+    with pytest.raises(ValueError, match="`steps` of row 7 must start at 0"):
         other.actions(rows, np.array([1, 0]), lambda: chunks)
 
 
