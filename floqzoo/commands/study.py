@@ -51,7 +51,9 @@ def study(
     chosen = study_named(name)
     if read is not None:
         if seeds is not None or updates is not None:
-            raise ValueError("`seeds` and `updates` must not be given with `from`, which reads measurements without training.")
+            raise ValueError(
+                "`seeds` and `updates` must not be given with `from`, which reads measurements without training."
+            )
         table, directory = Table(read_measurements(read / MEASUREMENTS)), directory or read
     else:
         directory = directory or Path("exp") / "studies" / name

@@ -94,5 +94,7 @@ def bootstrap_interval(
 
 def _some(tasks: Sequence[np.ndarray]) -> list[np.ndarray]:
     if not tasks or any(scores.shape[-1] == 0 for scores in tasks):
-        raise ValueError(f"there must be scores of at least one task, and of at least one seed per task; got {list(tasks)}.")
+        raise ValueError(
+            f"there must be scores of at least one task, and of at least one seed per task; got {list(tasks)}."
+        )
     return list(tasks)

@@ -89,7 +89,10 @@ def _pictures(player: EpisodePlayer, actor: BatchedPolicy, episodes: int, seed: 
 
 
 def _close(environment: Any) -> None:
-    for name in ("custom_renderer", "_renderer"):  # of a maze, and of an arm: a renderer of OSMesa must be closed before Python exits
+    for name in (
+        "custom_renderer",
+        "_renderer",
+    ):  # of a maze, and of an arm: a renderer of OSMesa must be closed before Python exits
         renderer = getattr(environment.unwrapped, name, None)
         if renderer is not None:
             renderer.close()

@@ -159,7 +159,9 @@ def run_locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(f"another process is training in {directory}. Wait until it ends, or stop it.") from error
+            raise BlockingIOError(
+                f"another process is training in {directory}. Wait until it ends, or stop it."
+            ) from error
         yield
     finally:
         os.close(descriptor)

@@ -58,7 +58,9 @@ def task_name(name: str) -> TaskName:
     if match is None:
         raise ValueError(f"`env_name` is {name!r}, which OGBench does not have as a single task.{_suggestions(name)}")
     if name.startswith("visual-"):
-        raise ValueError(f"`env_name` is {name!r}, a task with pixel observations. Only state observations are supported.")
+        raise ValueError(
+            f"`env_name` is {name!r}, a task with pixel observations. Only state observations are supported."
+        )
     stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
     environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
     family, task = stem.split("-")[0], int(match["task"]) if match["task"] else None

@@ -93,7 +93,9 @@ def find_script(name: str) -> ManipulationScript | MazeScript:
     if name in scripts:
         return scripts[name]
     if name.startswith("visual-"):
-        raise ValueError(f"`name` is {name!r}, a dataset of pixel observations. Only datasets of states can be collected.")
+        raise ValueError(
+            f"`name` is {name!r}, a dataset of pixel observations. Only datasets of states can be collected."
+        )
     if name.startswith(EXPERT_FAMILIES):
         raise ValueError(
             f"`name` is {name!r}, a locomotion dataset. OGBench generated these with expert policies, which must "

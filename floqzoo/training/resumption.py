@@ -64,7 +64,9 @@ def prepare_resumed(
         raise ValueError(f"{run.directory} cannot resume with other seeds: {'; '.join(fixed)}.")
     fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
     if fixed:
-        raise ValueError(f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}.")
+        raise ValueError(
+            f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
+        )
     with first_alone():
         task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))

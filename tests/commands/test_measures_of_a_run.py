@@ -1,4 +1,4 @@
-"""The recipe of successor measures on a real maze, from the words of the command line to its figures."""
+"""The recipe of successor measures on a real maze, from the command line to its figures."""
 
 import csv
 import json

@@ -106,7 +106,7 @@ def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypa
 
 
 def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
-    """Whoever wrote the run may have named any file; only what the user names is executed."""
+    """The author of the run may have named any file; only what the user names is executed."""
     directory = trained(tmp_path, monkeypatch, "push")
     mark, evil = tmp_path / "executed", tmp_path / "evil.py"
     evil.write_text(f"open({str(mark)!r}, 'w').close()\n")

@@ -49,7 +49,7 @@ def test_the_standard_error_is_that_of_the_mean(getkey):
 
 @pytest.mark.slow
 def test_a_score_improves_in_the_direction_of_the_value(getkey):
-    """Its gradient by the action against that of the exact value: one function, from few and the same noises."""
+    """Its gradient by the action against that of the exact value: one function, from few and the same noise samples."""
     chain = LinearGaussian.spiral(0.8)
     critic = exact_critic(chain, num_score_samples=256)
     score = eqx.filter_jit(jax.grad(lambda action: critic.score(STATE, action)))(ACTION)

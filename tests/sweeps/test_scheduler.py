@@ -9,7 +9,7 @@ from floqzoo.sweeps.scheduler import run_trials
 
 
 class Scripted:
-    """Starts end as they are told, in the order of their starts; one at a time."""
+    """Attempts end as scripted, in the order of their starts; one at a time."""
 
     def __init__(self, **endings):
         self.endings, self.started, self.waiting, self.stopped = endings, [], [], False

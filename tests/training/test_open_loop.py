@@ -50,7 +50,7 @@ def actor(length, horizon=None):
     horizon=st.integers(1, 4), more=st.integers(0, 2), rounds=st.lists(st.lists(st.booleans(), min_size=3, max_size=3))
 )
 def test_each_row_takes_the_first_actions_of_one_chunk_after_another(horizon, more, rounds):
-    """Three environments, whose episodes end at any time; a chunk is told by the round that drew it and by its row."""
+    """Three environments, whose episodes end at any time; a chunk is identified by the round that drew it and by its row."""
     length = horizon + more
     open_loop = OpenLoop(fz.ChunkedPolicy(Planner(length), length, horizon))
     steps, left = np.zeros(3, int), [[], [], []]
@@ -273,7 +273,7 @@ def test_the_replay_of_a_run_in_chunks_holds_single_steps(explored):
 
 
 def test_actions_of_a_run_come_from_whole_chunks(explored):
-    """The chunk under way at the end: its first actions are the last ones of the replay."""
+    """The current chunk at the end: its first actions are the last ones of the replay."""
     actions, episodes, state = replayed(explored)
     chunks = dict(zip(state["open_loop.rows"].tolist(), state["open_loop.chunks"], strict=True))
     seen = set()

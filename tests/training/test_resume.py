@@ -1,4 +1,4 @@
-"""A run that is broken off and goes on is the run that was never broken off, bit for bit."""
+"""A run that is interrupted and resumed is bitwise identical to an uninterrupted one."""
 
 import contextlib
 import os

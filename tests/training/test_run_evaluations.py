@@ -71,7 +71,10 @@ def stopped(tmp_path, monkeypatch, capsys):
         patched.setattr(RunStore, "save", stopping_at_18(RunStore.save, gate / "waiting"))
         result = resume(directory, recipe=TOY_RECIPE)
     assert (result.stopped_by, result.steps) == (signal.SIGTERM, 18)
-    assert "the evaluation after 14 updates was cancelled; it is played again when the run resumes" in capsys.readouterr().err
+    assert (
+        "the evaluation after 14 updates was cancelled; it is played again when the run resumes"
+        in capsys.readouterr().err
+    )
     return directory, gate / "open"
 
 
