@@ -30,7 +30,7 @@ class Style:
     - `two_pass_norm`: Whether a layer norm reads its input twice.
     - `optimised_target`: Whether the optimiser keeps moments of the target and moves it by nothing.
     - `python_loop`: Whether each update is a call, whose batch comes from the host and whose state is not donated.
-    - `compiler_as_it_is`: Whether the compiler is told nothing, see `floqzoo.learner.scanned_update`.
+    - `compiler_as_it_is`: Whether the compiler runs without options, see `floqzoo.learner.scanned_update`.
     """
 
     repeated_reading: bool = True

@@ -1,4 +1,4 @@
-"""A task of one's own: swing up a pendulum, from data of a policy that only half knows how.
+"""Your own task: swing up a pendulum, from data of a policy that only half knows how.
 
     floqzoo sweep examples/pendulum.yaml        # or: python recipes/fql.py --preset quickstart --task examples/pendulum.py:pendulum
 

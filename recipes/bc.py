@@ -1,4 +1,4 @@
-"""Behaviour cloning by flow matching: FQL's behaviour flow, alone."""
+"""Behaviour cloning by flow matching: FQL's behaviour flow alone."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ class BCConfig:
     lr: float = 3e-4
     """Adam's learning rate."""
     batch_size: int = 256
-    """Transitions in an update."""
+    """Transitions per update."""
     actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
     """Hidden layers of the flow."""
     actor_layer_norm: bool = False
@@ -30,7 +30,7 @@ class BCConfig:
 def bc(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: BCConfig, key: Key
 ) -> fz.Agent:
-    """Builds the imitating agent, untrained."""
+    """Builds the untrained behaviour-cloning agent."""
     del reward_range
     network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm)
     return fz.Agent(

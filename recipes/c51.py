@@ -27,16 +27,16 @@ from recipes.published import c51 as published
 
 @dataclass(frozen=True, kw_only=True)
 class C51Config(BestOfNConfig):
-    """C51's hyperparameters; `q_agg` is how the two critics become one in the score."""
+    """C51's hyperparameters; `q_agg` is the aggregation of the two critics in the score."""
 
     num_atoms: int = 51
-    """Atoms of the support, from the least to the greatest discounted return."""
+    """Number of atoms of the support, from the minimum to the maximum discounted return."""
 
 
 def c51(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: C51Config, key: Key
 ) -> fz.Agent:
-    """Builds the C51 agent, untrained."""
+    """Builds the untrained C51 agent."""
     critic_key, policy_key = jax.random.split(key)
     support = fz.UniformSupport.from_rewards(reward_range, config.discount, config.num_atoms)
     network = value_network(config)

@@ -39,13 +39,13 @@ class CODACConfig(QuantileConfig, DistilledPolicyConfig):
     conservative_weight: float = 0.1
     """Weight of the conservative term, at least 0."""
     conservative_actions: int = 10
-    """Uniform actions in the conservative term, and as many of the behaviour flow."""
+    """Number of uniform actions in the conservative term, and of actions of the behaviour flow."""
 
 
 def codac(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: CODACConfig, key: Key
 ) -> fz.Agent:
-    """Builds the CODAC agent, untrained."""
+    """Builds the untrained CODAC agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     network = config.residual_network if config.use_resnets else value_network(config)

@@ -1,4 +1,4 @@
-"""Settings and parts that the recipes share, each written once."""
+"""Settings and parts shared by the recipes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ActorCriticConfig:
     lr: float = 3e-4
     """Adam's learning rate."""
     batch_size: int = 256
-    """Transitions in an update."""
+    """Transitions per update."""
     actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
     """Hidden layers of the policy's networks."""
     value_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
@@ -60,7 +60,7 @@ class ChunkedConfig(ActorCriticConfig):
             )
 
     def chunked(self, policy: Policy) -> Policy:
-        """A policy built for `chunk_length` times as many coordinates, as one that acts in chunks; itself for 1."""
+        """Wraps a policy with `chunk_length` times as many coordinates to act in chunks; unchanged for length 1."""
         if self.chunk_length == 1:
             return policy
         return fz.ChunkedPolicy(policy, self.chunk_length, self.execution_horizon)
@@ -68,14 +68,14 @@ class ChunkedConfig(ActorCriticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(ActorCriticConfig):
-    """Settings of methods that choose how two critics become one."""
+    """Settings of methods with a choice of aggregation of two critics."""
 
     q_agg: Literal["mean", "min"] = "mean"
-    """How the two critics become one in the target."""
+    """Aggregation of the two critics in the target."""
 
     @property
     def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-        """The part that `q_agg` names."""
+        """The aggregation for `q_agg`."""
         return aggregation(self.q_agg)
 
 
@@ -86,19 +86,19 @@ class BestOfNConfig(EnsembleConfig):
     actor_layer_norm: bool = True
     """Whether actors use layer norm."""
     num_samples: int = 16
-    """N, the actions among which the critic chooses."""
+    """N, the number of candidate actions."""
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
-    """Settings of methods with FQL's policy, floq among them."""
+    """Settings of methods with FQL's policy, including floq."""
 
     alpha: float = 10.0
-    """Weight of the distillation of the policy: the number to tune for each environment."""
+    """Weight of the distillation of the policy: the main hyperparameter to tune for each environment."""
     normalize_q_loss: bool = False
-    """Whether the policy's value term is divided by its mean size."""
+    """Whether the policy's value term is divided by its mean absolute value."""
     use_resnets: bool = False
     """Whether critics are residual networks."""
     block_width: int = 512
@@ -110,7 +110,7 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
     @property
     def residual_network(self) -> partial:
-        """Makes a residual network."""
+        """A constructor of residual networks."""
         return partial(
             fz.ResidualMLP,
             width=self.block_width,
@@ -121,17 +121,17 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
 
 def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-    """How members of an ensemble become one value."""
+    """The aggregation of the members of an ensemble."""
     return fz.MinOverEnsemble() if name == "min" else fz.MeanOverEnsemble()
 
 
 def value_network(config: ActorCriticConfig) -> partial:
-    """Makes a monolithic value network."""
+    """A constructor of monolithic value networks."""
     return partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm)
 
 
 def actor_network(config: ActorCriticConfig, **changes: Any) -> partial:
-    """Makes a network of a policy."""
+    """A constructor of policy networks."""
     return partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
 
 
@@ -174,7 +174,7 @@ def published_run(
     """A run with the settings that were published for its environment.
 
     - `env_name`: The environment; None for `otherwise`.
-    - `table`, `defaults`: As `published_settings` takes them.
+    - `table`, `defaults`: As in `published_settings`.
     - `run`: Further fields of the `RunConfig`.
     """
     env_name = env_name or otherwise
@@ -194,11 +194,11 @@ def published_presets(
     """The presets `default`, `online` and `quickstart` of a baseline in the experiments of a paper.
 
     - `defaults`: The settings of the method.
-    - `offline`, `online`: What was published for each environment; the same for both where `online` is None.
-    - `online_defaults`: The settings of the method in `online`; `defaults` where it is None.
+    - `offline`, `online`: The published settings by environment; `offline` is used for both if `online` is None.
+    - `online_defaults`: The settings of the method in `online`; `defaults` if None.
     - `quickstart`: The settings of the small run.
     - `experiments`: The method whose paper has the experiments.
-    - `online_env`: The environment of `online` where none is given.
+    - `online_env`: The default environment of `online`.
     """
 
     def default(env_name: str | None) -> RunConfig:
@@ -207,7 +207,7 @@ def published_presets(
     default.__doc__ = f"The settings of the environment in the experiments of {experiments}, 1M updates."
 
     def offline_to_online(env_name: str | None) -> RunConfig:
-        """The same for offline-to-online: 1M updates, then 1M steps in the environment."""
+        """The same for offline-to-online: 1M updates, then 1M environment steps."""
         return published_run(
             env_name,
             offline if online is None else online,

@@ -36,15 +36,15 @@ class FloqConfig(DistilledPolicyConfig):
     """floq's hyperparameters, named as in its official code."""
 
     critic_flow_steps: int = 8
-    """K, the Euler steps of the flow critics; 4, 8 and 16 are worth a try."""
+    """K, the number of Euler steps of the flow critics; recommended: 4, 8, 16."""
     actor_flow_steps: int = 10
     """Euler steps of the behaviour flow."""
     noise_samples: int = 8
     """Noise samples of each transition."""
     distillation_samples: int | None = None
-    """For how many of them the distilled critic is trained; None, as in the paper, for all. Fewer are faster."""
+    """Noise samples for which the distilled critic is trained; None for all, as in the paper. Fewer are faster."""
     noise_coverage: float = 0.1
-    """Width of the noise interval as a share of the range of returns; 0.1 and 0.25 are worth a try."""
+    """Width of the noise interval as a fraction of the range of returns; recommended: 0.1, 0.25."""
     reward_offset: float = 0.01
     """Margin of the value embedding's range, in units of reward."""
     use_prob_embed: bool = True
@@ -62,7 +62,7 @@ class FloqConfig(DistilledPolicyConfig):
 def floq(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: FloqConfig, key: Key
 ) -> fz.Agent:
-    """Builds the floq agent, untrained."""
+    """Builds the untrained floq agent."""
     chunk_dim = config.chunk_length * action_dim
     prior = fz.UniformPrior.from_rewards(reward_range, config.discount, noise_coverage=config.noise_coverage)
     field_key, distilled_key, policy_key = jax.random.split(key, 3)
@@ -119,7 +119,7 @@ def best(env_name: str | None) -> RunConfig:
 
 
 def online(env_name: str | None) -> RunConfig:
-    """The settings published for offline-to-online: 1M updates, then 2M steps in the environment."""
+    """The settings published for offline-to-online: 1M updates, then 2M environment steps."""
     return published_run(
         env_name,
         published.ONLINE,
@@ -131,13 +131,13 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def fast(env_name: str | None) -> RunConfig:
-    """The published settings, with the distilled critic trained on one noise sample: 1.2 to 1.3 times the updates a second."""
+    """The published settings, with the distilled critic trained on one noise sample: 1.2 to 1.3 times as fast."""
     run = default(env_name)
     return replace(run, agent=replace(run.agent, distillation_samples=1))
 
 
 def chunked(env_name: str | None) -> RunConfig:
-    """Chunked floq: the published settings with chunks of 5 actions, which nobody has tuned for chunks."""
+    """Chunked floq: the published settings with chunks of 5 actions, not tuned for chunks."""
     run = default(env_name)
     return replace(run, agent=replace(run.agent, chunk_length=5))
 

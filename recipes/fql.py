@@ -39,7 +39,7 @@ class FQLConfig(DistilledPolicyConfig):
 def fql(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: FQLConfig, key: Key
 ) -> fz.Agent:
-    """Builds the FQL agent, untrained."""
+    """Builds the untrained FQL agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     network = config.residual_network if config.use_resnets else value_network(config)
@@ -66,7 +66,7 @@ def two_million(env_name: str | None) -> RunConfig:
 
 
 def online(env_name: str | None) -> RunConfig:
-    """The settings published for offline-to-online: 1M updates, then 1M steps in the environment."""
+    """The settings published for offline-to-online: 1M updates, then 1M environment steps."""
     return published_run(
         env_name,
         published.ONLINE,

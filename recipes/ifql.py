@@ -29,7 +29,7 @@ class IFQLConfig(ExpectileConfig):
     """IFQL's hyperparameters, named as in the official code of FQL."""
 
     num_samples: int = 32
-    """N, the actions among which the critic chooses."""
+    """N, the number of candidate actions."""
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
 
@@ -37,7 +37,7 @@ class IFQLConfig(ExpectileConfig):
 def ifql(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: IFQLConfig, key: Key
 ) -> fz.Agent:
-    """Builds the IFQL agent, untrained."""
+    """Builds the untrained IFQL agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     return fz.Agent(

@@ -6,7 +6,7 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min\bigl( e^{\alpha (\min_e Q_e(s, a) - V(s))}, 100 \bigr) \log \pi(a \mid s),
 \end{aligned}$$
 
-each averaged over the batch, and all minimised by one Adam. No action outside of the data is evaluated.
+each averaged over the batch, and all minimised by one Adam. No action outside the data is evaluated.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class IQLConfig(ExpectileConfig):
     """IQL's hyperparameters, named as in the official code of FQL."""
 
     alpha: float = 10.0
-    """Inverse temperature of the advantage weights: the number to tune for each environment."""
+    """Inverse temperature of the advantage weights: the main hyperparameter to tune for each environment."""
 
 
 def iql_critic(config: ExpectileConfig, observation_dim: int, action_dim: int, key: Key) -> fz.IQLCritic:
@@ -53,7 +53,7 @@ def iql_critic(config: ExpectileConfig, observation_dim: int, action_dim: int, k
 def iql(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: IQLConfig, key: Key
 ) -> fz.Agent:
-    """Builds the IQL agent, untrained."""
+    """Builds the untrained IQL agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     network = actor_network(config, output_scale=0.01)

@@ -70,7 +70,7 @@ def quantile_critic(
 def iqn(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: IQNConfig, key: Key
 ) -> fz.Agent:
-    """Builds the IQN agent, untrained."""
+    """Builds the untrained IQN agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     return fz.Agent(

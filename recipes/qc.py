@@ -9,9 +9,9 @@ $$\begin{aligned}
 \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
 \end{aligned}$$
 
-Actions are chunks $a_{t:t+h}$ of $h$ actions; $m_k$ is 1 where step $t + k$ lies in the episode of step $t$, else 0. The
-losses are averaged over the whole batch, the first also over the two critics, and minimised by one Adam. The next chunk
-$a'$ is the one that the agent would act by: chosen by the online critic, and valued by the target.
+Actions are chunks $a_{t:t+h}$ of $h$ actions; $m_k$ is 1 where step $t + k$ lies in the episode of step $t$, else 0.
+The losses are averaged over the whole batch, the first also over the two critics, and minimised by one Adam. The next
+chunk $a'$ is the chunk that the agent would execute: selected by the online critic, and evaluated by the target critic.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class QCConfig(ChunkedConfig):
     chunk_length: int = 5
     """Steps of an action chunk (`horizon_length` in the official code)."""
     num_samples: int = 32
-    """N, the chunks among which the critic chooses (`actor_num_samples`)."""
+    """N, the number of candidate chunks (`actor_num_samples`)."""
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
 
@@ -42,7 +42,7 @@ class QCConfig(ChunkedConfig):
 def qc(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: QCConfig, key: Key
 ) -> fz.Agent:
-    """Builds the QC agent, untrained."""
+    """Builds the untrained QC agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     chunk_dim = config.chunk_length * action_dim

@@ -6,8 +6,8 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min_e Q_e(s, \pi(s)) \,/\, \overline{|Q|} + \alpha \lVert \pi(s) - a \rVert^2,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics. Every second update the policy makes a step, and the
-target networks of both parts move.
+each averaged over the batch, the first also over the two critics. In every second update the policy makes a step, and
+the target networks of both parts are updated.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class ReBRACConfig(ActorCriticConfig):
 def rebrac(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: ReBRACConfig, key: Key
 ) -> fz.Agent:
-    """Builds the ReBRAC agent, untrained."""
+    """Builds the untrained ReBRAC agent."""
     del reward_range
     critic_key, policy_key = jax.random.split(key)
     noise = fz.SmoothingNoise(config.actor_noise, config.actor_noise_clip)

@@ -24,33 +24,32 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True, kw_only=True)
 class TD2Config:
-    """TD-Flow's hyperparameters; what it does not publish is said to be a choice."""
+    """TD-Flow's hyperparameters; unpublished ones are marked as our choice."""
 
     method: Literal["mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm", "td-dd", "td2-dd"] = "td2-cfm"
     """The target and the model: flows by Monte Carlo, TD, coupled TD or TD², or diffusions by TD or TD²."""
     measure_of: Literal["behaviour", "clone", "trained"] = "behaviour"
-    """Whose futures: the data's own next action, the policy that is cloned from the data beside the measure, or that of
-    a finished run."""
+    """The policy of the measure: that of the data, a policy cloned from the data, or the policy of a finished run."""
     policy_run: str = ""
     """The folder of that run."""
     curved: bool = False
-    """Whether a flow's path is the curved one (trigonometric) instead of the straight."""
+    """Whether the path of a flow is trigonometric (curved) instead of linear."""
     lr: float = 1e-4
     """AdamW's learning rate (a choice)."""
     weight_decay: float = 1e-3
     """AdamW's weight decay."""
     batch_size: int = 1024
-    """Transitions in an update."""
+    """Transitions per update."""
     discount: float = 0.99
     """Discount in [0, 1)."""
     tau: float = 0.001
     """Step of the target, in [0, 1]."""
     flow_steps: int = 10
-    """Midpoint steps of a flow, each of a tenth of the way to wherever it stops."""
+    """Midpoint steps of a flow, also for a solve that stops at t < 1."""
     diffusion_steps: int = 20
     """DDIM steps of a diffusion."""
     network: Literal["unet", "mlp"] = "unet"
-    """The U-shaped perceptron of the paper, or a plain one."""
+    """The network: the U-Net of dense layers of the paper, or an MLP."""
     widths: tuple[int, ...] = (512, 256, 128)
     """Levels of the U (a choice)."""
     embedding: int = 256
@@ -58,13 +57,13 @@ class TD2Config:
     hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
     """Hidden layers of the plain perceptron, of the reward model and of the clone (a choice)."""
     count: int = 128
-    """Samples of a value."""
+    """Number of samples for a value."""
 
     def __post_init__(self):
         require_choices(self)
         if (self.measure_of == "trained") != bool(self.policy_run):
             raise ValueError(
-                f"`policy_run` must name a run if `measure_of` is trained, and else none; got {self.policy_run!r} "
+                f"`policy_run` must be a run if `measure_of` is trained, and empty otherwise; got {self.policy_run!r} "
                 f"for {self.measure_of}."
             )
 
@@ -112,7 +111,7 @@ def with_futures(config: TD2Config) -> GeometricFuture:
 
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
-    """The policy of a finished run, or one that is cloned from the data."""
+    """The policy of a finished run, or a policy to be cloned from the data."""
     if config.measure_of == "trained":
         return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
     network = partial(fz.MLP, hidden=config.hidden_dims)
@@ -136,13 +135,13 @@ def velocity_field(config: TD2Config, dim: int, condition: int, key: Key):
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The behaviour's measure on an OGBench task, with the published settings, 3M updates."""
+    """The measure of the behaviour policy on an OGBench task, with the published settings, 3M updates."""
     env_name = env_name or "pointmaze-medium-navigate-singletask-v0"
     return RunConfig(env_name=env_name, agent=TD2Config(), offline_steps=3_000_000, eval_episodes=0)
 
 
 def maze(env_name: str | None) -> RunConfig:
-    """The same, small enough for two cores: on 100 episodes of a maze that are collected on this machine."""
+    """The same, small enough for two cores: 100 episodes of a maze, collected on this machine."""
     config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
@@ -155,7 +154,7 @@ def maze(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Every method on an analytic task, beside the truth: a few minutes on two cores."""
+    """All methods on an analytic task, compared with the truth: a few minutes on two cores."""
     config = TD2Config(
         lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(64, 64, 64), discount=0.9, measure_of="clone"
     )

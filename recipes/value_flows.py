@@ -13,9 +13,9 @@ $$\begin{aligned}
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam. $a'$ is an action of
-the same kind. Online a one-step policy acts, trained as in FQL by
-$\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ beside the behaviour flow.
+each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam. $a'$ is an
+action of the same kind. Online a one-step policy acts, trained as in FQL by $\alpha \frac1d \lVert \mu(s, x_0) -
+\psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ together with the behaviour flow.
 """
 
 from dataclasses import dataclass
@@ -50,9 +50,9 @@ class ValueFlowsConfig(BestOfNConfig, DistilledPolicyConfig):  # In this order a
     flow_steps: int = 10
     """Euler steps of the return flows and of the behaviour flow."""
     q_agg: Literal["mean", "min"] = "mean"
-    """How the two critics become one in the score and in the confidence weight."""
+    """Aggregation of the two critics in the score and in the confidence weight."""
     ret_agg: Literal["mean", "min"] = "mean"
-    """How the two critics become one in targets."""
+    """Aggregation of the two critics in targets."""
     bcfm_lambda: float = 1.0
     """Weight of BCFM, at least 0."""
     dcfm_lambda: float = 1.0
@@ -60,7 +60,7 @@ class ValueFlowsConfig(BestOfNConfig, DistilledPolicyConfig):  # In this order a
     confidence_weight_temp: float = 0.3
     """Temperature of the confidence weight, above 0, in units of reward: to tune for each environment."""
     num_score_samples: int = 4
-    """Fixed noise samples in each score."""
+    """Number of fixed noise samples in each score."""
     acting: Literal["best-of-n", "one-step"] = "best-of-n"
     """Which policy acts: the best of N actions (offline), or the one-step policy (online), which is trained only then."""
 
@@ -68,7 +68,7 @@ class ValueFlowsConfig(BestOfNConfig, DistilledPolicyConfig):  # In this order a
 def value_flows(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: ValueFlowsConfig, key: Key
 ) -> fz.Agent:
-    """Builds the Value Flows agent, untrained."""
+    """Builds the untrained Value Flows agent."""
     critic_key, policy_key = jax.random.split(key)
     chunk_dim = config.chunk_length * action_dim
     network = config.residual_network if config.use_resnets else value_network(config)
@@ -93,7 +93,7 @@ def value_flows(
 
 
 def acting_policy(config: ValueFlowsConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
-    """The policy that `acting` names; both hold the behaviour flow that next actions are drawn from."""
+    """The policy selected by `acting`; both contain the behaviour flow for next actions."""
     if config.acting == "one-step":
         return distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=key)
     return config.chunked(best_of_n(config, observation_dim, config.chunk_length * action_dim, key=key))

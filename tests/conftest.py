@@ -8,7 +8,7 @@ import signal
 # Before JAX and MuJoCo are imported: tests run on the CPU and draw nothing, unless the caller says otherwise.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MUJOCO_GL", "disabled")
-# Tests write nothing into the cache of whoever runs them.
+# Tests write nothing into the cache of the user who runs them.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 # Most of a test is compilation. The compiler still rewrites and fuses, and only its machine code is left as it comes;
 # the long profile tests what users run.

@@ -123,7 +123,7 @@ def test_ctrl_c_ends_with_130(run, capsys, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [10, 10_000])
 def test_a_reader_of_the_output_who_has_seen_enough_is_no_error(lines):
-    """Gone before the first line, or in the midst of more than a pipe holds."""
+    """Gone before the first line, or during more output than a pipe holds."""
     program = f"""
 from floqzoo.training.cli_errors import errors_explained
 input()

@@ -1,12 +1,12 @@
-"""Plants known faults in a copy of the project, one by one, and tells which test catches each.
+"""Plants known faults in a copy of the project, one by one, and reports which test catches each.
 
     python tools/plant_faults.py                # every fault of tools/faults/
     python tools/plant_faults.py Euler "prior"  # those whose name or file contains one of the words
     python tools/plant_faults.py --list         # what would be planted
     python tools/plant_faults.py --write        # every fault, and the table of docs/guides/laws.md
 
-Prints a table in Markdown, and fails if a fault survives. Each fault costs a start of pytest and a test or two, some
-four seconds; the whole is no part of the continuous checks.
+Prints a table in Markdown, and fails if a fault survives. Each fault costs a start of pytest and a test or two, about
+four seconds; the script is not part of the continuous checks.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from faults import FAULTS, Fault
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tools" / "faults" / "table.md"
 COPIED = ("floqzoo", "recipes", "tests", "pyproject.toml")
-# Each fault has a process of its own, forked from one that has imported what is not ours.
+# Each fault runs in a separate process, forked from one that has imported the dependencies.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["diffrax", "hypothesis", "optax", "pytest", "scipy.stats"])
 
 
 @contextmanager
 def copied_project() -> Iterator[Path]:
-    """A folder with what the tests need, and nothing else, for as long as it is used."""
+    """A temporary folder with the files that the tests need."""
     with tempfile.TemporaryDirectory() as name:
         for part in COPIED:
             source, copy = ROOT / part, Path(name) / part
@@ -50,7 +50,7 @@ def copied_project() -> Iterator[Path]:
 
 @contextmanager
 def planted(fault: Fault, folder: Path) -> Iterator[None]:
-    """The copy with a fault in it, which is sound again afterwards.
+    """Plants a fault in the copy, and removes it afterwards.
 
     **Raises** `ValueError` if the sound text does not occur exactly once, so that no fault is planted in vain.
     """

@@ -23,7 +23,7 @@ class Sizes:
     - `point`: The number of coordinates of a point of a velocity field.
     - `condition`: The parts of a velocity field's condition, in the order in which they are encoded.
     - `inputs`: The inputs of a network or of a layer, at least 2.
-    - `observation`, `action`: What a critic or policy reads.
+    - `observation`, `action`: The inputs of a critic or policy.
     """
 
     point: int = 2
@@ -41,7 +41,7 @@ class Example:
     - `x0`, `x1`: Two points.
     - `condition`: The condition of a velocity field.
     - `inputs`: The input of a network.
-    - `observation`, `action`: What a critic or policy reads.
+    - `observation`, `action`: The inputs of a critic or policy.
     - `seed`: The seed of `key` and `batch`.
     """
 

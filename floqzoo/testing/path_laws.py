@@ -94,7 +94,7 @@ def the_noise_of_a_point_tells_its_velocity(path: AffinePath, example: Example) 
 
 
 def errors_of_noise_are_weighed_errors_of_velocity(path: AffinePath, example: Example) -> None:
-    r"""Where two velocities at one point differ by $e$, their noises differ by $e'$ with $e'^2 = w_t e^2$."""
+    r"""Where two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$."""
     weight, difference = compiled(_weight_and_difference, path, example.t, example.x0, example.x1)
     assert_close(weight * difference**2, np.ones_like(difference), scale=_conditioning(path, example))
 

@@ -195,7 +195,7 @@ def test_inspect_needs_a_flow_critic(refused, copy):
 def test_inspect_needs_a_critic_of_single_actions(refused, copy):
     flags = json.loads((copy / "flags.json").read_text())
     change(copy, "flags.json", agent=flags["agent"] | {"chunk_length": 2})
-    refused("inspect", copy, says=["must be one of single actions", "chunks of 2 actions"])
+    refused("inspect", copy, says=["only a critic over single actions can be inspected", "chunks of 2 actions"])
 
 
 @pytest.mark.parametrize("command", ALL)

@@ -1,4 +1,4 @@
-"""The recipe of successor measures on a real maze, from the words of the command line to its figures."""
+"""The recipe of successor measures on a real maze, from the command line to its figures."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def test_it_leaves_futures_and_values_beside_returns(measure_of, learn, trained,
     with (folder / "values.csv").open() as file:
         rewards = {row["reward"] for row in csv.DictReader(file)}
     assert rewards == {"the task's reward", "the first coordinate"}
-    assert "first states: values read from the measure, and Monte-Carlo returns" in capsys.readouterr().out
+    assert "initial states: values from the measure, and Monte Carlo returns" in capsys.readouterr().out
 
 
 def test_a_run_that_is_not_there_is_a_users_mistake(learn, tmp_path, capsys):

@@ -63,7 +63,7 @@ def test_a_run_is_trained_listed_drawn_compared_and_evaluated(run, tmp_path, mon
     status, out, _ = run("compare", directory)
     assert (status, f"evaluation/{metric}" in out) == (0, True)
     status, _, said = run("evaluate", directory, "--episodes=4")
-    assert (status, "trained on a task of your own; name it again" in said) == (2, True)
+    assert (status, "trained on a task of your own; name the task again" in said) == (2, True)
     status, out, _ = run("evaluate", directory, "--episodes=4", f"--task={FILE}:{task}")
     shown = re.findall(r"(-?[\d.]+) ±", out)
     assert status == 0
@@ -76,7 +76,7 @@ def test_a_run_is_resumed_with_its_task(run, tmp_path, monkeypatch):
     flags = directory / "flags.json"
     flags.write_text(json.dumps(json.loads(flags.read_text()) | {"offline_steps": 6}))
     status, _, said = run("resume", directory, "--allow-changes")
-    assert (status, "name it again" in said) == (2, True)
+    assert (status, "name the task again" in said) == (2, True)
     assert run("resume", directory, "--allow-changes", f"--task={FILE}:push")[0] == 0
     assert fz.StoredRun(directory).checkpoint_steps[-1] == 6
 
@@ -163,7 +163,7 @@ def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypa
 
 
 def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
-    """Whoever wrote the run may have named any file; only what the user names is executed."""
+    """The author of the run may have named any file; only what the user names is executed."""
     directory = trained(tmp_path, monkeypatch, "push")
     mark, evil = tmp_path / "executed", tmp_path / "evil.py"
     evil.write_text(f"open({str(mark)!r}, 'w').close()\n")
@@ -181,6 +181,6 @@ def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
     ):
         run(*words)
     fz.load_agent(stranger)
-    with pytest.raises(ValueError, match="name it again"):
+    with pytest.raises(ValueError, match="name the task again"):
         resume(stranger)
     assert not mark.exists()

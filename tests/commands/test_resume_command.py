@@ -56,7 +56,7 @@ def test_of_a_finished_run_nothing_is_left_to_do(run, capsys, tmp_path, monkeypa
     capsys.readouterr()
     monkeypatch.setattr(prepared_run, "load_task", lambda config: pytest.fail("the data were loaded"))
     assert run("{}/run", "--recipe={}/mine.py") == 0
-    assert f"{directory} is finished, and nothing is left to do." in capsys.readouterr().out
+    assert f"{directory} is finished." in capsys.readouterr().out
     assert left == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
@@ -81,7 +81,7 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
     assert run("{}/run", "--recipe={}/mine.py") == 143
     errors = capsys.readouterr().err
     assert f"Interrupted after 10 updates; metrics and a checkpoint are in {directory}." in errors
-    assert f"To go on: floqzoo resume {directory}" in errors
+    assert f"To resume: floqzoo resume {directory}" in errors
     assert (directory / "checkpoints" / "step_000000010").is_dir()
 
 

@@ -131,7 +131,7 @@ def test_slurm_is_given_what_is_not_finished(sweep, monkeypatch):
     ("text", "says"),
     [
         (SWEEP.replace(str(TOY), "flok"), "Did you mean floq?"),
-        (SWEEP.replace("medium", "meduim"), "Near names: pointmaze-medium-navigate"),
+        (SWEEP.replace("medium", "meduim"), "Similar names: pointmaze-medium-navigate"),
         (SWEEP.replace("agent.batch_size", "agent.batchsize"), "did you mean agent.batch_size"),
         (SWEEP.replace("[4, 8]", "[4, 8.5]"), "`agent.batch_size` must be int; got 8.5"),
         (SWEEP.replace("[4, 8]", "[]"), "`agent.batch_size` must not be an empty list"),

@@ -33,7 +33,7 @@ def floating(values):
 
 
 def critic(spread=(0.5, 2.0), bias=BIAS, weight=WEIGHT, distilled=None, **parts):
-    """Flows that end in `weight . (s, a) + bias + spread * noise`, and the readout of the same values without noise."""
+    """Flows that end in `weight . (s, a) + bias + spread * noise`, and the distilled critic of the same values without noise."""
     weight, bias, spread = floating(weight), floating(bias), floating(spread)
     parts = {"prior": fz.UniformPrior(-1.0, 0.0), "solver": fz.Euler(3), "num_noise_samples": 4, **parts}
     distilled = linear_q(weight, bias) if distilled is None else distilled
@@ -151,7 +151,7 @@ def test_the_readout_regresses_to_the_mean_end_over_copies_and_members():
 
 @pytest.mark.parametrize(("copies", "shift"), [(1, -1.25), (2, 0.0), (3, -1.25 / 3), (4, 0.0), (None, 0.0)])
 def test_the_readout_is_learnt_from_the_first_of_the_noises(copies, shift):
-    """Noises -1, 1, -1, 1 end 0.5 and 2 times as far from the value: their mean is off by 1.25 times the noises' mean."""
+    """Noise samples -1, 1, -1, 1 end 0.5 and 2 times as far from the value: their mean is off by 1.25 times the mean noise."""
     batch, part = transitions(), critic(prior=AlternatingPrior(), num_distillation_samples=copies)
     values = np.concatenate([batch.observation, batch.action], axis=1) @ WEIGHT.T + BIAS
     wanted = np.mean((values - values.mean(axis=1, keepdims=True) - shift) ** 2)

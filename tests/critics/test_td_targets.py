@@ -204,7 +204,7 @@ def test_compilation_changes_nothing(backup):
 
 @every_backup
 def test_no_number_is_compiled_in(backup):
-    """Other values, discounts, rewards and noises run the same program."""
+    """Other values, discounts, rewards and noise samples run the same program."""
     program = compiled(backup, "mean", SteadyPolicy())
     for seed in range(3):
         program(world(seed).with_(discount=seed / 4), jax.random.key(seed))

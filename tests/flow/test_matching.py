@@ -81,7 +81,7 @@ def network():
 def test_both_losses_have_one_gradient(network, make, t, coupling):
     r"""$\nabla_\theta \mathbb E (v_\theta(x_t) - \dot x_t)^2 = \nabla_\theta \mathbb E (v_\theta(x_t) - u_t(x_t))^2$.
 
-    For any coupling of three noises and three data points, independent or not.
+    For any coupling of three noise samples and three data points, independent or not.
     """
     path, condition = make(), jnp.array([0.3])
     places, mass, velocities = marginal(path, t, coupling)

@@ -56,7 +56,7 @@ def test_a_sweep_of_intervals_is_one_map(getkey):
         (lambda: fz.UniformPrior(0.0, float("inf")), "`high` must be finite"),
         (lambda: fz.GaussianPrior(scale=0.0), "`scale` must be above 0"),
         (lambda: fz.GaussianPrior(mean=float("nan")), "`mean` must be finite"),
-        (lambda: fz.UniformPrior.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have its least reward below"),
+        (lambda: fz.UniformPrior.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have a minimum below"),
         (lambda: fz.UniformPrior.from_rewards((-1.0, 0.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
         (
             lambda: fz.UniformPrior.from_rewards((-1.0, 0.0), 0.9, noise_coverage=0.0),

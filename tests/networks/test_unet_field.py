@@ -80,7 +80,7 @@ def test_compute_in_another_dtype_keeps_the_points(getkey):
 
 @pytest.mark.parametrize("widths", [(), (8,)])
 def test_one_level_is_no_u(getkey, widths):
-    with pytest.raises(ValueError, match="`widths` must name at least two levels"):
+    with pytest.raises(ValueError, match="`widths` must have at least two levels"):
         small(getkey(), widths=widths)
 
 

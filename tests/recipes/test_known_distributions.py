@@ -8,7 +8,7 @@ Futures are asked what `test_probe_tasks.py` asks of values, of three chains:
 - *Changing places*: two states, $-1$ and $1$. From either the other has the mass
   $(1 - \gamma)(1 + \gamma^2 + \dots) = 1 / (1 + \gamma)$.
 - *Two steps*: $-1 \to 0 \to 1 \to 1 \to \dots$, where being at 1 pays 1: worth $\gamma / (1 - \gamma)$ at $-1$.
-- *Steered*: $s' = a$, and whoever goes on goes to 0. The reward $s'$ is the action, and its value too; the reward
+- *Steered*: $s' = a$, and every other action leads to 0. The reward $s'$ is the action, and its value too; the reward
   $-4 (s' - 0.4)^2$ has the best action 0.4. No policy is improved, so the best action is that of the values.
 
 Every transition pays $-1$, so a learnt reward is worth $-1 / (1 - \gamma)$.
@@ -72,7 +72,7 @@ def imitation():
 
 
 def chains():
-    """No true future is told; the next action is 0."""
+    """No true future is given; the next action is 0."""
     draw, zero = np.random.default_rng(0), np.zeros(SIZE)
     sides, line = np.resize([-1.0, 1.0], SIZE), np.resize([-1.0, 0.0, 1.0], SIZE)
     state, action = draw.uniform(-1, 1, (2, SIZE))
@@ -170,7 +170,7 @@ def action_coordinate(seeds):
 
 
 def best_action(seeds):
-    """All actions are judged by the same noises."""
+    """All actions are judged with the same noise samples."""
     tried = PEAK + np.linspace(-0.5, 0.5, 21)
     found = values(seeds, "steered", 0 * tried, tried, KnownReward(lambda x: -4 * (x[0] - PEAK) ** 2))
     return Misses(tried[np.argmax(found, axis=1)] - PEAK, {"half a step of the grid": 0.025})

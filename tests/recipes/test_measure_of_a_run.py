@@ -91,9 +91,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_run_is_named_when_it_is_asked_for_and_only_then():
-    with pytest.raises(ValueError, match="`policy_run` must name a run"):
+    with pytest.raises(ValueError, match="`policy_run` must be a run"):
         TD2Config(measure_of="trained")
-    with pytest.raises(ValueError, match="and else none; got 'exp'"):
+    with pytest.raises(ValueError, match="and empty otherwise; got 'exp'"):
         replace(TD2Config(), policy_run="exp")
 
 

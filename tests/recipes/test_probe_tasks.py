@@ -106,7 +106,7 @@ def acts(recipe, seeds, name, coordinate):
 
 
 def values(recipe, seeds):
-    """Values in the endless task, each from a noise of its own, (seed, draw)."""
+    """Values in the endless task, each from a separate noise sample, (seed, draw)."""
     keys = jax.random.split(jax.random.key(3), DRAWS)
 
     def value(agent, key):
@@ -129,7 +129,7 @@ def constant_reward(recipe, seeds):
 
 
 def value_over_noise(recipe, seeds):
-    r"""The readout of TD targets. Ends lie no farther apart than their noises.
+    r"""The distilled critic of TD targets. Ends lie no farther apart than their noise samples.
 
     A field of slope $-c / (1 - t)$ leaves $\prod_{k<K} (1 - \frac{c}{K - k})$ of a distance: nothing if it is the exact
     field, whose $c$ is 1, and all of it if $c$ is 0.

@@ -137,7 +137,7 @@ def test_a_misspelt_metric_is_answered_with_near_names(tmp_path):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no run"):
+    with pytest.raises(FileNotFoundError, match="contains no run"):
         compare_runs([tmp_path])
     with pytest.raises(FileNotFoundError, match="no folder"):
         compare_runs([tmp_path / "nowhere"])

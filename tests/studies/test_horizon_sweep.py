@@ -96,7 +96,7 @@ def test_means_have_errors_over_seeds():
     [
         ({"methods": ("td3",)}, "`methods` must be of .*; got td3"),
         ({"methods": ()}, "got none"),
-        ({"horizons": (1, 5)}, "`horizons` must name numbers above 1"),
+        ({"horizons": (1, 5)}, "`horizons` must be numbers above 1"),
         ({"seeds": 0}, "`seeds` must be at least 1; got 0"),
     ],
 )

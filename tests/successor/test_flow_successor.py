@@ -88,7 +88,7 @@ def test_a_discount_outside_of_its_range_is_refused(discount, getkey):
 def test_a_policy_with_other_actions_is_refused(getkey):
     measure = METHODS["td2-cfm"](small_field(getkey()), 2)
     batch = LinearGaussian.spiral(0.9).sample(getkey(), 4)
-    with pytest.raises(ValueError, match=r"actions of shape \(2,\), as the data has them; got \(3,\)"):
+    with pytest.raises(ValueError, match=r"actions of shape \(2,\), as in the data; got \(3,\)"):
         measure.successor_loss(batch, measure, frozen_agent(None, FunctionPolicy(lambda s: jnp.zeros(3))), getkey())
 
 

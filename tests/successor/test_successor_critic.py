@@ -49,7 +49,7 @@ def test_the_standard_error_is_that_of_the_mean(getkey):
 
 @pytest.mark.slow
 def test_a_score_improves_in_the_direction_of_the_value(getkey):
-    """Its gradient by the action against that of the exact value: one function, from few and the same noises."""
+    """Its gradient by the action against that of the exact value: one function, from few and the same noise samples."""
     chain = LinearGaussian.spiral(0.8)
     critic = exact_critic(chain, num_score_samples=256)
     score = eqx.filter_jit(jax.grad(lambda action: critic.score(STATE, action)))(ACTION)
@@ -94,7 +94,7 @@ def test_a_function_is_a_reward_model_with_nothing_to_learn(getkey):
 @pytest.mark.parametrize("shape", [(1,), (2,), (1, 1)])
 def test_a_reward_of_another_shape_is_refused(shape, getkey):
     critic = exact_critic(LinearGaussian.spiral(0.5), lambda x: jnp.zeros(shape))
-    with pytest.raises(ValueError, match=r"the reward function must give one number.*got shape \("):
+    with pytest.raises(ValueError, match=r"the reward function must return one number.*got shape \("):
         critic.value(STATE, ACTION, getkey())
 
 
@@ -122,7 +122,7 @@ def test_the_best_policy_is_chosen_at_every_state(getkey):
 
 def test_improvement_needs_a_critic_for_each_policy():
     policy = FunctionPolicy(lambda s: s)
-    with pytest.raises(ValueError, match="`policies` must name at least one"):
+    with pytest.raises(ValueError, match="`policies` must have at least one"):
         GPIPolicy((), ())
     with pytest.raises(ValueError, match="`critics` must be 2, one for each policy; got 1"):
         GPIPolicy((policy, policy), (exact_critic(LinearGaussian.spiral(0.5)),))

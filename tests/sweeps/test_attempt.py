@@ -69,7 +69,7 @@ def test_a_trial_dies_with_its_parent_and_another_start_goes_on(toy_sweep):
         "a place",
         "another place",
     ]
-    assert f"goes on after {reached} updates" in log
+    assert f"resumes after {reached} updates" in log
     assert "metrics and a checkpoint are in" in log
     assert max(checkpoint_steps(checkpoints)) == read_metrics(trial.directory / "train.csv")["step"].max() > reached
 
@@ -119,7 +119,7 @@ def test_a_trial_begins_goes_on_and_is_finished_once(toy_sweep, capsys):
 
     (trial.directory / "finished.json").unlink()  # As if it had been killed while it was drawing its curve.
     status, said = run_and_report(trial, capsys)
-    assert status == 0 and "goes on after 20 updates" in said
+    assert status == 0 and "resumes after 20 updates" in said
     assert unfinished_trials(sweep) == []
 
 
@@ -131,7 +131,7 @@ def test_a_folder_of_other_settings_is_refused(toy_sweep, capsys):
     with pytest.raises(SystemExit) as end:
         main(other)
     assert end.value.code == 2
-    assert "holds a run of other settings: `offline_steps` was 20 and is 30" in capsys.readouterr().err
+    assert "holds a run with other settings: `offline_steps` was 20 and is 30" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monkeypatch):

@@ -55,7 +55,7 @@ class Killer(threading.Thread):
 @pytest.mark.parametrize(
     ("address", "error", "says"),
     [
-        ("127.0.0.1:1", ConnectionError, "no Ray cluster can be joined at '127.0.0.1:1': .*refused"),
+        ("127.0.0.1:1", ConnectionError, "cannot connect to a Ray cluster at '127.0.0.1:1': .*refused"),
         ("head", ValueError, "`address` must be auto, or HOST:PORT; got 'head'"),
         ("ray://head:10001", ValueError, "`address` must be auto, or HOST:PORT"),
     ],
@@ -101,7 +101,7 @@ def test_a_sweep_that_loses_a_node_is_the_sweep_that_lost_none(cluster, toy_swee
     first, second = starts(killer.victim)
     assert killer.node.node_id in first and killer.node.node_id not in second
     assert len(earlier(killer.victim)) == 1
-    resumed = [line for line in log(killer.victim).splitlines() if line.startswith("goes on after")]
+    resumed = [line for line in log(killer.victim).splitlines() if line.startswith("resumes after")]
     assert len(resumed) == 1 and int(resumed[0].split()[3]) >= 10
 
     monkeypatch.setattr("floqzoo.sweeps.launcher.RayLauncher", None)  # There is nothing left to run.

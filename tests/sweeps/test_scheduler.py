@@ -9,7 +9,7 @@ from floqzoo.sweeps.scheduler import run_trials
 
 
 class Scripted:
-    """Starts end as they are told, in the order of their starts; one at a time."""
+    """Attempts end as scripted, in the order of their starts; one at a time."""
 
     def __init__(self, **endings):
         self.endings, self.started, self.waiting, self.stopped = endings, [], [], False
@@ -54,7 +54,7 @@ def test_what_is_lost_starts_again_and_what_is_wrong_does_not(trials):
     failures, said = run(trials, launcher)
     assert launcher.started == ["a", "b", "c", "a"]
     assert [(failure.trial.method, failure.reason) for failure in failures] == [("b", "ended with status 1")]
-    assert [line.split(",")[0].split(":")[0] for line in said] == ["starts again", "failed", "finished", "finished"]
+    assert [line.split(",")[0].split(":")[0] for line in said] == ["restarts", "failed", "finished", "finished"]
 
 
 def test_a_trial_starts_again_so_often_and_not_oftener(trials):

@@ -70,5 +70,5 @@ def test_without_slurm_and_with_a_wrong_parameter_it_is_refused(toy_sweep, monke
     with pytest.raises(ValueError, match=r"`slurm` must hold parameters of submitit: .*timeout"):
         submit(sweep, sweep.trials, cluster="local")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(FileNotFoundError, match=r"trials cannot be submitted from here: .*slurm"):
+    with pytest.raises(FileNotFoundError, match=r"trials cannot be submitted from this machine: .*slurm"):
         submit(toy_sweep(), sweep.trials)

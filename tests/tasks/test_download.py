@@ -18,7 +18,7 @@ PATIENCE = 60
 
 
 class Host(http.server.ThreadingHTTPServer):
-    """Waits in the midst of a file until it may go on, and breaks off those that it is told to."""
+    """Pauses during a file until it may continue, and interrupts the given files."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

@@ -226,5 +226,5 @@ def test_bad_arguments_are_refused(argument, value, message):
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(ValueError, match=r"Near names: .*pointmaze-medium-navigate-singletask-v0"):
+    with pytest.raises(ValueError, match=r"Similar names: .*pointmaze-medium-navigate-singletask-v0"):
         load("pointmaze-medium-navigate-v0")

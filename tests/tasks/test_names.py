@@ -37,7 +37,7 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
         ("puzzle-3x3-navigate-singletask-v0", "puzzle-3x3-noisy-singletask-v0"),
         ("cube-single-singletask-v0", "cube-single-play-singletask-v0"),
         ("visual-cube-single-play-singletask-v0", "pixels"),
-        ("HalfCheetah", "A name is like"),
+        ("HalfCheetah", "A valid name is"),
     ],
 )
 def test_unknown_names_are_refused_with_near_ones(name, message):

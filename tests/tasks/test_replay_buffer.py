@@ -56,5 +56,5 @@ def test_an_empty_size_is_refused(name):
 
 def test_a_round_of_other_environments_is_refused():
     replay = ReplayBuffer.empty(one_step(), seeds=1, slots=4, environments=2)
-    with pytest.raises(ValueError, match="`new` must have 2 environments a seed; got 3"):
+    with pytest.raises(ValueError, match="`new` must have 2 environments per seed; got 3"):
         replay.write(explored([0, 1, 2]))

@@ -13,7 +13,7 @@ def toy_data(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(request, tmp_path_factory):
-    """A run with the module's settings that was never broken off."""
+    """A run with the module's settings that was never interrupted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepared_run, "load_task", lambda config: toy_task())
         directory = new_run(tmp_path_factory.mktemp("runs") / "whole", **request.module.LIVELY)

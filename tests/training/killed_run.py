@@ -1,4 +1,4 @@
-"""Goes on with a toy run, and kills itself after a time that is given in seconds of the processor.
+"""Resumes a toy run, and kills itself after a time that is given in seconds of the processor.
 
 Such a time does not depend on what else the machine does. Prints the time that a run needs which is not killed.
 """

@@ -1,4 +1,4 @@
-"""Goes on with a toy run, and ends itself in a round of its exploration: `stopped_online.py DIRECTORY ROUND SIGNAL`.
+"""Resumes a toy run, and ends itself in a round of its exploration: `stopped_online.py DIRECTORY ROUND SIGNAL`.
 
 SIGKILL and SIGTERM come once, SIGINT twice. Prints how far the run came.
 """
@@ -21,7 +21,7 @@ explored_step = Exploration.step
 
 
 def ending_step(exploration, actions):
-    """In the midst of a round: the updates are under way, and the environments have not stepped."""
+    """During a round: the updates are under way, and the environments have not stepped."""
     global rounds
     rounds += 1
     if rounds == int(sys.argv[2]):

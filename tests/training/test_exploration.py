@@ -98,7 +98,7 @@ def test_processes_show_the_same_and_may_be_lost():
     expected = explore(begun(), actions)
     with closing(begun(in_processes=True)) as exploration:
         first = explore(exploration, actions[:15])
-        # A process that is lost in the midst of an episode.
+        # A process that is lost during an episode.
         os.kill(exploration.environment(0, 1).player.process_number, signal.SIGKILL)
         np.testing.assert_array_equal(first + explore(exploration, actions[15:]), expected)
 
@@ -132,7 +132,7 @@ class Elsewhere(Line):
 def test_environments_that_come_to_another_place_are_told_of():
     exploration = begun()
     explore(exploration, actions_of(1))
-    with pytest.warns(UserWarning, match="the environments are not where they were"):
+    with pytest.warns(UserWarning, match="the environments reached other states"):
         Exploration(Elsewhere, SEEDS, 2).restore(exploration.state())
 
 

@@ -98,7 +98,7 @@ def test_two_processes_never_write_to_one_run(tmp_path):
 
 def test_where_there_is_no_room_nothing_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 100))
-    with pytest.raises(OSError, match=r"has room for 0\.0 MB; the checkpoints of the run need"):
+    with pytest.raises(OSError, match=r"has 0\.0 MB of free space; the checkpoints of the run need"):
         train(toy_build, toy_task(), toy_config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
@@ -189,7 +189,7 @@ def test_a_nan_stops_the_run_and_is_named(tmp_path):
 
 def test_nan_in_the_data_stops_the_run_before_it_is_saved(tmp_path):
     config = toy_config(offline_steps=500, save_interval=0, eval_interval=0)
-    with pytest.raises(NonFiniteError, match=r"became NaN or infinite in update .* No checkpoint was due"):
+    with pytest.raises(NonFiniteError, match=r"became NaN or infinite in update .* There is no checkpoint yet"):
         train(toy_build, toy_task(bad_row=True), config, tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == []
 
@@ -207,7 +207,7 @@ def test_nan_in_a_parameter_is_never_saved(tmp_path):
         def update(self, batch, key):
             return eqx.tree_at(lambda agent: agent.weight, self, self.weight * jnp.inf), {"loss": jnp.zeros(())}
 
-    with pytest.raises(NonFiniteError, match="a parameter became NaN or infinite within the 2 updates"):
+    with pytest.raises(NonFiniteError, match="a parameter became NaN or infinite within 2 updates"):
         train(lambda key: Failing(jnp.zeros(())), toy_task(), toy_config(offline_steps=2, eval_episodes=0), tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == []
 

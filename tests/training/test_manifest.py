@@ -90,7 +90,7 @@ DAMAGES = [lose_a_file, lose_the_manifest, gain_a_file, link_elsewhere, name_a_f
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_of_a_damaged_checkpoint_the_one_before_is_used(copy, damage):
     damage(copy / "step_000000002")
-    with pytest.warns(UserWarning, match=r"step_000000002 is damaged: .* The one before it is used"):
+    with pytest.warns(UserWarning, match=r"step_000000002 is damaged: .* The previous checkpoint is used"):
         restored = restore_checkpoint(copy, toy_state(0))
     assert (restored.step, restored.progress) == (1, {"number": 1})
     with pytest.raises(ValueError, match="step_000000002 is damaged"):
@@ -102,7 +102,7 @@ def test_where_all_are_damaged_none_is_used(copy):
         lose_the_manifest(copy / f"step_00000000{step}")
     with (
         pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(DamagedError, match="no checkpoint that is not damaged; it has 1, 2"),
+        pytest.raises(DamagedError, match="no intact checkpoint; it has 1, 2"),
     ):
         restore_checkpoint(copy, toy_state(0))
 

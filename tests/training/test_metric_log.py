@@ -54,9 +54,9 @@ def test_a_row_that_was_broken_off_is_left_out(tmp_path):
 
 def test_rows_that_are_gone_are_named(tmp_path):
     MetricLog(tmp_path / "train.csv").write(10, {0: {"a": 1.0}})
-    with pytest.raises(ValueError, match="must have 2 rows at least; it has 1"):
+    with pytest.raises(ValueError, match="must have at least 2 rows; it has 1"):
         cut_metrics(tmp_path / "train.csv", 2)
-    with pytest.raises(ValueError, match="must have 1 rows at least; it has 0"):
+    with pytest.raises(ValueError, match="must have at least 1 rows; it has 0"):
         cut_metrics(tmp_path / "eval.csv", 1)
 
 

@@ -85,7 +85,7 @@ FULL = LIVELY | {"balanced_sampling": True, "buffer_size": 16, "online_start": 0
 
 @pytest.mark.slow
 def test_sigterm_keeps_what_was_explored(tmp_path):
-    """A program that is told to end while it explores; its buffer is full, and half of each batch comes from it."""
+    """A program that is stopped while it explores; its buffer is full, and half of each batch comes from it."""
     straight = new_run(tmp_path / "straight", **FULL)
     resume(straight, recipe=TOY_RECIPE)
     directory = new_run(tmp_path / "run", **FULL)
@@ -306,7 +306,7 @@ def test_what_ends_a_run_that_is_just_brought_back_leaves_it_as_it_was(whole, tm
 def test_another_number_of_environments_cannot_go_on(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     change_flags(directory, online_environments=1)
-    with pytest.raises(ValueError, match=r"some of its settings are fixed: `online_environments` was 2 and is 1"):
+    with pytest.raises(ValueError, match=r"some settings are fixed: `online_environments` was 2 and is 1"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
@@ -326,7 +326,9 @@ def test_a_longer_run_keeps_what_was_explored(tmp_path):
         longer["replay.transitions.observation"][:, :20], short["replay.transitions.observation"][:, :20]
     )
     change_flags(directory, offline_steps=16)
-    with pytest.raises(ValueError, match="is online, and some of its settings are fixed: `offline_steps` was 12"):
+    with pytest.raises(
+        ValueError, match="is in its online phase, in which some settings are fixed: `offline_steps` was 12"
+    ):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 

@@ -50,7 +50,7 @@ def actor(length, horizon=None):
     horizon=st.integers(1, 4), more=st.integers(0, 2), rounds=st.lists(st.lists(st.booleans(), min_size=3, max_size=3))
 )
 def test_each_row_takes_the_first_actions_of_one_chunk_after_another(horizon, more, rounds):
-    """Three environments, whose episodes end at any time; a chunk is told by the round that drew it and by its row."""
+    """Three environments, whose episodes end at any time; a chunk is identified by the round that drew it and by its row."""
     length = horizon + more
     open_loop = OpenLoop(fz.ChunkedPolicy(Planner(length), length, horizon))
     steps, left = np.zeros(3, int), [[], [], []]
@@ -83,10 +83,10 @@ def test_the_state_of_an_executor_is_all_that_it_needs():
         found = [each.actions(rows, np.array(steps), lambda: pytest.fail("drawn")) for each in (one, other)]
         np.testing.assert_array_equal(found[0], [[k] for k in (steps[0], 4 + steps[1])])
         np.testing.assert_array_equal(*found)
-    with pytest.raises(ValueError, match="the chunks must have 3 steps, as the policy's; they have 4"):
+    with pytest.raises(ValueError, match="the chunks must have 3 steps, as those of the policy; they have 4"):
         OpenLoop(fz.ChunkedPolicy(Planner(3), 3)).restore(one.state())
     other.restore({})
-    with pytest.raises(ValueError, match="`steps` of row 7 must begin at 0"):
+    with pytest.raises(ValueError, match="`steps` of row 7 must start at 0"):
         other.actions(rows, np.array([1, 0]), lambda: chunks)
 
 
@@ -273,7 +273,7 @@ def test_the_replay_of_a_run_in_chunks_holds_single_steps(explored):
 
 
 def test_actions_of_a_run_come_from_whole_chunks(explored):
-    """The chunk under way at the end: its first actions are the last ones of the replay."""
+    """The current chunk at the end: its first actions are the last ones of the replay."""
     actions, episodes, state = replayed(explored)
     chunks = dict(zip(state["open_loop.rows"].tolist(), state["open_loop.chunks"], strict=True))
     seen = set()

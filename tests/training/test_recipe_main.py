@@ -122,7 +122,7 @@ def test_ctrl_c_ends_with_130_and_says_where_the_run_is(run, capsys, tmp_path):
     assert run("--preset=quickstart", task=ToyTask(toy_task().dataset, make_environment=Interrupting)) == 130
     (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
     assert (
-        f"Interrupted after 2 updates; metrics and a checkpoint are in {folder}. To go on: floqzoo"
+        f"Interrupted after 2 updates; metrics and a checkpoint are in {folder}. To resume: floqzoo"
         in capsys.readouterr().err
     )
     assert (folder / "checkpoints" / "step_000000002").is_dir()
@@ -145,7 +145,7 @@ def test_what_cannot_be_written_ends_with_1_and_can_be_resumed(run, capsys, tmp_
     monkeypatch.setattr("floqzoo.runs.metric_log._as_text", full)
     assert run("--preset=quickstart") == 1
     errors = capsys.readouterr().err
-    for part in ("No space left on device", "The run is stopped.", "`floqzoo resume` goes on"):
+    for part in ("No space left on device", "The run is stopped.", "continue with `floqzoo resume`"):
         assert part in errors
     assert "Traceback" not in errors
 

@@ -1,4 +1,4 @@
-"""A run that is broken off and goes on is the run that was never broken off, bit for bit."""
+"""A run that is interrupted and resumed is bitwise identical to an uninterrupted one."""
 
 import contextlib
 import os
@@ -93,7 +93,7 @@ def test_a_damaged_checkpoint_costs_the_way_from_the_one_before(whole, tmp_path)
     directory = shutil.copytree(whole, tmp_path / "run")
     kept = checkpoint_steps(directory / "checkpoints")
     (directory / "checkpoints" / f"step_{kept[-1]:09d}" / "progress.json").write_text("{}")
-    with pytest.warns(UserWarning, match="progress.json is not as it was written. The one before it is used"):
+    with pytest.warns(UserWarning, match="progress.json is not as it was written. The previous checkpoint is used"):
         resume(directory, recipe=TOY_RECIPE)
     assert (directory / "checkpoints" / f"step_{kept[-1]:09d}.damaged").is_dir()
     assert_same_run(whole, directory)
@@ -113,7 +113,7 @@ def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
         resume(directory, recipe=TOY_RECIPE)
     assert checkpoint_steps(directory / "checkpoints") == checkpoint_steps(whole / "checkpoints")
     with pytest.warns(
-        UserWarning, match=r"goes on, but not .*: `agent.alpha` was .*; `offline_steps` was 42 and is 44\."
+        UserWarning, match=r"the resumed run differs .*: `agent.alpha` was .*; `offline_steps` was 42 and is 44\."
     ):
         assert resume(directory, recipe=TOY_RECIPE, allow_changes=True).steps == 44
 
@@ -121,7 +121,7 @@ def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
 def test_other_seeds_are_always_refused(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     change_flags(directory, seeds=3)
-    with pytest.raises(ValueError, match="cannot go on with other seeds: `seeds` was 2 and is 3"):
+    with pytest.raises(ValueError, match="cannot resume with other seeds: `seeds` was 2 and is 3"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
@@ -130,14 +130,14 @@ def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task(bad_row=True))
     with pytest.raises(ValueError, match=r"other settings or data: `fingerprint` was '.*' and is '.*'\. Put"):
         resume(directory, recipe=TOY_RECIPE)
-    with pytest.warns(UserWarning, match="goes on, but not .*: `fingerprint` was"):
+    with pytest.warns(UserWarning, match="the resumed run differs .*: `fingerprint` was"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
 def test_a_log_that_lost_rows_is_refused(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     (directory / "train.csv").write_text("step,seed\n4,5\n")
-    with pytest.raises(DamagedError, match=r"train\.csv must have 22 rows at least; it has 1"):
+    with pytest.raises(DamagedError, match=r"train\.csv must have at least 22 rows; it has 1"):
         resume(directory, recipe=TOY_RECIPE)
 
 
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_says_nonsense_of_its_progress_is_refused(whole, tmp_p
     directory = shutil.copytree(whole, tmp_path / "run")
     for path in (directory / "checkpoints").glob("*/progress.json"):
         path.write_text('{"mean": {"updates": 1, "sums": {"a": ["__import__"]}}, "rows": {}, "seconds": {}}')
-    with pytest.raises(DamagedError, match="does not tell how far the run is"):
+    with pytest.raises(DamagedError, match="lacks the progress of the run"):
         resume(directory, recipe=TOY_RECIPE)
 
 

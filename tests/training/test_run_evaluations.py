@@ -71,7 +71,10 @@ def stopped(tmp_path, monkeypatch, capsys):
         patched.setattr(RunStore, "save", stopping_at_18(RunStore.save, gate / "waiting"))
         result = resume(directory, recipe=TOY_RECIPE)
     assert (result.stopped_by, result.steps) == (signal.SIGTERM, 18)
-    assert "the evaluation after 14 updates was given up; it is played when the run goes on" in capsys.readouterr().err
+    assert (
+        "the evaluation after 14 updates was cancelled; it is played again when the run resumes"
+        in capsys.readouterr().err
+    )
     return directory, gate / "open"
 
 
@@ -148,7 +151,7 @@ def test_what_an_environment_raises_ends_the_run(tmp_path):
     with pytest.raises(IndexError, match="too far") as raised:
         train(toy_build, task, toy_config(**BESIDE), tmp_path)
     assert not multiprocessing.active_children()
-    assert "`floqzoo resume` goes on with it" in raised.value.__notes__[-1]
+    assert "continue with `floqzoo resume`" in raised.value.__notes__[-1]
 
 
 @pytest.mark.parametrize("beside", [{}, BESIDE])

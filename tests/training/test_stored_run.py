@@ -77,8 +77,8 @@ def rewrite(path, **changes):
         ("flags.json", {"success_timing": "now"}, "`success_timing` must be"),
         ("flags.json", {"dataset_path": 3}, "`dataset_path` must be"),
         ("flags.json", {"recipe": "floq"}, "one of the recipe 'floq'; got the recipe 'toy'"),
-        ("data.json", {"action_dim": "1"}, "must say `action_dim`, as int; it says '1'"),
-        ("data.json", {"reward_range": [0.0]}, "must say `reward_range`, two numbers"),
+        ("data.json", {"action_dim": "1"}, "must have `action_dim` of type int; it has '1'"),
+        ("data.json", {"reward_range": [0.0]}, "must have `reward_range`, two numbers"),
     ],
 )
 def test_records_that_do_not_fit_are_refused(stored, tmp_path, file, changes, message):

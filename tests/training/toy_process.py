@@ -1,4 +1,5 @@
-"""Runs the toy recipe, or goes on with a run of it, whose settings may have changed: the words are those of the command line.
+"""Runs the toy recipe, or resumes a run of it, whose settings may have changed: the words are those of the command
+line.
 
 Started several times with the same words, the processes find each other by what their environment says.
 """
@@ -16,7 +17,7 @@ from floqzoo.training.resumption import prepare_resumed
 
 
 if __name__ == "__main__":
-    # What Gloo's threads print from C++, in the midst of each other's lines, joins the errors.
+    # What Gloo's threads print from C++, within each other's lines, joins the errors.
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     prepared_run.load_task = lambda config: toy_task()

@@ -33,7 +33,7 @@ class Stillborn(Line):
 
 
 class Gated(Line):
-    """Waits in its first step until there is a file `open`; that it waits is told by a file `waiting`."""
+    """Waits in its first step until there is a file `open`; a file `waiting` shows that it waits."""
 
     def __init__(self, directory: Path):
         super().__init__()

@@ -131,7 +131,7 @@ TRAINING = (
         ("tests/training/test_batched_policy.py::test_a_policy_trained_in_bfloat16_acts_in_float32",),
     ),
     Fault(
-        "a compilation cache that JAX was told of is replaced",
+        "a compilation cache set in JAX is replaced",
         "floqzoo/learner/compilation_cache.py",
         "if setting == AUTO and told:",
         "if False:",

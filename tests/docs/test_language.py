@@ -1,0 +1,72 @@
+"""The prose of the project uses plain technical English: no phrase of `INSTEAD` occurs in it."""
+
+import io
+import re
+import subprocess
+import tokenize
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).resolve()
+
+INSTEAD = {
+    r"goes on with (a|the) (toy )?run|goes? on with it": "resumes",
+    r"goes on after": "resumes after",
+    r"broken off|broke off": "interrupted",
+    r"at the door": "validated on construction",
+    r"whole or not at all": "atomically",
+    r"(latest|last) whole checkpoint": "latest intact checkpoint",
+    r"what came (out )?of|what came out": "result, outcome",
+    r"in the midst of": "during",
+    r"run under way|evaluation under way|episodes? under way|chunk under way|trials? under way": "running, current",
+    r"whoever": "any, the caller",
+    r"with which it begins|begins? anew": "initial; starts from the beginning",
+    r"from a noise(?! sample)|(?<!pairs )noises": "noise samples",
+    r"is told|was told|are told": "takes, receives",
+    r"readouts? of": "distilled critic",
+    r"a straight line at constant speed; see|how far the way": "curvature",
+    r"number that the system gave": "process ID",
+    r"nothing to begin with": "no-op",
+    r"takes? back all rows": "truncates to the first rows",
+    r"further than data": "online fine-tuning",
+    r"the words of the command": "subcommands, arguments",
+    r"taken back and written anew": "removed and written again",
+    r"near names": "similar names",
+    r"however (it|that) (ends|does)": "even if killed",
+    r"beside whatever": "independent of",
+}
+PHRASES = {re.compile(rf"\b(?:{phrase})\b", re.IGNORECASE): better for phrase, better in INSTEAD.items()}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files of the repository, or of the folder where there is no git."""
+    found = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True)
+    names = found.stdout.split() if found.returncode == 0 else []
+    return [ROOT / name for name in names] or [path for pattern in patterns for path in ROOT.rglob(pattern)]
+
+
+def prose(path: Path) -> str:
+    """The strings and comments of a Python file, or all of a Markdown file, in one line."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        kinds = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        text = " ".join(token.string.lstrip("#") for token in tokens if token.type in kinds)
+    return " ".join(text.split())
+
+
+PAGES = [path for path in tracked("*.py", "*.md") if path != HERE and path.exists()]
+TEXTS = {path: prose(path) for path in PAGES}
+
+
+def test_there_is_prose_to_check():
+    assert len(PAGES) > 300 and any(phrase.search("the caller, or whoever asks") for phrase in PHRASES)
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=INSTEAD)
+def test_no_page_uses_the_phrase(phrase):
+    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in PAGES for match in phrase.finditer(TEXTS[path])]
+    assert not found, f"write {PHRASES[phrase]!r} instead: {found}"
