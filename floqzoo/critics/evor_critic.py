@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.next_action import DataNextAction
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic
-from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, optional_hyperparameter, require
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, optional_hyperparameter, require
 from floqzoo.protocols import NextAction
 from floqzoo.typing import Action, Observation, Scalar
 
@@ -63,7 +63,7 @@ class EVORCritic(ReturnFlowCritic):
         return self.aggregation.aggregate(log_mean_exp(returns, self.return_temperature.value))
 
 
-def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Number) -> Float[Array, "*rest"]:
+def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Scalar | float) -> Float[Array, "*rest"]:
     r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ over the first axis, for a temperature $\tau > 0$."""
     # Subtracted before the division, the maximum leaves nothing that a small temperature could make overflow.
     largest = jax.lax.stop_gradient(jnp.max(values, axis=0, keepdims=True))

@@ -34,22 +34,22 @@ MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
 FLOQ, MONOLITHIC = "floq", "monolithic"
 
 
-def features_frozen_after(updates: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
+def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
     """An optimiser that after some updates goes on with the last linear layers only, those of all MLPs.
 
     - `layers`: The number of linear layers of each MLP without its first.
     """
 
-    def init(parameters: PyTree) -> Any:
-        return jnp.zeros((), int), optimiser.init(parameters)
+    def init(params: PyTree) -> Any:
+        return jnp.zeros((), int), optimiser.init(params)
 
-    def update(gradients: PyTree, state: Any, parameters: PyTree | None = None) -> tuple[PyTree, Any]:
+    def update(updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
         count, inner = state
-        steps, inner = optimiser.update(gradients, inner, parameters)
+        steps, inner = optimiser.update(updates, inner, params)
 
         def step_of(path, step):
             last = (GetAttrKey("layers"), SequenceKey(layers - 1)) in itertools.pairwise(path)
-            return step if last else jnp.where(count < updates, step, 0.0)
+            return step if last else jnp.where(count < frozen_after, step, 0.0)
 
         return jax.tree_util.tree_map_with_path(step_of, steps), (count + 1, inner)
 

@@ -36,7 +36,8 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     r"""For each time $t$ of the solver, the error of Q per perturbation of $z_t$, both RMS and in units of return."""
     steps: Any = critic.solver
     count = steps.num_steps
-    low, high = critic.prior.low.value, critic.prior.high.value
+    prior: Any = critic.prior
+    low, high = prior.low.value, prior.high.value
     noise = low + (high - low) * (jnp.arange(4, dtype=float) + 0.5) / 4
     observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
     delta = size * jnp.std(where.value)
