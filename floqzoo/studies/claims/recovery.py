@@ -129,8 +129,8 @@ STUDY = Study(
     "either way; a monolithic network's pre-activations get Gaussian noise of the same share of their own standard "
     "deviations. An error of 1 means that the perturbation is passed on as it is. Both train on moving TD targets, and on "
     "the exact Q as fixed targets. With κ = 0.1 the perturbations lead further than the noise of training "
-    "does; a wider interval was not tried. Four hidden layers. The units of a layer get independent noise, of which later layers average a part out: the two "
-    "kinds of perturbation are as near as we found, not the same.",
+    "does; a wider interval was not tried. Four hidden layers. The units of a layer get independent noise, of which later "
+    "layers average a part out: the two kinds of perturbation are as near as we found, not the same.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
         f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
