@@ -254,7 +254,7 @@ def test_a_target_that_is_not_kept_says_what_keeps_it():
             return jnp.sum(agent.target.policy.act(batch.observation[0], None, key)), None
 
     agent = line_agent(critic=Hopeful(jnp.zeros(OBSERVATION + ACTION), jnp.zeros(())))
-    wanted = r"the agent keeps no target policy.*`agent\.target\.policy\.act`.*PolyakAveraging\(policy=0\.005\)"
+    wanted = r"the agent has no target policy.*`agent\.target\.policy\.act`.*PolyakAveraging\(policy=0\.005\)"
     with pytest.raises(AttributeError, match=wanted):
         agent.update(transitions(), jax.random.key(0))
     with pytest.raises(

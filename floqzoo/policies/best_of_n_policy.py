@@ -53,7 +53,7 @@ class BestOfNPolicy(eqx.Module):
         return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self._num_draws))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """The candidate with the highest score among the actions that the noises become."""
+        """The candidate with the highest score among the actions for these noise samples."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise)
         return self._best(observation, critic, actions)
 

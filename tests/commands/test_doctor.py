@@ -36,7 +36,7 @@ def test_jax_and_jaxlib_of_two_releases(versions, found):
 
 
 def test_a_device_that_does_not_start_or_computes_nonsense(monkeypatch):
-    assert doctor.check_devices() == Finding("devices", OK, "cpu: cpu; a compiled product is right")
+    assert doctor.check_devices() == Finding("devices", OK, "cpu: cpu; a compiled product is correct")
     with monkeypatch.context() as planted:
         planted.setattr(jax, "jit", lambda function: lambda a, b: a)
         assert "is wrong" in doctor.check_devices().text
@@ -117,7 +117,7 @@ def test_without_a_renderer_there_are_no_videos(monkeypatch):
     assert doctor.check_renderer() == Finding("renderer", OK, "osmesa")
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     found = doctor.check_renderer()
-    assert (found.state, found.text) == (WARNING, "MUJOCO_GL=glfw does not draw")
+    assert (found.state, found.text) == (WARNING, "MUJOCO_GL=glfw does not work")
 
 
 def test_datasets_are_counted_without_their_validation_files(monkeypatch, tmp_path):

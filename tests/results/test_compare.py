@@ -97,7 +97,7 @@ def test_tasks_that_not_all_methods_have_are_left_out_of_all_tasks(tmp_path):
 def test_different_success_timing_is_refused(tmp_path):
     write_run(tmp_path / "a", timing="pre", success={0: [0.2]})
     write_run(tmp_path / "b", timing="post", recipe="fql", success={0: [0.4]})
-    with pytest.raises(ValueError, match=r"timed 'pre' in .*a and 'post' in .*b, so these runs cannot be compared"):
+    with pytest.raises(ValueError, match=r"is 'pre' in .*a and 'post' in .*b, so these runs cannot be compared"):
         compare_runs([tmp_path])
 
 

@@ -158,7 +158,7 @@ class TestStudy:
             run_study(study_of(trials(False)), replace(TINY, tau=0.5), tmp_path)
 
     def test_what_was_not_measured_is_asked_for_in_vain(self):
-        with pytest.raises(ValueError, match="there is no measurement of 'm' of 'b'"):
+        with pytest.raises(ValueError, match="there is no measurement of 'm' for 'b'"):
             Table(rows_of({("a", 0.0): [1.0]})).of("b", 0, "m")
 
     @pytest.mark.parametrize("name", study_names())

@@ -116,7 +116,9 @@ def test_the_state_of_other_environments_is_refused():
     state = exploration.state()
     with pytest.raises(ValueError, match="must be that of 1 environments for each of 2 seeds; it has 4 environments"):
         Exploration(Line, SEEDS, 1).restore(state)
-    with pytest.raises(ValueError, match=r"an episode must go on after \d steps, as it did before; it is over after 1"):
+    with pytest.raises(
+        ValueError, match=r"an episode must continue after \d steps, as it did before; it ended after 1"
+    ):
         Exploration(Limited, SEEDS, 2).restore(state)
 
 

@@ -259,7 +259,7 @@ def test_a_task_that_cannot_be_stepped_is_refused(tmp_path):
         dataset: fz.Transition
 
     config = toy_config(online_steps=4, buffer_size=1000)
-    with pytest.raises(ValueError, match="`online_steps` must be 0 on line, which is no environment"):
+    with pytest.raises(ValueError, match="`online_steps` must be 0 on line, which has no environment to step"):
         train(toy_build, Pure(toy_task().dataset), config, tmp_path)
 
 

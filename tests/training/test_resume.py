@@ -93,7 +93,7 @@ def test_a_damaged_checkpoint_costs_the_way_from_the_one_before(whole, tmp_path)
     directory = shutil.copytree(whole, tmp_path / "run")
     kept = checkpoint_steps(directory / "checkpoints")
     (directory / "checkpoints" / f"step_{kept[-1]:09d}" / "progress.json").write_text("{}")
-    with pytest.warns(UserWarning, match="progress.json is not as it was written. The previous checkpoint is used"):
+    with pytest.warns(UserWarning, match="progress.json was changed. The previous checkpoint is used"):
         resume(directory, recipe=TOY_RECIPE)
     assert (directory / "checkpoints" / f"step_{kept[-1]:09d}.damaged").is_dir()
     assert_same_run(whole, directory)
@@ -108,7 +108,7 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path):
 def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     change_flags(directory, offline_steps=44, agent={"batch_size": 8, "alpha": 7.0, "width": 8}, save_dir="elsewhere")
-    message = r"other settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Put"
+    message = r"other settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Restore"
     with pytest.raises(ValueError, match=message):
         resume(directory, recipe=TOY_RECIPE)
     assert checkpoint_steps(directory / "checkpoints") == checkpoint_steps(whole / "checkpoints")
@@ -128,7 +128,7 @@ def test_other_seeds_are_always_refused(whole, tmp_path):
 def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
     directory = shutil.copytree(whole, tmp_path / "run")
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task(bad_row=True))
-    with pytest.raises(ValueError, match=r"other settings or data: `fingerprint` was '.*' and is '.*'\. Put"):
+    with pytest.raises(ValueError, match=r"other settings or data: `fingerprint` was '.*' and is '.*'\. Restore"):
         resume(directory, recipe=TOY_RECIPE)
     with pytest.warns(UserWarning, match="the resumed run differs .*: `fingerprint` was"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
