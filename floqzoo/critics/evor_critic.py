@@ -63,7 +63,7 @@ class EVORCritic(ReturnFlowCritic):
         return self.aggregation.aggregate(log_mean_exp(returns, self.return_temperature.value))
 
 
-def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Scalar | float) -> Float[Array, "*rest"]:
+def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Any) -> Float[Array, "*rest"]:
     r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ over the first axis, for a temperature $\tau > 0$."""
     # Subtracted before the division, the maximum leaves nothing that a small temperature could make overflow.
     largest = jax.lax.stop_gradient(jnp.max(values, axis=0, keepdims=True))

@@ -104,7 +104,7 @@ def test_stopped_it_gives_the_evaluation_up_at_once_and_goes_on_as_the_same_run(
     assert_same_run(whole, directory)
 
 
-@pytest.mark.filterwarnings("ignore:the run goes on, but not")
+@pytest.mark.filterwarnings("ignore:the resumed run differs")
 def test_an_evaluation_that_was_given_up_is_not_played_by_a_run_without_evaluations(stopped):
     directory, _ = stopped
     change_flags(directory, eval_episodes=0)
