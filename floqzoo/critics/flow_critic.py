@@ -9,11 +9,7 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.q_ensemble import QEnsemble
-from floqzoo.critics.td_targets import (
-    ExpectedBackup,
-    IndependentNoise,
-    MeanOverEnsemble,
-)
+from floqzoo.critics.td_targets import ExpectedBackup, IndependentNoise, MeanOverEnsemble
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.path import LinearPath

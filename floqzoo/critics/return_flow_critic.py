@@ -15,7 +15,7 @@ from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.path import LinearPath
-from floqzoo.flow.prior import GaussianPrior, UniformPrior
+from floqzoo.flow.prior import GaussianPrior, UniformPrior, quantile_noise
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, optional_hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
@@ -157,8 +157,7 @@ class ReturnFlowCritic(eqx.Module):
 
     def fixed_noise(self) -> Float[Array, "samples 1"]:
         """The noise samples of scores: quantiles of the prior."""
-        levels = (np.arange(self.num_score_samples) + 0.5) / self.num_score_samples
-        return jnp.stack([self.prior.quantile(float(level)) for level in levels])[:, None]
+        return quantile_noise(self.prior, self.num_score_samples)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
         """The aggregated outputs of one step from one noise sample, in units of reward."""

@@ -1,6 +1,7 @@
 """Noise priors: the initial distributions of flows."""
 
 from statistics import NormalDist
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -96,3 +97,12 @@ class GaussianPrior(eqx.Module):
     def log_prob(self, x: Point) -> Scalar:
         r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$."""
         return jnp.sum(norm.logpdf(x, self.mean.value, self.scale.value))
+
+
+def quantile_noise(prior: Any, count: int) -> Float[Array, "count 1"]:
+    r"""Noise samples that represent a prior over the real line: its quantiles at the levels $(j - \frac12) / n$, $j = 1, \dots, n$.
+
+    - `prior`: A prior with a `quantile`.
+    """
+    levels = (np.arange(count) + 0.5) / count
+    return jnp.stack([prior.quantile(float(level)) for level in levels])[:, None]

@@ -36,8 +36,8 @@ class NStep(eqx.Module):
     known state.
 
     - `n`: The number of steps, at least 1.
-    - `discount`: $\gamma$ in [0, 1), the discount of the critic. - `next_action`: Whether the action of the data at
-      $s_{t+m}$ is read.
+    - `discount`: $\gamma$ in [0, 1), the discount of the critic.
+    - `next_action`: Whether the action of the data at $s_{t+m}$ is read.
 
     **Raises** `ValueError` for a number out of its range.
 

@@ -20,7 +20,7 @@ from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.monolithic_critic import MonolithicCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow.fixed_step import Euler
-from floqzoo.flow.prior import UniformPrior
+from floqzoo.flow.prior import UniformPrior, quantile_noise
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
@@ -118,23 +118,15 @@ def with_fixed_targets(data: LabData) -> LabData:
     return eqx.tree_at(lambda data: data.transitions, data, step)
 
 
-def monolithic_agents(
-    settings: LabSettings,
-    *,
-    size: int = 2,
-    build: Callable[..., Any] | None = None,
-    optimiser: optax.GradientTransformation | None = None,
-) -> Agent:
+def monolithic_agents(settings: LabSettings, *, optimiser: optax.GradientTransformation | None = None) -> Agent:
     """Agents with the monolithic critic, one for each seed.
 
-    - `size`: The number of ensemble members.
-    - `build`: Builds a network; by default an MLP with the hidden layers of the settings.
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
     """
-    network = build or partial(MLP, hidden=settings.hidden, layer_norm=True)
+    network = partial(MLP, hidden=settings.hidden, layer_norm=True)
 
     def of_seed(key):
-        return MonolithicCritic(QEnsemble(2, 2, size=size, build=network, key=key), discount=MAZE.discount)
+        return MonolithicCritic(QEnsemble(2, 2, build=network, key=key), discount=MAZE.discount)
 
     return _agents(of_seed, settings, optimiser or optax.adam(settings.lr))
 
@@ -169,6 +161,10 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
         )
 
     return _agents(of_seed, settings, optimiser or optax.adam(settings.lr))
+
+
+AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
+"""Both kinds of agents, by the name of their arm."""
 
 
 def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: optax.GradientTransformation) -> Agent:
@@ -221,12 +217,10 @@ def checks(looks: int = 4) -> Checks:
 
 def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
     """The output of each member's flow for evenly spaced noise samples."""
-    prior: Any = critic.prior
-    share = (jnp.arange(count, dtype=float) + 0.5) / count
-    noises = (prior.low.value + (prior.high.value - prior.low.value) * share)[:, None]
+    starts = quantile_noise(critic.prior, count)
 
     def of_pair(observation, action):
-        return jax.vmap(lambda noise: critic.returns(observation, action, noise), out_axes=1)(noises)
+        return jax.vmap(lambda noise: critic.returns(observation, action, noise), out_axes=1)(starts)
 
     return jax.vmap(jax.vmap(jax.vmap(of_pair)))(where.observation, where.action)
 
@@ -264,3 +258,11 @@ def policy_score(critic: Any, where: Checks) -> Scalar:
 def of_each_seed(function: Callable[[Any], Any], agents: Agent) -> Any:
     """`function(critic)` for the critic of every seed."""
     return eqx.filter_jit(eqx.filter_vmap(function))(agents.critic)
+
+
+def score_and_error(agents: Agent) -> dict[str, Float[Array, " seeds"]]:
+    """The metrics "score", that of the policy, and "error", that of Q, of every seed."""
+    where = checks()
+    return of_each_seed(
+        lambda critic: {"score": policy_score(critic, where), "error": value_error(critic, where)}, agents
+    )

@@ -48,7 +48,6 @@ class Table:
 
     def __init__(self, rows: Iterable[Measurement]):
         self.rows = tuple(rows)
-        self._values = {(row.arm, row.level, row.metric, row.seed): row.value for row in self.rows}
 
     @property
     def arms(self) -> list[str]:
@@ -64,9 +63,8 @@ class Table:
 
         **Raises** `ValueError` if there is none.
         """
-        found = sorted(
-            (seed, value) for (a, x, m, seed), value in self._values.items() if (a, x, m) == (arm, level, metric)
-        )
+        wanted = (arm, level, metric)
+        found = sorted((row.seed, row.value) for row in self.rows if (row.arm, row.level, row.metric) == wanted)
         if not found:
             raise ValueError(f"there is no measurement of {metric!r} for {arm!r} at level {level}.")
         return np.array([value for _, value in found])
@@ -119,7 +117,7 @@ class Study:
       others.
     - `level`: The axis label of the levels; None if there is a single level.
     - `panels`: The axis label of each metric in the figure.
-    - `statements`: A function from the table to the statements to judge.
+    - `statements`: The statements by which the claim is judged.
     - `log_level`: Whether the level axis is logarithmic.
     """
 

@@ -18,6 +18,7 @@ import tyro
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner.seeds import agent_of
 from floqzoo.records import Trajectory
 from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
@@ -26,7 +27,6 @@ from floqzoo.studies.value_training import (
     Probe,
     ValueSettings,
     ends_of,
-    noises_of,
     probe,
     train_critics,
 )
@@ -90,7 +90,7 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
     """The trajectories for every state, noise sample and member, in this order of axes."""
     fine = replace(critic, solver=Euler(steps))
-    noises = noises_of(fine, count)
+    noises = quantile_noise(fine.prior, count)
 
     def of_state(observation, action):
         def of_member(field):

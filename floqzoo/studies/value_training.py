@@ -14,7 +14,7 @@ from floqzoo.agent import Agent
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow.fixed_step import Euler
-from floqzoo.flow.prior import UniformPrior
+from floqzoo.flow.prior import UniformPrior, quantile_noise
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
@@ -102,17 +102,10 @@ def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, sett
     return agents.critic
 
 
-def noises_of(critic: FlowCritic, count: int) -> Float[Array, "count 1"]:
-    """Evenly spaced noise samples: the midpoints of `count` equal parts of the noise interval."""
-    assert isinstance(critic.prior, UniformPrior)
-    low, high = critic.prior.low.value, critic.prior.high.value
-    return low + (high - low) * ((jnp.arange(count, dtype=float) + 0.5) / count)[:, None]
-
-
 def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Float[Array, "states count members"]:
     """The outputs of the flows of a trained critic after `steps` Euler steps, for each state and noise sample."""
     critic = replace(critic, solver=Euler(steps))
-    noises = noises_of(critic, count)
+    noises = quantile_noise(critic.prior, count)
 
     def of_state(observation, action):
         return jax.vmap(lambda noise: critic.returns(observation, action, noise))(noises)

@@ -101,7 +101,7 @@ class RecordedEpisodes:
         Where the action at the last observation of a truncated episode is unknown, readers of next actions leave the
         transition before it out.
         """
-        steps, states = len(self.actions), len(self.observations)
+        states = len(self.observations)
         last_states = np.cumsum(self.episode_lengths + 1) - 1
         place = np.delete(np.arange(states), last_states)
         actions = np.zeros((states, self.actions.shape[1]), storage_dtype())
@@ -114,7 +114,6 @@ class RecordedEpisodes:
         if self.final_actions is not None:
             actions[last_states] = self._unit(self.final_actions)
             needs_no_action = np.ones_like(needs_no_action)
-        assert steps == len(place)
         dataset = make_dataset(
             observations=self.observations.astype(storage_dtype(), copy=False),
             actions=actions,

@@ -12,6 +12,8 @@ import optax
 import pytest
 from hypothesis import given, strategies as st
 
+from floqzoo.critics import MonolithicCritic
+from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow import Euler
 from floqzoo.learner import agent_of
 from floqzoo.networks import MLP
@@ -201,7 +203,7 @@ def test_a_constant_field_passes_a_perturbation_on_and_a_contracting_one_removes
 
 def test_one_linear_unit_passes_a_perturbation_on():
     build = partial(MLP, hidden=(1,), activation=lambda x: x)
-    critic = agent_of(monolithic_agents(replace(TINY, seeds=1), build=build), 0).critic
+    critic = MonolithicCritic(QEnsemble(2, 2, build=build, key=jax.random.key(0)))
     errors = recovery.monolithic_errors(critic, checks(), 0.3)
     assert list(errors) == [0.5]
     np.testing.assert_allclose(errors[0.5], 1.0, rtol=0.1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from floqzoo.flow import Euler
+from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner import agent_of
 from floqzoo.studies import integration_steps, value_paths
 from floqzoo.studies.report import write_rows
@@ -14,7 +15,6 @@ from floqzoo.studies.value_training import (
     PaidChain,
     ValueSettings,
     ends_of,
-    noises_of,
     probe,
     reward_range,
     train_critics,
@@ -54,7 +54,7 @@ def test_the_noise_interval_is_floqs(critics):
     critic = agent_of(critics, 0)
     interval = np.array([critic.prior.low.value, critic.prior.high.value])
     np.testing.assert_allclose(interval, 0.1 * np.array([low, high]) / (1 - 0.9), rtol=1e-5)
-    noises = noises_of(critic, 8)[:, 0]
+    noises = quantile_noise(critic.prior, 8)[:, 0]
     assert np.all(np.diff(noises) > 0) and interval[0] < noises[0] and noises[-1] < interval[1]
 
 

@@ -91,7 +91,7 @@ def test_seeds_that_would_be_others_are_refused(seed, seeds):
     assert toy_config(seed=2**32 - 1).seed_numbers == (2**32 - 1,)
 
 
-@pytest.mark.parametrize("group", ["../../x", "a/../../b", "/tmp/x"])
+@pytest.mark.parametrize("group", ["../../x", "a/../../b", "/elsewhere"])
 def test_a_run_group_stays_within_the_folder_of_runs(group):
     with pytest.raises(ValueError, match="`run_group` must be a folder within `save_dir`"):
         toy_config(run_group=group)

@@ -35,7 +35,7 @@ FLOQ, MONOLITHIC = "floq", "monolithic"
 
 
 def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
-    """An optimiser that after some updates goes on with the last linear layers only, those of all MLPs.
+    """An optimiser that after some updates changes only the last linear layer of each MLP.
 
     - `layers`: The number of linear layers of each MLP without its first.
     """

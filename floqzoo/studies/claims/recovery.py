@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import with_steps
+from floqzoo.flow.prior import quantile_noise
 from floqzoo.networks.mlp import MLP
 from floqzoo.studies.critic_lab import (
     Checks,
@@ -36,9 +37,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     r"""For each time $t$ of the solver, the error of Q per perturbation of $z_t$, both RMS and in units of return."""
     steps: Any = critic.solver
     count = steps.num_steps
-    prior: Any = critic.prior
-    low, high = prior.low.value, prior.high.value
-    noise = low + (high - low) * (jnp.arange(4, dtype=float) + 0.5) / 4
+    noise = quantile_noise(critic.prior, 4)
     observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
     delta = size * jnp.std(where.value)
 
@@ -50,7 +49,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
 
             def of_start(observation, action, start):
                 code = before.encode(observation, action)
-                z = before.push_forward(start[None], code, 0.0, done / count) if done else start[None]
+                z = before.push_forward(start, code, 0.0, done / count) if done else start
                 return after.push_forward(z + sign * delta, code, done / count, 1.0)[0]
 
             return jax.vmap(jax.vmap(of_start, (None, None, 0)), (0, 0, None))(observation, action, noise)

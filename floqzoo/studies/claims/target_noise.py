@@ -5,23 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from floqzoo.studies.critic_lab import (
-    LabSettings,
-    checks,
-    flow_agents,
-    lab_data,
-    monolithic_agents,
-    of_each_seed,
-    policy_score,
-    train,
-    value_error,
-)
+from floqzoo.studies.critic_lab import AGENTS, LabSettings, lab_data, score_and_error, train
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
 NOISES = (0.0, 1.0, 2.0, 4.0, 8.0)
 RATES = (1e-3, 3e-3)
-AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
 
 
 def arm_of(kind: str, rate: float) -> str:
@@ -33,9 +22,7 @@ def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[M
     """Trains one kind of critic on noisy targets."""
     settings = replace(settings, lr=rate)
     agents = train(AGENTS[kind](settings), lab_data(settings, target_noise=noise), settings)
-    where = checks()
-    score, error = of_each_seed(lambda critic: (policy_score(critic, where), value_error(critic, where)), agents)
-    return measurements(arm_of(kind, rate), noise, {"score": score, "error": error})
+    return measurements(arm_of(kind, rate), noise, score_and_error(agents))
 
 
 def at_best_rate(table: Table, kind: str, noise: float, metric: str) -> np.ndarray:

@@ -6,22 +6,11 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 
-from floqzoo.studies.critic_lab import (
-    LabSettings,
-    checks,
-    flow_agents,
-    lab_data,
-    monolithic_agents,
-    of_each_seed,
-    policy_score,
-    train,
-    value_error,
-)
+from floqzoo.studies.critic_lab import AGENTS, LabSettings, lab_data, score_and_error, train
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
 RATIOS = (1, 2, 4, 8, 16)
-AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
 START = 200
 """Transitions before the first update."""
 
@@ -34,9 +23,7 @@ def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
         return replace(data, count=jnp.asarray(START + step // ratio, data.count.dtype))
 
     agents = train(AGENTS[arm](settings), lab_data(settings), settings, at=grown)
-    where = checks()
-    score, error = of_each_seed(lambda critic: (policy_score(critic, where), value_error(critic, where)), agents)
-    return measurements(arm, ratio, {"score": score, "error": error})
+    return measurements(arm, ratio, score_and_error(agents))
 
 
 def high(table: Table, arm: str, metric: str) -> np.ndarray:
