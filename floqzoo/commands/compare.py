@@ -13,6 +13,7 @@ def compare(
     metric: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None,
     step: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     confidence: float = 0.95,
+    reference: Annotated[str | None, tyro.conf.arg(metavar="FILE|published")] = None,
     format: Literal["text", "markdown", "csv"] = "text",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
 ) -> None:
@@ -27,11 +28,14 @@ def compare(
             without success.
         step: The number of updates; by default the end of the runs.
         confidence: The confidence level of the intervals.
+        reference: A CSV file of scores from elsewhere, listed below the runs' own; "published" for the scores of the papers.
         format: A text table, a Markdown table, or CSV.
         out: The file to write; by default standard output.
     """
     from floqzoo.results.compare import compare_runs
     from floqzoo.results.compare_table import write_table
+    from floqzoo.results.reference_scores import chosen_references
 
-    comparison = compare_runs(runs, metric=metric, step=step, confidence=confidence)
+    references = chosen_references(reference)
+    comparison = compare_runs(runs, metric=metric, step=step, confidence=confidence, reference=references)
     write_table(comparison, format, out)

@@ -13,6 +13,7 @@ def plot(
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")],
     metric: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None,
     confidence: float = 0.95,
+    reference: Annotated[str | None, tyro.conf.arg(metavar="FILE|published")] = None,
 ) -> None:
     """Draws learning curves: a panel for each task, a line for each method, and a band for its seeds.
 
@@ -25,9 +26,12 @@ def plot(
         metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
             without success.
         confidence: The confidence level of the bands.
+        reference: A CSV file of scores from elsewhere, drawn in grey; "published" for the scores of the papers.
     """
     from floqzoo.results.plot import plot_runs
+    from floqzoo.results.reference_scores import chosen_references
 
-    for note in plot_runs(runs, out, metric=metric, confidence=confidence):
+    references = chosen_references(reference)
+    for note in plot_runs(runs, out, metric=metric, confidence=confidence, reference=references):
         print(f"note: {note}")
     print(f"figure: {out}")

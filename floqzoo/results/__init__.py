@@ -14,6 +14,12 @@ from floqzoo.results.compare_table import (
 from floqzoo.results.inspection import Inspection as Inspection
 from floqzoo.results.played_returns import PlayedReturns as PlayedReturns, played_returns as played_returns
 from floqzoo.results.plot import plot_runs as plot_runs
+from floqzoo.results.reference_scores import (
+    PUBLISHED_SCORES as PUBLISHED_SCORES,
+    ReferenceGroup as ReferenceGroup,
+    ReferenceScore as ReferenceScore,
+    read_reference_scores as read_reference_scores,
+)
 from floqzoo.results.renderer import require_video as require_video
 from floqzoo.results.run_evaluation import EvaluatedSeed as EvaluatedSeed, evaluate_run as evaluate_run
 from floqzoo.results.run_inspection import inspect_run as inspect_run

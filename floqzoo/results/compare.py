@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.results.find_runs import open_runs
+from floqzoo.results.reference_scores import ReferenceGroup, ReferenceScore, reference_groups
 from floqzoo.results.series import Gathered, gather, headline
 from floqzoo.studies.statistics import (
     bootstrap_interval,
@@ -51,12 +52,14 @@ class Comparison:
     - `metric`, `confidence`: The metric, and the confidence level of the intervals.
     - `rows`: One row for each task, method and statistic.
     - `notes`: Caveats, such as which runs were left out.
+    - `reference`: Scores from elsewhere that concern the tasks; no statistic includes them.
     """
 
     metric: str
     confidence: float
     rows: tuple[ComparedRow, ...]
     notes: tuple[str, ...]
+    reference: tuple[ReferenceGroup, ...] = ()
 
     def of(self, statistic: str) -> list[ComparedRow]:
         """The rows of one statistic."""
@@ -70,6 +73,7 @@ def compare_runs(
     step: int | None = None,
     confidence: float = 0.95,
     telling: Sequence[str] = (),
+    reference: Sequence[ReferenceScore] = (),
 ) -> Comparison:
     """Compares methods on each task, and over all tasks that they share.
 
@@ -79,6 +83,7 @@ def compare_runs(
     - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals.
     - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list beside the runs' own.
 
     **Raises** `ValueError` for runs that cannot be compared, with the reason, `FileNotFoundError` for a folder without
     runs.
@@ -99,7 +104,10 @@ def compare_runs(
             else "no task has runs of every method, so there is no row for all tasks."
         )
     rows = [row for tasks, methods, name in cases for row in _rows(scores, tasks, methods, name, confidence)]
-    return Comparison(metric, confidence, tuple(rows), tuple(notes))
+    references = reference_groups(reference, gathered.tasks, metric)
+    if reference and not references:
+        notes.append(f"none of the reference scores concerns {', '.join(gathered.tasks)}.")
+    return Comparison(metric, confidence, tuple(rows), tuple(notes), references)
 
 
 def read_comparison(path: str | Path) -> tuple[ComparedRow, ...]:

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from floqzoo.results.compare import IMPROVEMENT, IQM, MEAN, ComparedRow, Comparison
+from floqzoo.results.reference_scores import ReferenceGroup
 from floqzoo.results.text_table import text_table
 from floqzoo.studies.report import csv_table, markdown_table
 from floqzoo.tasks.files import replacing
@@ -61,7 +62,22 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
     if better:
         columns = ["task", "method", "over", f"probability [{interval}]"]
         tables.append(("Probability of improvement", columns, _once(better)))
+    if comparison.reference:
+        columns = ["environment", "method", "steps", "seeds", "score", "source", "protocol"]
+        lines = [line for group in comparison.reference for line in _reference_lines(group, scale)]
+        tables.append((f"Reference scores{unit}", columns, _once(lines)))
     return tables
+
+
+def _reference_lines(group: ReferenceGroup, scale: float) -> list[list[str]]:
+    """One line for each step of a group: the mean over its seeds, or the mean and spread of the source."""
+    lines = []
+    for (step, mean), (_, scores) in zip(group.curve, group.points, strict=True):
+        spread = scores[0].spread if len(scores) == 1 else None
+        shown = f"{scale * mean:.4g}" + ("" if spread is None else f" ± {scale * spread:.4g}")
+        seeds = "" if scores[0].seed is None else str(len(scores))
+        lines.append([group.environment, group.method, f"{step:,}", seeds, shown, group.source, group.protocol])
+    return lines
 
 
 def _shown(row: ComparedRow, scale: float) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.results.find_runs import open_runs
+from floqzoo.results.reference_scores import ReferenceGroup, ReferenceScore, reference_groups
 from floqzoo.results.series import Gathered, Series, gather, headline
 from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
 from floqzoo.studies.report import new_figure, save_figure
@@ -13,6 +14,7 @@ from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
 
 LABELS = {SUCCESS_METRIC: "success rate (%)", RETURN_METRIC: "episode return"}
 DASHES = ("-", "--", "-.", ":")
+MARKERS = ("D", "s", "^", "v", "P", "X", "*", "<", ">")
 
 
 def plot_runs(
@@ -22,6 +24,7 @@ def plot_runs(
     metric: str | None = None,
     confidence: float = 0.95,
     telling: Sequence[str] = (),
+    reference: Sequence[ReferenceScore] = (),
 ) -> tuple[str, ...]:
     """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
 
@@ -34,6 +37,8 @@ def plot_runs(
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
       success.
     - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `reference`: Scores from elsewhere, from `read_reference_scores`, drawn in grey: a line for each method, source and
+      protocol, in the panels of the tasks that it concerns.
 
     **Raises** `ValueError` for runs that cannot share a figure or lack the metric, `FileNotFoundError` for a folder
     without runs.
@@ -44,12 +49,13 @@ def plot_runs(
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)
     gathered = gather(opened, metric, telling)
-    figure = draw(gathered, metric, confidence)
+    references = reference_groups(reference, gathered.tasks, metric)
+    figure = draw(gathered, metric, confidence, references)
     save_figure(figure, path)
-    return (*gathered.notes, *_notes_on_length(gathered))
+    return (*gathered.notes, *_notes_on_length(gathered), *_notes_on_references(references))
 
 
-def draw(gathered: Gathered, metric: str, confidence: float = 0.95) -> Any:
+def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: Sequence[ReferenceGroup] = ()) -> Any:
     """Draws the figure without saving it."""
     tasks = gathered.tasks
     columns = min(len(tasks), 3)
@@ -60,6 +66,9 @@ def draw(gathered: Gathered, metric: str, confidence: float = 0.95) -> Any:
     for task, axes in zip(tasks, panels, strict=False):
         for series in gathered.of_task(task):
             _draw_series(axes, series, metric, confidence, looks[series.method])
+        here = [(number, group) for number, group in enumerate(references, 1) if group.concerns(task)]
+        for index, (number, group) in enumerate(here):
+            _draw_reference(axes, group, number, metric, index)
         _finish(axes, task, metric)
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
@@ -77,6 +86,12 @@ def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look
     axes.plot(steps, [e.value for e in estimates], label=label, marker=marker, markersize=3.5, **look)
     low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
     axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, index: int) -> None:
+    steps, values = zip(*((step, _scale(metric) * value) for step, value in group.curve), strict=True)
+    label, grey = f"{group.method} [{number}]", str(0.35 + 0.1 * (index % 4))
+    axes.plot(steps, values, label=label, color=grey, linestyle=":", marker=MARKERS[index % len(MARKERS)], markersize=5)
 
 
 def _finish(axes: Any, task: str, metric: str) -> None:
@@ -116,3 +131,11 @@ def _notes_on_length(gathered: Gathered) -> list[str]:
                 f"{len(last)} seeds have; the longest has {max(last.values()):,}."
             )
     return notes
+
+
+def _notes_on_references(references: Sequence[ReferenceGroup]) -> list[str]:
+    """The environment, source and protocol behind each number in a legend."""
+    return [
+        f"[{number}] {group.method} on {group.environment}: {group.source}; {group.protocol}."
+        for number, group in enumerate(references, 1)
+    ]
