@@ -2,9 +2,10 @@
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from floqzoo.runs.run_store import SUCCESS_METRIC
 
@@ -89,29 +90,29 @@ def _contains(environment: str, task: str) -> bool:
 
 
 def _score_of(row: dict[str, str], place: str) -> ReferenceScore:
-    def number(name: str, kind: type, optional: bool = False):
-        text = (row[name] or "").strip()
-        if optional and not text:
-            return None
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise ValueError(f"`{name}` in {place} must be a finite {kind.__name__}; got {text!r}.")
-        return value
-
-    texts = {name: (row[name] or "").strip() for name in ("method", "environment", "source", "protocol")}
+    cells = {name: (text or "").strip() for name, text in row.items()}
+    texts = {name: cells[name] for name in ("method", "environment", "source", "protocol")}
     for name, text in texts.items():
         if not text:
             raise ValueError(f"`{name}` in {place} is empty; every score must have one.")
     return ReferenceScore(
         **texts,
-        step=number("step", int),
-        seed=number("seed", int, optional=True),
-        score=number("score", float),
-        spread=number("spread", float, optional=True),
+        step=_number(cells, "step", int, place),
+        seed=_number(cells, "seed", int, place) if cells["seed"] else None,
+        score=_number(cells, "score", float, place),
+        spread=_number(cells, "spread", float, place) if cells["spread"] else None,
     )
+
+
+def _number(cells: dict[str, str], name: str, kind: Callable[[str], Any], place: str) -> Any:
+    try:
+        value = kind(cells[name])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        whole = "a whole number" if kind is int else "a finite number"
+        raise ValueError(f"`{name}` in {place} must be {whole}; got {cells[name]!r}.")
+    return value
 
 
 def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], metric: str) -> tuple[ReferenceGroup, ...]:
