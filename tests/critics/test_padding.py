@@ -49,6 +49,7 @@ def only(rows):
     return replace(FULL, valid=FULL.valid.at[:, -1].set(jnp.asarray(whole, FULL.valid.dtype)))
 
 
+@pytest.mark.slow
 @every_critic
 def test_the_loss_is_a_mean_over_the_whole_batch(make):
     """A trap of QC: each chunk has the same weight, however many others are padded. So the losses of each alone add up."""

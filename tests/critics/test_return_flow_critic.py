@@ -201,6 +201,7 @@ AGENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "next_action"), AGENTS)
 def test_it_bootstraps_from_any_policy_and_every_network_learns(kind, next_action):
     """An update moves all parameters of the critic and of the policy, and no number is lost."""

@@ -61,6 +61,7 @@ def test_the_error_shrinks_at_the_order_of_the_method(make, order):
     assert slope == pytest.approx(order, abs=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @over_orders
 def test_the_way_back_returns_within_the_order(make, order):

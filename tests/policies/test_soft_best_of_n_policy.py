@@ -81,6 +81,7 @@ def test_a_level_is_the_choice_in_whose_interval_it_lies(weights, level):
     assert (above - probabilities)[found] - 1e-6 <= level <= above[found] + 1e-6
 
 
+@pytest.mark.slow
 def test_the_limits_are_the_best_candidate_and_the_behaviour(getkey):
     """By the same key, as a very low temperature overflows nothing; and with the distribution of the behaviour."""
     soft = fz.SoftBestOfNPolicy(FromNoise(), 8)

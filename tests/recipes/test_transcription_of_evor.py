@@ -260,6 +260,7 @@ def trained(agent, batch, key):
     return partition_trainable((after.critic, after.policy, after.target.critic))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "behaviour"])
 def test_settings_of_acting_change_no_parameter(name):
     """Bit for bit: they may be chosen after training. The actions of the same key differ."""

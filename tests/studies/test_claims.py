@@ -68,6 +68,7 @@ class Exact(eqx.Module):
 
 
 class TestLab:
+    @pytest.mark.slow
     def test_a_critic_that_is_right_has_no_error_and_the_best_policy(self):
         where = checks(looks=1)
         assert float(value_error(Exact(), where)) < 1e-4
@@ -93,6 +94,7 @@ class TestLab:
         assert abs(difference.mean()) <= 6 * noise / 4_000**0.5 + 1e-6
         assert abs(difference.std() - noise) <= 0.1 * noise + 1e-6
 
+    @pytest.mark.slow
     def test_seeds_have_data_and_networks_of_their_own_and_arms_share_the_data(self):
         data, again = lab_data(TINY), lab_data(TINY, target_noise=2.0)
         np.testing.assert_array_equal(data.transitions.observation, again.transitions.observation)
@@ -136,6 +138,7 @@ class TestStudy:
         found = judge(study_of(dict, [statement]), table)[0]
         assert found.verdict == verdict and abs(found.effect.value - shift) < 0.1
 
+    @pytest.mark.slow
     def test_an_interrupted_study_goes_on_and_a_finished_one_trains_nothing(self, tmp_path):
         calls = []
 
@@ -191,6 +194,7 @@ class StraightField(eqx.Module):
         return (code - x) / (1 - t) if self.pull else jnp.broadcast_to(self.speed, x.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pull", "expected"), [(False, 1.0), (True, 0.0)])
 @pytest.mark.parametrize("size", [0.1, 1.0])
 def test_a_constant_field_passes_a_perturbation_on_and_a_contracting_one_removes_it(pull, expected, size):

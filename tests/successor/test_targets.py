@@ -190,6 +190,7 @@ def test_a_curved_path_changes_the_one_step_term_of_td2_alone(getkey):
     assert_close(points[0].velocity, points[1].velocity)
 
 
+@pytest.mark.slow
 def test_normalised_coordinates_are_another_name_for_the_same_measure(getkey):
     """A measure with a normaliser has the loss of one without, on data that were normalised beforehand."""
     normaliser, field, other = (

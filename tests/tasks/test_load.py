@@ -90,6 +90,7 @@ def visits(task):
     return np.unique(np.concatenate([near, np.arange(0, len(rewards), 97)]).clip(0, len(rewards) - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timing", ["pre", "post"])
 def test_the_data_are_paid_as_an_environment_of_the_same_timing_pays(files, timing):
     task = load(MAZE, dataset_path=files[MAZE], success_timing=timing, reward_timing=timing, action_limit=1.0)

@@ -46,6 +46,7 @@ def test_unknown_names_are_refused_with_near_ones(name, message):
         task_name(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cube-single-play", "scene-play", "puzzle-3x3-play"])
 def test_the_plane_of_an_arm_is_where_its_gripper_is(name):
     pytest.importorskip("ogbench")

@@ -128,6 +128,7 @@ def test_each_seed_is_what_it_is_alone(whole, tmp_path):
                 np.testing.assert_allclose(alone[name], together[name][mine], rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_log_tells_what_was_explored(whole):
     rows = read_metrics(whole / "train.csv")
     mine = rows["seed"] == 5

@@ -272,6 +272,7 @@ def test_the_replay_of_a_run_in_chunks_holds_single_steps(explored):
     assert len(np.unique(lengths % HORIZON)) > 1
 
 
+@pytest.mark.slow
 def test_actions_of_a_run_come_from_whole_chunks(explored):
     """The current chunk at the end: its first actions are the last ones of the replay."""
     actions, episodes, state = replayed(explored)
