@@ -5,7 +5,6 @@ from functools import partial
 from typing import Literal
 
 import jax
-import numpy as np
 import optax
 
 import floqzoo as fz
@@ -88,9 +87,7 @@ def td2_cfm(
         velocity_field(config, observation_dim, observation_dim + action_dim, field_key),
         observation_dim,
         discount=config.discount,
-        normaliser=Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
-        if normaliser is None
-        else normaliser,
+        normaliser=Normaliser.unfitted(observation_dim) if normaliser is None else normaliser,
         next_action=DataNextAction() if config.measure_of == "behaviour" else PolicyNextAction(),
     )
     return fz.Agent(

@@ -16,11 +16,12 @@ from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.seeds import keys_that_go_on
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import require_writers
-from floqzoo.runs.recipe import Recipe, agent_builder
+from floqzoo.runs.recipe import Recipe, agent_builder, with_normaliser
 from floqzoo.runs.run_directory import new_run_directory, record_data, record_flags, record_machine
 from floqzoo.runs.run_store import NoRoomError, RunState
 from floqzoo.runs.stored_run import StoredRun
@@ -104,6 +105,10 @@ class StartingRun:
             "recipe": (self.run.recipe_name, recipe.name),
             "task": (self.run.env_name, config.env_name),
             "data": (self.run.data.get("fingerprint"), fingerprint),
+            "`normalize_observations`": (
+                self.run.flags.get("normalize_observations", False),
+                config.normalize_observations,
+            ),
         }
         for name, (theirs, ours) in facts.items():
             if theirs != ours:
@@ -208,8 +213,11 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
-    """A function from a key to an untrained agent of the recipe for a task."""
-    return agent_builder(
+    """A function from a key to an untrained agent of the recipe for a task.
+
+    **Raises** `ValueError` if observations are to be normalised and the dataset has none to fit the normaliser to.
+    """
+    build = agent_builder(
         recipe,
         config.agent,
         observation_dim=task.observation_dim,
@@ -217,6 +225,21 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
         reward_range=task.reward_range,
         **recipe.from_data(task, config),
     )
+    return with_normaliser(build, fitted_normaliser(task) if config.normalize_observations else None)
+
+
+def fitted_normaliser(task: Task) -> Normaliser:
+    """The normaliser of the observations of a task's training data.
+
+    **Raises** `ValueError` if the task has no dataset with `observations`.
+    """
+    observations = getattr(task.dataset, "observations", None)
+    if observations is None:
+        raise ValueError(
+            "`normalize_observations` needs a dataset with `observations`, to which the normaliser is fitted; got a "
+            f"{type(task.dataset).__name__}."
+        )
+    return Normaliser.from_observations(observations)
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
