@@ -16,12 +16,11 @@ from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.seeds import keys_that_go_on
-from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import require_writers
-from floqzoo.runs.recipe import Recipe, agent_builder, with_normaliser
+from floqzoo.runs.recipe import Recipe, agent_builder
 from floqzoo.runs.run_directory import new_run_directory, record_data, record_flags, record_machine
 from floqzoo.runs.run_store import NoRoomError, RunState
 from floqzoo.runs.stored_run import StoredRun
@@ -33,6 +32,7 @@ from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
+from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import require_online
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
@@ -225,21 +225,7 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
         reward_range=task.reward_range,
         **recipe.from_data(task, config),
     )
-    return with_normaliser(build, fitted_normaliser(task) if config.normalize_observations else None)
-
-
-def fitted_normaliser(task: Task) -> Normaliser:
-    """The normaliser of the observations of a task's training data.
-
-    **Raises** `ValueError` if the task has no dataset with `observations`.
-    """
-    observations = getattr(task.dataset, "observations", None)
-    if observations is None:
-        raise ValueError(
-            "`normalize_observations` needs a dataset with `observations`, to which the normaliser is fitted; got a "
-            f"{type(task.dataset).__name__}."
-        )
-    return Normaliser.from_observations(observations)
+    return normalising(build, config, task)
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:

@@ -20,7 +20,8 @@ from floqzoo.runs import Recipe, StoredRun
 from floqzoo.runs.checkpoint import restore_beside
 from floqzoo.runs.recipe import with_normaliser
 from floqzoo.training import prepared_run, resume
-from floqzoo.training.prepared_run import fitted_normaliser, prepare
+from floqzoo.training.normalisation import fitted_normaliser
+from floqzoo.training.prepared_run import prepare
 from floqzoo.training.run_evaluations import behaviour_of, diagnosis
 
 
@@ -231,3 +232,14 @@ def test_agents_without_the_flag_are_as_they_were():
     assert agent.normaliser is None
     unfitted = with_normaliser(lambda key: build(key=key), Normaliser.unfitted(2))(jax.random.key(0))
     assert len(jax.tree.leaves(unfitted)) == len(jax.tree.leaves(agent)) + 2
+
+
+def test_the_setting_holds_for_an_agent_that_is_built_in_python(trained, tmp_path):
+    found = fz.train(toy_build, task_of(), toy_config(normalize_observations=True, eval_episodes=0), tmp_path).agent(0)
+    assert_same(found.parts, trained[1].agent(0).parts)
+
+
+def test_a_normaliser_that_an_agent_has_is_kept(tmp_path):
+    build = with_normaliser(toy_build, NORMALISER)
+    found = fz.train(build, task_of(), toy_config(normalize_observations=True, eval_episodes=0), tmp_path).agent(0)
+    assert_same(found.normaliser, NORMALISER)
