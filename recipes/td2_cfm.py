@@ -9,6 +9,7 @@ import optax
 
 import floqzoo as fz
 from floqzoo.learner import GeometricFuture
+from floqzoo.networks import Normaliser
 from floqzoo.protocols import Policy, RewardModel
 from floqzoo.runs import Recipe, RunConfig, require_choices, standard_batches, trained_policy
 from floqzoo.studies.successor_recipe import (
@@ -17,7 +18,7 @@ from floqzoo.studies.successor_recipe import (
     run_successor_recipe,
     successor_check,
 )
-from floqzoo.successor import METHODS, DataNextAction, LearntReward, Normaliser, PolicyNextAction, SuccessorCritic
+from floqzoo.successor import METHODS, DataNextAction, LearntReward, PolicyNextAction, SuccessorCritic
 from floqzoo.typing import Key
 
 

@@ -85,8 +85,9 @@ class Normaliser(eqx.Module):
 
     def normalise(self, x: Observation) -> Observation:
         """Converts from the units of the observation."""
-        largest = jnp.finfo(x.dtype).max
-        return jnp.clip((x - self.mean.value) / self.scale.value, -largest, largest)
+        z = (x - self.mean.value) / self.scale.value
+        largest = jnp.finfo(z.dtype).max
+        return jnp.clip(z, -largest, largest)
 
     def restore(self, z: Observation) -> Observation:
         """Converts back to the units of the observation."""

@@ -1,7 +1,6 @@
 """Successor measures as flows over observations, and the values computed from them."""
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
-from floqzoo.networks.normaliser import Normaliser as Normaliser
 from floqzoo.successor.flow_successor import FlowSuccessor as FlowSuccessor, SuccessorMetrics as SuccessorMetrics
 from floqzoo.successor.methods import (
     METHODS as METHODS,

@@ -8,9 +8,10 @@ import optax
 import pytest
 
 import floqzoo as fz
+from floqzoo.networks import Normaliser
 from floqzoo.policies import FixedPolicy, FunctionPolicy
 from floqzoo.protocols import SuccessorMeasure
-from floqzoo.successor import METHODS, Normaliser, flow_measure
+from floqzoo.successor import METHODS, flow_measure
 from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing import assert_close
