@@ -97,6 +97,10 @@ def trained(agent, source, dataset, size, updates=2):
     return agent, metrics
 
 
+def drawn(act, observations):
+    return jax.jit(jax.vmap(act))(observations, jax.random.split(jax.random.key(1), len(observations)))
+
+
 def close(found, wanted):
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-8)
@@ -129,20 +133,21 @@ def test_raw_data_with_a_normaliser_are_data_normalised_by_hand(name, changes):
         for one, other in zip(jax.tree.leaves(agent.normaliser), jax.tree.leaves(normaliser), strict=True):
             np.testing.assert_array_equal(one, other)
 
-        raw, known = dataset.observations[7], by_hand.observations[7]
-        close(agent.normalised(raw), known)
+        raw, known = dataset.observations[:16], by_hand.observations[:16]
+        close(jax.vmap(agent.normalised)(raw), known)
         for acts in ("act", "explore"):
-            wanted = getattr(plain, acts)(known, jax.random.key(1))
-            close(getattr(agent, acts)(raw, jax.random.key(1)), wanted)
-            close(getattr(agent.parts, acts)(raw, jax.random.key(1)), wanted)
-        places = np.arange(2)
-        rows = (np.asarray(data.observations[:2]) for data in (dataset, by_hand))
+            wanted = drawn(getattr(plain, acts), known)
+            assert np.any(np.abs(wanted) < 1)  # Clipped actions do not show what was observed.
+            close(drawn(getattr(agent, acts), raw), wanted)
+            close(drawn(getattr(agent.parts, acts), raw), wanted)
+        places = np.arange(16)
+        rows = (np.asarray(data.observations[:16]) for data in (dataset, by_hand))
         found, wanted = (
             BatchedPolicy(each, 3).actions(x, places, 0 * places) for each, x in zip((agent, plain), rows, strict=True)
         )
         close(found, wanted)
         fixed = FixedPolicy(agent.policy, agent.critic, agent.normaliser)
-        close(fixed.act(raw, None, jax.random.key(1)), plain.act(known, jax.random.key(1)))
+        close(drawn(lambda x, key: fixed.act(x, None, key), raw), drawn(plain.act, known))
 
 
 def test_a_measure_is_read_in_the_units_of_the_environment(getkey):
