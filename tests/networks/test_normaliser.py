@@ -58,13 +58,15 @@ def test_large_offsets_do_not_cancel():
     np.testing.assert_allclose(found.scale.value, table.astype(np.float64).std(axis=0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [0.1, -3.7e5, 1e-30])
-def test_a_constant_becomes_0_and_a_deviation_from_it_keeps_its_units(value):
+def test_a_constant_becomes_0_and_a_deviation_from_it_keeps_its_units(value, dtype):
     """Also where the deviation of the rounded mean is not 0."""
-    table = np.full((1001, 1), value, np.float32)
+    table = np.full((1001, 1), value, dtype)
     found = Normaliser.from_observations(table)
+    assert found.scale.value == 1
     assert found.normalise(jnp.asarray(table[0], FLOAT)) == 0
-    step = np.asarray(table[0] + np.float32(2.0), FLOAT)
+    step = np.asarray(table[0] + dtype(2.0), FLOAT)
     np.testing.assert_allclose(found.normalise(jnp.asarray(step)), step - np.asarray(table[0], FLOAT))
 
 
