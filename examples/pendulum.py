@@ -6,6 +6,7 @@ The environment is Gymnasium's Pendulum-v1: torques in [-2, 2], rewards from -16
 120 episodes of energy-based swing-up, each with noise and a strength of its own.
 """
 
+import dataclasses
 import functools
 
 import gymnasium
@@ -15,6 +16,8 @@ from floqzoo.tasks import EpisodeArrays, GymnasiumTask, dataset_from_episodes
 
 
 EPISODES = 120
+MILLI = np.array([1, 1, 1000], np.float32)
+"""The units of `pendulum_in_milliradians`."""
 
 
 def make_environment() -> gymnasium.Env:
@@ -51,3 +54,18 @@ def pendulum() -> GymnasiumTask:
     """The task, with data that are recorded anew: ten seconds, the same numbers each time."""
     dataset = dataset_from_episodes((record(seed) for seed in range(EPISODES)), action_low=-2, action_high=2)
     return GymnasiumTask(name="pendulum", dataset=dataset, environment=make_environment)
+
+
+def make_in_milliradians() -> gymnasium.Env:
+    """A fresh environment whose angular velocity is in thousandths of a radian per second: up to 8000, the others up to 1."""
+    environment = make_environment()
+    space = gymnasium.spaces.Box(-8000, 8000, (3,), np.float32)
+    return gymnasium.wrappers.TransformObservation(environment, lambda observation: MILLI * observation, space)
+
+
+@functools.cache
+def pendulum_in_milliradians() -> GymnasiumTask:
+    """The same task and data in these units: train it with `--normalize_observations=True`."""
+    task = pendulum()
+    dataset = dataclasses.replace(task.dataset, observations=task.dataset.observations * MILLI)
+    return GymnasiumTask(name="pendulum in milliradians", dataset=dataset, environment=make_in_milliradians)

@@ -3,10 +3,12 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from floqzoo.hyperparameter import frozen
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.protocols import Critic, Policy, TargetUpdate, UpdateRule, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition, UpdateMetrics
@@ -26,6 +28,8 @@ class Agent(eqx.Module):
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
     - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
     - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default a target critic with tau 0.005.
+    - `normaliser`: The normalisation of the observations of `act`, `explore` and `update`: critic and policy take
+      normalised observations only, see `normalised`. None, the default, for observations as they are.
 
     Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
 
@@ -39,6 +43,7 @@ class Agent(eqx.Module):
     step: Int[Array, ""]
     update_rule: UpdateRule
     target_update: TargetUpdate
+    normaliser: Normaliser | None
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Agent(eqx.Module):
         policy: Policy | Any,
         update_rule: UpdateRule | Any = JointUpdate(),
         target_update: TargetUpdate | Any = PolyakAveraging(),
+        normaliser: Normaliser | None = None,
     ):
         # `| Any`, since these errors are more informative than those of the type checker.
         require_protocol("critic", critic, Critic)
@@ -54,15 +60,15 @@ class Agent(eqx.Module):
         require_protocol("update_rule", update_rule, UpdateRule)
         require_protocol("target_update", target_update, TargetUpdate)
         self.critic, self.policy = critic, policy
-        self.update_rule, self.target_update = update_rule, target_update
-        self.target = target_update.init_targets(self.parts)
-        self.optimisers = update_rule.init_optimisers(self.parts)
+        self.update_rule, self.target_update, self.normaliser = update_rule, target_update, normaliser
+        self.target = target_update.init_targets(ActorCritic(critic, policy))
+        self.optimisers = update_rule.init_optimisers(ActorCritic(critic, policy))
         self.step = jnp.zeros((), jnp.int32)
 
     @property
     def parts(self) -> ActorCritic:
-        """The critic and the policy, which suffice for acting."""
-        return ActorCritic(self.critic, self.policy)
+        """The critic, the policy and the normaliser, which suffice for acting."""
+        return ActorCritic(self.critic, self.policy, self.normaliser)
 
     @property
     def frozen(self) -> FrozenAgent:
@@ -72,7 +78,11 @@ class Agent(eqx.Module):
 
     def act(self, observation: Observation, key: Key) -> Action:
         """An action of the policy, each coordinate in [-1, 1]."""
-        return self.policy.act(observation, self.critic, key)
+        return self.parts.act(observation, key)
+
+    def normalised(self, observation: Observation) -> Observation:
+        """An observation of the environment as `critic` and `policy` take it: normalised, if there is a normaliser."""
+        return self.parts.normalised(observation)
 
     def explore(self, observation: Observation, key: Key) -> Action:
         """An action for exploration; see [`Exploring`][floqzoo.protocols.Exploring]."""
@@ -83,9 +93,12 @@ class Agent(eqx.Module):
 
         A pure function, to be compiled alone or inside a scan.
         """
-        parts, optimisers, metrics = self.update_rule.update_parts(self.parts, self.optimisers, self.frozen, batch, key)
+        if self.normaliser is not None:
+            batch = batch.with_observations(jax.vmap(self.normaliser.normalise))
+        before = ActorCritic(self.critic, self.policy)
+        parts, optimisers, metrics = self.update_rule.update_parts(before, self.optimisers, self.frozen, batch, key)
         with update_step("target_update"):
-            target = self.target_update.update_targets(self.target, self.parts, parts, self.step)
+            target = self.target_update.update_targets(self.target, before, parts, self.step)
         agent = eqx.tree_at(
             lambda agent: (agent.critic, agent.policy, agent.target, agent.optimisers, agent.step),
             self,

@@ -105,6 +105,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         networks.LayerNorm,
         networks.MLP,
         networks.NormalisedValue,
+        networks.Normaliser,
         networks.RawPoint,
         networks.RawTime,
         networks.ResidualMLP,
@@ -125,7 +126,6 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         successor.PolicyNextAction,
         successor.KnownReward,
         successor.LearntReward,
-        successor.Normaliser,
         successor.VelocityError,
     }
 )

@@ -1,5 +1,7 @@
 """The records that parts exchange, instead of dictionaries and tuples."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -71,6 +73,11 @@ class Transition(eqx.Module):
             return None
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
+    def with_observations(self, function: Callable[[Array], Array]) -> "Transition":
+        """The same transitions with a function of every observation: `observation`, `next_observation` and `future`."""
+        present = {name: value for name in _OBSERVATIONS if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: function(value) for name, value in present.items()})
+
     def require(self, name: str, who: str) -> Array:
         """An optional field.
 
@@ -82,20 +89,32 @@ class Transition(eqx.Module):
         return value
 
 
+_OBSERVATIONS = ("observation", "next_observation", "future")
+
+
 class ActorCritic(eqx.Module):
-    """A critic and a policy; also used for a pair of values for the two, such as optimiser states."""
+    """A critic and a policy; also used for a pair of values for the two, such as optimiser states.
+
+    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations of both; None for observations as
+      they are.
+    """
 
     critic: Any
     policy: Any
+    normaliser: Any = None
+
+    def normalised(self, observation: Observation) -> Observation:
+        """An observation of the environment as the critic and the policy take it: normalised, if there is a normaliser."""
+        return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
         """An action of the policy, each coordinate in [-1, 1]."""
-        return self.policy.act(observation, self.critic, key)
+        return self.policy.act(self.normalised(observation), self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
         """An action for exploration: the policy's `explore`, or `act` for a policy without it."""
         act = getattr(self.policy, "explore", self.policy.act)
-        return act(observation, self.critic, key)
+        return act(self.normalised(observation), self.critic, key)
 
 
 class FrozenAgent(eqx.Module):

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Literal
 
 import jax
-import numpy as np
 import optax
 
 import floqzoo as fz
 from floqzoo.learner import GeometricFuture
+from floqzoo.networks import Normaliser
 from floqzoo.protocols import Policy, RewardModel
 from floqzoo.runs import Recipe, RunConfig, require_choices, standard_batches, trained_policy
 from floqzoo.studies.successor_recipe import (
@@ -18,7 +18,7 @@ from floqzoo.studies.successor_recipe import (
     run_successor_recipe,
     successor_check,
 )
-from floqzoo.successor import METHODS, DataNextAction, LearntReward, Normaliser, PolicyNextAction, SuccessorCritic
+from floqzoo.successor import METHODS, DataNextAction, LearntReward, PolicyNextAction, SuccessorCritic
 from floqzoo.typing import Key
 
 
@@ -88,9 +88,7 @@ def td2_cfm(
         velocity_field(config, observation_dim, observation_dim + action_dim, field_key),
         observation_dim,
         discount=config.discount,
-        normaliser=Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
-        if normaliser is None
-        else normaliser,
+        normaliser=Normaliser.unfitted(observation_dim) if normaliser is None else normaliser,
         next_action=DataNextAction() if config.measure_of == "behaviour" else PolicyNextAction(),
     )
     return fz.Agent(

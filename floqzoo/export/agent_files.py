@@ -11,9 +11,10 @@ import numpy as np
 from floqzoo.export.program import NotExportableError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import in_precision
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.records import ActorCritic
 from floqzoo.runs.checkpoint import DamagedError
-from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
+from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
 from floqzoo.runs.stored_config import config_from_flags, read_value
 from floqzoo.tasks.files import read_json, sha256_of
 from floqzoo.tasks.own_task import task_label
@@ -75,7 +76,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """What `load_exported_agent` needs to know of a run; no path of the machine that trained it is among it."""
-    settings = {name: flags[name] for name in ("recipe", "precision", "agent")}
+    names = ("recipe", "precision", "normalize_observations", "agent")
+    # A run of an earlier version does not say whether observations are normalised.
+    settings = {name: flags[name] for name in names if name in flags}
     sizes = {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
     return settings | sizes | {"env_name": task_label(flags["env_name"])}
 
@@ -88,7 +91,9 @@ def _builder(agent: dict[str, Any], recipe: Recipe | None) -> Any:
     recipe = recipe or find_recipe(str(agent["recipe"]))
     config = config_from_flags(recipe, {name: value for name, value in agent.items() if name not in kinds})
     sizes = {name: read_value(name, kind, agent[name]) for name, kind in kinds.items()}
-    return in_precision(agent_builder(recipe, config.agent, **sizes), config.precision)
+    normaliser = Normaliser.unfitted(sizes["observation_dim"]) if config.normalize_observations else None
+    build = with_normaliser(agent_builder(recipe, config.agent, **sizes), normaliser)
+    return in_precision(build, config.precision)
 
 
 def _filled(like: ActorCritic, arrays: dict[str, np.ndarray], path: Path) -> ActorCritic:

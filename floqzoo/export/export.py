@@ -209,7 +209,7 @@ def _written(
 ) -> tuple[list[Parity], dict[str, Any]]:
     policy, units = policy_function(actor, observations.shape[1], bounds)
     program, reference = policy.program(), _in_numpy(policy)
-    golden, random = _inputs(policy, actor, observations, 0), _inputs(policy, actor, _like(observations), 1)
+    golden, random = _inputs(policy, actor, observations, 0), _inputs(policy, actor, _like(observations, actor), 1)
     example = golden | {"action": reference(*golden.values())}
 
     _write_onnx(program, "action", folder / "policy.onnx")
@@ -228,7 +228,7 @@ def _written(
         example, row = _critic(actor, folder, units, example, random, reference)
         parity.append(row)
     np.savez(folder / "example.npz", allow_pickle=False, **example)
-    spec = spec_of(actor.policy, units, program, example, facts, played(folder / "policy.onnx"))
+    spec = spec_of(actor, units, program, example, facts, played(folder / "policy.onnx"))
     write_json(folder / "parity.json", {"runtimes": [row.record() for row in parity], "evaluation": spec["evaluation"]})
     (folder / "README.md").write_text(readme_text(spec, parity, hub=hub))
     if hub:
@@ -260,9 +260,10 @@ def _inputs(policy: ExportedFunction, actor: ActorCritic, observations: np.ndarr
     return inputs | ({"noise": draw_noise(actor, len(observations), seed)} if "noise" in policy.inputs else {})
 
 
-def _like(observations: np.ndarray) -> np.ndarray:
+def _like(observations: np.ndarray, actor: ActorCritic) -> np.ndarray:
     """Random observations of the size of the given ones."""
-    scale = observations.std(axis=0) + 0.1
+    unit = 1.0 if actor.normaliser is None else np.asarray(actor.normaliser.scale.value)
+    scale = observations.std(axis=0) + 0.1 * unit
     return observations.mean(axis=0) + scale * np.random.default_rng(0).normal(size=(RANDOM, observations.shape[1]))
 
 
@@ -272,7 +273,9 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
 
 def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
     """Whether the critic cannot tell two actions apart, in each row."""
-    score = jax.jit(jax.vmap(lambda observation, action: actor.critic.score(observation, units.to_policy(action))))
+    score = jax.jit(
+        jax.vmap(lambda observation, action: actor.critic.score(actor.normalised(observation), units.to_policy(action)))
+    )
 
     def tied(observation: np.ndarray, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         a, b = (np.asarray(score(observation, action)) for action in (found, wanted))

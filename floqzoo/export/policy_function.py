@@ -74,7 +74,7 @@ def policy_function(
 
     def drawn(weights: PyTree, observation: Any, noise: Any = jnp.zeros(0)) -> Any:
         parts = eqx.combine(weights, rest)
-        return parts.policy.act_from_noise(observation, parts.critic, noise)
+        return parts.policy.act_from_noise(parts.normalised(observation), parts.critic, noise)
 
     shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in inputs.values()]
     units = ActionUnits.of_policy(actor.policy, jax.eval_shape(drawn, weights, *shapes).size, bounds)
@@ -93,7 +93,8 @@ def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits
     weights, rest = partition_trainable(actor)
 
     def score(weights: PyTree, observation: Any, action: Any) -> Any:
-        return eqx.combine(weights, rest).critic.score(observation, units.to_policy(action))
+        parts = eqx.combine(weights, rest)
+        return parts.critic.score(parts.normalised(observation), units.to_policy(action))
 
     return ExportedFunction(score, weights, {"observation": (observation_dim,), "action": units.shape}, "value")
 

@@ -72,7 +72,7 @@ A policy exported by floqzoo {spec["versions"]["floqzoo"]}, as one function in s
 {_checkpoint(spec)}
 {_table(("array", "shape", "meaning"), [(f"`{each['name']}`", _shape(each), each["meaning"]) for each in _arrays(spec)])}
 
-n is the size of the batch; all arrays are float32. {_noise(spec)}{_chunks(spec)}
+n is the size of the batch; all arrays are float32. {_noise(spec)}{_chunks(spec)}{_normalisation(spec)}
 Actions are {actions}.
 `spec.json` describes inputs, outputs and files, `example.npz` holds inputs and outputs to test with. {_control(spec)}
 """
@@ -102,6 +102,12 @@ def _chunks(spec: Mapping[str, Any]) -> str:
         f" An output is a chunk of {spec['chunk_length']} actions: take the first {spec['execution_horizon']} of them, one in "
         "each control step, and then call the policy again."
     )
+
+
+def _normalisation(spec: Mapping[str, Any]) -> str:
+    if spec["normalisation"] is None:
+        return ""
+    return " Observations are given as they are: the policy normalises them itself, by the numbers in `spec.json`."
 
 
 def _arrays(spec: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from floqzoo._version import __version__
 from floqzoo.export.action_units import ActionUnits
 from floqzoo.export.agent_files import FORMAT
@@ -11,6 +13,7 @@ from floqzoo.export.onnx_graph import OPSET
 from floqzoo.export.policy_function import Arrays, distribution_of
 from floqzoo.export.program import Program
 from floqzoo.export.runtimes import has_torch
+from floqzoo.records import ActorCritic
 
 
 COMPATIBILITY = (
@@ -22,7 +25,7 @@ FACTS = ("method", "environment", "seed", "step", "chosen_by", "metrics", "contr
 
 
 def spec_of(
-    policy: Any,
+    actor: ActorCritic,
     units: ActionUnits,
     program: Program,
     example: Arrays,
@@ -31,13 +34,14 @@ def spec_of(
 ) -> dict[str, Any]:
     """What `spec.json` holds, but for the hashes of the files.
 
-    - `policy`: The policy; `units` are those of its actions, `program` is what became of it.
+    - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is what became of it.
     - `example`: Inputs and outputs by name, in their order; with a value there is a critic.
     - `facts`: The values of some of `FACTS`; the others are null.
     - `evaluation`: What the policies of both runtimes reached.
 
     **Raises** `ValueError` for another fact.
     """
+    policy = actor.policy
     unknown = [name for name in facts if name not in FACTS]
     if unknown:
         raise ValueError(f"`facts` must be among {', '.join(FACTS)}; got {unknown[0]}.")
@@ -48,6 +52,7 @@ def spec_of(
         **{name: facts.get(name) for name in FACTS},
         "inputs": [arrays[value.name] for value in program.inputs],
         "outputs": [arrays["action"]],
+        "normalisation": _normalisation(actor, example["observation"].shape[1]),
         "chunk_length": units.chunk_length,
         "execution_horizon": None if units.chunk_length is None else policy.execution_horizon,
         "critic": {"inputs": [arrays["observation"], arrays["action"]], "outputs": [arrays["value"]]}
@@ -59,6 +64,17 @@ def spec_of(
         "onnx": {"opset": OPSET},
         "stablehlo": {"platforms": ["cpu", "cuda"], "compatibility": COMPATIBILITY},
         "versions": {"floqzoo": __version__} | {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _normalisation(actor: ActorCritic, dim: int) -> dict[str, Any] | None:
+    """What the program itself does to an observation first; None if nothing."""
+    if actor.normaliser is None:
+        return None
+    numbers = {name: getattr(actor.normaliser, name).value for name in ("mean", "scale")}
+    return {
+        "meaning": "(observation - mean) / scale, inside the program",
+        **{name: np.broadcast_to(np.asarray(value), dim).tolist() for name, value in numbers.items()},
     }
 
 

@@ -6,6 +6,7 @@ from floqzoo.networks.ensemble import Ensemble as Ensemble
 from floqzoo.networks.film import FiLM as FiLM
 from floqzoo.networks.layer_norm import LayerNorm as LayerNorm
 from floqzoo.networks.mlp import MLP as MLP
+from floqzoo.networks.normaliser import Normaliser as Normaliser
 from floqzoo.networks.point_embedding import (
     HLGauss as HLGauss,
     NormalisedValue as NormalisedValue,

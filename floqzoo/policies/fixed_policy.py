@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from floqzoo.hyperparameter import Hyperparameter, partition_trainable
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import Critic, Policy
 from floqzoo.records import ActorCritic, FrozenAgent, Transition
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -18,18 +19,20 @@ class FixedPolicy(eqx.Module):
 
     - `policy`: Any policy.
     - `critic`: The critic for a policy that needs one, such as best-of-N; None uses the critic of the agent.
+    - `normaliser`: The normaliser of the agent that was trained, so that the policy takes observations of the
+      environment; None if it had none.
     """
 
     parameters: PyTree
     rest: PyTree
 
-    def __init__(self, policy: Policy | Any, critic: Critic | Any = None):
-        trainable, self.rest = partition_trainable(ActorCritic(critic, policy))
+    def __init__(self, policy: Policy | Any, critic: Critic | Any = None, normaliser: Normaliser | None = None):
+        trainable, self.rest = partition_trainable(ActorCritic(critic, policy, normaliser))
         self.parameters = jax.tree.map(Hyperparameter, trainable)
 
     @property
     def parts(self) -> ActorCritic:
-        """The policy, and its critic or None."""
+        """The policy, its critic or None, and its normaliser or None."""
         values = jax.tree.map(
             lambda leaf: leaf.value, self.parameters, is_leaf=lambda node: isinstance(node, Hyperparameter)
         )
@@ -38,7 +41,7 @@ class FixedPolicy(eqx.Module):
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The action of the policy."""
         own = self.parts
-        return own.policy.act(observation, critic if own.critic is None else own.critic, key)
+        return own.policy.act(own.normalised(observation), critic if own.critic is None else own.critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""

@@ -17,7 +17,8 @@ def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list
     recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
     are "floq" and "floq alpha=10.0". If each task has only one value, all runs are "floq".
 
-    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `telling`: Run settings that distinguish methods, in addition to those of the agent and `normalize_observations`,
+      such as "precision".
     """
     names = []
     for run in runs:
@@ -31,8 +32,13 @@ def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list
     return names
 
 
+_NORMALISED = "normalize_observations"
+
+
 def _settings(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
-    return {**setting(run, "agent"), **{name: setting(run, name) for name in telling}}
+    # A run of an earlier version does not say whether observations are normalised.
+    normalised = {_NORMALISED: run.flags.get(_NORMALISED, False)}
+    return {**setting(run, "agent"), **normalised, **{name: setting(run, name) for name in telling}}
 
 
 def _differs(key: str, recipe: str, runs: Sequence[StoredRun], telling: Sequence[str]) -> bool:
@@ -48,7 +54,7 @@ def _default(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):
             default = asdict(find_recipe(run.recipe_name).presets["default"](run.env_name))
-            return {**default["agent"], **{name: default[name] for name in telling}}
+            return {**default["agent"], **{name: default[name] for name in (_NORMALISED, *telling)}}
     except ValueError:
         return {}
 

@@ -74,10 +74,12 @@ def inspect_run(
     batch_key, inside_key, noise_key = jax.random.split(jax.random.key(seed), 3)
     own = named_task(run, task)  # only once, since this executes code and reads data
     batch = data_of(run, dataset_path, own).sample(batch_key, transitions)
+    batch = batch.with_observations(jax.vmap(agent.parts.normalised))
     inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, copies=COPIES)
     played = _played(run, own, agent, episodes, seed)
     noise = agent.critic.prior.sample(noise_key, (COPIES, 1))
-    q = np.asarray(mean_values(agent.critic, jnp.asarray(played.observations), jnp.asarray(played.actions), noise))
+    states = jax.vmap(agent.parts.normalised)(jnp.asarray(played.observations))
+    q = np.asarray(mean_values(agent.critic, states, jnp.asarray(played.actions), noise))
     found, out = inspection_of(inside, played, q, seed=seed, step=step), Path(out)
     files = [
         write_rows([found], out / "diagnostics.csv"),
@@ -85,7 +87,7 @@ def inspect_run(
     ]
     title = f"{run.recipe_name} on {task_label(run.env_name).removesuffix('-v0')}, seed {seed}, {step:,} updates"
     for name, figure in (
-        ("value_paths", _draw_paths(agent.critic, played, noise)),
+        ("value_paths", _draw_paths(agent, played, noise)),
         ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.num_steps)),
         ("value_and_return", draw_value_and_return(q, played)),
         ("inside", _draw_inside(inside)),
@@ -128,12 +130,13 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
     )
 
 
-def _draw_paths(critic: Any, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
+def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
     """The value trajectories of four states of one episode, if possible one that reached the goal."""
     chosen = played.episode[np.argmax(played.succeeded)]
     steps = np.flatnonzero(played.episode == chosen)
     rows = steps[np.linspace(0, len(steps) - 1, 4).astype(int)]
-    states = [(jnp.asarray(played.observations[row]), jnp.asarray(played.actions[row])) for row in rows]
+    critic, normalised = agent.critic, agent.parts.normalised
+    states = [(normalised(jnp.asarray(played.observations[row])), jnp.asarray(played.actions[row])) for row in rows]
     paths = [eqx.filter_jit(value_paths)(critic, *state, noise) for state in states]
     return draw_value_paths(
         np.asarray(paths[0].t),

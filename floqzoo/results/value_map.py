@@ -87,7 +87,7 @@ def _values(
         action_key, noise_key = jax.random.split(key)
         actions = jax.vmap(actor.act, (None, 0))(observation, jax.random.split(action_key, DRAWS))
         noise = critic.prior.sample(noise_key, (DRAWS, 1))
-        ends = jax.vmap(critic.returns, (None, 0, 0))(observation, actions, noise)
+        ends = jax.vmap(critic.returns, (None, 0, 0))(actor.normalised(observation), actions, noise)
         return jnp.mean(actions, axis=0), jnp.mean(ends)
 
     keys = jax.random.split(key, len(observations))

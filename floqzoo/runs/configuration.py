@@ -44,6 +44,8 @@ class RunConfig(Generic[AgentConfig]):
     """The folder of all runs."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products in networks; parameters, optimiser and layer norms stay float32."""
+    normalize_observations: bool = False
+    """Whether observations are normalised by the mean and the standard deviation of the dataset, stored in the agent."""
     offline_steps: int = 1_000_000
     """Updates on the dataset, before any online steps."""
     online_steps: int = 0

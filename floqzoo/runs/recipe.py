@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, SeededReplay, UniformBatches
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.tasks.own_code import module_of_file
@@ -112,6 +113,27 @@ def agent_builder(
         **parts,
     )
     return lambda key: build(key=key)
+
+
+def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
+    """The same agents, with a normaliser of their observations; unchanged for None.
+
+    The returned function raises `ValueError` if the agents have no field `normaliser`, as an [`Agent`][floqzoo.agent.Agent]
+    has.
+    """
+    if normaliser is None:
+        return build
+
+    def normalising(key: Array) -> PyTree:
+        agent = build(key)
+        if not hasattr(agent, "normaliser"):
+            raise ValueError(
+                "`normalize_observations` must be False for a recipe whose agent has no field `normaliser`, as a "
+                f"floqzoo.Agent has; it builds a {type(agent).__name__}."
+            )
+        return eqx.tree_at(lambda agent: agent.normaliser, agent, normaliser, is_leaf=lambda node: node is None)
+
+    return normalising
 
 
 def find_recipe(name: str) -> Recipe:

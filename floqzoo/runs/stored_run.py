@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, PyTree
 
 from floqzoo._version import __version__
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsInChunks, Task
 from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
-from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe
+from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
 from floqzoo.runs.run_directory import FORMAT
 from floqzoo.runs.run_store import RECORDS, RunState
 from floqzoo.runs.stored_config import config_from_flags
@@ -110,14 +111,15 @@ class StoredRun:
             raise ValueError(
                 f"{self.directory / 'data.json'} must have `reward_range`, two numbers; it has {rewards!r}."
             )
-        config = self.config(recipe)
+        config, dim = self.config(recipe), self._datum("observation_dim", int)
         build = agent_builder(
             recipe,
             config.agent,
-            observation_dim=self._datum("observation_dim", int),
+            observation_dim=dim,
             action_dim=self._datum("action_dim", int),
             reward_range=(rewards[0], rewards[1]),
         )
+        build = with_normaliser(build, Normaliser.unfitted(dim) if config.normalize_observations else None)
         return in_precision(build, config.precision)
 
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
@@ -191,4 +193,4 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
         raise ValueError(
             f"the policy of {directory} must draw single actions; it draws chunks of {agent.policy.chunk_length}."
         )
-    return FixedPolicy(agent.policy, agent.critic)
+    return FixedPolicy(agent.policy, agent.critic, agent.parts.normaliser)

@@ -1,7 +1,7 @@
 """Comparison of a successor measure on an OGBench task with Monte Carlo returns and futures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from floqzoo.agent import Agent
 from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
@@ -43,8 +44,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     data; for that of the clone, they are played in the environment without termination at the goal. Values are computed
     for two rewards: the learnt reward of the task, and the first coordinate of the observation.
     """
-    critic = agent.target.critic
-    assert isinstance(critic, SuccessorCritic)
+    critic = in_environment_units(agent.target.critic, agent.normaliser)
     if config.agent.measure_of == "behaviour":
         rollouts = recorded_rollouts(task.validation, ROLLOUTS)
     else:
@@ -60,6 +60,19 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     figure = draw_futures(critic, rollouts, visited, figure_key, path, coordinates=task.name.plane)
     print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
     return rows
+
+
+def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None) -> SuccessorCritic:
+    """The critic of an agent with a normaliser, for observations of the environment: it also samples these."""
+    if normaliser is None:
+        return critic
+    measure, reward = critic.measure, critic.reward
+    whole = normaliser.followed_by(measure.normaliser)  # pyright: ignore[reportAttributeAccessIssue]
+    return replace(
+        critic,
+        measure=eqx.tree_at(lambda measure: measure.normaliser, measure, whole),
+        reward=KnownReward(lambda observation: reward.reward_of(normaliser.normalise(observation))),
+    )
 
 
 def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ReadoutRow]:

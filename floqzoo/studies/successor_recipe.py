@@ -11,12 +11,12 @@ from jaxtyping import PyTree
 from floqzoo.agent import Agent
 from floqzoo.learner.compilation_cache import use_compilation_cache
 from floqzoo.learner.devices import join_processes
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import Recipe, buildable
 from floqzoo.runs.stored_run import trained_policy
 from floqzoo.studies.analytic_comparison import ANALYTIC_TASKS, compare_methods
 from floqzoo.studies.future_report import report_futures
-from floqzoo.successor.normaliser import Normaliser
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.command_line import parse_arguments
 from floqzoo.training.prepared_run import prepare, run_and_report
@@ -42,7 +42,7 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
     """The `check` of a recipe of successor measures with the given `build`.
 
     The check raises `ValueError` for settings that an analytic task does not support, for a method that needs other
-    futures, and for settings that `build` refuses.
+    futures, for normalised observations with the policy of another run, and for settings that `build` refuses.
     """
     builds = buildable(build)
 
@@ -51,6 +51,11 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
             _require_plain(config)
         elif config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
             raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
+        if config.normalize_observations and config.agent.policy_run:
+            raise ValueError(
+                "`normalize_observations` must be False with `agent.measure_of` trained, whose policy takes the "
+                "observations of its own run; the measure normalises its observations in any case."
+            )
         # The policy of a finished run has a fixed size, known only from its task; a cloned policy can have any size.
         own = replace(config.agent, measure_of="clone", policy_run="") if config.agent.policy_run else config.agent
         builds(replace(config, agent=own))
@@ -68,15 +73,26 @@ def _require_plain(config: RunConfig) -> None:
             )
 
 
-_NOT_ANALYTIC = ("seeds", "precision", "online_steps", "start_from", "tensorboard", "wandb")
+_NOT_ANALYTIC = (
+    "seeds",
+    "precision",
+    "normalize_observations",
+    "online_steps",
+    "start_from",
+    "tensorboard",
+    "wandb",
+)
 
 
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
-    """The normaliser of the data and, for the measure of a finished run, its policy: arguments of the agent's `build`.
+    """The normaliser of the measure and, for the measure of a finished run, its policy: arguments of the agent's `build`.
 
     **Raises** what `floqzoo.runs.trained_policy` raises.
     """
-    parts: dict[str, PyTree] = {"normaliser": Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
+    parts: dict[str, PyTree] = {}
+    # With normalised observations the measure has none of its own left to normalise.
+    if not config.normalize_observations:
+        parts["normaliser"] = Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)
     if config.agent.measure_of == "trained":
         sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}
         parts["policy"] = trained_policy(config.agent.policy_run, **sizes)

@@ -15,10 +15,10 @@ from floqzoo.agent import Agent
 from floqzoo.learner.seeds import agent_of
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.studies.members import train_members
 from floqzoo.successor.flow_successor import FlowSuccessor
-from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward

@@ -7,7 +7,6 @@ from floqzoo.successor.methods import (
     diffusion_measure as diffusion_measure,
     flow_measure as flow_measure,
 )
-from floqzoo.successor.normaliser import Normaliser as Normaliser
 from floqzoo.successor.reward_model import KnownReward as KnownReward, LearntReward as LearntReward
 from floqzoo.successor.successor_critic import (
     SuccessorCritic as SuccessorCritic,

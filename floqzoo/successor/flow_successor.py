@@ -1,7 +1,5 @@
 """The successor measure as a flow over observations."""
 
-from dataclasses import replace
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,9 +11,9 @@ from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
 from floqzoo.flow.flow import Flow
 from floqzoo.flow.time_distribution import UniformTime
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
 from floqzoo.records import FrozenAgent, PathPoint, Transition
-from floqzoo.successor.normaliser import Normaliser
 from floqzoo.successor.targets import TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
 from floqzoo.typing import Action, Code, Key, Observation, Scalar, Time
@@ -137,7 +135,7 @@ class FlowSuccessor(eqx.Module):
     ) -> tuple[Scalar, Scalar]:
         """The unweighted one-step error and bootstrap error of one transition at one time."""
         noise_key, bootstrap_key = jax.random.split(key)
-        step = self._in_flow_coordinates(transition)
+        step = transition.with_observations(self.normaliser.normalise)
         code = self.flow.encode(step.observation, step.action)
         one_step = self.flow.path.at(t, noise_of(self.flow, noise_key), step.next_observation)
         next_code = target.flow.encode(step.next_observation, next_action)
@@ -148,8 +146,3 @@ class FlowSuccessor(eqx.Module):
         velocity = self.flow.field.velocity(t, point.x, code)
         # A noise error needs an affine path, and raises an error during tracing otherwise.
         return self.velocity_error.error(self.flow.path, t, velocity, point.velocity)  # pyright: ignore[reportArgumentType]
-
-    def _in_flow_coordinates(self, transition: Transition) -> Transition:
-        names = ("observation", "next_observation", "future")
-        present = {name: value for name in names if (value := getattr(transition, name)) is not None}
-        return replace(transition, **{name: self.normaliser.normalise(value) for name, value in present.items()})

@@ -32,6 +32,7 @@ from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
+from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import require_online
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
@@ -104,6 +105,10 @@ class StartingRun:
             "recipe": (self.run.recipe_name, recipe.name),
             "task": (self.run.env_name, config.env_name),
             "data": (self.run.data.get("fingerprint"), fingerprint),
+            "`normalize_observations`": (
+                self.run.flags.get("normalize_observations", False),
+                config.normalize_observations,
+            ),
         }
         for name, (theirs, ours) in facts.items():
             if theirs != ours:
@@ -208,8 +213,11 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
-    """A function from a key to an untrained agent of the recipe for a task."""
-    return agent_builder(
+    """A function from a key to an untrained agent of the recipe for a task.
+
+    **Raises** `ValueError` if observations are to be normalised and the dataset has none to fit the normaliser to.
+    """
+    build = agent_builder(
         recipe,
         config.agent,
         observation_dim=task.observation_dim,
@@ -217,6 +225,7 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
         reward_range=task.reward_range,
         **recipe.from_data(task, config),
     )
+    return normalising(build, config, task)
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:

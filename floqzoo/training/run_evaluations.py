@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
+from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
 from floqzoo.rollout.evaluation import Evaluation, Evaluator
@@ -30,7 +31,11 @@ TRANSITIONS = 256
 
 
 def diagnosis(
-    critic: Any, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
+    critic: Any,
+    dataset: PyTree,
+    seed: int,
+    batches: BatchSource | Any = UniformBatches(),
+    normaliser: Normaliser | None = None,
 ) -> dict[str, float]:
     """The diagnostics of a critic by name; empty for a critic that is not `Diagnosable`.
 
@@ -39,24 +44,26 @@ def diagnosis(
     - `dataset`: The dataset that `batches` samples from.
     - `batches`: The batch source of the updates; the critic is diagnosed on the kind of batch it is trained on, such as
       chunks.
+    - `normaliser`: The agent's normaliser of observations, if it has one.
     """
     if not isinstance(critic, Diagnosable):
         return {}
-    found = _diagnose(critic, dataset, batches, seed_key(seed, SeedUse.DIAGNOSIS))
+    found = _diagnose(ActorCritic(critic, None, normaliser), dataset, batches, seed_key(seed, SeedUse.DIAGNOSIS))
     return {name: float(value) for name, value in named_leaves(found).items()}
 
 
 @eqx.filter_jit
-def _diagnose(critic: Diagnosable, dataset: PyTree, batches: BatchSource, key: Key) -> PyTree:
+def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Key) -> PyTree:
     batch_key, noise_key = jax.random.split(key)
-    return critic.diagnose(batches.draw_batch(dataset, None, jnp.asarray(0), batch_key, TRANSITIONS), noise_key)
+    batch = batches.draw_batch(dataset, None, jnp.asarray(0), batch_key, TRANSITIONS)
+    return parts.critic.diagnose(batch.with_observations(jax.vmap(parts.normalised)), noise_key)
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
     """The behaviour policy of a policy that has one (`HasBehaviour`), with its critic."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
-    return None if behaviour is None else ActorCritic(parts.critic, behaviour)
+    return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
 
 
 def _no_environment() -> Any:
@@ -118,7 +125,7 @@ class StepEvaluation:
             parts = agent_of(self.parts, index)
             self.evaluations[seed] = self._played(parts, seed, evaluator, progress)
             row = self.rows[seed] = self.evaluations[seed].metrics("evaluation")
-            diagnostics = diagnosis(parts.critic, self.dataset, seed, self.batches)
+            diagnostics = diagnosis(parts.critic, self.dataset, seed, self.batches, parts.normaliser)
             row |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
             behaviour = behaviour_of(parts) if self.last else None
             if behaviour is not None:

@@ -25,6 +25,7 @@ from floqzoo.runs.recipe import standard_batches
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
+from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import OfflinePhase, OnlinePhase
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.run_evaluations import RunEvaluations
@@ -95,7 +96,8 @@ class Trainer:
         )
         self.config, self.progress, self.seeds = config, progress, config.seed_numbers
         self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
-        state = RunState(build_agents(in_precision(build, config.precision), self.seeds), update_keys(self.seeds))
+        build = in_precision(normalising(build, config, task), config.precision)
+        state = RunState(build_agents(build, self.seeds), update_keys(self.seeds))
         require_protocol("agent", state.agents, TrainableAgent)
         self.awaited: AwaitedEvaluation | None = None
         with first_alone():
@@ -330,7 +332,8 @@ def train(
     - `build`: Builds an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
     - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. With `config.eval_workers`,
       `task.make_environment` is pickled.
-    - `config`: The settings of the run; `config.agent.batch_size` is the batch size.
+    - `config`: The settings of the run; `config.agent.batch_size` is the batch size. With `config.normalize_observations` the
+      agents get a normaliser of the task's dataset, unless they have one.
     - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
       has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
       uninterrupted run.

@@ -11,7 +11,7 @@ import pytest
 
 import floqzoo as fz
 from floqzoo.flow import DDIM, NoisePrediction
-from floqzoo.networks import UNetField
+from floqzoo.networks import Normaliser, UNetField
 from floqzoo.studies.future_report import draw_futures, readouts
 from floqzoo.studies.rollouts import Rollout
 from floqzoo.studies.successor_recipe import run_successor_recipe
@@ -19,7 +19,6 @@ from floqzoo.successor import (
     CoupledTDTarget,
     DataNextAction,
     MonteCarloTarget,
-    Normaliser,
     PolicyNextAction,
     TD2Target,
     TDTarget,

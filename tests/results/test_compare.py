@@ -79,6 +79,14 @@ def test_a_setting_that_differs_on_one_task_makes_two_methods_of_which_the_publi
     assert [row.method for row in found.of(MEAN)] == ["floq", "floq alpha=10.0"]
 
 
+@pytest.mark.parametrize("earlier", [False, None])
+def test_runs_with_and_without_normalised_observations_are_two_methods(tmp_path, earlier):
+    write_run(tmp_path / "a", success={0: [0.2]}, normalised=earlier)
+    write_run(tmp_path / "b", success={0: [0.4]}, normalised=True)
+    found = {row.method: row.value for row in compare_runs([tmp_path]).of(MEAN)}
+    assert found == {"floq": 0.2, "floq normalize_observations=True": 0.4}
+
+
 def test_published_settings_of_two_tasks_are_one_method(tmp_path):
     write_run(tmp_path / "a", agent={"alpha": 10.0}, success={0: [0.2]})
     write_run(tmp_path / "b", agent={"alpha": 300.0}, task=OTHER, success={0: [0.4]})

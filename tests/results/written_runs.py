@@ -25,8 +25,12 @@ def write_run(
     timing: str = "pre",
     fingerprint: str = "a" * 64,
     started: str = "2026-11-20T08:00:00+00:00",
+    normalised: bool | None = None,
 ) -> Path:
-    """A run whose seeds have these success rates, one for each `interval` updates."""
+    """A run whose seeds have these success rates, one for each `interval` updates.
+
+    One of an earlier version does not say whether observations are normalised.
+    """
     directory.mkdir(parents=True)
     seeds, count = sorted(success), max(map(len, success.values()), default=0)
     flags = {
@@ -38,6 +42,8 @@ def write_run(
         "success_timing": timing,
         "agent": dict(agent or {"alpha": 10.0}),
     }
+    if normalised is not None:
+        flags["normalize_observations"] = normalised
     write_json(directory / "flags.json", flags)
     write_json(directory / "data.json", {"env_name": task, "fingerprint": fingerprint, "success_timing": timing})
     write_json(directory / "machine.json", {"started": started, "floqzoo": "0.1.0", "format": 2})

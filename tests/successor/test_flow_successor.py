@@ -8,9 +8,10 @@ import optax
 import pytest
 
 import floqzoo as fz
+from floqzoo.networks import Normaliser
 from floqzoo.policies import FixedPolicy, FunctionPolicy
 from floqzoo.protocols import SuccessorMeasure
-from floqzoo.successor import METHODS, Normaliser, flow_measure
+from floqzoo.successor import METHODS, flow_measure
 from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing import assert_close
@@ -117,10 +118,10 @@ def test_a_normaliser_is_fitted_and_never_learnt(getkey):
     np.testing.assert_array_equal(after.critic.measure.normaliser.scale.value, normaliser.scale.value)
 
 
-def test_a_constant_coordinate_needs_a_least_scale():
+def test_a_constant_coordinate_needs_a_least_scale_above_0_or_none():
     observations = np.stack([np.arange(4.0), np.ones(4)], axis=1)
     with pytest.raises(ValueError, match="`observations` is constant in coordinate 1"):
-        Normaliser.from_observations(observations)
+        Normaliser.from_observations(observations, least_scale=0.0)
     np.testing.assert_allclose(Normaliser.from_observations(observations, least_scale=0.5).scale.value[1], 0.5)
 
 

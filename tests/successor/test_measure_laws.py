@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import floqzoo as fz
-from floqzoo.successor import METHODS, Normaliser, SuccessorCritic, flow_measure
+from floqzoo.networks import Normaliser
+from floqzoo.successor import METHODS, SuccessorCritic, flow_measure
 from floqzoo.successor.targets import TD2Target
 from floqzoo.testing import assert_close
 from floqzoo.testing.examples import floating, sixteenths

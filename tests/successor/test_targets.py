@@ -8,6 +8,7 @@ import pytest
 
 import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
+from floqzoo.networks import Normaliser
 from floqzoo.protocols import SuccessorTarget
 from floqzoo.records import Transition
 from floqzoo.successor import (
@@ -15,7 +16,6 @@ from floqzoo.successor import (
     CoupledTDTarget,
     DataNextAction,
     MonteCarloTarget,
-    Normaliser,
     TD2Target,
     TDTarget,
     flow_measure,

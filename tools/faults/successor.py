@@ -74,7 +74,7 @@ SUCCESSOR = (
     ),
     Fault(
         "coordinates are restored to the other side of the mean",
-        "floqzoo/successor/normaliser.py",
+        "floqzoo/networks/normaliser.py",
         "return z * self.scale.value + self.mean.value",
         "return z * self.scale.value - self.mean.value",
         ("tests/successor/test_flow_successor.py::test_samples_and_densities_are_in_the_units_of_the_observation",),

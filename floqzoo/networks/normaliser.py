@@ -1,0 +1,107 @@
+"""Normalisation of observations."""
+
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.typing import Observation, Scalar
+
+
+CHUNK = 65_536
+"""The number of observations that are converted to float64 at once."""
+
+
+class Normaliser(eqx.Module):
+    r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, stored with the model and not trained.
+
+    As a field of an [`Agent`][floqzoo.agent.Agent] it normalises every observation that the agent learns from or acts on.
+    $z$ is finite, and its derivative, for every finite $x$: beyond the largest number of the dtype it stays there.
+
+    - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
+    """
+
+    mean: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
+    scale: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+
+    def __check_init__(self):
+        require("mean", self.mean, np.isfinite, "finite")
+        require(
+            "scale",
+            self.scale,
+            lambda value: np.isfinite(value) & (value >= jnp.finfo(value.dtype).tiny),
+            "above 0 and finite, and not a subnormal number",
+        )
+
+    @staticmethod
+    def unfitted(dim: int) -> "Normaliser":
+        """A normaliser of `dim` coordinates that changes nothing: the form of a fitted one."""
+        return Normaliser(np.zeros(dim), np.ones(dim))
+
+    @staticmethod
+    def from_observations(
+        observations: Float[Array | np.ndarray, "states observation"], *, least_scale: float | None = None
+    ) -> "Normaliser":
+        """Mean and standard deviation of each coordinate, over some observations; computed in float64.
+
+        A constant coordinate has its value as the mean and the scale 1: it becomes 0, and a deviation from it keeps its
+        units.
+
+        - `least_scale`: The minimum scale, used for coordinates that vary less, also for constant ones. None for no
+          minimum.
+
+        **Raises** `ValueError` if there is no observation, one is not finite, or a coordinate is constant while
+        `least_scale` is 0.
+        """
+        table = np.asarray(observations)
+        count, dim = table.shape
+        if not count:
+            raise ValueError("`observations` must have at least one row; it has none.")
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        total, low, high = np.zeros(dim), np.full(dim, np.inf), np.full(dim, -np.inf)
+        for start, rows in _chunks(table):
+            if not np.isfinite(rows).all():
+                row = start + int(np.argwhere(~np.isfinite(rows))[0][0])
+                raise ValueError(
+                    f"`observations` has a NaN or an infinity, first in row {row}; every value must be finite."
+                )
+            total += rows.sum(axis=0)
+            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+        # Not by the deviation: that of a constant may be a rounding error above 0.
+        mean = np.where(low == high, low, total / count)
+        squares = sum(((rows - mean) ** 2).sum(axis=0) for _, rows in _chunks(table))
+        scale = np.sqrt(squares / count)
+        least = np.finfo(dtype).tiny
+        scale = np.where(scale < least, 1.0, scale) if least_scale is None else np.maximum(scale, least_scale)
+        if not np.all(scale > 0):
+            raise ValueError(
+                f"`observations` is constant in coordinate {int(np.argmin(scale))}; pass a `least_scale` above 0."
+            )
+        return Normaliser(mean.astype(dtype), scale.astype(dtype))
+
+    def normalise(self, x: Observation) -> Observation:
+        """Converts from the units of the observation."""
+        z = (x - self.mean.value) / self.scale.value
+        largest = jnp.finfo(z.dtype).max
+        return jnp.clip(z, -largest, largest)
+
+    def restore(self, z: Observation) -> Observation:
+        """Converts back to the units of the observation."""
+        return z * self.scale.value + self.mean.value
+
+    def followed_by(self, other: "Normaliser") -> "Normaliser":
+        """This normaliser and then another one, as one."""
+        return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
+
+    def log_volume(self, dim: int) -> Scalar:
+        r"""$\sum_i \log \text{scale}_i$: the correction of a log-density for the units of the observation."""
+        return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))
+
+
+def _chunks(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(table), CHUNK):
+        yield start, table[start : start + CHUNK].astype(np.float64)

@@ -1,0 +1,38 @@
+"""The normalisation of observations that the settings of a run ask for."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, PyTree
+
+from floqzoo.networks.normaliser import Normaliser
+from floqzoo.protocols import Task
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.recipe import with_normaliser
+
+
+def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
+    """The same agents, normalising observations if `config.normalize_observations`; unchanged if they already do.
+
+    **Raises** as `fitted_normaliser` does.
+    """
+    if not config.normalize_observations:
+        return build
+    if getattr(eqx.filter_eval_shape(build, jax.random.key(0)), "normaliser", None) is not None:
+        return build
+    return with_normaliser(build, fitted_normaliser(task))
+
+
+def fitted_normaliser(task: Task) -> Normaliser:
+    """The normaliser of the observations of a task's training data.
+
+    **Raises** `ValueError` if the task has no dataset with `observations`.
+    """
+    observations = getattr(task.dataset, "observations", None)
+    if observations is None:
+        raise ValueError(
+            "`normalize_observations` needs a dataset with `observations`, to which the normaliser is fitted; got a "
+            f"{type(task.dataset).__name__}."
+        )
+    return Normaliser.from_observations(observations)
