@@ -76,6 +76,11 @@ def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 
 
+def keys_with_seeds(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> Key[Array, " seeds"]:
+    """The update keys of seeds that continue from agents of other seeds: each folds in its own seed."""
+    return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(seeds, jnp.uint32))
+
+
 def agent_of(agents: PyTree, index: int) -> PyTree:
     """The agent of one seed, by its index on the axis."""
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)

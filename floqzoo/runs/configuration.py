@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
+from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
 def usable_cores() -> int:
@@ -134,6 +135,12 @@ class RunConfig(Generic[AgentConfig]):
                 f"`run_group` must be a folder within `save_dir`, without '..'; got {self.run_group!r}. Set `save_dir` to "
                 "keep runs elsewhere."
             )
+        known = self.best_metric is None or self.best_metric in _SCORES or self.best_metric.startswith("diagnostics/")
+        if not known:
+            raise ValueError(
+                f"`best_metric` must be {', '.join(_SCORES)}, or a diagnostic of the critic, diagnostics/NAME; got "
+                f"{self.best_metric!r}."
+            )
         if not self.total_steps:
             raise ValueError("`offline_steps` and `online_steps` must not both be 0.")
         updates = self.offline_steps + self.online_steps * self.utd_ratio
@@ -189,6 +196,7 @@ class RunConfig(Generic[AgentConfig]):
                 raise ValueError(f"`{one.name}` is for online training; set `online_steps`, or leave it out.")
 
 
+_SCORES = tuple(f"evaluation/{name}" for name in (SUCCESS, RETURN, NORMALISED, "episode.length"))
 _ONLINE = (
     "online_environments",
     "online_processes",

@@ -4,10 +4,11 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,10 @@ from floqzoo.tasks.files import read_json, write_json
 FORMAT = 2
 """The format of a run directory: files, settings and arrays of a checkpoint. It changes only when older runs cannot be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
+
+
+class CannotStartError(OSError):
+    """A run cannot start, for a reason outside of it: no login, no network or no space."""
 
 
 def claim_directory(path: Path) -> Path:
@@ -115,6 +120,16 @@ def describe_data(task: Any) -> dict[str, Any]:
 def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
     """Writes `flags.json`: the recipe and every setting of the run."""
     write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
+
+
+def discard(directory: Path) -> None:
+    """Removes what was written for a run that could not start, and its folder if nothing else is in it."""
+    for name in ("flags.json", "data.json", "machine.json", LOCK):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("wandb", "tensorboard"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    with suppress(OSError):
+        directory.rmdir()
 
 
 def _version(package: str) -> str | None:
