@@ -101,6 +101,9 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
     require("low", low, np.isfinite, "finite")
     require("high", high, np.isfinite, "finite")
     require("low", low, lambda value: value < np.asarray(high.stored), f"below `high`, which is {_text(high)}")
+    with np.errstate(over="ignore"):
+        near = f"a finite distance below `high`, which is {_text(high)}"
+        require("low", low, lambda value: np.isfinite(np.asarray(high.stored) - value), near)
 
 
 def _text(number: Hyperparameter) -> str:

@@ -30,6 +30,10 @@ SEEDS = 2**32
 """The upper bound of seeds; JAX takes the remainder of larger ones, so that two seeds would be the same."""
 
 
+MOST_SEEDS = 2**16
+"""The upper bound of the seeds of one run."""
+
+
 def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
     """The key of one use of a seed, `fold_in(key(seed), use)`.
 

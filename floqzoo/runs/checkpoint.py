@@ -199,6 +199,25 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
     return Checkpoint(_read_tree(path, ARRAYS, like), step, read_json(path / "progress.json"))
 
 
+def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
+    """Compares shapes and dtypes with those of a checkpoint, before arrays of that size are made.
+
+    - `form`: Some arrays of the tree by name.
+
+    **Raises** `ValueError` for the first array that is missing, or of another shape or dtype; whether the checkpoint is
+    damaged is not checked.
+    """
+    import orbax.checkpoint as ocp
+
+    path = checkpoint_folder(directory, step)
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path / ARRAYS).item_metadata.items())
+        except Exception:  # damaged: reading it says so, or takes an earlier one
+            return
+    _check_same(path, {name: array for name, array in stored.items() if name in form}, dict(form))
+
+
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
     """Reads the additional tree of an intact checkpoint; None if it has none.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
+from floqzoo.learner.seeds import MOST_SEEDS, MOST_UPDATES, SEEDS
 from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
@@ -125,6 +125,8 @@ class RunConfig(Generic[AgentConfig]):
         lr = getattr(self.agent, "lr", 1.0)
         if isinstance(lr, float | int) and not 0 < lr < math.inf:
             raise ValueError(f"`agent.lr` must be above 0 and finite; got {lr}.")
+        if self.seeds > MOST_SEEDS:
+            raise ValueError(f"`seeds` must be at most {MOST_SEEDS}; got {self.seeds}.")
         if self.seed + self.seeds > SEEDS:
             raise ValueError(f"`seed` + `seeds` must be at most 2^32; got {self.seed} + {self.seeds}.")
         for name in ("env_name", "run_group", "save_dir"):

@@ -16,7 +16,7 @@ from typing import Any
 
 from floqzoo._version import __version__
 from floqzoo.runs.configuration import RunConfig
-from floqzoo.tasks.files import read_json, write_json
+from floqzoo.tasks.files import read_json, remove_leftovers, write_json
 
 
 FORMAT = 2
@@ -163,7 +163,8 @@ LOCK = ".lock"
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Locks a run against other writing processes; the system releases the lock when this process ends, even if killed.
+    """Locks a run against other writing processes, and removes what a killed one left; the system releases the lock when
+    this process ends, even if killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """
@@ -177,6 +178,7 @@ def run_locked(directory: Path) -> Iterator[None]:
             raise BlockingIOError(
                 f"another process is training in {directory}. Wait until it ends, or stop it."
             ) from error
+        remove_leftovers(directory)
         yield
     finally:
         os.close(descriptor)

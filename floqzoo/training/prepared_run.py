@@ -33,6 +33,7 @@ from floqzoo.runs.run_directory import (
 from floqzoo.runs.run_store import SUCCESS_METRIC, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
+from floqzoo.tasks.datafile import MEMORY
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import Task as OGBenchTask, load
@@ -220,7 +221,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
         task, seconds = timed_task(config)
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
-    eqx.filter_eval_shape(build, jax.random.key(0))
+    _require_memory(eqx.filter_eval_shape(build, jax.random.key(0)), config.seeds)
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
     _require_score(config, task)
@@ -231,6 +232,17 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
         record_data(directory, task)
         record_machine(directory)
     return PreparedRun(recipe, config, task, build, directory, seconds, start=start)
+
+
+def _require_memory(agent: PyTree, seeds: int) -> None:
+    """**Raises** `ValueError` if agents of this form are larger than the memory of this machine."""
+    leaves = [leaf for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.ShapeDtypeStruct)]
+    size = seeds * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if size > MEMORY:
+        raise ValueError(
+            f"the agents must fit into the memory of this machine, {MEMORY / 1e9:,.1f} GB; parameters, targets and optimiser "
+            f"states take {size / 1e9:,.1f} GB. Choose smaller networks, or fewer `seeds`."
+        )
 
 
 def _require_score(config: RunConfig, task: Task) -> None:

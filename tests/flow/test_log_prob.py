@@ -160,3 +160,13 @@ def test_the_curvature_of_a_flow_is_that_of_its_way(bent_flow):
 def test_a_flow_without_coordinates_is_refused():
     with pytest.raises(ValueError, match="`dim` must be at least 1; got 0"):
         fz.Flow(Stretch(), 0)
+
+
+def test_one_bad_point_of_a_batch_of_densities_is_bad_alone(getkey):
+    """By the default solver, whose steps adapt."""
+    flow = fz.Flow(fz.ConditionalField(2, 1, build=narrow, key=getkey()), 2)
+    good, bad = jnp.array([[0.5, -1.0], [2.0, 0.0]]), jnp.array([[jnp.nan, 0.0], [jnp.inf, 1.0]])
+    log_probs = jax.jit(jax.vmap(lambda x: flow.log_prob(x, jnp.array([0.25]))))
+    found = log_probs(jnp.concatenate([good, bad]))
+    np.testing.assert_allclose(found[:2], log_probs(good), rtol=1e-5)
+    assert not np.isfinite(found[2:]).any()
