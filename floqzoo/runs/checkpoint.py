@@ -120,11 +120,11 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path,
+    directory: str | Path,
     tree: PyTree,
     step: int,
     progress: Mapping[str, Any] | None = None,
-    records: Sequence[Path] = (),
+    records: Sequence[str | Path] = (),
     beside: Mapping[str, Any] | None = None,
     awaited: PyTree = None,
 ) -> Path:
@@ -144,7 +144,7 @@ def save_checkpoint(
 
     if step < 0:
         raise ValueError(f"`step` must be at least 0; got {step}.")
-    path = checkpoint_folder(directory, step)
+    path, records = checkpoint_folder(Path(directory), step), [Path(record) for record in records]
     if path.exists():
         return path
     with written_whole(path) as partial:
@@ -168,8 +168,9 @@ def save_checkpoint(
     return path
 
 
-def checkpoint_steps(directory: Path) -> list[int]:
+def checkpoint_steps(directory: str | Path) -> list[int]:
     """The steps of the complete checkpoints in a folder, ascending."""
+    directory = Path(directory)
     if not directory.is_dir():
         return []
     matches = (_FOLDER.fullmatch(path.name) for path in directory.iterdir())
@@ -181,7 +182,7 @@ def checkpoint_folder(directory: Path, step: int) -> Path:
     return directory.absolute() / f"step_{step:09d}"
 
 
-def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> Checkpoint:
+def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = None) -> Checkpoint:
     """Verifies every byte of a checkpoint, then reads it; no code from it is ever run.
 
     - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
@@ -191,6 +192,7 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
     **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
     differ from those of `like`; the error names the first array that is missing, unknown, or of another shape or dtype.
     """
+    directory = Path(directory)
     step = latest_whole(directory) if step is None else step
     if step not in checkpoint_steps(directory):
         raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")

@@ -120,12 +120,13 @@ class StartingRun:
         for name, (theirs, ours) in facts.items():
             if theirs != ours:
                 raise ValueError(f"`start_from` must be a run of the same {name}, {ours}; {directory} has {theirs}.")
-        self.places = _places(self.seeds, self.run.seeds)
-        if self.places is None:
+        places = _places(self.seeds, self.run.seeds)
+        if places is None:
             raise ValueError(
                 f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, as many seeds, or one; {directory} has "
                 f"{', '.join(map(str, self.run.seeds))}."
             )
+        self.places = places
         if not self.run.checkpoint_steps:
             raise ValueError(f"`start_from` must have a checkpoint; {directory} has none.")
         _require_same_form(build, self.run.builder(recipe))
