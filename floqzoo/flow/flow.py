@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
@@ -13,7 +12,7 @@ from floqzoo.flow.path import LinearPath
 from floqzoo.flow.prior import GaussianPrior
 from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_protocol
 from floqzoo.records import FlowDraw, Trajectory
-from floqzoo.typing import Code, Key, Point, Scalar, Time, Velocity
+from floqzoo.typing import Code, Condition, Key, Point, Scalar, Time, Velocity
 
 
 def accurate_solver() -> ODESolver:
@@ -52,7 +51,7 @@ class Flow(eqx.Module):
         if self.dim < 1:
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
-    def encode(self, *condition: Float[Array, " _"]) -> Code:
+    def encode(self, *condition: Condition) -> Code:
         """Encodes the condition once; all other methods take this `code`."""
         return self.field.encode(*condition)
 

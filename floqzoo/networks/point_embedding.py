@@ -94,4 +94,5 @@ class HLGauss(eqx.Module):
 
 def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
     """Clips values to a range plus a margin."""
+    x = jnp.asarray(x)  # of JAX's dtype, also for an array of NumPy
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))
