@@ -88,7 +88,7 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
     if isinstance(number.stored, Tracer):
         return
     if not np.all(holds(np.asarray(number.stored))):
-        raise ValueError(f"`{name}` must be {need}; got {number.stored}.")
+        raise ValueError(f"`{name}` must be {need}; got {_text(number)}.")
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
@@ -100,4 +100,12 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
         return
     require("low", low, np.isfinite, "finite")
     require("high", high, np.isfinite, "finite")
-    require("low", low, lambda value: value < np.asarray(high.stored), f"below `high`, which is {high.stored}")
+    require("low", low, lambda value: value < np.asarray(high.stored), f"below `high`, which is {_text(high)}")
+    with np.errstate(over="ignore"):
+        near = f"a finite distance below `high`, which is {_text(high)}"
+        require("low", low, lambda value: np.isfinite(np.asarray(high.stored) - value), near)
+
+
+def _text(number: Hyperparameter) -> str:
+    """The number in its own precision: Python would print a float32 as a float64, -0.1 as -0.10000000149011612."""
+    return str(np.asarray(number.stored))

@@ -29,7 +29,7 @@ from floqzoo.records import (
     Transition,
     UpdateMetrics,
 )
-from floqzoo.typing import Action, Code, Key, Metrics, Observation, Point, Scalar, Time, Velocity
+from floqzoo.typing import Action, Code, Condition, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
 
 @runtime_checkable
@@ -80,7 +80,7 @@ class ODESolver(Protocol):
 class VelocityField(Protocol):
     """A conditional velocity field in two stages, so that the condition is encoded once per solve."""
 
-    def encode(self, *condition: Float[Array, " _"]) -> Code:
+    def encode(self, *condition: Condition) -> Code:
         """Encodes the condition; called once per solve."""
         ...
 

@@ -8,14 +8,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from floqzoo.typing import Action, Key, Metrics, Observation
+from floqzoo.typing import Action, Key, Metrics, Observation, Point
 
 
 class PathPoint(eqx.Module):
     """A point on the path between two ends, and the velocity of the path there."""
 
-    x: Float[Array, " dim"]
-    velocity: Float[Array, " dim"]
+    x: Point
+    velocity: Point
 
 
 class Trajectory(eqx.Module):
@@ -28,7 +28,7 @@ class Trajectory(eqx.Module):
 class FlowDraw(eqx.Module):
     """A sample of a flow, and its log-density."""
 
-    x: Float[Array, " dim"]
+    x: Point
     log_prob: Float[Array, ""]
 
 

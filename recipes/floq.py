@@ -101,6 +101,8 @@ TIME_EMBEDDINGS = {"cosine": fz.CosineTime(), "fourier": fz.FourierTime(64), "ra
 
 def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz.HLGauss | fz.NormalisedValue:
     """The embedding of a value over the range of returns, with a margin."""
+    if not config.reward_offset >= 0:
+        raise ValueError(f"`reward_offset` must be at least 0; got {config.reward_offset}.")
     low = (reward_range[0] - config.reward_offset) / (1 - config.discount)
     high = (reward_range[1] + config.reward_offset) / (1 - config.discount)
     if config.use_prob_embed:

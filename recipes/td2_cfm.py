@@ -1,5 +1,6 @@
 """TD²-CFM: successor measures as flows, learnt by temporal differences (arXiv 2503.09817)."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -61,6 +62,8 @@ class TD2Config:
 
     def __post_init__(self):
         require_choices(self)
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"`weight_decay` must be at least 0 and finite; got {self.weight_decay}.")
         if (self.measure_of == "trained") != bool(self.policy_run):
             raise ValueError(
                 f"`policy_run` must be a run if `measure_of` is trained, and empty otherwise; got {self.policy_run!r} "

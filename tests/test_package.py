@@ -2,9 +2,11 @@
 
 import ast
 import importlib.metadata
+import inspect
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,26 @@ def test_shape_checks_are_not_defeated_and_loading_runs_no_code(path):
     assert "__future__.annotations" not in imports
     assert {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}.isdisjoint(n.split(".")[0] for n in imports)
     assert "allow_pickle=True" not in path.read_text()
+
+
+RECORDS = {"Task", "RunSummary", "UpdateProfile", "Exported", "Sweep", "Trial"}
+"""What floqzoo makes, and its users read."""
+
+
+def test_a_path_may_be_a_string_wherever_users_give_one():
+    """Of every function and class that a package exports, every argument annotated as a path may be a string too."""
+    found = {}
+    for package in ("runs", "results", "training", "tasks", "export", "sweeps", "studies", "rollout", "learner"):
+        module = importlib.import_module(f"floqzoo.{package}")
+        for name, member in inspect.getmembers(module, callable):
+            if name.startswith("_") or name in RECORDS or not getattr(member, "__module__", "").startswith("floqzoo"):
+                continue
+            hints = typing.get_type_hints(member.__init__ if inspect.isclass(member) else member)
+            hints.pop("return", None)
+            found |= {f"{name}({argument})": kind for argument, kind in hints.items() if mentions(kind, Path)}
+    assert len(found) > 20
+    assert [argument for argument, kind in found.items() if not mentions(kind, str)] == []
+
+
+def mentions(kind, wanted):
+    return kind is wanted or any(mentions(inner, wanted) for inner in typing.get_args(kind))

@@ -30,11 +30,13 @@ def resume(
     from floqzoo.learner.devices import join_processes
     from floqzoo.runs.recipe import load_recipe
     from floqzoo.runs.stored_run import StoredRun
+    from floqzoo.tasks.files import remove_leftovers
     from floqzoo.training.prepared_run import run_and_report
     from floqzoo.training.resumption import prepare_resumed
 
     join_processes()
     if StoredRun(run).is_finished:
+        remove_leftovers(run.expanduser())
         print(
             f"{run} is finished. `floqzoo evaluate {run}` evaluates its policy again; to train "
             f"for longer, raise offline_steps or online_steps in {run / 'flags.json'} and add --allow_changes."

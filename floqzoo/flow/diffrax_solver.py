@@ -3,7 +3,7 @@
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from floqzoo.flow.time_grid import time_grid
 from floqzoo.records import Trajectory
@@ -18,8 +18,15 @@ class DiffraxSolver(eqx.Module):
       `trajectory`. At least 1.
     - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
       atol=1e-5)` for adaptive steps.
-    - `adjoint`: How gradients pass through the solve.
-    - `max_steps`: The maximum number of steps of an adaptive solve; more raise an error.
+    - `adjoint`: How gradients pass through the solve, to the start and to the parameters of the field. `jax.grad` works
+      with all adjoints but `ForwardMode`, which is for sampling and for forward mode (`jax.jvp`): JAX raises an error
+      where a loss is differentiated through it. Forward mode works with `DirectAdjoint` and `ForwardMode` only.
+    - `max_steps`: The maximum number of steps of an adaptive solve.
+
+    A solve that fails, as for lack of steps or from a point that is not finite, ends in NaN: of a batch only that row.
+
+    **Raises** `ValueError` for less than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
+    gradients of a solution at a finite time would be 0.
     """
 
     solver: diffrax.AbstractSolver = eqx.field(default_factory=diffrax.Tsit5)
@@ -32,6 +39,11 @@ class DiffraxSolver(eqx.Module):
         for name in ("num_steps", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        if isinstance(self.adjoint, diffrax.ImplicitAdjoint):
+            raise ValueError(
+                "`adjoint` must not be diffrax.ImplicitAdjoint, which is for steady states; RecursiveCheckpointAdjoint, "
+                "DirectAdjoint and BacksolveAdjoint give the gradients of a solution."
+            )
 
     @property
     def is_adaptive(self) -> bool:
@@ -60,16 +72,12 @@ class DiffraxSolver(eqx.Module):
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
         """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
-        solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
-        assert solution.ys is not None
-        return solution.ys[0]
+        return _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True)))[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
         """The same solution at `num_steps + 1` equally spaced times."""
         times = time_grid(t0, t1, self.num_steps, x0.dtype)
-        solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))
-        assert solution.ys is not None
-        return Trajectory(times, solution.ys)
+        return Trajectory(times, _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))))
 
     def count_evaluations(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Int[Array, ""]:
         """The number of velocity evaluations of this solve, including rejected steps."""
@@ -77,17 +85,23 @@ class DiffraxSolver(eqx.Module):
         return jnp.asarray(self._evaluations_of(solution.stats["num_steps"]))
 
     def _solution(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, save: diffrax.SaveAt) -> diffrax.Solution:
+        field = velocity
+        if isinstance(self.adjoint, diffrax.BacksolveAdjoint):
+            # It has gradients by arguments only, so what the field closes over becomes one.
+            field = eqx.filter_closure_convert(velocity, jnp.asarray(t0, x0.dtype), x0)
         return diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, x, _: velocity(t, x)),
+            diffrax.ODETerm(lambda t, x, field: field(t, x)),
             self.solver,
             t0,
             t1,
             self._first_step(t0, t1),
             x0,
+            args=field,
             saveat=save,
             stepsize_controller=self.controller,
             adjoint=self.adjoint,
             max_steps=self.max_steps if self.is_adaptive else self.num_steps,
+            throw=False,
         )
 
     def _first_step(self, t0: Time, t1: Time) -> Time | None:
@@ -103,3 +117,9 @@ class DiffraxSolver(eqx.Module):
         if tableau.fsal:
             return steps * (tableau.num_stages - 1) + 1
         return steps * tableau.num_stages
+
+
+def _states(solution: diffrax.Solution) -> Float[Array, "times dim"]:
+    """The saved states, or NaN if the solve failed."""
+    assert solution.ys is not None
+    return jnp.where(solution.result == diffrax.RESULTS.successful, solution.ys, jnp.nan)

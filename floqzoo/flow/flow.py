@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
@@ -13,7 +12,7 @@ from floqzoo.flow.path import LinearPath
 from floqzoo.flow.prior import GaussianPrior
 from floqzoo.protocols import NoisePrior, ODESolver, ProbabilityPath, VelocityField, require_protocol
 from floqzoo.records import FlowDraw, Trajectory
-from floqzoo.typing import Code, Key, Point, Scalar, Time, Velocity
+from floqzoo.typing import Code, Condition, Key, Point, Scalar, Time, Velocity
 
 
 def accurate_solver() -> ODESolver:
@@ -52,8 +51,8 @@ class Flow(eqx.Module):
         if self.dim < 1:
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
-    def encode(self, *condition: Float[Array, " _"]) -> Code:
-        """Encodes the condition once, for the methods that take a `code`."""
+    def encode(self, *condition: Condition) -> Code:
+        """Encodes the condition once; all other methods take this `code`."""
         return self.field.encode(*condition)
 
     def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:
@@ -64,9 +63,9 @@ class Flow(eqx.Module):
         """The trajectory of `push_forward`."""
         return self.solver.trajectory(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
-    def sample(self, key: Key, *condition: Float[Array, " _"]) -> Point:
+    def sample(self, key: Key, code: Code) -> Point:
         """A sample: the output of the flow for a noise sample."""
-        return self.push_forward(self.prior.sample(key, (self.dim,)), self.encode(*condition))
+        return self.push_forward(self.prior.sample(key, (self.dim,)), code)
 
     def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
         r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
@@ -103,7 +102,8 @@ class Flow(eqx.Module):
     def log_prob(
         self,
         x1: Point,
-        *condition: Float[Array, " _"],
+        code: Code,
+        *,
         divergence: ExactDivergence | HutchinsonDivergence = ExactDivergence(),
         solver: ODESolver | None = None,
         key: Key | None = None,
@@ -117,7 +117,6 @@ class Flow(eqx.Module):
 
         Source: neural ODEs (arXiv 1806.07366), theorem 1.
         """
-        code = self.encode(*condition)
         solver = accurate_solver() if solver is None else solver
         start = solver.solve(self._augmented(code, divergence, key), jnp.append(x1, 0.0), 1.0, 0.0)
         return self.prior.log_prob(start[:-1]) + start[-1]

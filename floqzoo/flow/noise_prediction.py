@@ -2,12 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from floqzoo.flow.path import AffinePath, VariancePreservingPath
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import VelocityField
-from floqzoo.typing import Code, Point, Time
+from floqzoo.typing import Code, Condition, Point, Time
 
 
 class NoisePrediction(eqx.Module):
@@ -29,7 +28,7 @@ class NoisePrediction(eqx.Module):
     def __check_init__(self):
         require("end", self.end, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
-    def encode(self, *condition: Float[Array, " _"]) -> Code:
+    def encode(self, *condition: Condition) -> Code:
         """The code of the condition for the network."""
         return self.network.encode(*condition)
 

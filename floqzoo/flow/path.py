@@ -29,8 +29,8 @@ class PathCoefficients(eqx.Module):
 class PathEnds(eqx.Module):
     """The noise and the data of a conditional path."""
 
-    x0: Float[Array, " dim"]
-    x1: Float[Array, " dim"]
+    x0: Point
+    x1: Point
 
 
 class AffinePath(eqx.Module):

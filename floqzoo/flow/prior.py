@@ -63,6 +63,7 @@ class UniformPrior(eqx.Module):
 
     def log_prob(self, x: Point) -> Scalar:
         r"""$-d \log(\text{high} - \text{low})$ inside, $-\infty$ outside."""
+        x = jnp.asarray(x)
         inside = jnp.all((x >= self.low.value) & (x <= self.high.value))
         density = -x.size * jnp.log(jnp.asarray(self.high.value - self.low.value))
         return jnp.where(inside, density, -jnp.inf).astype(x.dtype)
@@ -95,8 +96,10 @@ class GaussianPrior(eqx.Module):
         return norm.cdf(x, self.mean.value, self.scale.value)
 
     def log_prob(self, x: Point) -> Scalar:
-        r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$."""
-        return jnp.sum(norm.logpdf(x, self.mean.value, self.scale.value))
+        r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$, constant beyond $10^{15}$ standard deviations."""
+        x = jnp.asarray(x)
+        deviations = jnp.clip((x - self.mean.value) / self.scale.value, -1e15, 1e15)  # the square must be finite
+        return jnp.sum(norm.logpdf(deviations) - jnp.log(jnp.asarray(self.scale.value, x.dtype)))
 
 
 def quantile_noise(prior: Any, count: int) -> Float[Array, "count 1"]:

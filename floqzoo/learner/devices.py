@@ -1,6 +1,8 @@
 """The devices and processes that share the seeds and batches of a run."""
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +55,19 @@ def _mesh(over_seeds: int, over_batch: int, devices: list[Any]) -> Mesh:
     return Mesh(np.array(chosen).reshape(over_seeds, over_batch), (SEEDS, BATCH))
 
 
+def why_no_device() -> str | None:
+    """A sentence that says why JAX has no device; None if it has one."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        return (
+            f"JAX has no device for JAX_PLATFORMS={asked!r}; `floqzoo doctor` shows what is missing, and JAX_PLATFORMS=cpu "
+            "runs on the CPU."
+        )
+    return None
+
+
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _DAY = 24 * 60 * 60
 
@@ -64,12 +79,35 @@ def join_processes() -> None:
     `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two. Without
     an address this is a no-op. It must be called before any device is used.
 
-    **Raises** `ValueError` if one of them is not a number, or is missing and JAX cannot detect it.
+    **Raises** `ValueError` if one of them is not a number, or is missing and JAX cannot detect it; `ConnectionError` if
+    nothing answers at the address within five minutes.
     """
     if ADDRESS not in os.environ:
         return
+    if _number(NUMBER):
+        _wait_for(os.environ[ADDRESS])
     # At the end the other processes wait for the evaluation of the first, without a timeout.
     jax.distributed.initialize(num_processes=_number(COUNT), process_id=_number(NUMBER), shutdown_timeout_seconds=_DAY)
+
+
+PATIENCE_SECONDS = 300.0
+"""The time that a process waits for the first process, as JAX does."""
+
+
+def _wait_for(address: str) -> None:
+    """Waits until something answers at an address; JAX itself would end the process with a stack trace."""
+    host, _, port = address.rpartition(":")
+    latest = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=10):
+                return
+        except (OSError, ValueError) as error:
+            if time.monotonic() > latest or not isinstance(error, OSError):
+                raise ConnectionError(
+                    f"{ADDRESS} must be the HOST:PORT of the first process; got {address}: {error}."
+                ) from error
+            time.sleep(min(1.0, PATIENCE_SECONDS))
 
 
 def is_first() -> bool:

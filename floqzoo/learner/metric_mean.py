@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
+from floqzoo.learner.pytree_utils import named_leaves
 from floqzoo.learner.scanned_update import ChunkMetrics
 
 
 class NonFiniteError(FloatingPointError):
-    """A number of a run became NaN or infinite, and the run was stopped."""
+    """A number of a run became NaN or infinite, and the run was stopped.
+
+    - `update`: The number of the update in which this happened, from 1; None if it is not known.
+    """
+
+    def __init__(self, message: str, update: int | None = None):
+        super().__init__(message)
+        self.update = update
 
 
 class MetricMean:
@@ -60,6 +69,25 @@ def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int,
     if all(first >= updates for first in firsts.values()):
         return
     name, seed = min(firsts, key=lambda which: firsts[which])
-    raise NonFiniteError(
-        f"the metric {name} of seed {seed} became NaN or infinite in update {first_step + firsts[name, seed] + 1:,}."
+    update = first_step + firsts[name, seed] + 1
+    raise NonFiniteError(f"the metric {name} of seed {seed} became NaN or infinite in update {update:,}.", update)
+
+
+LARGE = 1e4
+"""The size from which numbers of a dataset are a likely cause of numbers that are not finite."""
+
+
+def cause_in_data(dataset: PyTree) -> str:
+    """The likely cause of a first update that is not finite: the data, or else the method."""
+    arrays = named_leaves(eqx.filter(dataset, eqx.is_inexact_array))
+    sizes = {name: float(np.max(np.abs(np.asarray(array)))) for name, array in arrays.items() if array.size}
+    for name, size in sizes.items():
+        if not np.isfinite(size):
+            return f"The likely cause is that `{name}` of the dataset are not finite."
+    name, size = max(sizes.items(), key=lambda item: item[1], default=("", 0.0))
+    if size > LARGE:
+        return f"The likely cause is that `{name}` of the dataset reach {size:.3g}: bring them to the order of 1."
+    return (
+        "The data are of moderate size, so the likely cause is a loss or a network: with JAX_DEBUG_NANS=True the failing "
+        "operation is named."
     )

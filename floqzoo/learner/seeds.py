@@ -30,6 +30,10 @@ SEEDS = 2**32
 """The upper bound of seeds; JAX takes the remainder of larger ones, so that two seeds would be the same."""
 
 
+MOST_SEEDS = 2**16
+"""The upper bound of the seeds of one run."""
+
+
 def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
     """The key of one use of a seed, `fold_in(key(seed), use)`.
 
@@ -74,6 +78,11 @@ def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
 def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
     """The update keys of a run that continues from the agents of another run, derived from that run's keys."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
+
+
+def keys_with_seeds(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> Key[Array, " seeds"]:
+    """The update keys of seeds that continue from agents of other seeds: each folds in its own seed."""
+    return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(seeds, jnp.uint32))
 
 
 def agent_of(agents: PyTree, index: int) -> PyTree:

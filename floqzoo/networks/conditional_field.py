@@ -10,7 +10,7 @@ from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import RawPoint
 from floqzoo.networks.time_embedding import RawTime
 from floqzoo.protocols import Network, PointEmbedding, TimeEmbedding
-from floqzoo.typing import Key, Point, Time
+from floqzoo.typing import Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):
@@ -47,7 +47,7 @@ class ConditionalField(eqx.Module):
         self.point_embedding = point_embedding
         self.condition_features = condition_features
 
-    def encode(self, *condition: Float[Array, " _"]) -> Float[Array, " width"]:
+    def encode(self, *condition: Condition) -> Float[Array, " width"]:
         """The contribution of the condition to the pre-activation of the first layer, including the bias.
 
         **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
@@ -74,7 +75,7 @@ class HLGauss(eqx.Module):
         require_ordered(self.low, self.high)
         if self.edges < 2:
             raise ValueError(f"`edges` must be at least 2; got {self.edges}.")
-        require("sigma", self.sigma, lambda value: value > 0, "above 0")
+        require("sigma", self.sigma, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def point_features(self, dim: int) -> int:
         """The number of edges minus one, times the number of coordinates."""
@@ -93,4 +94,5 @@ class HLGauss(eqx.Module):
 
 def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
     """Clips values to a range plus a margin."""
+    x = jnp.asarray(x)  # of JAX's dtype, also for an array of NumPy
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

@@ -12,7 +12,7 @@ from floqzoo.networks.film import FiLM
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.protocols import TimeEmbedding
-from floqzoo.typing import Key, Point, Time
+from floqzoo.typing import Condition, Key, Point, Time
 
 
 class UNetBlock(eqx.Module):
@@ -99,7 +99,7 @@ class UNetField(eqx.Module):
         self.condition_features = condition_features
         self.embedding = embedding
 
-    def encode(self, *condition: Float[Array, " _"]) -> UNetCode:
+    def encode(self, *condition: Condition) -> UNetCode:
         """The contribution of the condition to every modulation.
 
         **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.

@@ -56,7 +56,7 @@ def played_returns(
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     if not 0 <= discount < 1:
         raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")
-    player, policy = EpisodePlayer(make_environment()), BatchedPolicy(actor, seed)
+    player, policy = EpisodePlayer.of(make_environment), BatchedPolicy(actor, seed)
     parts = []
     try:
         with numpy_state_kept():

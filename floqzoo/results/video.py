@@ -42,7 +42,7 @@ def record_video(
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    player, policy = EpisodePlayer(make_environment()), BatchedPolicy(actor, seed)
+    player, policy = EpisodePlayer.of(make_environment), BatchedPolicy(actor, seed)
     try:
         with numpy_state_kept():
             return write_film(_pictures(player, policy, episodes, seed), path, frames_per_second=FRAMES_PER_SECOND)

@@ -78,7 +78,7 @@ def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype)
     os.environ.update(variables)
     with suppress(EOFError, OSError), connection:
         try:
-            player = EpisodePlayer(connection.recv()(), dtype)
+            player = EpisodePlayer.of(connection.recv(), dtype)
         except BaseException as error:
             connection.send(Failure.of(error))
             return

@@ -1,6 +1,6 @@
 """An environment that plays numbered episodes, which do not depend on when or in which order they are played."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,14 @@ class StepOutcome:
         return self.terminated or self.truncated
 
 
+class EnvironmentFailedError(RuntimeError):
+    """An environment raised an `OSError`, which must not be taken for one of the files of a run."""
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 class EpisodePlayer:
     """Plays one episode after another in an environment.
 
@@ -54,6 +62,17 @@ class EpisodePlayer:
         self._outcome: StepOutcome | None = None
         self._global = np.random.MT19937(0)
         self._steps = 0
+
+    @staticmethod
+    def of(make_environment: Callable[[], Any], dtype: np.dtype | None = None) -> "EpisodePlayer":
+        """A player with a new environment.
+
+        **Raises** `EnvironmentFailedError` for an `OSError` of the environment, here and in `begin` and `step`.
+        """
+        try:
+            return EpisodePlayer(make_environment(), dtype)
+        except OSError as error:
+            raise EnvironmentFailedError(f"an environment cannot be made: {_described(error)}") from error
 
     def begin(self, episode: int, seed: int) -> None:
         """Resets the environment to the start of an episode."""
@@ -108,9 +127,14 @@ class EpisodePlayer:
     def _numbers(self, what: str, value: Any) -> np.ndarray:
         array = np.asarray(value, self._dtype if what == "observation" else np.float64)
         if not np.isfinite(array).all():
-            name = self.environment.spec.id if self.environment.spec else type(self.environment.unwrapped).__name__
-            raise ValueError(f"the {what} of the environment {name} is not finite in step {self._steps}: {array}.")
+            raise ValueError(
+                f"the {what} of the environment {self._name} is not finite in step {self._steps}: {array}."
+            )
         return array
+
+    @property
+    def _name(self) -> str:
+        return self.environment.spec.id if self.environment.spec else type(self.environment.unwrapped).__name__
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
@@ -119,6 +143,8 @@ class EpisodePlayer:
         set_bit_generator(self._global)
         try:
             yield
+        except OSError as error:
+            raise EnvironmentFailedError(f"the environment {self._name} raised {_described(error)}") from error
         finally:
             set_bit_generator(others)
 

@@ -16,6 +16,8 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 SUCCESS, RETURN = "success", "episode.return"
 """The headline metrics of an evaluation: the first if the environment reports success, else the second."""
+NORMALISED = f"{RETURN}_normalised"
+"""The return relative to the task's reference returns, if it has any."""
 
 
 class Evaluation(eqx.Module):
@@ -154,7 +156,7 @@ class Evaluator:
     def _new_player(self) -> EpisodePlayer | EnvironmentWorker:
         if self._in_processes:
             return EnvironmentWorker(self._make_environment)
-        return EpisodePlayer(self._make_environment())
+        return EpisodePlayer.of(self._make_environment)
 
     def _play(self, policy: BatchedPolicy, episodes: int, seed: int, progress: Callable[[int], None]) -> Evaluation:
         result = Evaluation(np.zeros(episodes), np.zeros(episodes), np.zeros(episodes, int))

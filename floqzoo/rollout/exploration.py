@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from floqzoo.learner.seeds import update_keys
 from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, numpy_state_kept
 
@@ -53,6 +55,19 @@ FIRST_EPISODE = 2**30
 """The number of the first exploration episode; evaluations number theirs from 0."""
 
 
+def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int]:
+    """The number of the first exploration episode of each seed, which depends on its update key.
+
+    It is `FIRST_EPISODE` in a run that starts from data or from nothing. A run that starts from another run has other
+    update keys, and so plays other episodes than that run did.
+
+    - `keys`, `seeds`: The update keys and the seeds of the run.
+    """
+    data, original = (np.asarray(jax.random.key_data(each), np.int64) for each in (keys, update_keys(seeds)))
+    other = (data != original).any(axis=1)
+    return (FIRST_EPISODE + other * (1 + data[:, -1] % (FIRST_EPISODE // 2))).tolist()
+
+
 @dataclass(frozen=True)
 class Round:
     """One step of every environment, on the host.
@@ -74,13 +89,14 @@ class Round:
 class Exploration:
     """The environments of all seeds, which advance in lockstep.
 
-    Environment i of n plays the episodes i, i + n, i + 2n, ... of its seed, each with its own random seed, so the
-    transitions depend only on the actions.
+    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, whose first episode is f. Each has
+    its own random seed, so the transitions depend only on the actions.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
     - `seeds`: The seeds.
     - `environments`: The number of environments of each seed.
     - `in_processes`: Whether each environment runs in its own process, so that they step in parallel.
+    - `first`: The number of the first episode of each seed; None for `FIRST_EPISODE`.
 
     **Raises** `ValueError` if `environments` is not positive, or `make_environment` cannot be sent to a process.
     """
@@ -92,22 +108,25 @@ class Exploration:
         environments: int,
         *,
         in_processes: bool = False,
+        first: Sequence[int] | None = None,
     ):
         if environments < 1:
             raise ValueError(f"`environments` must be at least 1; got {environments}.")
         self._seeds, self._environments = len(seeds), environments
+        self._first = [FIRST_EPISODE] * len(seeds) if first is None else list(first)
         self._all: list[RepeatableEnvironment] = []
         self.finished = FinishedEpisodes.none(len(seeds))
         for seed in seeds:
             for _ in range(environments):
-                player = EnvironmentWorker(make_environment) if in_processes else EpisodePlayer(make_environment())
+                player = EnvironmentWorker(make_environment) if in_processes else EpisodePlayer.of(make_environment)
                 self._all.append(RepeatableEnvironment(player, seed))
 
     def begin(self) -> None:
         """Starts the first episodes."""
         with numpy_state_kept():
             for index, environment in enumerate(self._all):
-                environment.begin(FIRST_EPISODE + index % self._environments)
+                place, number = divmod(index, self._environments)
+                environment.begin(self._first[place] + number)
             for environment in self._all:
                 environment.receive_start()
 

@@ -120,11 +120,11 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path,
+    directory: str | Path,
     tree: PyTree,
     step: int,
     progress: Mapping[str, Any] | None = None,
-    records: Sequence[Path] = (),
+    records: Sequence[str | Path] = (),
     beside: Mapping[str, Any] | None = None,
     awaited: PyTree = None,
 ) -> Path:
@@ -144,7 +144,7 @@ def save_checkpoint(
 
     if step < 0:
         raise ValueError(f"`step` must be at least 0; got {step}.")
-    path = checkpoint_folder(directory, step)
+    path, records = checkpoint_folder(Path(directory), step), [Path(record) for record in records]
     if path.exists():
         return path
     with written_whole(path) as partial:
@@ -168,8 +168,9 @@ def save_checkpoint(
     return path
 
 
-def checkpoint_steps(directory: Path) -> list[int]:
+def checkpoint_steps(directory: str | Path) -> list[int]:
     """The steps of the complete checkpoints in a folder, ascending."""
+    directory = Path(directory)
     if not directory.is_dir():
         return []
     matches = (_FOLDER.fullmatch(path.name) for path in directory.iterdir())
@@ -181,7 +182,7 @@ def checkpoint_folder(directory: Path, step: int) -> Path:
     return directory.absolute() / f"step_{step:09d}"
 
 
-def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -> Checkpoint:
+def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = None) -> Checkpoint:
     """Verifies every byte of a checkpoint, then reads it; no code from it is ever run.
 
     - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
@@ -191,12 +192,32 @@ def restore_checkpoint(directory: Path, like: PyTree, step: int | None = None) -
     **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
     differ from those of `like`; the error names the first array that is missing, unknown, or of another shape or dtype.
     """
+    directory = Path(directory)
     step = latest_whole(directory) if step is None else step
     if step not in checkpoint_steps(directory):
         raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")
     path = checkpoint_folder(directory, step)
     verify(path)
     return Checkpoint(_read_tree(path, ARRAYS, like), step, read_json(path / "progress.json"))
+
+
+def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
+    """Compares shapes and dtypes with those of a checkpoint, before arrays of that size are made.
+
+    - `form`: Some arrays of the tree by name.
+
+    **Raises** `ValueError` for the first array that is missing, or of another shape or dtype; whether the checkpoint is
+    damaged is not checked.
+    """
+    import orbax.checkpoint as ocp
+
+    path = checkpoint_folder(directory, step)
+    with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        try:
+            stored = dict(checkpointer.metadata(path / ARRAYS).item_metadata.items())
+        except Exception:  # damaged: reading it says so, or takes an earlier one
+            return
+    _check_same(path, {name: array for name, array in stored.items() if name in form}, dict(form))
 
 
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:

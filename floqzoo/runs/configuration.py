@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from floqzoo.learner.seeds import MOST_UPDATES, SEEDS
+from floqzoo.learner.seeds import MOST_SEEDS, MOST_UPDATES, SEEDS
+from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
 def usable_cores() -> int:
@@ -126,6 +127,8 @@ class RunConfig(Generic[AgentConfig]):
         lr = getattr(self.agent, "lr", 1.0)
         if isinstance(lr, float | int) and not 0 < lr < math.inf:
             raise ValueError(f"`agent.lr` must be above 0 and finite; got {lr}.")
+        if self.seeds > MOST_SEEDS:
+            raise ValueError(f"`seeds` must be at most {MOST_SEEDS}; got {self.seeds}.")
         if self.seed + self.seeds > SEEDS:
             raise ValueError(f"`seed` + `seeds` must be at most 2^32; got {self.seed} + {self.seeds}.")
         for name in ("env_name", "run_group", "save_dir"):
@@ -135,6 +138,12 @@ class RunConfig(Generic[AgentConfig]):
             raise ValueError(
                 f"`run_group` must be a folder within `save_dir`, without '..'; got {self.run_group!r}. Set `save_dir` to "
                 "keep runs elsewhere."
+            )
+        known = self.best_metric is None or self.best_metric in _SCORES or self.best_metric.startswith("diagnostics/")
+        if not known:
+            raise ValueError(
+                f"`best_metric` must be {', '.join(_SCORES)}, or a diagnostic of the critic, diagnostics/NAME; got "
+                f"{self.best_metric!r}."
             )
         if not self.total_steps:
             raise ValueError("`offline_steps` and `online_steps` must not both be 0.")
@@ -191,6 +200,7 @@ class RunConfig(Generic[AgentConfig]):
                 raise ValueError(f"`{one.name}` is for online training; set `online_steps`, or leave it out.")
 
 
+_SCORES = tuple(f"evaluation/{name}" for name in (SUCCESS, RETURN, NORMALISED, "episode.length"))
 _ONLINE = (
     "online_environments",
     "online_processes",

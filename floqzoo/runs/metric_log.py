@@ -26,9 +26,9 @@ class MetricLog:
     - `path`: The file; an existing file is continued.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        rows = _whole_rows(path)
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        rows = _whole_rows(self.path)
         self._columns = rows[0] if rows else []
         self._steps = [int(row[0]) for row in rows[1:]]
 
@@ -57,13 +57,14 @@ class MetricLog:
         _replace(self.path, [self._columns, *([*row, *[""] * (len(self._columns) - len(row))] for row in rows[1:])])
 
 
-def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " rows"]]:
+def read_metrics(path: str | Path) -> dict[str, Float[np.ndarray, " rows"]]:
     """The columns of a metric log by name; NaN where a row has no value.
 
     An incomplete last row, left by a killed process, is ignored.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no metric log at {path}.")
     rows = _whole_rows(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from floqzoo.protocols import MetricWriter
+from floqzoo.runs.run_directory import CannotStartError
 
 
 def open_writers(
@@ -17,6 +18,7 @@ def open_writers(
     - `settings`: The contents of `flags.json`.
 
     **Raises** `ModuleNotFoundError` if a library is not installed; the message gives the command that installs it.
+    `CannotStartError` if Weights & Biases cannot be used, as without a login or a network.
     """
     require_writers(tensorboard=tensorboard, wandb=wandb)
     writers: list[MetricWriter] = []
@@ -27,7 +29,14 @@ def open_writers(
     if wandb:
         from floqzoo.runs.wandb_writer import WandbWriter
 
-        writers.append(WandbWriter(directory, seeds, settings))
+        try:
+            writers.append(WandbWriter(directory, seeds, settings))
+        except Exception as error:  # the library has many kinds of errors
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            raise CannotStartError(
+                f"--wandb cannot be used: {reason}. Log in with `wandb login`, or set WANDB_MODE=offline to keep the metrics "
+                "on this machine."
+            ) from error
     return writers
 
 

@@ -17,6 +17,7 @@ from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, S
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
+from floqzoo.runs.refused_setting import naming_settings
 from floqzoo.tasks.own_code import module_of_file
 
 
@@ -83,7 +84,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
     """A `check` for a recipe that refuses the settings that its `build` refuses.
 
     `build` is only traced, for small spaces, so no device is opened. The settings must be hashable, as a frozen
-    dataclass is. The check raises what `build` raises.
+    dataclass is. The check raises what `build` raises; a `ValueError` names the settings that cause it.
     """
 
     @cache
@@ -91,7 +92,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
         make = partial(build, observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
         eqx.filter_eval_shape(lambda seed: make(key=jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32))
 
-    return lambda config: traced(config.agent)
+    return lambda config: naming_settings(traced, config.agent)
 
 
 def agent_builder(

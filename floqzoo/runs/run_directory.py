@@ -4,10 +4,11 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 
 from floqzoo._version import __version__
 from floqzoo.runs.configuration import RunConfig
-from floqzoo.tasks.files import read_json, write_json
+from floqzoo.tasks.files import read_json, remove_leftovers, write_json
 
 
 FORMAT = 2
 """The format of a run directory: files, settings and arrays of a checkpoint. It changes only when older runs cannot be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
+
+
+class CannotStartError(OSError):
+    """A run cannot start, for a reason outside of it: no login, no network or no space."""
 
 
 def claim_directory(path: Path) -> Path:
@@ -117,6 +122,16 @@ def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
     write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
 
 
+def discard(directory: Path) -> None:
+    """Removes what was written for a run that could not start, and its folder if nothing else is in it."""
+    for name in ("flags.json", "data.json", "machine.json", LOCK):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("wandb", "tensorboard"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    with suppress(OSError):
+        directory.rmdir()
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -148,7 +163,8 @@ LOCK = ".lock"
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Locks a run against other writing processes; the system releases the lock when this process ends, even if killed.
+    """Locks a run against other writing processes, and removes what a killed one left; the system releases the lock when
+    this process ends, even if killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """
@@ -162,6 +178,7 @@ def run_locked(directory: Path) -> Iterator[None]:
             raise BlockingIOError(
                 f"another process is training in {directory}. Wait until it ends, or stop it."
             ) from error
+        remove_leftovers(directory)
         yield
     finally:
         os.close(descriptor)

@@ -30,6 +30,7 @@ from floqzoo.runs.checkpoint import (
 )
 from floqzoo.runs.metric_log import MetricLog, cut_metrics, read_metrics
 from floqzoo.runs.metric_writers import MetricWriter
+from floqzoo.runs.run_directory import CannotStartError
 from floqzoo.tasks.files import read_json
 
 
@@ -146,7 +147,7 @@ RECORDS = ("flags.json", "data.json", "machine.json")
 """The files that identify a run folder; every checkpoint has a copy of them, as of its time."""
 
 
-class NoRoomError(OSError):
+class NoRoomError(CannotStartError):
     """There is not enough disk space for the checkpoints of a run."""
 
 

@@ -5,15 +5,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from floqzoo._version import __version__
-from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
+from floqzoo.learner.pytree_utils import named_leaves
+from floqzoo.learner.seeds import MOST_SEEDS, agent_of, build_agents, in_precision, update_keys
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsInChunks, Task
-from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, restore_checkpoint
+from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, require_form, restore_checkpoint
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
@@ -55,8 +58,10 @@ class StoredRun:
             )
         self.recipe_name = self._flag("recipe", str)
         self.env_name = self._flag("env_name", str)
-        first = self._flag("seed", int)
-        self.seeds = tuple(range(first, first + self._flag("seeds", int)))
+        first, seeds = self._flag("seed", int), self._flag("seeds", int)
+        if seeds > MOST_SEEDS:
+            raise ValueError(f"{self.directory / 'flags.json'} must have at most {MOST_SEEDS} `seeds`; it has {seeds}.")
+        self.seeds = tuple(range(first, first + seeds))
 
     @property
     def checkpoints(self) -> Path:
@@ -137,8 +142,23 @@ class StoredRun:
 
         **Raises** as `agent` does.
         """
+        self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
         return restore_checkpoint(self.checkpoints, like, step)
+
+    def require_form(self, recipe: Recipe, step: int | None = None) -> None:
+        """Compares the agents of the settings with those of a checkpoint, without making them.
+
+        - `step`: The step of the checkpoint; by default the latest.
+
+        **Raises** `ValueError` if an array is missing or of another shape or dtype; nothing for a run without checkpoint.
+        """
+        step = max(self.checkpoint_steps, default=None) if step is None else step
+        if step in self.checkpoint_steps:
+            agents = eqx.filter_eval_shape(build_agents, self.builder(recipe), self.seeds)
+            arrays = eqx.filter(agents, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+            form = {f"agents.{name}": leaf for name, leaf in named_leaves(arrays).items() if leaf.size}
+            require_form(self.checkpoints, form, step)
 
     def _flag(self, name: str, kind: type) -> Any:
         return _checked(self.directory / "flags.json", self.flags, name, kind)

@@ -100,8 +100,7 @@ class FlowSuccessor(eqx.Module):
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
-            self.normaliser.normalise(observation),
-            action,
+            self.encode(observation, action),
             divergence=divergence,
             solver=solver,
             key=key,

@@ -1,5 +1,6 @@
 """Finding and downloading OGBench's dataset files."""
 
+import http
 import http.client
 import os
 import shutil
@@ -25,11 +26,16 @@ class DownloadError(ConnectionError):
     """Data could not be downloaded; a retry may work."""
 
 
+class UnreachableError(ConnectionError):
+    """Data cannot be downloaded: their host cannot be reached, or does not have them."""
+
+
 def official_file(name: TaskName, directory: Path) -> Path:
     """The training file of a task in `directory`; downloads missing files, including the validation file.
 
-    **Raises** `DownloadError`, a `ConnectionError`, if the download fails, with instructions for getting the data
-    without it; `BlockingIOError` while another process downloads the same; `OSError` if the files cannot be written.
+    **Raises** `UnreachableError` if the host cannot be reached, and `DownloadError` if the connection is lost or slow;
+    both are a `ConnectionError` and tell how to get the data without a download. `BlockingIOError` while another process
+    downloads the same; `OSError` if the files cannot be written.
     """
     path = directory / f"{name.dataset}.npz"
     files = (validation_path(path), path)  # in this order: if the second exists, both do
@@ -42,7 +48,8 @@ def official_file(name: TaskName, directory: Path) -> Path:
                         _download(partial / file.name)
                         os.replace(partial / file.name, file)
             except _OF_THE_NETWORK as error:
-                raise DownloadError(_advice(name, directory, error)) from error
+                kind = UnreachableError if _is_lasting(error) else DownloadError
+                raise kind(_advice(name, directory, error)) from error
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return path
@@ -64,6 +71,13 @@ def _download(file: Path) -> None:
             bar.update(len(chunk))
         if response.length:
             raise http.client.HTTPException(f"the connection ended {response.length:,} bytes too early")
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether a retry would end the same way: no such host, no connection to it, or no such file there."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, urllib.error.URLError) and not isinstance(error.reason, TimeoutError)
 
 
 def _advice(name: TaskName, directory: Path, error: Exception) -> str:

@@ -1,11 +1,10 @@
 """The exact velocity field of the linear-Gaussian chain."""
 
 import equinox as eqx
-from jaxtyping import Array, Float
 
 from floqzoo.flow.path import AffinePath
 from floqzoo.tasks.linear_gaussian import LinearGaussian
-from floqzoo.typing import Action, Observation, Point, Time
+from floqzoo.typing import Action, Condition, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
@@ -18,7 +17,7 @@ class ExactField(eqx.Module):
     chain: LinearGaussian
     path: AffinePath
 
-    def encode(self, *condition: Float[Array, " _"]) -> tuple[Observation, Action]:
+    def encode(self, *condition: Condition) -> tuple[Observation, Action]:
         """Returns the condition, which must be observation and action."""
         observation, action = condition
         return observation, action

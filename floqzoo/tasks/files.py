@@ -3,21 +3,38 @@
 import hashlib
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder, which replaces `path` if the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # matched by `_TEMPORARY`
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+PATIENCE_SECONDS = 60.0
+"""The age from which a temporary file is taken for one of a killed process."""
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of `replacing` that killed processes left in a folder."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):  # another process may have removed it, or the folder is read-only
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > PATIENCE_SECONDS:
+                path.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -20,6 +20,12 @@ def a_layer_is_linear_without_its_bias(layer: LinearLayer, example: Example) -> 
     assert_close(*compiled(_both_sides_of_linearity, layer, example.inputs))
 
 
+def every_input_of_a_layer_counts(layer: LinearLayer, example: Example) -> None:
+    """No input is without influence: no column of the Jacobian is 0."""
+    jacobian = compiled(_layer_jacobian, layer, example.inputs)
+    assert np.all(np.any(jacobian != 0, axis=0)), f"Jacobian {jacobian}"
+
+
 def the_bias_is_the_same_for_every_input(layer: LinearLayer, example: Example) -> None:
     r"""$\text{with\_bias}(p) = p + b$."""
     assert_close(*compiled(_both_sides_of_the_bias, layer, example.inputs))
@@ -42,6 +48,10 @@ def gradients_reach_every_input(network: Network, example: Example) -> None:
     """The gradient of the output by the input is finite, and not 0 in any coordinate."""
     gradient = compiled(_gradient, example.inputs, network)
     assert np.isfinite(gradient).all() and np.all(gradient != 0), f"gradient {gradient}"
+
+
+def _layer_jacobian(layer: LinearLayer, x):
+    return jax.jacrev(lambda x: layer.part(x, 0))(x)
 
 
 def _whole_and_sums(layer: LinearLayer, x):
@@ -74,6 +84,7 @@ def _gradient(x, network: Network):
 layer_laws = (
     parts_of_an_input_add_up,
     a_layer_is_linear_without_its_bias,
+    every_input_of_a_layer_counts,
     the_bias_is_the_same_for_every_input,
 )
 

@@ -49,6 +49,14 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
     assert_close(expansion, growth)
 
 
+def no_ends_are_too_far(path: ProbabilityPath, example: Example) -> None:
+    """Point, velocity and their gradients by the ends are finite for ends up to $10^{30}$."""
+    for x0, x1 in ((1e30, -1e30), (-1e30, 0.0), (0.0, 1e30)):
+        ends = jnp.full_like(example.x0, x0), jnp.full_like(example.x1, x1)
+        found = compiled(_point_and_gradients, path, example.t, *ends)
+        assert all(np.isfinite(leaf).all() for leaf in found), f"{found} between {x0} and {x1}"
+
+
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
     """`jax.vmap` over noise samples equals the paths one by one."""
     rows = jnp.stack([example.x0, example.x1])
@@ -138,6 +146,14 @@ def _expansion_and_growth(path: ProbabilityPath, t, x0, x1):
     return jnp.trace(jacobian), jax.jvp(log_volume, (t,), (jnp.ones_like(t),))[1]
 
 
+def _point_and_gradients(path: ProbabilityPath, t, x0, x1):
+    def both(x0, x1):
+        point = path.at(t, x0, x1)
+        return jnp.concatenate([point.x, point.velocity])
+
+    return both(x0, x1), *jax.jacrev(both, (0, 1))(x0, x1)
+
+
 def _point_velocity_and_marginal(x0, path: ProbabilityPath, t, x1):
     point = path.at(t, x0, x1)
     return jnp.stack([point.x, point.velocity, path.conditional_velocity(t, x0, x1)])
@@ -191,6 +207,7 @@ path_laws = (
     velocity_is_the_rate_of_change,
     conditional_velocity_is_the_rate_given_the_data_end,
     conditional_density_obeys_the_continuity_equation,
+    no_ends_are_too_far,
     a_batch_of_paths_is_its_rows,
 )
 

@@ -35,6 +35,19 @@ def log_density_sums_over_coordinates(prior: NoisePrior, example: Example) -> No
     assert_close(whole, np.sum(parts))
 
 
+def every_point_has_a_log_density(prior: NoisePrior, example: Example) -> None:
+    r"""$\log p(x)$ is below infinity and has a finite gradient at every finite point, the largest numbers among them.
+
+    It is $-\infty$ where the density is 0, with a gradient of 0.
+    """
+    for size in (0.0, 1.0, 1e10, 1e30, float(jnp.finfo(example.x0.dtype).max)):
+        for x in (size, -size):
+            density, gradient = compiled(_log_prob_and_gradient, prior, jnp.full_like(example.x0, x))
+            assert density < np.inf and np.isfinite(gradient).all(), (
+                f"log-density {density}, gradient {gradient} at {x}"
+            )
+
+
 def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
     r"""$\int p(x) \, dx = 1$ in one dimension."""
     grid, density = _density(prior, example)
@@ -80,6 +93,10 @@ def _log_prob_and_parts(prior: NoisePrior, key):
     return prior.log_prob(x), jnp.stack([prior.log_prob(x[i : i + 1]) for i in range(3)])
 
 
+def _log_prob_and_gradient(prior: NoisePrior, x):
+    return jax.value_and_grad(prior.log_prob)(x)
+
+
 def _grid_and_density(prior: NoisePrior, key):
     draws = prior.sample(key, (DRAWS,))
     width = jnp.ptp(draws)
@@ -91,6 +108,7 @@ prior_laws = (
     draws_have_the_shape_asked_for,
     a_key_decides_the_draw,
     log_density_sums_over_coordinates,
+    every_point_has_a_log_density,
     density_integrates_to_one,
     draws_follow_the_density,
     coordinates_are_drawn_apart,

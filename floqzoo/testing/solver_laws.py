@@ -104,6 +104,13 @@ def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -
     assert_close(by_time, jnp.sum(example.x1))
 
 
+def no_start_is_too_far(solver: ODESolver, example: Example) -> None:
+    """A solve from a start up to $10^{30}$ is finite, and so is its gradient."""
+    for x in (1e30, -1e30):
+        found = compiled(_end_and_gradient, jnp.full_like(example.x0, x), solver, example.x1, example.s, example.t)
+        assert all(np.isfinite(leaf).all() for leaf in found), f"end and gradient {found} from {x}"
+
+
 def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
     """`jax.vmap` over starts is the solves one by one."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
@@ -183,6 +190,13 @@ def _way(solver: ODESolver, velocity, x0, t0, t1):
     return solver.trajectory(velocity, x0, t0, t1)
 
 
+def _end_and_gradient(x0, solver: ODESolver, shift, t0, t1):
+    def end(x0):
+        return solver.solve(lambda t, x: shift - x, x0, t0, t1)
+
+    return end(x0), jax.jacrev(end)(x0)
+
+
 def _gradients(solver: ODESolver, velocity, x0, t0, t1):
     return jax.grad(lambda velocity, x0, t1: jnp.sum(solver.solve(velocity, x0, t0, t1)), (0, 1, 2))(velocity, x0, t1)
 
@@ -209,6 +223,7 @@ solver_laws = (
     evaluations_are_counted,
     no_time_outside_the_interval_is_looked_at,
     gradients_reach_start_field_and_times,
+    no_start_is_too_far,
     a_batch_of_solves_is_its_rows,
 )
 

@@ -1,5 +1,6 @@
 """Laws of time distributions."""
 
+import jax
 import numpy as np
 
 from floqzoo.protocols import TimeDistribution
@@ -25,8 +26,18 @@ def a_key_decides_the_times(times: TimeDistribution, example: Example) -> None:
     np.testing.assert_array_equal(drawn, times.sample_times(example.key, (8,)))
 
 
+def another_key_gives_other_times(times: TimeDistribution, example: Example) -> None:
+    """Unless all times are the same, every entry of a draw and every key has its own."""
+    drawn = np.asarray(times.sample_times(example.key, (8,)))
+    other = np.asarray(times.sample_times(jax.random.fold_in(example.key, 1), (8,)))
+    if len(np.unique([drawn, other])) > 1:
+        assert len(np.unique(drawn)) == 8, f"times {drawn} of one draw"
+        assert np.all(drawn != other), f"times {drawn} and {other} of two keys"
+
+
 time_distribution_laws = (
     times_have_the_shape_asked_for,
     times_lie_before_the_end,
     a_key_decides_the_times,
+    another_key_gives_other_times,
 )

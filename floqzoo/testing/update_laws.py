@@ -56,6 +56,40 @@ class ConstantPolicy(eqx.Module):
         return loss, loss
 
 
+class DrawingCritic(eqx.Module):
+    """A critic whose loss draws a number, which it keeps."""
+
+    critic: CountingCritic
+    drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The value."""
+        return self.critic.score(observation, action)
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
+        """The sum of parameters, times the number."""
+        number = jax.random.normal(key)
+        loss = number * self.critic.bias
+        return loss, Stateful(loss, eqx.tree_at(lambda critic: critic.drawn, self, State(number)))
+
+
+class DrawingPolicy(eqx.Module):
+    """A policy whose loss draws a number, which it keeps."""
+
+    policy: ConstantPolicy
+    drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
+
+    def act(self, observation: Observation, critic: Any, key: Key) -> Action:
+        """The action."""
+        return self.policy.act(observation, critic, key)
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
+        """The sum of the action, times the number."""
+        number = jax.random.normal(key)
+        loss = number * jnp.sum(self.policy.action)
+        return loss, Stateful(loss, eqx.tree_at(lambda policy: policy.drawn, self, State(number)))
+
+
 def an_update_can_be_scanned(rule: UpdateRule, example: Example) -> None:
     """Parts and optimisers keep their structure, static fields, shapes and dtypes, and every parameter stays finite."""
     parts, optimisers, _ = _updated(rule, example, steps=2)
@@ -76,6 +110,27 @@ def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> N
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
+
+
+def an_update_draws_apart_for_both_losses(rule: UpdateRule, example: Example) -> None:
+    """The key of an update decides what the losses draw: each loss, and each key, has draws of its own."""
+    parts = example_parts(example)
+    drawing = ActorCritic(DrawingCritic(parts.critic), DrawingPolicy(parts.policy))
+    drawn = []
+    for key in jax.random.split(example.key):
+        after, optimisers = drawing, rule.init_optimisers(drawing)
+        for step in range(2):  # a rule may train the policy in every second update only
+            after, optimisers, _ = compiled(
+                _update,
+                rule,
+                after,
+                optimisers,
+                jnp.asarray(step, jnp.int32),
+                example.batch,
+                jax.random.fold_in(key, step),
+            )
+        drawn += [after.critic.drawn.value, after.policy.drawn.value]
+    assert len(np.unique(drawn)) == 4, f"draws {drawn}, of critic and policy, for two keys"
 
 
 def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Example) -> None:
@@ -253,6 +308,7 @@ update_rule_laws = (
     an_update_can_be_scanned,
     an_update_trains_both_parts,
     an_update_keeps_what_is_not_trained,
+    an_update_draws_apart_for_both_losses,
     a_scan_of_updates_is_the_updates_one_by_one,
 )
 

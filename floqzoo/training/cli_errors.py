@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from floqzoo.learner.devices import why_no_device
 from floqzoo.training.interruption import signal_of
 
 
@@ -21,8 +22,8 @@ def status_of(number: int) -> int:
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Turns input errors into one line on standard error and exit status 2, Ctrl-C into status 130, and a broken output
-    pipe into status 141.
+    """Turns input errors, and the lack of a device, into one line on standard error and exit status 2, Ctrl-C into status
+    130, and a broken output pipe into status 141.
 
     Warnings are printed as single lines too.
     """
@@ -37,6 +38,12 @@ def errors_explained() -> Iterator[None]:
         raise SystemExit(status_of(signal.SIGPIPE)) from None
     except (ValueError, OSError, ModuleNotFoundError) as error:
         leave(f"error: {error}", USER_ERROR)
+    except (RuntimeError, AssertionError):
+        # What JAX raises without a device depends on who asks first, and may be an assertion without words.
+        reason = why_no_device()
+        if reason is None:
+            raise
+        leave(f"error: {reason}", USER_ERROR)
     except KeyboardInterrupt as interrupt:
         leave("Interrupted.", status_of(signal_of(interrupt)))
     finally:

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from floqzoo.learner.compilation_cache import use_compilation_cache
 from floqzoo.learner.devices import join_processes
@@ -19,8 +20,8 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names accept
     `_` or `-`, and take their value after `=` or a space.
 
-    **Raises** `ValueError` for an unknown preset, and whatever the preset or the recipe's `check` raises; exits with
-    status 2 for an unknown flag or a value of the wrong type, and with 0 after `--help`.
+    **Raises** `ValueError` for an unknown preset or a flag without its `agent.`, and whatever the preset or the recipe's
+    `check` raises; exits with status 2 for an unknown flag or a value of the wrong type, and with 0 after `--help`.
     """
     import tyro
 
@@ -30,6 +31,7 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     chooser.add_argument("--env_name", "--env-name", "--task", dest="env_name")
     (named, rest) = chooser.parse_known_args(rest)
     config = _preset(recipe, chosen.preset)(named.env_name)
+    _require_full_names(rest, config)
     parsed = tyro.cli(
         RunConfig[type(config.agent)],
         args=rest if named.env_name is None else [*rest, f"--env_name={named.env_name}"],
@@ -41,6 +43,19 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     )
     recipe.check(parsed)
     return parsed
+
+
+def _require_full_names(words: Sequence[str], config: RunConfig) -> None:
+    """**Raises** `ValueError` for a setting of the method without `agent.`, or one of the run with it."""
+    settings, run = ({field.name for field in fields(part)} for part in (config.agent, config))
+    for word in words:
+        flag = word.partition("=")[0].replace("-", "_").removeprefix("__")
+        name = flag.removeprefix("agent.")
+        if not word.startswith("--") or flag in run or (flag != name and name in settings):
+            continue
+        if name in settings or name in run:
+            known = f"agent.{name}" if name in settings else name
+            raise ValueError(f"there is no flag --{flag}; did you mean --{known}?")
 
 
 def _preset(recipe: Recipe, name: str):

@@ -18,7 +18,7 @@ from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
 from floqzoo.protocols import BatchSource
 from floqzoo.records import Transition
-from floqzoo.rollout.exploration import Exploration, Round
+from floqzoo.rollout.exploration import Exploration, Round, first_episodes
 from floqzoo.rollout.open_loop import OpenLoop
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RunState
@@ -122,7 +122,11 @@ class OnlinePhase:
         slots = min(config.buffer_size, config.online_steps)
         self._empty = lambda: dataset.empty_replay(seeds=config.seeds, slots=slots, environments=self.steps)
         self._explore = lambda: Exploration(
-            task.make_environment, config.seed_numbers, self.steps, in_processes=config.online_processes
+            task.make_environment,
+            config.seed_numbers,
+            self.steps,
+            in_processes=config.online_processes,
+            first=first_episodes(state.keys, config.seed_numbers),
         )
         self._parts_rest = split_arrays(state.agents.parts)[1]
         self.open_loop = OpenLoop(state.agents.parts.policy)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,25 @@ from jaxtyping import Array, PyTree
 from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.learner.metric_mean import NonFiniteError
-from floqzoo.learner.seeds import keys_that_go_on
+from floqzoo.learner.seeds import keys_that_go_on, keys_with_seeds
 from floqzoo.protocols import Task
+from floqzoo.rollout.evaluation import NORMALISED
 from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import require_writers
 from floqzoo.runs.recipe import Recipe, agent_builder
-from floqzoo.runs.run_directory import new_run_directory, record_data, record_flags, record_machine
-from floqzoo.runs.run_store import NoRoomError, RunState
+from floqzoo.runs.run_directory import (
+    CannotStartError,
+    discard,
+    new_run_directory,
+    record_data,
+    record_flags,
+    record_machine,
+)
+from floqzoo.runs.run_store import SUCCESS_METRIC, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
+from floqzoo.tasks.datafile import MEMORY
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import Task as OGBenchTask, load
@@ -88,8 +97,11 @@ class StartingRun:
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of its data.
 
+    A seed of the new run starts from the agent of the same seed. If the run lacks some of the seeds, they start from its
+    agents in their order, or all from its only one; the new seeds still decide batches, noise and episodes.
+
     **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run of the same recipe on the
-    same task and data, lacks a seed or a checkpoint, or has agents of another structure.
+    same task and data, lacks a checkpoint, or has another number of seeds or agents of another structure.
     """
 
     def __init__(
@@ -113,11 +125,13 @@ class StartingRun:
         for name, (theirs, ours) in facts.items():
             if theirs != ours:
                 raise ValueError(f"`start_from` must be a run of the same {name}, {ours}; {directory} has {theirs}.")
-        missing = sorted(set(self.seeds) - set(self.run.seeds))
-        if missing:
+        places = _places(self.seeds, self.run.seeds)
+        if places is None:
             raise ValueError(
-                f"`start_from` must have seed {missing[0]}; {directory} has {', '.join(map(str, self.run.seeds))}."
+                f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, as many seeds, or one; {directory} has "
+                f"{', '.join(map(str, self.run.seeds))}."
             )
+        self.places = places
         if not self.run.checkpoint_steps:
             raise ValueError(f"`start_from` must have a checkpoint; {directory} has none.")
         _require_same_form(build, self.run.builder(recipe))
@@ -126,10 +140,21 @@ class StartingRun:
         """The agents of the run, with the hyperparameters of the untrained agents and fresh update keys."""
         state, agents = self.run.restore(self.recipe).tree, untrained.agents
         theirs = dict(_leaves(state.agents))
-        places = np.array([self.run.seeds.index(seed) for seed in self.seeds])
+        places = np.array(self.places)
         leaves = [jnp.asarray(theirs[name])[places] if eqx.is_array(leaf) else leaf for name, leaf in _leaves(agents)]
         agents = jax.tree.unflatten(jax.tree.structure(agents, is_leaf=_is_hyperparameter), leaves)
-        return RunState(agents, keys_that_go_on(state.keys[places]))
+        theirs_at = [self.run.seeds[place] for place in self.places]
+        keys = keys_that_go_on(state.keys[places])
+        return RunState(agents, keys if theirs_at == list(self.seeds) else keys_with_seeds(keys, self.seeds))
+
+
+def _places(seeds: Sequence[int], theirs: Sequence[int]) -> list[int] | None:
+    """The index of the agent that each seed starts from; None if there is no such assignment."""
+    if set(seeds) <= set(theirs):
+        return [theirs.index(seed) for seed in seeds]
+    if len(theirs) == 1:
+        return [0] * len(seeds)
+    return list(range(len(seeds))) if len(theirs) == len(seeds) else None
 
 
 def _require_same_form(build: Callable[[Array], PyTree], their_build: Callable[[Array], PyTree]) -> None:
@@ -196,13 +221,16 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     that the settings require is not installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
+    if config.start_from:
+        StoredRun(config.start_from)  # raises if it is no run, before any data are downloaded
     with first_alone():
         task, seconds = timed_task(config)
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
-    eqx.filter_eval_shape(build, jax.random.key(0))
+    _require_memory(eqx.filter_eval_shape(build, jax.random.key(0)), config.seeds)
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
+    _require_score(config, task)
     if directory is None:
         directory = made_directory(config)
     if is_first():
@@ -210,6 +238,31 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
         record_data(directory, task)
         record_machine(directory)
     return PreparedRun(recipe, config, task, build, directory, seconds, start=start)
+
+
+def _require_memory(agent: PyTree, seeds: int) -> None:
+    """**Raises** `ValueError` if agents of this form are larger than the memory of this machine."""
+    leaves = [leaf for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.ShapeDtypeStruct)]
+    size = seeds * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if size > MEMORY:
+        raise ValueError(
+            f"the agents must fit into the memory of this machine, {MEMORY / 1e9:,.1f} GB; parameters, targets and optimiser "
+            f"states take {size / 1e9:,.1f} GB. Choose smaller networks, or fewer `seeds`."
+        )
+
+
+def _require_score(config: RunConfig, task: Task) -> None:
+    """**Raises** `ValueError` if evaluations on the task cannot have the metric `config.best_metric`."""
+    # Only a task that says where success is, or what its returns are compared with, is known to lack them.
+    lacks = {
+        SUCCESS_METRIC: ("success_key", "reports no success"),
+        f"evaluation/{NORMALISED}": ("reference_returns", "has no `reference_returns`"),
+    }
+    name, reason = lacks.get(config.best_metric or "", ("", ""))
+    if hasattr(task, name) and getattr(task, name) is None:
+        raise ValueError(
+            f"`best_metric` must be another than {config.best_metric} on {config.env_name}, which {reason}."
+        )
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
@@ -254,12 +307,16 @@ def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float
 def run_and_report(run: PreparedRun) -> None:
     """Trains, prints a table, draws the learning curve and calls the recipe's `report`.
 
-    Exits with status 1 if numbers became NaN or infinite or could not be written, 2 if the run to resume is damaged, in
-    use or out of disk space, 130 after Ctrl-C and 143 after SIGTERM, each with a one-line message.
+    Exits with status 1 if numbers became NaN or infinite or could not be written, 2 if the run cannot start (then the
+    folder of a new run is removed) or is damaged or in use, 130 after Ctrl-C and 143 after SIGTERM, each with a one-line message.
     """
     try:
         result = run.train()
-    except (DamagedError, BlockingIOError, NoRoomError) as error:
+    except CannotStartError as error:
+        if is_first() and not run.resumed:
+            discard(run.directory)
+        leave(f"error: {error}", USER_ERROR)
+    except (DamagedError, BlockingIOError) as error:
         leave(f"error: {error}", USER_ERROR)
     except (NonFiniteError, OSError) as error:
         leave(f"error: {error}", FAILED)

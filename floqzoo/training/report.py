@@ -15,7 +15,7 @@ from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.training.trainer import TrainingResult
 
 
-def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | None = None) -> Path | None:
+def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: int | None = None) -> Path | None:
     """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, with a band of ± one standard
     error; the episode return for a task without success.
 
@@ -28,6 +28,7 @@ def plot_learning_curve(run_directory: Path, title: str, *, online_from: int | N
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    run_directory = Path(run_directory)
     if not (run_directory / "eval.csv").exists():
         return None
     columns = read_metrics(run_directory / "eval.csv")

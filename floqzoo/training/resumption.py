@@ -67,6 +67,7 @@ def prepare_resumed(
         raise ValueError(
             f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
         )
+    run.require_form(recipe)
     with first_alone():
         task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))

@@ -17,7 +17,7 @@ from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
-from floqzoo.rollout.evaluation import Evaluation, Evaluator
+from floqzoo.rollout.evaluation import NORMALISED, Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RETURN_METRIC, AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
 from floqzoo.training.interruption import interrupt_held
@@ -325,7 +325,7 @@ class RunEvaluations:
         if self.reference_returns is not None:
             low, high = self.reference_returns
             for row in evaluation.rows.values():
-                row[f"{RETURN_METRIC}_normalised"] = (row[RETURN_METRIC] - low) / (high - low)
+                row[f"evaluation/{NORMALISED}"] = (row[RETURN_METRIC] - low) / (high - low)
         self.store.awaited = None
         self.store.write_evaluation(evaluation.step, {seed: row | times for seed, row in evaluation.rows.items()})
         self.seconds.evaluation += evaluation.seconds

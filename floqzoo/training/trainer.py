@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.learner.devices import agreed, first_alone, is_first, local, mesh_for
-from floqzoo.learner.metric_mean import MetricMean, NonFiniteError, require_finite
+from floqzoo.learner.metric_mean import MetricMean, NonFiniteError, cause_in_data, require_finite
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.protocols import BatchSource, MetricWriter, TrainableAgent, require_protocol
 from floqzoo.rollout.evaluation import Evaluation
@@ -197,7 +197,9 @@ class Trainer:
             self.log()
             self.evaluations.finish(self.step)
             advice = "Try a smaller learning rate first."
-            raise NonFiniteError(f"{error} {self.what_is_left()} {advice}") from None
+            if error.update is not None and error.update <= 2:  # a gradient of the first shows in the second
+                advice = f"The first updates were not finite. {cause_in_data(local(self.dataset))}"
+            raise NonFiniteError(f"{error} {self.what_is_left()} {advice}", error.update) from None
         except OSError as error:
             raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
         except Exception as error:

@@ -49,10 +49,55 @@ def test_an_adaptive_trajectory_reports_equal_times():
     np.testing.assert_allclose(way.x, jnp.stack([jnp.cos(way.t), jnp.sin(way.t)], axis=1), atol=1e-4)
 
 
-def test_a_solve_that_needs_too_many_steps_is_an_error_and_not_a_wrong_answer():
-    solver = fz.DiffraxSolver(controller=diffrax.PIDController(rtol=1e-6, atol=1e-6), max_steps=2)
-    with pytest.raises(Exception, match="maximum number of solver steps"):
-        jax.block_until_ready(solver.solve(rotation, jnp.ones(2), 0.0, 9.0))
+def test_a_solve_that_fails_is_not_a_number_and_no_error_for_its_batch():
+    """From a point that is not finite, or for lack of steps: the last field turns a thousand times."""
+    solver = fz.DiffraxSolver(controller=diffrax.PIDController(rtol=1e-6, atol=1e-6), max_steps=64)
+    speeds = jnp.array([1.0, 1.0, 6000.0, -1.0])
+    starts = jnp.array([[1.0, 0.0], [jnp.nan, 0.0], [1.0, 0.0], [1.0, 0.0]])
+
+    @jax.jit
+    @jax.vmap
+    @jax.value_and_grad
+    def abscissa(speed, x0):
+        return solver.solve(lambda t, x: speed * rotation(t, x), x0)[0]
+
+    found, slope = abscissa(speeds, starts)
+    assert np.isnan(found).tolist() == [False, True, True, False]
+    np.testing.assert_allclose(found[::3], np.cos(1), rtol=1e-4)
+    np.testing.assert_allclose(slope[::3], [-np.sin(1), np.sin(1)], rtol=1e-4)
+
+
+ADJOINTS = {
+    diffrax.RecursiveCheckpointAdjoint: [jax.grad],
+    diffrax.DirectAdjoint: [jax.grad, jax.jacfwd],
+    diffrax.BacksolveAdjoint: [jax.grad],
+    diffrax.ForwardMode: [jax.jacfwd],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("adjoint", ADJOINTS)
+def test_gradients_reach_the_parameters_and_the_start_through_every_adjoint_or_are_refused(adjoint, adaptive):
+    r"""$x(1) = x_0 e^a$ for $\dot x = a x$, so both derivatives are $e^a$ at $x_0 = 1$."""
+    controller = diffrax.PIDController(rtol=1e-6, atol=1e-6) if adaptive else diffrax.ConstantStepSize()
+    solver = fz.DiffraxSolver(controller=controller, adjoint=adjoint())
+
+    def end(parameter, x0):
+        return solver.solve(lambda t, x: parameter * x, x0[None])[0]
+
+    numbers = jnp.asarray(0.5), jnp.asarray(1.0)
+    for mode in (jax.grad, jax.jacfwd):
+        if mode in ADJOINTS[adjoint]:
+            np.testing.assert_allclose(mode(end, (0, 1))(*numbers), np.exp(0.5), rtol=1e-4)
+        else:
+            with pytest.raises((TypeError, ValueError), match=r"(?i)forward-mode|reverse-mode"):
+                mode(end, (0, 1))(*numbers)
+
+
+def test_an_adjoint_of_steady_states_is_refused():
+    with pytest.raises(ValueError, match=r"`adjoint` must not be diffrax.ImplicitAdjoint, which is for steady states"):
+        fz.DiffraxSolver(adjoint=diffrax.ImplicitAdjoint())
 
 
 @pytest.mark.parametrize("name", ["num_steps", "max_steps"])

@@ -86,7 +86,7 @@ def test_a_field_that_knows_the_noise_is_a_diffusion(getkey):
     ends = jax.jit(jax.vmap(lambda x: flow.push_forward(x, flow.encode())))(noise)
     # The flow of a Gaussian is affine: noise z ends in mean + deviation * z, up to the steps' error and alpha at 0.
     np.testing.assert_allclose(ends[:, 0], mean + deviation * noise[:, 0], atol=0.02)
-    log_prob = eqx.filter_jit(flow.log_prob)(jnp.array([mean]))
+    log_prob = eqx.filter_jit(flow.log_prob)(jnp.array([mean]), flow.encode())
     np.testing.assert_allclose(log_prob, -np.log(deviation * np.sqrt(2 * np.pi)), atol=0.02)
 
 

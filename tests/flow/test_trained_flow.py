@@ -53,7 +53,7 @@ def train(flow, steps, key):
 
 @eqx.filter_jit
 def draw(flow, key, condition):
-    return jax.vmap(lambda key: flow.sample(key, condition)[0])(jax.random.split(key, DRAWS))
+    return jax.vmap(lambda key: flow.sample(key, flow.encode(condition))[0])(jax.random.split(key, DRAWS))
 
 
 @pytest.mark.slow

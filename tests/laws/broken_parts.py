@@ -42,6 +42,7 @@ PRIORS = {
     "log_density_sums_over_coordinates": {
         "log_prob": lambda self, x: jnp.mean(fz.GaussianPrior().log_prob(x)) / x.size
     },
+    "every_point_has_a_log_density": {"log_prob": lambda self, x: -jnp.sum(x**4 / (1 + x**2))},
     "density_integrates_to_one": {"log_prob": lambda self, x: -jnp.sum(x**2) / 2},
     "draws_follow_the_density": {"sample": lambda self, key, shape: 1.2 * normal(key, shape)},
     "coordinates_are_drawn_apart": {
@@ -60,6 +61,7 @@ PATHS = {
     "conditional_density_obeys_the_continuity_equation": {
         "conditional_velocity": lambda self, t, x, x1: jax.lax.stop_gradient((x1 - x) / (1 - t))
     },
+    "no_ends_are_too_far": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, x0, x1 * (1 + x0**2) / (1 + x0**2))},
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
     "marginal_density_obeys_the_continuity_equation": {"conditional_velocity": lambda self, t, x, x1: x1 - x},
     "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
@@ -94,6 +96,7 @@ SOLVERS = {
     "gradients_reach_start_field_and_times": solve_with(
         lambda v, x0, t0, t1: (v, jax.lax.stop_gradient(x0), t0, t1),
     ),
+    "no_start_is_too_far": solve_with(lambda v, x0, t0, t1: (v, x0 * (1 + x0**2) / (1 + x0**2), t0, t1)),
     "a_batch_of_solves_is_its_rows": solve_with(lambda v, x0, t0, t1: (v, unmapped(x0), t0, t1)),
     "two_halves_make_the_whole": {"solve": lambda self, *way: fz.Euler(self.num_steps + 1).solve(*way)},
     "a_trajectory_is_one_step_after_another": {
@@ -129,6 +132,7 @@ LAYERS = {
     "a_layer_is_linear_without_its_bias": {
         "part": lambda self, x, start: jnp.tanh(x) @ self.weight[start : start + x.size]
     },
+    "every_input_of_a_layer_counts": {"part": lambda self, x, start: 0 * (x @ self.weight[start : start + x.size])},
     "the_bias_is_the_same_for_every_input": {"with_bias": lambda self, product: 2 * product + self.bias},
 }
 NETWORKS = {
@@ -151,6 +155,9 @@ POINT_EMBEDDINGS = {
 TIME_DISTRIBUTIONS = {
     "times_have_the_shape_asked_for": {"sample_times": lambda self, key, shape: jnp.zeros(())},
     "times_lie_before_the_end": {"sample_times": lambda self, key, shape: 1.01 * jax.random.uniform(key, shape)},
+    "another_key_gives_other_times": {
+        "sample_times": lambda self, key, shape: jax.random.uniform(jax.random.key(0), shape)
+    },
     "a_key_decides_the_times": {
         "sample_times": lambda self, key, shape, draw=np.random.default_rng(0): jnp.asarray(draw.uniform(size=shape))
     },
@@ -313,6 +320,9 @@ UPDATE_RULES = {
         lambda parts, after, *rest: (replace(after, policy=parts.policy), *rest)
     ),
     "an_update_keeps_what_is_not_trained": updated_with(with_moved_numbers),
+    "an_update_draws_apart_for_both_losses": {
+        "update_parts": lambda self, *others: fz.JointUpdate.update_parts(self, *others[:-1], jax.random.key(0))
+    },
     "a_scan_of_updates_is_the_updates_one_by_one": updated_with(
         # Python counts how often an update is traced, and not how often it happens.
         lambda parts, after, *rest, traces=itertools.count(): (times(1 + next(traces), after), *rest)

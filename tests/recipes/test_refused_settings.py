@@ -1,45 +1,109 @@
-"""Settings that a method cannot have are refused before any data are looked for."""
+"""Settings that a method cannot have are refused before any data are looked for, under the name that the user typed."""
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import math
+import typing
+from dataclasses import replace
 
 import pytest
 
+import recipes
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows
+from recipes import floq, iql, rebrac, td2_cfm
+
+
+# Settings under which others count that a method does not use by default.
+USED_WITH = {
+    "block_width": {"use_resnets": True},
+    "block_depth": {"use_resnets": True},
+    "num_transformations": {"use_resnets": True},
+    "diffusion_steps": {"method": "td2-dd"},
+    ("value_flows", "alpha"): {"acting": "one-step"},
+}
+
+
+def numeric_fields(settings):
+    """The numeric fields of a dataclass, each with values that are not in its range."""
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
+        if {int, float} & set(kinds):
+            values = (-1.0, math.nan, math.inf) if float in kinds else (-1, 0)
+            yield field.name, [(value,) if typing.get_origin(hints[field.name]) is tuple else value for value in values]
+
+
+RECIPES = [importlib.import_module(f"recipes.{name}").RECIPE for name in recipes.NAMES]
+SETTINGS_OF_METHODS = [
+    pytest.param(recipe, name, values, id=f"{recipe.name}-{name}")
+    for recipe in RECIPES
+    for name, values in numeric_fields(recipe.presets["default"](None).agent)
+]
+SETTINGS_OF_RUNS = [
+    pytest.param(name, values, id=name) for name, values in numeric_fields(iql.RECIPE.presets["default"](None))
+]
+
+
+MAY_BE_ZERO = (
+    *("seed", "online_steps", "online_start", "eval_interval", "save_interval"),
+    *("eval_episodes", "eval_workers", "collect_episodes"),
+)
+
+
+@pytest.mark.parametrize(("recipe", "name", "values"), SETTINGS_OF_METHODS)
+def test_a_setting_of_a_method_out_of_range_is_refused_by_its_name(recipe, name, values):
+    config = recipe.presets["default"](None)
+    context = USED_WITH.get((recipe.name, name), USED_WITH.get(name, {}))
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^`(agent\.)?{name}`"):
+            recipe.check(replace(config, agent=replace(config.agent, **context, **{name: value})))
+
+
+@pytest.mark.parametrize(("name", "values"), SETTINGS_OF_RUNS)
+def test_a_setting_of_a_run_out_of_range_is_refused_by_its_name(name, values):
+    config = iql.RECIPE.presets["default"](None)
+    for value in values:
+        if value < 0 or name not in MAY_BE_ZERO:
+            with pytest.raises(ValueError, match=f"`{name}`"):
+                replace(config, **{name: value})
+
+
+def answer(recipe, words):
+    """What a user reads of words that are refused."""
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed), pytest.raises((ValueError, SystemExit)) as refused:
+        parse_arguments(recipe, words)
+    return printed.getvalue() + str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("recipe", "words", "says"),
     [
-        (floq, ["--agent.tau=5"], r"`tau` must be in \[0, 1\]; got 5"),
-        (floq, ["--agent.discount=1"], r"`discount` must lie in \[0, 1\); got 1"),
-        (floq, ["--agent.distillation_samples=9"], r"must be in \[1, 8\], .*; got 9"),
-        (iql, ["--agent.expectile=1"], r"`expectile` must be in \(0, 1\); got 1"),
-        (ifql, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
-        (rebrac, ["--agent.alpha_actor=-1"], "`alpha` must be at least 0 and finite; got -1"),
-        (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
-        (iqn, ["--agent.kappa=0"], "`kappa` must be above 0 and finite; got 0"),
-        (iqn, ["--agent.num_levels=0"], "`num_levels` must be at least 1; got 0"),
-        (c51, ["--agent.num_atoms=1"], "`num_atoms` must be at least 2; got 1"),
-        (codac, ["--agent.conservative_actions=0"], "`num_actions` must be at least 1; got 0"),
-        (value_flows, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
-        (value_flows, ["--agent.confidence_weight_temp=0"], "`temperature` must be above 0 and finite; got 0"),
-        (value_flows, ["--agent.bcfm_lambda=-1"], "`bcfm_weight` must be at least 0 and finite; got -1"),
-        (value_flows, ["--agent.num_score_samples=0"], "`num_score_samples` must be at least 1; got 0"),
-        (evor, ["--agent.return_temperature=0"], "`return_temperature` must be above 0 and finite; got 0"),
-        (evor, ["--agent.selection_temperature=-1"], "`temperature` must be above 0 and finite; got -1"),
-        (evor, ["--agent.num_score_samples=0"], "`num_score_samples` must be at least 1; got 0"),
-        (evor, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
-        (floq, ["--agent.critic_flow_steps=0"], "`num_steps` must be at least 1; got 0"),
-        (fql, ["--agent.alpha=-1"], "`alpha` must be at least 0 and finite; got -1"),
-        (qc, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
-        (bc, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
-        (td2_cfm, ["--agent.flow_steps=0"], "`num_steps` must be at least 1; got 0"),
-        (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`tau` must be in"),
+        (floq, ["--agent.num_bins=1"], "`agent.num_bins` must be at least 2; got 1."),
+        (floq, ["--agent.critic_flow_steps=0"], "`agent.critic_flow_steps` must be at least 1; got 0."),
+        (floq, ["--agent.tau=-0.1"], "`agent.tau` must be in [0, 1]; got -0.1."),
+        (floq, ["--agent.discount=1"], "`agent.discount` must lie in [0, 1); got 1.0."),
+        (rebrac, ["--agent.actor_freq=0"], "`agent.actor_freq` must be at least 1; got 0."),
+        (floq, ["--agent.n_step=0"], "Error parsing agent: `n_step` must be at least 1; got 0."),
+        # The argument has another value than the flag, or two flags disagree.
+        (floq, ["--agent.reward_offset=inf"], "`agent.reward_offset` (inf): `low` must be finite"),
+        (
+            floq,
+            ["--agent.noise_samples=4", "--agent.distillation_samples=9"],
+            "`agent.distillation_samples` must be in [1, 4], or None for all; got 9.",
+        ),
+        (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`agent.tau` must be in"),
         (td2_cfm, ["--agent.method=mc-cfm", "--agent.measure_of=clone"], "mc-cfm needs `agent.measure_of` behaviour"),
+        # A setting of the method is named in full.
+        (floq, ["--alpha=3"], "there is no flag --alpha; did you mean --agent.alpha?"),
+        (floq, ["--noise-samples", "3"], "there is no flag --noise_samples; did you mean --agent.noise_samples?"),
+        (floq, ["--agent.seed=3"], "there is no flag --agent.seed; did you mean --seed?"),
     ],
 )
-def test_settings_that_no_agent_has(recipe, words, says):
-    with pytest.raises(ValueError, match=says):
-        parse_arguments(recipe.RECIPE, words)
+def test_the_answer(recipe, words, says):
+    assert says in answer(recipe.RECIPE, words)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import urllib.error
+from email.message import Message
 
 import pytest
 
@@ -14,10 +15,11 @@ from floqzoo.runs import checkpoint_steps, read_metrics
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.sweeps import Resources, unfinished_trials
 from floqzoo.sweeps.attempt import Attempt, environment_of
-from floqzoo.sweeps.ending import NO_DATA
+from floqzoo.sweeps.ending import NO_DATA, ending_of
 from floqzoo.sweeps.ray_launcher import STOP_SECONDS
 from floqzoo.sweeps.run_trial import main
 from floqzoo.sweeps.trial_state import logged_progress
+from floqzoo.training.cli_errors import USER_ERROR
 
 
 pytestmark = pytest.mark.slow
@@ -148,18 +150,30 @@ def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monke
     assert run_and_report(trial, capsys)[0] == 0
 
 
-def test_a_trial_that_cannot_download_its_data_says_so(tmp_path, capsys, monkeypatch):
-    """It has a status of its own, for it may be able to another time."""
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (urllib.error.URLError("no such host"), USER_ERROR),
+        (urllib.error.URLError(TimeoutError("timed out")), NO_DATA),
+        (ConnectionResetError("reset by peer"), NO_DATA),
+        (urllib.error.HTTPError("https://host/file", 404, "Not Found", Message(), None), USER_ERROR),
+        (urllib.error.HTTPError("https://host/file", 503, "Unavailable", Message(), None), NO_DATA),
+    ],
+)
+def test_a_trial_is_tried_again_if_its_connection_was_lost_and_not_if_there_is_no_host(
+    tmp_path, capsys, monkeypatch, error, status
+):
     pytest.importorskip("ogbench")
 
     def fail(*_, **__):
-        raise urllib.error.URLError("no network")
+        raise error
 
     monkeypatch.setattr("urllib.request.urlopen", fail)
     with pytest.raises(SystemExit) as end:
         main([f"--run_directory={tmp_path / 'run'}", "--recipe=fql", f"--dataset_dir={tmp_path}"])
-    assert end.value.code == NO_DATA
-    assert "its download failed (<urlopen error no network>)" in capsys.readouterr().err
+    assert end.value.code == status
+    assert ending_of(status).final == (status == USER_ERROR)
+    assert f"its download failed ({error})" in capsys.readouterr().err
 
 
 def test_a_trial_keeps_to_its_share(monkeypatch):

@@ -152,7 +152,7 @@ def test_seeds_are_packed_whole_once_and_in_a_row(seeds, at_once):
         ({"fields": "{seed: [0, 1]}"}, "`seed` is not a field of a sweep: it is set by `seeds`"),
         ({"fields": "{}"}, "`fields` must not be empty"),
         ({"fields": "{agent.batch_size: 0}"}, "floq on cube-single-.*: `agent.batch_size` must be at least 1; got 0"),
-        ({"fields": "{agent.tau: 5.0}"}, r"floq on cube-single-.*: `tau` must be in \[0, 1\]; got 5"),
+        ({"fields": "{agent.tau: 5.0}"}, r"floq on cube-single-.*: `agent.tau` must be in \[0, 1\]; got 5"),
         ({"recipes": "[{recipe: floq, fields: {agent.lr: 1e-3}}]"}, "`agent.lr` is set twice for floq"),
         ({"recipes": "[{recipe: floq, fields: [1]}]"}, "`fields` of floq must be a mapping"),
         ({"resources": "{gpus: 1}"}, "no resource 'gpus'; did you mean gpu?"),

@@ -89,7 +89,7 @@ def test_the_exact_field_carries_noise_to_the_measure(path):
     chain = LinearGaussian.spiral(0.8, tolerance=1e-5)
     flow = fz.Flow(ExactField(chain, path), 2, path=path)
     points = jnp.array([[0.4, 0.2], [-0.3, 1.0], [1.2, 0.6]])
-    by_flow = jax.jit(jax.vmap(lambda x: flow.log_prob(x, STATE, ACTION)))(points)
+    by_flow = jax.jit(jax.vmap(lambda x: flow.log_prob(x, flow.encode(STATE, ACTION))))(points)
     np.testing.assert_allclose(by_flow, jax.vmap(lambda x: chain.log_prob(x, STATE, ACTION))(points), atol=5e-3)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_run import Line, ToyTask, toy_build, toy_config, toy_state, toy_task
+from toy_run import Line, ToyTask, Walker, toy_build, toy_config, toy_state, toy_task
 
 import floqzoo as fz
 from floqzoo.learner import NonFiniteError, update_keys
@@ -192,6 +192,38 @@ def test_nan_in_the_data_stops_the_run_before_it_is_saved(tmp_path):
     with pytest.raises(NonFiniteError, match=r"became NaN or infinite in update .* There is no checkpoint yet"):
         train(toy_build, toy_task(bad_row=True), config, tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+class Rooted(Walker):
+    """Its loss is finite, and its gradient is not."""
+
+    def policy_loss(self, batch, agent, key):
+        loss = jnp.sqrt(self.gain**2)
+        return loss, {"loss": loss}
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda data: data.actions.at[:].set(jnp.nan), "`actions` of the dataset are not finite"),
+        (
+            lambda data: data.actions.at[:].set(3e30),
+            r"`actions` of the dataset reach 3e\+30: bring them to the order of 1",
+        ),
+        (None, "the likely cause is a loss or a network: with JAX_DEBUG_NANS=True"),
+    ],
+)
+def test_a_first_update_that_is_not_finite_names_its_likely_cause(change, cause, tmp_path):
+    """The second may be the first to show it, by a gradient."""
+    data = toy_task().dataset
+    if change is not None:
+        data = eqx.tree_at(lambda data: data.actions, data, change(data))
+    build = (
+        toy_build if change is not None else lambda key: fz.Agent(critic=fz.NullCritic(), policy=Rooted(jnp.zeros(())))
+    )
+    config = toy_config(offline_steps=20, save_interval=0, eval_episodes=0)
+    with pytest.raises(NonFiniteError, match=rf"in update [12]\. .* The first updates were not finite\. .*{cause}"):
+        train(build, ToyTask(data), config, tmp_path)
 
 
 def test_nan_in_a_parameter_is_never_saved(tmp_path):

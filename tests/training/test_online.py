@@ -28,8 +28,9 @@ from toy_run import (
 )
 
 import floqzoo as fz
-from floqzoo.learner import NonFiniteError
+from floqzoo.learner import NonFiniteError, update_keys
 from floqzoo.rollout import Exploration
+from floqzoo.rollout.exploration import FIRST_EPISODE, first_episodes
 from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_checkpoint
 from floqzoo.runs.checkpoint import restore_beside
 from floqzoo.training import prepared_run, resume, train
@@ -204,6 +205,17 @@ def test_a_round_learns_from_all_rounds_before_it_and_not_from_itself(utd_ratio,
     np.testing.assert_array_equal(rows["training/batch"], 256.0)
 
 
+def started_from(config, folder, **changes):
+    """A run with the settings of another, some exchanged, that is ready and not trained."""
+    return prepared_run.prepare(TOY_RECIPE, dataclasses.replace(config, save_dir=str(folder), **changes))
+
+
+def first_of(run, seeds):
+    """The numbers of the first episodes that a run plays."""
+    untrained = toy_state(*seeds)
+    return first_episodes(run.start.begin_with(untrained).keys, seeds)
+
+
 @pytest.mark.slow
 def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
     """A run that begins with the agents of another evaluates them first, and so begins where that ended."""
@@ -229,6 +241,12 @@ def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
         for directory in (run.directory, whole)
     )
     assert (mine != its).any(axis=1).all()
+    # It plays other episodes, from other starts, as does one that begins with the same agents and other seeds.
+    assert first_episodes(update_keys((5, 6)), (5, 6)) == [FIRST_EPISODE] * 2
+    others = {*first_of(run, (5, 6)), *first_of(started_from(config, tmp_path, seed=7), (7, 8))}
+    assert len(others - {FIRST_EPISODE}) == 4
+    played = restore_beside(run.directory / "checkpoints", 4)["exploration.episodes"].reshape(2, 2)
+    assert (played - np.array([first_of(run, (5, 6))]).T < 6).all()
     # One that begins with untrained agents begins elsewhere.
     untrained = dataclasses.replace(config, save_dir=str(tmp_path / "other"), start_from="")
     other = prepared_run.prepare(TOY_RECIPE, untrained)
@@ -244,7 +262,7 @@ def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
     [
         ({"env_name": "curve"}, "the same task, curve; .* has line"),
         ({"agent": ToyConfig(width=4)}, r"have agents of the same form: `policy.flow.field.network.\S+` must be float"),
-        ({"seed": 9}, r"have seed 9; .* has 5, 6\."),
+        ({"seed": 9}, r"have the seeds 9, as many seeds, or one; .* has 5, 6\."),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(changes, message, whole, tmp_path):

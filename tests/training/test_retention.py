@@ -1,8 +1,13 @@
 import math
+import tempfile
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
 
 from floqzoo.runs.checkpoint import checkpoint_folder, checkpoint_steps, remove_others, steps_to_keep
+from floqzoo.runs.run_store import RunStore
 
 
 STEPS = st.lists(st.integers(0, 10**9), unique=True, max_size=8)
@@ -23,6 +28,26 @@ def test_the_latest_and_the_best_are_kept_and_nothing_else(steps, elsewhere, lat
 
 def test_a_rate_that_is_not_known_is_not_the_best():
     assert steps_to_keep([1, 2, 3], {1: math.nan, 2: 0.0}, 1) == {2, 3}
+
+
+METRICS = ("evaluation/success", "evaluation/episode.return", "evaluation/episode.length", "diagnostics/curvature")
+
+
+@pytest.mark.parametrize("best_metric", [*METRICS, None])
+@given(table=arrays(float, st.tuples(st.integers(1, 4), st.just(2), st.just(len(METRICS))), elements=st.floats(-9, 9)))
+@settings(max_examples=15)
+def test_the_best_is_that_of_the_named_metric(best_metric, table):
+    """By its mean over seeds; the later of two that are equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder), keep=1, resumed=False, best_metric=best_metric)
+        for step, rows in enumerate(table):
+            checkpoint_folder(store.checkpoints, step).mkdir(parents=True)
+            store.write_evaluation(step, {seed: dict(zip(METRICS, row, strict=True)) for seed, row in enumerate(rows)})
+        again = RunStore(Path(folder), keep=1, resumed=True, best_metric=best_metric)
+        score = table[:, :, METRICS.index(best_metric or "evaluation/success")].mean(axis=1)
+        assert again.scores == store.scores == pytest.approx(dict(enumerate(score)))
+        kept = set(checkpoint_steps(store.checkpoints))
+    assert kept == {len(table) - 1, max(range(len(table)), key=lambda step: (store.scores[step], step))}
 
 
 def test_the_others_are_removed_and_what_a_kill_left(tmp_path):

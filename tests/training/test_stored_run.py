@@ -15,7 +15,7 @@ from toy_run import TOY_RECIPE, ToyConfig, build_toy, new_run, toy_build, toy_co
 import recipes
 from floqzoo.runs import Recipe, RunConfig, StoredRun, find_recipe, load_recipe
 from floqzoo.runs.stored_config import config_from_flags
-from floqzoo.training import train
+from floqzoo.training import prepared_run, resume, train
 from recipes import NAMES
 
 
@@ -47,6 +47,26 @@ def test_a_seed_or_step_that_is_not_there_is_named(stored):
         run.agent(TOY_RECIPE, 5)
     with pytest.raises(FileNotFoundError, match="must hold a checkpoint of step 15; it has 10, 20"):
         run.agent(TOY_RECIPE, 3, 15)
+
+
+def test_a_run_that_claims_larger_networks_or_more_seeds_is_refused_before_they_are_made(stored, tmp_path):
+    directory = shutil.copytree(stored[0], tmp_path / "run")
+    rewrite(directory / "flags.json", agent={"batch_size": 8, "alpha": 10.0, "width": 10**7})
+    for use in (lambda: StoredRun(directory).agent(TOY_RECIPE, 3), lambda: resume(directory, recipe=TOY_RECIPE)):
+        with pytest.raises(
+            ValueError, match=r"the shape of `agents\.\S+` must be .*10000000.*, as in the agent; in .* it is"
+        ):
+            use()
+    rewrite(directory / "flags.json", seeds=10**12)
+    with pytest.raises(ValueError, match="must have at most 65536 `seeds`; it has 1000000000000"):
+        StoredRun(directory)
+
+
+def test_a_new_run_that_does_not_fit_into_memory_is_refused(tmp_path, toy_data):
+    config = toy_config(agent=ToyConfig(width=10**9), save_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"the agents must fit into the memory of this machine, .* GB. Choose smaller"):
+        prepared_run.prepare(TOY_RECIPE, config)
+    assert not list(tmp_path.iterdir())
 
 
 def rewrite(path, **changes):

@@ -1,0 +1,60 @@
+"""Names the setting that a check refuses: parts report their own arguments, users type settings."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "agent.") -> None:
+    """Calls `check(settings)`; a `ValueError` names the settings that cause it.
+
+    Those are the settings that, at their default, make the check succeed or give another message. The argument in
+    "`edges` must be at least 2; got 1." is replaced by the one setting among them that has this value; if there is no
+    such setting, all of them precede the message.
+
+    - `check`: Raises `ValueError` for settings that it refuses.
+    - `settings`: A dataclass.
+    - `prefix`: Precedes the name of a setting, as on the command line.
+    """
+    try:
+        check(settings)
+    except ValueError as error:
+        names = list(_causes(check, settings, str(error)))
+        if not names:
+            raise
+        raise ValueError(_renamed(str(error), settings, names, prefix)) from error
+
+
+def _causes(check: Callable[[Any], Any], settings: Any, message: str) -> Iterator[str]:
+    for field in dataclasses.fields(settings):
+        default = field.default
+        if default is dataclasses.MISSING or not field.init or _same(default, getattr(settings, field.name)):
+            continue
+        try:
+            check(dataclasses.replace(settings, **{field.name: default}))
+        except ValueError as error:
+            if str(error) == message:
+                continue
+        yield field.name
+
+
+def _renamed(message: str, settings: Any, names: list[str], prefix: str) -> str:
+    argument = re.match(r"`(\w+)` must .*; got (\S+?)\.?$", message)
+    having = [name for name in names if argument and _same(getattr(settings, name), argument[2])]
+    if argument and len(having) == 1:
+        return message.replace(f"`{argument[1]}`", f"`{prefix}{having[0]}`", 1)
+    given = " and ".join(f"`{prefix}{name}` ({getattr(settings, name)})" for name in names)
+    return f"{given}: {message}"
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are equal, or one is the text of the other, in the precision of the parts."""
+    if isinstance(value, float) and not isinstance(other, bool):
+        try:
+            return np.float32(value).tobytes() == np.float32(other).tobytes()
+        except (TypeError, ValueError):
+            return False
+    return value == other or str(value) == other
