@@ -12,10 +12,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from recipes import NAMES
 from reproduce_page import DATASETS, task_of
 
 from floqzoo.runs.recipe import agent_builder, find_recipe
+from recipes import NAMES
 
 
 PACKAGES = (

@@ -26,12 +26,14 @@ print the table: see [Sweeps](sweeps.md).
 """
 CONDITIONS = """## Before you compare
 
-| | |
-|---|---|
-| reward timing | Published numbers are of OGBench 1.1, whose environments reward the state after the step. `--success_timing post` selects that; without it you use the current OGBench, which is not the same task: [the timing of rewards](data.md#timing) |
-| duration | floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. [The cost of an update](../performance.md). Try a command with `--offline_steps 10000 --eval_interval 0` first |
-| episodes | 50 in each evaluation, the default |
-| data | The official file, downloaded at the first use. `cube`, `scene` and `puzzle` can also be [collected on your machine](data.md) (`--collect_episodes 1000` for the size of the official file); `antmaze`, `humanoidmaze` and `antsoccer` need the official file |
+- **Reward timing.** Published numbers are of OGBench 1.1, whose environments reward the state after the step. `--success_timing post`
+  selects that; without it you use the current OGBench, which is not the same task: [the timing of rewards](data.md#timing).
+- **Duration.** floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. [The cost of an
+  update](../performance.md). Try a command with `--offline_steps 1e4 --eval_interval 0` first.
+- **Episodes.** 50 in each evaluation, the default.
+- **Data.** The official file is downloaded at the first use. `cube`, `scene` and `puzzle` can also be [collected on your
+  machine](data.md) (`--collect_episodes 1000` for the size of the official file); `antmaze`, `humanoidmaze` and `antsoccer` need the
+  official file.
 
 The other methods list their published numbers on their own pages: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md),
 [ReBRAC](../recipes/rebrac.md), [QC](../recipes/qc.md), [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md),

@@ -51,8 +51,9 @@ def test_recipes_are_listed_beside_the_parts_that_they_build():
 def test_the_table_links_to_parts_and_recipes():
     table = part_table(protocols.Critic)
     assert "| [`FlowCritic`][floqzoo.critics.FlowCritic] | [floq](../recipes/floq.md) |" in table.splitlines()
-    assert "| [`JointUpdate`][floqzoo.update_rules.JointUpdate] | all but [ReBRAC](../recipes/rebrac.md) |" in part_table(
-        protocols.UpdateRule
+    assert (
+        "| [`JointUpdate`][floqzoo.update_rules.JointUpdate] | all but [ReBRAC](../recipes/rebrac.md) |"
+        in part_table(protocols.UpdateRule)
     )
     assert part_table(protocols.DatasetScript) == ""
     assert len(public_classes()) > 60
