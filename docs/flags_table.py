@@ -4,10 +4,9 @@ import dataclasses
 import warnings
 from pathlib import Path
 
-from recipes import NAMES
-
 from floqzoo.runs import RunConfig, find_recipe
 from floqzoo.training.help_text import GROUPS, field_docs
+from recipes import NAMES
 
 
 BEGIN, END = "<!-- flags: written by docs/generate.py -->", "<!-- end of flags -->"

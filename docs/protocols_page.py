@@ -18,7 +18,7 @@ A part of your own is a class in your own file with the methods of its protocol;
 `floqzoo.testing.assert_obeys(part)` checks every law below: [check a part of your own](../guides/laws.md). Methods take one example, and
 the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
 
-A recipe is listed beside a part if any of its presets builds it; its flags may select further parts.
+A recipe is listed for a part if any of its presets builds it; its flags may select further parts.
 """
 ARRAYS = """## Arrays and records
 
