@@ -72,8 +72,8 @@ class Program:
 def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple[int, ...]]) -> Program:
     """The program of `function(weights, *inputs)`, mapped over a batch of the inputs.
 
-    Loops of a known length are unrolled, what depends on no input and no weight is computed now, and what the output does
-    not depend on is left out, weights included.
+    Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export. Operations
+    and weights that the output does not depend on are left out.
 
     - `function`: From a tree of arrays, and an array of each input, to one array.
     - `weights`: The tree of arrays.
