@@ -65,7 +65,7 @@ def array_names(archive: zipfile.ZipFile) -> set[str]:
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
     """Refuses an npz that lacks an array.
 
-    **Raises** `ValueError`, which says what is missing, what there is and, in `otherwise`, what that means.
+    **Raises** `ValueError`; the message lists the missing and the present arrays, and ends with `otherwise`.
     """
     present = array_names(archive)
     missing = [key for key in keys if key not in present]
