@@ -122,7 +122,7 @@ def _flags(settings: Any) -> list[dataclasses.Field]:
 
 def _introduction(recipe: Recipe, preset: str, program: str) -> list[str]:
     lines = [f"usage: {program} [--preset NAME] [--FLAG=VALUE ...]", ""]
-    lines += [f"Trains and evaluates {recipe.name}. A preset is a set of defaults, which flags override:"]
+    lines += [f"Trains and evaluates {recipe.name}. Presets (--preset), which flags override:"]
     for name, function in recipe.presets.items():
         summary = (function.__doc__ or "").strip().split("\n")[0]
         lines += _wrapped(f"{name}: {summary}", "  ", "      ")
