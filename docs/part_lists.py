@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,22 +35,6 @@ PACKAGES = (
 """The packages and modules whose public classes are parts, in the order of the tables."""
 LAZY = {"flow": ("DiffraxSolver",)}
 """Names that a package imports at their first use."""
-TITLES = {
-    "bc": "BC",
-    "c51": "C51",
-    "codac": "CODAC",
-    "evor": "EVOR",
-    "floq": "floq",
-    "fql": "FQL",
-    "ifql": "IFQL",
-    "iql": "IQL",
-    "iqn": "IQN",
-    "qc": "QC",
-    "rebrac": "ReBRAC",
-    "td2_cfm": "TD²-CFM",
-    "value_flows": "Value Flows",
-}
-"""The names of the methods, by recipe."""
 COINCIDENCES = {
     ("Flow", "NoisePrior"),
     ("LinearGaussian", "NoisePrior"),
@@ -182,4 +167,10 @@ def _listed(recipes: tuple[str, ...]) -> str:
 
 
 def _links(recipes: Iterable[str]) -> str:
-    return ", ".join(f"[{TITLES[recipe]}](../recipes/{recipe}.md)" for recipe in recipes)
+    return ", ".join(f"[{title_of(recipe)}](../recipes/{recipe}.md)" for recipe in recipes)
+
+
+def title_of(recipe: str) -> str:
+    """The name of a method: the heading of its page."""
+    heading, *_ = (Path(__file__).parent / "recipes" / f"{recipe}.md").read_text().split("\n")
+    return heading.removeprefix("# ")

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import Phase, given, settings
-from part_lists import TITLES, members_of, part_table, parts_of, public_classes, recipes_using
+from part_lists import members_of, part_table, parts_of, public_classes, recipes_using, title_of
 
 import floqzoo as fz
 from floqzoo import protocols
@@ -42,18 +42,18 @@ def test_a_class_with_all_methods_but_one_is_not_listed():
 
 def test_recipes_are_listed_beside_the_parts_that_they_build():
     using = recipes_using()
-    assert using[fz.FlowCritic] == ("floq",) and using[fz.AlternatingUpdate] == ("rebrac",)
-    assert set(using[fz.ChunkedPolicy]) == {"floq", "fql", "qc"}  # by presets other than the default
-    assert using[fz.Agent] == NAMES == tuple(TITLES)
+    assert "floq" in using[fz.FlowCritic] and "fql" not in using[fz.FlowCritic]
+    assert "rebrac" in using[fz.AlternatingUpdate] and "rebrac" not in using[fz.JointUpdate]
+    assert set(using[fz.ChunkedPolicy]) >= {"floq", "fql", "qc"}  # by presets other than the default
+    assert using[fz.Agent] == NAMES
     assert "floq" in using[fz.MinOverEnsemble]  # by the published settings of one environment
 
 
 def test_the_table_links_to_parts_and_recipes():
-    table = part_table(protocols.Critic)
-    assert "| [`FlowCritic`][floqzoo.critics.FlowCritic] | [floq](../recipes/floq.md) |" in table.splitlines()
-    assert (
-        "| [`JointUpdate`][floqzoo.update_rules.JointUpdate] | all but [ReBRAC](../recipes/rebrac.md) |"
-        in part_table(protocols.UpdateRule)
-    )
+    rows = part_table(protocols.Critic).splitlines()
+    (row,) = (row for row in rows if row.startswith("| [`FlowCritic`][floqzoo.critics.FlowCritic] |"))
+    assert "[floq](../recipes/floq.md)" in row
+    (row,) = (row for row in part_table(protocols.Policy).splitlines() if "`BehaviourFlow`" in row)
+    assert "all but" in row and title_of("rebrac") == "ReBRAC" and "[ReBRAC](../recipes/rebrac.md)" in row
     assert part_table(protocols.DatasetScript) == ""
     assert len(public_classes()) > 60
