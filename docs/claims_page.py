@@ -25,7 +25,7 @@ use OGBench, networks of four layers of 512 and 2M updates. In particular the po
 the data cover everything, so nothing here tests offline policy extraction.
 
 **Fairness.** Both critics have the same data for each seed, the same number of updates, networks, batch size, target rate and learning
-rate, 3e-3. It is one value for both, not the best of either: the rows without noise of [target noise](#target-noise) have 1e-3 beside it,
+rate, 3e-3. It is one value for both, which is not the best for either: the rows without noise of [target noise](#target-noise) also have 1e-3,
 which gives both critics a smaller error of Q, and floq's policy a lower score. floq has K = 4, two noise samples and κ = 0.1 unless stated.
 
 **What was changed after first trials.** Each statement was written before its measurement. The task and the sizes were not: in a larger
@@ -40,7 +40,7 @@ There are {statements} statements; about one in twenty intervals misses the trut
 units of return; values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.
 
 Measured on {date}, 2 cores, Python 3.11, jax 0.10.2. `floqzoo study` lists the studies; `floqzoo study NAME` repeats one (3 to 21
-minutes here, beside other work on the machine) and resumes where it was interrupted;
+minutes on a machine shared with other work) and resumes where it was interrupted;
 `floqzoo study NAME --from docs/studies/NAME` draws the figure again
 from its measurements.
 """

@@ -1,6 +1,8 @@
-"""The page of the protocols: the methods that a part must have, and the laws that it must obey."""
+"""The page of the protocols: methods, laws, parts, and the recipes that use each part."""
 
 import inspect
+
+from part_lists import part_table
 
 from floqzoo import protocols
 from floqzoo.testing import LAWS
@@ -10,9 +12,13 @@ INTRODUCTION = """# Protocols and arrays
 
 <!-- Written by docs/generate.py. -->
 
-Every protocol of floqzoo. A part of your own is a class in your own file with the methods of its protocol; it inherits
-from nothing. `floqzoo.testing.assert_obeys(part)` checks every law below, see [the laws of a part](../guides/laws.md).
-Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
+Every protocol of floqzoo: its methods, its laws, the parts that satisfy it, and the recipes that use each part.
+
+A part of your own is a class in your own file with the methods of its protocol; it inherits from nothing.
+`floqzoo.testing.assert_obeys(part)` checks every law below: [check a part of your own](../guides/laws.md). Methods take one example, and
+the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
+
+A recipe is listed for a part if any of its presets builds it; its flags may select further parts.
 """
 ARRAYS = """## Arrays and records
 
@@ -74,11 +80,13 @@ def protocols_page() -> str:
 
 
 def _protocol(protocol: type) -> str:
-    """The methods, as mkdocstrings shows them, and the laws, each with a link to its statement."""
+    """The methods, as mkdocstrings shows them, the laws, each with a link to its statement, and the parts."""
     options = "    options:\n      heading_level: 3\n      show_root_heading: true\n      show_root_toc_entry: true\n"
     text = f"::: floqzoo.protocols.{protocol.__name__}\n{options}"
     if protocol in LAWS:
-        text += "\n**It must obey**\n\n" + "\n".join(_law(law) for law in LAWS[protocol]) + "\n"
+        text += "\n**Laws**\n\n" + "\n".join(_law(law) for law in LAWS[protocol]) + "\n"
+    if table := part_table(protocol):
+        text += f"\n**Parts**\n\n{table}\n"
     return text
 
 

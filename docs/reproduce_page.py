@@ -1,6 +1,7 @@
-"""The page on reproducing a paper's row: commands, settings, published and measured numbers."""
+"""The page on reproducing a paper's row: published and measured numbers, settings, commands."""
 
 import csv
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,31 @@ INTRODUCTION = """# Reproduce a paper's row
 
 <!-- Written by docs/generate.py; measured numbers are in docs/results.csv. -->
 
-The tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538) have ten environments of
-[OGBench](https://github.com/seohongpark/ogbench) with five tasks each. A row is the success rate over the five tasks of
-its environment, with several seeds each. Every command below trains on one task, evaluates with 50 episodes, and uses the
-published settings of its environment; `--seed 1`, `--seed 2` are further seeds. The other methods have pages of their own, with
-their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md),
-[IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md),
-[EVOR](../recipes/evor.md).
+{status} One command trains and evaluates one task with the published settings of its environment:
 
-**Data.** `cube`, `scene` and `puzzle` data can be [collected on your machine](data.md) (`--collect_episodes 1000` for as many
-as the official file has) if OGBench's server cannot be reached; `antmaze`, `humanoidmaze` and `antsoccer` need the
-official file.
+```bash
+python recipes/floq.py --env_name cube-double-play-singletask-task2-v0 --success_timing post --seeds 3
+```
 
-**Reward timing.** The published numbers are of OGBench 1.1, whose environments reward the state after the step. The commands
-select that with `--success_timing post`; without it they use the current OGBench, which is not the same task. See
-[the timing of rewards](data.md#timing).
+A row of the tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538) is the mean success rate over the
+five tasks of an [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds each. `floqzoo sweep floq-def`,
+`floqzoo sweep floq-best` and `floqzoo sweep fql` (2M updates) run all fifty tasks with three seeds each, on one machine or a cluster, and
+print the table: see [Sweeps](sweeps.md).
+"""
+CONDITIONS = """## Before you compare
 
-**Duration.** floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. The cost of an update is
-on the page [Performance](../performance.md). Try a command first with `--offline_steps 10000 --eval_interval 0`.
+- **Reward timing.** Published numbers are of OGBench 1.1, whose environments reward the state after the step. `--success_timing post`
+  selects that; without it you use the current OGBench, which is not the same task: [the timing of rewards](data.md#timing).
+- **Duration.** floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. [The cost of an
+  update](../performance.md). Try a command with `--offline_steps 1e4 --eval_interval 0` first.
+- **Episodes.** 50 in each evaluation, the default.
+- **Data.** The official file is downloaded at the first use. `cube`, `scene` and `puzzle` can also be [collected on your
+  machine](data.md) (`--collect_episodes 1000` for the size of the official file); `antmaze`, `humanoidmaze` and `antsoccer` need the
+  official file.
 
-**All at once.** `floqzoo sweep floq-def`, `floq-best` and `fql` (at 2M) run these commands for all fifty tasks with
-three seeds each, on one machine or a cluster, and print the table: see [Sweeps](sweeps.md).
+The other methods list their published numbers on their own pages: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md),
+[ReBRAC](../recipes/rebrac.md), [QC](../recipes/qc.md), [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md),
+[Value Flows](../recipes/value_flows.md), [EVOR](../recipes/evor.md).
 """
 DATASETS = {
     "antmaze-large": "navigate",
@@ -97,28 +102,53 @@ def reproduce_page(results: Path) -> str:
     """The page, in Markdown."""
     with results.open(newline="") as file:
         measured = list(csv.DictReader(file))
-    parts = [INTRODUCTION, "## Published and measured\n", _results_table(measured), "## Settings\n", _settings_table()]
-    parts.append("## Commands\n")
-    for environment in DATASETS:
-        lines = [command_of(method, environment, task) for method in METHODS for task in range(1, 6)]
-        parts.append(f"### {environment}\n\n```bash\n" + "\n".join(lines) + "\n```\n")
-    return "\n".join(parts)
+    commands = [_folded(environment, _commands(environment)) for environment in DATASETS]
+    return "\n".join(
+        [
+            INTRODUCTION.format(status=_status(measured)),
+            _published_table(),
+            *([_measured_table(measured)] if measured else []),
+            CONDITIONS,
+            "## Settings\n",
+            "Each command uses these settings, named as in the authors' code; all others are the recipe's defaults.\n",
+            _folded("The settings of every row", _settings_table()),
+            "## Commands\n",
+            "One command for each method and task. `--seed 1`, `--seed 2` are further seeds; `--seeds 3` trains three at once.\n",
+            *commands,
+        ]
+    )
 
 
-def _results_table(measured: list[dict[str, str]]) -> str:
+def _status(measured: list[dict[str, str]]) -> str:
+    rows = len(PUBLISHED) * len(METHODS)
+    if not measured:
+        return f"**None of these {rows} rows has been measured with floqzoo yet.**"
+    return f"**{len(measured)} of these {rows} rows have been [measured with floqzoo](#measured).**"
+
+
+def _published_table() -> str:
     rows = [
-        "Success in %. *Published*: mean over the five tasks, ± as in the table of floq's paper.\n"
-        "*Measured*: with the commands below, mean and standard error, over the given tasks and seeds; an empty cell was\n"
-        "not measured.\n",
+        "## Published\n",
+        "Success in %: mean over the five tasks, ± as in the table of floq's paper.\n",
+        f"| environment | {' | '.join(METHODS)} |",
+        "|---" * (len(METHODS) + 1) + "|",
+    ]
+    rows += [f"| {environment} | {' | '.join(numbers)} |" for environment, numbers in PUBLISHED.items()]
+    return "\n".join(rows) + "\n"
+
+
+def _measured_table(measured: list[dict[str, str]]) -> str:
+    rows = [
+        "## Measured\n",
+        "Success in %: mean and standard error over the given tasks and seeds, by the commands below.\n",
         "| environment | method | published | measured | tasks × seeds | updates | timing | data |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for environment, published in PUBLISHED.items():
         for method, number in zip(METHODS, published, strict=True):
-            mine = [row for row in measured if (row["environment"], row["method"]) == (environment, method)]
-            for row in mine or [None]:
-                cells = _measured_cells(row) if row else [""] * 5
-                rows.append(f"| {' | '.join([environment, method, number, *cells])} |")
+            for row in measured:
+                if (row["environment"], row["method"]) == (environment, method):
+                    rows.append(f"| {' | '.join([environment, method, number, *_measured_cells(row)])} |")
     return "\n".join(rows) + "\n"
 
 
@@ -129,10 +159,19 @@ def _measured_cells(row: dict[str, str]) -> list[str]:
 
 def _settings_table() -> str:
     rows = [
-        "The settings that each command uses, named as in the authors' code; all others are the recipe's defaults.\n",
         f"| environment | method | {' | '.join(f'`{name}`' for name in SETTINGS)} | updates |",
         "|---" * (len(SETTINGS) + 3) + "|",
     ]
     for environment in DATASETS:
         rows += [f"| {environment} | {method} | {' | '.join(settings_of(method, environment))} |" for method in METHODS]
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows)
+
+
+def _commands(environment: str) -> str:
+    lines = [command_of(method, environment, task) for method in METHODS for task in range(1, 6)]
+    return "```bash\n" + "\n".join(lines) + "\n```"
+
+
+def _folded(title: str, text: str) -> str:
+    """A section that opens with a click."""
+    return f'??? note "{title}"\n\n{textwrap.indent(text, "    ")}\n'

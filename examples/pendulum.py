@@ -51,7 +51,7 @@ def record(seed: int) -> EpisodeArrays:
 
 @functools.cache
 def pendulum() -> GymnasiumTask:
-    """The task, with data that are recorded anew: ten seconds, the same numbers each time."""
+    """The task, whose data are recorded again at each start: ten seconds, the same numbers each time."""
     dataset = dataset_from_episodes((record(seed) for seed in range(EPISODES)), action_low=-2, action_high=2)
     return GymnasiumTask(name="pendulum", dataset=dataset, environment=make_environment)
 

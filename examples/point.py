@@ -20,7 +20,7 @@ SPEED, GOAL_RADIUS = 0.08, 0.1
 
 
 class PointInPlane(gymnasium.Env):
-    """A point that moves to a goal, both drawn anew in each episode."""
+    """A point that moves to a goal, both drawn again in each episode."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -66,7 +66,7 @@ def record(seed: int) -> EpisodeArrays:
 
 @functools.cache
 def point() -> GymnasiumTask:
-    """The task, with data that are recorded anew: two seconds, the same numbers each time."""
+    """The task, with data that are recorded when it is called: two seconds, the same numbers each time."""
     dataset = dataset_from_episodes(record(seed) for seed in range(EPISODES))
     return GymnasiumTask(
         name="point", dataset=dataset, environment=PointInPlane, success_key="success", max_episode_steps=STEPS

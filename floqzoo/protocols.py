@@ -378,7 +378,7 @@ class TargetUpdate(Protocol):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update number `step`, counted from 0, between the parts `before` and `after` it."""
+        """The targets after update number `step`, counted from 0, which changed the parts from `before` to `after`."""
         ...
 
 

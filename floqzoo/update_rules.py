@@ -214,7 +214,7 @@ class PolyakAveraging(eqx.Module):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update number `step`, counted from 0, between the parts `before` and `after` it."""
+        """The targets after update number `step`, counted from 0, which changed the parts from `before` to `after`."""
         online = after if self.of_new else before
         happens = (step + 1) % self.every == 0
 

@@ -28,7 +28,7 @@ def study(
         read: A folder with the measurements of an earlier study; the table and the figure are made from them without
             training, and written to `directory`, or by default to the same folder.
 
-    **Raises** `ValueError` for `seeds` or `updates` beside `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
+    **Raises** `ValueError` for `seeds` or `updates` together with `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
     [`run_study`][floqzoo.studies.study.run_study] raise.
     """
     from floqzoo.studies.claims import study_named, study_names

@@ -27,7 +27,7 @@ class EVORCritic(ReturnFlowCritic):
     normal return it is mean + variance / ($2 \tau_R$). Where transitions are random it counts good luck as a choice, and is
     too high.
 
-    The $n$ noise samples $\epsilon_j$ are fixed, quantiles of the prior as for the mean, and each is carried through the whole
+    The $n$ noise samples $\epsilon_j$ are fixed, quantiles of the prior as for the mean, and each is transported by the whole
     flow: $n K$ evaluations of each field, since one step has the mean of the return and not its distribution. No loss depends
     on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
 

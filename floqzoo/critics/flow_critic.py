@@ -90,7 +90,7 @@ class FlowCritic(eqx.Module):
     - `coupling`: Whether the target flows start from independent noise (floq) or from the noise of the regression.
     - `times`: The distribution of the times at which the field is trained.
 
-    Source: floq (arXiv 2509.06863), section 4, and its official code, whose reductions are kept.
+    Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in losses.
     """
 
     fields: Ensemble[VelocityField]

@@ -39,9 +39,9 @@ class ReturnFlowMetrics(eqx.Module):
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch;
       the second is None without DCFM.
     - `q_mean`, `q_max`, `q_min`: The mean of the return, by one step, over the batch.
-    - `return_std`: How fast the return changes with the noise, aggregated over members, averaged over the batch; None without
+    - `return_std`: The derivative of the return with respect to the noise, aggregated over members, averaged over the batch; None without
       the confidence weight.
-    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1]. None likewise.
+    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1]. Also None without it.
     """
 
     critic_loss: Scalar
@@ -110,7 +110,7 @@ class ReturnFlowCritic(eqx.Module):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: Value Flows (arXiv 2510.07650), section 4, and its official code, whose reductions are kept.
+    Source: Value Flows (arXiv 2510.07650), section 4, and its official code, with the same sums and means in losses.
     """
 
     fields: Ensemble[VelocityField]

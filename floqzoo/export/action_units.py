@@ -30,7 +30,9 @@ class ActionUnits:
 
     def __post_init__(self):
         if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
-            raise ValueError(f"`action_bounds` must be finite and ascend; got {self.low} and {self.high}.")
+            raise ValueError(
+                f"`action_bounds` must be finite, each lower bound below its upper bound; got {self.low} and {self.high}."
+            )
 
     @staticmethod
     def of_policy(policy: Any, action_dim: int, bounds: tuple[Any, Any] | None) -> "ActionUnits":

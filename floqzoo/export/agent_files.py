@@ -43,7 +43,7 @@ def write_agent(actor: ActorCritic, path: Path) -> None:
     named = named_leaves(arrays)
     for name, leaf in named.items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
-            raise NotExportableError(f"the agent's `{name}` is of {leaf.dtype}, which safetensors cannot hold.")
+            raise NotExportableError(f"the agent's `{name}` has dtype {leaf.dtype}, which safetensors cannot store.")
     write_arrays({name: np.asarray(leaf) for name, leaf in named.items()}, path)
 
 
@@ -53,7 +53,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
     - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
     - `recipe`: The recipe of the run, where it is not one of floqzoo's own.
 
-    **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file is not as it was written, `ValueError` for
+    **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file was changed, `ValueError` for
     another recipe, or settings that this version does not know.
     """
     from safetensors.numpy import load_file
@@ -67,9 +67,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
         raise ValueError(f"{folder} has the export format {spec.get('format')!r}; this version reads {FORMAT}.")
     agent, files = spec.get("agent"), spec.get("files")
     if not isinstance(agent, dict) or not isinstance(files, dict):
-        raise ValueError(f"{folder / SPEC_FILE} must say `agent` and `files`: export a run, and not an agent alone.")
+        raise ValueError(f"{folder / SPEC_FILE} must contain `agent` and `files`: export a run instead of an agent.")
     if sha256_of(folder / AGENT_FILE) != files.get(AGENT_FILE):
-        raise DamagedError(f"{folder} is damaged: {AGENT_FILE} is not as it was written.")
+        raise DamagedError(f"{folder} is damaged: {AGENT_FILE} was changed.")
     like = eqx.filter_eval_shape(_builder(agent, recipe), jax.random.key(0)).parts
     return _filled(like, load_file(folder / AGENT_FILE), folder / AGENT_FILE)
 
@@ -87,7 +87,7 @@ def _builder(agent: dict[str, Any], recipe: Recipe | None) -> Any:
     kinds = {"observation_dim": int, "action_dim": int, "reward_range": tuple[float, float]}
     for name in ("recipe", "env_name", "precision", "agent", *kinds):
         if name not in agent:
-            raise ValueError(f"the spec's `agent` must say `{name}`; it says {', '.join(agent)}.")
+            raise ValueError(f"`agent` in the spec must contain `{name}`; it contains {', '.join(agent)}.")
     recipe = recipe or find_recipe(str(agent["recipe"]))
     config = config_from_flags(recipe, {name: value for name, value in agent.items() if name not in kinds})
     sizes = {name: read_value(name, kind, agent[name]) for name, kind in kinds.items()}
@@ -101,11 +101,11 @@ def _filled(like: ActorCritic, arrays: dict[str, np.ndarray], path: Path) -> Act
     wanted = named_leaves(shapes)
     if wanted.keys() != arrays.keys():
         odd = sorted(wanted.keys() ^ arrays.keys())[0]
-        raise DamagedError(f"{path} is not of this agent: `{odd}` is in only one of the two.")
+        raise DamagedError(f"{path} belongs to another agent: `{odd}` is in only one of the two.")
     for name, shape in wanted.items():
         if (arrays[name].shape, arrays[name].dtype) != (shape.shape, shape.dtype):
             raise DamagedError(
-                f"{path} is not of this agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}."
+                f"{path} belongs to another agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}."
             )
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), leaves), rest)

@@ -88,23 +88,23 @@ def export_run(
 ) -> Exported:
     """Exports the policy of a stored run, and plays it in ONNX Runtime and in JAX on the same episodes.
 
-    Actions are those of the run's environment, in its own units. A task without environment has none to play in, so that
-    `episodes` must be 0, and its actions are in [-1, 1], as in the dataset.
+    Actions are in the units of the run's environment. For a task without environment `episodes` must be 0, and actions are
+    in [-1, 1], as in the dataset.
 
     - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
-    - `seed`: Which seed of the run; without it the first one.
-    - `step`: The updates of the checkpoint; without it the best one, as `load_agent` chooses it, or the last one of a run
-      that has evaluated none.
-    - `episodes`: How many to play in each of both, at least 0.
+    - `seed`: The seed of the run; by default the first.
+    - `step`: The updates of the checkpoint; by default the best one, as in `load_agent`, or the last one of a run without
+      evaluations.
+    - `episodes`: The number of episodes to play in each of the two, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
     - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
     - `recipe`: The run's, where it is not one of floqzoo's own.
     - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
-    - `progress`: Called with the number of episodes finished so far, and in all.
+    - `progress`: Called with the number of finished episodes and the total.
 
-    **Raises** `ValueError` or `FileNotFoundError` for what is not there, `NotExportableError` for a policy that cannot be
-    said in other runtimes, `ParityError` if a runtime differs from JAX, `ModuleNotFoundError` without the extra `export`.
+    **Raises** `ValueError` or `FileNotFoundError` if something is missing, `NotExportableError` for a policy with operations
+    that other runtimes do not have, `ParityError` if a runtime differs from JAX, `ModuleNotFoundError` without the extra `export`.
     """
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
@@ -272,7 +272,7 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
 
 
 def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
-    """Whether the critic cannot tell two actions apart, in each row."""
+    """Whether two actions have the same score up to rounding, in each row."""
     score = jax.jit(
         jax.vmap(lambda observation, action: actor.critic.score(actor.normalised(observation), units.to_policy(action)))
     )

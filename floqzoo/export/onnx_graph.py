@@ -140,7 +140,9 @@ def _write(graph: _Graph, step: Step) -> None:
     elif step.operation in OTHERS:
         OTHERS[step.operation](graph, step, names)
     else:
-        raise NotExportableError(f"the policy uses the operation {step.operation}, which is not exported to ONNX.")
+        raise NotExportableError(
+            f"the policy uses the operation {step.operation}, which an export does not support in ONNX."
+        )
 
 
 def _broadcast(graph: _Graph, step: Step, names: list[str]) -> None:
@@ -196,7 +198,7 @@ def _clamp(graph: _Graph, step: Step, names: list[str]) -> None:
 
 def _select(graph: _Graph, step: Step, names: list[str]) -> None:
     if len(names) != 3 or step.inputs[0].dtype != np.bool_:
-        raise NotExportableError("the policy selects among more than two arrays, which is not exported.")
+        raise NotExportableError("the policy selects among more than two arrays, which an export does not support.")
     condition, if_false, if_true = names
     graph.node("Where", [condition, if_true, if_false], step.output.name)
 
@@ -221,7 +223,7 @@ def _slice(graph: _Graph, step: Step, names: list[str]) -> None:
     cut = [i for i in range(len(shape)) if (starts[i], limits[i], strides[i]) != (0, shape[i], 1)]
     vectors = [[each[i] for i in cut] for each in (starts, limits)] + [cut, [strides[i] for i in cut]]
     if any(size_of_batch(number) for vector in vectors for number in vector):
-        raise NotExportableError("the policy cuts the batch into pieces, which is not exported.")
+        raise NotExportableError("the policy splits the batch, which an export does not support.")
     graph.node("Slice", [names[0], *(graph.array(vector, np.int64) for vector in vectors)], step.output.name)
 
 

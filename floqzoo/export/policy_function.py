@@ -41,7 +41,7 @@ class ExportedFunction:
     def program(self) -> Program:
         """The function as array operations, over a batch.
 
-        **Raises** `NotExportableError` for what cannot be said in other runtimes.
+        **Raises** `NotExportableError` for operations that other runtimes do not have.
         """
         return trace(self.function, self.weights, self.inputs)
 
@@ -89,7 +89,7 @@ def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits
     **Raises** `NotExportableError` if there is no critic that learns.
     """
     if actor.critic is None or isinstance(actor.critic, NullCritic):
-        raise NotExportableError("the agent has no critic that learns, so there is none to export.")
+        raise NotExportableError("the agent has no trained critic to export.")
     weights, rest = partition_trainable(actor)
 
     def score(weights: PyTree, observation: Any, action: Any) -> Any:
@@ -112,7 +112,7 @@ def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
     except AttributeError as error:
         name = type(policy).__name__
         raise NotExportableError(
-            f"a {name} is no function of its noise (`ActsFromNoise`), so it cannot be exported."
+            f"a {name} cannot be exported: it does not act from noise (`ActsFromNoise`)."
         ) from error
 
 
@@ -130,4 +130,4 @@ def distribution_of(prior: NoisePrior) -> dict[str, Any]:
         return {"kind": "normal", "mean": float(prior.mean.value), "standard_deviation": float(prior.scale.value)}
     if isinstance(prior, UniformPrior):
         return {"kind": "uniform", "low": float(prior.low.value), "high": float(prior.high.value)}
-    raise NotExportableError(f"noise of a {type(prior).__name__} cannot be described; it must be Gaussian or uniform.")
+    raise NotExportableError(f"the noise must be Gaussian or uniform to be exported; got a {type(prior).__name__}.")

@@ -20,7 +20,7 @@ BATCH = "n"
 
 
 class NotExportableError(ValueError):
-    """A policy does something that cannot be said in other runtimes."""
+    """A policy uses an operation that other runtimes do not have."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Program:
 def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple[int, ...]]) -> Program:
     """The program of `function(weights, *inputs)`, mapped over a batch of the inputs.
 
-    Loops of a known length are unrolled, what depends on no input and no weight is computed now, and what the output does
-    not depend on is left out, weights included.
+    Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export. Operations
+    and weights that the output does not depend on are left out.
 
     - `function`: From a tree of arrays, and an array of each input, to one array.
     - `weights`: The tree of arrays.
@@ -98,7 +98,7 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
         *(Value(name, shape.shape, np.dtype(shape.dtype)) for name, shape in zip(inputs, shapes, strict=True)),
     ]
     if len({value.name for value in outer}) != len(outer):
-        raise NotExportableError("two weights of the policy have one name after the dots are removed from it.")
+        raise NotExportableError("two weights of the policy have the same name once dots are removed.")
     flattened = _Flattening()
     (output,) = flattened.run(closed.jaxpr, closed.consts, outer)
     steps = _needed(flattened.steps, output)
@@ -117,7 +117,7 @@ def size_of_batch(size: Any) -> int | None:
     factor = re.fullmatch(rf"(?:(\d+)\*)?{BATCH}", str(size))
     if factor is None:
         raise NotExportableError(
-            f"the policy has an array of {size} entries for {BATCH} observations, no multiple of them."
+            f"the policy has an array of {size} entries for {BATCH} observations; the size must be a multiple of {BATCH}."
         )
     return int(factor[1] or 1)
 
@@ -197,7 +197,7 @@ class _Flattening:
     def _step(self, name: str, inputs: Sequence[Any], aval: Any, params: dict[str, Any]) -> Value:
         if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) or name.startswith("random_"):
             raise NotExportableError(
-                "the policy draws random numbers beside its noise, which other runtimes cannot repeat."
+                "the policy draws random numbers in addition to its noise, which other runtimes cannot reproduce."
             )
         if aval.dtype not in (np.float32, np.int32, np.bool_):
             raise NotExportableError(f"the policy computes in {aval.dtype}; only float32 is exported.")
@@ -212,7 +212,9 @@ class _Flattening:
         constants, carries = params["num_consts"], params["num_carry"]
         fixed, carry, rows = inputs[:constants], inputs[constants : constants + carries], inputs[constants + carries :]
         if len(body.jaxpr.outvars) > carries:
-            raise NotExportableError("the policy keeps the results of every step of a loop, which is not exported.")
+            raise NotExportableError(
+                "the policy collects the results of each step of a loop, which an export does not support."
+            )
         order = reversed(range(length)) if params["reverse"] else range(length)
         for index in order:
             carry = self.run(body.jaxpr, body.consts, [*fixed, *carry, *(self._row(each, index) for each in rows)])
@@ -263,5 +265,5 @@ def chosen_axis(step: Step) -> tuple[int, int]:
     batches = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims)) == ((0,), (0,))
     clipped = step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP
     if not (batches and clipped and chosen == [1] and sizes[1] == 1 and len(step.inputs[1].shape) == 2):
-        raise NotExportableError("the policy picks entries of an array in a way that is not exported.")
+        raise NotExportableError("the policy indexes an array in a way that an export does not support.")
     return 1, list(numbers.start_index_map).index(1)

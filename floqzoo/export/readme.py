@@ -133,7 +133,7 @@ def _noise(spec: Mapping[str, Any]) -> str:
         )
     else:
         how = f"the uniform distribution on [{drawn['low']:g}, {drawn['high']:g}]"
-    return f"Draw each number of the noise anew for every action, from {how}."
+    return f"Draw new noise for every action, each number from {how}."
 
 
 def _control(spec: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ def _described(policy: Any, units: ActionUnits, example: Arrays) -> dict[str, di
     if "noise" in example:
         drawn = distribution_of(policy.noise_prior)
         bounds = [drawn["low"], drawn["high"]] if drawn["kind"] == "uniform" else None
-        meaning = f"drawn anew for each {'chunk' if chunk else 'action'}"
+        meaning = f"newly drawn for each {'chunk' if chunk else 'action'}"
         more["noise"] = {"meaning": meaning, "units": "none", "range": bounds, "distribution": drawn}
     return {
         name: {"name": name, "shape": ["n", *array.shape[1:]], "dtype": str(array.dtype), **more[name]}

@@ -1,4 +1,4 @@
-"""What an export learns from the environment of a run."""
+"""The properties of a run's environment that an export records."""
 
 from collections.abc import Callable
 from contextlib import closing

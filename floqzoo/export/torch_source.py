@@ -58,7 +58,7 @@ class _Names:
         return f"self.{name}"
 
     def scalar(self, operand: Value | np.ndarray) -> str:
-        """The same, but a single number is written as it is."""
+        """The same, with a single number written as a literal."""
         if isinstance(operand, np.ndarray) and operand.size == 1 and operand.ndim == 0:
             return repr(operand.item()) if np.isfinite(operand) else f'float("{operand.item()}")'
         return self(operand)
@@ -103,7 +103,9 @@ def _expression(step: Step, names: _Names) -> str:
         return f"{names(step.inputs[0])}.{REDUCTIONS[step.operation]}(dim={_integers(step.params['axes'])})"
     if step.operation in OTHERS:
         return OTHERS[step.operation](step, names)
-    raise NotExportableError(f"the policy uses the operation {step.operation}, which is not exported to PyTorch.")
+    raise NotExportableError(
+        f"the policy uses the operation {step.operation}, which an export does not support in PyTorch."
+    )
 
 
 def _integers(numbers: Any) -> str:
@@ -153,7 +155,7 @@ def _reshape(step: Step, names: _Names) -> str:
 
 def _select(step: Step, names: _Names) -> str:
     if len(step.inputs) != 3 or step.inputs[0].dtype != np.bool_:
-        raise NotExportableError("the policy selects among more than two arrays, which is not exported.")
+        raise NotExportableError("the policy selects among more than two arrays, which an export does not support.")
     condition, if_false, if_true = map(names, step.inputs)
     return f"torch.where({condition}, {if_true}, {if_false})"
 

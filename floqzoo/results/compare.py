@@ -83,7 +83,7 @@ def compare_runs(
     - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals.
     - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list beside the runs' own.
+    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list below the runs' own.
 
     **Raises** `ValueError` for runs that cannot be compared, with the reason, `FileNotFoundError` for a folder without
     runs.

@@ -1,4 +1,4 @@
-"""Scores from other sources, such as the tables of papers, to show beside one's own runs."""
+"""Scores from other sources, such as the tables of papers, to compare with one's own runs."""
 
 import csv
 import math

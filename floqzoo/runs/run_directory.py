@@ -37,7 +37,7 @@ def claim_directory(path: Path) -> Path:
     try:
         path.mkdir()
     except FileExistsError:
-        raise FileExistsError(f"a run is never written over another: {path} exists; choose another path.") from None
+        raise FileExistsError(f"{path} exists already, and a run is never overwritten; choose another path.") from None
     return path
 
 

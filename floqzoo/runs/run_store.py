@@ -327,7 +327,7 @@ def scores_by_step(table: Mapping[str, np.ndarray], best_metric: str | None = No
 def _refuse_used(directory: Path) -> None:
     for name in (*LOGS, "checkpoints"):
         if (directory / name).exists():
-            raise FileExistsError(f"a run is never written over another: {directory} has a {name} already.")
+            raise FileExistsError(f"{directory} has a {name} already, and a run is never overwritten.")
 
 
 class ReadOnlyStore:

@@ -25,7 +25,7 @@ def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     type, as in runs of other versions.
     """
     if flags.get("recipe") != recipe.name:
-        raise ValueError(f"the run is one of the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
+        raise ValueError(f"the run was made by the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
     settings = {name: value for name, value in flags.items() if name != "recipe"}
     agent_type = type(recipe.presets["default"](None).agent)
     _check_names("", RunConfig, settings)

@@ -65,7 +65,7 @@ def array_names(archive: zipfile.ZipFile) -> set[str]:
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
     """Refuses an npz that lacks an array.
 
-    **Raises** `ValueError`, which says what is missing, what there is and, in `otherwise`, what that means.
+    **Raises** `ValueError`; the message lists the missing and the present arrays, and ends with `otherwise`.
     """
     present = array_names(archive)
     missing = [key for key in keys if key not in present]
@@ -101,7 +101,7 @@ def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
     try:
         size = archive.getinfo(f"{key}.npy").file_size
         if size > MEMORY:
-            raise ValueError(f"it takes {size:,} bytes, and the memory of this machine is {MEMORY:,}")
+            raise ValueError(f"it needs {size:,} bytes, and this machine has {MEMORY:,} bytes of memory")
         with archive.open(f"{key}.npy") as entry:
             claimed = _claimed_bytes(entry)
             if claimed != size:
@@ -109,7 +109,7 @@ def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         with archive.open(f"{key}.npy") as entry:
             array = np.lib.format.read_array(entry, allow_pickle=False)
             if entry.read(1):  # zipfile checks the checksum at the end of the entry
-                raise ValueError("more bytes follow than it needs")
+                raise ValueError("it is followed by extra bytes")
     except _UNREADABLE as error:
         raise ValueError(f"{path}: `{key}` cannot be read as plain numbers: {error}.") from error
     return array

@@ -1,4 +1,4 @@
-r"""Datasets from arrays of one's own, in each of the layouts that such arrays have.
+r"""Datasets from your own arrays, in each of the common layouts.
 
 | layout | rows | constructor |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Tasks of one's own: a dataset, and a Gymnasium environment where there is one."""
+"""Your own tasks: a dataset, and optionally a Gymnasium environment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class GymnasiumTask:
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise ValueError(f"`max_episode_steps` must be at least 1; got {self.max_episode_steps}.")
         if self.reference_returns is not None and not self.reference_returns[0] < self.reference_returns[1]:
-            raise ValueError(f"`reference_returns` must ascend; got {self.reference_returns}.")
+            raise ValueError(f"`reference_returns` must be ascending; got {self.reference_returns}.")
         if self.environment is not None:
             environment = _prepared(self.environment, self.success_key, self.success_at, self.max_episode_steps)
             try:
@@ -83,7 +83,7 @@ class GymnasiumTask:
         return self.dataset.reward_range
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the data and the environment: plain values, for a file beside a result."""
+        """What identifies the data and the environment: plain values, to store with a result."""
         return {
             "env_name": self.name,
             "provenance": "own",

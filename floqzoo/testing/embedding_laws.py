@@ -48,7 +48,7 @@ def different_points_look_different(embedding: PointEmbedding, example: Example)
 
 
 def no_point_is_too_far(embedding: PointEmbedding, example: Example) -> None:
-    """Features and their gradients are finite at every finite point, the largest numbers of the dtype among them."""
+    """Features and their gradients are finite at every finite point, including the largest numbers of the dtype."""
     for size in (0.0, 1.0, 30.0, 1e3, 1e6, float(jnp.finfo(example.x0.dtype).max)):
         for x in (size, -size):
             point = jnp.full_like(example.x0, x)

@@ -88,7 +88,7 @@ from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 sizes = Sizes()
-steps = st.sampled_from((1, 4))  # each number compiles anew
+steps = st.sampled_from((1, 4))  # each number needs a compilation
 narrow = partial(MLP, hidden=(8, 8))
 narrow_residual = partial(ResidualMLP, width=8, blocks=1, block_depth=2)
 

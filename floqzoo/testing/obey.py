@@ -60,7 +60,7 @@ def laws_of(part: object) -> tuple[Law, ...]:
     """
     if isinstance(part, Flow):
         raise TypeError(
-            "`part` must satisfy a protocol; a Flow is what parts make: check its field, prior, path and solver."
+            "`part` must satisfy a protocol; a Flow is built from parts: check its field, prior, path and solver."
         )
     kinds = [kind for kind in LAWS if isinstance(part, kind)]
     if not set(kinds) - {eqx.Module}:

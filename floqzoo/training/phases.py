@@ -220,7 +220,7 @@ class OnlinePhase:
         slots = stored["transitions.reward"].shape[1]
         if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
             raise ValueError(
-                f"the replay buffer must have {self._form.slots} slots; that of the checkpoint is full with {slots}."
+                f"the replay buffer must have {self._form.slots} slots; that of the checkpoint is full and has {slots}."
             )
         leaves = [_grown(name, stored[name], leaf) for name, leaf in form.items()]
         return jax.tree.unflatten(jax.tree.structure(self._form), leaves)

@@ -84,8 +84,8 @@ def test_actions_between_minus_one_and_one_stay_bit_for_bit(action):
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((np.zeros(DIM), np.zeros(DIM)), "finite and ascend"),
-        ((np.full(DIM, -np.inf), np.ones(DIM)), "finite and ascend"),
+        ((np.zeros(DIM), np.zeros(DIM)), "finite, each lower bound below"),
+        ((np.full(DIM, -np.inf), np.ones(DIM)), "finite, each lower bound below"),
         ((-np.ones(3), np.ones(3)), r"two vectors of 2 numbers.*\(3,\)"),
     ],
 )

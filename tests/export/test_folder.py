@@ -149,7 +149,7 @@ def test_a_folder_that_was_changed_is_refused(exported, tmp_path):
     ("change", "reason"),
     [
         ({"recipe": "os"}, "no recipe 'os'"),
-        ({"observation_dim": 4}, "is not of this agent"),
+        ({"observation_dim": 4}, "belongs to another agent"),
         ({"observation_dim": "3"}, "observation_dim"),
         ({"agent": {"__class__": "x"}}, "agent"),
     ],

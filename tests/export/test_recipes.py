@@ -99,7 +99,7 @@ def test_the_agent_of_a_recipe_is_exported(case, tmp_path):
 
 def test_imitation_has_no_critic_to_export(tmp_path):
     agent = built("bc", settings("bc", {}))
-    with pytest.raises(NotExportableError, match="no critic that learns"):
+    with pytest.raises(NotExportableError, match="no trained critic"):
         export_policy(agent, tmp_path / "out", observations=np.zeros((2, OBSERVATION), np.float32), critic=True)
 
 

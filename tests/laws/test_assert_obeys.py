@@ -113,7 +113,7 @@ def test_what_satisfies_no_protocol_is_told_what_it_lacks():
         TypeError, match=r"got Half\. The nearest is ProbabilityPath, for which it lacks conditional_vel"
     ):
         assert_obeys(Half())
-    with pytest.raises(TypeError, match="a Flow is what parts make"):
+    with pytest.raises(TypeError, match="a Flow is built from parts"):
         assert_obeys(fz.Flow(fz.ConditionalField(1, 1, build=narrow, key=jax.random.key(0)), 1))
 
 

@@ -94,7 +94,7 @@ def test_means_have_errors_over_seeds():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"methods": ("td3",)}, "`methods` must be of .*; got td3"),
+        ({"methods": ("td3",)}, "`methods` must be among .*; got td3"),
         ({"methods": ()}, "got none"),
         ({"horizons": (1, 5)}, "`horizons` must be numbers above 1"),
         ({"seeds": 0}, "`seeds` must be at least 1; got 0"),

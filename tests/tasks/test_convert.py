@@ -321,7 +321,7 @@ def test_d4rl_that_cannot_be_read_is_refused(h5py, tmp_path):
         episodes_from_d4rl(tmp_path / "none")
     path = write_hdf5(h5py, tmp_path / "cut.hdf5", rows_of(recorded([(3, True)])))
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="truncated, or no HDF5 file"):
+    with pytest.raises(ValueError, match="truncated, or not an HDF5 file"):
         episodes_from_d4rl(path)
     with h5py.File(tmp_path / "huge.hdf5", "w") as file:
         for name, array in rows_of(recorded([(3, True)])).items():
@@ -567,7 +567,7 @@ def test_lerobot_without_rewards_or_ends(parquet, tmp_path):
             "`frame_index` must count from 0 in each episode; episode 0 has 3 instead of 2",
         ),
         ({"observation.state": [[1.0], [2.0], [float("nan")]]}, (), r"`observation.state` must be finite; row 2 has"),
-        ({"observation.state": [[1.0], [2.0], [3.0, 4.0]]}, (), r"`observation.state` must have as many numbers.*1, 2"),
+        ({"observation.state": [[1.0], [2.0], [3.0, 4.0]]}, (), r"`observation.state` must have the same length.*1, 2"),
         ({"observation.state": [[1.0], [2.0], None]}, (), "`observation.state` must have a value in each frame; row 2"),
         ({"next.reward": [1.0, None, 2.0]}, (), "`next.reward` must have a value in each frame; row 1"),
         ({"observation.state": ["a", "b", "c"]}, (), "it lacks observation.state"),
@@ -584,7 +584,7 @@ def test_lerobot_that_contradicts_itself_is_refused(parquet, tmp_path, changes, 
 def test_lerobot_with_missing_files_is_refused(parquet, tmp_path):
     folder = write_lerobot(parquet, tmp_path / "bad", recorded([(3, True)] * 3), version=2)
     (folder / "data" / "chunk-000" / "episode_000001.parquet").unlink()
-    with pytest.raises(ValueError, match=r"`total_frames` of meta/info.json must count what data/ holds, 6; got 9"):
+    with pytest.raises(ValueError, match=r"`total_frames` of meta/info.json must be 6, as in data/; got 9"):
         episodes_from_lerobot(folder)
     (folder / "data" / "chunk-000" / "episode_000000.parquet").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="its Parquet files cannot be read as one table"):

@@ -141,5 +141,5 @@ def test_an_array_larger_than_the_memory_is_refused_before_it_is_unpacked(tmp_pa
     np.savez_compressed(path, **arrays)
     assert path.stat().st_size < 20_000
     monkeypatch.setattr(datafile, "MEMORY", 100_000)
-    with pytest.raises(ValueError, match=r"`qpos` cannot be read .* it takes 384,128 bytes, and the memory"):
+    with pytest.raises(ValueError, match=r"`qpos` cannot be read .* it needs 384,128 bytes, and this machine has"):
         read_datafile(path, needs_buttons=True)

@@ -121,7 +121,7 @@ class Wider(Push):
         ({"max_episode_steps": None}, "episodes of Push may never end; set `max_episode_steps`"),
         ({"max_episode_steps": 0}, "`max_episode_steps` must be at least 1; got 0"),
         ({"success_at": "first"}, "`success_at` must be 'last' or 'any'; got 'first'"),
-        ({"reference_returns": (0.0, -1.0)}, r"`reference_returns` must ascend; got \(0.0, -1.0\)"),
+        ({"reference_returns": (0.0, -1.0)}, r"`reference_returns` must be ascending; got \(0.0, -1.0\)"),
         ({"name": ""}, "`name` must not be empty"),
     ],
 )

@@ -68,12 +68,41 @@ def test_the_environment_chooses_the_settings():
     assert parse_arguments(RECIPE, ["--preset=quickstart", "--env_name=steep"]) == quick("steep")
 
 
-def test_help_tells_presets_flags_and_defaults(run, capsys):
-    assert run("--preset=quickstart", "--env_name=steep", "--help") == 0
+@pytest.mark.parametrize("flag", ["--help", "-h", "--help-all", "--help_all"])
+def test_help_has_presets_flags_and_defaults(run, capsys, flag):
+    assert run("--preset=quickstart", "--env_name=steep", flag) == 0
     text = capsys.readouterr().out
     summaries = ("default: What is published.", "quickstart: A minute's worth.")
-    for part in (*summaries, "--agent.alpha", "300.0", "--offline_steps"):
+    for part in (*summaries, "of the preset 'quickstart'", "alpha", "300.0", "--offline_steps", "steep"):
         assert part in text
+    assert ("--keep_checkpoints" in text) == ("all" in flag)
+
+
+@pytest.mark.parametrize(
+    ("words", "tensorboard", "wandb"),
+    [
+        (["--wandb"], False, True),
+        (["--wandb", "--tensorboard"], True, True),
+        (["--wandb", "False", "--tensorboard=True"], True, False),
+        (["--tensorboard", "True", "--seed", "3"], True, False),
+    ],
+)
+def test_a_switch_without_a_value_is_true(words, tensorboard, wandb):
+    config = parse_arguments(RECIPE, words)
+    assert (config.tensorboard, config.wandb) == (tensorboard, wandb)
+
+
+@pytest.mark.parametrize("word", ["2000000", "2e6", "2E+6", "2_000_000", "0.2e7"])
+def test_an_integer_may_be_written_as_a_power_of_ten(word):
+    config = parse_arguments(RECIPE, [f"--offline_steps={word}", "--save_interval", word])
+    assert config.offline_steps == config.save_interval == 2_000_000
+    assert type(config.offline_steps) is int
+
+
+@pytest.mark.parametrize("word", ["1.5e0", "1e-3", "2.0", "inf", "e"])
+def test_what_is_no_integer_is_refused(run, capsys, word):
+    assert run(f"--offline_steps={word}") == 2
+    assert "--offline_steps" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from floqzoo.runs.run_directory import (
 def test_an_existing_folder_is_not_claimed(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "train.csv").write_text("precious")
-    with pytest.raises(FileExistsError, match=r"never written over another: .*run exists"):
+    with pytest.raises(FileExistsError, match=r"run exists already, and a run is never overwritten"):
         claim_directory(tmp_path / "run")
     assert (tmp_path / "run" / "train.csv").read_text() == "precious"
 

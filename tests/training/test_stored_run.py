@@ -96,7 +96,7 @@ def rewrite(path, **changes):
         ("flags.json", {"log_interval": True}, "`log_interval` must be int"),
         ("flags.json", {"success_timing": "now"}, "`success_timing` must be"),
         ("flags.json", {"dataset_path": 3}, "`dataset_path` must be"),
-        ("flags.json", {"recipe": "floq"}, "one of the recipe 'floq'; got the recipe 'toy'"),
+        ("flags.json", {"recipe": "floq"}, "made by the recipe 'floq'; got the recipe 'toy'"),
         ("data.json", {"action_dim": "1"}, "must have `action_dim` of type int; it has '1'"),
         ("data.json", {"reward_range": [0.0]}, "must have `reward_range`, two numbers"),
     ],

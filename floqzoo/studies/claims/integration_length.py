@@ -1,4 +1,4 @@
-"""K at training against K at test: what do more integration steps bring?"""
+"""The effect of more integration steps, in training and at test time."""
 
 from dataclasses import replace
 from functools import partial

@@ -107,7 +107,7 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
 
 
 def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
-    """How far a metric is from that of features that were never frozen, the mean over moments within the training."""
+    """The difference of a metric from that of features that were never frozen, averaged over the freezing times."""
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 
@@ -115,8 +115,8 @@ STUDY = Study(
     name="plasticity",
     claim="Flow matching learns plastic features: frozen part-way, they support the targets of later training; those of "
     "monolithic critics do not.",
-    design="After a share of the training everything but the last linear layer of each network is frozen, floq's distilled "
-    "critic included; 0 means random features, 1 features that are never frozen.",
+    design="After a share of the training, all layers of each network except the last linear one are frozen, including those "
+    "of floq's distilled critic; 0 means random features, 1 features that are never frozen.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{arm}-{moment:g}": partial(trial, arm, moment, settings) for arm in (FLOQ, MONOLITHIC) for moment in MOMENTS

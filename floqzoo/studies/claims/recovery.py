@@ -124,12 +124,12 @@ STUDY = Study(
     name="recovery",
     claim="Integration recovers from wrong intermediate values (test-time recovery), because flow critics are trained "
     "against moving targets; monolithic networks do not recover.",
-    design="After training, the flow's state is moved at a time t, by a share of the standard deviation of Q over states, "
-    "either way; a monolithic network's pre-activations get Gaussian noise of the same share of their own standard "
-    "deviations. An error of 1 means that the perturbation is passed on as it is. Both train on moving TD targets, and on "
-    "the exact Q as fixed targets. With κ = 0.1 the perturbations lead further than the noise of training "
-    "does; a wider interval was not tried. Four hidden layers. The units of a layer get independent noise, of which later "
-    "layers average a part out: the two kinds of perturbation are as near as we found, not the same.",
+    design="After training, the state of the flow is perturbed at a time t, by a share of the standard deviation of Q over "
+    "states, up or down. The pre-activations of a monolithic network are perturbed by Gaussian noise with the same share of "
+    "their own standard deviations. An error of 1 means that the perturbation reaches the output unchanged. Each critic is "
+    "trained on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. With κ = 0.1 "
+    "the perturbations are larger than the noise of training; a wider interval was not tried. The units of a layer get "
+    "independent noise, which later layers partly average out, so the two kinds of perturbation are similar but not the same.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
         f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)

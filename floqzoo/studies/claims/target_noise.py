@@ -42,9 +42,9 @@ STUDY = Study(
     claim="Flow critics are robust to noise in TD targets, monolithic critics are not.",
     design="Gaussian noise, new in every update, is added to the reward of every drawn transition, and so to its TD "
     "target. Values lie between -13 and 0; the noise of a transition is the same for all "
-    "its noise samples. Noise asks for a smaller learning rate, so each critic has the better of two at each scale. "
-    "A flow learns the noise of its targets as a part of the distribution, and its own targets then average over two noise "
-    "samples only; the papers use eight, which this study has not tried.",
+    "its noise samples. Noise requires a smaller learning rate, so each critic has the better of two at each scale. "
+    "A flow learns the noise of its targets as a part of the distribution, and its own targets average over only two noise "
+    "samples; the papers use eight, which this study did not try.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{kind}-{rate:g}-{noise:g}": partial(trial, kind, rate, noise, settings)

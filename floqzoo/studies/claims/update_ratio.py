@@ -35,7 +35,7 @@ STUDY = Study(
     name="update_ratio",
     claim="Flow critics tolerate high update-to-data ratios, and learn faster by them; monolithic critics do not.",
     design=f"Data grow from {START} transitions by 1,000 more, one every few updates; all critics see the same data, and "
-    "a higher ratio makes more updates on them. The data come from the behaviour, so exploration plays no part.",
+    "a higher ratio means more updates on them. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
     trials=lambda settings: {
         f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS

@@ -85,7 +85,7 @@ def _read(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"it is truncated, or no HDF5 file: {error}.") from None
+        raise ValueError(f"it is truncated, or not an HDF5 file: {error}.") from None
     with file:
         missing = [name for name in required if not isinstance(file.get(name), h5py.Dataset)]
         if missing:

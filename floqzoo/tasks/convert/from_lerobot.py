@@ -1,4 +1,4 @@
-"""LeRobot's datasets of states: Parquet files beside a description."""
+"""LeRobot's datasets of states: Parquet files and a description."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,7 +144,7 @@ def _require_whole(episode: np.ndarray, frame: np.ndarray, info: dict[str, Any])
         )
     for name, found in (("total_frames", len(frame)), ("total_episodes", len(starts))):
         if info.get(name) != found:
-            raise ValueError(f"`{name}` of meta/info.json must count what data/ holds, {found}; got {info.get(name)}.")
+            raise ValueError(f"`{name}` of meta/info.json must be {found}, as in data/; got {info.get(name)}.")
 
 
 def _is_numeric(table: Any, name: str) -> bool:
@@ -168,7 +168,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
     flat = np.concatenate([part.flatten().to_numpy(zero_copy_only=False) for part in parts])
     lengths = np.unique(library("pyarrow.compute", "lerobot").list_value_length(values).to_numpy())
     if len(lengths) != 1:
-        raise ValueError(f"`{name}` must have as many numbers in each frame; got {lengths.tolist()}.")
+        raise ValueError(f"`{name}` must have the same length in each frame; got lengths {lengths.tolist()}.")
     return flat.reshape(len(values), -1)
 
 

@@ -41,8 +41,8 @@ def episodes_from_minari(
         )
         if (len(recorded.episode_lengths), len(recorded.actions)) != (dataset.total_episodes, dataset.total_steps):
             raise ValueError(
-                f"its metadata must count what it holds; they tell of {dataset.total_episodes} episodes and "
-                f"{dataset.total_steps} steps, and it has {len(recorded.episode_lengths)} and {len(recorded.actions)}."
+                f"its metadata must agree with its data; they have {dataset.total_episodes} episodes and "
+                f"{dataset.total_steps} steps, and the data {len(recorded.episode_lengths)} and {len(recorded.actions)}."
             )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
@@ -81,7 +81,7 @@ def _observations(observations: Any, keys: tuple[str, ...]) -> np.ndarray:
     if not isinstance(observations, Mapping):
         if keys:
             raise ValueError(
-                f"`observation_keys` must be empty, as observations are no dictionaries; got {list(keys)}."
+                f"`observation_keys` must be empty, since observations are not dictionaries; got {list(keys)}."
             )
         return _vector_space("observations", observations)
     if not keys or any(key not in observations for key in keys):
