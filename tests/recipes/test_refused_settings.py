@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows
+from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, sac, td2_cfm, value_flows
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac,
         (ifql, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (rebrac, ["--agent.alpha_actor=-1"], "`alpha` must be at least 0 and finite; got -1"),
         (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
+        (sac, ["--agent.init_temperature=0"], "`init_temperature` must be above 0 and finite; got 0"),
+        (sac, ["--agent.bc_alpha=-1"], "`alpha_bc` must be at least 0 and finite; got -1"),
+        (sac, ["--agent.actor_q_agg=max"], "actor_q_agg"),
+        (sac, ["--agent.num_qs=0"], "must be at least 1; got 0"),
         (iqn, ["--agent.kappa=0"], "`kappa` must be above 0 and finite; got 0"),
         (iqn, ["--agent.num_levels=0"], "`num_levels` must be at least 1; got 0"),
         (c51, ["--agent.num_atoms=1"], "`num_atoms` must be at least 2; got 1"),
