@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import optax
 
 import floqzoo as fz
@@ -42,17 +41,10 @@ class SACConfig(EnsembleConfig):
     """Critics: 2 in FQL's code, 10 in RLPD's paper and in QC's code."""
     target_entropy_multiplier: float = 0.5
     """m: the target entropy is -m times the number of action coordinates. 0.5 in FQL's code, 1 in SAC's paper."""
-    init_temperature: float = 1.0
-    """Initial temperature, above 0."""
     backup_entropy: bool = False
     """Whether the TD target has the entropy bonus, as in SAC's paper; not in FQL's code."""
     bc_alpha: float = 0.0
     """Weight of behaviour cloning by maximum likelihood; the published weights belong to another agent (QAM)."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 < self.init_temperature < float("inf"):
-            raise ValueError(f"`init_temperature` must be above 0 and finite; got {self.init_temperature}.")
 
 
 def sac(
@@ -75,7 +67,6 @@ def sac(
         ),
         policy=fz.TanhGaussianPolicy(
             network,
-            log_temperature=jnp.log(config.init_temperature),
             entropy_multiplier=config.target_entropy_multiplier,
             alpha_bc=config.bc_alpha,
         ),

@@ -34,9 +34,7 @@ BATCH, OBSERVATION, ACTION = 7, 3, 2
 SMALL = SACConfig(lr=0.01, tau=0.1, discount=0.8, value_hidden_dims=(5, 4), actor_hidden_dims=(6, 5))
 CASES = {
     "as in FQL's code": SMALL,
-    "as in the paper": replace(
-        SMALL, backup_entropy=True, actor_q_agg="min", target_entropy_multiplier=1.0, init_temperature=0.3
-    ),
+    "as in the paper": replace(SMALL, backup_entropy=True, actor_q_agg="min", target_entropy_multiplier=1.0),
     "three critics, mean, with cloning": replace(
         SMALL, q_agg="mean", num_qs=3, bc_alpha=0.7, actor_layer_norm=True, layer_norm=False
     ),
