@@ -18,7 +18,7 @@ its environment, with several seeds each. Every command below trains on one task
 published settings of its environment; `--seed 1`, `--seed 2` are further seeds. The other methods have pages of their own, with
 their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md),
 [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md),
-[EVOR](../recipes/evor.md).
+[EVOR](../recipes/evor.md), [SAC and RLPD](../recipes/sac.md), [Gaussian behaviour cloning](../recipes/gaussian_bc.md).
 
 **Data.** `cube`, `scene` and `puzzle` data can be [collected on your machine](data.md) (`--collect_episodes 1000` for as many
 as the official file has) if OGBench's server cannot be reached; `antmaze`, `humanoidmaze` and `antsoccer` need the
