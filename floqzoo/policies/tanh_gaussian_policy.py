@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
@@ -86,7 +87,7 @@ class TanhGaussianPolicy(eqx.Module):
         for name in ("entropy_multiplier", "log_std_low", "log_std_high"):
             require(name, getattr(self, name), np.isfinite, "finite")
         require("alpha_bc", self.alpha_bc, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
-        if not isinstance(self.log_std_high.stored, jax.core.Tracer):
+        if not isinstance(self.log_std_high.stored, Tracer):
             high = np.asarray(self.log_std_high.stored)
             require("log_std_low", self.log_std_low, lambda low: low < high, f"below `log_std_high`, which is {high}")
 

@@ -327,8 +327,6 @@ every_critic = (
     seeded(successor_critic),
     seeded(iql_critic),
     seeded(rebrac_critic),
-    seeded(sac_critic),
-    seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
     seeded(quantile_critic),
     seeded(expectile_critic),
     seeded(conservative_critic),
@@ -341,6 +339,8 @@ every_critic = (
     ),
     seeded(evor_critic),
     seeded(partial(evor_critic, aggregation=MinOverEnsemble(), next_action=BestOfNNextAction(1))),
+    seeded(sac_critic),
+    seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic), seeded(evor_critic))
@@ -354,15 +354,15 @@ every_policy = (
     seeded(soft_best_of_n),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
-    seeded(tanh_gaussian),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
     seeded(chunked_policy),
+    seeded(tanh_gaussian),
 )
 every_exploring_policy = (
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
-    seeded(tanh_gaussian),
     seeded(chunked_policy),
+    seeded(tanh_gaussian),
 )
 every_policy_with_density = (seeded(policy), seeded(tanh_gaussian))
 every_policy_from_noise = (
@@ -372,9 +372,9 @@ every_policy_from_noise = (
     seeded(soft_best_of_n),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
-    seeded(tanh_gaussian),
     seeded(chunked_policy),
     seeded(chunked_best_of_n),
+    seeded(tanh_gaussian),
 )
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))

@@ -33,11 +33,9 @@ from recipes.sac import SACConfig, sac
 BATCH, OBSERVATION, ACTION = 7, 3, 2
 SMALL = SACConfig(lr=0.01, tau=0.1, discount=0.8, value_hidden_dims=(5, 4), actor_hidden_dims=(6, 5))
 CASES = {
-    "as in FQL's code": SMALL,
-    "as in the paper": replace(SMALL, backup_entropy=True, actor_q_agg="min", target_entropy_multiplier=1.0),
-    "three critics, mean, with cloning": replace(
-        SMALL, q_agg="mean", num_qs=3, bc_alpha=0.7, actor_layer_norm=True, layer_norm=False
-    ),
+    "fql": SMALL,
+    "paper": replace(SMALL, backup_entropy=True, actor_q_agg="min", target_entropy_multiplier=1.0),
+    "three-critics": replace(SMALL, q_agg="mean", num_qs=3, bc_alpha=0.7, actor_layer_norm=True, layer_norm=False),
 }
 LIMITS = -0.4, 0.3  # of log-stds: narrow, so that both are reached
 
@@ -135,7 +133,7 @@ def assert_metrics(found, wanted):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "as in FQL's code" else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+    "name", [name if name == "fql" else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 )
 def test_three_updates_are_those_of_the_equations(name, double_precision):
     for seed in range(3):
@@ -161,7 +159,7 @@ def test_the_cases_reach_every_branch(double_precision):
     """Log-stds at each limit and between them, either member the smaller one, and the ends of episodes."""
     below, above, smaller, ended = set(), set(), set(), set()
     for seed in range(3):
-        state, batch = state_of(agent_of("as in FQL's code", seed)[0]), plain(batch_of(10 * seed + 1))
+        state, batch = state_of(agent_of("fql", seed)[0]), plain(batch_of(10 * seed + 1))
         log_std = np.split(transcription.apply(state.policy, batch.s), 2, axis=1)[1]
         below |= {*(log_std < LIMITS[0]).ravel().tolist()}
         above |= {*(log_std > LIMITS[1]).ravel().tolist()}
