@@ -138,9 +138,17 @@ class TanhGaussianPolicy(eqx.Module):
         return jnp.sum(_gaussian_log_prob((u - mean) * jnp.exp(-log_std), log_std) - _log_tanh_slope(u))
 
     def moments(self, observation: Observation) -> tuple[Float[Array, " action"], Float[Array, " action"]]:
-        r"""$\mu$ and $\log \sigma$ of an action before tanh."""
-        mean, log_std = jnp.split(self.network(observation), 2)
-        return mean, jnp.clip(log_std, self.log_std_low.value, self.log_std_high.value)
+        r"""$\mu$ and $\log \sigma$ of an action before tanh.
+
+        **Raises** `ValueError` if the network has an odd number of outputs.
+        """
+        outputs = self.network(observation)
+        if outputs.size % 2:
+            raise ValueError(
+                f"`network` must have two outputs for each coordinate of an action; it has {outputs.size}."
+            )
+        dim = outputs.size // 2
+        return outputs[:dim], jnp.clip(outputs[dim:], self.log_std_low.value, self.log_std_high.value)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, TanhGaussianMetrics]:
         """The three terms, each averaged over the batch."""

@@ -159,3 +159,8 @@ def test_cloning_is_weighted_and_off_by_default():
 def test_numbers_out_of_range_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         policy_of([0.0], [0.0], **fields)
+
+
+def test_a_network_with_an_odd_number_of_outputs_is_refused():
+    with pytest.raises(ValueError, match="must have two outputs for each coordinate of an action; it has 3"):
+        policy_of([0.0, 0.0], [0.0]).moments(STATE)
