@@ -25,6 +25,7 @@ from .critics import (
     QuantileEnsemble as QuantileEnsemble,
     ReBRACCritic as ReBRACCritic,
     ReturnFlowCritic as ReturnFlowCritic,
+    SACCritic as SACCritic,
     SharedNoise as SharedNoise,
     SmoothingNoise as SmoothingNoise,
     UniformSupport as UniformSupport,
@@ -92,6 +93,7 @@ from .policies import (
     FunctionPolicy as FunctionPolicy,
     GPIPolicy as GPIPolicy,
     SoftBestOfNPolicy as SoftBestOfNPolicy,
+    TanhGaussianPolicy as TanhGaussianPolicy,
 )
 from .records import (
     ActionDraw as ActionDraw,

@@ -198,6 +198,24 @@ REBRAC = Reference(
     "Advances in Neural Information Processing Systems",
     "2305.09836",
 )
+SAC = Reference(
+    "haarnoja2018soft",
+    "misc",
+    "Soft Actor-Critic Algorithms and Applications",
+    "Haarnoja, Tuomas and Zhou, Aurick and Hartikainen, Kristian and Tucker, George and Ha, Sehoon and Tan, Jie and "
+    "Kumar, Vikash and Zhu, Henry and Gupta, Abhishek and Abbeel, Pieter and Levine, Sergey",
+    2018,
+    arxiv="1812.05905",
+)
+RLPD = Reference(
+    "ball2023efficient",
+    "inproceedings",
+    "Efficient Online Reinforcement Learning with Offline Data",
+    "Ball, Philip J. and Smith, Laura and Kostrikov, Ilya and Levine, Sergey",
+    2023,
+    "International Conference on Machine Learning",
+    "2302.02948",
+)
 C51 = Reference(
     "bellemare2017distributional",
     "inproceedings",

@@ -42,6 +42,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         critics.MonolithicCritic: (bib.FQL,),
         critics.IQLCritic: (bib.IQL,),
         critics.ReBRACCritic: (bib.REBRAC,),
+        critics.SACCritic: (bib.SAC, bib.RLPD),
         critics.QuantileCritic: (bib.IQN,),
         critics.QuantileEnsemble: (bib.IQN,),
         critics.LevelProduct: (bib.IQN, bib.VALUE_FLOWS),
@@ -68,6 +69,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.BestOfNNextAction: (bib.VALUE_FLOWS,),
         policies.ChunkedPolicy: (bib.QC,),
         policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
+        policies.TanhGaussianPolicy: (bib.SAC,),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
         # update rules
         AlternatingUpdate: (bib.TD3,),

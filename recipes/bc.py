@@ -1,7 +1,6 @@
 """Behaviour cloning by flow matching: FQL's behaviour flow alone."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import optax
 
@@ -9,20 +8,13 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
+from recipes.common import CloningConfig, behaviour_flow
 
 
 @dataclass(frozen=True, kw_only=True)
-class BCConfig:
+class BCConfig(CloningConfig):
     """The hyperparameters of FQL's behaviour flow."""
 
-    lr: float = 3e-4
-    """Adam's learning rate."""
-    batch_size: int = 256
-    """Transitions per update."""
-    actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the flow."""
-    actor_layer_norm: bool = False
-    """Whether the flow uses layer norm."""
     flow_steps: int = 10
     """Euler steps of the flow."""
 
@@ -32,12 +24,9 @@ def bc(
 ) -> fz.Agent:
     """Builds the untrained behaviour-cloning agent."""
     del reward_range
-    network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm)
     return fz.Agent(
         critic=fz.NullCritic(),
-        policy=fz.BehaviourFlow.build(
-            observation_dim, action_dim, network=network, flow_steps=config.flow_steps, key=key
-        ),
+        policy=behaviour_flow(config, observation_dim, action_dim, key=key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=None),
     )

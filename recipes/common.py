@@ -13,6 +13,20 @@ from floqzoo.typing import Key
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloningConfig:
+    """Settings of behaviour cloning, named as in the official code of FQL."""
+
+    lr: float = 3e-4
+    """Adam's learning rate."""
+    batch_size: int = 256
+    """Transitions per update."""
+    actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
+    """Hidden layers of the policy's network."""
+    actor_layer_norm: bool = False
+    """Whether the network uses layer norm."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig:
     """Settings of every actor-critic method, named as in the official code of FQL."""
 
@@ -130,7 +144,7 @@ def value_network(config: ActorCriticConfig) -> partial:
     return partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm)
 
 
-def actor_network(config: ActorCriticConfig, **changes: Any) -> partial:
+def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> partial:
     """A constructor of policy networks."""
     return partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
 

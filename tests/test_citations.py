@@ -27,6 +27,7 @@ from recipes.iql import IQLConfig, iql
 from recipes.iqn import IQNConfig, iqn
 from recipes.qc import QCConfig, qc
 from recipes.rebrac import ReBRACConfig, rebrac
+from recipes.sac import SACConfig, sac
 from recipes.td2_cfm import TD2Config, td2_cfm
 from recipes.value_flows import ValueFlowsConfig, value_flows
 
@@ -77,13 +78,14 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
         (ifql, IFQLConfig, {"IQL", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "REBRAC", "FLOQ"}),
         (qc, QCConfig, {"QC", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "IQL", "REBRAC", "FLOQ"}),
         (rebrac, ReBRACConfig, {"REBRAC", "TD3", "TD3_BC"}, {"IQL", "AWR", "IDQL", "FQL", "FLOQ"}),
+        (sac, SACConfig, {"SAC", "RLPD", "TD3"}, {"IQL", "AWR", "REBRAC", "FQL", "FLOQ"}),
         (iqn, IQNConfig, {"IQN", "QR_DQN", "VALUE_FLOWS", "IDQL", "FQL"}, {"C51", "CODAC", "IQL", "FLOQ"}),
         (c51, C51Config, {"C51", "IDQL", "FQL"}, {"IQN", "QR_DQN", "CODAC", "FLOQ"}),
         (codac, CODACConfig, {"CODAC", "IQN", "QR_DQN", "FQL"}, {"C51", "IDQL", "FLOQ"}),
         (value_flows, ValueFlowsConfig, {"VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "EVOR", "FLOQ"}),
         (evor, EVORConfig, {"EVOR", "VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "C51", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "qc", "rebrac", "iqn", "c51", "codac", "value_flows", "evor"],
+    ids=["iql", "ifql", "qc", "rebrac", "sac", "iqn", "c51", "codac", "value_flows", "evor"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

@@ -53,9 +53,7 @@ class MonolithicCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
         """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean."""
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
-        q = self.networks.batch_values(batch.observation, batch.action)
-        loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
-        return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))
+        return squared_td_error(self.networks, batch, td_target)
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
@@ -64,3 +62,14 @@ class MonolithicCritic(eqx.Module):
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_q = target.aggregation.aggregate(target.networks.batch_values(batch.next_observation, next_action))
         return batch.reward + target.discount.value * batch.discount * next_q
+
+
+def squared_td_error(
+    networks: QEnsemble, batch: Transition, td_target: Float[Array, " batch"]
+) -> tuple[Scalar, MonolithicMetrics]:
+    """The squared error of Q at the actions of the data, averaged over batch and members, and its metrics; a padded chunk
+    counts as 0 in the mean.
+    """
+    q = networks.batch_values(batch.observation, batch.action)
+    loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
+    return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))

@@ -15,6 +15,10 @@ class NullCritic(eqx.Module):
         del observation, action
         return jnp.zeros(())
 
+    def advantage(self, observation: Observation, action: Action) -> Scalar:
+        """0: an `AWRPolicy` then clones the behaviour."""
+        return self.score(observation, action)
+
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
         del batch, agent, key

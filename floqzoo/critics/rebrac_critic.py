@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from floqzoo.critics.monolithic_critic import MonolithicMetrics
+from floqzoo.critics.monolithic_critic import MonolithicMetrics, squared_td_error
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.records import FrozenAgent, Transition
@@ -79,6 +79,4 @@ class ReBRACCritic(eqx.Module):
             next_q = jnp.min(agent.target.critic.networks.batch_values(batch.next_observation, next_action), axis=0)
             penalty = self.beta.value * jnp.sum((next_action - data_action) ** 2, axis=1)
             td_target = jax.lax.stop_gradient(batch.reward + self.discount.value * batch.discount * (next_q - penalty))
-        q = self.networks.batch_values(batch.observation, batch.action)
-        loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))
-        return loss, MonolithicMetrics(loss, jnp.mean(q), jnp.max(q), jnp.min(q))
+        return squared_td_error(self.networks, batch, td_target)

@@ -11,3 +11,4 @@ from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy as FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy as SoftBestOfNPolicy
+from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy as TanhGaussianPolicy

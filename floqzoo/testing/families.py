@@ -31,6 +31,7 @@ from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.critics.quantile_ensemble import LevelConcatenation, LevelProduct, QuantileEnsemble
 from floqzoo.critics.rebrac_critic import ReBRACCritic
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic
+from floqzoo.critics.sac_critic import SACCritic
 from floqzoo.critics.td_targets import (
     DistributionalBackup,
     ExpectedBackup,
@@ -77,6 +78,7 @@ from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
+from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import diffusion_measure, flow_measure
 from floqzoo.successor.reward_model import KnownReward, LearntReward
@@ -167,6 +169,11 @@ def rebrac_critic(*, key: Key) -> ReBRACCritic:
     return ReBRACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key))
 
 
+def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
+    """A small critic of SAC, with some parts exchanged."""
+    return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
+
+
 def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Key) -> QuantileCritic:
     """A small critic of IQN."""
     features_key, key = jax.random.split(key)
@@ -229,6 +236,11 @@ def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
 def actor(kind: Any, *, key: Key) -> Any:
     """A small policy of one network from an observation to an action."""
     return kind(narrow(sizes.observation, sizes.action, key=key))
+
+
+def tanh_gaussian(*, key: Key) -> TanhGaussianPolicy:
+    """A small policy of SAC."""
+    return TanhGaussianPolicy(narrow(sizes.observation, 2 * sizes.action, key=key), alpha_bc=0.5)
 
 
 def learnt_reward(*, key: Key) -> LearntReward:
@@ -327,10 +339,12 @@ every_critic = (
     ),
     seeded(evor_critic),
     seeded(partial(evor_critic, aggregation=MinOverEnsemble(), next_action=BestOfNNextAction(1))),
+    seeded(sac_critic),
+    seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic), seeded(evor_critic))
-every_critic_with_advantage = (seeded(iql_critic),)
+every_critic_with_advantage = (seeded(iql_critic), st.builds(NullCritic))
 every_policy = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
@@ -342,13 +356,15 @@ every_policy = (
     seeded(partial(actor, DeterministicPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
     seeded(chunked_policy),
+    seeded(tanh_gaussian),
 )
 every_exploring_policy = (
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     seeded(chunked_policy),
+    seeded(tanh_gaussian),
 )
-every_policy_with_density = (seeded(policy),)
+every_policy_with_density = (seeded(policy), seeded(tanh_gaussian))
 every_policy_from_noise = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
@@ -358,6 +374,7 @@ every_policy_from_noise = (
     seeded(partial(actor, DeterministicPolicy)),
     seeded(chunked_policy),
     seeded(chunked_best_of_n),
+    seeded(tanh_gaussian),
 )
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))

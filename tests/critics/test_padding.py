@@ -25,6 +25,7 @@ CRITICS = {
     "flow, one readout": partial(families.flow_critic, num_distillation_samples=1),
     "IQL": families.iql_critic,
     "ReBRAC": families.rebrac_critic,
+    "SAC": families.sac_critic,
     "quantile": families.quantile_critic,
     "categorical": families.categorical_critic,
     "return flow": families.return_flow_critic,

@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, value_flows
+from recipes import bc, c51, codac, evor, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, value_flows
 
 
 ENVIRONMENTS = {
@@ -239,6 +239,48 @@ def test_rebrac_is_as_published(environment):
     assert source.reader.reads_next_action
 
 
+def test_gaussian_imitation_has_iqls_policy_and_no_critic():
+    run = gaussian_bc.RECIPE.presets["default"]("cube-single-play-singletask-v0")
+    agent = blueprint(gaussian_bc.RECIPE.build, run.agent)
+    assert isinstance(agent.critic, fz.NullCritic) and isinstance(agent.policy, fz.AWRPolicy)
+    assert agent.policy.alpha.stored == 0
+    assert hidden_widths(agent.policy.network) == (512,) * 4
+    assert not any(normalised(agent.policy.network))
+    assert (run.agent.lr, run.agent.batch_size, run.offline_steps) == (3e-4, 256, 1_000_000)
+
+
+# FQL's code for RLPD: the discount of each environment.
+RLPD = {
+    "humanoidmaze-medium-navigate": 0.995,
+    "antsoccer-arena-navigate": 0.995,
+    "cube-double-play": 0.99,
+    "scene-play": 0.99,
+    "puzzle-4x4-play": 0.99,
+}
+
+
+@pytest.mark.parametrize("environment", RLPD)
+def test_rlpd_is_as_published(environment):
+    default, run = (sac.RECIPE.presets[preset](f"{environment}-singletask-v0") for preset in ("default", "rlpd"))
+    assert replace(run, balanced_sampling=False) == default
+    assert run.balanced_sampling
+    assert (run.offline_steps, run.online_steps, run.online_start, run.utd_ratio) == (0, 1_000_000, 0, 1)
+    assert (run.buffer_size, run.agent.lr, run.agent.batch_size) == (2_000_000, 3e-4, 256)
+    agent = blueprint(sac.RECIPE.build, run.agent)
+    critic, policy = agent.critic, agent.policy
+    assert critic.discount.stored == np.float32(RLPD[environment])
+    assert isinstance(critic.aggregation, fz.MinOverEnsemble)
+    assert isinstance(critic.score_aggregation, fz.MeanOverEnsemble)
+    assert not critic.entropy_backup
+    assert critic.networks.networks.size == 2
+    assert hidden_widths(critic.networks.networks.members) == hidden_widths(policy.network) == (512,) * 4
+    assert all(normalised(critic.networks.networks.members)) and not any(normalised(policy.network))
+    assert policy.network.layers[-1].bias.shape == (2 * 2,)
+    assert (policy.entropy_multiplier.stored, policy.alpha_bc.stored) == (0.5, 0)
+    assert (policy.log_std_low.stored, policy.log_std_high.stored) == (-5, 2)
+    assert agent.target_update.critic.stored == np.float32(0.005)
+
+
 @pytest.mark.parametrize("environment", ["cube-double", "cube-triple"])
 def test_qc_is_as_published(environment):
     name = f"{environment}-play-singletask-v0"
@@ -384,7 +426,7 @@ def test_value_flows_is_as_published(preset, environment):
 
 EVERY_PRESET = [
     (recipe.RECIPE, preset)
-    for recipe in (floq, fql, bc, iql, ifql, rebrac, iqn, c51, codac, qc, value_flows, evor)
+    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, iqn, c51, codac, qc, value_flows, evor)
     for preset in recipe.RECIPE.presets
 ]
 
@@ -402,7 +444,7 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
 
 @pytest.mark.parametrize(
     "recipe",
-    [module.RECIPE for module in (floq, fql, iql, ifql, qc, rebrac, iqn, c51, codac, value_flows)],
+    [module.RECIPE for module in (floq, fql, iql, ifql, qc, rebrac, sac, iqn, c51, codac, value_flows)],
     ids=lambda recipe: recipe.name,
 )
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):

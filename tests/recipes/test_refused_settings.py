@@ -23,6 +23,7 @@ USED_WITH = {
     "diffusion_steps": {"method": "td2-dd"},
     ("value_flows", "alpha"): {"acting": "one-step"},
 }
+OF_ANY_SIGN = {"target_entropy_multiplier"}
 
 
 def numeric_fields(settings):
@@ -56,7 +57,7 @@ MAY_BE_ZERO = (
 def test_a_setting_of_a_method_out_of_range_is_refused_by_its_name(recipe, name, values):
     config = recipe.presets["default"](None)
     context = USED_WITH.get((recipe.name, name), USED_WITH.get(name, {}))
-    for value in values:
+    for value in values[name in OF_ANY_SIGN :]:
         with pytest.raises(ValueError, match=rf"^`(agent\.)?{name}`"):
             recipe.check(replace(config, agent=replace(config.agent, **context, **{name: value})))
 

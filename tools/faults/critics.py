@@ -7,6 +7,8 @@ FLOW = "floqzoo/critics/flow_critic.py"
 MONOLITHIC = "floqzoo/critics/monolithic_critic.py"
 IQL = "floqzoo/critics/iql_critic.py"
 REBRAC = "floqzoo/critics/rebrac_critic.py"
+SAC = "floqzoo/critics/sac_critic.py"
+SAC_TESTS = "tests/recipes/test_transcription_of_sac.py"
 RETURN = "floqzoo/critics/return_flow_critic.py"
 BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 TARGETS = "tests/critics/test_td_targets.py"
@@ -189,6 +191,27 @@ CRITICS = (
         "batch.discount * (next_q - penalty))",
         "batch.discount * next_q - penalty)",
         (f"{BASELINES}::test_the_penalty_of_rebrac_is_discounted_with_the_value_that_it_is_taken_from",),
+    ),
+    Fault(
+        "the target of SAC has an entropy bonus that nobody asked for",
+        SAC,
+        "if self.entropy_backup:",
+        "if True:",
+        (f"{SAC_TESTS}::test_the_target_has_the_entropy_bonus_only_where_it_is_asked_for[False]",),
+    ),
+    Fault(
+        "the entropy bonus of SAC stays where the episode ended",
+        SAC,
+        "self.discount.value * batch.discount * next_value",
+        "self.discount.value * next_value",
+        (f"{SAC_TESTS}::test_the_target_has_the_entropy_bonus_only_where_it_is_asked_for[True]",),
+    ),
+    Fault(
+        "the critic of SAC bootstraps from itself",
+        SAC,
+        "networks = agent.target.critic.networks",
+        "networks = agent.critic.networks",
+        (f"{SAC_TESTS}::test_three_updates_are_those_of_the_equations[fql]",),
     ),
     Fault(
         "smoothing noise has no limit",

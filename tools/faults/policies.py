@@ -6,6 +6,9 @@ from .fault import Fault
 DISTILLED = "floqzoo/policies/distilled_flow_policy.py"
 TESTS = "tests/policies/test_distilled_flow_policy.py"
 BASELINES = "tests/recipes/test_transcription_of_baselines.py"
+SAC = "tests/recipes/test_transcription_of_sac.py"
+TANH = "floqzoo/policies/tanh_gaussian_policy.py"
+TANH_TESTS = "tests/policies/test_tanh_gaussian_policy.py"
 CLONING = "tests/policies/test_behaviour_flow.py"
 
 POLICIES = (
@@ -123,5 +126,47 @@ POLICIES = (
         "/ self.temperature.value",
         "* self.temperature.value",
         ("tests/policies/test_soft_best_of_n_policy.py::test_candidates_are_chosen_as_often_as_the_softmax_says",),
+    ),
+    Fault(
+        "the temperature's loss trains the policy",
+        TANH,
+        "entropy = -jnp.mean(jax.lax.stop_gradient(draws.log_prob))",
+        "entropy = -jnp.mean(draws.log_prob)",
+        (f"{SAC}::test_a_loss_trains_its_own_parameters_alone[temperature_loss-trained3]",),
+    ),
+    Fault(
+        "the policy's loss trains the temperature",
+        TANH,
+        "jax.lax.stop_gradient(self.temperature) * draws.log_prob",
+        "self.temperature * draws.log_prob",
+        (f"{SAC}::test_a_loss_trains_its_own_parameters_alone[sac_loss-trained1]",),
+    ),
+    Fault(
+        "the temperature rises while the entropy is above its target",
+        TANH,
+        "self.temperature * (entropy - target_entropy)",
+        "self.temperature * (target_entropy - entropy)",
+        (f"{TANH_TESTS}::test_the_temperature_falls_while_the_entropy_is_above_its_target_and_else_rises",),
+    ),
+    Fault(
+        "the target entropy is that of one coordinate",
+        TANH,
+        "self.entropy_multiplier.value * batch.action.shape[1]",
+        "self.entropy_multiplier.value",
+        (f"{TANH_TESTS}::test_the_temperature_falls_while_the_entropy_is_above_its_target_and_else_rises",),
+    ),
+    Fault(
+        "the logarithm of the slope of tanh is taken of the slope",
+        TANH,
+        "return 2 * (math.log(2) - size - jnp.log1p(jnp.exp(-2 * size)))",
+        "return jnp.log(1 - jnp.tanh(u) ** 2) + 0 * size * math.log(2)",
+        (f"{TANH_TESTS}::test_a_sample_has_a_finite_log_density_with_a_finite_gradient_however_far_its_mean_is",),
+    ),
+    Fault(
+        "a tanh-Gaussian acts with samples",
+        TANH,
+        "return self.act_from_noise(observation, critic, jnp.zeros(0))",
+        "return self.explore(observation, critic, jax.random.key(1))",
+        (f"{TANH_TESTS}::test_it_acts_with_its_mode_and_explores_with_samples",),
     ),
 )

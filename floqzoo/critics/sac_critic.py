@@ -1,0 +1,74 @@
+"""The critic of soft actor-critic: it bootstraps from actions that a policy with a density samples."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from floqzoo.critics.monolithic_critic import MonolithicMetrics, squared_td_error
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Aggregation, HasDensity, require_protocol
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class SACCritic(eqx.Module):
+    r"""A Q-function of a stochastic policy, learnt by squared TD error.
+
+    $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
+    y = r + \gamma \, \text{discount} \bigl( \operatorname{agg}_e \bar Q_e(s', a')
+    - \beta \log \pi(a' \mid s') \bigr), \quad a' \sim \pi(\cdot \mid s')$$
+
+    Next actions are samples of the agent's policy, which must have [a density][floqzoo.protocols.HasDensity], even where
+    the policy acts with its mode. $\beta$ is the temperature of the policy with `entropy_backup`, and else 0.
+
+    - `networks`: The ensemble $Q_1, \dots, Q_E$.
+    - `discount`: $\gamma$ in [0, 1).
+    - `aggregation`: How members are aggregated in the target.
+    - `score_aggregation`: How members are aggregated in the score, which the policy maximises. SAC's paper uses the
+      minimum, the official code of FQL the mean.
+    - `entropy_backup`: Whether the target has the entropy bonus, as in SAC's paper; without it, as in the official code of
+      FQL, Q is the expected return. The policy must have a `temperature`, as a
+      [`TanhGaussianPolicy`][floqzoo.policies.TanhGaussianPolicy].
+
+    Source: SAC (arXiv 1812.05905), equations 5 and 6, RLPD (arXiv 2302.02948), and the official code of FQL.
+    """
+
+    networks: QEnsemble
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+    aggregation: Aggregation | Any = MinOverEnsemble()
+    score_aggregation: Aggregation | Any = MeanOverEnsemble()
+    entropy_backup: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        for name in ("aggregation", "score_aggregation"):
+            require_protocol(name, getattr(self, name), Aggregation)
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The aggregated members."""
+        return self.score_aggregation.aggregate(self.networks.values(observation, action))
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
+        """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean.
+
+        **Raises** `TypeError` if the policy has no density.
+        """
+        td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
+        return squared_td_error(self.networks, batch, td_target)
+
+    @update_step("targets")
+    def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
+        """$y$ of each transition."""
+        require_protocol("agent.policy", agent.policy, HasDensity)
+        keys = jax.random.split(key, batch.reward.shape[0])
+        draws = jax.vmap(agent.policy.act_with_log_prob)(batch.next_observation, keys)
+        networks = agent.target.critic.networks
+        next_value = self.aggregation.aggregate(networks.batch_values(batch.next_observation, draws.action))
+        if self.entropy_backup:
+            next_value = next_value - agent.policy.temperature * draws.log_prob
+        return batch.reward + self.discount.value * batch.discount * next_value
