@@ -60,6 +60,7 @@ from .learner import (
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
+    RewardFree as RewardFree,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )
@@ -68,6 +69,7 @@ from .networks import (
     ConditionalField as ConditionalField,
     CosineTime as CosineTime,
     Dense as Dense,
+    EmbeddingNetwork as EmbeddingNetwork,
     Ensemble as Ensemble,
     FourierTime as FourierTime,
     HLGauss as HLGauss,
@@ -110,7 +112,10 @@ from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,
     FlowSuccessor as FlowSuccessor,
+    ForwardBackward as ForwardBackward,
     KnownReward as KnownReward,
+    LatentMixture as LatentMixture,
+    LatentPolicy as LatentPolicy,
     LearntReward as LearntReward,
     MonteCarloTarget as MonteCarloTarget,
     Normaliser as Normaliser,
@@ -118,6 +123,8 @@ from .successor import (
     SuccessorCritic as SuccessorCritic,
     TD2Target as TD2Target,
     TDTarget as TDTarget,
+    infer_goal as infer_goal,
+    infer_task as infer_task,
 )
 from .tasks import (
     Dataset as Dataset,
@@ -132,4 +139,5 @@ from .update_rules import (
     JointUpdate as JointUpdate,
     PolyakAveraging as PolyakAveraging,
     gradient_step as gradient_step,
+    optimiser_per_field as optimiser_per_field,
 )

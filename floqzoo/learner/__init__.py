@@ -5,6 +5,7 @@ from floqzoo.learner.batch_sources import (
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
+    RewardFree as RewardFree,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )
