@@ -60,7 +60,6 @@ from .learner import (
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
-    RewardFree as RewardFree,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )

@@ -360,9 +360,7 @@ class ScoresForLatent(Protocol):
         """Q of the action for the task z, of the policy of z; deterministic and differentiable."""
         ...
 
-    def sample_latents(
-        self, observations: Float[Array, "batch observation"], key: Key
-    ) -> Float[Array, "batch latent"]:
+    def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """One z of the distribution of tasks in training for each row of a batch; constants, without a gradient."""
         ...
 

@@ -4,8 +4,8 @@ $$\begin{aligned}
 \text{measure:} \quad & \textstyle\sum_e \Bigl[ \tfrac12 \mathbb E_{i \ne j} \bigl( F_e(s_i, a_i, z_i)^\top B(s'_j)
 - \gamma \, \overline{\bar F(s'_i, a'_i, z_i)}^\top \bar B(s'_j) \bigr)^2 - \mathbb E_i F_e(s_i, a_i, z_i)^\top B(s'_i) \Bigr] \\
 \text{orthonormality:} \quad & \tfrac12 \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2 \\
-\text{policy:} \quad & -\mathbb E \min_e F_e(s, \pi_z(s) + \epsilon, z)^\top z + \tfrac\alpha2 \lVert \pi_z(s) - a \rVert^2 \\
-\text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert
+\text{policy:} \quad & -\mathbb E \, Q_z(s, \pi_z(s) + \epsilon) \, / \, \overline{|Q|} + \tfrac\alpha2 \lVert \pi_z(s) - a \rVert^2 \\
+\text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert, \quad Q_z = \min_e F_e(s, a, z)^\top z
 \end{aligned}$$
 
 F, B and the policy have an optimiser each. Training reads no reward; the task of the run is inferred at each evaluation.
@@ -19,9 +19,7 @@ import numpy as np
 import optax
 
 import floqzoo as fz
-from floqzoo.learner import NStep, RewardFree
-from floqzoo.protocols import BatchSource
-from floqzoo.runs import Recipe, RunConfig, buildable, require_choices, standard_batches
+from floqzoo.runs import Recipe, RunConfig, buildable, require_choices
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import aggregation
@@ -64,7 +62,7 @@ class FBConfig:
     target_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the two target F in the measure's loss."""
     alpha: float = 0.0
-    """Weight of behaviour cloning in the policy's loss; 0 in metamotivo, 1 or 10 in InFOM's FB."""
+    """Weight of behaviour cloning in the policy's loss: 0 in metamotivo, to tune for narrow data."""
     terminations: bool = True
     """Whether an episode that terminated has no future; False ignores terminations, which in OGBench depend on the task."""
     inference_samples: int = 50_000
@@ -128,6 +126,7 @@ def fb(
             noise=noise,
             aggregation=aggregation(config.actor_agg),
             target_aggregation=aggregation(config.target_agg),
+            terminations=config.terminations,
         ),
         policy=fz.LatentPolicy(
             fz.EmbeddingNetwork((with_latent, observation_dim), action_dim, **sizes, key=policy_key),
@@ -142,12 +141,6 @@ def fb(
         ),
         target_update=fz.PolyakAveraging(critic=config.tau, of_new=True),
     )
-
-
-def without_rewards(config: RunConfig, online: bool) -> BatchSource:
-    """Single transitions, by default as if there were no task."""
-    reader = NStep() if config.agent.terminations else RewardFree()
-    return standard_batches(config, online, reader=lambda agent: reader)
 
 
 def normaliser_of_data(task: Any, config: RunConfig) -> dict[str, fz.Normaliser]:
@@ -214,7 +207,6 @@ RECIPE = Recipe(
     build=fb,
     presets={"default": default, "quickstart": quickstart},
     check=check,
-    batch_source=without_rewards,
     from_data=normaliser_of_data,
     to_task=to_task,
 )

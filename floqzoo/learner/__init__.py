@@ -5,7 +5,6 @@ from floqzoo.learner.batch_sources import (
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
-    RewardFree as RewardFree,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )

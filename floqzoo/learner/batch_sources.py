@@ -11,7 +11,6 @@ r"""Batch sources: which transitions are sampled for an update, and what is read
 | `NStep` | the n-step return from a transition; with n = 1 the transition itself |
 | `ActionChunks` | an action chunk with its n-step return |
 | `GeometricFuture` | the transition, its next action, and a future state |
-| `RewardFree` | the transition without its reward and without terminations |
 """
 
 from dataclasses import replace
@@ -155,24 +154,6 @@ class GeometricFuture(eqx.Module):
         ahead = _steps_ahead(key, store.steps_left(at), jnp.asarray(self.discount.value))
         future = store.transition(store.later(at, ahead)).next_observation
         return eqx.tree_at(lambda step: step.future, step, future, is_leaf=lambda leaf: leaf is None)
-
-
-class RewardFree(eqx.Module):
-    """The transition without what depends on a task: the reward is 0, and the discount is 1, so no episode terminates.
-
-    OGBench's data have terminations where the task of the environment is solved, so a method that is to learn from the
-    dynamics alone must see neither.
-    """
-
-    @property
-    def reads_next_action(self) -> bool:
-        """False."""
-        return False
-
-    def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The given transitions; the key is not used."""
-        step = NStep().read(store, at, key)
-        return replace(step, reward=jnp.zeros_like(step.reward), discount=jnp.ones_like(step.discount))
 
 
 def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""]) -> Int[Array, " batch"]:

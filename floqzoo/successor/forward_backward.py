@@ -68,6 +68,8 @@ class ForwardBackward(eqx.Module):
     - `aggregation`: Of the members in `score`. With two members the minimum is their mean minus half their distance, the
       pessimism of the official code.
     - `target_aggregation`: Of the members in $\bar M$.
+    - `terminations`: Whether an episode that terminated has no future. If not, $\text{discount}_i$ is 1 for all: OGBench's
+      data have terminations where the task of the environment is solved, on which its dynamics do not depend.
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
 
@@ -82,10 +84,11 @@ class ForwardBackward(eqx.Module):
     normaliser: Normaliser = Normaliser()
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.98)
     orthonormality: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
-    latents: LatentMixture = LatentMixture()
+    latents: LatentMixture | Any = LatentMixture()
     noise: SmoothingNoise = SmoothingNoise(0.2, 0.3)
     aggregation: Aggregation = MinOverEnsemble()
     target_aggregation: Aggregation = MeanOverEnsemble()
+    terminations: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         require("reward_vector", self.reward_vector, np.isfinite, "finite")
@@ -111,7 +114,7 @@ class ForwardBackward(eqx.Module):
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
         """Q for the task z: the aggregate of F(s, a, z) · z."""
         forward = self.forwards(observation[None], action[None], latent[None])[:, 0]
-        return self.aggregation.aggregate(jnp.sum(forward * latent, axis=1))
+        return self.aggregation.aggregate(forward @ latent)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """Q for the task of `reward_vector`, in units of reward; 0 before a task is given."""
@@ -120,9 +123,7 @@ class ForwardBackward(eqx.Module):
         size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])
         return size * self.score_for(observation, action, latent)
 
-    def sample_latents(
-        self, observations: Float[Array, "batch observation"], key: Key
-    ) -> Float[Array, "batch latent"]:
+    def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """One z of the training distribution for each row."""
         goals = jax.vmap(self.represent)(observations)
         return self.latents.latents(goals, self.latents.draws(*goals.shape, key))
@@ -144,15 +145,16 @@ class ForwardBackward(eqx.Module):
             next_goals = jax.vmap(target.represent)(batch.next_observation)
             next_m = target.forwards(batch.next_observation, next_action, z) @ next_goals.T
             bootstrap = self.target_aggregation.aggregate(next_m)
-            bootstrap = jax.lax.stop_gradient(self.discount.value * batch.discount[:, None] * bootstrap)
+            lasts = batch.discount if self.terminations else jnp.ones_like(batch.discount)
+            bootstrap = jax.lax.stop_gradient(self.discount.value * lasts[:, None] * bootstrap)
         goals = jax.vmap(self.represent)(batch.next_observation)
         m = self.forwards(batch.observation, batch.action, z) @ goals.T
         others = 1 - jnp.eye(size, dtype=m.dtype)
         m_next = jnp.diagonal(m, axis1=1, axis2=2)
-        rows = 0.5 * jnp.sum(others * (m - bootstrap) ** 2, axis=2) / (size - 1) - m_next
+        rows = 0.5 * jnp.sum(others[None] * (m - bootstrap[None]) ** 2, axis=2) / (size - 1) - m_next
         measure_loss = jnp.sum(jnp.mean(rows, axis=1))
         products = goals @ goals.T
         orthonormality_loss = 0.5 * jnp.sum(others * products**2) / (size * (size - 1)) - jnp.trace(products) / size
         loss = measure_loss + self.orthonormality.value * orthonormality_loss
-        m_mean = jnp.sum(jnp.mean(others * m, axis=0)) / (size * (size - 1))
+        m_mean = jnp.sum(others * jnp.mean(m, axis=0)) / (size * (size - 1))
         return loss, ForwardBackwardMetrics(loss, measure_loss, orthonormality_loss, m_mean, jnp.mean(m_next))

@@ -20,23 +20,27 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 class LatentPolicyMetrics(eqx.Module):
     """The metrics of a latent policy on a batch.
 
-    - `actor_loss`: - `q` + alpha * `bc_loss`.
-    - `q`: The mean score of its actions, each for its z.
+    - `actor_loss`: `q_loss` + alpha * `bc_loss`.
+    - `q_loss`: Minus the mean score of its actions, each for its z, divided by the mean absolute score.
     - `bc_loss`: Half the squared distance of its actions from the data's, summed over coordinates.
+    - `q`: The mean score.
     """
 
     actor_loss: Scalar
-    q: Scalar
+    q_loss: Scalar
     bc_loss: Scalar
+    q: Scalar
 
 
 class LatentPolicy(eqx.Module):
     r"""$\pi_z(s) = \tanh f(s, z)$, trained to maximise the score of every task z.
 
-    $$-\mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon) + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
+    $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
+    + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
-    with smoothing noise $\epsilon$; the gradient passes its clipping to [-1, 1] unchanged. z is drawn as in the critic's loss,
-    but anew.
+    with smoothing noise $\epsilon$; the gradient passes its clipping to [-1, 1] unchanged. $\overline{|Q|}$ is the mean absolute
+    score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the critic's loss, but
+    anew.
 
     - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
@@ -49,7 +53,8 @@ class LatentPolicy(eqx.Module):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: metamotivo, official code, where alpha is 0; the second term is that of InFOM's FB.
+    Source: metamotivo, official code, where alpha is 0, so that Adam's steps do not depend on the division; the second term
+    is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
     """
 
     network: Any
@@ -99,7 +104,8 @@ class LatentPolicy(eqx.Module):
         mean = jax.vmap(self.act_for)(batch.observation, z)
         action = mean + jax.lax.stop_gradient(self.noise.add(mean, noise_key) - mean)
         with update_step("q"):
-            q = jnp.mean(jax.vmap(agent.critic.score_for)(batch.observation, action, z))
+            q = jax.vmap(agent.critic.score_for)(batch.observation, action, z)
+            q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
         bc_loss = 0.5 * jnp.mean(jnp.sum((mean - batch.action) ** 2, axis=1))
-        loss = self.alpha.value * bc_loss - q
-        return loss, LatentPolicyMetrics(loss, q, bc_loss)
+        loss = q_loss + self.alpha.value * bc_loss
+        return loss, LatentPolicyMetrics(loss, q_loss, bc_loss, jnp.mean(q))

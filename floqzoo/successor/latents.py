@@ -14,8 +14,9 @@ from floqzoo.typing import Key
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
     r"""$\sqrt d \, x / \lVert x \rVert$; 0 for $x = 0$."""
-    # The bound keeps the gradient finite at 0, and is far below any vector in use.
-    return x * jnp.sqrt(x.shape[0] / jnp.maximum(jnp.sum(x**2), 1e-24))
+    square = jnp.sum(x**2)
+    # Where x is 0, as after ReLUs that are all 0, another divisor keeps its gradient finite.
+    return x * jnp.sqrt(x.shape[0] / jnp.where(square > 1e-24, square, 1.0))
 
 
 class LatentDraws(eqx.Module):
@@ -56,7 +57,9 @@ class LatentMixture(eqx.Module):
 
 
 def infer_task(
-    agent: Any, observations: Float[Array | np.ndarray, "count observation"], rewards: Float[Array | np.ndarray, " count"]
+    agent: Any,
+    observations: Float[Array | np.ndarray, "count observation"],
+    rewards: Float[Array | np.ndarray, " rewards"],
 ) -> Any:
     r"""The agent with the task of some rewards: $w = \frac1n \sum_i r_i B(s_i)$, without training.
 
