@@ -157,7 +157,10 @@ def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
 
 
 def check(config: RunConfig) -> None:
-    """Refuses settings that FB does not support, and those that `fb` refuses."""
+    """Checks the settings of a run.
+
+    **Raises** `ValueError` for online training, and what `fb` raises.
+    """
     if config.online_steps:
         raise ValueError(f"`online_steps` must be 0 for fb, which trains without rewards; got {config.online_steps}.")
     buildable(fb)(config)
@@ -183,20 +186,23 @@ def quickstart(env_name: str | None) -> RunConfig:
         backward_lr=1e-3,
         actor_lr=1e-3,
         batch_size=256,
-        latent_dim=32,
+        latent_dim=50,
+        discount=0.99,
         width=128,
         embedding=64,
         backward_width=128,
+        orthonormality=100.0,
+        alpha=0.02,
         **OGBENCH,
     )
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
         agent=config,
         run_group="quickstart",
-        offline_steps=45_000,
+        offline_steps=40_000,
         log_interval=1_000,
-        eval_interval=15_000,
-        save_interval=15_000,
+        eval_interval=20_000,
+        save_interval=20_000,
         eval_episodes=20,
         collect_episodes=100,
     )

@@ -56,6 +56,7 @@ POLICIES = {
     "awr": families.actor(fz.AWRPolicy, key=clone()),
     "deterministic": families.actor(fz.DeterministicPolicy, key=clone()),
     "best of n": best_of_n(key=clone()),
+    "latent": families.latent_policy(key=clone()),
     "soft best of n": families.soft_best_of_n(key=clone()),
     "chunks": families.chunked_policy(key=clone()),
     "best of n chunks": families.chunked_best_of_n(key=clone()),
@@ -125,6 +126,7 @@ CRITICS = {
     "return flow": families.return_flow_critic(key=clone()),
     "evor": families.evor_critic(key=clone()),
     "successor": families.successor_critic(key=clone()),
+    "forward-backward": families.forward_backward(key=clone()),
 }
 
 

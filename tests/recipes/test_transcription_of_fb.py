@@ -282,5 +282,5 @@ def test_settings_that_cannot_be_meant_are_refused(changes, error):
 
 
 def test_it_trains_offline_alone():
-    with pytest.raises(ValueError, match="`online_steps` must be 0 for fb, .* got 10"):
+    with pytest.raises(ValueError, match=r"`online_steps` must be 0 for fb, .* got 10"):
         recipe.check(replace(run(), online_steps=10))

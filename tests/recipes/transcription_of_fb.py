@@ -111,7 +111,9 @@ def gradients(network, tape, outer):
         norm = {"scale": (inner * unit).sum(axis=0), "shift": inner.sum(axis=0)}
         inner = inner * part["norm"]["scale"]
         along = unit * (inner * unit).mean(axis=1, keepdims=True)
-        first, by_input = dense_gradient(part["first"], x, (inner - inner.mean(axis=1, keepdims=True) - along) / deviation)
+        first, by_input = dense_gradient(
+            part["first"], x, (inner - inner.mean(axis=1, keepdims=True) - along) / deviation
+        )
         found["embeddings"].append({"first": first, "norm": norm, "second": second})
         inputs.append(by_input)
     return found, inputs
@@ -171,9 +173,7 @@ def critic(state, batch, draws, settings):
     size = len(batch.s)
     others, pairs = 1 - np.eye(size), size * (size - 1)
     z = tasks(state, batch, draws, settings)
-    next_action = with_noise(
-        mean_action(state.policy, batch.s_next, z, settings)[0], draws.smoothing, settings
-    )
+    next_action = with_noise(mean_action(state.policy, batch.s_next, z, settings)[0], draws.smoothing, settings)
     next_f, _ = forwards(state.target_forward, batch.s_next, next_action, z, settings)
     next_b = represented(state.target_backward, batch.s_next, settings)
     next_m = aggregated(np.stack([f @ next_b.T for f in next_f]), settings.target_agg)

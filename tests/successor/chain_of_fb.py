@@ -115,7 +115,7 @@ class TablePolicy(eqx.Module):
 
 
 class TheseLatents(eqx.Module):
-    """Gives a batch the z that it is told."""
+    """Gives a batch the z that it holds."""
 
     given: fz.Hyperparameter  # (batch, d)
 
@@ -174,5 +174,7 @@ class Exact:
             no_task,
             **parts,
         )
-        policy = TablePolicy(fz.Hyperparameter(jnp.asarray(self.actions, dtype=float)), known, fz.Hyperparameter(no_task))
+        policy = TablePolicy(
+            fz.Hyperparameter(jnp.asarray(self.actions, dtype=float)), known, fz.Hyperparameter(no_task)
+        )
         return fz.Agent(critic=critic, policy=policy)

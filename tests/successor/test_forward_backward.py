@@ -122,9 +122,7 @@ def test_any_reward_has_exact_values_for_the_policy_of_its_task(seed, double_pre
     for number, reward in enumerate(exact.rewards):
         agent = fz.infer_task(exact.agent(), states[exact.mdp.arrivals], reward[exact.mdp.arrivals])
         np.testing.assert_allclose(agent.policy.latent.value, exact.latents[number], rtol=1e-10)
-        found = [
-            [agent.critic.score(jnp.asarray(s), jnp.asarray([a])) for a in (-1.0, 1.0)] for s in states
-        ]
+        found = [[agent.critic.score(jnp.asarray(s), jnp.asarray([a])) for a in (-1.0, 1.0)] for s in states]
         np.testing.assert_allclose(found, exact.mdp.q(exact.actions[number], reward), rtol=1e-9, atol=1e-9)
         acted = [(float(agent.act(jnp.asarray(s), jax.random.key(0))[0]) + 1) / 2 for s in states]
         np.testing.assert_array_equal(acted, exact.actions[number])
