@@ -12,6 +12,7 @@ F, B and the policy have an optimiser each. Training reads no reward; the task o
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -97,11 +98,10 @@ def fb(
     forward_key, backward_key, policy_key = jax.random.split(key, 3)
     if normaliser is None:
         normaliser = fz.Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
-    with_latent, sizes = observation_dim + config.latent_dim, {"width": config.width, "embedding": config.embedding}
+    with_latent = observation_dim + config.latent_dim
+    network = partial(fz.EmbeddingNetwork, width=config.width, embedding=config.embedding)
     forward = fz.Ensemble.build(
-        lambda key: fz.EmbeddingNetwork(
-            (with_latent, observation_dim + action_dim), config.latent_dim, **sizes, key=key
-        ),
+        lambda key: network((with_latent, observation_dim + action_dim), config.latent_dim, key=key),
         2,
         key=forward_key,
     )
@@ -129,7 +129,7 @@ def fb(
             terminations=config.terminations,
         ),
         policy=fz.LatentPolicy(
-            fz.EmbeddingNetwork((with_latent, observation_dim), action_dim, **sizes, key=policy_key),
+            network((with_latent, observation_dim), action_dim, key=policy_key),
             no_task,
             normaliser,
             alpha=config.alpha,
