@@ -156,7 +156,7 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
         del leaf
         return path[0].name
 
-    return optax.partition(optimisers, lambda part: jax.tree_util.tree_map_with_path(field_of, part))
+    return optax.partition({**optimisers}, lambda part: jax.tree_util.tree_map_with_path(field_of, part))
 
 
 def gradient_step(

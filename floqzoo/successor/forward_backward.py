@@ -126,7 +126,7 @@ class ForwardBackward(eqx.Module):
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """One z of the training distribution for each row."""
         goals = jax.vmap(self.represent)(observations)
-        return self.latents.latents(goals, self.latents.draws(*goals.shape, key))
+        return self.latents.latents(goals, self.latents.draws(len(goals), goals.shape[1], key))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ForwardBackwardMetrics]:
         """The loss of the measure plus the orthonormality loss. Rewards are not read.

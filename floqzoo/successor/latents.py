@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
@@ -83,7 +84,7 @@ def infer_task(
         )
     represented = jax.vmap(agent.critic.represent)(jnp.asarray(observations))
     vector = jnp.mean(jnp.asarray(rewards)[:, None] * represented, axis=0)
-    if not isinstance(vector, jax.core.Tracer):
+    if not isinstance(vector, Tracer):
         if not np.isfinite(vector).all():
             raise ValueError("`observations` and `rewards` must be finite; the mean of r B(s) is not.")
         if not np.any(vector):
