@@ -372,8 +372,9 @@ def test_training_recovers_the_measure_of_each_policy(seed):
     @jax.jit
     def train(arrays, keys):
         def step(arrays, key):
-            rows = jax.random.randint(key, (64,), 0, len(batch.reward))
-            agent, _ = eqx.combine(arrays, rest).update(jax.tree.map(lambda leaf: leaf[rows], batch), key)
+            row_key, update_key = jax.random.split(key)
+            rows = jax.random.randint(row_key, (64,), 0, len(batch.reward))
+            agent, _ = eqx.combine(arrays, rest).update(jax.tree.map(lambda leaf: leaf[rows], batch), update_key)
             return eqx.filter(agent, eqx.is_array), None
 
         return jax.lax.scan(step, arrays, keys)[0]
