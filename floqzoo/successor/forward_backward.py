@@ -118,7 +118,7 @@ class ForwardBackward(eqx.Module):
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """Q for the task of `reward_vector`, in units of reward; 0 before a task is given."""
-        vector = self.reward_vector.value
+        vector = jnp.asarray(self.reward_vector.value)
         latent = on_sphere(vector)
         size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])
         return size * self.score_for(observation, action, latent)

@@ -89,12 +89,12 @@ class LatentPolicy(eqx.Module):
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
         """The action for the task of `latent`; the critic is not used."""
         del critic, noise
-        return self.act_for(observation, self.latent.value)
+        return self.act_for(observation, jnp.asarray(self.latent.value))
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The action with exploration noise."""
         del critic
-        return self.noise.add(self.act_for(observation, self.latent.value), key)
+        return self.noise.add(self.act_for(observation, jnp.asarray(self.latent.value)), key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, LatentPolicyMetrics]:
         """The two terms, averaged over the batch."""

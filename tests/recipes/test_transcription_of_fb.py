@@ -229,13 +229,31 @@ def test_the_task_of_a_run_is_that_of_its_rewards(reward_of, field):
     """A trap: the reward of metamotivo is of the next state, that of OGBench of the current one; and it is shifted."""
     config, steps = run(reward_of=reward_of, reward_shift=0.5), transitions(0, BATCH, OBSERVATION, ACTION)
     agent = fb(
-        observation_dim=OBSERVATION, action_dim=ACTION, reward_range=(0, 1), config=config.agent, key=jax.random.key(0)
+        observation_dim=OBSERVATION,
+        action_dim=ACTION,
+        reward_range=(0.0, 1.0),
+        config=config.agent,
+        key=jax.random.key(0),
     )
     found = recipe.to_task(agent, Rewarded(steps), config).critic.reward_vector.value
     wanted = fz.infer_task(agent, getattr(steps, field), steps.reward + 0.5).critic.reward_vector.value
     np.testing.assert_allclose(found, wanted, atol=0.05)
     again = recipe.to_task(agent, Rewarded(steps), config).critic.reward_vector.value
     np.testing.assert_array_equal(found, again)
+
+
+def test_an_agent_without_a_task_acts_and_has_no_value():
+    agent = fb(
+        observation_dim=OBSERVATION,
+        action_dim=ACTION,
+        reward_range=(0.0, 1.0),
+        config=run().agent,
+        key=jax.random.key(0),
+    )
+    s, a = jnp.ones(OBSERVATION), jnp.ones(ACTION)
+    assert np.all(np.abs(agent.act(s, jax.random.key(1))) < 1)
+    assert np.all(np.abs(agent.explore(s, jax.random.key(1))) <= 1)
+    assert agent.critic.score(s, a) == 0
 
 
 def test_published_defaults():
