@@ -52,6 +52,8 @@ GROUPS = {
         protocols.ActsInChunks,
         protocols.HasDensity,
         protocols.ActsFromNoise,
+        protocols.ActsForLatent,
+        protocols.ScoresForLatent,
         protocols.HasFeatures,
     ),
     "Successor measures": (

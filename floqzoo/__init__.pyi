@@ -69,6 +69,7 @@ from .networks import (
     ConditionalField as ConditionalField,
     CosineTime as CosineTime,
     Dense as Dense,
+    EmbeddingNetwork as EmbeddingNetwork,
     Ensemble as Ensemble,
     FourierTime as FourierTime,
     HLGauss as HLGauss,
@@ -113,13 +114,18 @@ from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,
     FlowSuccessor as FlowSuccessor,
+    ForwardBackward as ForwardBackward,
     KnownReward as KnownReward,
+    LatentMixture as LatentMixture,
+    LatentPolicy as LatentPolicy,
     LearntReward as LearntReward,
     MonteCarloTarget as MonteCarloTarget,
     PolicyNextAction as PolicyNextAction,
     SuccessorCritic as SuccessorCritic,
     TD2Target as TD2Target,
     TDTarget as TDTarget,
+    infer_goal as infer_goal,
+    infer_task as infer_task,
 )
 from .tasks import (
     Dataset as Dataset,
@@ -134,4 +140,5 @@ from .update_rules import (
     JointUpdate as JointUpdate,
     PolyakAveraging as PolyakAveraging,
     gradient_step as gradient_step,
+    optimiser_per_field as optimiser_per_field,
 )

@@ -305,6 +305,24 @@ SUCCESSOR_FEATURES = Reference(
     "Advances in Neural Information Processing Systems",
     "1606.05312",
 )
+FB = Reference(
+    "touati2021learning",
+    "inproceedings",
+    "Learning One Representation to Optimize All Rewards",
+    "Touati, Ahmed and Ollivier, Yann",
+    2021,
+    "Advances in Neural Information Processing Systems",
+    "2103.07945",
+)
+ZERO_SHOT = Reference(
+    "touati2023does",
+    "inproceedings",
+    "Does Zero-Shot Reinforcement Learning Exist?",
+    "Touati, Ahmed and Rapin, J{\\'e}r{\\'e}my and Ollivier, Yann",
+    2023,
+    "International Conference on Learning Representations",
+    "2209.14935",
+)
 OGBENCH = Reference(
     "park2025ogbench",
     "inproceedings",

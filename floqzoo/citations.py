@@ -81,6 +81,8 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         successor.CoupledTDTarget: (bib.TD_FLOW,),
         successor.TD2Target: (bib.TD_FLOW,),
         successor.NoiseError: (bib.DDPM,),
+        successor.ForwardBackward: (bib.FB, bib.ZERO_SHOT),
+        successor.LatentPolicy: (bib.FB, bib.TD3),
         # tasks
         Task: (bib.OGBENCH,),
         eqx.Module: (bib.EQUINOX, bib.JAX),
@@ -102,6 +104,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         State,
         networks.ConditionalField,
         networks.Dense,
+        networks.EmbeddingNetwork,
         networks.Ensemble,
         networks.FourierTime,
         networks.LayerNorm,
@@ -127,6 +130,8 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         successor.DataNextAction,
         successor.PolicyNextAction,
         successor.KnownReward,
+        successor.LatentDraws,
+        successor.LatentMixture,
         successor.LearntReward,
         successor.VelocityError,
     }

@@ -344,6 +344,28 @@ class HasAdvantage(Protocol):
 
 
 @runtime_checkable
+class ActsForLatent(Protocol):
+    """Optional capability of a policy: a family of deterministic policies, one for each vector z that stands for a task."""
+
+    def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
+        """The action for the task z, each coordinate in [-1, 1]; deterministic and differentiable."""
+        ...
+
+
+@runtime_checkable
+class ScoresForLatent(Protocol):
+    """Optional capability of a critic: scores for each vector z that stands for a task."""
+
+    def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
+        """Q of the action for the task z, of the policy of z; deterministic and differentiable."""
+        ...
+
+    def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
+        """One z of the distribution of tasks in training for each row of a batch; constants, without a gradient."""
+        ...
+
+
+@runtime_checkable
 class HasFeatures(Protocol):
     """Optional capability of a velocity field: the input of its last linear layer."""
 

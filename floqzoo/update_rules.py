@@ -143,6 +143,22 @@ class AlternatingUpdate(eqx.Module):
         )
 
 
+def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
+    """One optimiser for a part with several networks, which trains each field of the part by an optimiser of its own.
+
+        fz.AlternatingUpdate(fz.optimiser_per_field(forward=optax.adam(1e-4), backward=optax.adam(1e-6)))
+
+    - `optimisers`: An optimiser for each field with trainable parameters. An error is raised at the first use if one
+      is missing.
+    """
+
+    def field_of(path: Any, leaf: Any) -> str:
+        del leaf
+        return path[0].name
+
+    return optax.partition({**optimisers}, lambda part: jax.tree_util.tree_map_with_path(field_of, part))
+
+
 def gradient_step(
     loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
 ) -> tuple[PyTree, PyTree, Metrics]:

@@ -5,6 +5,7 @@ NAMES = (
     "c51",
     "codac",
     "evor",
+    "fb",
     "floq",
     "fql",
     "gaussian_bc",

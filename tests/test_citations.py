@@ -21,6 +21,7 @@ from floqzoo.tasks import Task
 from recipes.c51 import C51Config, c51
 from recipes.codac import CODACConfig, codac
 from recipes.evor import EVORConfig, evor
+from recipes.fb import FBConfig, fb
 from recipes.floq import FloqConfig, floq
 from recipes.ifql import IFQLConfig, ifql
 from recipes.iql import IQLConfig, iql
@@ -98,6 +99,13 @@ def test_a_successor_measure_cites_its_paper(getkey):
     config = TD2Config(network="mlp", hidden_dims=(8,))
     keys = cited(td2_cfm(config=config, key=getkey(), **SMALL))
     assert "farebrother2025temporal" in keys and "agrawalla2025floq" not in keys
+
+
+def test_forward_backward_representations_cite_their_papers(getkey):
+    config = FBConfig(latent_dim=4, width=8, embedding=4, backward_width=4)
+    keys = cited(fb(config=config, key=getkey(), **SMALL))
+    assert {"touati2021learning", "touati2023does", "fujimoto2018addressing"} <= keys
+    assert keys.isdisjoint({"farebrother2025temporal", "agrawalla2025floq"})
 
 
 def test_a_part_that_is_exchanged_changes_what_is_cited(getkey):

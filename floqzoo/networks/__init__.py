@@ -2,6 +2,7 @@
 
 from floqzoo.networks.conditional_field import ConditionalField as ConditionalField
 from floqzoo.networks.dense import Dense as Dense
+from floqzoo.networks.embedding_network import EmbeddingNetwork as EmbeddingNetwork
 from floqzoo.networks.ensemble import Ensemble as Ensemble
 from floqzoo.networks.film import FiLM as FiLM
 from floqzoo.networks.layer_norm import LayerNorm as LayerNorm

@@ -40,6 +40,9 @@ class Recipe:
     - `from_data`: Returns additional arguments of `build` that hold arrays, such as a normaliser or the policy of
       another run, given the loaded task and the settings of the run. Without them `build` must return an agent of the
       same structure, into which a checkpoint can be read.
+    - `to_task`: Returns the agent of one seed ready to act on the task of the run, given the agent, the task and the
+      settings of the run; applied to what is evaluated, stored and returned, as FB infers the task from rewards. What
+      it changes must not affect training.
     - `report`: Prints additional results for a trained agent, given the agent, the task, the run's settings, the seed
       and the folder of the run.
 
@@ -52,6 +55,7 @@ class Recipe:
     check: Callable[[RunConfig], Any] = lambda config: None
     batch_source: Callable[[RunConfig, bool], BatchSource] = lambda config, online: standard_batches(config, online)
     from_data: Callable[[Any, RunConfig], Mapping[str, PyTree]] = lambda task, config: {}
+    to_task: Callable[[PyTree, Any, RunConfig], PyTree] | None = None
     report: Callable[[PyTree, Any, RunConfig, int, Path], Any] | None = None
 
     def __post_init__(self):

@@ -2,6 +2,19 @@
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
 from floqzoo.successor.flow_successor import FlowSuccessor as FlowSuccessor, SuccessorMetrics as SuccessorMetrics
+from floqzoo.successor.forward_backward import (
+    ForwardBackward as ForwardBackward,
+    ForwardBackwardMetrics as ForwardBackwardMetrics,
+)
+from floqzoo.successor.latent_policy import LatentPolicy as LatentPolicy, LatentPolicyMetrics as LatentPolicyMetrics
+from floqzoo.successor.latents import (
+    LatentDraws as LatentDraws,
+    LatentMixture as LatentMixture,
+    infer_goal as infer_goal,
+    infer_task as infer_task,
+    on_sphere as on_sphere,
+    with_reward_vector as with_reward_vector,
+)
 from floqzoo.successor.methods import (
     METHODS as METHODS,
     diffusion_measure as diffusion_measure,

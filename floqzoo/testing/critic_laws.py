@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import Critic, Diagnosable, HasAdvantage, NoisyCritic
+from floqzoo.protocols import Critic, Diagnosable, HasAdvantage, NoisyCritic, ScoresForLatent
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
@@ -30,6 +30,24 @@ def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
     """`advantage` is a finite scalar."""
     advantage = compiled(_advantage, critic, example.observation, example.action)
     assert advantage.shape == () and np.isfinite(advantage), f"advantage {advantage} of shape {advantage.shape}"
+
+
+def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) -> None:
+    """`score_for` is a finite scalar with a finite gradient by the action."""
+    score = compiled(_score_for, critic, example.observation, example.action, example.inputs)
+    assert score.shape == () and np.isfinite(score), f"score {score} of shape {score.shape}"
+    gradient = compiled(_score_for_gradient, critic, example.observation, example.action, example.inputs)
+    assert np.isfinite(gradient).all(), f"gradient {gradient}"
+
+
+def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) -> None:
+    """`sample_latents` draws a finite z for each row, which the key decides, and through which no gradient flows."""
+    states = example.batch.observation
+    drawn, again = (compiled(_latents, critic, states, example.key) for _ in range(2))
+    assert drawn.shape == (len(states), example.inputs.size), f"shape {drawn.shape}"
+    assert np.isfinite(drawn).all() and np.array_equal(drawn, again), f"{drawn} and {again} from one key"
+    gradient = compiled(_latents_gradient, critic, states, example.key)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient)), f"gradient {gradient}"
 
 
 def diagnostics_are_numbers(critic: Diagnosable, example: Example) -> None:
@@ -63,6 +81,27 @@ def _advantage(critic: HasAdvantage, observation, action):
     return critic.advantage(observation, action)
 
 
+def _score_for(critic: ScoresForLatent, observation, action, latent):
+    return critic.score_for(observation, action, latent)
+
+
+def _score_for_gradient(critic: ScoresForLatent, observation, action, latent):
+    return jax.grad(lambda action: critic.score_for(observation, action, latent))(action)
+
+
+def _latents(critic: ScoresForLatent, observations, key):
+    return critic.sample_latents(observations, key)
+
+
+def _latents_gradient(critic: ScoresForLatent, observations, key):
+    trainable, rest = partition_trainable(critic)
+
+    def total(trainable):
+        return jnp.sum(eqx.combine(trainable, rest).sample_latents(observations, key) ** 3)
+
+    return jax.grad(total)(trainable)
+
+
 def _diagnostics(critic: Diagnosable, batch: Transition, key):
     return critic.diagnose(batch, key)
 
@@ -88,6 +127,8 @@ def _loss_and_gradient(critic: Critic, batch: Transition, key):
 noisy_critic_laws = (noisy_values_are_numbers,)
 
 advantage_laws = (an_advantage_is_a_number,)
+
+scores_for_latent_laws = (scores_for_latents_are_numbers, latents_are_drawn_for_each_row)
 
 diagnosable_laws = (diagnostics_are_numbers,)
 

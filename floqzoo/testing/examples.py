@@ -22,7 +22,7 @@ class Sizes:
 
     - `point`: The number of coordinates of a point of a velocity field.
     - `condition`: The parts of a velocity field's condition, in the order in which they are encoded.
-    - `inputs`: The inputs of a network or of a layer, at least 2.
+    - `inputs`: The inputs of a network or of a layer, at least 2; also the dimension of the z of a task.
     - `observation`, `action`: The inputs of a critic or policy.
     """
 
@@ -40,7 +40,7 @@ class Example:
     - `t`, `s`: Two different times in (0, 1).
     - `x0`, `x1`: Two points.
     - `condition`: The condition of a velocity field.
-    - `inputs`: The input of a network.
+    - `inputs`: The input of a network; also the z of a task.
     - `observation`, `action`: The inputs of a critic or policy.
     - `seed`: The seed of `key` and `batch`.
     """

@@ -60,6 +60,7 @@ from floqzoo.learner.batch_sources import (
 )
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
+from floqzoo.networks.embedding_network import EmbeddingNetwork
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import HLGauss, NormalisedValue, RawPoint
@@ -80,6 +81,8 @@ from floqzoo.policies.gpi_policy import GPIPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.successor.forward_backward import ForwardBackward
+from floqzoo.successor.latent_policy import LatentPolicy
 from floqzoo.successor.methods import diffusion_measure, flow_measure
 from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
@@ -243,6 +246,30 @@ def tanh_gaussian(*, key: Key) -> TanhGaussianPolicy:
     return TanhGaussianPolicy(narrow(sizes.observation, 2 * sizes.action, key=key), alpha_bc=0.5)
 
 
+def latent_network(groups: tuple[int, ...], out_features: int, *, key: Key, **parts: Any) -> EmbeddingNetwork:
+    """A small network of embeddings."""
+    return EmbeddingNetwork(groups, out_features, width=8, embedding=4, key=key, **parts)
+
+
+def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
+    """A small critic of FB, with some parts exchanged."""
+    forward_key, backward_key, task_key = jax.random.split(key, 3)
+    with_latent, with_action = sizes.observation + sizes.inputs, sizes.observation + sizes.action
+    forward = Ensemble.build(
+        lambda key: latent_network((with_latent, with_action), sizes.inputs, key=key), 2, key=forward_key
+    )
+    backward = latent_network((sizes.observation,), sizes.inputs, trunk_layers=0, key=backward_key)
+    return ForwardBackward(forward, backward, jax.random.normal(task_key, (sizes.inputs,)), **parts)
+
+
+def latent_policy(*, key: Key) -> LatentPolicy:
+    """A small policy for each task."""
+    network_key, task_key = jax.random.split(key)
+    groups = sizes.observation + sizes.inputs, sizes.observation
+    network = latent_network(groups, sizes.action, key=network_key)
+    return LatentPolicy(network, jax.random.normal(task_key, (sizes.inputs,)), alpha=0.5)
+
+
 def learnt_reward(*, key: Key) -> LearntReward:
     """A small network that predicts rewards."""
     return LearntReward(narrow(sizes.observation, 1, key=key))
@@ -341,10 +368,13 @@ every_critic = (
     seeded(partial(evor_critic, aggregation=MinOverEnsemble(), next_action=BestOfNNextAction(1))),
     seeded(sac_critic),
     seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
+    seeded(forward_backward),
+    seeded(partial(forward_backward, aggregation=MeanOverEnsemble(), terminations=False)),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_critic_with_advantage = (seeded(iql_critic), st.builds(NullCritic))
+every_critic_for_latents = (seeded(forward_backward),)
 every_policy = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
@@ -357,14 +387,17 @@ every_policy = (
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
     seeded(chunked_policy),
     seeded(tanh_gaussian),
+    seeded(latent_policy),
 )
 every_exploring_policy = (
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     seeded(chunked_policy),
     seeded(tanh_gaussian),
+    seeded(latent_policy),
 )
 every_policy_with_density = (seeded(policy), seeded(tanh_gaussian))
+every_policy_for_latents = (seeded(latent_policy),)
 every_policy_from_noise = (
     seeded(policy),
     seeded(partial(policy, DistilledFlowPolicy)),
@@ -375,6 +408,7 @@ every_policy_from_noise = (
     seeded(chunked_policy),
     seeded(chunked_best_of_n),
     seeded(tanh_gaussian),
+    seeded(latent_policy),
 )
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser))
@@ -461,10 +495,12 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.NoisyCritic: every_noisy_critic,
         protocols.Diagnosable: every_diagnosable,
         protocols.HasAdvantage: every_critic_with_advantage,
+        protocols.ScoresForLatent: every_critic_for_latents,
         protocols.Policy: every_policy,
         protocols.Exploring: every_exploring_policy,
         protocols.HasDensity: every_policy_with_density,
         protocols.ActsFromNoise: every_policy_from_noise,
+        protocols.ActsForLatent: every_policy_for_latents,
         protocols.UpdateRule: every_update_rule,
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,

@@ -52,7 +52,7 @@ class Numbers(eqx.Module):
 
     def agent(self, part: Any) -> FrozenAgent:
         """An agent with a critic or policy, and a known part of the other kind."""
-        critic = part if isinstance(part, protocols.Critic) else SumCritic()
+        critic = part if isinstance(part, protocols.Critic) else SumCritic(self.inputs.size)
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)
 
@@ -109,6 +109,7 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     ),
     protocols.NoisyCritic: lambda critic, x: critic.value(x.observation, x.action, x.key),
     protocols.HasAdvantage: lambda critic, x: critic.advantage(x.observation, x.action),
+    protocols.ScoresForLatent: lambda critic, x: critic.score_for(x.observation, x.action, x.inputs),
     protocols.Policy: lambda policy, x: (
         policy.act(x.observation, SumCritic(), x.key),
         policy.policy_loss(x.batch, x.agent(policy), x.other_key)[0],
@@ -118,6 +119,7 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     protocols.ActsFromNoise: lambda policy, x: policy.act_from_noise(
         x.observation, SumCritic(), policy.draw_noise(x.key)
     ),
+    protocols.ActsForLatent: lambda policy, x: policy.act_for(x.observation, x.inputs),
     protocols.SuccessorMeasure: lambda measure, x: (
         measure.sample_futures(x.observation, x.action, 2, x.key),
         measure.log_prob(x.observation, x.observation, x.action),

@@ -10,13 +10,25 @@ from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.flow.path import AffinePath
 from floqzoo.testing.backup_laws import aggregation_laws, backup_laws, noise_coupling_laws
 from floqzoo.testing.batch_source_laws import batch_source_laws, reader_laws
-from floqzoo.testing.critic_laws import advantage_laws, critic_laws, diagnosable_laws, noisy_critic_laws
+from floqzoo.testing.critic_laws import (
+    advantage_laws,
+    critic_laws,
+    diagnosable_laws,
+    noisy_critic_laws,
+    scores_for_latent_laws,
+)
 from floqzoo.testing.embedding_laws import point_embedding_laws, time_embedding_laws
 from floqzoo.testing.field_laws import field_laws
 from floqzoo.testing.hyperparameter_laws import hyperparameter_laws
 from floqzoo.testing.network_laws import layer_laws, network_laws
 from floqzoo.testing.path_laws import affine_path_laws, path_laws
-from floqzoo.testing.policy_laws import acts_from_noise_laws, density_laws, exploring_laws, policy_laws
+from floqzoo.testing.policy_laws import (
+    acts_for_latent_laws,
+    acts_from_noise_laws,
+    density_laws,
+    exploring_laws,
+    policy_laws,
+)
 from floqzoo.testing.prior_laws import prior_laws
 from floqzoo.testing.solver_laws import fixed_step_laws, solver_laws
 from floqzoo.testing.successor_laws import (
@@ -56,10 +68,12 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.NoisyCritic: noisy_critic_laws,
         protocols.Diagnosable: diagnosable_laws,
         protocols.HasAdvantage: advantage_laws,
+        protocols.ScoresForLatent: scores_for_latent_laws,
         protocols.Policy: policy_laws,
         protocols.Exploring: exploring_laws,
         protocols.HasDensity: density_laws,
         protocols.ActsFromNoise: acts_from_noise_laws,
+        protocols.ActsForLatent: acts_for_latent_laws,
         protocols.UpdateRule: update_rule_laws,
         JointUpdate: joint_update_laws,
         AlternatingUpdate: alternating_update_laws,

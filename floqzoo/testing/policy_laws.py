@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import partition_trainable
-from floqzoo.protocols import ActsFromNoise, Critic, Exploring, HasDensity, Policy
+from floqzoo.protocols import ActsForLatent, ActsFromNoise, Critic, Exploring, HasDensity, Policy
 from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
@@ -30,6 +31,11 @@ class UniformPolicy(eqx.Module):
         action = self.act(observation, None, key)
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
+    def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
+        """0 for every task, the mean of the draws."""
+        del latent
+        return jnp.zeros(self.dim, observation.dtype)
+
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
         del batch, agent, key
@@ -37,7 +43,12 @@ class UniformPolicy(eqx.Module):
 
 
 class SumCritic(eqx.Module):
-    """Q and advantage are the sum of the action: a simple critic for the laws of other parts."""
+    """Q, of every task, and advantage are the sum of the action: a simple critic for the laws of other parts.
+
+    - `latent`: The dimension of z.
+    """
+
+    latent: int = eqx.field(static=True, default=5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The sum of the action."""
@@ -47,6 +58,15 @@ class SumCritic(eqx.Module):
     def advantage(self, observation: Observation, action: Action) -> Scalar:
         """The sum of the action."""
         return self.score(observation, action)
+
+    def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
+        """The sum of the action."""
+        del latent
+        return self.score(observation, action)
+
+    def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
+        """Normal draws."""
+        return jax.random.normal(key, (len(observations), self.latent), observations.dtype)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
@@ -75,8 +95,9 @@ def a_key_decides_the_action(policy: Policy, example: Example) -> None:
 
 def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) -> None:
     """`policy_loss` is a finite scalar with a finite gradient, and its key decides it."""
-    loss, gradient = compiled(_loss_and_gradient, policy, example.batch, example.key)
-    again, _ = compiled(_loss_and_gradient, policy, example.batch, example.key)
+    size = example.inputs.size
+    loss, gradient = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
+    again, _ = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
     assert loss.shape == (), f"shape {loss.shape}"
     assert np.isfinite(loss) and loss == again, f"losses {loss} and {again} from one key"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -95,6 +116,29 @@ def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
     assert draw.action.shape == example.action.shape and np.all(np.abs(draw.action) <= 1), f"action {draw.action}"
     assert draw.log_prob.shape == () and np.isfinite(draw.log_prob), f"log-density {draw.log_prob}"
     assert np.array_equal(draw.action, again.action) and draw.log_prob == again.log_prob, f"{draw} and {again}"
+
+
+def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example) -> None:
+    """Every action for a z has the shape of the data's and lies in [-1, 1], however long z is."""
+    for latent in (example.inputs, 100 * example.inputs):
+        action = compiled(_action_for, latent, policy, example.observation)
+        assert action.shape == example.action.shape, f"shape {action.shape} instead of {example.action.shape}"
+        assert np.all(np.abs(action) <= 1), f"action {action}"
+
+
+def actions_for_latents_are_rows(policy: ActsForLatent, example: Example) -> None:
+    """`jax.vmap` over z is the actions one by one, and an action has a finite gradient by z."""
+    assert_rows_are_mapped(_action_for, jnp.stack([example.inputs, -example.inputs]), policy, example.observation)
+    gradient = compiled(_gradient_by_latent, policy, example.observation, example.inputs)
+    assert np.isfinite(gradient).all(), f"gradient {gradient}"
+
+
+def _action_for(latent, policy: ActsForLatent, observation):
+    return policy.act_for(observation, latent)
+
+
+def _gradient_by_latent(policy: ActsForLatent, observation, latent):
+    return jax.grad(lambda latent: jnp.sum(policy.act_for(observation, latent)))(latent)
 
 
 def _draw(policy: HasDensity, observation, key):
@@ -143,9 +187,9 @@ def _action_from(seed, policy: Policy, observation):
     return policy.act(observation, SumCritic(), jax.random.key(seed))
 
 
-def _loss_and_gradient(policy: Policy, batch: Transition, key):
+def _loss_and_gradient(policy: Policy, batch: Transition, key, latent: int):
     trainable, rest = partition_trainable(policy)
-    agent = frozen_agent(SumCritic(), policy)
+    agent = frozen_agent(SumCritic(latent), policy)
 
     def loss(trainable):
         return eqx.combine(trainable, rest).policy_loss(batch, agent, key)[0]
@@ -154,6 +198,7 @@ def _loss_and_gradient(policy: Policy, batch: Transition, key):
 
 
 density_laws = (a_draw_has_a_log_density,)
+acts_for_latent_laws = (actions_for_latents_lie_in_their_box, actions_for_latents_are_rows)
 acts_from_noise_laws = (noise_decides_the_action, noise_is_of_its_prior, actions_of_any_noise_lie_in_their_box)
 
 exploring_laws = (explored_actions_lie_in_their_box,)

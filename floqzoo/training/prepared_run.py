@@ -201,6 +201,7 @@ class PreparedRun:
 
     def train(self) -> TrainingResult:
         """Trains, as `floqzoo.training.train` does."""
+        to_task = self.recipe.to_task
         return train(
             self.build,
             self.task,
@@ -209,6 +210,7 @@ class PreparedRun:
             resumed=self.resumed,
             begin_with=self.start.begin_with if self.start else None,
             batch_source=self.recipe.batch_source,
+            to_task=None if to_task is None else lambda agent: to_task(agent, self.task, self.config),
         )
 
 

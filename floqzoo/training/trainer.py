@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -71,6 +72,7 @@ class Trainer:
     - `task`: A task with `dataset` and `make_environment`.
     - `progress`: Shows the progress.
     - `writers`: Metric writers that receive every logged metric.
+    - `to_task`: As in `floqzoo.training.train`.
 
     Attributes: `step`, the current step; `seeds`; `seconds`, the time by part; `evaluations`; `whole`, whether agents,
     step and environments are consistent, which they are not during a call.
@@ -87,8 +89,10 @@ class Trainer:
         begin_with: Callable[[RunState], RunState] | None,
         writers: Sequence[MetricWriter],
         batch_source: Callable[[RunConfig, bool], BatchSource],
+        to_task: Callable[[PyTree], PyTree] | None,
     ):
         first = is_first()
+        self.to_task = None if to_task is None else eqx.filter_vmap(to_task)
         self.store = (
             RunStore(directory, config.keep_checkpoints, resumed, writers, config.best_metric)
             if first
@@ -138,8 +142,9 @@ class Trainer:
 
     @property
     def agents(self) -> PyTree:
-        """The agents on one device; with several processes, all of them must access it."""
-        return self.update.agents(self.update.gathered(self.arrays))
+        """The agents on one device, ready to act; with several processes, all of them must access it."""
+        agents = self.update.agents(self.update.gathered(self.arrays))
+        return agents if self.to_task is None else self.to_task(agents)
 
     @property
     def phase(self) -> OfflinePhase | OnlinePhase:
@@ -325,6 +330,7 @@ def train(
     resumed: bool = False,
     begin_with: Callable[[RunState], RunState] | None = None,
     batch_source: Callable[[RunConfig, bool], BatchSource] = standard_batches,
+    to_task: Callable[[PyTree], PyTree] | None = None,
 ) -> TrainingResult:
     """Trains the agents of all seeds of a run on a task; writes metrics and checkpoints to `run_directory`.
 
@@ -341,9 +347,10 @@ def train(
       uninterrupted run.
     - `begin_with`: Maps untrained agents and their keys to the initial ones of a new run, such as the agents of a
       finished run.
-
     - `batch_source`: Returns the batch source of the updates, given the settings and whether the run is online; for a
       recipe, `recipe.batch_source`.
+    - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and the
+      result; training continues with the agent as it was.
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
@@ -366,7 +373,7 @@ def train(
         )
         for writer in writers:
             stack.callback(writer.close_writer)
-        run = Trainer(build, task, config, run_directory, progress, resumed, begin_with, writers, batch_source)
+        run = Trainer(build, task, config, run_directory, progress, resumed, begin_with, writers, batch_source, to_task)
         stack.callback(run.close)
         with run.errors_explained():
             try:

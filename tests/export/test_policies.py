@@ -57,6 +57,7 @@ POLICIES = {
     "deterministic": families.actor(fz.DeterministicPolicy, key=clone()),
     "tanh-Gaussian": families.tanh_gaussian(key=clone()),
     "best of n": best_of_n(key=clone()),
+    "latent": families.latent_policy(key=clone()),
     "soft best of n": families.soft_best_of_n(key=clone()),
     "chunks": families.chunked_policy(key=clone()),
     "best of n chunks": families.chunked_best_of_n(key=clone()),
@@ -127,6 +128,7 @@ CRITICS = {
     "return flow": families.return_flow_critic(key=clone()),
     "evor": families.evor_critic(key=clone()),
     "successor": families.successor_critic(key=clone()),
+    "forward-backward": families.forward_backward(key=clone()),
 }
 
 

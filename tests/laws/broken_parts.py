@@ -16,6 +16,7 @@ from floqzoo.learner import BalancedReplay
 from floqzoo.policies import FunctionPolicy
 from floqzoo.records import ActionDraw, PathPoint
 from floqzoo.successor import DataNextAction, KnownReward, TD2Target
+from floqzoo.testing.policy_laws import SumCritic, UniformPolicy
 
 
 def unmapped(x):
@@ -191,6 +192,14 @@ CRITICS = {
 }
 NOISY_CRITICS = {"noisy_values_are_numbers": {"value": lambda self, observation, action, key: observation}}
 ADVANTAGES = {"an_advantage_is_a_number": {"advantage": lambda self, observation, action: action}}
+SCORES_FOR_LATENTS = {
+    "scores_for_latents_are_numbers": {"score_for": lambda self, observation, action, latent: latent},
+    "latents_are_drawn_for_each_row": {"sample_latents": lambda self, observations, key: normal(key, (5,))},
+}
+ACTS_FOR_LATENTS = {
+    "actions_for_latents_lie_in_their_box": {"act_for": lambda self, observation, latent: latent[:2]},
+    "actions_for_latents_are_rows": {"act_for": lambda self, observation, latent: jnp.sin(unmapped(latent[:2]))},
+}
 DIAGNOSABLE = {"diagnostics_are_numbers": {"diagnose": lambda self, batch, key: {"reward": batch.reward}}}
 
 
@@ -418,6 +427,8 @@ BROKEN = (
     (fz.NullCritic, CRITICS),
     (Sounding, NOISY_CRITICS),
     (Sounding, ADVANTAGES),
+    (SumCritic, SCORES_FOR_LATENTS),
+    (partial(UniformPolicy, 2), ACTS_FOR_LATENTS),
     (Sounding, DIAGNOSABLE),
     (partial(Noisy, lambda observation: observation), FROM_NOISE),
     (partial(Explorer, lambda observation: jnp.tanh(observation[:2])), EXPLORING),

@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, c51, codac, evor, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, value_flows
+from recipes import bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, value_flows
 
 
 ENVIRONMENTS = {
@@ -426,7 +426,7 @@ def test_value_flows_is_as_published(preset, environment):
 
 EVERY_PRESET = [
     (recipe.RECIPE, preset)
-    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, iqn, c51, codac, qc, value_flows, evor)
+    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, iqn, c51, codac, qc, value_flows, evor, fb)
     for preset in recipe.RECIPE.presets
 ]
 

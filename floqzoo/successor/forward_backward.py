@@ -1,0 +1,160 @@
+"""Forward-backward representations: successor measures of many policies as products of two maps."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.rebrac_critic import SmoothingNoise
+from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.ensemble import Ensemble
+from floqzoo.networks.normaliser import Normaliser
+from floqzoo.protocols import Aggregation
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.successor.latents import LatentMixture, on_sphere
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class ForwardBackwardMetrics(eqx.Module):
+    """The metrics of an FB critic on a batch.
+
+    - `critic_loss`: `measure_loss` + the weighted `orthonormality_loss`.
+    - `measure_loss`: The loss of the measure, summed over members.
+    - `orthonormality_loss`: Lowest, at -d / 2, where $\\mathbb E B B^\\top = I$.
+    - `m_mean`: The mean density of the measures over pairs: $1 / (1 - \\gamma)$ for exact ones without terminations.
+    - `m_next`: The mean density at the next state.
+    """
+
+    critic_loss: Scalar
+    measure_loss: Scalar
+    orthonormality_loss: Scalar
+    m_mean: Scalar
+    m_next: Scalar
+
+
+class ForwardBackward(eqx.Module):
+    r"""The successor measures of policies $\pi_z$ as $M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$, with the
+    distribution $\rho$ of states in the data.
+
+    $M$ counts the states from $s'$ on, $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, of mass $1 / (1 - \gamma)$. Any
+    reward has values without training: $Q(s, a) = F(s, a, z)^\top w$ with $w = \mathbb E_\rho [r B]$, the sum of rewards from
+    the next state on, for the policy of $z = \sqrt d \, w / \lVert w \rVert$. With transitions $i$, pairs $i \ne j$ of them
+    and $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$, the loss of each member $e$ is
+
+    $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2 - \mathbb E_i M_{ii}, \qquad
+    \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
+
+    summed over members, where $a'$ is the action of $\pi_z(s')$ with smoothing noise. It needs no reward, and its gradient
+    is that of the squared error of the Bellman equation in the norm of $\rho$. The orthonormality loss
+
+    $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
+
+    fixes the scale of $F$ and $B$, which the product leaves open; $B$ is on the sphere of radius $\sqrt d$.
+
+    - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; a member maps $(s, z)$ and $(s, a)$, joined, to $\mathbb R^d$, as an
+      [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
+    - `backward`: Maps a state to $\mathbb R^d$; its output is put on the sphere.
+    - `reward_vector`: $w$, in $\mathbb R^d$: the task that `score` is for. `infer_task` sets it; it may be 0 before.
+    - `normaliser`: Of the observations.
+    - `discount`: $\gamma$ in [0, 1).
+    - `orthonormality`: The weight of that loss, at least 0.
+    - `latents`: The distribution of z in training.
+    - `noise`: The noise on next actions.
+    - `aggregation`: Of the members in `score`. With two members the minimum is their mean minus half their distance, the
+      pessimism of the official code.
+    - `target_aggregation`: Of the members in $\bar M$.
+    - `terminations`: Whether an episode that terminated has no future. If not, $\text{discount}_i$ is 1 for all: OGBench's
+      data have terminations where the task of the environment is solved, on which its dynamics do not depend.
+
+    The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
+
+    **Raises** `ValueError` if a number is out of its range.
+
+    Source: Touati and Ollivier (arXiv 2103.07945); losses and constants as in metamotivo, official code.
+    """
+
+    forward: Ensemble
+    backward: Any
+    reward_vector: Hyperparameter = eqx.field(converter=hyperparameter)
+    normaliser: Normaliser = Normaliser()
+    discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.98)
+    orthonormality: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
+    latents: LatentMixture | Any = LatentMixture()
+    noise: SmoothingNoise = SmoothingNoise(0.2, 0.3)
+    aggregation: Aggregation = MinOverEnsemble()
+    target_aggregation: Aggregation = MeanOverEnsemble()
+    terminations: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self):
+        require("reward_vector", self.reward_vector, np.isfinite, "finite")
+        require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
+        number = self.orthonormality
+        require("orthonormality", number, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def represent(self, observation: Observation) -> Float[Array, " latent"]:
+        """B(s), on the sphere."""
+        return on_sphere(self.backward(self.normaliser.normalise(observation)))
+
+    def forwards(
+        self,
+        observations: Float[Array, "batch observation"],
+        actions: Float[Array, "batch action"],
+        latents: Float[Array, "batch latent"],
+    ) -> Float[Array, "members batch latent"]:
+        """F(s, a, z) of each member, for a batch."""
+        s = jax.vmap(self.normaliser.normalise)(observations)
+        with_latent, with_action = jnp.concatenate([s, latents], axis=1), jnp.concatenate([s, actions], axis=1)
+        return self.forward.each(lambda member: jax.vmap(member)(with_latent, with_action))
+
+    def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
+        """Q for the task z: the aggregate of F(s, a, z) · z."""
+        forward = self.forwards(observation[None], action[None], latent[None])[:, 0]
+        return self.aggregation.aggregate(forward @ latent)
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """Q for the task of `reward_vector`, in units of reward; 0 before a task is given."""
+        vector = jnp.asarray(self.reward_vector.value)
+        latent = on_sphere(vector)
+        size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])
+        return size * self.score_for(observation, action, latent)
+
+    def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
+        """One z of the training distribution for each row."""
+        goals = jax.vmap(self.represent)(observations)
+        return self.latents.latents(goals, self.latents.draws(len(goals), goals.shape[1], key))
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ForwardBackwardMetrics]:
+        """The loss of the measure plus the orthonormality loss. Rewards are not read.
+
+        **Raises** `ValueError` for a batch of one transition, which has no pairs.
+        """
+        size = batch.reward.shape[0]
+        if size < 2:
+            raise ValueError(f"the batch of a ForwardBackward critic must have at least 2 transitions; got {size}.")
+        latent_key, noise_key = jax.random.split(key)
+        with update_step("latents"):
+            z = agent.critic.sample_latents(batch.next_observation, latent_key)
+        with update_step("targets"):
+            next_action = self.noise.add(jax.vmap(agent.policy.act_for)(batch.next_observation, z), noise_key)
+            target = agent.target.critic
+            next_goals = jax.vmap(target.represent)(batch.next_observation)
+            next_m = target.forwards(batch.next_observation, next_action, z) @ next_goals.T
+            bootstrap = self.target_aggregation.aggregate(next_m)
+            lasts = batch.discount if self.terminations else jnp.ones_like(batch.discount)
+            bootstrap = jax.lax.stop_gradient(self.discount.value * lasts[:, None] * bootstrap)
+        goals = jax.vmap(self.represent)(batch.next_observation)
+        m = self.forwards(batch.observation, batch.action, z) @ goals.T
+        others = 1 - jnp.eye(size, dtype=m.dtype)
+        m_next = jnp.diagonal(m, axis1=1, axis2=2)
+        rows = 0.5 * jnp.sum(others[None] * (m - bootstrap[None]) ** 2, axis=2) / (size - 1) - m_next
+        measure_loss = jnp.sum(jnp.mean(rows, axis=1))
+        products = goals @ goals.T
+        orthonormality_loss = 0.5 * jnp.sum(others * products**2) / (size * (size - 1)) - jnp.trace(products) / size
+        loss = measure_loss + self.orthonormality.value * orthonormality_loss
+        m_mean = jnp.sum(others * jnp.mean(m, axis=0)) / (size * (size - 1))
+        return loss, ForwardBackwardMetrics(loss, measure_loss, orthonormality_loss, m_mean, jnp.mean(m_next))

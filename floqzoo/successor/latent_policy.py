@@ -1,0 +1,111 @@
+"""A deterministic policy for each task of a forward-backward representation."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.critics.rebrac_critic import SmoothingNoise
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.normaliser import Normaliser
+from floqzoo.protocols import Critic
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class LatentPolicyMetrics(eqx.Module):
+    """The metrics of a latent policy on a batch.
+
+    - `actor_loss`: `q_loss` + alpha * `bc_loss`.
+    - `q_loss`: Minus the mean score of its actions, each for its z, divided by the mean absolute score.
+    - `bc_loss`: Half the squared distance of its actions from the data's, summed over coordinates.
+    - `q`: The mean score.
+    """
+
+    actor_loss: Scalar
+    q_loss: Scalar
+    bc_loss: Scalar
+    q: Scalar
+
+
+class LatentPolicy(eqx.Module):
+    r"""$\pi_z(s) = \tanh f(s, z)$, trained to maximise the score of every task z.
+
+    $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
+    + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
+
+    with smoothing noise $\epsilon$; the gradient passes its clipping to [-1, 1] unchanged. $\overline{|Q|}$ is the mean absolute
+    score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the critic's loss, but
+    anew.
+
+    - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
+      [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
+    - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it. It may be 0 before.
+    - `normaliser`: Of the observations.
+    - `alpha`: The weight of the distance from the data, at least 0.
+    - `noise`: The noise in the loss, and of exploration.
+
+    The agent's critic must [score any z][floqzoo.protocols.ScoresForLatent], as a `ForwardBackward` does.
+
+    **Raises** `ValueError` if a number is out of its range.
+
+    Source: metamotivo, official code, where alpha is 0, so that Adam's steps do not depend on the division; the second term
+    is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
+    """
+
+    network: Any
+    latent: Hyperparameter = eqx.field(converter=hyperparameter)
+    normaliser: Normaliser = Normaliser()
+    alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
+    noise: SmoothingNoise = SmoothingNoise(0.2, 0.3)
+
+    def __check_init__(self):
+        require("latent", self.latent, np.isfinite, "finite")
+        require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
+        """The action for the task z, without noise."""
+        s = self.normaliser.normalise(observation)
+        return jnp.tanh(self.network(jnp.concatenate([s, latent]), s))
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action for the task of `latent`; critic and key are not used."""
+        del key
+        return self.act_from_noise(observation, critic, jnp.zeros(0))
+
+    @property
+    def noise_prior(self) -> None:
+        """None: the policy is deterministic."""
+
+    def draw_noise(self, key: Key) -> Float[Array, "0"]:
+        """An empty array."""
+        del key
+        return jnp.zeros(0)
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
+        """The action for the task of `latent`; the critic is not used."""
+        del critic, noise
+        return self.act_for(observation, jnp.asarray(self.latent.value))
+
+    def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The action with exploration noise."""
+        del critic
+        return self.noise.add(self.act_for(observation, jnp.asarray(self.latent.value)), key)
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, LatentPolicyMetrics]:
+        """The two terms, averaged over the batch."""
+        latent_key, noise_key = jax.random.split(key)
+        with update_step("latents"):
+            z = agent.critic.sample_latents(batch.next_observation, latent_key)
+        mean = jax.vmap(self.act_for)(batch.observation, z)
+        action = mean + jax.lax.stop_gradient(self.noise.add(mean, noise_key) - mean)
+        with update_step("q"):
+            q = jax.vmap(agent.critic.score_for)(batch.observation, action, z)
+            q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
+        bc_loss = 0.5 * jnp.mean(jnp.sum((mean - batch.action) ** 2, axis=1))
+        loss = q_loss + self.alpha.value * bc_loss
+        return loss, LatentPolicyMetrics(loss, q_loss, bc_loss, jnp.mean(q))

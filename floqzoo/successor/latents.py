@@ -1,0 +1,115 @@
+"""The vectors z that stand for tasks in forward-backward representations."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.typing import Key
+
+
+def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
+    r"""$\sqrt d \, x / \lVert x \rVert$; 0 for $x = 0$."""
+    square = jnp.sum(x**2)
+    # Where x is 0, as after ReLUs that are all 0, another divisor keeps its gradient finite.
+    return x * jnp.sqrt(x.shape[0] / jnp.where(square > 1e-24, square, 1.0))
+
+
+class LatentDraws(eqx.Module):
+    """The random numbers of a `LatentMixture`: directions, an order of the goals, and which of the two is taken."""
+
+    normal: Float[Array, "batch latent"]
+    order: Int[Array, " batch"]
+    is_goal: Bool[Array, " batch"]
+
+
+class LatentMixture(eqx.Module):
+    r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a state of the batch, in
+    random order, else uniform on the sphere of radius $\sqrt d$.
+
+    - `goal_ratio`: $p$ in [0, 1]; 0.5 in both official codes.
+
+    Source: metamotivo, and InFOM's FB.
+    """
+
+    goal_ratio: Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
+
+    def __check_init__(self):
+        require("goal_ratio", self.goal_ratio, lambda value: (value >= 0) & (value <= 1), "in [0, 1]")
+
+    def draws(self, batch_size: int, dim: int, key: Key) -> LatentDraws:
+        """The random numbers for a batch."""
+        normal_key, order_key, choice_key = jax.random.split(key, 3)
+        return LatentDraws(
+            jax.random.normal(normal_key, (batch_size, dim)),
+            jax.random.permutation(order_key, batch_size),
+            jax.random.uniform(choice_key, (batch_size,)) < self.goal_ratio.value,
+        )
+
+    def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
+        """One z for each row of a batch, given B of its states; without a gradient."""
+        directions = jax.vmap(on_sphere)(draws.normal.astype(goals.dtype))
+        return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
+
+
+def infer_task(
+    agent: Any,
+    observations: Float[Array | np.ndarray, "count observation"],
+    rewards: Float[Array | np.ndarray, " rewards"],
+) -> Any:
+    r"""The agent with the task of some rewards: $w = \frac1n \sum_i r_i B(s_i)$, without training.
+
+    Its policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and its critic scores $F(s, a, z)^\top w$, in units of reward.
+
+    - `agent`: An agent of FB, or any record of a `critic` and a `policy` of FB, such as `agent.parts`.
+    - `observations`: States drawn from the data of the pre-training, on which $w$ is an expectation. A reward belongs to
+      being in a state; rewards that are chosen freely, such as 1 near a goal, need no data of the task.
+    - `rewards`: The reward of each state. A policy depends on their ratios, not on their scale; it does depend on a constant
+      that is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
+
+    **Raises** `ValueError` if there is no state, the numbers of states and rewards differ, a number is not finite, or $w$
+    is 0 (as for rewards that are all 0), from which no policy follows; inside a trace only shapes are checked.
+
+    Source: Touati and Ollivier (arXiv 2103.07945), and metamotivo.
+    """
+    if len(observations) != len(rewards) or not len(rewards):
+        raise ValueError(
+            "`observations` and `rewards` must have the same number of rows, at least 1; "
+            f"got {len(observations)} and {len(rewards)}."
+        )
+    represented = jax.vmap(agent.critic.represent)(jnp.asarray(observations))
+    vector = jnp.mean(jnp.asarray(rewards)[:, None] * represented, axis=0)
+    if not isinstance(vector, Tracer):
+        if not np.isfinite(vector).all():
+            raise ValueError("`observations` and `rewards` must be finite; the mean of r B(s) is not.")
+        if not np.any(vector):
+            raise ValueError("`rewards` must not all be 0: the mean of r B(s) is 0, and no policy follows from it.")
+    return with_reward_vector(agent, vector)
+
+
+def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> Any:
+    r"""The agent with the task of reaching a state and staying there: $w = B(g)$, the reward a point mass at $g$.
+
+    - `agent`: As in `infer_task`.
+    - `goal`: $g$, a whole observation.
+
+    Source: Touati and Ollivier (arXiv 2103.07945), section 4.
+    """
+    return with_reward_vector(agent, agent.critic.represent(jnp.asarray(goal)))
+
+
+def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
+    """The agent with the task $w$, in the critic as it is and in the policy on the sphere.
+
+    - `agent`: As in `infer_task`.
+    """
+    return eqx.tree_at(_places, agent, (Hyperparameter(vector), Hyperparameter(on_sphere(vector))))
+
+
+def _places(agent: Any) -> tuple[Hyperparameter, Hyperparameter]:
+    return agent.critic.reward_vector, agent.policy.latent

@@ -1,0 +1,221 @@
+r"""FB: forward-backward representations, a policy for any reward without training on it (arXiv 2103.07945).
+
+$$\begin{aligned}
+\text{measure:} \quad & \textstyle\sum_e \Bigl[ \tfrac12 \mathbb E_{i \ne j} \bigl( F_e(s_i, a_i, z_i)^\top B(s'_j)
+- \gamma \, \overline{\bar F(s'_i, a'_i, z_i)}^\top \bar B(s'_j) \bigr)^2 - \mathbb E_i F_e(s_i, a_i, z_i)^\top B(s'_i) \Bigr] \\
+\text{orthonormality:} \quad & \tfrac12 \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2 \\
+\text{policy:} \quad & -\mathbb E \, Q_z(s, \pi_z(s) + \epsilon) \, / \, \overline{|Q|} + \tfrac\alpha2 \lVert \pi_z(s) - a \rVert^2 \\
+\text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert, \quad Q_z = \min_e F_e(s, a, z)^\top z
+\end{aligned}$$
+
+F, B and the policy have an optimiser each. Training reads no reward; the task of the run is inferred at each evaluation.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+
+import floqzoo as fz
+from floqzoo.runs import Recipe, RunConfig, buildable, require_choices
+from floqzoo.training import run_recipe
+from floqzoo.typing import Key
+from recipes.common import aggregation
+
+
+@dataclass(frozen=True, kw_only=True)
+class FBConfig:
+    """FB's hyperparameters: those of metamotivo for the walker, except where marked as our choice."""
+
+    forward_lr: float = 1e-4
+    """Adam's learning rate of F."""
+    backward_lr: float = 1e-4
+    """Adam's learning rate of B; 1e-6 for the point mass."""
+    actor_lr: float = 1e-4
+    """Adam's learning rate of the policy; 1e-6 for the point mass."""
+    batch_size: int = 1024
+    """Transitions per update; the loss reads all pairs of them."""
+    latent_dim: int = 100
+    """d, the dimension of z; 50 for cheetah and quadruped."""
+    discount: float = 0.98
+    """Discount in [0, 1); 0.99 for the point mass."""
+    tau: float = 0.01
+    """Step of the targets of F and B, in [0, 1]."""
+    width: int = 1024
+    """Width of F and of the policy."""
+    embedding: int = 512
+    """Size of each of their two embeddings; for the policy a choice."""
+    backward_width: int = 256
+    """Width of B."""
+    orthonormality: float = 1.0
+    """Weight of the orthonormality loss."""
+    goal_ratio: float = 0.5
+    """Probability that z is B of a state of the batch, and not a random direction."""
+    actor_noise: float = 0.2
+    """Standard deviation of the noise on the policy's actions, in both losses."""
+    actor_noise_clip: float = 0.3
+    """Limit of that noise."""
+    actor_agg: Literal["min", "mean"] = "min"
+    """Aggregation of the two F in the policy's loss: the minimum is the published pessimism of 0.5."""
+    target_agg: Literal["mean", "min"] = "mean"
+    """Aggregation of the two target F in the measure's loss."""
+    alpha: float = 0.0
+    """Weight of behaviour cloning in the policy's loss: 0 in metamotivo, to tune for narrow data."""
+    terminations: bool = True
+    """Whether an episode that terminated has no future; False ignores terminations, which in OGBench depend on the task."""
+    inference_samples: int = 50_000
+    """Transitions from which the task is inferred."""
+    reward_of: Literal["next", "current"] = "next"
+    """The state that a reward of the data belongs to: the next one in metamotivo, the current one in OGBench and InFOM."""
+    reward_shift: float = 0.0
+    """Added to the rewards of the data before the task is inferred (a choice): 1 makes OGBench's -1 and 0 into 0 and 1."""
+
+    def __post_init__(self):
+        require_choices(self)
+        for name in ("latent_dim", "inference_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        if self.batch_size < 2:
+            raise ValueError(f"`batch_size` must be at least 2, since the loss is over pairs; got {self.batch_size}.")
+        if not np.isfinite(self.reward_shift):
+            raise ValueError(f"`reward_shift` must be finite; got {self.reward_shift}.")
+
+
+def fb(
+    *,
+    observation_dim: int,
+    action_dim: int,
+    reward_range: tuple[float, float],
+    config: FBConfig,
+    key: Key,
+    normaliser: fz.Normaliser | None = None,
+) -> fz.Agent:
+    """Builds the untrained FB agent; observations are not normalised unless a normaliser is given."""
+    del reward_range
+    forward_key, backward_key, policy_key = jax.random.split(key, 3)
+    if normaliser is None:
+        normaliser = fz.Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
+    with_latent = observation_dim + config.latent_dim
+    network = partial(fz.EmbeddingNetwork, width=config.width, embedding=config.embedding)
+    forward = fz.Ensemble.build(
+        lambda key: network((with_latent, observation_dim + action_dim), config.latent_dim, key=key),
+        2,
+        key=forward_key,
+    )
+    backward = fz.EmbeddingNetwork(
+        (observation_dim,),
+        config.latent_dim,
+        width=config.backward_width,
+        embedding=config.backward_width,
+        trunk_layers=0,
+        key=backward_key,
+    )
+    no_task, noise = np.zeros(config.latent_dim), fz.SmoothingNoise(config.actor_noise, config.actor_noise_clip)
+    return fz.Agent(
+        critic=fz.ForwardBackward(
+            forward,
+            backward,
+            no_task,
+            normaliser,
+            discount=config.discount,
+            orthonormality=config.orthonormality,
+            latents=fz.LatentMixture(config.goal_ratio),
+            noise=noise,
+            aggregation=aggregation(config.actor_agg),
+            target_aggregation=aggregation(config.target_agg),
+            terminations=config.terminations,
+        ),
+        policy=fz.LatentPolicy(
+            network((with_latent, observation_dim), action_dim, key=policy_key),
+            no_task,
+            normaliser,
+            alpha=config.alpha,
+            noise=noise,
+        ),
+        update_rule=fz.AlternatingUpdate(
+            fz.optimiser_per_field(forward=optax.adam(config.forward_lr), backward=optax.adam(config.backward_lr)),
+            optax.adam(config.actor_lr),
+        ),
+        target_update=fz.PolyakAveraging(critic=config.tau, of_new=True),
+    )
+
+
+def normaliser_of_data(task: Any, config: RunConfig) -> dict[str, fz.Normaliser]:
+    """Mean and standard deviation of the observations."""
+    del config
+    return {"normaliser": fz.Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
+
+
+def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
+    """The agent with the task of the run, inferred from the rewards of its data; the transitions are always the same."""
+    drawn = task.dataset.sample(jax.random.key(0), config.agent.inference_samples)
+    states = drawn.observation if config.agent.reward_of == "current" else drawn.next_observation
+    return fz.infer_task(agent, states, drawn.reward + config.agent.reward_shift)
+
+
+def check(config: RunConfig) -> None:
+    """Checks the settings of a run.
+
+    **Raises** `ValueError` for online training, and what `fb` raises.
+    """
+    if config.online_steps:
+        raise ValueError(f"`online_steps` must be 0 for fb, which trains without rewards; got {config.online_steps}.")
+    buildable(fb)(config)
+
+
+OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
+"""What a task of OGBench needs: its rewards are -1 and 0, of the current state, and its terminations depend on the task."""
+
+
+def default(env_name: str | None) -> RunConfig:
+    """The published settings of the walker on an OGBench task, 3M updates."""
+    return RunConfig(
+        env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
+        agent=FBConfig(**OGBENCH),
+        offline_steps=3_000_000,
+    )
+
+
+def quickstart(env_name: str | None) -> RunConfig:
+    """Small networks on a maze: minutes on two cores, data collected on this machine."""
+    config = FBConfig(
+        forward_lr=1e-3,
+        backward_lr=1e-3,
+        actor_lr=1e-3,
+        batch_size=256,
+        latent_dim=50,
+        discount=0.99,
+        width=128,
+        embedding=64,
+        backward_width=128,
+        orthonormality=100.0,
+        alpha=0.02,
+        **OGBENCH,
+    )
+    return RunConfig(
+        env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
+        agent=config,
+        run_group="quickstart",
+        offline_steps=40_000,
+        log_interval=1_000,
+        eval_interval=20_000,
+        save_interval=20_000,
+        eval_episodes=20,
+        collect_episodes=100,
+    )
+
+
+RECIPE = Recipe(
+    name="fb",
+    build=fb,
+    presets={"default": default, "quickstart": quickstart},
+    check=check,
+    from_data=normaliser_of_data,
+    to_task=to_task,
+)
+
+if __name__ == "__main__":
+    run_recipe(RECIPE)
