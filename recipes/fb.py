@@ -91,13 +91,10 @@ def fb(
     reward_range: tuple[float, float],
     config: FBConfig,
     key: Key,
-    normaliser: fz.Normaliser | None = None,
 ) -> fz.Agent:
-    """Builds the untrained FB agent; observations are not normalised unless a normaliser is given."""
+    """Builds the untrained FB agent."""
     del reward_range
     forward_key, backward_key, policy_key = jax.random.split(key, 3)
-    if normaliser is None:
-        normaliser = fz.Normaliser(np.zeros(observation_dim), np.ones(observation_dim))
     with_latent = observation_dim + config.latent_dim
     network = partial(fz.EmbeddingNetwork, width=config.width, embedding=config.embedding)
     forward = fz.Ensemble.build(
@@ -119,7 +116,6 @@ def fb(
             forward,
             backward,
             no_task,
-            normaliser,
             discount=config.discount,
             orthonormality=config.orthonormality,
             latents=fz.LatentMixture(config.goal_ratio),
@@ -131,7 +127,6 @@ def fb(
         policy=fz.LatentPolicy(
             network((with_latent, observation_dim), action_dim, key=policy_key),
             no_task,
-            normaliser,
             alpha=config.alpha,
             noise=noise,
         ),
@@ -141,12 +136,6 @@ def fb(
         ),
         target_update=fz.PolyakAveraging(critic=config.tau, of_new=True),
     )
-
-
-def normaliser_of_data(task: Any, config: RunConfig) -> dict[str, fz.Normaliser]:
-    """Mean and standard deviation of the observations."""
-    del config
-    return {"normaliser": fz.Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)}
 
 
 def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
@@ -175,6 +164,7 @@ def default(env_name: str | None) -> RunConfig:
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
         agent=FBConfig(**OGBENCH),
+        normalize_observations=True,
         offline_steps=3_000_000,
     )
 
@@ -198,6 +188,7 @@ def quickstart(env_name: str | None) -> RunConfig:
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
         agent=config,
+        normalize_observations=True,
         run_group="quickstart",
         offline_steps=40_000,
         log_interval=1_000,
@@ -213,7 +204,6 @@ RECIPE = Recipe(
     build=fb,
     presets={"default": default, "quickstart": quickstart},
     check=check,
-    from_data=normaliser_of_data,
     to_task=to_task,
 )
 

@@ -12,7 +12,6 @@ from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
-from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import Aggregation
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -60,7 +59,6 @@ class ForwardBackward(eqx.Module):
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is put on the sphere.
     - `reward_vector`: $w$, in $\mathbb R^d$: the task that `score` is for. `infer_task` sets it; it may be 0 before.
-    - `normaliser`: Of the observations.
     - `discount`: $\gamma$ in [0, 1).
     - `orthonormality`: The weight of that loss, at least 0.
     - `latents`: The distribution of z in training.
@@ -81,7 +79,6 @@ class ForwardBackward(eqx.Module):
     forward: Ensemble
     backward: Any
     reward_vector: Hyperparameter = eqx.field(converter=hyperparameter)
-    normaliser: Normaliser = Normaliser()
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.98)
     orthonormality: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
     latents: LatentMixture | Any = LatentMixture()
@@ -98,7 +95,7 @@ class ForwardBackward(eqx.Module):
 
     def represent(self, observation: Observation) -> Float[Array, " latent"]:
         """B(s), on the sphere."""
-        return on_sphere(self.backward(self.normaliser.normalise(observation)))
+        return on_sphere(self.backward(observation))
 
     def forwards(
         self,
@@ -107,8 +104,8 @@ class ForwardBackward(eqx.Module):
         latents: Float[Array, "batch latent"],
     ) -> Float[Array, "members batch latent"]:
         """F(s, a, z) of each member, for a batch."""
-        s = jax.vmap(self.normaliser.normalise)(observations)
-        with_latent, with_action = jnp.concatenate([s, latents], axis=1), jnp.concatenate([s, actions], axis=1)
+        with_latent = jnp.concatenate([observations, latents], axis=1)
+        with_action = jnp.concatenate([observations, actions], axis=1)
         return self.forward.each(lambda member: jax.vmap(member)(with_latent, with_action))
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:

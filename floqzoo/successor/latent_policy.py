@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import Critic
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -45,7 +44,6 @@ class LatentPolicy(eqx.Module):
     - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it. It may be 0 before.
-    - `normaliser`: Of the observations.
     - `alpha`: The weight of the distance from the data, at least 0.
     - `noise`: The noise in the loss, and of exploration.
 
@@ -59,7 +57,6 @@ class LatentPolicy(eqx.Module):
 
     network: Any
     latent: Hyperparameter = eqx.field(converter=hyperparameter)
-    normaliser: Normaliser = Normaliser()
     alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
     noise: SmoothingNoise = SmoothingNoise(0.2, 0.3)
 
@@ -69,8 +66,7 @@ class LatentPolicy(eqx.Module):
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
         """The action for the task z, without noise."""
-        s = self.normaliser.normalise(observation)
-        return jnp.tanh(self.network(jnp.concatenate([s, latent]), s))
+        return jnp.tanh(self.network(jnp.concatenate([observation, latent]), observation))
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The action for the task of `latent`; critic and key are not used."""

@@ -66,8 +66,8 @@ def infer_task(
 
     Its policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and its critic scores $F(s, a, z)^\top w$, in units of reward.
 
-    - `agent`: An agent of FB, or any record of a `critic` and a `policy` of FB, such as `agent.parts`.
-    - `observations`: States drawn from the data of the pre-training, on which $w$ is an expectation. A reward belongs to
+    - `agent`: An agent of FB, or its `parts`.
+    - `observations`: States of the environment, drawn from the data of the pre-training, on which $w$ is an expectation. A reward belongs to
       being in a state; rewards that are chosen freely, such as 1 near a goal, need no data of the task.
     - `rewards`: The reward of each state. A policy depends on their ratios, not on their scale; it does depend on a constant
       that is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
@@ -82,7 +82,7 @@ def infer_task(
             "`observations` and `rewards` must have the same number of rows, at least 1; "
             f"got {len(observations)} and {len(rewards)}."
         )
-    represented = jax.vmap(agent.critic.represent)(jnp.asarray(observations))
+    represented = jax.vmap(lambda s: agent.critic.represent(agent.normalised(s)))(jnp.asarray(observations))
     vector = jnp.mean(jnp.asarray(rewards)[:, None] * represented, axis=0)
     if not isinstance(vector, Tracer):
         if not np.isfinite(vector).all():
@@ -100,7 +100,7 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
     Source: Touati and Ollivier (arXiv 2103.07945), section 4.
     """
-    return with_reward_vector(agent, agent.critic.represent(jnp.asarray(goal)))
+    return with_reward_vector(agent, agent.critic.represent(agent.normalised(jnp.asarray(goal))))
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:

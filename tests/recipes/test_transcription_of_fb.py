@@ -100,7 +100,7 @@ def draws_of(agent, key):
 
 @functools.cache
 def untrained(name):
-    return blueprint(functools.partial(fb, normaliser=fz.Normaliser(MEAN, SCALE)), CASES[name], OBSERVATION, ACTION)
+    return blueprint(fb, CASES[name], OBSERVATION, ACTION)
 
 
 def agent_of(name, seed):
@@ -117,6 +117,7 @@ def agent_of(name, seed):
         policy=with_parameters(made.policy),
         update_rule=made.update_rule,
         target_update=made.target_update,
+        normaliser=fz.Normaliser(MEAN, SCALE),
     )
     target = with_parameters(agent.target.critic)
     return eqx.tree_at(lambda agent: agent.target.critic, agent, target)
@@ -196,7 +197,7 @@ def test_a_task_is_that_of_the_equations(name, double_precision):
     actions = jax.vmap(lambda s: told.act(s, jax.random.key(0)))(batch.observation)
     wanted, _ = transcription.mean_action(state.policy, shown.s, np.tile(z, (BATCH, 1)), settings)
     np.testing.assert_allclose(actions, wanted, rtol=1e-10)
-    scores = jax.vmap(told.critic.score)(batch.observation, batch.action)
+    scores = jax.vmap(lambda s, a: told.critic.score(told.normalised(s), a))(batch.observation, batch.action)
     np.testing.assert_allclose(scores, transcription.score(state, shown.s, shown.a, w, settings), rtol=1e-9)
 
 

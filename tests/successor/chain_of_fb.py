@@ -162,7 +162,6 @@ class Exact:
         members = ForwardTable(jnp.stack([table] * 2), fz.Hyperparameter(jnp.stack([known.stored] * 2)))
         # Not the defaults, which have the dtype of the session at import.
         parts = {
-            "normaliser": fz.Normaliser(0.0, 1.0),
             "discount": self.mdp.discount,
             "noise": fz.SmoothingNoise(0.0, 0.0),
             "latents": fz.LatentMixture(0.5),
