@@ -289,10 +289,10 @@ def test_published_defaults():
         ({"batch_size": 1}, "`batch_size` must be at least 2, since the loss is over pairs; got 1"),
         ({"reward_shift": float("inf")}, "`reward_shift` must be finite; got inf"),
         ({"reward_of": "last"}, "`reward_of` must be one of next, current; got 'last'"),
-        ({"discount": 1.0}, r"`discount` must be in \[0, 1\); got 1.0"),
-        ({"goal_ratio": 1.5}, r"`goal_ratio` must be in \[0, 1\]; got 1.5"),
-        ({"alpha": -1.0}, "`alpha` must be at least 0 and finite; got -1.0"),
-        ({"orthonormality": -1.0}, "`orthonormality` must be at least 0 and finite; got -1.0"),
+        ({"discount": 1.0}, r"`agent.discount` must be in \[0, 1\); got 1.0"),
+        ({"goal_ratio": 1.5}, r"`agent.goal_ratio` must be in \[0, 1\]; got 1.5"),
+        ({"alpha": -1.0}, "`agent.alpha` must be at least 0 and finite; got -1.0"),
+        ({"orthonormality": -1.0}, "`agent.orthonormality` must be at least 0 and finite; got -1.0"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(changes, error):
