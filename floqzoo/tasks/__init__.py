@@ -13,7 +13,7 @@ from floqzoo.tasks.convert import (
     record_episodes as record_episodes,
 )
 from floqzoo.tasks.dataset import Dataset as Dataset, make_dataset as make_dataset
-from floqzoo.tasks.download_shards import download_shards as download_shards
+from floqzoo.tasks.shard_download import download_shards as download_shards
 from floqzoo.tasks.episode_file import (
     read_dataset as read_dataset,
     read_episodes as read_episodes,

@@ -11,7 +11,7 @@ import numpy as np
 from floqzoo.tasks.datafile import read_datafile, validation_path
 from floqzoo.tasks.dataset import Dataset, make_dataset
 from floqzoo.tasks.download import official_file
-from floqzoo.tasks.download_shards import SHARDS
+from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.episodes import Episode
 from floqzoo.tasks.names import TaskName, task_name
 from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
@@ -168,6 +168,7 @@ class TaskReader:
         OGBench labels a state that is far from everything, and has no button in a state that exists.
         """
         environment = self._open()
+        environment.reset()  # there is no model before
         simulator = environment.unwrapped
         nowhere = {
             "qpos": np.full((1, simulator.model.nq), 1e6, np.float32),
