@@ -97,9 +97,7 @@ def read_shard(path: Path) -> Dataset:
 
 def measured(name: str, dataset: Dataset | ShardedDataset, settings: Settings) -> Row:
     """Runs all updates on a dataset, after its first shard and the program are there."""
-    agent = FQLConfig(
-        actor_hidden_dims=(settings.width,) * 4, value_hidden_dims=(settings.width,) * 4
-    )
+    agent = FQLConfig(actor_hidden_dims=(settings.width,) * 4, value_hidden_dims=(settings.width,) * 4)
     config = RunConfig(
         agent=agent,
         env_name="random",
@@ -147,7 +145,9 @@ def main(settings: Settings) -> None:
     cells = [[number(value) if isinstance(value, float) else value for value in vars(row).values()] for row in rows]
     print_table(f"FQL, a new shard every {settings.interval:,} updates", list(vars(rows[0])), cells)
     print(f"{dataset}")
-    print(f"reading a shard: {reading:.2f} s; updates on a shard: {settings.interval * rows[0].seconds_per_update:.2f} s")
+    print(
+        f"reading a shard: {reading:.2f} s; updates on a shard: {settings.interval * rows[0].seconds_per_update:.2f} s"
+    )
     print(f"table: {write_rows(rows, settings.out / 'shards.csv')}")
 
 

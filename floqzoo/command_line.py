@@ -20,8 +20,8 @@ from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
 from floqzoo.commands.study import study
 from floqzoo.commands.sweep import sweep
-from floqzoo.tasks.shard_download import download_shards
 from floqzoo.tasks.load import DEFAULT_DATASET_DIR
+from floqzoo.tasks.shard_download import download_shards
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.prepared_run import collect_visibly
 

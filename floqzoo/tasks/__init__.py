@@ -13,7 +13,6 @@ from floqzoo.tasks.convert import (
     record_episodes as record_episodes,
 )
 from floqzoo.tasks.dataset import Dataset as Dataset, make_dataset as make_dataset
-from floqzoo.tasks.shard_download import download_shards as download_shards
 from floqzoo.tasks.episode_file import (
     read_dataset as read_dataset,
     read_episodes as read_episodes,
@@ -42,4 +41,5 @@ from floqzoo.tasks.recorded_episodes import (
 from floqzoo.tasks.replay_buffer import ReplayBuffer as ReplayBuffer
 from floqzoo.tasks.ring import Ring as Ring
 from floqzoo.tasks.scripts import SCRIPTS as SCRIPTS
+from floqzoo.tasks.shard_download import download_shards as download_shards
 from floqzoo.tasks.sharded_dataset import ShardedDataset as ShardedDataset

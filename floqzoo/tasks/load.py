@@ -11,9 +11,9 @@ import numpy as np
 from floqzoo.tasks.datafile import read_datafile, validation_path
 from floqzoo.tasks.dataset import Dataset, make_dataset
 from floqzoo.tasks.download import official_file
-from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.episodes import Episode
 from floqzoo.tasks.names import TaskName, task_name
+from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
 from floqzoo.tasks.simulator import make, ogbench_module
 

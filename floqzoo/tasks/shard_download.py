@@ -89,7 +89,9 @@ def _download_intact(name: str, file: Path, checksum: str | None) -> None:
             failures.append(f"{mirror}: {error}")
         else:
             return
-    raise DownloadError(f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}); files so far are kept.")
+    raise DownloadError(
+        f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}); files so far are kept."
+    )
 
 
 class _DamagedFileError(Exception):

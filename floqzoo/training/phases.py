@@ -80,19 +80,20 @@ class OfflinePhase:
 
     def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, batches: BatchSource, mesh: Mesh):
         require_replaceable(config, dataset)
-        sharded = dataset if isinstance(dataset, ShardedDataset) else None
         self.update = ScannedUpdate(
             agents,
             config.agent.batch_size,
-            updates_in_a_call(config, step, sharded=sharded is not None),
+            updates_in_a_call(config, step, sharded=isinstance(dataset, ShardedDataset)),
             source=batches,
             mesh=mesh,
         )
         self.dataset = self.update.everywhere(excerpt_of(dataset))
         self.steps, self._first = self.update.updates, step
-        self._resident = sharded and ResidentShard(
-            sharded, config.replace_interval, config.offline_steps, self.update.everywhere
-        )
+        self._resident = None
+        if isinstance(dataset, ShardedDataset):
+            self._resident = ResidentShard(
+                dataset, config.replace_interval, config.offline_steps, self.update.everywhere
+            )
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
         """Compiles the update; call it after `begin`."""

@@ -84,8 +84,14 @@ def test_every_file_comes_from_the_first_mirror_in_order_and_is_not_asked_for_ag
 CORRUPTIONS = {
     "missing": (lambda hosts, at: hosts.answers.update({at: None}), "404"),
     "cut off": (lambda hosts, at: hosts.promised.update({at: 7}), "the connection ended 7 bytes too early"),
-    "truncated": (lambda hosts, at: hosts.answers.update({at: content(at[1])[:-30]}), "it is damaged: File is not a zip"),
-    "changed": (lambda hosts, at: hosts.answers.update({at: damaged(content(at[1]))}), "the checksum of observations.npy"),
+    "truncated": (
+        lambda hosts, at: hosts.answers.update({at: content(at[1])[:-30]}),
+        "it is damaged: File is not a zip",
+    ),
+    "changed": (
+        lambda hosts, at: hosts.answers.update({at: damaged(content(at[1]))}),
+        "the checksum of observations.npy",
+    ),
     "a page": (lambda hosts, at: hosts.answers.update({at: b"<html>"}), "it is damaged: File is not a zip file"),
 }
 
@@ -116,7 +122,7 @@ def test_known_checksums_are_compared(hosts, tmp_path):
     assert (tmp_path / NAME / FILES[1]).read_bytes() == content(FILES[1])
     (tmp_path / NAME / FILES[1]).unlink()
     (tmp_path / NAME / "SHA256SUMS").write_text(f"{'0' * 64} *{FILES[1]}\n")
-    with pytest.raises(DownloadError, match="its SHA-256 is not the one in SHA256SUMS.*its SHA-256"):
+    with pytest.raises(DownloadError, match=r"its SHA-256 is not the one in SHA256SUMS.*its SHA-256"):
         download_shards(NAME, tmp_path, shards=2)
     (tmp_path / NAME / "SHA256SUMS").write_text("nothing")
     with pytest.raises(ValueError, match="SHA256SUMS must have lines of a SHA-256 and a file name; got 'nothing'"):
@@ -135,7 +141,7 @@ def test_a_full_disk_is_no_fault_of_a_mirror(hosts, monkeypatch, tmp_path):
 
 
 def test_names_and_numbers_that_do_not_exist_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="`name` must be one of humanoidmaze-giant-navigate-100m-v0, .*; got 'cube'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of humanoidmaze-giant-navigate-100m-v0, .*; got 'cube'"):
         download_shards("cube", tmp_path)
     for shards in (0, 101):
         with pytest.raises(ValueError, match=rf"`shards` must be from 1 to 100, those of {NAME}; got {shards}"):

@@ -151,7 +151,9 @@ def test_a_damaged_shard_stops_a_run_which_goes_on_when_it_is_repaired(whole, da
     monkeypatch.setattr(prepared_run, "load_task", lambda config: ToyTask(dataset))
     before = damage(dataset.paths[2])
     try:
-        with pytest.raises(ShardError, match=r"002.npz: `observations` cannot be read .*CRC.* Step 8 is kept in") as stop:
+        with pytest.raises(
+            ShardError, match=r"002.npz: `observations` cannot be read .*CRC.* Step 8 is kept in"
+        ) as stop:
             resume(directory, recipe=TOY_RECIPE)
     finally:
         dataset.paths[2].write_bytes(before)
@@ -201,7 +203,9 @@ def test_a_reader_that_dies_is_one_sentence_with_the_name_of_the_file(tmp_path):
         np.testing.assert_array_equal(ahead.receive(0)["rewards"], read_shard(tmp_path / "line-v0-000.npz").rewards)
         ahead.request(1)
         for number in (1, 2):  # the second time it is known when the shard is requested
-            with pytest.raises(ShardError, match=rf"process .* died before it had read .*00{number}\.npz: out of") as stop:
+            with pytest.raises(
+                ShardError, match=rf"process .* died before it had read .*00{number}\.npz: out of"
+            ) as stop:
                 ahead.receive(number)
             assert "\n" not in str(stop.value)
     finally:
@@ -241,7 +245,7 @@ def test_the_default_interval_is_that_of_the_official_code():
 
 
 def test_what_does_not_fit_the_dataset_is_refused(dataset):
-    with pytest.raises(ValueError, match="`dataset_replace_interval` is for a dataset of several files.* Got 5"):
+    with pytest.raises(ValueError, match=r"`dataset_replace_interval` is for a dataset of several files.* Got 5"):
         require_replaceable(toy_config(dataset_replace_interval=5), toy_task().dataset)
-    with pytest.raises(ValueError, match="`online_steps` must be 0 with a dataset of several files.* got 8"):
+    with pytest.raises(ValueError, match=r"`online_steps` must be 0 with a dataset of several files.* got 8"):
         require_replaceable(toy_config(online_steps=8), dataset)
