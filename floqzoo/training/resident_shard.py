@@ -56,18 +56,12 @@ class ResidentShard:
 
 
 def require_replaceable(config: RunConfig, dataset: object) -> None:
-    """Checks that the interval of replacement fits the dataset of a run.
+    """Checks that an interval of replacement is for a sharded dataset.
 
-    **Raises** `ValueError` if the dataset is not sharded, or if there are online steps.
+    **Raises** `ValueError` if the dataset is not sharded.
     """
-    if not isinstance(dataset, ShardedDataset):
-        if config.dataset_replace_interval is not None:
-            raise ValueError(
-                "`dataset_replace_interval` is for a dataset of several files, a folder as `dataset_path`; leave it out. "
-                f"Got {config.dataset_replace_interval}."
-            )
-    elif config.online_steps:
+    if config.dataset_replace_interval is not None and not isinstance(dataset, ShardedDataset):
         raise ValueError(
-            f"`online_steps` must be 0 with a dataset of several files, which cannot initialise a replay buffer; got "
-            f"{config.online_steps}."
+            "`dataset_replace_interval` is for a dataset of several files, a folder as `dataset_path`; leave it out. Got "
+            f"{config.dataset_replace_interval}."
         )

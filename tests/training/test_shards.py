@@ -1,5 +1,6 @@
 """Training on a dataset of many files: each update samples from its shard, and nothing else differs."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from floqzoo.learner.devices import one_device
 from floqzoo.runs import checkpoint_steps, restore_checkpoint
 from floqzoo.tasks.read_ahead import ReadAhead, ShardError
 from floqzoo.training import prepared_run, resume
-from floqzoo.training.phases import OfflinePhase, updates_in_a_call
+from floqzoo.training.phases import OfflinePhase, require_online, updates_in_a_call
 from floqzoo.training.resident_shard import ResidentShard, require_replaceable
 
 
@@ -171,7 +172,7 @@ def test_a_damaged_shard_stops_a_run_which_goes_on_when_it_is_repaired(whole, da
 @pytest.mark.parametrize("shards", [1, 2, 3])
 def test_one_shard_is_on_the_device_and_at_most_one_is_read_ahead(tmp_path, monkeypatch, first, shards):
     """From any step on, every shard is received once for its interval, and none for after the last update."""
-    states = 60 + 20 * shards + 20 * first  # a shape of this case alone
+    states = 20 * (61 + 3 * first + shards)  # a shape of this case alone
     dataset = written(tmp_path, shards, states=states)
     shelf = Shelf(dataset)
     monkeypatch.setattr("floqzoo.training.resident_shard.ReadAhead", lambda dataset: shelf)
@@ -180,20 +181,23 @@ def test_one_shard_is_on_the_device_and_at_most_one_is_read_ahead(tmp_path, monk
         return sum(leaf.shape == (states, 2) for leaf in jax.live_arrays())
 
     def place(arrays):
-        assert on_the_device() == 1  # the excerpt
+        assert on_the_device() == before
         return jax.tree.map(jnp.array, arrays)
 
     rewards = [np.array(read_shard(path).rewards) for path in dataset.paths]
+    gc.collect()
+    before = on_the_device()
+    assert before == 1  # the excerpt
     resident = ResidentShard(dataset, 4, 19, place)
     for step in range(first, 19):
         np.testing.assert_array_equal(resident.at(step).rewards, rewards[step // 4 % shards])
-        assert on_the_device() == 2
+        assert on_the_device() == before + 1
     used = [step // 4 % shards for step in range(first, 19)]
     assert shelf.received == [number for at, number in enumerate(used) if at == 0 or number != used[at - 1]]
     assert shelf.most == 1
     assert not shelf.ahead
     resident.close()
-    assert on_the_device() == 1
+    assert on_the_device() == before
 
 
 @pytest.mark.slow
@@ -247,5 +251,5 @@ def test_the_default_interval_is_that_of_the_official_code():
 def test_what_does_not_fit_the_dataset_is_refused(dataset):
     with pytest.raises(ValueError, match=r"`dataset_replace_interval` is for a dataset of several files.* Got 5"):
         require_replaceable(toy_config(dataset_replace_interval=5), toy_task().dataset)
-    with pytest.raises(ValueError, match=r"`online_steps` must be 0 with a dataset of several files.* got 8"):
-        require_replaceable(toy_config(online_steps=8), dataset)
+    with pytest.raises(ValueError, match="`online_steps` must be 0 with a ShardedDataset, which has no replay buffer"):
+        require_online(toy_config(online_steps=8), ToyTask(dataset))
