@@ -353,8 +353,9 @@ def train(
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
-    checkpoints are kept); `OSError` if something cannot be written (the run can be resumed); `ValueError` if the run to
-    resume is damaged, or if `task.make_environment` cannot be pickled and has to be.
+    checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something cannot be
+    written (the run can be resumed); `ValueError` if the run to resume is damaged, or if `task.make_environment` cannot
+    be pickled and has to be.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

@@ -32,7 +32,7 @@ INTERVAL = 4
 
 @pytest.fixture
 def x64():
-    # Not `jax.enable_x64`, which holds in one thread: the process that reads is told what holds in all.
+    # Not `jax.enable_x64`, which holds in one thread: the process that reads takes over what holds in all.
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)
