@@ -45,14 +45,9 @@ def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = No
     - `at_most`: The limit; by default `call_limit()`.
     - `sharded`: Whether the replacement of shards is such an event.
     """
-    common = math.gcd(
-        step,
-        config.offline_steps,
-        config.log_interval,
-        config.eval_interval,
-        config.save_interval,
-        config.replace_interval if sharded else 0,
-    )
+    replacement = config.replace_interval if sharded else 0
+    intervals = (config.log_interval, config.eval_interval, config.save_interval, replacement)
+    common = math.gcd(step, config.offline_steps, *intervals)
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 
