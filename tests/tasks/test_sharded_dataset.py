@@ -1,5 +1,6 @@
 """Datasets of many files: what is known of them before they are read, and what is refused."""
 
+import json
 import pickle
 
 import jax
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from written_shards import damage, random_arrays, read_shard, write_shards, written
 
-from floqzoo.tasks import Dataset, ShardedDataset, dataset_from_transitions, make_dataset
+from floqzoo.runs.run_directory import describe_data
+from floqzoo.tasks import (
+    Dataset,
+    GymnasiumTask,
+    ShardedDataset,
+    dataset_from_transitions,
+    episodes_from_transitions,
+    make_dataset,
+    read_dataset,
+    write_episodes,
+)
 from floqzoo.tasks.sharded_dataset import first_episodes, shard_paths
 
 
@@ -151,3 +162,27 @@ def test_a_folder_has_its_training_files_in_order(tmp_path):
         shard_paths(tmp_path / "none")
     with pytest.raises(ValueError, match="`paths` must have at least one file; got none"):
         ShardedDataset([], read_shard, reward_range=BOUNDS)
+
+
+def test_recorded_episodes_are_shards_of_a_task_of_ones_own(tmp_path):
+    paths = [tmp_path / f"{number}.npz" for number in range(2)]
+    for number, path in enumerate(paths):
+        steps = 8
+        recorded = episodes_from_transitions(
+            observations=np.arange(steps, dtype=float)[:, None] + number,
+            actions=np.zeros((steps, 1)),
+            rewards=np.full(steps, -1.0),
+            next_observations=np.arange(1, steps + 1, dtype=float)[:, None] + number,
+            terminated=np.zeros(steps, bool),
+            truncated=np.arange(steps) % 4 == 3,
+        )
+        write_episodes(path, recorded)
+    dataset = ShardedDataset(paths, read_dataset, reward_range=BOUNDS)
+    task = GymnasiumTask(name="steps", dataset=dataset)
+    assert (task.observation_dim, task.action_dim, task.reward_range, dataset.size) == (1, 1, BOUNDS, 16)
+    assert json.loads(json.dumps(describe_data(task)))["fingerprint"] == dataset.fingerprint()
+    for path in paths:
+        whole = {name: array for name, array in vars(read_dataset(path)).items() if array is not None}
+        read = dataset.reader(path)
+        assert read.keys() == whole.keys()
+        assert_same(read, whole)
