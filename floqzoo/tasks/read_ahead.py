@@ -71,8 +71,8 @@ class ReadAhead:
 
     def _death(self, number: int) -> ShardError:
         return ShardError(
-            f"the process that reads shards died before it had read {self._paths[number]}: out of memory, killed, or "
-            'started from a script without `if __name__ == "__main__":`.'
+            f"the process that reads shards died before it had read {self._paths[number]}: out of memory, killed, unable "
+            'to import the function that reads, or started from a script without `if __name__ == "__main__":`.'
         )
 
 

@@ -64,8 +64,9 @@ class ShardedDataset:
     the device.
 
     - `paths`: The npz files, in the order in which they are used. Only their headers are read, and the first file.
-    - `read`: Reads a file as a `Dataset`; must be picklable, since another process calls it. Examples:
-      [`read_dataset`][floqzoo.tasks.read_dataset], [`TaskReader`][floqzoo.tasks.load.TaskReader].
+    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function of a module that
+      can be imported, not of a task's `FILE.py`. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
+      [`TaskReader`][floqzoo.tasks.load.TaskReader].
     - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
       checked against it.
 
