@@ -20,6 +20,8 @@ from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
 from floqzoo.commands.study import study
 from floqzoo.commands.sweep import sweep
+from floqzoo.tasks.load import DEFAULT_DATASET_DIR
+from floqzoo.tasks.shard_download import download_shards
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.prepared_run import collect_visibly
 
@@ -50,9 +52,32 @@ def collect(
     print(f"To train on it, add --dataset_path={path} to a recipe's command.")
 
 
+def download(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+    /,
+    *,
+    directory: Annotated[str, tyro.conf.arg(metavar="DIR")] = DEFAULT_DATASET_DIR,
+    shards: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+) -> None:
+    """Downloads a dataset of 100 million transitions of OGBench, a folder of files.
+
+    An interrupted download resumes with the first missing file. Damaged files are discarded. The smaller datasets
+    need no command: recipes download them.
+
+    Args:
+        name: The dataset, such as cube-quadruple-play-100m-v0.
+        directory: The folder of datasets.
+        shards: The number of files to download, from the first one on, each with its validation file; by default all.
+    """
+    folder = download_shards(name, directory, shards=shards)
+    print(f"dataset: {folder}")
+    print(f"To train on it, add --dataset_path={folder} to a recipe's command.")
+
+
 COMMANDS = {
     "doctor": doctor,
     "collect": collect,
+    "download": download,
     "convert": convert,
     "list": list_,
     "methods": methods,

@@ -51,6 +51,19 @@ def test_collect_passes_its_words_on(run, capsys, monkeypatch):
     assert "--dataset_path=there.npz" in capsys.readouterr().out
 
 
+def test_download_passes_its_words_on(run, capsys, monkeypatch):
+    asked = {}
+
+    def download_shards(name, directory, **settings):
+        asked.update(settings, name=name, directory=directory)
+        return Path("there")
+
+    monkeypatch.setattr(command_line, "download_shards", download_shards)
+    assert run("download", "scene-play-100m-v0", "--directory", "here", "--shards=3") == 0
+    assert asked == {"name": "scene-play-100m-v0", "directory": "here", "shards": 3}
+    assert "--dataset_path=there" in capsys.readouterr().out
+
+
 def test_convert_writes_a_file_and_prints_what_it_holds(run, capsys, tmp_path):
     pytest.importorskip("gymnasium")
     (tmp_path / "mine.py").write_text("def full(observation, rng):\n    return [2.0]\n")

@@ -209,19 +209,26 @@ def check_renderer() -> Finding:
 
 
 def check_data() -> Finding:
-    """Lists the datasets that recipes find without a flag."""
+    """Lists the datasets that recipes find without a flag, and the large ones, which need `--dataset_path`."""
     found = []
     for folder in data_folders():
-        files = (
-            [file for file in sorted(folder.glob("*.npz")) if not file.stem.endswith("-val")] if folder.is_dir() else []
-        )
+        files = datasets_in(folder)
         size = sum(file.stat().st_size for file in files) / 1e9
         found.append((len(files), f"{folder}: {len(files)} datasets" + (f", {size:.1f} GB" if files else "")))
+        for shards in sorted(folder.glob("*-100m-v0")):
+            files = datasets_in(shards)
+            size = sum(file.stat().st_size for file in files) / 1e9
+            found.append((len(files), f"{shards}: {len(files)} shards, {size:.1f} GB"))
     text = "; ".join(each for _, each in found)
     if not any(count for count, _ in found):
         advice = "Recipes download the official ones; without a network, `floqzoo collect NAME` generates them."
         return Finding("data", WARNING, text, advice)
     return Finding("data", OK, text)
+
+
+def datasets_in(folder: Path) -> list[Path]:
+    """The training files in a folder; none if it does not exist."""
+    return [file for file in sorted(folder.glob("*.npz")) if not file.stem.endswith("-val")]
 
 
 def data_folders() -> list[Path]:

@@ -8,7 +8,7 @@ from floqzoo.tasks.load import load
 
 
 def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> OfflineDataset:
-    """Loads the transitions of a run, from its dataset file, from a copy of that file, or from your own task.
+    """Loads the transitions of a run, from its dataset file or its folder of shards, from a copy, or from your own task.
 
     **Raises** `FileNotFoundError` if the file does not exist, `ValueError` if its contents differ from those of the
     run.
@@ -18,7 +18,7 @@ def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         _require_same(own.dataset, run, str(run.env_name))
         return own.dataset
     path = Path(dataset_path or run.data["path"]).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"the data of {run.directory} are not at {path}; pass their new location as `dataset_path`."
         )

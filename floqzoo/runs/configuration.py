@@ -82,7 +82,9 @@ class RunConfig(Generic[AgentConfig]):
     eval_workers: int = field(default_factory=lambda: max(0, usable_cores() - 2))
     """Worker processes that play evaluations during training, at most one per episode; 0: training waits for evaluations."""
     dataset_path: str | None = None
-    """A dataset file (npz) to train on; its validation file, with -val in its name, is in the same folder."""
+    """A dataset file (npz) to train on, or a folder of them; validation files, with -val in their names, are in the same folder."""
+    dataset_replace_interval: int | None = None
+    """Updates on one file of a folder of datasets, before the next one replaces it; None: 1000, or 4000 for humanoidmaze."""
     dataset_dir: str = "~/.ogbench/data"
     """Where the official datasets are, or are downloaded to."""
     success_timing: Literal["pre", "post"] = "pre"
@@ -121,6 +123,8 @@ class RunConfig(Generic[AgentConfig]):
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
+        if self.dataset_replace_interval is not None and self.dataset_replace_interval < 1:
+            raise ValueError(f"`dataset_replace_interval` must be at least 1; got {self.dataset_replace_interval}.")
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")
@@ -162,6 +166,14 @@ class RunConfig(Generic[AgentConfig]):
     def total_steps(self) -> int:
         """The steps of the run: updates offline, then steps in the environment."""
         return self.offline_steps + self.online_steps
+
+    @property
+    def replace_interval(self) -> int:
+        """The number of updates on each shard of a sharded dataset.
+
+        Source of the default: the official code of SHARSA ("Horizon Reduction Makes RL Scalable").
+        """
+        return self.dataset_replace_interval or (4_000 if self.env_name.startswith("humanoidmaze-") else 1_000)
 
     @property
     def unit(self) -> str:

@@ -39,13 +39,14 @@ class Stopwatch:
     """Seconds spent on each part of a run, and in total.
 
     Background evaluations overlap with updates, so their time is counted in both; `waiting` is the time that training
-    waited for them.
+    waited for them, and `reading` that it waited for the next shard of a dataset.
     """
 
     compilation: float = 0.0
     updates: float = 0.0
     evaluation: float = 0.0
     waiting: float = 0.0
+    reading: float = 0.0
     total: float = 0.0
 
     @contextmanager

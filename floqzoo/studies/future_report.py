@@ -19,6 +19,7 @@ from floqzoo.studies.report import mean_of, new_figure, number, print_table, sav
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
 from floqzoo.successor.reward_model import KnownReward
 from floqzoo.successor.successor_critic import SuccessorCritic
+from floqzoo.tasks.sharded_dataset import excerpt_of
 from floqzoo.tasks.simulator import make
 
 
@@ -46,7 +47,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     """
     critic = in_environment_units(agent.target.critic, agent.normaliser)
     if config.agent.measure_of == "behaviour":
-        rollouts = recorded_rollouts(task.validation, ROLLOUTS)
+        rollouts = recorded_rollouts(excerpt_of(task.validation), ROLLOUTS)
     else:
         environment = make(task.name.environment, terminate_at_goal=False)
         try:
@@ -56,7 +57,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
     rows = readouts(critic, rollouts, value_key)
     _show(rows)
-    visited, path = np.asarray(task.dataset.observations), directory / "futures.png"
+    visited, path = np.asarray(excerpt_of(task.dataset).observations), directory / "futures.png"
     figure = draw_futures(critic, rollouts, visited, figure_key, path, coordinates=task.name.plane)
     print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
     return rows

@@ -31,6 +31,7 @@ from floqzoo.tasks.load import Task as Task, load as load
 from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names
 from floqzoo.tasks.own_task import GymnasiumTask as GymnasiumTask, own_task as own_task
 from floqzoo.tasks.quadratic_reward import QuadraticReward as QuadraticReward
+from floqzoo.tasks.read_ahead import ReadAhead as ReadAhead, ShardError as ShardError
 from floqzoo.tasks.recorded_episodes import (
     EpisodeArrays as EpisodeArrays,
     RecordedEpisodes as RecordedEpisodes,
@@ -41,3 +42,5 @@ from floqzoo.tasks.recorded_episodes import (
 from floqzoo.tasks.replay_buffer import ReplayBuffer as ReplayBuffer
 from floqzoo.tasks.ring import Ring as Ring
 from floqzoo.tasks.scripts import SCRIPTS as SCRIPTS
+from floqzoo.tasks.shard_download import download_shards as download_shards
+from floqzoo.tasks.sharded_dataset import ShardedDataset as ShardedDataset

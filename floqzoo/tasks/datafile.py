@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,47 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """The memory of this machine in bytes; larger arrays are not read."""
 
 
-def _claimed_bytes(entry: Any) -> int:
-    """How long an entry is by its own header, the header included; nothing of that size is made."""
+def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the dtype of an array, from the start of its entry."""
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(entry)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
+    return shape, dtype
+
+
+def _claimed_bytes(entry: Any) -> int:
+    """How long an entry is by its own header, the header included; nothing of that size is made."""
+    shape, dtype = _header(entry)
     return entry.tell() + math.prod(shape) * dtype.itemsize
+
+
+@dataclass(frozen=True)
+class ArrayRecord:
+    """What an npz records of an array: its shape, its dtype, and the CRC-32 of its bytes, which reading verifies."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    checksum: int
+
+
+def array_records(path: Path) -> dict[str, ArrayRecord]:
+    """The records of all arrays of an npz, by name; no array is read.
+
+    **Raises** `FileNotFoundError`, or `ValueError` if the file is none.
+    """
+    with opened_npz(path) as archive:
+        return {name: _record(path, archive, name) for name in sorted(array_names(archive))}
+
+
+def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
+    try:
+        with archive.open(f"{name}.npy") as entry:
+            shape, dtype = _header(entry)
+        return ArrayRecord(shape, dtype.str, archive.getinfo(f"{name}.npy").CRC)
+    except (*_UNREADABLE, KeyError) as error:
+        raise ValueError(f"{path}: `{name}` cannot be read as plain numbers: {error}.") from error
 
 
 def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:

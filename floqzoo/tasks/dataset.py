@@ -59,6 +59,16 @@ class Dataset(eqx.Module):
         """The number of transitions."""
         return self.starts.shape[0]
 
+    @property
+    def observation_dim(self) -> int:
+        """The number of coordinates of an observation."""
+        return self.observations.shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """The number of coordinates of an action."""
+        return self.actions.shape[1]
+
     def sample(self, key: Key, batch_size: int) -> Transition:
         """Samples transitions uniformly, with replacement; for use inside `jax.jit` and `jax.lax.scan`."""
         return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))

@@ -19,7 +19,7 @@ from floqzoo.tasks.simulator import ogbench_module
 
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
-_OF_THE_NETWORK = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
+NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
 
 
 class DownloadError(ConnectionError):
@@ -45,9 +45,9 @@ def official_file(name: TaskName, directory: Path) -> Path:
             try:
                 for file in files:
                     if not file.exists():  # another process may have downloaded it before this one got the lock
-                        _download(partial / file.name)
+                        download_file(f"{ogbench_module('ogbench.utils').DATASET_URL}/{file.name}", partial / file.name)
                         os.replace(partial / file.name, file)
-            except _OF_THE_NETWORK as error:
+            except NETWORK_ERRORS as error:
                 kind = UnreachableError if _is_lasting(error) else DownloadError
                 raise kind(_advice(name, directory, error)) from error
             finally:
@@ -55,12 +55,13 @@ def official_file(name: TaskName, directory: Path) -> Path:
     return path
 
 
-def _download(file: Path) -> None:
-    """Downloads the file of this name from OGBench's server.
+def download_file(url: str, file: Path) -> None:
+    """Downloads a file, with a progress bar on terminals.
 
     OGBench's own function is not used, since it treats a lost connection as the end of the file.
+
+    **Raises** one of `NETWORK_ERRORS` if the download fails or ends early, and `OSError` if the file cannot be written.
     """
-    url = f"{ogbench_module('ogbench.utils').DATASET_URL}/{file.name}"
     print(f"downloading {url}", file=sys.stderr)
     # `disable=None`: a bar on terminals only.
     bar = ogbench_module("tqdm").tqdm(desc=file.name, unit="B", unit_scale=True, disable=None)

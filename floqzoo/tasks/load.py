@@ -13,6 +13,8 @@ from floqzoo.tasks.dataset import Dataset, make_dataset
 from floqzoo.tasks.download import official_file
 from floqzoo.tasks.episodes import Episode
 from floqzoo.tasks.names import TaskName, task_name
+from floqzoo.tasks.shard_download import SHARDS
+from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
 from floqzoo.tasks.simulator import make, ogbench_module
 
 
@@ -30,12 +32,12 @@ class Task:
     - `reward_timing`: The same for the rewards and masks in `dataset`.
     - `action_limit`: The bound to which the actions of the data are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
-    - `path`: The training file.
+    - `path`: The training file, or the folder of shards.
     """
 
     name: TaskName
-    dataset: Dataset
-    validation: Dataset
+    dataset: Dataset | ShardedDataset
+    validation: Dataset | ShardedDataset
     success_timing: str
     reward_timing: str
     action_limit: float
@@ -44,18 +46,18 @@ class Task:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of the training data."""
+        """The minimum and the maximum reward of the training data; of shards, those that the task can give."""
         return self.dataset.reward_range
 
     @property
     def observation_dim(self) -> int:
         """The number of coordinates of an observation."""
-        return self.dataset.observations.shape[1]
+        return self.dataset.observation_dim
 
     @property
     def action_dim(self) -> int:
         """The number of coordinates of an action."""
-        return self.dataset.actions.shape[1]
+        return self.dataset.action_dim
 
     @property
     def make_environment(self) -> Callable[[], Any]:
@@ -89,7 +91,9 @@ def load(
     missing.
 
     - `env_name`: A single task, such as "cube-single-play-singletask-v0" or "scene-play-singletask-task1-v0".
-    - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder.
+    - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder; or a folder of several
+      such pairs, the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset], which are used in the order of
+      their names.
     - `dataset_dir`: The folder of OGBench's own files, also for downloads.
     - `success_timing`: The timing of the environment: "pre" for $r(s)$, as in OGBench 1.2 and later; "post" for
       $r(s')$, as in earlier versions, including the scores published with 1.1.
@@ -112,33 +116,90 @@ def load(
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
     else:
         path = Path(dataset_path).expanduser()
+        if path.name in SHARDS and not path.exists():
+            raise FileNotFoundError(f"there is no folder {path}; `floqzoo download {path.name}` downloads it.")
         provenance = "collected" if path.with_suffix(".json").exists() else "file"
-    environment = make(name.environment)
+    reader = TaskReader(name, reward_timing, action_limit)
     try:
-        train, validation = (
-            _dataset(file, name, environment, reward_timing, action_limit) for file in (path, validation_path(path))
-        )
+        train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
-        environment.close()
+        reader.close()
     return Task(name, train, validation, success_timing, reward_timing, action_limit, provenance, path)
 
 
-def _dataset(path: Path, name: TaskName, environment: Any, timing: str, action_limit: float) -> Dataset:
-    arrays = labelled_arrays(path, name, environment)
-    rewards, masks = arrays["rewards"], arrays["masks"]
-    if timing == "post":
-        rewards, masks = of_next_state(rewards), of_next_state(masks)
-    try:
-        dataset = make_dataset(
-            observations=arrays["observations"],
-            actions=_clipped(arrays["actions"], action_limit),
-            rewards=rewards,
-            masks=masks,
-            terminals=arrays["terminals"],
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return dataset
+class TaskReader:
+    """Reads files in OGBench's format as data of a task. It can be pickled.
+
+    - `name`: The task.
+    - `reward_timing`, `action_limit`: As in `load`.
+    """
+
+    def __init__(self, name: TaskName, reward_timing: str, action_limit: float):
+        self._settings = self._name, self._timing, self._limit = name, reward_timing, action_limit
+        self._environment: Any = None
+
+    def __reduce__(self):
+        return TaskReader, self._settings
+
+    def __call__(self, path: Path) -> Dataset:
+        """The dataset in a file, on the device.
+
+        **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
+        """
+        arrays = labelled_arrays(path, self._name, self._open())
+        rewards, masks = arrays["rewards"], arrays["masks"]
+        if self._timing == "post":
+            rewards, masks = of_next_state(rewards), of_next_state(masks)
+        try:
+            return make_dataset(
+                observations=arrays["observations"],
+                actions=_clipped(arrays["actions"], self._limit),
+                rewards=rewards,
+                masks=masks,
+                terminals=arrays["terminals"],
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The rewards that the task can give: minus the number of parts of its goal, and 0.
+
+        OGBench labels a state that is far from everything, and has no button in a state that exists.
+        """
+        environment = self._open()
+        environment.reset()  # there is no model before
+        simulator = environment.unwrapped
+        nowhere = {
+            "qpos": np.full((1, simulator.model.nq), 1e6, np.float32),
+            "button_states": np.full((1, getattr(simulator, "_num_buttons", 0)), -1),
+        }
+        ogbench_module("ogbench.relabel_utils").relabel_dataset(self._name.environment, environment, nowhere)
+        return float(nowhere["rewards"][0]), 0.0
+
+    def close(self) -> None:
+        """Closes the environment that labels the data; the next file opens another one."""
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def _open(self) -> Any:
+        if self._environment is None:
+            self._environment = make(self._name.environment)
+        return self._environment
+
+
+def _files(path: Path, reader: TaskReader) -> tuple[Dataset, Dataset]:
+    train, validation = (reader(file) for file in (path, validation_path(path)))
+    return train, validation
+
+
+def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDataset]:
+    paths, bounds = shard_paths(folder), reader.reward_range
+    train, validation = (
+        ShardedDataset(files, reader, reward_range=bounds) for files in (paths, [*map(validation_path, paths)])
+    )
+    return train, validation
 
 
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:

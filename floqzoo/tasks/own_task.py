@@ -8,6 +8,7 @@ from typing import Any
 
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.own_code import named_in_own_code
+from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class GymnasiumTask:
     """A dataset and the environment that it comes from; without one, only losses and diagnostics are computed.
 
     - `name`: Its name, in titles and tables.
-    - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings.
+    - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings, and `ShardedDataset`.
     - `environment`: Makes a fresh Gymnasium environment, with vectors of numbers as observations and actions; None for
       none. A function at the top of a module, so that environments can be stepped in processes of their own.
     - `validation`: Transitions held out.
@@ -33,9 +34,9 @@ class GymnasiumTask:
     """
 
     name: str
-    dataset: Dataset
+    dataset: Dataset | ShardedDataset
     environment: Callable[[], Any] | None = None
-    validation: Dataset | None = None
+    validation: Dataset | ShardedDataset | None = None
     success_key: str | None = None
     success_at: str = "last"
     max_episode_steps: int | None = None
@@ -70,12 +71,12 @@ class GymnasiumTask:
     @property
     def observation_dim(self) -> int:
         """The number of coordinates of an observation."""
-        return self.dataset.observations.shape[1]
+        return self.dataset.observation_dim
 
     @property
     def action_dim(self) -> int:
         """The number of coordinates of an action."""
-        return self.dataset.actions.shape[1]
+        return self.dataset.action_dim
 
     @property
     def reward_range(self) -> tuple[float, float]:

@@ -21,6 +21,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "collect_episodes",
             "collect_workers",
             "dataset_path",
+            "dataset_replace_interval",
             "dataset_dir",
             "success_timing",
         ),

@@ -23,6 +23,8 @@ from floqzoo.rollout.open_loop import OpenLoop
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RunState
 from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
+from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
+from floqzoo.training.resident_shard import ResidentShard, require_replaceable
 
 
 CPU_CALL, ACCELERATOR_CALL = 10, 100
@@ -35,14 +37,17 @@ def call_limit() -> int:
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
-def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None) -> int:
+def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None, *, sharded: bool = False) -> int:
     """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past an
     event that is due.
 
     - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
     - `at_most`: The limit; by default `call_limit()`.
+    - `sharded`: Whether the replacement of shards is such an event.
     """
-    common = math.gcd(step, config.offline_steps, config.log_interval, config.eval_interval, config.save_interval)
+    replacement = config.replace_interval if sharded else 0
+    intervals = (config.log_interval, config.eval_interval, config.save_interval, replacement)
+    common = math.gcd(step, config.offline_steps, *intervals)
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 
@@ -57,24 +62,48 @@ class OfflinePhase:
     - `config`: The settings of the run.
     - `step`: The step at which the run starts or resumes.
     - `agents`: The agents, from `floqzoo.learner.build_agents`.
-    - `dataset`: The dataset that the batch source samples from.
+    - `dataset`: The dataset that the batch source samples from. Of a
+      [`ShardedDataset`][floqzoo.tasks.ShardedDataset] one shard is on the devices, from `begin` on.
     - `batches`: The batch source.
     - `mesh`: The devices.
+
+    Attributes: `steps`, the updates of a call; `update`, the scanned update; `dataset`, the dataset on the devices, or
+    the excerpt of a sharded one.
+
+    **Raises** `ValueError` if the interval of replacement does not fit the dataset.
     """
 
     def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, batches: BatchSource, mesh: Mesh):
+        require_replaceable(config, dataset)
         self.update = ScannedUpdate(
-            agents, config.agent.batch_size, updates_in_a_call(config, step), source=batches, mesh=mesh
+            agents,
+            config.agent.batch_size,
+            updates_in_a_call(config, step, sharded=isinstance(dataset, ShardedDataset)),
+            source=batches,
+            mesh=mesh,
         )
-        self.dataset = self.update.everywhere(dataset)
-        self.steps = self.update.updates
+        self.dataset = self.update.everywhere(excerpt_of(dataset))
+        self.steps, self._first = self.update.updates, step
+        self._resident = None
+        if isinstance(dataset, ShardedDataset):
+            self._resident = ResidentShard(
+                dataset, config.replace_interval, config.offline_steps, self.update.everywhere
+            )
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
-        """Compiles the update."""
-        self.update.compile(arrays, self.dataset, keys, 0)
+        """Compiles the update; call it after `begin`."""
+        self.update.compile(arrays, self._dataset_at(self._first), keys, 0)
 
     def begin(self, state: Mapping[str, Any] | None) -> None:
-        """No-op; there is no state to restore."""
+        """Reads the shard of the first step, if the dataset is sharded; there is no state to restore."""
+        self.prepare(self._first)
+
+    def prepare(self, step: int) -> None:
+        """Places the shard of the updates from `step` on the devices, if the dataset is sharded and it is not there.
+
+        **Raises** `ShardError` if it cannot be read.
+        """
+        self._dataset_at(step)
 
     def updates_until(self, step: int) -> int:
         """The number of updates of each seed before `step`."""
@@ -82,8 +111,16 @@ class OfflinePhase:
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
         """Runs the updates of the next `steps` steps, starting at `step`."""
-        arrays, metrics = self.update(arrays, self.dataset, keys, step)
+        arrays, metrics = self.update(arrays, self._dataset_at(step), keys, step)
         return arrays, [metrics]
+
+    def close(self) -> None:
+        """Ends the process that reads shards, if there is one."""
+        if self._resident is not None:
+            self._resident.close()
+
+    def _dataset_at(self, step: int) -> Any:
+        return self.dataset if self._resident is None else self._resident.at(step)
 
 
 class OnlinePhase:
@@ -155,6 +192,9 @@ class OnlinePhase:
         else:
             self.replay = self.update.spread(self._stored_replay(_with_prefix("replay.", state)))
             self.exploration.restore(_with_prefix("exploration.", state))
+
+    def prepare(self, step: int) -> None:
+        """No-op; the dataset stays on the devices."""
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
         """Compiles the update and the policy; call it after `begin`."""

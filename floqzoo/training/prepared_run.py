@@ -39,12 +39,14 @@ from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import Task as OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
+from floqzoo.tasks.sharded_dataset import ShardedDataset
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import require_online
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
+from floqzoo.training.resident_shard import require_replaceable
 from floqzoo.training.trainer import TrainingResult, train
 
 
@@ -233,6 +235,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
     _require_score(config, task)
+    require_replaceable(config, task.dataset)
     if directory is None:
         directory = made_directory(config)
     if is_first():
@@ -301,9 +304,13 @@ def made_directory(config: RunConfig) -> Path:
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run, unless it is given, and measures the loading time in seconds."""
+    """Loads the task of a run, unless it is given, and measures the loading time in seconds; prints its shards, if any."""
     start = time.monotonic()
-    return task or load_task(config), time.monotonic() - start
+    task = task or load_task(config)
+    seconds = time.monotonic() - start
+    if isinstance(task.dataset, ShardedDataset):
+        print(f"{task.dataset}, for {config.replace_interval:,} updates", file=sys.stderr)
+    return task, seconds
 
 
 def run_and_report(run: PreparedRun) -> None:

@@ -147,6 +147,8 @@ def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> di
         "evaluation": result.seconds.evaluation,
         "waiting for evaluations": result.seconds.waiting,
     }
+    if round(result.seconds.reading):
+        times["waiting for shards"] = result.seconds.reading
     return facts | {"time": ", ".join(f"{part} {_duration(seconds)}" for part, seconds in times.items())}
 
 

@@ -25,6 +25,7 @@ from floqzoo.runs.metric_writers import open_writers
 from floqzoo.runs.recipe import standard_batches
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
+from floqzoo.tasks.read_ahead import ShardError
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
 from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import OfflinePhase, OnlinePhase
@@ -188,8 +189,9 @@ class Trainer:
         self.evaluations.finish(self.step)
 
     def close(self) -> None:
-        """Cancels the running evaluation, and closes the environments."""
+        """Cancels the running evaluation, and closes the environments and the reader of shards."""
         self.evaluations.close()
+        self.offline.close()
         if self.online:
             self.online.close()
 
@@ -205,17 +207,24 @@ class Trainer:
             if error.update is not None and error.update <= 2:  # a gradient of the first shows in the second
                 advice = f"The first updates were not finite. {cause_in_data(local(self.dataset))}"
             raise NonFiniteError(f"{error} {self.what_is_left()} {advice}", error.update) from None
+        except ShardError as error:
+            self.save_despite(error)
+            raise ShardError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
         except OSError as error:
             raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
         except Exception as error:
             # An environment may raise any error, and the updates so far are complete.
-            if self.whole and self.ready and self.step and jax.process_count() == 1:
-                try:
-                    self.save()
-                except Exception as other:
-                    error.add_note(f"No checkpoint could be written: {other}")
+            self.save_despite(error)
             error.add_note(f"{self.what_is_left()} {TO_GO_ON}")
             raise
+
+    def save_despite(self, error: Exception) -> None:
+        """Writes a checkpoint after an error outside of the updates, if the state is consistent."""
+        if self.whole and self.ready and self.step and jax.process_count() == 1:
+            try:
+                self.save()
+            except Exception as other:
+                error.add_note(f"No checkpoint could be written: {other}")
 
     def look_up(self) -> None:
         """Does everything that is due after a call. A checkpoint is written before the evaluation of its step, and
@@ -246,6 +255,8 @@ class Trainer:
     def advance(self) -> None:
         """Runs the next compiled call offline, or the next round online."""
         first, count = self.updates, self.phase.update.updates
+        with self.seconds.measure("reading"):
+            self.phase.prepare(self.step)
         with interrupt_held():
             self.whole = False
             with self.seconds.measure("updates"):
@@ -354,8 +365,9 @@ def train(
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
-    checkpoints are kept); `OSError` if something cannot be written (the run can be resumed); `ValueError` if the run to
-    resume is damaged, or if `task.make_environment` cannot be pickled and has to be.
+    checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something cannot be
+    written (the run can be resumed); `ValueError` if the run to resume is damaged, or if `task.make_environment` cannot
+    be pickled and has to be.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

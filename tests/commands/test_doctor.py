@@ -130,6 +130,16 @@ def test_datasets_are_counted_without_their_validation_files(monkeypatch, tmp_pa
     assert (found.state, "data: 1 datasets" in found.text) == (OK, True)
 
 
+def test_the_shards_of_large_datasets_are_counted_by_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "data_folders", lambda: [tmp_path])
+    folder = tmp_path / "scene-play-100m-v0"
+    folder.mkdir()
+    for name in ("000.npz", "000-val.npz", "001.npz", "001-val.npz", "SHA256SUMS"):
+        (folder / f"scene-play-v0-{name}").write_bytes(bytes(50_000_000 if name == "000.npz" else 8))
+    found = doctor.check_data()
+    assert (found.state, found.text) == (OK, f"{tmp_path}: 0 datasets; {folder}: 2 shards, 0.1 GB")
+
+
 def test_folders_that_cannot_be_written_to(monkeypatch, tmp_path):
     """A file stands where a folder would be made, which stops the superuser, too."""
     monkeypatch.chdir(tmp_path)

@@ -124,7 +124,7 @@ def test_what_a_function_refuses_is_documented(name):
 @pytest.mark.parametrize("name", [name for name, value in OBJECTS.items() if "**Raises**" in (value.__doc__ or "")])
 def test_errors_that_are_documented_exist(name):
     value = OBJECTS[name]
-    packages = (floqzoo.export, floqzoo.learner, floqzoo.rollout, floqzoo.runs, floqzoo.training)
+    packages = (floqzoo.export, floqzoo.learner, floqzoo.rollout, floqzoo.runs, floqzoo.tasks, floqzoo.training)
     scope = {name: member for package in packages for name, member in vars(package).items()}
     scope |= {**vars(builtins), **vars(importlib.import_module(value.__module__))}
     for clause in RAISES.findall(inspect.getdoc(value) or ""):

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floqzoo.tasks import load
+from floqzoo.tasks import load, task_name
 from floqzoo.tasks.collect import collect_script
+from floqzoo.tasks.load import TaskReader
 from floqzoo.tasks.scripts import find_script
 
 
@@ -173,6 +174,57 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path, name
     with pytest.raises(ConnectionError, match=advice):
         load(name, dataset_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def folder(maze, tmp_path):
+    """Two shards: the maze's file, and the same with its episodes in another order."""
+    arrays, _ = maze
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number in (0, 1):
+        turned = {key: np.roll(array, number * len(array) // 2, axis=0) for key, array in arrays.items()}
+        for suffix in (".npz", "-val.npz"):
+            np.savez(folder / f"pointmaze-medium-navigate-v0-{number:03d}{suffix}", **turned)
+    return folder
+
+
+@pytest.mark.parametrize("timing", ["pre", "post"])
+def test_each_file_of_a_folder_is_a_shard(folder, timing):
+    task = load(MAZE, dataset_path=folder, reward_timing=timing)
+    paths = sorted(path for path in folder.iterdir() if "val" not in path.name)
+    assert task.dataset.paths == tuple(paths)
+    assert task.validation.paths == tuple(path.with_name(f"{path.stem}-val.npz") for path in paths)
+    assert (task.provenance, task.path, task.reward_range) == ("file", folder, (-1.0, 0.0))
+    wholes = [load(MAZE, dataset_path=path, reward_timing=timing) for path in paths]
+    for split in ("dataset", "validation"):
+        sharded = pickle.loads(pickle.dumps(getattr(task, split).reader))  # as another process reads
+        for whole, path in zip(wholes, getattr(task, split).paths, strict=True):
+            for name, array in sharded(path).items():
+                np.testing.assert_array_equal(array, getattr(getattr(whole, split), name))
+    assert task.dataset.size == sum(whole.dataset.size for whole in wholes)
+    assert (task.observation_dim, task.action_dim) == (wholes[0].observation_dim, wholes[0].action_dim)
+    assert json.loads(json.dumps(task.describe()))["fingerprint"] == task.dataset.fingerprint()
+
+
+def test_a_shard_without_its_validation_file_is_named(folder):
+    (folder / "pointmaze-medium-navigate-v0-001-val.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*-001-val\.npz"):
+        load(MAZE, dataset_path=folder)
+
+
+def test_a_large_dataset_that_is_not_there_is_downloaded_by_a_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`floqzoo download cube-double-play-100m-v0` downloads it"):
+        load("cube-double-play-singletask-v0", dataset_path=tmp_path / "cube-double-play-100m-v0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "parts"), [*zip(TASKS, (1, 2, 5, 9), strict=True)])
+def test_rewards_are_minus_the_unmet_parts_of_the_goal(files, name, parts):
+    """A position; two cubes; a cube, two buttons, a drawer and a window; nine buttons."""
+    assert TaskReader(task_name(name), "pre", 1.0).reward_range == (-parts, 0.0)
+    low, high = load(name, dataset_path=files[name]).reward_range
+    assert -parts <= low <= high <= 0.0
 
 
 def test_a_missing_validation_file_is_named(maze):

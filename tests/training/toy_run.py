@@ -135,11 +135,11 @@ def toy_default(env_name):
 TOY_RECIPE = Recipe(name="toy", build=build_toy, presets={"default": toy_default})
 
 
-def new_run(directory: Path, **changes) -> Path:
+def new_run(directory: Path, task: ToyTask | None = None, **changes) -> Path:
     """The folder of a run that has not begun."""
     directory.mkdir()
     record_flags(directory, "toy", toy_config(**changes))
-    record_data(directory, toy_task())
+    record_data(directory, task or toy_task())
     record_machine(directory)
     return directory
 

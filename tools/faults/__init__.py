@@ -7,8 +7,9 @@ from .fault import Fault as Fault
 from .flow import FLOW
 from .networks import NETWORKS
 from .policies import POLICIES
+from .shards import SHARDS
 from .successor import SUCCESSOR
 from .training import TRAINING
 
 
-FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS
+FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS + SHARDS

@@ -1,0 +1,95 @@
+"""Reading the shards of a dataset in another process, one ahead."""
+
+import multiprocessing
+import signal
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from floqzoo.tasks.sharded_dataset import ShardedDataset, ShardReader
+from floqzoo.tasks.worker_process import follow_parent
+
+
+class ShardError(OSError):
+    """A shard cannot be read."""
+
+
+class ReadAhead:
+    """Reads shards of a dataset in another process, at most one ahead of its use.
+
+    The process starts with the first request. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends when this
+    process ends, even if killed.
+
+    - `dataset`: The sharded dataset.
+    """
+
+    def __init__(self, dataset: ShardedDataset):
+        self._paths = dataset.paths
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(dataset.reader, jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue]
+        )
+        self._ahead: tuple[int, Future[dict[str, np.ndarray]]] | None = None
+
+    def request(self, number: int) -> None:
+        """Starts to read a shard, unless it is being read already; returns at once.
+
+        **Raises** `ShardError` if the process has died.
+        """
+        if self._ahead is not None and self._ahead[0] == number:
+            return
+        try:
+            self._ahead = number, self._pool.submit(_read, self._paths[number])
+        except BrokenProcessPool as error:
+            raise self._death(number) from error
+
+    def receive(self, number: int) -> dict[str, np.ndarray]:
+        """The arrays of a shard, as `ShardReader` returns them; waits until they are read.
+
+        **Raises** `ShardError`, with the name of the file, if it cannot be read or if the process has died.
+        """
+        self.request(number)
+        assert self._ahead is not None
+        _, shard = self._ahead
+        self._ahead = None
+        try:
+            return shard.result()
+        except BrokenProcessPool as error:
+            raise self._death(number) from error
+        except (ValueError, OSError, MemoryError) as error:
+            raise ShardError(str(error) or f"{self._paths[number]}: {error!r}") from error
+
+    def close(self) -> None:
+        """Ends the process, after the file that it is reading. Can be called again."""
+        self._ahead = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _death(self, number: int) -> ShardError:
+        return ShardError(
+            f"the process that reads shards died before it had read {self._paths[number]}: out of memory, killed, unable "
+            'to import the function that reads, or started from a script without `if __name__ == "__main__":`.'
+        )
+
+
+_reader: ShardReader | None = None
+
+
+def _start(reader: ShardReader, x64: bool) -> None:
+    """Initialises the process."""
+    global _reader
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    follow_parent()
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", x64)
+    _reader = reader
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if _reader is None:
+        raise RuntimeError("the process has no reader.")
+    return _reader(path)

@@ -1,0 +1,183 @@
+r"""Datasets of many files, of which one is in memory at a time."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.records import Transition
+from floqzoo.tasks.datafile import array_records
+from floqzoo.tasks.dataset import Dataset
+from floqzoo.typing import Key
+
+
+EXCERPT = 10_000
+"""The least number of transitions in the excerpt of a sharded dataset, if its first shard has as many."""
+
+
+@dataclass(frozen=True)
+class ShardReader:
+    """Reads the arrays of a shard into the memory of the host; can be pickled.
+
+    - `read`: Reads a file as a `Dataset`.
+    - `form`: The form of every shard, as `form_of` describes it.
+    - `reward_range`: The range that contains all rewards.
+    """
+
+    read: Callable[[Path], Dataset]
+    form: str
+    reward_range: tuple[float, float]
+
+    def __call__(self, path: Path) -> dict[str, np.ndarray]:
+        """The arrays of the shard in a file, by the names of the fields of `Dataset`.
+
+        **Raises** `ValueError` if its form or its rewards differ, and what `read` raises.
+        """
+        shard = self.checked(path, self.read(path))
+        return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if leaf is not None}
+
+    def checked(self, path: Path, shard: Dataset) -> Dataset:
+        """The shard that was read from a file.
+
+        **Raises** `ValueError` if its form or its rewards differ.
+        """
+        if form_of(shard) != self.form:
+            raise ValueError(f"{path} holds {form_of(shard)}; every shard must hold {self.form}, as the first one.")
+        (low, high), (least, greatest) = self.reward_range, shard.reward_range
+        if not low <= least <= greatest <= high:
+            raise ValueError(f"{path} has rewards from {least:g} to {greatest:g}; they must be in [{low:g}, {high:g}].")
+        return shard
+
+
+class ShardedDataset:
+    r"""A dataset of many files, its shards, each of which is a [`Dataset`][floqzoo.tasks.Dataset].
+
+    Training holds one shard on the device and reads the next one ahead; see
+    [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards have the same numbers of states and
+    transitions, so a program that is compiled for one runs on all. Here only an excerpt of the first shard is kept, on
+    the device.
+
+    - `paths`: The npz files, in the order in which they are used. Only their headers are read, and the first file.
+    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function of a module that
+      can be imported, not of a task's `FILE.py`. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
+      [`TaskReader`][floqzoo.tasks.load.TaskReader].
+    - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
+      checked against it.
+
+    Attribute: `excerpt`, the first episodes of the first shard with at least 10,000 transitions, or all of it.
+
+    **Raises** `ValueError` if there is no file, if a file is damaged, or if its arrays have other shapes or dtypes than
+    those of the first one, and what `read` raises.
+    """
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[Path], Dataset], *, reward_range: tuple[float, float]):
+        if not paths:
+            raise ValueError("`paths` must have at least one file; got none.")
+        self.paths = tuple(Path(path) for path in paths)
+        records = [array_records(path) for path in self.paths]
+        for path, record in zip(self.paths, records, strict=True):
+            _require_same_arrays(path, record, self.paths[0], records[0])
+        first = read(self.paths[0])
+        self.reader = ShardReader(read, form_of(first), reward_range)
+        self.reader.checked(self.paths[0], first)
+        self.reward_range = reward_range
+        self.excerpt = first_episodes(first, EXCERPT)
+        self.observation_dim, self.action_dim = first.observation_dim, first.action_dim
+        self.shard_size = first.size
+        self.shard_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
+        self._contents = repr(records)
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{len(self.paths):,} shards of {self.shard_size:,} transitions each, {self.size:,} in all; one shard "
+            f"({self.shard_bytes / 1e6:,.1f} MB) is on the device at a time"
+        )
+
+    @property
+    def size(self) -> int:
+        """The number of transitions in all shards."""
+        return len(self.paths) * self.shard_size
+
+    @property
+    def observations(self) -> Float[Array, "states observation"]:
+        """The observations of the first shard, which is read again, for statistics such as those of a normaliser."""
+        return self.reader.read(self.paths[0]).observations
+
+    def sample(self, key: Key, batch_size: int) -> Transition:
+        """Samples transitions uniformly, with replacement, from the excerpt, so that no file is read."""
+        return self.excerpt.sample(key, batch_size)
+
+    def fingerprint(self) -> str:
+        """The SHA-256, in hexadecimal, of the recorded checksums of all arrays in order, and of the excerpt.
+
+        No array is read; reading a shard verifies its checksums.
+        """
+        return hashlib.sha256(f"{self._contents}{self.excerpt.fingerprint()}".encode()).hexdigest()
+
+
+def excerpt_of(dataset: Any) -> Any:
+    """The excerpt of a sharded dataset; any other dataset as it is."""
+    return dataset.excerpt if isinstance(dataset, ShardedDataset) else dataset
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") beside it.
+
+    **Raises** `FileNotFoundError` if there is none, or if files are numbered, as "cube-single-play-v0-000.npz", and
+    a number is missing.
+    """
+    paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
+    if not paths:
+        raise FileNotFoundError(f"there is no npz file in the folder {folder}.")
+    stems = [path.stem.rpartition("-") for path in paths]
+    if all(len(number) == 3 and number.isdecimal() for *_, number in stems):
+        for count, (name, _, number) in enumerate(stems):
+            if int(number) != count:
+                raise FileNotFoundError(
+                    f"there is no file {folder / f'{name}-{count:03d}.npz'}, although there are later shards."
+                )
+    return paths
+
+
+def form_of(dataset: Dataset) -> str:
+    """The shapes and the dtype of a dataset, in words."""
+    known = "" if dataset.next_starts is None else f" ({dataset.next_starts.shape[0]:,} with known next actions)"
+    return (
+        f"{dataset.observations.shape[0]:,} states and {dataset.size:,} transitions{known} of {dataset.observation_dim} "
+        f"and {dataset.action_dim} {dataset.observations.dtype} numbers"
+    )
+
+
+def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
+    """The first episodes of a dataset, as few as have at least this many transitions together; all if there are fewer."""
+    starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
+    end = int(last[starts[min(transitions, dataset.size) - 1]])
+
+    def up_to_end(field: str) -> Any:
+        array = getattr(dataset, field)
+        if array is None:
+            return None
+        rows = np.asarray(array)
+        # Copies: an array of JAX may alias one of NumPy, and a view would keep the whole shard in memory.
+        return jnp.asarray(np.array(rows[rows < end] if field.endswith("starts") else rows[: end + 1]))
+
+    return Dataset(**{field: up_to_end(field) for field in vars(dataset)})
+
+
+def _require_same_arrays(path: Path, records: dict, first_path: Path, first: dict) -> None:
+    if records.keys() != first.keys():
+        raise ValueError(
+            f"{path} has the arrays {', '.join(records) or 'none'}; every shard must have those of {first_path.name}: "
+            f"{', '.join(first)}."
+        )
+    for name, record in records.items():
+        found, wanted = (f"{each.dtype}{list(each.shape)}" for each in (record, first[name]))
+        if found != wanted:
+            raise ValueError(f"{path}: `{name}` is {found}; every shard must have {wanted}, as {first_path.name}.")
