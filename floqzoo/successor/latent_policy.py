@@ -38,8 +38,8 @@ class LatentPolicy(eqx.Module):
     + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
     with smoothing noise $\epsilon$; the gradient passes its clipping to [-1, 1] unchanged. $\overline{|Q|}$ is the mean absolute
-    score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the critic's loss, but
-    anew.
+    score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the
+    critic's loss, independently of it.
 
     - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.

@@ -128,7 +128,7 @@ def excerpt_of(dataset: Any) -> Any:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") beside it.
+    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") there.
 
     **Raises** `FileNotFoundError` if there is none, or if files are numbered, as "cube-single-play-v0-000.npz", and
     a number is missing.
