@@ -27,6 +27,7 @@ from .critics import (
     ReturnFlowCritic as ReturnFlowCritic,
     SharedNoise as SharedNoise,
     SmoothingNoise as SmoothingNoise,
+    StepConditionedCritic as StepConditionedCritic,
     UniformSupport as UniformSupport,
 )
 from .export import export_policy as export_policy, export_run as export_run, load_agent as load_agent
@@ -90,6 +91,7 @@ from .policies import (
     FixedPolicy as FixedPolicy,
     FunctionPolicy as FunctionPolicy,
     GPIPolicy as GPIPolicy,
+    ShortcutPolicy as ShortcutPolicy,
     SoftBestOfNPolicy as SoftBestOfNPolicy,
 )
 from .records import (
@@ -99,6 +101,7 @@ from .records import (
     Occasional as Occasional,
     PathPoint as PathPoint,
     Stateful as Stateful,
+    StepCount as StepCount,
     Trajectory as Trajectory,
     Transition as Transition,
     UpdateMetrics as UpdateMetrics,
@@ -131,5 +134,6 @@ from .update_rules import (
     AlternatingUpdate as AlternatingUpdate,
     JointUpdate as JointUpdate,
     PolyakAveraging as PolyakAveraging,
+    SequentialUpdate as SequentialUpdate,
     gradient_step as gradient_step,
 )

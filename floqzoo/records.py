@@ -1,5 +1,6 @@
 """The records that parts exchange, instead of dictionaries and tuples."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -35,6 +36,22 @@ class ActionDraw(eqx.Module):
 
     action: Float[Array, "*batch action"]
     log_prob: Float[Array, "*batch"]
+
+
+class StepCount(eqx.Module):
+    """A number of solver steps, a power of two: a Python number, or drawn at random inside of an update.
+
+    - `value`: The number.
+    - `at_most`: A bound of it that does not depend on the draw; the number itself if that is known.
+    """
+
+    value: int | Int[Array, ""]
+    at_most: int = eqx.field(static=True)
+
+    @staticmethod
+    def known(value: int) -> "StepCount":
+        """A number that is not drawn."""
+        return StepCount(value, value)
 
 
 class Transition(eqx.Module):
@@ -114,6 +131,11 @@ class FrozenAgent(eqx.Module):
     def act(self, observation: Observation, key: Key) -> Action:
         """An action of the policy, each coordinate in [-1, 1]."""
         return self.policy.act(observation, self.critic, key)
+
+    def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
+        """The same agent with another policy and target policy: for the loss of a policy inside of another one."""
+        target = ActorCritic(self.target.critic, change(self.target.policy))
+        return FrozenAgent(self.critic, change(self.policy), target, self.step)
 
 
 class Stateful(eqx.Module):
