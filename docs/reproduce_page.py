@@ -16,7 +16,7 @@ The tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.o
 [OGBench](https://github.com/seohongpark/ogbench) with five tasks each. A row is the success rate over the five tasks of
 its environment, with several seeds each. Every command below trains on one task, evaluates with 50 episodes, and uses the
 published settings of its environment; `--seed 1`, `--seed 2` are further seeds. The other methods have pages of their own, with
-their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md),
+their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md), [ReBRAC](../recipes/rebrac.md), [SORL](../recipes/sorl.md),
 [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md),
 [EVOR](../recipes/evor.md).
 

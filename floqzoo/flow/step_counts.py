@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.records import StepCount
-from floqzoo.typing import Key, Point, Velocity
+from floqzoo.typing import Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
@@ -30,9 +30,13 @@ def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)
-    # Steps of length 1/k, of which those after time 1 do not move. All of these numbers are powers of two, so exact.
-    end = steps.at_most / jnp.asarray(steps.value, x0.dtype)
-    return Euler(steps.at_most).solve(lambda t, x: jnp.where(t < 1, velocity(t, x), 0), x0, 0.0, end)
+
+    def until_one(t: Time, x: Point) -> Point:
+        # After time 1 the field may be undefined, also for the gradient, which passes through both sides of a `where`.
+        return jnp.where(t < 1, velocity(jnp.where(t < 1, t, 0), x), 0)
+
+    # Steps of length 1/k, of which those after time 1 do not move; quotients of powers of two are exact.
+    return Euler(steps.at_most).solve(until_one, x0, 0.0, steps.at_most / jnp.asarray(steps.value, x0.dtype))
 
 
 def draw_grid_times(key: Key, counts: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -93,7 +93,7 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
         (("{}",), "is not the folder of a run: it has no flags.json"),
         (
             ("{}/run",),
-            "there is no recipe 'toy'; there are bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows.",
+            "there is no recipe 'toy'; there are bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, sorl, td2_cfm, value_flows.",
         ),
         (("{}/run", "--recipe={}/nowhere.py"), "there is no file"),
         (("{}/run", "--sead=3"), "--sead"),

@@ -25,6 +25,7 @@ CRITICS = {
     "flow, one readout": partial(families.flow_critic, num_distillation_samples=1),
     "IQL": families.iql_critic,
     "ReBRAC": families.rebrac_critic,
+    "step conditioned": families.step_conditioned_critic,
     "quantile": families.quantile_critic,
     "categorical": families.categorical_critic,
     "return flow": families.return_flow_critic,
@@ -89,6 +90,7 @@ POLICIES = {
     "distilled": partial(families.policy, fz.DistilledFlowPolicy),
     "best of N": families.best_of_n,
     "deterministic": partial(families.actor, fz.DeterministicPolicy),
+    "shortcut": families.shortcut_policy,
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from floqzoo.training.command_line import parse_arguments
-from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, td2_cfm, value_flows
+from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac, sorl, td2_cfm, value_flows
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,9 @@ from recipes import bc, c51, codac, evor, floq, fql, ifql, iql, iqn, qc, rebrac,
         (ifql, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (rebrac, ["--agent.alpha_actor=-1"], "`alpha` must be at least 0 and finite; got -1"),
         (rebrac, ["--agent.actor_freq=0"], "`policy_every` must be at least 1; got 0"),
+        (sorl, ["--agent.inference_steps=3"], "`num_steps` must be a power of two, at least 1; got 3"),
+        (sorl, ["--agent.max_k_backprop=16"], "`max_value_steps` must be at most `max_steps`, 8; got 16"),
+        (sorl, ["--agent.num_samples=0"], "`num_samples` must be at least 1; got 0"),
         (iqn, ["--agent.kappa=0"], "`kappa` must be above 0 and finite; got 0"),
         (iqn, ["--agent.num_levels=0"], "`num_levels` must be at least 1; got 0"),
         (c51, ["--agent.num_atoms=1"], "`num_atoms` must be at least 2; got 1"),

@@ -227,7 +227,10 @@ def test_the_cases_reach_every_branch(double_precision):
                 note("gradient at its limit", transcription.norm(loss[1]) > settings.max_norm)
             action = transcription.act(state.policy, batch.s_next, draws.next_noise, k[0])
             note("action at its limit", np.abs(action) == 1)
-            q = [transcription.apply(each_q, transcription.q_input(batch.s_next, action, k[0])) for each_q in state.target_q]
+            q = [
+                transcription.apply(each_q, transcription.q_input(batch.s_next, action, k[0]))
+                for each_q in state.target_q
+            ]
             note("smaller member", q[0] < q[1])
     assert reached == {what: {False, True} for what in reached}
     assert steps == {1, 2, 4, 8}
@@ -273,10 +276,10 @@ def test_best_of_n_compares_each_candidate_at_its_own_observation(double_precisi
         records = Records()
         records.restart(seed)
         agent = eqx.tree_at(lambda agent: agent.policy.behaviour.prior, agent, RecordedPrior(records.normal))
-        s = np.random.default_rng(seed).normal(size=(6, OBSERVATION))
-        found = act(agent, jnp.asarray(s), jax.random.split(jax.random.key(seed), 6)).block_until_ready()
+        s = np.random.default_rng(seed).normal(size=(16, OBSERVATION))
+        found = act(agent, jnp.asarray(s), jax.random.split(jax.random.key(seed), 16)).block_until_ready()
         (noise,) = records.normal.arrays
-        assert noise.shape == (6, 3, ACTION)
+        assert noise.shape == (16, 3, ACTION)
         wanted = [transcription.best_of_n(state_of(agent), *pair, 2) for pair in zip(s, noise, strict=True)]
         np.testing.assert_allclose(found, wanted, rtol=1e-9)
         chosen += wanted
@@ -288,6 +291,8 @@ def test_the_policy_is_trained_on_the_mean_of_the_critics_whatever_the_targets_a
         critic = blueprint(sorl, SORLConfig(q_agg=q_agg), OBSERVATION, ACTION).critic
         networks = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), critic.critic.networks)
         last = networks.networks.members.layers[-1]
-        networks = eqx.tree_at(lambda n: n.networks.members.layers[-1].bias, networks, last.bias.at[:, 0].set(jnp.array([1.0, 5.0])))
+        networks = eqx.tree_at(
+            lambda n: n.networks.members.layers[-1].bias, networks, last.bias.at[:, 0].set(jnp.array([1.0, 5.0]))
+        )
         critic = eqx.tree_at(lambda critic: critic.critic.networks, critic, networks)
         assert critic.score(jnp.zeros(OBSERVATION), jnp.zeros(ACTION)) == 3
