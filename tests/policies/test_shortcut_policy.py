@@ -172,7 +172,9 @@ def test_the_critic_scores_for_the_steps_of_the_actions():
 
 
 @pytest.mark.parametrize(
-    "around", [lambda policy: fz.BestOfNPolicy(policy, 3), lambda policy: fz.ChunkedPolicy(policy, ACTION)]
+    "around",
+    [lambda policy: fz.BestOfNPolicy(policy, 3), lambda policy: fz.ChunkedPolicy(policy, ACTION)],
+    ids=["best-of-n", "chunked"],
 )
 def test_a_policy_around_it_changes_nothing_in_its_loss(around):
     """It finds its own target in the target policy of the agent."""
