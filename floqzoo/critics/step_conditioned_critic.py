@@ -62,6 +62,7 @@ class StepConditionedCritic(eqx.Module):
             batch,
             observation=with_steps(batch.observation, steps),
             next_observation=with_steps(batch.next_observation, steps),
+            future=None if batch.future is None else with_steps(batch.future, steps),
         )
         target = ActorCritic(agent.target.critic.critic, agent.target.policy)
         inside = FrozenAgent(agent.critic.critic, agent.policy, target, agent.step).with_policies(

@@ -164,10 +164,10 @@ class ShortcutPolicy(eqx.Module):
         """
         if steps.at_most > self.max_steps:
             raise ValueError(f"`steps` must be at most `max_steps`, {self.max_steps}; got up to {steps.at_most}.")
-        code = self.encode(observation, steps.value)
+        code = self.code_of(observation, steps.value)
         return jnp.clip(solve_in_steps(lambda t, x: self.field.velocity(t, x, code), noise, steps), -1, 1)
 
-    def encode(self, observation: Observation, num_steps: int | Array) -> Code:
+    def code_of(self, observation: Observation, num_steps: int | Array) -> Code:
         """The code of an observation and a number of steps."""
         if isinstance(num_steps, int):
             exponent = jnp.asarray(np.log2(num_steps), observation.dtype)
@@ -175,13 +175,13 @@ class ShortcutPolicy(eqx.Module):
             exponent = jnp.round(jnp.log2(jnp.asarray(num_steps, observation.dtype)))
         return self.field.encode(observation, self.step_embedding.embed_time(exponent))
 
-    def velocity(self, t: Time, x: Point, observation: Observation, num_steps: int | Array) -> Point:
+    def velocity_of_one(self, t: Time, x: Point, observation: Observation, num_steps: int | Array) -> Point:
         """The velocity of a step of length 1 / `num_steps`."""
-        return self.field.velocity(t, x, self.encode(observation, num_steps))
+        return self.field.velocity(t, x, self.code_of(observation, num_steps))
 
     def velocity_of_two(self, t: Time, x: Point, observation: Observation, num_steps: Scalar) -> Point:
         """The mean velocity over a step of length 1 / `num_steps`, made as two steps of half its length."""
-        code, half = self.encode(observation, 2 * num_steps), 1 / (2 * num_steps)
+        code, half = self.code_of(observation, 2 * num_steps), 1 / (2 * num_steps)
         first = self.field.velocity(t, x, code)
         return (first + self.field.velocity(t + half, x + half * first, code)) / 2
 
@@ -212,7 +212,7 @@ class ShortcutPolicy(eqx.Module):
         times = draw_grid_times(time_key, jnp.full(batch.action.shape[:1], self.max_steps, batch.action.dtype))
 
         def of_example(observation, action, x0, t, weights):
-            return self.flow.matching_loss(t, x0, action, self.encode(observation, self.max_steps), weights)
+            return self.flow.matching_loss(t, x0, action, self.code_of(observation, self.max_steps), weights)
 
         return jnp.mean(jax.vmap(of_example)(batch.observation, batch.action, noise, times, batch.action_weights))
 
@@ -230,7 +230,9 @@ class ShortcutPolicy(eqx.Module):
 
         def of_example(observation, action, x0, t, num_steps, weights):
             x = self.path.at(t, x0, action).x
-            error = self.velocity(t, x, observation, num_steps) - target.velocity_of_two(t, x, observation, num_steps)
+            error = self.velocity_of_one(t, x, observation, num_steps) - target.velocity_of_two(
+                t, x, observation, num_steps
+            )
             return jnp.mean(error**2 if weights is None else weights * error**2)
 
         examples = (batch.observation, batch.action, noise, times, counts, batch.action_weights)
