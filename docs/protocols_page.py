@@ -50,6 +50,8 @@ GROUPS = {
         protocols.HasBehaviour,
         protocols.Exploring,
         protocols.ActsInChunks,
+        protocols.ActsInSteps,
+        protocols.ScoresInSteps,
         protocols.HasDensity,
         protocols.ActsFromNoise,
         protocols.ActsForLatent,

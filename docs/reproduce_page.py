@@ -38,7 +38,7 @@ CONDITIONS = """## Before you compare
 The other methods list their published numbers on their own pages: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md),
 [ReBRAC](../recipes/rebrac.md), [QC](../recipes/qc.md), [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md),
 [Value Flows](../recipes/value_flows.md), [EVOR](../recipes/evor.md),
-[SAC and RLPD](../recipes/sac.md), [Gaussian behaviour cloning](../recipes/gaussian_bc.md).
+[SAC and RLPD](../recipes/sac.md), [SORL](../recipes/sorl.md), [Gaussian behaviour cloning](../recipes/gaussian_bc.md).
 """
 DATASETS = {
     "antmaze-large": "navigate",

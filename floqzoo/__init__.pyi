@@ -28,6 +28,7 @@ from .critics import (
     SACCritic as SACCritic,
     SharedNoise as SharedNoise,
     SmoothingNoise as SmoothingNoise,
+    StepConditionedCritic as StepConditionedCritic,
     UniformSupport as UniformSupport,
 )
 from .export import export_policy as export_policy, export_run as export_run, load_agent as load_agent
@@ -93,6 +94,7 @@ from .policies import (
     FixedPolicy as FixedPolicy,
     FunctionPolicy as FunctionPolicy,
     GPIPolicy as GPIPolicy,
+    ShortcutPolicy as ShortcutPolicy,
     SoftBestOfNPolicy as SoftBestOfNPolicy,
     TanhGaussianPolicy as TanhGaussianPolicy,
 )
@@ -103,6 +105,7 @@ from .records import (
     Occasional as Occasional,
     PathPoint as PathPoint,
     Stateful as Stateful,
+    StepCount as StepCount,
     Trajectory as Trajectory,
     Transition as Transition,
     UpdateMetrics as UpdateMetrics,
@@ -139,6 +142,7 @@ from .update_rules import (
     AlternatingUpdate as AlternatingUpdate,
     JointUpdate as JointUpdate,
     PolyakAveraging as PolyakAveraging,
+    SequentialUpdate as SequentialUpdate,
     gradient_step as gradient_step,
     optimiser_per_field as optimiser_per_field,
 )

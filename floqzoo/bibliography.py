@@ -216,6 +216,25 @@ RLPD = Reference(
     "International Conference on Machine Learning",
     "2302.02948",
 )
+SHORTCUT_MODELS = Reference(
+    "frans2025one",
+    "inproceedings",
+    "One Step Diffusion via Shortcut Models",
+    "Frans, Kevin and Hafner, Danijar and Levine, Sergey and Abbeel, Pieter",
+    2025,
+    "International Conference on Learning Representations",
+    "2410.12557",
+)
+SORL = Reference(
+    "espinosadice2025scaling",
+    "inproceedings",
+    "Scaling Offline RL via Efficient and Expressive Shortcut Models",
+    "Espinosa-Dice, Nicolas and Zhang, Yiyi and Chen, Yiding and Guo, Bradley and Oertell, Owen and Swamy, Gokul and "
+    "Brantley, Kiant{\\'e} and Sun, Wen",
+    2025,
+    "Advances in Neural Information Processing Systems",
+    "2505.22866",
+)
 C51 = Reference(
     "bellemare2017distributional",
     "inproceedings",

@@ -14,7 +14,7 @@ from floqzoo.agent import Agent
 from floqzoo.bibliography import Reference
 from floqzoo.hyperparameter import Hyperparameter, State
 from floqzoo.tasks.load import Task
-from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
 
 SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
@@ -54,6 +54,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         critics.UniformSupport: (bib.C51,),
         critics.ReturnFlowCritic: (bib.VALUE_FLOWS, bib.FLOW_MATCHING),
         critics.EVORCritic: (bib.EVOR,),
+        critics.StepConditionedCritic: (bib.SORL,),
         critics.SmoothingNoise: (bib.TD3,),
         critics.MinOverEnsemble: (bib.TD3,),
         critics.ExpectedBackup: (bib.FLOQ,),
@@ -70,9 +71,11 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.ChunkedPolicy: (bib.QC,),
         policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
         policies.TanhGaussianPolicy: (bib.SAC,),
+        policies.ShortcutPolicy: (bib.SORL, bib.SHORTCUT_MODELS),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
         # update rules
         AlternatingUpdate: (bib.TD3,),
+        SequentialUpdate: (bib.SORL,),
         # successor measures
         successor.FlowSuccessor: (bib.TD_FLOW,),
         successor.SuccessorCritic: (bib.TD_FLOW,),

@@ -25,6 +25,7 @@ from floqzoo.records import (
     FrozenAgent,
     PathPoint,
     Stateful,
+    StepCount,
     Trajectory,
     Transition,
     UpdateMetrics,
@@ -331,6 +332,24 @@ class ActsFromNoise(Protocol):
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "*noise"]) -> Action:
         """The action, each coordinate in [-1, 1]; deterministic."""
+        ...
+
+
+@runtime_checkable
+class ActsInSteps(Protocol):
+    """Optional capability of a policy: acting in any of several numbers of solver steps."""
+
+    def act_in_steps(self, observation: Observation, critic: "Critic", key: Key, steps: StepCount) -> Action:
+        """Draws an action by this number of steps, each coordinate in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class ScoresInSteps(Protocol):
+    """Optional capability of a critic: the return of a policy that acts in a given number of solver steps."""
+
+    def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
+        """Q(observation, action) if later actions take this number of steps; as `score` otherwise."""
         ...
 
 

@@ -39,6 +39,22 @@ class ActionDraw(eqx.Module):
     log_prob: Float[Array, "*batch"]
 
 
+class StepCount(eqx.Module):
+    """A number of solver steps, a power of two: a Python number, or drawn at random inside of an update.
+
+    - `value`: The number.
+    - `at_most`: A bound of it that does not depend on the draw; the number itself if that is known.
+    """
+
+    value: int | Int[Array, ""]
+    at_most: int = eqx.field(static=True)
+
+    @staticmethod
+    def known(value: int) -> "StepCount":
+        """A number that is not drawn."""
+        return StepCount(value, value)
+
+
 class Transition(eqx.Module):
     r"""One or more steps of an environment, $(s, a, s')$, or a batch of them with a leading axis.
 
@@ -133,6 +149,11 @@ class FrozenAgent(eqx.Module):
     def act(self, observation: Observation, key: Key) -> Action:
         """An action of the policy, each coordinate in [-1, 1]."""
         return self.policy.act(observation, self.critic, key)
+
+    def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
+        """The same agent with another policy and target policy: for the loss of a policy inside of another one."""
+        target = ActorCritic(self.target.critic, change(self.target.policy))
+        return FrozenAgent(self.critic, change(self.policy), target, self.step)
 
 
 class Stateful(eqx.Module):

@@ -159,6 +159,47 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
     return optax.partition({**optimisers}, lambda part: jax.tree_util.tree_map_with_path(field_of, part))
 
 
+class SequentialUpdate(eqx.Module):
+    r"""A critic step, then a policy step, by one optimiser over the parameters of both parts.
+
+    Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but the
+    optimiser moves that part too: Adam by its moments. With $g$ in every second step, Adam's mean gradient is $g / 2$ and
+    the root of its mean square $|g| / \sqrt 2$, so that with a steady gradient the two steps of an update together are
+    $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies to each loss alone.
+
+    - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
+
+    Source: SORL (arXiv 2505.22866), official code.
+    """
+
+    optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
+
+    def init_optimisers(self, parts: ActorCritic) -> PyTree:
+        """The state of the optimiser."""
+        return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
+
+    def update_parts(
+        self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
+    ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
+        """The parts and the optimiser state after both steps, and the metrics of both losses."""
+        critic_key, policy_key = jax.random.split(key)
+
+        def critic_loss(both):
+            with update_step("critic"):
+                loss, metrics = both[0].critic_loss(batch, agent, critic_key)
+            return loss, (metrics, None)
+
+        def policy_loss(both):
+            with update_step("policy"):
+                loss, metrics = both[1].policy_loss(batch, agent, policy_key)
+            return loss, (None, metrics)
+
+        both = (parts.critic, parts.policy)
+        both, optimisers, metrics = gradient_step(critic_loss, both, self.optimiser, optimisers)
+        both, optimisers, policy_metrics = gradient_step(policy_loss, both, self.optimiser, optimisers)
+        return ActorCritic(*both), optimisers, UpdateMetrics(metrics[0], policy_metrics[1])
+
+
 def gradient_step(
     loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
 ) -> tuple[PyTree, PyTree, Metrics]:

@@ -15,6 +15,7 @@ NAMES = (
     "qc",
     "rebrac",
     "sac",
+    "sorl",
     "td2_cfm",
     "value_flows",
 )

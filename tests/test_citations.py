@@ -29,6 +29,7 @@ from recipes.iqn import IQNConfig, iqn
 from recipes.qc import QCConfig, qc
 from recipes.rebrac import ReBRACConfig, rebrac
 from recipes.sac import SACConfig, sac
+from recipes.sorl import SORLConfig, sorl
 from recipes.td2_cfm import TD2Config, td2_cfm
 from recipes.value_flows import ValueFlowsConfig, value_flows
 
@@ -54,7 +55,15 @@ def parts_of_the_zoo() -> list[type]:
     found = {
         part for package in packages for part in vars(package).values() if inspect.isclass(part) and part is not Any
     }
-    found |= {fz.JointUpdate, fz.AlternatingUpdate, fz.PolyakAveraging, fz.State, fz.Hyperparameter, fz.Agent}
+    found |= {
+        fz.JointUpdate,
+        fz.AlternatingUpdate,
+        fz.SequentialUpdate,
+        fz.PolyakAveraging,
+        fz.State,
+        fz.Hyperparameter,
+        fz.Agent,
+    }
     return sorted(
         (part for part in found if not part.__name__.endswith(("Metrics", "Estimate"))), key=lambda part: part.__name__
     )
@@ -80,13 +89,14 @@ def test_floq_cites_floq_and_fql_and_what_they_run_on(getkey):
         (qc, QCConfig, {"QC", "IDQL", "FQL", "FLOW_MATCHING"}, {"AWR", "IQL", "REBRAC", "FLOQ"}),
         (rebrac, ReBRACConfig, {"REBRAC", "TD3", "TD3_BC"}, {"IQL", "AWR", "IDQL", "FQL", "FLOQ"}),
         (sac, SACConfig, {"SAC", "RLPD", "TD3"}, {"IQL", "AWR", "REBRAC", "FQL", "FLOQ"}),
+        (sorl, SORLConfig, {"SORL", "SHORTCUT_MODELS", "FLOW_MATCHING", "FQL"}, {"IDQL", "TD3", "REBRAC", "FLOQ"}),
         (iqn, IQNConfig, {"IQN", "QR_DQN", "VALUE_FLOWS", "IDQL", "FQL"}, {"C51", "CODAC", "IQL", "FLOQ"}),
         (c51, C51Config, {"C51", "IDQL", "FQL"}, {"IQN", "QR_DQN", "CODAC", "FLOQ"}),
         (codac, CODACConfig, {"CODAC", "IQN", "QR_DQN", "FQL"}, {"C51", "IDQL", "FLOQ"}),
         (value_flows, ValueFlowsConfig, {"VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "EVOR", "FLOQ"}),
         (evor, EVORConfig, {"EVOR", "VALUE_FLOWS", "IDQL", "FQL", "FLOW_MATCHING"}, {"IQN", "C51", "FLOQ"}),
     ],
-    ids=["iql", "ifql", "qc", "rebrac", "sac", "iqn", "c51", "codac", "value_flows", "evor"],
+    ids=["iql", "ifql", "qc", "rebrac", "sac", "sorl", "iqn", "c51", "codac", "value_flows", "evor"],
 )
 def test_a_baseline_cites_its_papers(build, config, wanted, unwanted, getkey):
     config = config(actor_hidden_dims=(8,), value_hidden_dims=(8,))

@@ -18,6 +18,7 @@ from floqzoo.critics.quantile_ensemble import (
 from floqzoo.critics.rebrac_critic import ReBRACCritic as ReBRACCritic, SmoothingNoise as SmoothingNoise
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic as ReturnFlowCritic
 from floqzoo.critics.sac_critic import SACCritic as SACCritic
+from floqzoo.critics.step_conditioned_critic import StepConditionedCritic as StepConditionedCritic
 from floqzoo.critics.td_targets import (
     DistributionalBackup as DistributionalBackup,
     ExpectedBackup as ExpectedBackup,

@@ -10,5 +10,6 @@ from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy as Distil
 from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy as FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy
+from floqzoo.policies.shortcut_policy import ShortcutPolicy as ShortcutPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy as SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy as TanhGaussianPolicy

@@ -59,7 +59,8 @@ class BestOfNPolicy(eqx.Module):
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
         """The loss of the behaviour policy."""
-        loss, metrics = self.behaviour.policy_loss(batch, agent, key)
+        inside = agent.with_policies(lambda policy: policy.behaviour if isinstance(policy, BestOfNPolicy) else policy)
+        loss, metrics = self.behaviour.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):
             metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.behaviour, self, metrics.part))
         return loss, metrics

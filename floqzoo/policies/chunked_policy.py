@@ -66,7 +66,8 @@ class ChunkedPolicy(eqx.Module):
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
         """The loss of the policy on a batch of chunks."""
-        loss, metrics = self.policy.policy_loss(batch, agent, key)
+        inside = agent.with_policies(lambda policy: policy.policy if isinstance(policy, ChunkedPolicy) else policy)
+        loss, metrics = self.policy.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):
             metrics = Stateful(metrics.metrics, eqx.tree_at(lambda policy: policy.policy, self, metrics.part))
         return loss, metrics

@@ -32,6 +32,7 @@ from floqzoo.critics.quantile_ensemble import LevelConcatenation, LevelProduct, 
 from floqzoo.critics.rebrac_critic import ReBRACCritic
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic
 from floqzoo.critics.sac_critic import SACCritic
+from floqzoo.critics.step_conditioned_critic import StepConditionedCritic
 from floqzoo.critics.td_targets import (
     DistributionalBackup,
     ExpectedBackup,
@@ -78,6 +79,7 @@ from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
+from floqzoo.policies.shortcut_policy import ShortcutPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
@@ -89,7 +91,7 @@ from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, TD2Target, TDTarget
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
 from floqzoo.typing import Key
-from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
 
 sizes = Sizes()
@@ -177,6 +179,12 @@ def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
     return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
+def step_conditioned_critic(*, key: Key) -> StepConditionedCritic:
+    """A small critic of SORL."""
+    networks = QEnsemble(sizes.observation + 1, sizes.action, build=narrow, key=key)
+    return StepConditionedCritic(MonolithicCritic(networks), 2, 4)
+
+
 def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Key) -> QuantileCritic:
     """A small critic of IQN."""
     features_key, key = jax.random.split(key)
@@ -219,6 +227,12 @@ def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
 def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
     """One of three actions of a small behaviour flow, drawn by a temperature."""
     return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
+
+
+def shortcut_policy(*, key: Key, **numbers: Any) -> ShortcutPolicy:
+    """A small policy of SORL, with some numbers exchanged."""
+    numbers = {"num_steps": 2, "max_steps": 4, "max_value_steps": 4, **numbers}
+    return ShortcutPolicy.build(sizes.observation, sizes.action, network=narrow, key=key, **numbers)
 
 
 def best_of_n(*, key: Key) -> BestOfNPolicy:
@@ -354,6 +368,7 @@ every_critic = (
     seeded(successor_critic),
     seeded(iql_critic),
     seeded(rebrac_critic),
+    seeded(step_conditioned_critic),
     seeded(quantile_critic),
     seeded(expectile_critic),
     seeded(conservative_critic),
@@ -382,6 +397,8 @@ every_policy = (
     seeded(best_of_two),
     seeded(best_of_n),
     seeded(soft_best_of_n),
+    seeded(shortcut_policy),
+    seeded(partial(shortcut_policy, max_steps=2, max_value_steps=1)),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
@@ -403,6 +420,7 @@ every_policy_from_noise = (
     seeded(partial(policy, DistilledFlowPolicy)),
     seeded(best_of_n),
     seeded(soft_best_of_n),
+    seeded(shortcut_policy),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
     seeded(chunked_policy),
@@ -429,7 +447,14 @@ every_alternating_update = (
         st.sampled_from((1, 3)),
     ),
 )
-every_update_rule = (*every_joint_update, *every_alternating_update)
+every_sequential_update = tuple(
+    st.builds(SequentialUpdate, st.just(optimiser))
+    for optimiser in (
+        optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.1)),
+        optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
+    )
+)
+every_update_rule = (*every_joint_update, *every_alternating_update, *every_sequential_update)
 every_target_update = (
     st.builds(PolyakAveraging, st.sampled_from((0.0, 0.25, 1.0))),
     st.builds(PolyakAveraging, st.just(0.5), st.just(0.25), st.sampled_from((1, 2)), st.booleans()),
@@ -504,6 +529,7 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         protocols.UpdateRule: every_update_rule,
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,
+        SequentialUpdate: every_sequential_update,
         protocols.TargetUpdate: every_target_update,
         PolyakAveraging: every_target_update,
         protocols.TransitionReader: every_reader,

@@ -42,10 +42,11 @@ from floqzoo.testing.update_laws import (
     alternating_update_laws,
     joint_update_laws,
     polyak_laws,
+    sequential_update_laws,
     target_update_laws,
     update_rule_laws,
 )
-from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
 
 LAWS: Mapping[type, tuple] = MappingProxyType(
@@ -77,6 +78,7 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         protocols.UpdateRule: update_rule_laws,
         JointUpdate: joint_update_laws,
         AlternatingUpdate: alternating_update_laws,
+        SequentialUpdate: sequential_update_laws,
         protocols.TargetUpdate: target_update_laws,
         PolyakAveraging: polyak_laws,
         protocols.TransitionReader: reader_laws,

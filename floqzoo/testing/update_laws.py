@@ -14,7 +14,7 @@ from floqzoo.records import ActorCritic, FrozenAgent, Stateful, Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
 from floqzoo.typing import Action, Key, Observation, Scalar
-from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
+from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
 
 class CountingCritic(eqx.Module):
@@ -161,6 +161,13 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
         assert rule.policy_every == 1 or metrics.actor.happened == happened, f"{metrics.actor} in update {step + 1}"
 
 
+def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
+    """Four updates are eight steps of one optimiser, in turns with the gradients of critic and policy, and 0 for the other."""
+    parts, _, _ = _updated(rule, example, steps=4)
+    wanted = compiled(_sequential_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
+    _assert_trees_close(_parameters(parts), wanted)
+
+
 def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
     """The initial target of a part equals it, and shares no buffer with it."""
     parts = example_parts(example)
@@ -295,6 +302,18 @@ def _alternating_by_hand(rule: AlternatingUpdate, parameters: Any, batch: Transi
     return critic, policy
 
 
+def _sequential_by_hand(optimiser: Any, parameters: Any, batch: Transition) -> Any:
+    state = optimiser.init(parameters)
+    for _ in range(4):
+        critic, policy = parameters
+        gradient = jax.grad(_critic_loss)(critic, batch), jax.tree.map(jnp.zeros_like, policy)
+        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+        # The policy has moved already, and the critic of its loss has not.
+        gradient = jax.tree.map(jnp.zeros_like, critic), jax.grad(_policy_loss)(parameters[1], critic)
+        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+    return parameters
+
+
 def _assert_trees_close(found: Any, wanted: Any) -> None:
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert_close(one, other)
@@ -315,6 +334,8 @@ update_rule_laws = (
 joint_update_laws = (a_joint_update_is_one_step_of_optax,)
 
 alternating_update_laws = (alternating_steps_are_those_of_optax,)
+
+sequential_update_laws = (sequential_steps_are_those_of_optax,)
 
 target_update_laws = (targets_start_as_copies, targets_lie_between)
 

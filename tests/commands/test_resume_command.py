@@ -94,7 +94,7 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
         (
             ("{}/run",),
             "there is no recipe 'toy'; there are bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, "
-            "sac, td2_cfm, value_flows.",
+            "sac, sorl, td2_cfm, value_flows.",
         ),
         (("{}/run", "--recipe={}/nowhere.py"), "there is no file"),
         (("{}/run", "--sead=3"), "--sead"),

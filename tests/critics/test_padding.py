@@ -26,6 +26,7 @@ CRITICS = {
     "IQL": families.iql_critic,
     "ReBRAC": families.rebrac_critic,
     "SAC": families.sac_critic,
+    "step conditioned": families.step_conditioned_critic,
     "quantile": families.quantile_critic,
     "categorical": families.categorical_critic,
     "return flow": families.return_flow_critic,
@@ -90,6 +91,7 @@ POLICIES = {
     "distilled": partial(families.policy, fz.DistilledFlowPolicy),
     "best of N": families.best_of_n,
     "deterministic": partial(families.actor, fz.DeterministicPolicy),
+    "shortcut": families.shortcut_policy,
 }
 
 

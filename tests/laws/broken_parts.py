@@ -349,6 +349,9 @@ ALTERNATING_UPDATES = {
         )
     }
 }
+SEQUENTIAL_UPDATES = {
+    "sequential_steps_are_those_of_optax": {"update_parts": fz.JointUpdate.update_parts},  # One step on the sum.
+}
 POLYAK = {
     "targets_move_by_their_tau": {
         "update_targets": lambda self, target, before, after, step: fz.PolyakAveraging.update_targets(
@@ -435,6 +438,7 @@ BROKEN = (
     (fz.JointUpdate, UPDATE_RULES),
     (fz.JointUpdate, JOINT_UPDATES),
     (partial(fz.AlternatingUpdate, policy_every=2), ALTERNATING_UPDATES),
+    (fz.SequentialUpdate, SEQUENTIAL_UPDATES),
     (fz.PolyakAveraging, TARGET_UPDATES),
     (fz.PolyakAveraging, POLYAK),
     (fz.GaussianPrior, MODULES),

@@ -89,6 +89,7 @@ def test_a_member_satisfies_no_protocol_by_accident(member):
 # Protocols that no law of this kind can be asked of, and where their members are tested.
 WITHOUT_LAWS = {
     "ActsInChunks": "a note to whatever acts in an environment: tests/training/test_open_loop.py",
+    "ActsInSteps": "numbers of steps of one policy: tests/policies/test_shortcut_policy.py",
     "DatasetScript": "builds a recorder: tests/tasks/test_collect.py",
     "EpisodeRecorder": "an episode of a simulator, seconds long: tests/tasks/test_recorders.py",
     "EpisodeStore": "what readers read: tests/tasks/test_dataset.py, test_replay_buffer.py, test_future_replay.py",
@@ -98,6 +99,7 @@ WITHOUT_LAWS = {
     "Launcher": "internal: tests/sweeps/test_scheduler.py, test_ray_launcher.py",
     "MetricWriter": "it takes, and gives nothing back: tests/training/test_metric_writer.py",
     "OfflineDataset": "data on the device: tests/tasks/test_dataset.py",
+    "ScoresInSteps": "numbers of steps of one critic: tests/policies/test_shortcut_policy.py",
     "Task": "a dataset and an environment: tests/tasks/test_load.py",
     "TrainableAgent": "one class, tests/test_agent.py, and users' own, tests/test_users_own_parts.py",
 }

@@ -11,7 +11,7 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, value_flows
+from recipes import bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, sorl, value_flows
 
 
 ENVIRONMENTS = {
@@ -281,6 +281,52 @@ def test_rlpd_is_as_published(environment):
     assert agent.target_update.critic.stored == np.float32(0.005)
 
 
+# README of SORL's code: weight of the Q loss, discount, aggregation.
+SORL = {
+    "antmaze-large": (500, 0.99, "min"),
+    "antmaze-giant": (500, 0.995, "min"),
+    "humanoidmaze-medium": (100, 0.995, "mean"),
+    "humanoidmaze-large": (500, 0.995, "mean"),
+    "antsoccer-arena": (500, 0.995, "mean"),
+    "cube-single": (10, 0.99, "mean"),
+    "cube-double": (50, 0.99, "mean"),
+    "scene": (100, 0.99, "mean"),
+}
+
+
+@pytest.mark.parametrize("environment", SORL)
+def test_sorl_is_as_published(environment):
+    run = sorl.RECIPE.presets["default"](ENVIRONMENTS[environment])
+    weight, discount, aggregation = SORL[environment]
+    agent = blueprint(sorl.RECIPE.build, run.agent)
+    policy, critic = agent.policy, agent.critic.critic
+    assert isinstance(policy, fz.ShortcutPolicy) and isinstance(critic, fz.MonolithicCritic)
+    assert (policy.flow_weight.stored, policy.consistency_weight.stored, policy.q_weight.stored) == (10, 10, weight)
+    assert policy.max_steps == policy.max_value_steps == agent.critic.max_steps == 8
+    assert policy.num_steps == agent.critic.num_steps
+    assert policy.path.sigma_min.stored == np.float32(1e-5)
+    assert critic.discount.stored == np.float32(discount)
+    assert isinstance(critic.aggregation, AGGREGATIONS[aggregation])
+    assert critic.networks.networks.size == 2
+    # Observation, action, and the number of steps; its logarithm and the time for the policy.
+    assert critic.networks.networks.members.stem.weight.shape[-2] == 7 + 2 + 1
+    assert policy.field.network.stem.weight.shape[-2] == 7 + 2 + 1 + 1
+    for network, with_norm in ((policy.field.network, False), (critic.networks.networks.members, True)):
+        assert hidden_widths(network) == (512,) * 4
+        assert normalised(network) == [with_norm] * 4
+    assert agent.target_update.critic.stored == agent.target_update.policy.stored == np.float32(0.005)
+    assert (agent.target_update.every, agent.target_update.of_new) == (1, False)
+    assert isinstance(agent.update_rule, fz.SequentialUpdate)
+    assert (run.agent.lr, run.agent.max_grad_norm, run.agent.batch_size) == (1e-4, 1.0, 256)
+    assert (run.offline_steps, run.online_steps) == (1_000_000, 0)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_of_gradients_that_stops_or_turns_them_is_refused(limit):
+    with pytest.raises(ValueError, match="`max_grad_norm` must be above 0 and finite; got"):
+        sorl.SORLConfig(max_grad_norm=limit)
+
+
 @pytest.mark.parametrize("environment", ["cube-double", "cube-triple"])
 def test_qc_is_as_published(environment):
     name = f"{environment}-play-singletask-v0"
@@ -426,7 +472,7 @@ def test_value_flows_is_as_published(preset, environment):
 
 EVERY_PRESET = [
     (recipe.RECIPE, preset)
-    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, iqn, c51, codac, qc, value_flows, evor, fb)
+    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, sorl, iqn, c51, codac, qc, value_flows, evor, fb)
     for preset in recipe.RECIPE.presets
 ]
 
@@ -444,7 +490,7 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
 
 @pytest.mark.parametrize(
     "recipe",
-    [module.RECIPE for module in (floq, fql, iql, ifql, qc, rebrac, sac, iqn, c51, codac, value_flows)],
+    [module.RECIPE for module in (floq, fql, iql, ifql, qc, rebrac, sac, sorl, iqn, c51, codac, value_flows)],
     ids=lambda recipe: recipe.name,
 )
 def test_an_environment_without_published_settings_gets_the_methods_own_with_a_warning(recipe):

@@ -12,7 +12,7 @@ import pytest
 
 import recipes
 from floqzoo.training.command_line import parse_arguments
-from recipes import floq, iql, rebrac, td2_cfm
+from recipes import floq, iql, rebrac, sorl, td2_cfm
 
 
 # Settings under which others count that a method does not use by default.
@@ -87,6 +87,8 @@ def answer(recipe, words):
         (floq, ["--agent.tau=-0.1"], "`agent.tau` must be in [0, 1]; got -0.1."),
         (floq, ["--agent.discount=1"], "`agent.discount` must lie in [0, 1); got 1.0."),
         (rebrac, ["--agent.actor_freq=0"], "`agent.actor_freq` must be at least 1; got 0."),
+        (sorl, ["--agent.inference_steps=3"], "`agent.inference_steps` must be a power of two, at least 1; got 3."),
+        (sorl, ["--agent.max_k_backprop=16"], "`agent.max_k_backprop` must be at most"),
         (floq, ["--agent.n_step=0"], "Error parsing agent: `n_step` must be at least 1; got 0."),
         # The argument has another value than the flag, or two flags disagree.
         (floq, ["--agent.reward_offset=inf"], "`agent.reward_offset` (inf): `low` must be finite"),

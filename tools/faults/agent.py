@@ -110,6 +110,16 @@ AGENT = (
         ("tests/test_hyperparameter.py::test_trainable_are_the_floating_arrays_that_no_hyperparameter_holds",),
     ),
     Fault(
+        "the second step of a sequential update starts from a new optimiser",
+        RULES,
+        "gradient_step(policy_loss, both, self.optimiser, optimisers)",
+        "gradient_step(policy_loss, both, self.optimiser, self.init_optimisers(parts))",
+        (
+            "tests/test_sequential_update.py"
+            "::test_with_a_steady_gradient_an_update_is_root_two_steps_of_a_separate_adam",
+        ),
+    ),
+    Fault(
         "a hyperparameter has a gradient",
         HYPERPARAMETER,
         '"""The number, without a gradient."""\n        return jax.lax.stop_gradient(self.stored)',

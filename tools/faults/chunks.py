@@ -101,8 +101,8 @@ CHUNKS = (
     Fault(
         "best-of-N chunks are chosen by the target critic",
         "floqzoo/records.py",
-        "        return self.policy.act(observation, self.critic, key)\n\n\nclass Stateful",
-        "        return self.policy.act(observation, self.target.critic, key)\n\n\nclass Stateful",
+        "        return self.policy.act(observation, self.critic, key)\n\n    def with_policies",
+        "        return self.policy.act(observation, self.target.critic, key)\n\n    def with_policies",
         (f"{QC}::test_trap_the_online_critic_chooses_by_its_mean_and_the_target_values_the_choice",),
     ),
 )

@@ -10,6 +10,11 @@ REBRAC = "floqzoo/critics/rebrac_critic.py"
 SAC = "floqzoo/critics/sac_critic.py"
 SAC_TESTS = "tests/recipes/test_transcription_of_sac.py"
 RETURN = "floqzoo/critics/return_flow_critic.py"
+STEPPED = "floqzoo/critics/step_conditioned_critic.py"
+SHARED_STEPS = (
+    "tests/policies/test_shortcut_policy.py"
+    "::test_one_number_of_steps_is_shared_by_both_sides_of_the_td_error_and_by_the_batch"
+)
 BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 TARGETS = "tests/critics/test_td_targets.py"
 ARITHMETIC = f"{TARGETS}::test_targets_are_reward_plus_discounted_value_of_the_next_state"
@@ -219,6 +224,20 @@ CRITICS = (
         "jnp.clip(noise, -self.limit.value, self.limit.value)",
         "noise",
         (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
+    ),
+    Fault(
+        "the next action takes the steps of evaluation",
+        STEPPED,
+        "policy.act_in_steps(observation[:-1], self.critic, key, self.steps)",
+        "policy.act(observation[:-1], self.critic, key)",
+        (SHARED_STEPS,),
+    ),
+    Fault(
+        "the next state is valued at the steps of evaluation",
+        STEPPED,
+        "with_steps(batch.next_observation, steps)",
+        "with_steps(batch.next_observation, StepCount.known(self.num_steps))",
+        (SHARED_STEPS,),
     ),
     Fault(
         "DCFM imitates the next state after the end of an episode",

@@ -17,6 +17,13 @@ FLOW = (
         (f"{SOLVERS}::test_the_field_of_a_point_target_is_crossed_exactly[Euler]",),
     ),
     Fault(
+        "a drawn number of steps does not end at time 1",
+        "floqzoo/flow/step_counts.py",
+        "jnp.where(t < 1, velocity(jnp.where(t < 1, t, 0), x), 0)",
+        "velocity(jnp.where(t < 1, t, 0), x)",
+        ("tests/flow/test_step_counts.py::test_a_drawn_number_of_steps_is_eulers_method",),
+    ),
+    Fault(
         "steps are as long as if they began at 0",
         "floqzoo/flow/fixed_step.py",
         "dt = (t1 - t0) / self.num_steps",

@@ -9,6 +9,8 @@ BASELINES = "tests/recipes/test_transcription_of_baselines.py"
 SAC = "tests/recipes/test_transcription_of_sac.py"
 TANH = "floqzoo/policies/tanh_gaussian_policy.py"
 TANH_TESTS = "tests/policies/test_tanh_gaussian_policy.py"
+SHORTCUT = "floqzoo/policies/shortcut_policy.py"
+SHORTCUTS = "tests/policies/test_shortcut_policy.py"
 CLONING = "tests/policies/test_behaviour_flow.py"
 
 POLICIES = (
@@ -112,6 +114,34 @@ POLICIES = (
         "return self.noise.add(self.mode(observation), key)",
         "return self.mode(observation)",
         (f"{BASELINES}::test_rebrac_explores_with_clipped_noise_within_the_box",),
+    ),
+    Fault(
+        "a shortcut is consistent with the online policy",
+        SHORTCUT,
+        "target = agent.target.policy",
+        "target = agent.policy",
+        (f"{SHORTCUTS}::test_a_policy_around_it_changes_nothing_in_its_loss",),
+    ),
+    Fault(
+        "what is left of a batch has half steps in self-consistency",
+        SHORTCUT,
+        "np.ones(size - share * len(counts))",
+        "np.full(size - share * len(counts), 2)",
+        (f"{SHORTCUTS}::test_the_shares_of_step_lengths_are_those_of_the_authors_code",),
+    ),
+    Fault(
+        "the target of self-consistency is clipped",
+        SHORTCUT,
+        "x + half * first, code)",
+        "jnp.clip(x + half * first, -1, 1), code)",
+        (f"{SHORTCUTS}::test_the_target_of_self_consistency_is_not_clipped",),
+    ),
+    Fault(
+        "the policy of the Q loss takes the steps of evaluation",
+        SHORTCUT,
+        "action = self.act_from(observation, x0, steps)",
+        "action = self.act_from(observation, x0, StepCount.known(self.num_steps))",
+        (f"{SHORTCUTS}::test_the_q_loss_is_normalised_and_differentiated_through_all_steps",),
     ),
     Fault(
         "the noise of the first candidate makes the choice",

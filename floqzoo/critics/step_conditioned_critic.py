@@ -1,0 +1,97 @@
+"""A critic of a policy that acts in a variable number of solver steps."""
+
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.flow.step_counts import draw_step_count, require_power_of_two
+from floqzoo.protocols import ActsInSteps, Critic, require_protocol
+from floqzoo.records import ActorCritic, FrozenAgent, Stateful, StepCount, Transition
+from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+
+
+class StepConditionedCritic(eqx.Module):
+    r"""$Q(s, a, k)$: a critic whose observations have one more coordinate, the number $k$ of steps of the policy.
+
+    Each update draws one $k \in \{1, 2, 4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on
+    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. For `MonolithicCritic`
+
+    $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
+    \qquad a' \sim \pi_k(s').$$
+
+    The policy is the agent's if it [acts in steps][floqzoo.protocols.ActsInSteps], else its behaviour, such as a
+    `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as always, and $k$ does not matter to it.
+
+    - `critic`: The critic of $(s, k)$, built for one more coordinate of observations.
+    - `num_steps`: The $k$ of the score, a power of two, at most `max_steps`: the policy's number of steps in acting.
+    - `max_steps`: $k_{\max}$, a power of two.
+
+    **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is not as stated.
+
+    Source: SORL (arXiv 2505.22866), official code, where $k_{\max} = 8$.
+    """
+
+    critic: Critic | Any
+    num_steps: int = eqx.field(static=True, default=8)
+    max_steps: int = eqx.field(static=True, default=8)
+
+    def __check_init__(self):
+        require_protocol("critic", self.critic, Critic)
+        require_power_of_two("max_steps", self.max_steps)
+        require_power_of_two("num_steps", self.num_steps)
+        if self.num_steps > self.max_steps:
+            raise ValueError(f"`num_steps` must be at most `max_steps`, {self.max_steps}; got {self.num_steps}.")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The score of the wrapped critic for `num_steps` steps."""
+        return self.score_in_steps(observation, action, StepCount.known(self.num_steps))
+
+    def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
+        """The score of the wrapped critic for a number of steps."""
+        return self.critic.score(with_steps(observation, steps), action)
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+        """The loss of the wrapped critic for one drawn number of steps."""
+        steps_key, loss_key = jax.random.split(key)
+        steps = draw_step_count(steps_key, self.max_steps)
+        conditioned = replace(
+            batch,
+            observation=with_steps(batch.observation, steps),
+            next_observation=with_steps(batch.next_observation, steps),
+            future=None if batch.future is None else with_steps(batch.future, steps),
+        )
+        target = ActorCritic(agent.target.critic.critic, agent.target.policy)
+        inside = FrozenAgent(agent.critic.critic, agent.policy, target, agent.step).with_policies(
+            lambda policy: _PolicyInSteps(policy, agent.critic, steps)
+        )
+        loss, metrics = self.critic.critic_loss(conditioned, inside, loss_key)
+        if isinstance(metrics, Stateful):
+            metrics = Stateful(metrics.metrics, eqx.tree_at(lambda critic: critic.critic, self, metrics.part))
+        return loss, metrics
+
+
+class _PolicyInSteps(eqx.Module):
+    """A policy that acts in a number of steps, at observations that end with it."""
+
+    policy: Any
+    critic: Any
+    steps: StepCount
+
+    def act(self, observation: Observation, critic: Any, key: Key) -> Action:
+        """The policy's action; `critic` is of observations with the number of steps, which the policy does not know."""
+        del critic
+        behaviour = getattr(self.policy, "behaviour", None)
+        for policy in (self.policy, behaviour):
+            if isinstance(policy, ActsInSteps):
+                return policy.act_in_steps(observation[:-1], self.critic, key, self.steps)
+        return self.policy.act(observation[:-1], self.critic, key)
+
+
+def with_steps(observation: Float[Array, "*batch observation"], steps: StepCount) -> Float[Array, "*batch more"]:
+    """An observation, or a batch of them, with the number of steps as the last coordinate."""
+    number = jnp.asarray(steps.value, observation.dtype)
+    return jnp.concatenate([observation, jnp.broadcast_to(number, (*observation.shape[:-1], 1))], axis=-1)

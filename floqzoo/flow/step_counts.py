@@ -1,0 +1,44 @@
+"""Numbers of Euler steps that are powers of two, for flows that are trained for several of them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.records import StepCount
+from floqzoo.typing import Key, Point, Time, Velocity
+
+
+def require_power_of_two(name: str, value: int, least: int = 1) -> None:
+    """Checks that a number is a power of two.
+
+    **Raises** `ValueError` if it is none, or below `least`.
+    """
+    if value < least or value & (value - 1):
+        raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")
+
+
+def draw_step_count(key: Key, max_steps: int) -> StepCount:
+    """One of 1, 2, 4, ..., `max_steps`, each with the same probability; `max_steps` is a power of two."""
+    return StepCount(1 << jax.random.randint(key, (), 0, max_steps.bit_length()), max_steps)
+
+
+def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
+    r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: `Euler` in a number $k$ of steps that may be drawn.
+
+    A drawn $k$ costs `steps.at_most` evaluations of the velocity, whatever it is. Reverse-differentiable.
+    """
+    if isinstance(steps.value, int):
+        return Euler(steps.value).solve(velocity, x0)
+
+    def until_one(t: Time, x: Point) -> Point:
+        # After time 1 the field may be undefined, also for the gradient, which passes through both sides of a `where`.
+        return jnp.where(t < 1, velocity(jnp.where(t < 1, t, 0), x), 0)
+
+    # Steps of length 1/k, of which those after time 1 do not move; quotients of powers of two are exact.
+    return Euler(steps.at_most).solve(until_one, x0, 0.0, steps.at_most / jnp.asarray(steps.value, x0.dtype))
+
+
+def draw_grid_times(key: Key, counts: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    r"""Independent times, uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$ for the $k$ of each entry of `counts`."""
+    return jnp.floor(jax.random.uniform(key, counts.shape, counts.dtype) * counts) / counts

@@ -1,0 +1,258 @@
+"""A flow policy that knows the length of its steps, trained to maximise Q and to imitate the data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.flow.fixed_step import Euler
+from floqzoo.flow.flow import Flow
+from floqzoo.flow.path import OptimalTransportPath
+from floqzoo.flow.prior import GaussianPrior
+from floqzoo.flow.step_counts import draw_grid_times, draw_step_count, require_power_of_two, solve_in_steps
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.networks.conditional_field import ConditionalField
+from floqzoo.networks.mlp import MLP
+from floqzoo.networks.time_embedding import RawTime
+from floqzoo.protocols import (
+    Critic,
+    Network,
+    NoisePrior,
+    ProbabilityPath,
+    ScoresInSteps,
+    TimeEmbedding,
+    VelocityField,
+    require_protocol,
+)
+from floqzoo.records import FrozenAgent, StepCount, Transition
+from floqzoo.scopes import update_step
+from floqzoo.typing import Action, Code, Key, Observation, Point, Scalar, Time
+
+
+class ShortcutMetrics(eqx.Module):
+    """The metrics of a shortcut policy on a batch.
+
+    - `actor_loss`: The sum of the three losses with their weights.
+    - `bc_flow_loss`: The velocity error of the shortest steps.
+    - `consistency_loss`: Squared distance of the velocity of one step from the mean of two steps of half its length.
+    - `q_loss`: Minus the mean score, divided by the mean absolute score.
+    - `q`: The mean score of the policy's actions.
+    """
+
+    actor_loss: Scalar
+    bc_flow_loss: Scalar
+    consistency_loss: Scalar
+    q_loss: Scalar
+    q: Scalar
+
+
+class ShortcutPolicy(eqx.Module):
+    r"""A flow policy that acts in any number $k = 1, 2, 4, \dots, K$ of Euler steps, and maximises Q.
+
+    Its velocity $v_\theta(t, x \mid s, k)$ knows the length $1 / k$ of the step to be made: $a = \operatorname{clip} x_k$
+    with $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and $x_0 \sim N(0, I)$. The loss is
+
+    $$\begin{aligned}
+    \lambda_F \, \mathbb E \tfrac1d \lVert v_\theta(t, x_t \mid s, K) - \dot x_t \rVert^2
+    &+ \lambda_C \, \mathbb E \tfrac1d \lVert v_\theta(t, x_t \mid s, k) - \tfrac12 (\bar v_1 + \bar v_2) \rVert^2
+    - \frac{\lambda_Q}{\overline{|Q|}} \, \mathbb E \, Q(s, a_k), \\
+    \bar v_1 = \bar v(t, x_t \mid s, 2 k), &\qquad
+    \bar v_2 = \bar v(t + \tfrac1{2k}, x_t + \tfrac1{2k} \bar v_1 \mid s, 2 k).
+    \end{aligned}$$
+
+    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second makes a step equal to
+    two steps of half its length of the target policy $\bar v$, which needs a `target_update` with a target policy; its $k$ are
+    $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and $t$ is uniform on the grid of $k$.
+    In the third $a_k$ is the policy's action in a number of steps that is drawn once for the whole batch, and the gradient
+    passes through all of them. $\overline{|Q|}$ is the mean absolute score, a constant.
+
+    - `field`: $v_\theta$, conditioned on the observation and the embedded number of steps.
+    - `dim`: The number $d$ of action coordinates, at least 1.
+    - `num_steps`: The number of steps in acting, a power of two, at most `max_steps`. It can be changed after training.
+    - `max_steps`: $K$, a power of two, at least 2.
+    - `max_value_steps`: The largest number of steps in the third term, a power of two, at most `max_steps`.
+    - `step_embedding`: The embedding of $\log_2 k$, which is an integer: cosines of multiples of $\pi$ are not suitable.
+    - `prior`, `path`: The noise, and the path that the field is trained on; by default a straight line that ends in a
+      Gaussian of width 1e-5 around the data.
+    - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last must
+      be tuned for each environment: 10 to 500.
+
+    **Raises** `TypeError` if a part is not of its protocol, `ValueError` if a number is out of its range.
+
+    Source: SORL (arXiv 2505.22866), official code; shortcut models (arXiv 2410.12557).
+    """
+
+    field: VelocityField | Any
+    dim: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True, default=8)
+    max_steps: int = eqx.field(static=True, default=8)
+    max_value_steps: int = eqx.field(static=True, default=8)
+    step_embedding: TimeEmbedding | Any = RawTime()
+    prior: NoisePrior | Any = eqx.field(default_factory=GaussianPrior)
+    path: ProbabilityPath | Any = eqx.field(default_factory=lambda: OptimalTransportPath(1e-5))
+    flow_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
+    consistency_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
+    q_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=100.0)
+
+    def __check_init__(self):
+        require_protocol("step_embedding", self.step_embedding, TimeEmbedding)
+        _ = self.flow  # checks its parts
+        require_power_of_two("max_steps", self.max_steps, least=2)
+        for name in ("num_steps", "max_value_steps"):
+            require_power_of_two(name, getattr(self, name))
+            if getattr(self, name) > self.max_steps:
+                raise ValueError(f"`{name}` must be at most `max_steps`, {self.max_steps}; got {getattr(self, name)}.")
+        for name in ("flow_weight", "consistency_weight", "q_weight"):
+            require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    @staticmethod
+    def build(
+        observation_dim: int,
+        action_dim: int,
+        *,
+        network: Callable[..., Network] = MLP,
+        step_embedding: TimeEmbedding = RawTime(),
+        key: Key,
+        **numbers: Any,
+    ) -> "ShortcutPolicy":
+        """The policy with a `ConditionalField`.
+
+        - `observation_dim`, `action_dim`: Sizes, at least 1.
+        - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
+        - `step_embedding`: The embedding of $\\log_2 k$.
+        - `numbers`: The numbers of steps and the weights, as above.
+        """
+        field = ConditionalField(action_dim, observation_dim + step_embedding.time_features, build=network, key=key)
+        return ShortcutPolicy(field, action_dim, step_embedding=step_embedding, **numbers)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of an action, in `num_steps` steps."""
+        return Flow(self.field, self.dim, self.prior, self.path, Euler(self.num_steps))
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """Draws an action in `num_steps` steps; the critic is not used."""
+        return self.act_from_noise(observation, critic, self.draw_noise(key))
+
+    def act_in_steps(self, observation: Observation, critic: Critic | None, key: Key, steps: StepCount) -> Action:
+        """Draws an action in a given number of steps; the critic is not used."""
+        del critic
+        return self.act_from(observation, self.draw_noise(key), steps)
+
+    @property
+    def noise_prior(self) -> NoisePrior:
+        """The prior."""
+        return self.prior
+
+    def draw_noise(self, key: Key) -> Point:
+        """A noise sample of the prior."""
+        return self.prior.sample(key, (self.dim,))
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
+        """The action in `num_steps` steps for a given noise sample; the critic is not used."""
+        del critic
+        return self.act_from(observation, noise, StepCount.known(self.num_steps))
+
+    def act_from(self, observation: Observation, noise: Point, steps: StepCount) -> Action:
+        """The action in a given number of steps for a given noise sample.
+
+        **Raises** `ValueError` if the number may be above `max_steps`.
+        """
+        if steps.at_most > self.max_steps:
+            raise ValueError(f"`steps` must be at most `max_steps`, {self.max_steps}; got up to {steps.at_most}.")
+        code = self.code_of(observation, steps.value)
+        return jnp.clip(solve_in_steps(lambda t, x: self.field.velocity(t, x, code), noise, steps), -1, 1)
+
+    def code_of(self, observation: Observation, num_steps: int | Array) -> Code:
+        """The code of an observation and a number of steps."""
+        if isinstance(num_steps, int):
+            exponent = jnp.asarray(np.log2(num_steps), observation.dtype)
+        else:
+            exponent = jnp.round(jnp.log2(jnp.asarray(num_steps, observation.dtype)))
+        return self.field.encode(observation, self.step_embedding.embed_time(exponent))
+
+    def velocity_of_one(self, t: Time, x: Point, observation: Observation, num_steps: int | Array) -> Point:
+        """The velocity of a step of length 1 / `num_steps`."""
+        return self.field.velocity(t, x, self.code_of(observation, num_steps))
+
+    def velocity_of_two(self, t: Time, x: Point, observation: Observation, num_steps: Scalar) -> Point:
+        """The mean velocity over a step of length 1 / `num_steps`, made as two steps of half its length."""
+        code, half = self.code_of(observation, 2 * num_steps), 1 / (2 * num_steps)
+        first = self.field.velocity(t, x, code)
+        return (first + self.field.velocity(t + half, x + half * first, code)) / 2
+
+    def consistency_counts(self, size: int) -> Float[np.ndarray, " batch"]:
+        r"""The $k$ of each example of a batch in the self-consistency loss: $\frac K2$ first, and 1 last."""
+        counts = 2 ** np.arange(self.max_steps.bit_length() - 1)[::-1]
+        share = size // len(counts)
+        return np.concatenate([np.repeat(counts, share), np.ones(size - share * len(counts))]).astype(np.float64)
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ShortcutMetrics]:
+        """The three terms, each averaged over the batch; padded steps of an action chunk count as 0 in the first two."""
+        flow_key, consistency_key, q_key = jax.random.split(key, 3)
+        bc_flow_loss = self.flow_loss(batch, flow_key)
+        consistency_loss = self.consistency_loss(batch, agent, consistency_key)
+        q_loss, q = self.q_loss(batch, agent, q_key)
+        loss = (
+            self.flow_weight.value * bc_flow_loss
+            + self.consistency_weight.value * consistency_loss
+            + self.q_weight.value * q_loss
+        )
+        return loss, ShortcutMetrics(loss, bc_flow_loss, consistency_loss, q_loss, q)
+
+    @update_step("flow_matching")
+    def flow_loss(self, batch: Transition, key: Key) -> Scalar:
+        """The flow-matching loss of the shortest steps, averaged over batch and coordinates."""
+        noise_key, time_key = jax.random.split(key)
+        noise = self.prior.sample(noise_key, batch.action.shape)
+        times = draw_grid_times(time_key, jnp.full(batch.action.shape[:1], self.max_steps, batch.action.dtype))
+
+        def of_example(observation, action, x0, t, weights):
+            return self.flow.matching_loss(t, x0, action, self.code_of(observation, self.max_steps), weights)
+
+        return jnp.mean(jax.vmap(of_example)(batch.observation, batch.action, noise, times, batch.action_weights))
+
+    @update_step("self_consistency")
+    def consistency_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> Scalar:
+        """The self-consistency loss, averaged over batch and coordinates.
+
+        **Raises** `AttributeError` if the agent has no target policy.
+        """
+        noise_key, time_key = jax.random.split(key)
+        noise = self.prior.sample(noise_key, batch.action.shape)
+        counts = jnp.asarray(self.consistency_counts(len(batch.action)), batch.action.dtype)
+        times = draw_grid_times(time_key, counts)
+        target = agent.target.policy
+
+        def of_example(observation, action, x0, t, num_steps, weights):
+            x = self.path.at(t, x0, action).x
+            error = self.velocity_of_one(t, x, observation, num_steps) - target.velocity_of_two(
+                t, x, observation, num_steps
+            )
+            return jnp.mean(error**2 if weights is None else weights * error**2)
+
+        examples = (batch.observation, batch.action, noise, times, counts, batch.action_weights)
+        return jnp.mean(jax.vmap(of_example)(*examples))
+
+    @update_step("q")
+    def q_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
+        """Minus the mean score divided by the mean absolute score, and the mean score.
+
+        The critic scores for the number of steps of the actions if it [can][floqzoo.protocols.ScoresInSteps].
+        """
+        steps_key, noise_key = jax.random.split(key)
+        steps = draw_step_count(steps_key, self.max_value_steps)
+        noise = self.prior.sample(noise_key, batch.action.shape)
+
+        def of_example(observation, x0):
+            action = self.act_from(observation, x0, steps)
+            if isinstance(agent.critic, ScoresInSteps):
+                return agent.critic.score_in_steps(observation, action, steps)
+            return agent.critic.score(observation, action)
+
+        q = jax.vmap(of_example)(batch.observation, noise)
+        return -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))), jnp.mean(q)
