@@ -100,7 +100,10 @@ TIME_EMBEDDINGS = {"cosine": fz.CosineTime(), "fourier": fz.FourierTime(64), "ra
 
 
 def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz.HLGauss | fz.NormalisedValue:
-    """The embedding of a value over the range of returns, with a margin."""
+    """The embedding of a value over the range of returns, with a margin.
+
+    **Raises** `ValueError` for a negative margin, and what the embedding raises.
+    """
     if not config.reward_offset >= 0:
         raise ValueError(f"`reward_offset` must be at least 0; got {config.reward_offset}.")
     low = (reward_range[0] - config.reward_offset) / (1 - config.discount)

@@ -14,6 +14,7 @@ from floqzoo.learner.scanned_update import ChunkMetrics
 class NonFiniteError(FloatingPointError):
     """A number of a run became NaN or infinite, and the run was stopped.
 
+    - `message`: What became NaN or infinite, and in which seed and update.
     - `update`: The number of the update in which this happened, from 1; None if it is not known.
     """
 

@@ -76,7 +76,9 @@ class ShardedDataset:
     those of the first one, and what `read` raises.
     """
 
-    def __init__(self, paths: Sequence[Path], read: Callable[[Path], Dataset], *, reward_range: tuple[float, float]):
+    def __init__(
+        self, paths: Sequence[Path | str], read: Callable[[Path], Dataset], *, reward_range: tuple[float, float]
+    ):
         if not paths:
             raise ValueError("`paths` must have at least one file; got none.")
         self.paths = tuple(Path(path) for path in paths)

@@ -53,7 +53,7 @@ def test_the_table_links_to_parts_and_recipes():
     rows = part_table(protocols.Critic).splitlines()
     (row,) = (row for row in rows if row.startswith("| [`FlowCritic`][floqzoo.critics.FlowCritic] |"))
     assert "[floq](../recipes/floq.md)" in row
-    (row,) = (row for row in part_table(protocols.Policy).splitlines() if "`BehaviourFlow`" in row)
+    (row,) = (row for row in part_table(protocols.UpdateRule).splitlines() if "`JointUpdate`" in row)
     assert "all but" in row and title_of("rebrac") == "ReBRAC" and "[ReBRAC](../recipes/rebrac.md)" in row
     assert part_table(protocols.DatasetScript) == ""
     assert len(public_classes()) > 60

@@ -72,6 +72,8 @@ FREE = {
     protocols.SuccessorMeasure,
     protocols.NextAction,
     protocols.RewardModel,
+    protocols.ActsForLatent,
+    protocols.ScoresForLatent,
 }
 NOT_NUMBERS = {"key", "shape", "dim", "place", "at", "batch_size", "start", "store", "dataset", "replay", "flow"}
 

@@ -187,8 +187,8 @@ FLOW = (
     Fault(
         "the sampler is biased",
         "floqzoo/flow/flow.py",
-        "self.push_forward(self.prior.sample(key, (self.dim,)), self.encode(*condition))",
-        "self.push_forward(self.prior.sample(key, (self.dim,)) + 0.1, self.encode(*condition))",
+        "self.push_forward(self.prior.sample(key, (self.dim,)), code)",
+        "self.push_forward(self.prior.sample(key, (self.dim,)) + 0.1, code)",
         (f"{LOG_PROB}::test_a_sample_is_pushed_forward_noise",),
     ),
     Fault(

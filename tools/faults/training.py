@@ -81,8 +81,8 @@ TRAINING = (
     Fault(
         "exploration begins where evaluation begins",
         "floqzoo/rollout/exploration.py",
-        "environment.begin(FIRST_EPISODE + index % self._environments)",
-        "environment.begin(index % self._environments)",
+        "environment.begin(self._first[place] + number)",
+        "environment.begin(number)",
         ("tests/training/test_exploration.py::test_each_environment_is_what_it_is_alone",),
     ),
     Fault(
