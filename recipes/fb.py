@@ -78,6 +78,9 @@ class FBConfig:
         for name in ("latent_dim", "inference_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
+        for name in ("forward_lr", "backward_lr", "actor_lr"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"`{name}` must be above 0 and finite; got {getattr(self, name)}.")
         if self.batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2, since the loss is over pairs; got {self.batch_size}.")
         if not np.isfinite(self.reward_shift):

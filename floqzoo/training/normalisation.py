@@ -1,18 +1,18 @@
 """The normalisation of observations that the settings of a run ask for."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
 from floqzoo.networks.normaliser import Normaliser
-from floqzoo.protocols import Task
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import with_normaliser
 
 
-def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
+def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) -> Callable[[Array], PyTree]:
     """The same agents, normalising observations if `config.normalize_observations`; unchanged if they already do.
 
     **Raises** as `fitted_normaliser` does.
@@ -24,7 +24,7 @@ def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Task)
     return with_normaliser(build, fitted_normaliser(task))
 
 
-def fitted_normaliser(task: Task) -> Normaliser:
+def fitted_normaliser(task: Any) -> Normaliser:
     """The normaliser of the observations of a task's training data.
 
     **Raises** `ValueError` if the task has no dataset with `observations`.

@@ -49,6 +49,7 @@ def test_an_adaptive_trajectory_reports_equal_times():
     np.testing.assert_allclose(way.x, jnp.stack([jnp.cos(way.t), jnp.sin(way.t)], axis=1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_solve_that_fails_is_not_a_number_and_no_error_for_its_batch():
     """From a point that is not finite, or for lack of steps: the last field turns a thousand times."""
     solver = fz.DiffraxSolver(controller=diffrax.PIDController(rtol=1e-6, atol=1e-6), max_steps=64)

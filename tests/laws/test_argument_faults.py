@@ -18,6 +18,9 @@ from floqzoo.records import PathPoint
 from floqzoo.testing import assert_obeys
 
 
+pytestmark = pytest.mark.slow
+
+
 def with_members(sound, **members):
     """A sound part whose class has some members exchanged."""
     kind = types.new_class(type(sound).__name__, (type(sound),), exec_body=lambda space: space.update(members))

@@ -30,6 +30,7 @@ def breaks(part, law) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "make", "members"), CASES)
 def test_a_part_with_one_fault_breaks_the_law_that_a_sound_one_keeps(name, make, members):
     assert breaks(build(make, members), BY_NAME[name])

@@ -23,7 +23,7 @@ USED_WITH = {
     "diffusion_steps": {"method": "td2-dd"},
     ("value_flows", "alpha"): {"acting": "one-step"},
 }
-OF_ANY_SIGN = {"target_entropy_multiplier"}
+OF_ANY_SIGN = {"target_entropy_multiplier", "reward_shift"}
 
 
 def numeric_fields(settings):
@@ -53,6 +53,7 @@ MAY_BE_ZERO = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "name", "values"), SETTINGS_OF_METHODS)
 def test_a_setting_of_a_method_out_of_range_is_refused_by_its_name(recipe, name, values):
     config = recipe.presets["default"](None)

@@ -185,6 +185,7 @@ def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
         assert_same(list(vars(state_of(agent)).values()), list(vars(state).values()), "parameters")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["as published", "other aggregations"])
 def test_a_task_is_that_of_the_equations(name, double_precision):
     """z, actions and scores, without an update."""
@@ -225,6 +226,7 @@ def run(**changes):
     return replace(config, agent=replace(config.agent, **small | changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reward_of", "field"), [("current", "observation"), ("next", "next_observation")])
 def test_the_task_of_a_run_is_that_of_its_rewards(reward_of, field):
     """A trap: the reward of metamotivo is of the next state, that of OGBench of the current one; and it is shifted."""

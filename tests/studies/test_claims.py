@@ -77,6 +77,7 @@ class TestLab:
         assert abs(float(policy_score(Exact(factor=2.0, offset=3.0), where)) - 1) < 1e-4
         assert float(policy_score(Exact(factor=-1.0), where)) < 0
 
+    @pytest.mark.slow
     def test_the_greedy_policy_takes_the_corner_with_the_highest_score(self):
         where = checks(looks=1)
         best = np.asarray(scores_of(Exact(), where))[:, 0].argmax(axis=1)
@@ -102,6 +103,7 @@ class TestLab:
         one, two = (agent_of(monolithic_agents(TINY), seed).critic for seed in range(2))
         assert not eqx.tree_equal(one, two)
 
+    @pytest.mark.slow
     def test_fixed_targets_are_the_exact_values_and_bootstrap_from_nothing(self):
         data = with_fixed_targets(lab_data(TINY))
         step = jax.tree.map(lambda array: array[0], data.transitions)
@@ -231,6 +233,7 @@ def test_frozen_features_stay_and_the_last_layers_go_on(agents):
     assert {path for path, different in changed.items() if different} == {p for p in changed if ".layers[1]." in p}
 
 
+@pytest.mark.slow
 def test_a_constant_network_has_one_direction_and_dormant_units():
     critic = agent_of(monolithic_agents(replace(TINY, seeds=1)), 0).critic
     layers = critic.networks.networks.members

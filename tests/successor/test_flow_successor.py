@@ -86,6 +86,7 @@ def test_a_discount_outside_of_its_range_is_refused(discount, getkey):
         METHODS["td2-cfm"](small_field(getkey()), 2, discount=discount)
 
 
+@pytest.mark.slow
 def test_a_policy_with_other_actions_is_refused(getkey):
     measure = METHODS["td2-cfm"](small_field(getkey()), 2)
     batch = LinearGaussian.spiral(0.9).sample(getkey(), 4)
@@ -101,6 +102,7 @@ def test_observations_that_are_not_finite_are_refused(bad):
         Normaliser.from_observations(observations)
 
 
+@pytest.mark.slow
 def test_a_normaliser_is_fitted_and_never_learnt(getkey):
     observations = np.random.default_rng(0).normal([3.0, -1.0], [0.1, 7.0], (1000, 2))
     normaliser = Normaliser.from_observations(observations)

@@ -160,6 +160,7 @@ def data(seed=0, size=8):
     return fz.Transition(**{name: jnp.asarray(array, dtype=float) for name, array in numbers.items()})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(factor=st.sampled_from((0.01, 3.0, 100.0)), seed=st.integers(0, 50))
 def test_the_scale_of_a_reward_scales_the_score_and_leaves_the_policy(factor, seed):
@@ -260,6 +261,7 @@ def test_terminations_are_read_unless_they_are_ignored():
     assert same(updated(without, endless)[0].critic.backward, updated(small_agent(), endless)[0].critic.backward)
 
 
+@pytest.mark.slow
 def test_a_task_changes_no_update():
     """It may be inferred in the middle of training."""
     agent, batch = small_agent(), data()
@@ -324,6 +326,7 @@ def test_the_pessimism_of_a_half_is_the_minimum_of_two():
     np.testing.assert_allclose(fz.MinOverEnsemble().aggregate(jnp.asarray(values)), pessimistic, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("forward", "backward"), [(0.0, 0.1), (0.1, 0.0)])
 def test_each_field_has_an_optimiser_of_its_own(forward, backward):
     optimiser = fz.optimiser_per_field(forward=optax.sgd(forward), backward=optax.sgd(backward))

@@ -139,6 +139,7 @@ def by_a_plain_loop(steps, n):
     return reward, discount / GAMMA, length
 
 
+@pytest.mark.slow
 @given(lengths=EPISODES, n=st.integers(1, 7), data=st.data())
 def test_n_step_returns_of_a_dataset_are_those_of_a_plain_loop(lengths, n, data):
     dataset = numbered(lengths, data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))))
