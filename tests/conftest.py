@@ -40,3 +40,10 @@ def getkey():
     """A function that hands out typed keys, each once; every test sees the same ones."""
     count = itertools.count()
     return lambda: jr.fold_in(jr.key(0), next(count))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_programs_of_other_files():
+    """Compiled programs of a file are freed after it; together they would take gigabytes."""
+    yield
+    jax.clear_caches()
