@@ -59,6 +59,7 @@ def test_no_number_of_floq_is_compiled_in():
     assert len({result.tobytes() for result in results}) == len(changes)
 
 
+@pytest.mark.slow
 def test_training_floq_leaves_its_hyperparameters_alone_and_moves_every_parameter():
     before = floq_agent()
     after, _ = traced_update(before, transitions(), jax.random.key(0))

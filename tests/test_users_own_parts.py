@@ -82,6 +82,7 @@ def test_state_is_trained_by_no_gradient_and_decayed_by_no_optimiser():
     assert np.any(gradient.weight)
 
 
+@pytest.mark.slow
 def test_state_is_in_a_checkpoint_and_comes_back_bit_for_bit(tmp_path):
     def build(key):
         return fz.Agent(critic=wide_critic(), policy=toy_build(key).policy)
@@ -197,6 +198,7 @@ class RecentBatches(eqx.Module):
         return self.reader.read(dataset, dataset.starts[index], key)
 
 
+@pytest.mark.slow
 def test_a_run_may_have_a_batch_source_of_ones_own(tmp_path):
     task, config = toy_task(), toy_config(offline_steps=4, log_interval=2, eval_episodes=0, save_interval=0)
     result = train(toy_build, task, config, tmp_path, batch_source=lambda config, online: RecentBatches())

@@ -128,6 +128,7 @@ def test_the_loss_is_bcfm_with_weight_one():
     assert (metrics.dcfm_loss, metrics.return_std, metrics.confidence) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_nothing_of_acting_enters_the_loss():
     """Bit for bit: with another temperature and another number of returns the loss and its gradient are the same."""
     batch, losses = with_next_action(transitions()), []

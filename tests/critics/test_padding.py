@@ -63,6 +63,7 @@ def test_the_loss_is_a_mean_over_the_whole_batch(make):
     assert_close(critic_loss(*critics, FULL), critic_loss(*critics, replace(FULL, valid=None)))
 
 
+@pytest.mark.slow
 @every_critic
 def test_nothing_is_learnt_from_a_chunk_with_padding(make):
     critic, target = two_critics(make)

@@ -245,6 +245,7 @@ def test_the_best_of_the_behaviour_is_not_the_action_of_the_policy(getkey):
     assert np.all(without.sum(axis=1) > 1)
 
 
+@pytest.mark.slow
 def test_the_diagnostics_are_those_of_its_flows():
     """A return of mean 2 and standard deviation 3; straight paths, so that one step ends where many do."""
     critic = linear((2.0, 2.0), (3.0, 3.0))

@@ -70,6 +70,7 @@ def test_a_draw_has_the_density_of_the_point_that_was_drawn(make):
     np.testing.assert_allclose(estimate.log_prob, exact.log_prob, rtol=1e-9)
 
 
+@pytest.mark.slow
 @over_paths
 def test_gaussian_noise_is_carried_to_gaussian_data(make):
     """Quantile by quantile, since a flow on the line keeps their order."""

@@ -150,6 +150,7 @@ def test_raw_data_with_a_normaliser_are_data_normalised_by_hand(name, changes):
         close(drawn(lambda x, key: fixed.act(x, None, key), raw), drawn(plain.act, known))
 
 
+@pytest.mark.slow
 def test_a_measure_is_read_in_the_units_of_the_environment(getkey):
     """Its samples, densities and rewards, as of futures of normalised observations."""
     recipe, config = run_config("td2_cfm", {})

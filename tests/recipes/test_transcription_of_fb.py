@@ -245,6 +245,7 @@ def test_the_task_of_a_run_is_that_of_its_rewards(reward_of, field):
     np.testing.assert_array_equal(found, again)
 
 
+@pytest.mark.slow
 def test_an_agent_without_a_task_acts_and_has_no_value():
     agent = fb(
         observation_dim=OBSERVATION,

@@ -207,6 +207,7 @@ def test_a_constant_field_passes_a_perturbation_on_and_a_contracting_one_removes
     np.testing.assert_allclose(list(errors.values()), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_one_linear_unit_passes_a_perturbation_on():
     build = partial(MLP, hidden=(1,), activation=lambda x: x)
     critic = MonolithicCritic(QEnsemble(2, 2, build=build, key=jax.random.key(0)))

@@ -65,6 +65,7 @@ def test_samples_and_densities_are_in_the_units_of_the_observation(normaliser):
     np.testing.assert_allclose(log_prob, chain.log_prob(inner[0], STATE, ACTION) - volume, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_a_density_may_be_estimated(getkey):
     measure = METHODS["td2-cfm"](small_field(getkey()), 2)
     exact = eqx.filter_jit(measure.log_prob)(STATE, STATE, ACTION)
@@ -138,6 +139,7 @@ def test_a_normaliser_of_another_size_is_refused(getkey):
         METHODS["td2-cfm"](small_field(getkey()), 2, normaliser=Normaliser(np.zeros(3), 1.0))
 
 
+@pytest.mark.slow
 def test_a_trained_policy_is_used_and_left_alone(getkey):
     """Even by an optimiser that shrinks every parameter."""
     policy = fz.BehaviourFlow.build(2, 2, key=getkey(), flow_steps=2)

@@ -95,6 +95,7 @@ def test_the_gradient_is_that_of_the_bellman_error_in_the_norm_of_the_data(seed,
         np.testing.assert_array_equal(member[0], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_orthonormality_loss_is_the_distance_of_the_second_moment_from_the_identity(seed, double_precision):
     r"""$\frac12 \lVert \mathbb E B B^\top - I \rVert^2 - d / 2$ over independent pairs, with B on the sphere."""
@@ -173,6 +174,7 @@ def test_the_scale_of_a_reward_scales_the_score_and_leaves_the_policy(factor, se
     np.testing.assert_allclose(np.linalg.norm(one.policy.latent.value), np.sqrt(LATENT), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_task_compiles_nothing_and_acts_otherwise():
     compiled, actions, untold = [], set(), small_agent()
 
@@ -252,6 +254,7 @@ def test_no_reward_is_read():
     assert same(updated(agent, batch), updated(agent, replace(batch, reward=batch.reward[::-1] - 3)))
 
 
+@pytest.mark.slow
 def test_terminations_are_read_unless_they_are_ignored():
     batch = data()
     endless = replace(batch, discount=jnp.ones_like(batch.discount))

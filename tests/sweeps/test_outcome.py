@@ -40,6 +40,7 @@ def test_only_what_is_finished_is_compared(finished, capsys):
     assert not (sweep.folder / "comparison.csv").exists()
 
 
+@pytest.mark.slow
 def test_runs_of_different_lengths_have_curves_and_no_table(finished, capsys):
     sweep = finished("offline_steps: [10, 20]")
     write_outcome(sweep)

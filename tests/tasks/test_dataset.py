@@ -39,6 +39,7 @@ def test_a_draw_never_leaves_its_episode(lengths, seed):
     np.testing.assert_array_equal(batch.discount, step % 2)
 
 
+@pytest.mark.slow
 @given(lengths=EPISODES)
 def test_every_transition_is_there_once(lengths):
     dataset = make_dataset(**numbered(lengths))

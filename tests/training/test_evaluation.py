@@ -74,6 +74,7 @@ def test_more_processes_than_a_compiled_call_has_rows_play_the_same_episodes():
         np.testing.assert_array_equal(getattr(here, field), getattr(there, field))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_changes_nothing(by_workers):
     """A real SIGKILL of one of three, once four episodes are finished."""
     killed = []

@@ -193,6 +193,7 @@ def test_an_episode_is_one_chunk_after_another(length, horizon):
     assert len(lengths) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("environments", "workers"), [(2, 0), (5, 0), (8, 0), (1, 3)])
 def test_an_evaluation_in_chunks_does_not_depend_on_the_number_of_environments(environments, workers):
     alone, together = (
