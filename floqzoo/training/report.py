@@ -132,7 +132,7 @@ def _draw(directory: Path, title: str, online_from: int | None) -> str:
 def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> dict[str, str]:
     success = all(evaluation.reports_success for evaluation in result.evaluations.values())
     facts = _score("success rate" if success else "episode return", result.evaluations)
-    facts |= _score("behaviour flow (imitation only)", result.baselines)
+    facts |= _score("behaviour policy alone", result.baselines)
     if result.evaluations:
         timing = "" if is_reference(config.env_name) else f", success timing {config.success_timing}"
         facts["evaluation episodes"] = f"{config.eval_episodes} each{timing}"
