@@ -5,6 +5,7 @@ The tutorials run as notebooks, whose cells are the blocks of the page; see `tes
 
 import importlib.util
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
         for module in ("onnxruntime", "safetensors"):
             pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)  # what a page writes is thrown away
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "policy_torch", raising=False)  # an exported module, imported by another page
     scope, text = {"__name__": "__main__"}, page.read_text()
     for block in BLOCK.finditer(text):
         if "import torch" in block[2] and importlib.util.find_spec("torch") is None:

@@ -135,7 +135,7 @@ REFUSED = {
     "random numbers": lambda w, x: x + jax.random.normal(jax.random.key(x[0].astype(int)), (6,)),
     "only float32": lambda w, x: x.astype(jnp.bfloat16).astype(jnp.float32),
     "cumsum": lambda w, x: jnp.cumsum(x),
-    "picks entries": lambda w, x: (w * x[:, None])[jnp.argmax(x), jnp.argmin(x)][None],
+    "indexes an array in a way": lambda w, x: (w * x[:, None])[jnp.argmax(x), jnp.argmin(x)][None],
 }
 
 
