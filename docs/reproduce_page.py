@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from floqzoo.results import PUBLISHED_SCORES, read_reference_scores
 from recipes import floq, fql
 
 
@@ -58,18 +59,27 @@ METHODS: dict[str, tuple[str, Any]] = {
     "floq": ("recipes/floq.py", floq.default),
     "floq, best": ("recipes/floq.py --preset best", floq.best),
 }
-PUBLISHED = {  # success in %, mean and spread over five tasks, from the paper of floq
-    "antmaze-large": ("79 ± 3", "83 ± 5", "91 ± 5", "91 ± 5"),
-    "antmaze-giant": ("22 ± 19", "27 ± 23", "36 ± 21", "51 ± 12"),
-    "humanoidmaze-medium": ("57 ± 5", "69 ± 20", "82 ± 10", "82 ± 10"),
-    "humanoidmaze-large": ("9 ± 6", "16 ± 9", "28 ± 9", "28 ± 9"),
-    "antsoccer-arena": ("60 ± 2", "61 ± 10", "65 ± 12", "65 ± 12"),
-    "cube-single": ("96 ± 1", "94 ± 5", "98 ± 3", "98 ± 3"),
-    "cube-double": ("29 ± 2", "25 ± 6", "47 ± 15", "47 ± 15"),
-    "scene": ("56 ± 2", "57 ± 4", "58 ± 6", "58 ± 6"),
-    "puzzle-3x3": ("30 ± 1", "29 ± 5", "37 ± 7", "37 ± 7"),
-    "puzzle-4x4": ("17 ± 2", "9 ± 3", "21 ± 5", "28 ± 6"),
+SCORES = {  # the method and the number of updates behind each row
+    "FQL, 1M": ("FQL", 1_000_000),
+    "FQL, 2M": ("FQL", 2_000_000),
+    "floq": ("floq", 2_000_000),
+    "floq, best": ("floq, best settings of each environment", 2_000_000),
 }
+
+
+def published_numbers() -> dict[str, tuple[str, ...]]:
+    """Success in % with its spread, of each environment and method, from the table of floq's paper."""
+    table = {
+        (score.environment, score.method, score.step): f"{100 * score.score:.0f} ± {100 * (score.spread or 0):.0f}"
+        for score in read_reference_scores(PUBLISHED_SCORES)
+        if score.source.startswith("floq, arXiv")
+    }
+    return {
+        name: tuple(table[f"{name}-{kind}", *SCORES[method]] for method in METHODS) for name, kind in DATASETS.items()
+    }
+
+
+PUBLISHED = published_numbers()
 SETTINGS = ("discount", "batch_size", "q_agg", "alpha", "block_depth", "critic_flow_steps", "noise_coverage")
 
 

@@ -1,6 +1,5 @@
 """A critic of a policy that acts in a variable number of solver steps."""
 
-from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -58,12 +57,7 @@ class StepConditionedCritic(eqx.Module):
         """The loss of the wrapped critic for one drawn number of steps."""
         steps_key, loss_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_steps)
-        conditioned = replace(
-            batch,
-            observation=with_steps(batch.observation, steps),
-            next_observation=with_steps(batch.next_observation, steps),
-            future=None if batch.future is None else with_steps(batch.future, steps),
-        )
+        conditioned = batch.with_observations(lambda observation: with_steps(observation, steps))
         target = ActorCritic(agent.target.critic.critic, agent.target.policy)
         inside = FrozenAgent(agent.critic.critic, agent.policy, target, agent.step).with_policies(
             lambda policy: _PolicyInSteps(policy, agent.critic, steps)
