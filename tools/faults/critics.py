@@ -235,8 +235,9 @@ CRITICS = (
     Fault(
         "the next state is valued at the steps of evaluation",
         STEPPED,
-        "with_steps(batch.next_observation, steps)",
-        "with_steps(batch.next_observation, StepCount.known(self.num_steps))",
+        "lambda observation: with_steps(observation, steps))",
+        "lambda observation: with_steps("
+        "observation, StepCount.known(self.num_steps) if observation is batch.next_observation else steps))",
         (SHARED_STEPS,),
     ),
     Fault(
