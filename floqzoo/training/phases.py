@@ -147,7 +147,7 @@ class OnlinePhase:
 
     def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, batches: BatchSource, mesh: Mesh):
         require_online(config, task)
-        self.config, self.dataset, self.steps = config, dataset, config.online_environments
+        self.config, self.dataset, self.batches, self.steps = config, dataset, batches, config.online_environments
         self.updates = self.steps * config.utd_ratio
         self.update = ScannedUpdate(
             state.agents,
@@ -167,7 +167,6 @@ class OnlinePhase:
         )
         self._parts_rest = split_arrays(state.agents.parts)[1]
         self.open_loop = OpenLoop(state.agents.parts.policy)
-        self._next_actions = getattr(getattr(batches, "reader", None), "reads_next_action", False)
         self._keys = self.update.spread(exploration_keys(state.keys))
         self._act = jax.jit(self._drawn_actions)
         self._write = jax.jit(
@@ -247,6 +246,13 @@ class OnlinePhase:
     def _form(self) -> ReplayBuffer:
         """The shapes of the replay buffer."""
         return jax.eval_shape(self._empty)
+
+    @cached_property
+    def _next_actions(self) -> bool:
+        """Whether batches have next actions, which the newest transition of an unfinished episode lacks."""
+        draw, size = self.batches.draw_batch, self.config.agent.batch_size
+        batch = eqx.filter_eval_shape(draw, self.dataset, self._form, jnp.asarray(0), jax.random.key(0), size)
+        return batch.next_action is not None
 
     @cached_property
     def _first_round(self) -> int:

@@ -1,6 +1,7 @@
 """Laws of distributional critics: the projection onto atoms, quantile losses, and the conservative term."""
 
 from dataclasses import replace
+from functools import cache
 
 import equinox as eqx
 import jax
@@ -85,11 +86,11 @@ def test_the_support_is_the_range_of_discounted_returns():
         (lambda: fz.UniformSupport.from_rewards((0.0, 1.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
         (lambda: fz.HuberQuantileLoss(0.0), "`kappa` must be above 0 and finite; got 0"),
         (lambda: fz.LevelConcatenation(0), "`condition_features` must be at least 1; got 0"),
-        (lambda: replace(SMALL, num_levels=0), "`num_levels` must be at least 1; got 0"),
-        (lambda: replace(SMALL, num_target_levels=0), "`num_target_levels` must be at least 1; got 0"),
-        (lambda: replace(SMALL, discount=1.0), r"`discount` must be in \[0, 1\); got 1"),
-        (lambda: fz.ConservativeCritic(SMALL, weight=-1.0), "`weight` must be at least 0 and finite; got -1"),
-        (lambda: fz.ConservativeCritic(SMALL, num_actions=0), "`num_actions` must be at least 1; got 0"),
+        (lambda: replace(small(), num_levels=0), "`num_levels` must be at least 1; got 0"),
+        (lambda: replace(small(), num_target_levels=0), "`num_target_levels` must be at least 1; got 0"),
+        (lambda: replace(small(), discount=1.0), r"`discount` must be in \[0, 1\); got 1"),
+        (lambda: fz.ConservativeCritic(small(), weight=-1.0), "`weight` must be at least 0 and finite; got -1"),
+        (lambda: fz.ConservativeCritic(small(), num_actions=0), "`num_actions` must be at least 1; got 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused(make, problem):
@@ -149,7 +150,10 @@ def test_the_quantile_loss_has_the_unit_of_reward(errors, level, kappa):
 
 # Critics whose quantiles are known
 
-SMALL = quantile_critic(key=jax.random.key(0))
+
+@cache
+def small():
+    return quantile_critic(key=jax.random.key(0))
 
 
 def constant_critic(value, **parts):
