@@ -47,3 +47,13 @@ def _no_programs_of_other_files():
     """Compiled programs of a file are freed after it; together they would take gigabytes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def double_precision():
+    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)

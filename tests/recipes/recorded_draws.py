@@ -1,5 +1,7 @@
 """Random draws made by NumPy and written down, in place of a prior or of a law of times."""
 
+from statistics import NormalDist
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,19 @@ class RecordedPrior(eqx.Module):
 
     def log_prob(self, x):
         raise NotImplementedError
+
+
+class RecordedNormal(RecordedPrior):
+    """A prior of normal noise whose draws are written down."""
+
+    def log_prob(self, x):
+        return jnp.sum(jax.scipy.stats.norm.logpdf(x))
+
+    def quantile(self, level):
+        return jnp.asarray(NormalDist().inv_cdf(level))
+
+    def cdf(self, x):
+        return jax.scipy.stats.norm.cdf(x)
 
 
 class RecordedTimes(eqx.Module):

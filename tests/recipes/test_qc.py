@@ -46,16 +46,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
 def episodes(seed):
     """Episodes of 1 to 6 transitions, of which some terminate: the dataset, and the arrays of its transitions."""
     draw = np.random.default_rng(seed)

@@ -56,13 +56,8 @@ CASES = {
 @pytest.fixture(
     params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in ("floq", "FQL")), id=name) for name in CASES]
 )
-def case(request):
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield CASES[request.param]
-    finally:
-        jax.config.update("jax_enable_x64", False)
+def case(request, double_precision):
+    return CASES[request.param]
 
 
 def settings_of(config):
@@ -179,6 +174,19 @@ def assert_same(actual, expected, what):
         )
 
     plain_networks.each(same, actual, expected)
+
+
+def assert_metrics(found, wanted):
+    """The metrics of a part are those expected and no others; None where one is absent, a table for a part inside."""
+    assert set(vars(found)) == set(wanted)
+    for name, value in wanted.items():
+        one = getattr(found, name)
+        if isinstance(value, dict):
+            assert_metrics(one, value)
+        elif value is None:
+            assert one is None, name
+        else:
+            np.testing.assert_allclose(one, value, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 def test_three_updates_are_those_of_the_equations(case):

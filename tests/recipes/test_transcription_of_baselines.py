@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import transcription_of_baselines as transcription
-from blueprint import blueprint
+from blueprint import blueprint, filled, random_agent
 from doubles import LinearNetwork, linear_q, transitions
 from hypothesis import given, strategies as st
 from plain_networks import each
 from recorded_draws import Record, RecordedPrior, RecordedTimes
 from scipy.stats import expectile, norm
-from test_transcription import assert_same, layers, members
+from test_transcription import assert_metrics, assert_same, layers, members
 from transcription_of_baselines import Batch, Draws, Settings, State
 
 import floqzoo as fz
@@ -45,19 +45,11 @@ CASES = {
 UPDATES = {iql: transcription.iql_update, ifql: transcription.ifql_update, rebrac: transcription.rebrac_update}
 # The weights of two Q-networks, each of which returns a coordinate of the action.
 SLOPES = np.eye(2, OBSERVATION + ACTION, OBSERVATION, dtype=np.float32)
-every_case = pytest.mark.parametrize("name", CASES)
+every_case = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("," in name)) for name in CASES]
+)
 SEEDS = range(4)
 every_seed = pytest.mark.parametrize("seed", SEEDS)
-
-
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def settings_of(config):
@@ -138,25 +130,12 @@ def agent_of(name, seed):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
     made, records = untrained(name)
     records.restart(seed)
-    draw = np.random.default_rng(seed)
-
-    def with_parameters(part, scale=0.7):
-        parameters, rest = partition_trainable(part)
-        fill = jax.tree.map(lambda leaf: jnp.asarray(scale * draw.normal(size=leaf.shape)), parameters)
-        return eqx.combine(fill, rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-    )
-    target = with_parameters(agent.target)
+    agent = random_agent(made, seed)
     if isinstance(agent.critic, fz.IQLCritic):
         # There is no target of V: one that is not a number would show up in everything that reads it.
-        nowhere = with_parameters(target.critic.value_network, np.nan)
-        target = eqx.tree_at(lambda target: target.critic.value_network, target, nowhere)
-    return eqx.tree_at(lambda agent: agent.target, agent, target), records
+        nowhere = filled(agent.target.critic.value_network, lambda shape: np.full(shape, np.nan))
+        agent = eqx.tree_at(lambda agent: agent.target.critic.value_network, agent, nowhere)
+    return agent, records
 
 
 @eqx.filter_jit
@@ -190,12 +169,6 @@ def moments_of(optimisers):
         return moments, [int(critic.count), int(policy.count)]
     adam = optimisers[0]
     return [learnt(*adam.mu), learnt(*adam.nu)], [int(adam.count)] * 2
-
-
-def assert_metrics(found, wanted, what):
-    assert {field for field in vars(found)} == set(wanted)
-    for field, value in wanted.items():
-        np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=f"{what} {field}")
 
 
 def parts_of(state):
@@ -232,12 +205,12 @@ def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
         critic, actor, state, moments = UPDATES[build](state, moments, number, plain(batch), draws, settings)
 
         policy_moves = number % every == 0
-        assert_metrics(metrics.critic, critic, "critic")
+        assert_metrics(metrics.critic, critic)
         assert (actor is not None) == policy_moves
         if every > 1:
             assert bool(metrics.actor.happened) == policy_moves
         if policy_moves:
-            assert_metrics(metrics.actor.metrics if every > 1 else metrics.actor, actor, "actor")
+            assert_metrics(metrics.actor.metrics if every > 1 else metrics.actor, actor)
         found, (found_moments, counts) = state_of(agent), moments_of(agent.optimisers)
         assert counts == [number, number // every]
         assert_same(found_moments[0], moments[0], "first moments: the gradients")

@@ -14,11 +14,11 @@ import numpy as np
 import optax
 import pytest
 import transcription_of_distributional as transcription
-from blueprint import blueprint
+from blueprint import blueprint, random_agent
 from doubles import transitions
 from plain_networks import each
-from recorded_draws import Record, RecordedPrior, RecordedTimes
-from test_transcription import assert_same, layers, members
+from recorded_draws import Record, RecordedNormal, RecordedTimes
+from test_transcription import assert_metrics, assert_same, layers, members
 from transcription_of_baselines import Batch
 from transcription_of_distributional import Draws, Settings, State
 
@@ -69,16 +69,6 @@ SIGNS = np.array([1.0, -1.0])
 every_case = pytest.mark.parametrize("name", CASES)
 
 
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
 def batch_of(seed, size=BATCH):
     """Transitions of several steps: every third ends its episode, and all other discounts are inside of (0, 1)."""
     draw, batch = np.random.default_rng(100 + seed), transitions(seed, size, OBSERVATION, ACTION)
@@ -102,13 +92,6 @@ def settings_of(build, config):
 
 
 # The agents, with random parameters and recorded draws
-
-
-class GaussianRecord(RecordedPrior):
-    """Recorded normal noise, with its density."""
-
-    def log_prob(self, x):
-        return jnp.sum(jax.scipy.stats.norm.logpdf(x))
 
 
 class Records:
@@ -148,7 +131,7 @@ def untrained(name):
     build, config = CASES[name]
     agent, records = blueprint(build, config, OBSERVATION, ACTION, REWARDS), Records()
     behaviour, times = agent.policy.behaviour, RecordedTimes(records.times)
-    flow = replace(behaviour.flow, prior=GaussianRecord(records.normal))
+    flow = replace(behaviour.flow, prior=RecordedNormal(records.normal))
     policy = replace(agent.policy, behaviour=replace(behaviour, flow=flow, times=times))
     critic = agent.critic if build is c51 else with_levels(agent.critic, times)
     return eqx.tree_at(lambda agent: (agent.policy, agent.critic), agent, (policy, critic)), records
@@ -163,21 +146,7 @@ def agent_of(name, seed):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
     made, records = untrained(name)
     records.restart(seed)
-    draw = np.random.default_rng(seed)
-
-    def with_parameters(part):
-        parameters, rest = partition_trainable(part)
-        fill = jax.tree.map(lambda leaf: jnp.asarray(0.7 * draw.normal(size=leaf.shape)), parameters)
-        return eqx.combine(fill, rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-    )
-    target = with_parameters(agent.target.critic)
-    return eqx.tree_at(lambda agent: agent.target.critic, agent, target), records
+    return random_agent(made, seed), records
 
 
 @eqx.filter_jit
@@ -225,15 +194,6 @@ def run(build, *arguments):
         )
     critic = transcription.codac_critic if build is codac else transcription.quantile_critic
     return transcription.one_step_update(critic, *arguments)
-
-
-def assert_metrics(found, wanted):
-    assert {field for field in vars(found)} == set(wanted)
-    for field, value in wanted.items():
-        if isinstance(value, dict):
-            assert_metrics(getattr(found, field), value)
-        else:
-            np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=field)
 
 
 @pytest.mark.slow

@@ -14,11 +14,11 @@ import numpy as np
 import plain_networks
 import pytest
 import transcription_of_evor as transcription
-from blueprint import blueprint
+from blueprint import blueprint, random_agent
 from doubles import transitions
-from recorded_draws import Record, RecordedPrior, RecordedTimes
+from recorded_draws import Record, RecordedNormal, RecordedTimes
 from scipy.special import ndtr
-from test_transcription import assert_same, layers, members
+from test_transcription import assert_metrics, assert_same, layers, members
 from transcription_of_baselines import Batch
 from transcription_of_evor import Draws, Settings, State
 
@@ -47,16 +47,6 @@ CASES = {
     "behaviour": replace(SMALL, next_action="behaviour", layer_norm=False),
     "data, min": replace(SMALL, q_agg="min", actor_layer_norm=False, num_score_samples=2),
 }
-
-
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def batch_of(seed, size=BATCH):
@@ -92,16 +82,6 @@ def settings_of(config):
 # The agents, with random parameters and recorded draws
 
 
-class GaussianRecord(RecordedPrior):
-    """Recorded normal noise, with its quantiles and its distribution function."""
-
-    def quantile(self, level):
-        return jnp.asarray(NormalDist().inv_cdf(level))
-
-    def cdf(self, x):
-        return jax.scipy.stats.norm.cdf(x)
-
-
 class Records:
     """What one compiled program draws: noise of returns and of actions, and times."""
 
@@ -125,9 +105,9 @@ def untrained(name, program):
     del program
     agent, records = blueprint(evor, CASES[name], OBSERVATION, ACTION, REWARDS), Records()
     behaviour, times = agent.policy.behaviour, RecordedTimes(records.times)
-    flow = replace(behaviour.flow, prior=GaussianRecord(records.actions))
+    flow = replace(behaviour.flow, prior=RecordedNormal(records.actions))
     policy = replace(agent.policy, behaviour=replace(behaviour, flow=flow, times=times))
-    critic = replace(agent.critic, prior=GaussianRecord(records.returns), times=times)
+    critic = replace(agent.critic, prior=RecordedNormal(records.returns), times=times)
     return eqx.tree_at(lambda agent: (agent.policy, agent.critic), agent, (policy, critic)), records
 
 
@@ -135,21 +115,7 @@ def agent_of(name, seed, program):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
     made, records = untrained(name, program)
     records.restart(seed)
-    draw = np.random.default_rng(seed)
-
-    def with_parameters(part):
-        parameters, rest = partition_trainable(part)
-        fill = jax.tree.map(lambda leaf: jnp.asarray(0.7 * draw.normal(size=leaf.shape)), parameters)
-        return eqx.combine(fill, rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-    )
-    target = with_parameters(agent.target.critic)
-    return eqx.tree_at(lambda agent: agent.target.critic, agent, target), records
+    return random_agent(made, seed), records
 
 
 @eqx.filter_jit
@@ -164,15 +130,6 @@ def policy_of(policy):
 
 def state_of(agent):
     return State(members(agent.critic.fields), policy_of(agent.policy), members(agent.target.critic.fields))
-
-
-def assert_metrics(found, wanted):
-    assert {field for field in vars(found)} == set(wanted)
-    for field, value in wanted.items():
-        if value is None:
-            assert getattr(found, field) is None, field
-        else:
-            np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=field)
 
 
 @pytest.mark.slow

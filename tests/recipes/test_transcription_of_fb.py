@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import transcription_of_fb as transcription
-from blueprint import blueprint
+from blueprint import blueprint, random_agent
 from doubles import transitions
-from test_transcription import assert_same
+from test_transcription import assert_metrics, assert_same
 from transcription_of_fb import Batch, Draws, Settings, State
 
 import floqzoo as fz
-from floqzoo.hyperparameter import partition_trainable
 from recipes import fb as recipe
 from recipes.fb import FBConfig, fb
 
@@ -47,15 +46,6 @@ CASES = {
     "as on OGBench": replace(SMALL, terminations=False, orthonormality=3.0, goal_ratio=0.4),
     "other aggregations": replace(SMALL, actor_agg="mean", target_agg="min", alpha=0.0),
 }
-
-
-@pytest.fixture
-def double_precision():
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def settings_of(config):
@@ -105,22 +95,7 @@ def untrained(name):
 
 def agent_of(name, seed):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
-    made, draw = untrained(name), np.random.default_rng(seed)
-
-    def with_parameters(part):
-        parameters, rest = partition_trainable(part)
-        fill = jax.tree.map(lambda leaf: jnp.asarray(0.7 * draw.normal(size=leaf.shape)), parameters)
-        return eqx.combine(fill, rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-        normaliser=fz.Normaliser(MEAN, SCALE),
-    )
-    target = with_parameters(agent.target.critic)
-    return eqx.tree_at(lambda agent: agent.target.critic, agent, target)
+    return random_agent(untrained(name), seed, normaliser=fz.Normaliser(MEAN, SCALE))
 
 
 def layer(part):
@@ -160,12 +135,6 @@ def state_of(agent):
 @eqx.filter_jit
 def update(agent, batch, key):
     return agent.update(batch, key)
-
-
-def assert_metrics(found, wanted):
-    assert set(vars(found)) == set(wanted)
-    for name, value in wanted.items():
-        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 @pytest.mark.slow

@@ -14,11 +14,11 @@ import numpy as np
 import plain_networks
 import pytest
 import transcription_of_sac as transcription
-from blueprint import blueprint
+from blueprint import blueprint, random_agent
 from doubles import RandomPolicy, frozen_agent, linear_q, transitions
 from recorded_draws import Record
 from scipy.stats import norm
-from test_transcription import assert_same, layers, members
+from test_transcription import assert_metrics, assert_same, layers, members
 from transcription_of_baselines import Batch
 from transcription_of_sac import Draws, Settings, State
 
@@ -38,16 +38,6 @@ CASES = {
     "three-critics": replace(SMALL, q_agg="mean", num_qs=3, bc_alpha=0.7, actor_layer_norm=True, layer_norm=False),
 }
 LIMITS = -0.4, 0.3  # of log-stds: narrow, so that both are reached
-
-
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def batch_of(seed):
@@ -95,19 +85,7 @@ def agent_of(name, seed):
     draw = np.random.default_rng(seed)
     record.draw = lambda shape: draw.normal(size=shape)
 
-    def with_parameters(part):
-        parameters, rest = partition_trainable(part)
-        fill = jax.tree.map(lambda leaf: jnp.asarray(0.7 * draw.normal(size=leaf.shape)), parameters)
-        return eqx.combine(fill, rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-    )
-    target = with_parameters(agent.target.critic)
-    return eqx.tree_at(lambda agent: agent.target.critic, agent, target), record
+    return random_agent(made, seed), record
 
 
 @eqx.filter_jit
@@ -124,12 +102,6 @@ def learnt(critic, policy):
 
 def state_of(agent):
     return State(*learnt(agent.critic, agent.policy), members(agent.target.critic.networks.networks))
-
-
-def assert_metrics(found, wanted):
-    assert {field for field in vars(found)} == set(wanted)
-    for field, value in wanted.items():
-        np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=field)
 
 
 @pytest.mark.parametrize(

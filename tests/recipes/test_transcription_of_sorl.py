@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import transcription_of_sorl as transcription
-from blueprint import blueprint
+from blueprint import blueprint, random_agent
 from doubles import transitions
 from plain_networks import each
 from recorded_draws import Record, RecordedPrior
-from test_transcription import assert_same, layers, members
+from test_transcription import assert_metrics, assert_same, layers, members
 from transcription import Batch
 from transcription_of_sorl import Draws, Settings, State
 
@@ -44,16 +44,6 @@ CASES = {
 every_case = pytest.mark.parametrize("name", CASES)
 SEEDS = range(3)
 every_seed = pytest.mark.parametrize("seed", SEEDS)
-
-
-@pytest.fixture
-def double_precision():
-    # Not `jax.enable_x64`, which holds in one thread: callbacks run in others.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def settings_of(config):
@@ -130,19 +120,7 @@ def agent_of(name, seed):
     """The agent of a case with random parameters, those of the targets apart from those of the online networks."""
     made, records = untrained(name)
     records.restart(seed)
-    draw = np.random.default_rng(seed)
-
-    def with_parameters(part):
-        parameters, rest = partition_trainable(part)
-        return eqx.combine(jax.tree.map(lambda leaf: jnp.asarray(0.7 * draw.normal(size=leaf.shape)), parameters), rest)
-
-    agent = fz.Agent(
-        critic=with_parameters(made.critic),
-        policy=with_parameters(made.policy),
-        update_rule=made.update_rule,
-        target_update=made.target_update,
-    )
-    return eqx.tree_at(lambda agent: agent.target, agent, with_parameters(agent.target)), records
+    return random_agent(made, seed), records
 
 
 @eqx.filter_jit
@@ -176,12 +154,6 @@ def no_moments(state):
     return [each(np.zeros_like, state.learnt())] * 2
 
 
-def assert_metrics(found, wanted, what):
-    assert {field for field in vars(found)} == set(wanted)
-    for field, value in wanted.items():
-        np.testing.assert_allclose(getattr(found, field), value, rtol=1e-6, atol=1e-9, err_msg=f"{what} {field}")
-
-
 @every_seed
 @every_case
 def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
@@ -194,8 +166,8 @@ def test_three_updates_are_those_of_the_equations(name, seed, double_precision):
         jax.block_until_ready(jax.tree.leaves(eqx.filter(agent, eqx.is_array)))
         draws = records.draws(settings.largest)
         critic, actor, state, moments = transcription.update(state, moments, number, plain(batch), draws, settings)
-        assert_metrics(metrics.critic, critic, "critic")
-        assert_metrics(metrics.actor, actor, "actor")
+        assert_metrics(metrics.critic, critic)
+        assert_metrics(metrics.actor, actor)
         found, adam = state_of(agent), agent.optimisers[1][0]
         assert int(adam.count) == 2 * number, "one Adam makes both steps"
         assert_same(learnt(*adam.mu), moments[0], "first moments: the gradients")

@@ -20,15 +20,6 @@ from floqzoo.testing import families
 OBSERVATION, ACTION, LATENT = 3, 2, 5
 
 
-@pytest.fixture
-def double_precision():
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
 def pairs_of(batch):
     """All batches of two transitions of a batch, each as likely as two independent draws."""
     i, j = (index.ravel() for index in np.indices((len(batch.reward),) * 2))

@@ -60,6 +60,7 @@ def test_the_values_of_a_policy_are_those_of_its_iteration():
     np.testing.assert_allclose(SMALL.policy_values(jnp.asarray(choice, float)), values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_q_is_reward_and_discounted_value():
     values = MAZE.optimal_values()
     batch = MAZE.sample(jax.random.key(0), 64)

@@ -117,6 +117,7 @@ def test_post_is_pre_one_state_ahead(files, name):
     assert (pre.fingerprint() == post.fingerprint()) == bool((pre.rewards[1:] == pre.rewards[:-1]).all())
 
 
+@pytest.mark.slow
 def test_ogbench_labels_data_alike_whatever_the_timing_of_its_environment(files):
     environment, *_ = (ogbench.make_env_and_datasets(MAZE, dataset_path=str(files[MAZE]), success_timing="post"),)
     published = load(MAZE, dataset_path=files[MAZE], success_timing="post", action_limit=1.0)
