@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic, HasAdvantage, Network, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -30,7 +30,7 @@ class AWRMetrics(eqx.Module):
     mse: Scalar
 
 
-class AWRPolicy(eqx.Module):
+class AWRPolicy(PolicyWithMode):
     r"""$\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
 
     $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s), \qquad A = \min_e Q_e(s, a) - V(s)$$
@@ -53,23 +53,8 @@ class AWRPolicy(eqx.Module):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
         require("max_weight", self.max_weight, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
-    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The mean, clipped; critic and key are not used."""
-        del key
-        return self.act_from_noise(observation, critic, jnp.zeros(0))
-
-    @property
-    def noise_prior(self) -> None:
-        """None: the policy is deterministic."""
-
-    def draw_noise(self, key: Key) -> Float[Array, "0"]:
-        """An empty array."""
-        del key
-        return jnp.zeros(0)
-
-    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
-        """The action, without noise; the critic is not used."""
-        del critic, noise
+    def mode(self, observation: Observation) -> Action:
+        """The mean of the policy, clipped."""
         return jnp.clip(self.network(observation), -1, 1)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic, Network
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -31,7 +31,7 @@ class DeterministicMetrics(eqx.Module):
     q: Scalar
 
 
-class DeterministicPolicy(eqx.Module):
+class DeterministicPolicy(PolicyWithMode):
     r"""$\pi(s) = \tanh f(s)$, trained to maximise Q with a penalty on the distance from the data.
 
     $$-\frac{1}{\overline{|Q|}} \, \mathbb E \, Q(s, \pi(s)) + \alpha \, \mathbb E \lVert \pi(s) - a \rVert^2,$$
@@ -55,25 +55,6 @@ class DeterministicPolicy(eqx.Module):
     def mode(self, observation: Observation) -> Action:
         """The action, without noise."""
         return jnp.tanh(self.network(observation))
-
-    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action, without noise; critic and key are not used."""
-        del key
-        return self.act_from_noise(observation, critic, jnp.zeros(0))
-
-    @property
-    def noise_prior(self) -> None:
-        """None: the policy is deterministic."""
-
-    def draw_noise(self, key: Key) -> Float[Array, "0"]:
-        """An empty array."""
-        del key
-        return jnp.zeros(0)
-
-    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
-        """The action, without noise; the critic is not used."""
-        del critic, noise
-        return self.mode(observation)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The action with exploration noise."""

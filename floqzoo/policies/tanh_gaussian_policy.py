@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic, Network, require_protocol
 from floqzoo.records import ActionDraw, FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -50,7 +51,7 @@ def _parameter(value: Any) -> Any:
     return jnp.asarray(value, jax.dtypes.canonicalize_dtype(np.float64))
 
 
-class TanhGaussianPolicy(eqx.Module):
+class TanhGaussianPolicy(PolicyWithMode):
     r"""$a = \tanh u$ with $u \sim N(\mu(s), \operatorname{diag} \sigma(s)^2)$, trained by soft actor-critic.
 
     $$\mathbb E \bigl[ \beta \log \pi(a \mid s) - Q(s, a) \bigr]
@@ -96,23 +97,8 @@ class TanhGaussianPolicy(eqx.Module):
         r"""$\beta$, above 0, in units of reward for each nat."""
         return jnp.exp(self.log_temperature)
 
-    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The mode; critic and key are not used."""
-        del key
-        return self.act_from_noise(observation, critic, jnp.zeros(0))
-
-    @property
-    def noise_prior(self) -> None:
-        """None: the policy acts with its mode."""
-
-    def draw_noise(self, key: Key) -> Float[Array, "0"]:
-        """An empty array."""
-        del key
-        return jnp.zeros(0)
-
-    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
-        """The mode, without noise; the critic is not used."""
-        del critic, noise
+    def mode(self, observation: Observation) -> Action:
+        r"""The mode, $\tanh$ of the mean."""
         return jnp.tanh(self.moments(observation)[0])
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -31,7 +32,7 @@ class LatentPolicyMetrics(eqx.Module):
     q: Scalar
 
 
-class LatentPolicy(eqx.Module):
+class LatentPolicy(PolicyWithMode):
     r"""$\pi_z(s) = \tanh f(s, z)$, trained to maximise the score of every task z.
 
     $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
@@ -68,23 +69,8 @@ class LatentPolicy(eqx.Module):
         """The action for the task z, without noise."""
         return jnp.tanh(self.network(jnp.concatenate([observation, latent]), observation))
 
-    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action for the task of `latent`; critic and key are not used."""
-        del key
-        return self.act_from_noise(observation, critic, jnp.zeros(0))
-
-    @property
-    def noise_prior(self) -> None:
-        """None: the policy is deterministic."""
-
-    def draw_noise(self, key: Key) -> Float[Array, "0"]:
-        """An empty array."""
-        del key
-        return jnp.zeros(0)
-
-    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
-        """The action for the task of `latent`; the critic is not used."""
-        del critic, noise
+    def mode(self, observation: Observation) -> Action:
+        """The action for the task of `latent`, without noise."""
         return self.act_for(observation, jnp.asarray(self.latent.value))
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:

@@ -102,9 +102,9 @@ POLICIES = (
         (f"{BASELINES}::test_the_weight_of_an_advantage_is_at_most_100_and_of_the_online_minimum",),
     ),
     Fault(
-        "AWR is evaluated by samples",
-        "floqzoo/policies/awr_policy.py",
-        "        del key\n        return self.act_from_noise(observation, critic, jnp.zeros(0))",
+        "a policy acts with samples and not with its mode",
+        "floqzoo/policies/policy_with_mode.py",
+        "        del critic, key\n        return self.mode(observation)",
         "        return self.explore(observation, critic, key)",
         (f"{BASELINES}::test_iql_explores_by_samples_and_is_evaluated_by_the_mean",),
     ),
@@ -191,12 +191,5 @@ POLICIES = (
         "return 2 * (math.log(2) - size - jnp.log1p(jnp.exp(-2 * size)))",
         "return jnp.log(1 - jnp.tanh(u) ** 2) + 0 * size * math.log(2)",
         (f"{TANH_TESTS}::test_a_sample_has_a_finite_log_density_with_a_finite_gradient_however_far_its_mean_is",),
-    ),
-    Fault(
-        "a tanh-Gaussian acts with samples",
-        TANH,
-        "return self.act_from_noise(observation, critic, jnp.zeros(0))",
-        "return self.explore(observation, critic, jax.random.key(1))",
-        (f"{TANH_TESTS}::test_it_acts_with_its_mode_and_explores_with_samples",),
     ),
 )

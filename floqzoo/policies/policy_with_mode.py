@@ -1,0 +1,38 @@
+"""The base of policies that act without noise."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.protocols import Critic
+from floqzoo.typing import Action, Key, Observation
+
+
+class PolicyWithMode(eqx.Module):
+    """Acts with `mode`, an action of the observation alone, which a subclass defines.
+
+    It satisfies the protocol `ActsFromNoise` with noise of no coordinates.
+    """
+
+    def mode(self, observation: Observation) -> Action:
+        """The action, without noise."""
+        raise NotImplementedError
+
+    def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
+        """The mode; critic and key are not used."""
+        del critic, key
+        return self.mode(observation)
+
+    @property
+    def noise_prior(self) -> None:
+        """None: the policy acts without noise."""
+
+    def draw_noise(self, key: Key) -> Float[Array, "0"]:
+        """An empty array."""
+        del key
+        return jnp.zeros(0)
+
+    def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
+        """The mode; critic and noise are not used."""
+        del critic, noise
+        return self.mode(observation)
