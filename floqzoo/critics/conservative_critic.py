@@ -4,14 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import HasDensity, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ConservativeMetrics(eqx.Module):

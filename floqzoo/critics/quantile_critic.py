@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.quantile_ensemble import QuantileEnsemble
@@ -15,7 +15,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, TimeDistribution, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class QuantileMetrics(eqx.Module):

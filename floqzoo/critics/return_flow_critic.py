@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.next_action import PolicyNextAction
@@ -29,7 +29,7 @@ from floqzoo.protocols import (
     require_protocol,
 )
 from floqzoo.records import FrozenAgent, Transition
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class ReturnFlowMetrics(eqx.Module):

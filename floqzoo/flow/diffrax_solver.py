@@ -3,11 +3,11 @@
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.flow.time_grid import time_grid
 from floqzoo.records import Trajectory
-from floqzoo.typing import Point, Time, Velocity
+from floqzoo.typing import Array, Point, Time, Velocity
 
 
 class DiffraxSolver(eqx.Module):

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.records import StepCount
-from floqzoo.typing import Key, Point, Time, Velocity
+from floqzoo.typing import Array, Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import RawPoint
 from floqzoo.networks.time_embedding import RawTime
 from floqzoo.protocols import Network, PointEmbedding, TimeEmbedding
-from floqzoo.typing import Condition, Key, Point, Time
+from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):

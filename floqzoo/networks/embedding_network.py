@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.layer_norm import LayerNorm
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class InputEmbedding(eqx.Module):

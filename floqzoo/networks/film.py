@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class FiLM(eqx.Module):

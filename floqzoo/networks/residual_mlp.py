@@ -5,11 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.mlp import Activated
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class ResidualBlock(eqx.Module):

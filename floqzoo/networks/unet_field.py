@@ -5,14 +5,14 @@ import itertools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.film import FiLM
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.protocols import TimeEmbedding
-from floqzoo.typing import Condition, Key, Point, Time
+from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class UNetBlock(eqx.Module):

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
@@ -30,7 +30,7 @@ from floqzoo.protocols import (
 )
 from floqzoo.records import FrozenAgent, StepCount, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Code, Key, Observation, Point, Scalar, Time
+from floqzoo.typing import Action, Array, Code, Key, Observation, Point, Scalar, Time
 
 
 class ShortcutMetrics(eqx.Module):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class Dataset(eqx.Module):

@@ -6,14 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import ActsForLatent, ActsFromNoise, Critic, Exploring, HasDensity, Policy
 from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class UniformPolicy(eqx.Module):
