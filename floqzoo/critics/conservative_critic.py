@@ -102,10 +102,10 @@ class ConservativeCritic(eqx.Module):
         require_protocol("agent.policy", policy, HasDensity)
         uniform_key, policy_key = jax.random.split(key)
         (size, dim), count = batch.action.shape, self.num_actions
-        uniform = jax.random.uniform(uniform_key, (size, count, dim), batch.action.dtype, -1, 1)
+        uniform = jax.random.uniform(uniform_key, (size, count, dim), jnp.result_type(batch.action), -1, 1)
         keys = jax.random.split(policy_key, (size, count))
         draws = jax.vmap(jax.vmap(policy.act_with_log_prob, (None, 0)))(batch.observation, keys)
-        uniform_log_prob = jnp.full((size, count), -dim * np.log(2), batch.action.dtype)
+        uniform_log_prob = jnp.full((size, count), -dim * np.log(2), jnp.result_type(batch.action))
         return (
             jnp.concatenate([uniform, draws.action], axis=1),
             jnp.concatenate([uniform_log_prob, draws.log_prob], axis=1),

@@ -73,7 +73,7 @@ class QuantileCritic(eqx.Module):
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The mean over members and midpoint levels."""
-        midpoints = (jnp.arange(self.num_levels, dtype=observation.dtype) + 0.5) / self.num_levels
+        midpoints = (jnp.arange(self.num_levels, dtype=jnp.result_type(observation)) + 0.5) / self.num_levels
         return jnp.mean(self.networks.quantiles(observation, action, midpoints))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, QuantileMetrics]:

@@ -32,7 +32,7 @@ class SmoothingNoise(eqx.Module):
 
     def add(self, action: Float[Array, "*batch action"], key: Key) -> Float[Array, "*batch action"]:
         """The action, or a batch of them, with noise."""
-        noise = self.scale.value * jax.random.normal(key, action.shape, action.dtype)
+        noise = self.scale.value * jax.random.normal(key, action.shape, jnp.result_type(action))
         return jnp.clip(action + jnp.clip(noise, -self.limit.value, self.limit.value), -1, 1)
 
 

@@ -170,7 +170,7 @@ class ReturnFlowCritic(eqx.Module):
 
         def of_member(field):
             code = field.encode(observation, action)
-            zero, one = jnp.zeros((), noise.dtype), jnp.ones((), noise.dtype)
+            zero, one = jnp.zeros((), jnp.result_type(noise)), jnp.ones((), jnp.result_type(noise))
             return jax.vmap(lambda z: self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z))(noise)
 
         return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]

@@ -84,4 +84,4 @@ class EmbeddingNetwork(eqx.Module):
         hidden = jnp.concatenate([embed(x) for embed, x in zip(self.embeddings, groups, strict=True)])
         for layer in self.trunk:
             hidden = jax.nn.relu(layer(hidden))
-        return self.head(hidden).astype(groups[0].dtype)
+        return self.head(hidden).astype(jnp.result_type(groups[0]))

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
@@ -71,7 +72,7 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         """The output for one input."""
-        return self.body(self.stem(x)).astype(x.dtype)
+        return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""

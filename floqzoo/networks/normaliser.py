@@ -85,7 +85,7 @@ class Normaliser(eqx.Module):
 
     def normalise(self, x: Observation) -> Observation:
         """Converts from the units of the observation."""
-        z = (x - self.mean.value) / self.scale.value
+        z = (jnp.asarray(x) - self.mean.value) / self.scale.value
         largest = jnp.finfo(z.dtype).max
         return jnp.clip(z, -largest, largest)
 

@@ -34,7 +34,7 @@ class UniformPolicy(eqx.Module):
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
         """0 for every task, the mean of the draws."""
         del latent
-        return jnp.zeros(self.dim, observation.dtype)
+        return jnp.zeros(self.dim, jnp.result_type(observation))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
@@ -66,7 +66,7 @@ class SumCritic(eqx.Module):
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """Normal draws."""
-        return jax.random.normal(key, (len(observations), self.latent), observations.dtype)
+        return jax.random.normal(key, (len(observations), self.latent), jnp.result_type(observations))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""

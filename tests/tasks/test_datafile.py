@@ -140,7 +140,9 @@ def test_arrays_that_together_exceed_half_of_the_available_memory_are_refused_un
     path = written(tmp_path, arrays)
     monkeypatch.setattr(datafile, "_read_array", None)
     monkeypatch.setattr(datafile, "available_memory", lambda: 2 * 384_128)  # enough for `qpos` alone
-    with pytest.raises(ValueError, match=r"its arrays take 38[\d,]+ bytes; the limit is 384,128 bytes, half of the memory") as caught:
+    with pytest.raises(
+        ValueError, match=r"its arrays take 38[\d,]+ bytes; the limit is 384,128 bytes, half of the memory"
+    ) as caught:
         read_datafile(path, needs_buttons=True)
     assert str(path) in str(caught.value)
 
@@ -156,7 +158,9 @@ def test_a_directory_that_claims_more_than_can_be_packed_is_refused(tmp_path):
     size = int.from_bytes(content[at + 24 : at + 28], "little")
     assert content[at : at + 4] == b"PK\x01\x02" and size == len(arrays_bytes("qpos"))
     path.write_bytes(content[: at + 24] + (2**31).to_bytes(4, "little") + content[at + 28 :])
-    with pytest.raises(ValueError, match=r"`qpos` cannot be read .* it claims 2,147,483,648 bytes, and has [\d,]+ packed"):
+    with pytest.raises(
+        ValueError, match=r"`qpos` cannot be read .* it claims 2,147,483,648 bytes, and has [\d,]+ packed"
+    ):
         read_datafile(path, needs_buttons=True)
 
 
