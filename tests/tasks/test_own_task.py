@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(changes, message):
 
 def test_a_step_limit_may_be_a_wrapper_of_the_environment():
     def limited():
-        return gymnasium.wrappers.ClipAction(gymnasium.wrappers.TimeLimit(make(), 4))
+        return gymnasium.wrappers.OrderEnforcing(gymnasium.wrappers.TimeLimit(make(), 4))
 
     task = push(environment=limited, max_episode_steps=None)
     assert (evaluate(always(0.0), task.make_environment, episodes=2, seed=0).length == 4).all()
