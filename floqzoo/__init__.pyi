@@ -134,8 +134,10 @@ from .tasks import (
     Dataset as Dataset,
     Task as Task,
     collect as collect,
+    dataset_from_episodes as dataset_from_episodes,
+    dataset_from_states as dataset_from_states,
+    dataset_from_transitions as dataset_from_transitions,
     load as load,
-    make_dataset as make_dataset,
 )
 from .training import resume as resume, run_recipe as run_recipe, train as train
 from .update_rules import (

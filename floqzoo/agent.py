@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
 
 from floqzoo.hyperparameter import frozen
 from floqzoo.networks.normaliser import Normaliser
@@ -13,7 +13,7 @@ from floqzoo.networks.precision import with_cast_weights
 from floqzoo.protocols import Critic, Policy, TargetUpdate, UpdateRule, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition, UpdateMetrics
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation
+from floqzoo.typing import Action, Array, Key, Observation
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 

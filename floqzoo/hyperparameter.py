@@ -7,7 +7,9 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
+
+from floqzoo.typing import Array
 
 
 class Hyperparameter(eqx.Module):

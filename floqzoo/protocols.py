@@ -17,7 +17,7 @@ How the parts fit, in three lines:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from floqzoo.records import (
     ActionDraw,
@@ -30,7 +30,7 @@ from floqzoo.records import (
     Transition,
     UpdateMetrics,
 )
-from floqzoo.typing import Action, Code, Condition, Key, Metrics, Observation, Point, Scalar, Time, Velocity
+from floqzoo.typing import Action, Array, Code, Condition, Key, Metrics, Observation, Point, Scalar, Time, Velocity
 
 
 @runtime_checkable

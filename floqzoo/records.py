@@ -6,9 +6,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from floqzoo.typing import Action, Key, Metrics, Observation, Point
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Point
 
 
 class PathPoint(eqx.Module):

@@ -12,28 +12,36 @@ Shapes are those of a single example; use `jax.vmap` for a batch.
 | `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
 | `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 
-Arrays of NumPy are accepted as those of JAX.
+Every argument that takes an array of JAX takes one of NumPy: floqzoo annotates with `Array` of this module.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Float, PRNGKeyArray, PyTree
 
 
 if TYPE_CHECKING:
-    Numbers = Array  # what methods return, and compute with
+    Array = jax.Array  # what methods return, and compute with
 else:
-    Numbers = Array | np.ndarray
 
-Scalar = Float[Numbers, ""]
-Time = Float[Numbers, ""] | float | int
-Point = Float[Numbers, " dim"]
-Condition = Float[Numbers, " _"]
-Code = PyTree[Numbers]
-Observation = Float[Numbers, " observation"]
-Action = Float[Numbers, " action"]
+    class _IsArray(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, jax.Array | np.ndarray | np.generic)
+
+    class Array(metaclass=_IsArray):
+        """An array of JAX or of NumPy, or a number of NumPy, which is an array without axes."""
+
+
+Scalar = Float[Array, ""]
+Time = Float[Array, ""] | float | int
+Point = Float[Array, " dim"]
+Condition = Float[Array, " _"]
+Code = PyTree[Array]
+Observation = Float[Array, " observation"]
+Action = Float[Array, " action"]
 Key = PRNGKeyArray
 Velocity = Callable[[Any, Any], Any]
 Metrics = PyTree

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
 
 from floqzoo.hyperparameter import (
     Hyperparameter,
@@ -21,7 +21,7 @@ from floqzoo.hyperparameter import (
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.records import ActorCritic, FrozenAgent, Occasional, Stateful, Transition, UpdateMetrics
 from floqzoo.scopes import update_step
-from floqzoo.typing import Key, Metrics, Scalar
+from floqzoo.typing import Array, Key, Metrics, Scalar
 
 
 Loss = Callable[[Any], tuple[Scalar, Any]]

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 
 from floqzoo.tasks import ShardedDataset
-from floqzoo.tasks.datafile import opened_npz, read_array
+from floqzoo.tasks.datafile import opened_npz, read_arrays
 from floqzoo.tasks.dataset import make_dataset
 
 
@@ -37,7 +37,7 @@ def write_shards(folder, count=3, **form):
 
 def read_shard(path):
     with opened_npz(path) as archive:
-        return make_dataset(**{name: read_array(path, archive, name) for name in ARRAYS})
+        return make_dataset(**read_arrays(path, archive, ARRAYS))
 
 
 def read_or_die(path):

@@ -37,8 +37,9 @@ def resume(
     join_processes()
     if StoredRun(run).is_finished:
         remove_leftovers(run.expanduser())
+        named = "" if task is None else f" --task {task}"
         print(
-            f"{run} is finished. `floqzoo evaluate {run}` evaluates its policy again; to train "
+            f"{run} is finished. `floqzoo evaluate {run}{named}` evaluates its policy again; to train "
             f"for longer, raise offline_steps or online_steps in {run / 'flags.json'} and add --allow_changes."
         )
         return

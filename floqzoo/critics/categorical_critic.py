@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.critics.uniform_support import UniformSupport
@@ -14,7 +14,7 @@ from floqzoo.networks.ensemble import Ensemble
 from floqzoo.protocols import Aggregation, Network, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class CategoricalMetrics(eqx.Module):

@@ -4,14 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.quantile_critic import QuantileCritic
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import HasDensity, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ConservativeMetrics(eqx.Module):
@@ -102,10 +102,10 @@ class ConservativeCritic(eqx.Module):
         require_protocol("agent.policy", policy, HasDensity)
         uniform_key, policy_key = jax.random.split(key)
         (size, dim), count = batch.action.shape, self.num_actions
-        uniform = jax.random.uniform(uniform_key, (size, count, dim), batch.action.dtype, -1, 1)
+        uniform = jax.random.uniform(uniform_key, (size, count, dim), jnp.result_type(batch.action), -1, 1)
         keys = jax.random.split(policy_key, (size, count))
         draws = jax.vmap(jax.vmap(policy.act_with_log_prob, (None, 0)))(batch.observation, keys)
-        uniform_log_prob = jnp.full((size, count), -dim * np.log(2), batch.action.dtype)
+        uniform_log_prob = jnp.full((size, count), -dim * np.log(2), jnp.result_type(batch.action))
         return (
             jnp.concatenate([uniform, draws.action], axis=1),
             jnp.concatenate([uniform_log_prob, draws.log_prob], axis=1),

@@ -6,13 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.next_action import DataNextAction
 from floqzoo.critics.return_flow_critic import ReturnFlowCritic
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, optional_hyperparameter, require
 from floqzoo.protocols import NextAction
-from floqzoo.typing import Action, Observation, Scalar
+from floqzoo.typing import Action, Array, Observation, Scalar
 
 
 class EVORCritic(ReturnFlowCritic):

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.q_ensemble import QEnsemble
@@ -29,7 +29,7 @@ from floqzoo.protocols import (
 )
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FlowCriticMetrics(eqx.Module):

@@ -7,12 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.protocols import FlowValued, HasFeatures
 from floqzoo.records import Transition
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FlowDiagnostics(eqx.Module):

@@ -2,10 +2,10 @@
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.records import FrozenAgent, Transition
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class PolicyNextAction(eqx.Module):

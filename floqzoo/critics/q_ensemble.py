@@ -5,12 +5,12 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
 from floqzoo.protocols import Network
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class QEnsemble(eqx.Module):

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.level_loss import ExpectileLoss, HuberQuantileLoss
 from floqzoo.critics.quantile_ensemble import QuantileEnsemble
@@ -15,7 +15,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Aggregation, TimeDistribution, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class QuantileMetrics(eqx.Module):
@@ -73,7 +73,7 @@ class QuantileCritic(eqx.Module):
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The mean over members and midpoint levels."""
-        midpoints = (jnp.arange(self.num_levels, dtype=observation.dtype) + 0.5) / self.num_levels
+        midpoints = (jnp.arange(self.num_levels, dtype=jnp.result_type(observation)) + 0.5) / self.num_levels
         return jnp.mean(self.networks.quantiles(observation, action, midpoints))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, QuantileMetrics]:

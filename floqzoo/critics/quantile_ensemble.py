@@ -6,14 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.protocols import Network, TimeEmbedding, require_protocol
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class LevelProduct(eqx.Module):

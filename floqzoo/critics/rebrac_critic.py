@@ -4,14 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.monolithic_critic import MonolithicMetrics, squared_td_error
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SmoothingNoise(eqx.Module):
@@ -32,7 +32,7 @@ class SmoothingNoise(eqx.Module):
 
     def add(self, action: Float[Array, "*batch action"], key: Key) -> Float[Array, "*batch action"]:
         """The action, or a batch of them, with noise."""
-        noise = self.scale.value * jax.random.normal(key, action.shape, action.dtype)
+        noise = self.scale.value * jax.random.normal(key, action.shape, jnp.result_type(action))
         return jnp.clip(action + jnp.clip(noise, -self.limit.value, self.limit.value), -1, 1)
 
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.next_action import PolicyNextAction
@@ -29,7 +29,7 @@ from floqzoo.protocols import (
     require_protocol,
 )
 from floqzoo.records import FrozenAgent, Transition
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class ReturnFlowMetrics(eqx.Module):
@@ -170,7 +170,7 @@ class ReturnFlowCritic(eqx.Module):
 
         def of_member(field):
             code = field.encode(observation, action)
-            zero, one = jnp.zeros((), noise.dtype), jnp.ones((), noise.dtype)
+            zero, one = jnp.zeros((), jnp.result_type(noise)), jnp.ones((), jnp.result_type(noise))
             return jax.vmap(lambda z: self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z))(noise)
 
         return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]

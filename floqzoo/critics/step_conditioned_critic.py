@@ -5,12 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.step_counts import draw_step_count, require_power_of_two
 from floqzoo.protocols import ActsInSteps, Critic, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Stateful, StepCount, Transition
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class StepConditionedCritic(eqx.Module):
@@ -87,5 +87,5 @@ class _PolicyInSteps(eqx.Module):
 
 def with_steps(observation: Float[Array, "*batch observation"], steps: StepCount) -> Float[Array, "*batch more"]:
     """An observation, or a batch of them, with the number of steps as the last coordinate."""
-    number = jnp.asarray(steps.value, observation.dtype)
+    number = jnp.asarray(steps.value, jnp.result_type(observation))
     return jnp.concatenate([observation, jnp.broadcast_to(number, (*observation.shape[:-1], 1))], axis=-1)

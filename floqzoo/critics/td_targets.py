@@ -2,9 +2,9 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from floqzoo.typing import Scalar
+from floqzoo.typing import Array, Scalar
 
 
 class MeanOverEnsemble(eqx.Module):

@@ -2,10 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.return_range import return_range
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_ordered
+from floqzoo.typing import Array
 
 
 class UniformSupport(eqx.Module):

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import ActsInChunks
+from floqzoo.typing import Array
 
 
 @dataclass(frozen=True)

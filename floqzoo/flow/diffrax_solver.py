@@ -3,11 +3,11 @@
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.flow.time_grid import time_grid
 from floqzoo.records import Trajectory
-from floqzoo.typing import Point, Time, Velocity
+from floqzoo.typing import Array, Point, Time, Velocity
 
 
 class DiffraxSolver(eqx.Module):
@@ -76,7 +76,7 @@ class DiffraxSolver(eqx.Module):
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
         """The same solution at `num_steps + 1` equally spaced times."""
-        times = time_grid(t0, t1, self.num_steps, x0.dtype)
+        times = time_grid(t0, t1, self.num_steps, jnp.result_type(x0))
         return Trajectory(times, _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))))
 
     def count_evaluations(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Int[Array, ""]:
@@ -88,7 +88,7 @@ class DiffraxSolver(eqx.Module):
         field = velocity
         if isinstance(self.adjoint, diffrax.BacksolveAdjoint):
             # It has gradients by arguments only, so what the field closes over becomes one.
-            field = eqx.filter_closure_convert(velocity, jnp.asarray(t0, x0.dtype), x0)
+            field = eqx.filter_closure_convert(velocity, jnp.asarray(t0, jnp.result_type(x0)), x0)
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, field: field(t, x)),
             self.solver,

@@ -42,5 +42,5 @@ class HutchinsonDivergence(eqx.Module):
         if key is None:
             raise ValueError("`key` must be given: Hutchinson's divergence draws random signs.")
         # A clone, since every evaluation of a solve is meant to draw the same signs.
-        signs = jax.random.rademacher(jax.random.clone(key), (self.probes, x.size), dtype=x.dtype)
+        signs = jax.random.rademacher(jax.random.clone(key), (self.probes, x.size), dtype=jnp.result_type(x))
         return jnp.mean(jax.vmap(lambda sign: sign @ jax.jvp(velocity, (x,), (sign,))[1])(signs))

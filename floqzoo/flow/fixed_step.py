@@ -44,7 +44,7 @@ class FixedStepSolver(eqx.Module):
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
         """The same solution at all `num_steps + 1` times."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
-        return Trajectory(time_grid(t0, t1, self.num_steps, x0.dtype), jnp.concatenate([x0[None], states]))
+        return Trajectory(time_grid(t0, t1, self.num_steps, jnp.result_type(x0)), jnp.concatenate([x0[None], states]))
 
     def _states(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, keep: bool) -> tuple[Any, Any]:
         dt = (t1 - t0) / self.num_steps
@@ -53,7 +53,7 @@ class FixedStepSolver(eqx.Module):
             x = self.step(velocity, t, dt, x)
             return x, (x if keep else None)
 
-        return lax.scan(advance, x0, time_grid(t0, t1, self.num_steps, x0.dtype)[:-1], unroll=self.unroll)
+        return lax.scan(advance, x0, time_grid(t0, t1, self.num_steps, jnp.result_type(x0))[:-1], unroll=self.unroll)
 
 
 class Euler(FixedStepSolver):

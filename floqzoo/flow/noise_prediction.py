@@ -35,4 +35,4 @@ class NoisePrediction(eqx.Module):
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
         """The velocity of the conditional path of the predicted noise."""
         t = jnp.minimum(jnp.asarray(t, dtype=float), self.end.value)
-        return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code)).astype(x.dtype)
+        return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code)).astype(jnp.result_type(x))

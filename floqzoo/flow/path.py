@@ -7,11 +7,11 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
 from floqzoo.records import PathPoint
-from floqzoo.typing import Point, Scalar, Time
+from floqzoo.typing import Array, Point, Scalar, Time
 
 
 Coefficient = Float[Array, ""] | float | int

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.return_range import return_range
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
-from floqzoo.typing import Key, Point, Scalar
+from floqzoo.typing import Array, Key, Point, Scalar
 
 
 class UniformPrior(eqx.Module):

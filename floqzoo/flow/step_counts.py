@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.records import StepCount
-from floqzoo.typing import Key, Point, Time, Velocity
+from floqzoo.typing import Array, Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
@@ -36,9 +36,9 @@ def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
         return jnp.where(t < 1, velocity(jnp.where(t < 1, t, 0), x), 0)
 
     # Steps of length 1/k, of which those after time 1 do not move; quotients of powers of two are exact.
-    return Euler(steps.at_most).solve(until_one, x0, 0.0, steps.at_most / jnp.asarray(steps.value, x0.dtype))
+    return Euler(steps.at_most).solve(until_one, x0, 0.0, steps.at_most / jnp.asarray(steps.value, jnp.result_type(x0)))
 
 
 def draw_grid_times(key: Key, counts: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     r"""Independent times, uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$ for the $k$ of each entry of `counts`."""
-    return jnp.floor(jax.random.uniform(key, counts.shape, counts.dtype) * counts) / counts
+    return jnp.floor(jax.random.uniform(key, counts.shape, jnp.result_type(counts)) * counts) / counts

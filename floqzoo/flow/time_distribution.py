@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class UniformTime(eqx.Module):

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
-from floqzoo.typing import Time
+from floqzoo.typing import Array, Time
 
 
 def time_grid(t0: Time, t1: Time, steps: int, dtype: DTypeLike) -> Float[Array, " times"]:

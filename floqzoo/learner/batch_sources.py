@@ -19,13 +19,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import EpisodeStore, TransitionReader
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class NStep(eqx.Module):

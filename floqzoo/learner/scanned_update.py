@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Float, Int, Key, PyTree
 
 from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
@@ -16,6 +16,7 @@ from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.protocols import BatchSource
 from floqzoo.records import Occasional
 from floqzoo.scopes import update_step
+from floqzoo.typing import Array
 from floqzoo.update_rules import copied
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Key, PyTree
 
 from floqzoo.networks.precision import with_compute_dtype
+from floqzoo.typing import Array
 
 
 class SeedUse(enum.IntEnum):

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import RawPoint
 from floqzoo.networks.time_embedding import RawTime
 from floqzoo.protocols import Network, PointEmbedding, TimeEmbedding
-from floqzoo.typing import Condition, Key, Point, Time
+from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):
@@ -63,7 +63,7 @@ class ConditionalField(eqx.Module):
 
     def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
         """The velocity at time `t` and point `x`, in the dtype of `x`."""
-        return self.network.body(self._hidden(t, x, code)).astype(x.dtype)
+        return self.network.body(self._hidden(t, x, code)).astype(jnp.result_type(x))
 
     def last_features(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " last"]:
         """The input of the network's last linear layer, for networks with `features`, such as `MLP` and `ResidualMLP`."""

@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class Dense(eqx.Module):

@@ -3,11 +3,11 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.layer_norm import LayerNorm
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class InputEmbedding(eqx.Module):
@@ -84,4 +84,4 @@ class EmbeddingNetwork(eqx.Module):
         hidden = jnp.concatenate([embed(x) for embed, x in zip(self.embeddings, groups, strict=True)])
         for layer in self.trunk:
             hidden = jax.nn.relu(layer(hidden))
-        return self.head(hidden).astype(groups[0].dtype)
+        return self.head(hidden).astype(jnp.result_type(groups[0]))

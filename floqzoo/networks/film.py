@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class FiLM(eqx.Module):
@@ -35,4 +35,4 @@ class FiLM(eqx.Module):
         centred = wide - jnp.mean(wide)
         normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred)) + self.epsilon)
         scale, shift = jnp.split(modulation.astype(wide.dtype), 2)
-        return ((1 + scale) * normal + shift).astype(x.dtype)
+        return ((1 + scale) * normal + shift).astype(jnp.result_type(x))

@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from floqzoo.typing import Scalar
+from floqzoo.typing import Array, Scalar
 
 
 class LayerNorm(eqx.Module):
@@ -31,7 +31,7 @@ class LayerNorm(eqx.Module):
         mean = jnp.mean(wide)
         variance = one_pass_variance(wide, mean) if jax.default_backend() == "cpu" else two_pass_variance(wide, mean)
         factor = jax.lax.rsqrt(variance + self.epsilon) * self.scale
-        return ((wide - mean) * factor + self.shift).astype(x.dtype)
+        return ((wide - mean) * factor + self.shift).astype(jnp.result_type(x))
 
 
 def one_pass_variance(x: Float[Array, " size"], mean: Scalar) -> Scalar:

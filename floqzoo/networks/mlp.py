@@ -5,11 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, DTypeLike, Float
+import jax.numpy as jnp
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.layer_norm import LayerNorm
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class Activated(eqx.Module):
@@ -71,7 +72,7 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         """The output for one input."""
-        return self.body(self.stem(x)).astype(x.dtype)
+        return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""

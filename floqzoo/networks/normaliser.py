@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.typing import Observation, Scalar
+from floqzoo.typing import Array, Observation, Scalar
 
 
 CHUNK = 65_536
@@ -85,7 +85,7 @@ class Normaliser(eqx.Module):
 
     def normalise(self, x: Observation) -> Observation:
         """Converts from the units of the observation."""
-        z = (x - self.mean.value) / self.scale.value
+        z = (jnp.asarray(x) - self.mean.value) / self.scale.value
         largest = jnp.finfo(z.dtype).max
         return jnp.clip(z, -largest, largest)
 

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
-from floqzoo.typing import Point
+from floqzoo.typing import Array, Point
 
 
 class RawPoint(eqx.Module):

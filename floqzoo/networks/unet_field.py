@@ -5,14 +5,14 @@ import itertools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.film import FiLM
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.protocols import TimeEmbedding
-from floqzoo.typing import Condition, Key, Point, Time
+from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class UNetBlock(eqx.Module):
@@ -119,7 +119,7 @@ class UNetField(eqx.Module):
 
     def velocity(self, t: Time, x: Point, code: UNetCode) -> Point:
         """The velocity at time `t` and point `x`, in the dtype of `x`."""
-        time = self.time_network(self.time_embedding.embed_time(t)).astype(x.dtype)
+        time = self.time_network(self.time_embedding.embed_time(t)).astype(jnp.result_type(x))
 
         def apply(block: UNetBlock, hidden: Float[Array, " in"], share: Float[Array, " twice"]) -> Float[Array, " out"]:
             return block(hidden, share + block.film.modulation.part(time, self.embedding).astype(share.dtype))
@@ -130,4 +130,4 @@ class UNetField(eqx.Module):
             skips.append(hidden)
         for block, share, skip in zip(self.up, code.up, skips[-2::-1], strict=True):
             hidden = apply(block, jnp.concatenate([hidden, skip]), share)
-        return self.head(hidden).astype(x.dtype)
+        return self.head(hidden).astype(jnp.result_type(x))

@@ -1,12 +1,12 @@
 """Next actions by best-of-N sampling from the behaviour policy, independent of the acting policy."""
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.next_action import PolicyNextAction
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy
 from floqzoo.records import FrozenAgent, Transition
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class BestOfNNextAction(eqx.Module):

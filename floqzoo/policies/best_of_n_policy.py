@@ -5,11 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import Critic, NoisePrior, Policy, require_protocol
 from floqzoo.records import FrozenAgent, Stateful, Transition
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class BestOfNPolicy(eqx.Module):

@@ -3,11 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import Critic, NoisePrior, Policy, require_protocol
 from floqzoo.records import FrozenAgent, Stateful, Transition
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ChunkedPolicy(eqx.Module):

@@ -2,10 +2,10 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import Critic
-from floqzoo.typing import Action, Key, Observation
+from floqzoo.typing import Action, Array, Key, Observation
 
 
 class PolicyWithMode(eqx.Module):

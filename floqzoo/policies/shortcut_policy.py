@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
@@ -30,7 +30,7 @@ from floqzoo.protocols import (
 )
 from floqzoo.records import FrozenAgent, StepCount, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Code, Key, Observation, Point, Scalar, Time
+from floqzoo.typing import Action, Array, Code, Key, Observation, Point, Scalar, Time
 
 
 class ShortcutMetrics(eqx.Module):
@@ -170,9 +170,9 @@ class ShortcutPolicy(eqx.Module):
     def code_of(self, observation: Observation, num_steps: int | Array) -> Code:
         """The code of an observation and a number of steps."""
         if isinstance(num_steps, int):
-            exponent = jnp.asarray(np.log2(num_steps), observation.dtype)
+            exponent = jnp.asarray(np.log2(num_steps), jnp.result_type(observation))
         else:
-            exponent = jnp.round(jnp.log2(jnp.asarray(num_steps, observation.dtype)))
+            exponent = jnp.round(jnp.log2(jnp.asarray(num_steps, jnp.result_type(observation))))
         return self.field.encode(observation, self.step_embedding.embed_time(exponent))
 
     def velocity_of_one(self, t: Time, x: Point, observation: Observation, num_steps: int | Array) -> Point:
@@ -209,7 +209,9 @@ class ShortcutPolicy(eqx.Module):
         """The flow-matching loss of the shortest steps, averaged over batch and coordinates."""
         noise_key, time_key = jax.random.split(key)
         noise = self.prior.sample(noise_key, batch.action.shape)
-        times = draw_grid_times(time_key, jnp.full(batch.action.shape[:1], self.max_steps, batch.action.dtype))
+        times = draw_grid_times(
+            time_key, jnp.full(batch.action.shape[:1], self.max_steps, jnp.result_type(batch.action))
+        )
 
         def of_example(observation, action, x0, t, weights):
             return self.flow.matching_loss(t, x0, action, self.code_of(observation, self.max_steps), weights)
@@ -224,7 +226,7 @@ class ShortcutPolicy(eqx.Module):
         """
         noise_key, time_key = jax.random.split(key)
         noise = self.prior.sample(noise_key, batch.action.shape)
-        counts = jnp.asarray(self.consistency_counts(len(batch.action)), batch.action.dtype)
+        counts = jnp.asarray(self.consistency_counts(len(batch.action)), jnp.result_type(batch.action))
         times = draw_grid_times(time_key, counts)
         target = agent.target.policy
 

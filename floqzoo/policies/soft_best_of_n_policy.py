@@ -4,12 +4,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy
 from floqzoo.protocols import Critic
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SoftBestOfNPolicy(BestOfNPolicy):

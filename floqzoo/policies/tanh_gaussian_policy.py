@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic, Network, require_protocol
 from floqzoo.records import ActionDraw, FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 ACTION_LIMIT = 1 - 1e-5

@@ -30,6 +30,7 @@ from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
 from floqzoo.studies.report import save_figure, write_rows
 from floqzoo.tasks.own_task import is_reference, task_label
+from floqzoo.typing import Array
 
 
 COPIES = 16
@@ -130,7 +131,7 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
     )
 
 
-def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[jax.Array, "copies 1"]) -> Any:
+def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "copies 1"]) -> Any:
     """The value trajectories of four states of one episode, if possible one that reached the goal."""
     chosen = played.episode[np.argmax(played.succeeded)]
     steps = np.flatnonzero(played.episode == chosen)

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from floqzoo.records import ActorCritic
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 DRAWS = 8

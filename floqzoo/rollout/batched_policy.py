@@ -6,13 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.networks.precision import in_parameter_dtype
 from floqzoo.protocols import Policy
 from floqzoo.rollout.open_loop import OpenLoop
+from floqzoo.typing import Array
 
 
 ROWS = 8

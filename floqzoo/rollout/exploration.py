@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from floqzoo.learner.seeds import update_keys
 from floqzoo.rollout.environment_worker import EnvironmentWorker, RepeatableEnvironment
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, numpy_state_kept
+from floqzoo.typing import Array
 
 
 class FinishedEpisodes:

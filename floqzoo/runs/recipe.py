@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, SeededReplay, UniformBatches
 from floqzoo.networks.normaliser import Normaliser
@@ -19,6 +19,7 @@ from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.refused_setting import naming_settings
 from floqzoo.tasks.own_code import module_of_file
+from floqzoo.typing import Array
 
 
 Preset = Callable[[str | None], RunConfig]

@@ -12,7 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Key, PyTree
 
 from floqzoo.learner.metric_mean import MetricMean
 from floqzoo.records import ActorCritic
@@ -32,6 +32,7 @@ from floqzoo.runs.metric_log import MetricLog, cut_metrics, read_metrics
 from floqzoo.runs.metric_writers import MetricWriter
 from floqzoo.runs.run_directory import CannotStartError
 from floqzoo.tasks.files import read_json
+from floqzoo.typing import Array
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from floqzoo._version import __version__
 from floqzoo.learner.pytree_utils import named_leaves
@@ -25,6 +25,7 @@ from floqzoo.runs.run_store import RECORDS, RunState
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.own_task import is_reference, own_task
+from floqzoo.typing import Array
 
 
 Table = dict[str, Float[np.ndarray, " rows"]]

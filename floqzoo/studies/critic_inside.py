@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.critics.flow_diagnostics import batch_curvature, batch_features, effective_rank, q_by_steps
 from floqzoo.protocols import FlowValued
 from floqzoo.records import Transition
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class CriticInside(eqx.Module):

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from floqzoo.agent import Agent
 from floqzoo.critics.flow_critic import FlowCritic
@@ -30,7 +30,7 @@ from floqzoo.protocols import Critic
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.studies.members import train_members
 from floqzoo.tasks.cell_maze import CORNERS, CellMaze
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 

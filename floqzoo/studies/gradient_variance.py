@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import tyro
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.fixed_step import Midpoint
 from floqzoo.flow.path import LinearPath
@@ -35,7 +35,7 @@ from floqzoo.successor.targets import TDTarget
 from floqzoo.tasks.exact_field import ExactField
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.training.cli_errors import errors_explained
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 @dataclass(frozen=True)

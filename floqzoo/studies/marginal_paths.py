@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
@@ -24,7 +24,7 @@ from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.records import Trajectory
 from floqzoo.studies.report import new_figure, print_table, save_figure
 from floqzoo.training.cli_errors import errors_explained
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
 from floqzoo.learner.pytree_utils import split_arrays
+from floqzoo.typing import Array
 from floqzoo.update_rules import copied
 
 

@@ -9,12 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.studies.distances import earth_movers_distance, maximum_mean_discrepancy
 from floqzoo.successor.flow_successor import FlowSuccessor
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.agent import Agent
 from floqzoo.learner.seeds import agent_of
@@ -22,6 +22,7 @@ from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
+from floqzoo.typing import Array
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.agent import Agent
 from floqzoo.critics.flow_critic import FlowCritic
@@ -24,7 +24,7 @@ from floqzoo.records import Transition
 from floqzoo.studies.members import train_members
 from floqzoo.studies.successor_training import REWARD
 from floqzoo.tasks.linear_gaussian import LinearGaussian
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 

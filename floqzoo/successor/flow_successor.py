@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.next_action import PolicyNextAction
 from floqzoo.flow.divergence import ExactDivergence, HutchinsonDivergence
@@ -16,7 +16,7 @@ from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistri
 from floqzoo.records import FrozenAgent, PathPoint, Transition
 from floqzoo.successor.targets import TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
-from floqzoo.typing import Action, Code, Key, Observation, Scalar, Time
+from floqzoo.typing import Action, Array, Code, Key, Observation, Scalar, Time
 
 
 class SuccessorMetrics(eqx.Module):

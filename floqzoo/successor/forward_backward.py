@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.critics.td_targets import MeanOverEnsemble, MinOverEnsemble
@@ -16,7 +16,7 @@ from floqzoo.protocols import Aggregation
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.latents import LatentMixture, on_sphere
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class ForwardBackwardMetrics(eqx.Module):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
@@ -53,7 +53,7 @@ class LatentMixture(eqx.Module):
 
     def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
         """One z for each row of a batch, given B of its states; without a gradient."""
-        directions = jax.vmap(on_sphere)(draws.normal.astype(goals.dtype))
+        directions = jax.vmap(on_sphere)(draws.normal.astype(jnp.result_type(goals)))
         return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
 
 

@@ -3,12 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import RewardModel, SuccessorMeasure
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.successor.reward_model import reward_model
-from floqzoo.typing import Action, Key, Metrics, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ValueEstimate(eqx.Module):

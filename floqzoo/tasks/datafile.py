@@ -34,7 +34,7 @@ def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
     with opened_npz(path) as archive:
         require_arrays(path, archive, keys, "it is not an OGBench dataset, or not of this environment")
-        arrays = {key: _checked(path, key, read_array(path, archive, key)) for key in keys}
+        arrays = {key: _checked(path, key, array) for key, array in read_arrays(path, archive, keys).items()}
     rows = len(arrays["observations"])
     for key, array in arrays.items():
         if len(array) != rows:
@@ -81,7 +81,32 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplemented
 
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-"""The memory of this machine in bytes; larger arrays are not read."""
+"""The memory of this machine in bytes."""
+
+MOST_DEFLATED = 1032
+"""The largest ratio of unpacked to packed bytes that zip's compression has; a file that claims more lies."""
+
+
+def available_memory() -> int:
+    """The bytes that programs can still take: Linux's estimate, on other systems the memory of the machine."""
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), MEMORY)
+
+
+def require_memory(size: int) -> None:
+    """Refuses arrays of so many bytes before anything is read: the limit is half of the memory that is available.
+
+    The other half is for the dataset that is made of them.
+
+    **Raises** `ValueError` with both numbers.
+    """
+    limit = available_memory() // 2
+    if size > limit:
+        raise ValueError(
+            f"its arrays take {size:,} bytes; the limit is {limit:,} bytes, half of the memory that is available. Read it on "
+            "a machine with more, or split it: a folder of files is read one by one."
+        )
 
 
 def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
@@ -119,34 +144,56 @@ def array_records(path: Path) -> dict[str, ArrayRecord]:
 
 
 def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
-    try:
+    with _naming(path, name):
         with archive.open(f"{name}.npy") as entry:
             shape, dtype = _header(entry)
         return ArrayRecord(shape, dtype.str, archive.getinfo(f"{name}.npy").CRC)
-    except (*_UNREADABLE, KeyError) as error:
-        raise ValueError(f"{path}: `{name}` cannot be read as plain numbers: {error}.") from error
 
 
-def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    """One array of the archive; never a Python object, and its checksum is right.
+def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """Some arrays of the archive; never Python objects, and their checksums are right.
 
-    **Raises** `ValueError` if it cannot be read, or takes more than the memory.
+    Sizes are compared with the file and with the limit of `require_memory` before anything is unpacked.
+
+    **Raises** `ValueError` if one cannot be read, or all together are too large.
     """
+    keys = list(keys)
+    size = sum(_claimed_size(path, archive, key) for key in keys)
     try:
-        size = archive.getinfo(f"{key}.npy").file_size
-        if size > MEMORY:
-            raise ValueError(f"it needs {size:,} bytes, and this machine has {MEMORY:,} bytes of memory")
-        with archive.open(f"{key}.npy") as entry:
-            claimed = _claimed_bytes(entry)
-            if claimed != size:
-                raise ValueError(f"its header claims {claimed:,} bytes, and it has {size:,}")
-        with archive.open(f"{key}.npy") as entry:
-            array = np.lib.format.read_array(entry, allow_pickle=False)
-            if entry.read(1):  # zipfile checks the checksum at the end of the entry
-                raise ValueError("it is followed by extra bytes")
-    except _UNREADABLE as error:
+        require_memory(size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return {key: _read_array(path, archive, key) for key in keys}
+
+
+def _claimed_size(path: Path, archive: zipfile.ZipFile, key: str) -> int:
+    """The unpacked bytes of an array by the directory of the archive, which its header and its packed bytes agree with."""
+    with _naming(path, key):
+        entry = archive.getinfo(f"{key}.npy")
+        if entry.file_size > MOST_DEFLATED * entry.compress_size:
+            raise ValueError(f"it claims {entry.file_size:,} bytes, and has {entry.compress_size:,} packed")
+        with archive.open(entry) as content:
+            claimed = _claimed_bytes(content)
+        if claimed != entry.file_size:
+            raise ValueError(f"its header claims {claimed:,} bytes, and it has {entry.file_size:,}")
+        return entry.file_size
+
+
+def _read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    with _naming(path, key), archive.open(f"{key}.npy") as entry:
+        array = np.lib.format.read_array(entry, allow_pickle=False)
+        if entry.read(1):  # zipfile checks the checksum at the end of the entry
+            raise ValueError("it is followed by extra bytes")
+        return array
+
+
+@contextmanager
+def _naming(path: Path, key: str) -> Iterator[None]:
+    """Whatever goes wrong with an array names it."""
+    try:
+        yield
+    except (*_UNREADABLE, KeyError) as error:
         raise ValueError(f"{path}: `{key}` cannot be read as plain numbers: {error}.") from error
-    return array
 
 
 def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:

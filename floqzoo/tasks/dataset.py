@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class Dataset(eqx.Module):
@@ -122,7 +122,11 @@ class Dataset(eqx.Module):
 def make_dataset(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, masks: np.ndarray, terminals: np.ndarray
 ) -> Dataset:
-    """Validates the arrays of concatenated episodes, and places them on the device.
+    """Validates the arrays of concatenated episodes as OGBench labels them, and places them on the device.
+
+    No transition starts in the last row of an episode, whose reward and mask are not used, whatever they are. For arrays of your own
+    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which refuses others than 0 and 1 there, and
+    [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support.
     - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.

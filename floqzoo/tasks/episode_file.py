@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from floqzoo.tasks.datafile import array_names, opened_npz, read_array, require_arrays
+from floqzoo.tasks.datafile import array_names, opened_npz, read_arrays, require_arrays
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.files import replacing
 from floqzoo.tasks.recorded_episodes import RecordedEpisodes
@@ -56,7 +56,7 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
         unknown = sorted(names - {*REQUIRED, "final_actions"})
         if unknown:
             raise ValueError(f"{path} must hold no other arrays than recorded episodes have; got {', '.join(unknown)}.")
-        arrays = {name: read_array(path, archive, name) for name in names}
+        arrays = read_arrays(path, archive, names)
     try:
         return RecordedEpisodes(**arrays)
     except ValueError as error:

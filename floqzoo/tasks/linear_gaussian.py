@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from floqzoo.flow.path import AffinePath
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.records import Transition
 from floqzoo.tasks.quadratic_reward import QuadraticReward
-from floqzoo.typing import Action, Key, Observation, Point, Scalar, Time
+from floqzoo.typing import Action, Array, Key, Observation, Point, Scalar, Time
 
 
 class Moments(eqx.Module):

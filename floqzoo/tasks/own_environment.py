@@ -87,9 +87,20 @@ def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -
     """
     if max_episode_steps is not None:
         return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
-    if environment.spec is None or environment.spec.max_episode_steps is None:
+    if not _has_step_limit(environment):
         raise ValueError(f"episodes of {_name_of(environment)} may never end; set `max_episode_steps` of the task.")
     return environment
+
+
+def _has_step_limit(environment: gymnasium.Env) -> bool:
+    """Whether it is registered with a limit, or has a `TimeLimit` among its wrappers."""
+    if environment.spec is not None and environment.spec.max_episode_steps is not None:
+        return True
+    while isinstance(environment, gymnasium.Wrapper):
+        if isinstance(environment, gymnasium.wrappers.TimeLimit):
+            return True
+        environment = environment.env
+    return False
 
 
 def _name_of(environment: gymnasium.Env) -> str:

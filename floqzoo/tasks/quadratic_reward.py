@@ -2,10 +2,10 @@
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter
-from floqzoo.typing import Observation, Scalar
+from floqzoo.typing import Array, Observation, Scalar
 
 
 class QuadraticReward(eqx.Module):

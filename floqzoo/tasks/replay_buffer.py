@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from floqzoo.records import Transition
+from floqzoo.typing import Array
 
 
 class ExploredStep(eqx.Module):

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.records import Transition
 from floqzoo.tasks.datafile import array_records
 from floqzoo.tasks.dataset import Dataset
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 EXCERPT = 10_000

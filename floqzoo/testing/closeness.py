@@ -7,7 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
+
+from floqzoo.typing import Array
 
 
 Numbers = Float[Array | np.ndarray | np.generic, "..."]

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.records import Transition
-from floqzoo.typing import Action, Key, Observation, Point, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Point, Scalar
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,13 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
 
 
 def no_ends_are_too_far(path: ProbabilityPath, example: Example) -> None:
-    """Point, velocity and their gradients by the ends are finite for ends up to $10^{30}$."""
-    for x0, x1 in ((1e30, -1e30), (-1e30, 0.0), (0.0, 1e30)):
+    r"""Point, velocity and their gradients by the ends are finite for ends up to $1 / 128$ of the largest number.
+
+    In float32 that is $2.6 \times 10^{36}$. Beyond, the velocity itself may be no number of the dtype: that of a straight
+    path is $x_1 - x_0$, twice as large as its ends may be; other coefficients are larger.
+    """
+    far = float(jnp.finfo(example.x0.dtype).max) / 128
+    for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
         ends = jnp.full_like(example.x0, x0), jnp.full_like(example.x1, x1)
         found = compiled(_point_and_gradients, path, example.t, *ends)
         assert all(np.isfinite(leaf).all() for leaf in found), f"{found} between {x0} and {x1}"
@@ -73,6 +78,18 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
     # If all three terms are small, as at the start of a diffusion, they are differences of large rates.
     rates = compiled(_coefficients, path, example.t)
     assert_close(jnp.sum(terms), 0.0, scale=np.stack([*np.asarray(terms), *(np.asarray(rate) for rate in rates)]))
+
+
+def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
+    r"""Point and velocity are finite wherever the terms of their sums, $\alpha_t x_1$ and $\beta_t x_0$, are half of the
+    largest number at most: no sooner does a path overflow than the numbers that it stands for.
+    """
+    largest = max(1.0, *(abs(float(number)) for number in compiled(_coefficients, path, example.t)))
+    far = float(jnp.finfo(example.x0.dtype).max) / (2.001 * largest)
+    for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
+        ends = jnp.full_like(example.x0, x0), jnp.full_like(example.x1, x1)
+        point = compiled(_both, path, example.t, *ends)
+        assert np.isfinite(point).all(), f"{point} between {x0} and {x1}"
 
 
 def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
@@ -146,12 +163,13 @@ def _expansion_and_growth(path: ProbabilityPath, t, x0, x1):
     return jnp.trace(jacobian), jax.jvp(log_volume, (t,), (jnp.ones_like(t),))[1]
 
 
-def _point_and_gradients(path: ProbabilityPath, t, x0, x1):
-    def both(x0, x1):
-        point = path.at(t, x0, x1)
-        return jnp.concatenate([point.x, point.velocity])
+def _both(path: ProbabilityPath, t, x0, x1):
+    point = path.at(t, x0, x1)
+    return jnp.concatenate([point.x, point.velocity])
 
-    return both(x0, x1), *jax.jacrev(both, (0, 1))(x0, x1)
+
+def _point_and_gradients(path: ProbabilityPath, t, x0, x1):
+    return _both(path, t, x0, x1), *jax.jacrev(_both, (2, 3))(path, t, x0, x1)
 
 
 def _point_velocity_and_marginal(x0, path: ProbabilityPath, t, x1):
@@ -212,6 +230,7 @@ path_laws = (
 )
 
 affine_path_laws = (
+    nothing_overflows_before_the_path_does,
     marginal_density_obeys_the_continuity_equation,
     noise_gives_way_to_data,
     the_end_error_is_what_is_left_of_the_other_end,

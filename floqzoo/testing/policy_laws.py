@@ -6,14 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import ActsForLatent, ActsFromNoise, Critic, Exploring, HasDensity, Policy
 from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class UniformPolicy(eqx.Module):
@@ -34,7 +34,7 @@ class UniformPolicy(eqx.Module):
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
         """0 for every task, the mean of the draws."""
         del latent
-        return jnp.zeros(self.dim, observation.dtype)
+        return jnp.zeros(self.dim, jnp.result_type(observation))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""
@@ -66,7 +66,7 @@ class SumCritic(eqx.Module):
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """Normal draws."""
-        return jax.random.normal(key, (len(observations), self.latent), observations.dtype)
+        return jax.random.normal(key, (len(observations), self.latent), jnp.result_type(observations))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
         """0, and no metrics."""

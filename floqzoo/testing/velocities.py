@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from floqzoo.typing import Point, Time
+from floqzoo.typing import Array, Point, Time
 
 
 class Wave(eqx.Module):

@@ -5,11 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.recipe import with_normaliser
+from floqzoo.typing import Array
 
 
 def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) -> Callable[[Array], PyTree]:

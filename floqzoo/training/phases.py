@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
 from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
@@ -25,6 +25,7 @@ from floqzoo.runs.run_store import RunState
 from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
 from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
 from floqzoo.training.resident_shard import ResidentShard, require_replaceable
+from floqzoo.typing import Array
 
 
 CPU_CALL, ACCELERATOR_CALL = 10, 100

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
@@ -48,6 +48,7 @@ from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
 from floqzoo.training.resident_shard import require_replaceable
 from floqzoo.training.trainer import TrainingResult, train
+from floqzoo.typing import Array
 
 
 def load_task(config: RunConfig) -> OGBenchTask | Task:

@@ -12,7 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.learner.devices import agreed, first_alone, is_first, local, mesh_for
@@ -31,6 +31,7 @@ from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import OfflinePhase, OnlinePhase
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.run_evaluations import RunEvaluations
+from floqzoo.typing import Array
 
 
 @dataclass(frozen=True)

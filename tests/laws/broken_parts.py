@@ -64,6 +64,9 @@ PATHS = {
     },
     "no_ends_are_too_far": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, x0, x1 * (1 + x0**2) / (1 + x0**2))},
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
+    "nothing_overflows_before_the_path_does": {
+        "at": lambda self, t, x0, x1: jax.tree.map(lambda x: x / 4, fz.LinearPath().at(t, 4 * x0, 4 * x1))
+    },
     "marginal_density_obeys_the_continuity_equation": {"conditional_velocity": lambda self, t, x, x1: x1 - x},
     "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
     "the_end_error_is_what_is_left_of_the_other_end": {

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import io
 import math
+import re
 import typing
 from dataclasses import replace
 
@@ -45,6 +46,30 @@ SETTINGS_OF_METHODS = [
 SETTINGS_OF_RUNS = [
     pytest.param(name, values, id=name) for name, values in numeric_fields(iql.RECIPE.presets["default"](None))
 ]
+
+
+def names_of(recipe, message):
+    """The names that a message has in backticks, and which of them are no settings."""
+    config = recipe.presets["default"](None)
+    flags = {field.name for part in (config, config.agent) for field in dataclasses.fields(part)}
+    names = [name.removeprefix("agent.") for name in re.findall(r"`([a-z_.]+)`", message)]
+    return names, [name for name in names if name not in flags]
+
+
+WHOLE = [case for case in SETTINGS_OF_METHODS if type(case.values[2][0]) is int]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "name", "values"), WHOLE)
+def test_an_answer_to_a_whole_number_names_settings_alone(recipe, name, values):
+    """Also where the number would be one, and other settings forbid it."""
+    config = recipe.presets["default"](None)
+    for value in (*values, 1, 2, 3, 4, 16, 64, 99):
+        try:
+            recipe.check(replace(config, agent=replace(config.agent, **{name: value})))
+        except ValueError as error:
+            named, others = names_of(recipe, str(error))
+            assert name in named and not others, error
 
 
 MAY_BE_ZERO = (
@@ -89,7 +114,9 @@ def answer(recipe, words):
         (floq, ["--agent.discount=1"], "`agent.discount` must lie in [0, 1); got 1.0."),
         (rebrac, ["--agent.actor_freq=0"], "`agent.actor_freq` must be at least 1; got 0."),
         (sorl, ["--agent.inference_steps=3"], "`agent.inference_steps` must be a power of two, at least 1; got 3."),
-        (sorl, ["--agent.max_k_backprop=16"], "`agent.max_k_backprop` must be at most"),
+        (sorl, ["--agent.denoise_steps=5"], "`agent.denoise_steps` must be a power of two, at least 2; got 5."),
+        (sorl, ["--agent.max_k_backprop=16"], "`max_k_backprop` must be at most `denoise_steps`, 8; got 16."),
+        (sorl, ["--agent.denoise_steps=4"], "`inference_steps` must be at most `denoise_steps`, 4; got 8."),
         (floq, ["--agent.n_step=0"], "Error parsing agent: `n_step` must be at least 1; got 0."),
         # The argument has another value than the flag, or two flags disagree.
         (floq, ["--agent.reward_offset=inf"], "`agent.reward_offset` (inf): `low` must be finite"),

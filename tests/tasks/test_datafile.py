@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from floqzoo.tasks import datafile
-from floqzoo.tasks.datafile import read_datafile
+from floqzoo.tasks.datafile import MEMORY, available_memory, read_datafile
 
 
 ROWS = 12
@@ -135,11 +135,37 @@ def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_m
         read_datafile(path, needs_buttons=True)
 
 
-def test_an_array_larger_than_the_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    arrays = good() | {"qpos": np.zeros((12, 4_000))}
-    path = tmp_path / "data.npz"
-    np.savez_compressed(path, **arrays)
-    assert path.stat().st_size < 20_000
-    monkeypatch.setattr(datafile, "MEMORY", 100_000)
-    with pytest.raises(ValueError, match=r"`qpos` cannot be read .* it needs 384,128 bytes, and this machine has"):
+def test_arrays_that_together_exceed_half_of_the_available_memory_are_refused_unread(tmp_path, monkeypatch):
+    arrays = good() | {"qpos": np.random.default_rng(0).normal(size=(12, 4_000))}
+    path = written(tmp_path, arrays)
+    monkeypatch.setattr(datafile, "_read_array", None)
+    monkeypatch.setattr(datafile, "available_memory", lambda: 2 * 384_128)  # enough for `qpos` alone
+    with pytest.raises(
+        ValueError, match=r"its arrays take 38[\d,]+ bytes; the limit is 384,128 bytes, half of the memory"
+    ) as caught:
         read_datafile(path, needs_buttons=True)
+    assert str(path) in str(caught.value)
+
+
+def test_available_memory_is_what_the_system_says():
+    assert 2**20 < available_memory() <= MEMORY
+
+
+def test_a_directory_that_claims_more_than_can_be_packed_is_refused(tmp_path):
+    path = written(tmp_path, good())
+    content = path.read_bytes()
+    at = content.rindex(b"qpos.npy") - 46  # its entry in the directory at the end
+    size = int.from_bytes(content[at + 24 : at + 28], "little")
+    assert content[at : at + 4] == b"PK\x01\x02" and size == len(arrays_bytes("qpos"))
+    path.write_bytes(content[: at + 24] + (2**31).to_bytes(4, "little") + content[at + 28 :])
+    with pytest.raises(
+        ValueError, match=r"`qpos` cannot be read .* it claims 2,147,483,648 bytes, and has [\d,]+ packed"
+    ):
+        read_datafile(path, needs_buttons=True)
+
+
+def arrays_bytes(key):
+    """The bytes of an array as an npz packs them."""
+    text = io.BytesIO()
+    np.save(text, good()[key])
+    return text.getvalue()

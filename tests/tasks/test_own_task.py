@@ -130,6 +130,14 @@ def test_what_does_not_fit_is_refused(changes, message):
         push(**changes)
 
 
+def test_a_step_limit_may_be_a_wrapper_of_the_environment():
+    def limited():
+        return gymnasium.wrappers.OrderEnforcing(gymnasium.wrappers.TimeLimit(make(), 4))
+
+    task = push(environment=limited, max_episode_steps=None)
+    assert (evaluate(always(0.0), task.make_environment, episodes=2, seed=0).length == 4).all()
+
+
 def test_a_missing_success_key_is_named():
     with pytest.raises(
         ValueError, match=r"must report `info\['won'\]`, the task's `success_key`; its info has \['passed'\]"

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import with_steps
@@ -25,7 +25,7 @@ from floqzoo.studies.critic_lab import (
     with_fixed_targets,
 )
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
-from floqzoo.typing import Scalar
+from floqzoo.typing import Array, Scalar
 
 
 SIZES = (0.1, 0.3, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from floqzoo.tasks.convert.extras import library
 from floqzoo.tasks.convert.rows import column, episodes_from_rows
-from floqzoo.tasks.datafile import MEMORY
+from floqzoo.tasks.datafile import require_memory
 from floqzoo.tasks.input_arrays import Numbers, flags, matrix, require_rows, vector
 from floqzoo.tasks.recorded_episodes import RecordedEpisodes, episodes_from_transitions
 
@@ -91,16 +91,16 @@ def _read(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}, and has {', '.join(sorted(file)) or 'nothing'}.")
         names = (*required, *(name for name in ("next_observations",) if name in file and name not in required))
+        for name in names:
+            if file[name].dtype.hasobject:
+                raise ValueError(f"`{name}` must be an array of real numbers; it holds Python objects.")
+        require_memory(sum(file[name].nbytes for name in names))
         return {name: _array(name, file[name]) for name in names}
 
 
 def _array(name: str, dataset) -> np.ndarray:
-    if dataset.dtype.hasobject:
-        raise ValueError(f"`{name}` must be an array of real numbers; it holds Python objects.")
-    if dataset.shape is None or dataset.nbytes > MEMORY:
-        raise ValueError(
-            f"`{name}` must fit into the memory of this machine, {MEMORY:,} bytes; it claims {dataset.nbytes:,}."
-        )
+    if dataset.shape is None:
+        raise ValueError(f"`{name}` must be an array of real numbers; it is empty.")
     try:
         return dataset[()]
     except OSError as error:

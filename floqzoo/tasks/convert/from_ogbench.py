@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from floqzoo.tasks.datafile import opened_npz, read_array, require_arrays
+from floqzoo.tasks.datafile import opened_npz, read_arrays, require_arrays
 from floqzoo.tasks.load import labelled_arrays
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.recorded_episodes import RecordedEpisodes, episodes_from_states, episodes_of_states
@@ -28,7 +28,7 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
         names = ("observations", "actions", "rewards", "masks", "terminals")
         with opened_npz(path) as archive:
             require_arrays(path, archive, names, "name a single task, `env_name`, to label OGBench's own files")
-            arrays = {name: read_array(path, archive, name) for name in names}
+            arrays = read_arrays(path, archive, names)
         try:
             return episodes_from_states(**arrays)
         except ValueError as error:
