@@ -158,7 +158,7 @@ class GeometricFuture(eqx.Module):
 
 def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""]) -> Int[Array, " batch"]:
     """Samples from the truncated geometric distribution; 0 if no step is left."""
-    share = jax.random.uniform(key, left.shape) * (1 - discount ** left.astype(discount.dtype))
+    share = jax.random.uniform(key, left.shape, discount.dtype) * (1 - discount ** left.astype(discount.dtype))
     ahead = 1 + (jnp.log1p(-share) / jnp.log(discount)).astype(left.dtype)
     return jnp.minimum(ahead, left)
 
