@@ -188,7 +188,9 @@ PAPERS = optax.adam(3e-4)
     ids=lambda rule: type(rule).__name__,
 )
 def test_every_rule_has_the_papers_adam_as_default(rule, written_out):
-    agents = [updated(line_agent(update_rule=each), transitions(), jax.random.key(0))[0] for each in (rule, written_out)]
+    agents = [
+        updated(line_agent(update_rule=each), transitions(), jax.random.key(0))[0] for each in (rule, written_out)
+    ]
     assert_trees_close(*((agent.critic, agent.policy) for agent in agents))
 
 
@@ -303,7 +305,7 @@ def test_a_period_below_one_is_refused():
 
 @pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
 def test_a_tau_outside_its_range_is_refused(tau):
-    with pytest.raises(ValueError, match=rf"`tau` must be in \[0, 1\]; got {tau}"):
+    with pytest.raises(ValueError, match=rf"`critic` must be in \[0, 1\]; got {tau}"):
         line_agent(tau=tau)
 
 
