@@ -3,26 +3,35 @@
 In a clone of the repository, because the files change while it runs:
 
     pip install -e ".[dev]" cosmic-ray
-    pytest -n 0 --cov=floqzoo --cov-context=test --junitxml=tests.xml    # or only some folders of tests
+    pytest -o addopts= -m "not slow" --cov=floqzoo --cov-context=test --junitxml=tests.xml   # or only some folders of tests
     cosmic-ray init tools/mutation.toml mutants.sqlite
     cr-filter-operators mutants.sqlite tools/mutation.toml
     python tools/mutate.py sample mutants.sqlite --per_package 30   # the same mutants for the same seed
     python tools/mutate.py run mutants.sqlite                       # can be interrupted and continued
     python tools/mutate.py report mutants.sqlite
 
-The second command records which test reaches which line, and how long each takes. cosmic-ray lists the mutants, makes
-them and keeps their results. Each mutant is tested by the tests that reach its line, the cheapest file first, until one
-fails, in a process forked from one that has imported the dependencies; `cosmic-ray exec` would start Python anew. The
-packages take turns, so that a run that is interrupted is a fair sample of each.
+cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. The
+second command records which test reaches which line, and how long each takes (in one process: with several, pytest-cov
+records no tests). A mutant is tested by the tests that reach its line, those of its package first, the cheapest file
+first, until one fails. Where no test is recorded, as for default values, they are those of the files that name its class.
+The functions of a mutant are put into a fork of this process, which has imported the package; a mutant that changes more
+than functions is imported anew, in a fork that has imported the dependencies. Packages take turns, so that a run that is
+interrupted is a fair sample of each. With a compilation cache (`JAX_COMPILATION_CACHE_DIR` and
+`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`) programs that a mutant does not change are compiled once.
 
-`python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, after new tests. A line of a
-compiled function is reached by the test that traces it; another test that calls the compiled function may not be
-counted, so check a survivor against its whole folder. tools/mutation_results.md has the last results.
+`python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, after new tests. Another test that
+calls a compiled function may not be counted as reaching it, so check a survivor against its whole folder.
+tools/mutation_results.md has the last results.
 """
 
 import argparse
 import ast
+import difflib
+import gc
+import importlib
+import inspect
 import itertools
+import multiprocessing
 import os
 import random
 import re
@@ -34,12 +43,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
 
 from plant_faults import PROCESSES, run_pytest
 
 
 # Seconds of tests for each mutant, as measured; and of waiting, after which a mutant counts as an endless loop.
 BUDGET, PATIENCE = 120.0, 900.0
+FORK = multiprocessing.get_context("fork")
 PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
 
 
@@ -49,15 +61,33 @@ def package(module: Path) -> str:
     return PACKAGES.get(name, name)
 
 
+def mutated(mutation: Any) -> str:
+    """The text of a mutant."""
+    import cosmic_ray.plugins
+    from cosmic_ray.mutating import mutate_code
+
+    operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+    return mutate_code(mutation.module_path.read_text(), operator, mutation.occurrence)
+
+
+def compiles(mutation: Any) -> bool:
+    """Whether a mutant is Python: cosmic-ray takes the stars of arguments for operators."""
+    try:
+        return bool(ast.parse(mutated(mutation)))
+    except SyntaxError:
+        return False
+
+
 def sample(session: str, per_package: int, seed: int) -> None:
     """Keeps random mutants in each package, at most one of an expression, and skips the others."""
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
     with use_db(session, WorkDB.Mode.open) as database:
-        expressions = defaultdict(lambda: defaultdict(list))
+        expressions, mutants = defaultdict(lambda: defaultdict(list)), {}
         for item in database.pending_work_items:
             (mutation,) = item.mutations
+            mutants[item.job_id] = mutation
             place = (str(mutation.module_path), mutation.start_pos, mutation.end_pos)
             expressions[package(mutation.module_path)][place].append(
                 (mutation.operator_name, mutation.occurrence, item.job_id)
@@ -66,8 +96,9 @@ def sample(session: str, per_package: int, seed: int) -> None:
         kept = set()
         for name in sorted(expressions):
             places = sorted(expressions[name])
-            for place in rng.sample(places, min(per_package, len(places))):
-                kept.add(rng.choice(sorted(expressions[name][place]))[-1])
+            drawn = (rng.choice(sorted(expressions[name][place])) for place in rng.sample(places, len(places)))
+            sound = (job for operator, occurrence, job in drawn if compiles(mutants[job]))
+            kept |= set(itertools.islice(sound, per_package))
         skipped = [item.job_id for item in database.pending_work_items if item.job_id not in kept]
         database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED, "not drawn"))
     print(f"{len(kept)} mutants in {len(expressions)} packages")
@@ -91,7 +122,7 @@ class Tests:
 
         self.data = CoverageData()
         self.data.read()
-        self.seconds = defaultdict(float)
+        self.seconds, self.texts = defaultdict(float), {}
         for case in ElementTree.parse("tests.xml").iter("testcase"):
             if not len(case):  # neither failed nor skipped
                 self.seconds[case.get("classname", ""), case.get("name", "")] += float(case.get("time", 0))
@@ -103,16 +134,35 @@ class Tests:
         """
         contexts = self.data.contexts_by_lineno(str(file.resolve()))
         spans = [
-            (node.lineno, node.end_lineno) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.stmt)
+            (node.lineno, node.end_lineno)
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.stmt)
         ]
         around = [(first, last) for first, last in spans if first <= lines[0] and lines[-1] <= last]
         for first, last in [*sorted(around, key=lambda span: span[1] - span[0]), (1, max(contexts, default=1))]:
             found = {context for line in range(first, last + 1) for context in contexts.get(line, [])} - {""}
             if found:
                 return {context.rpartition("|")[0] for context in found}
-        return set()
+        return self.that_name(file, lines)
 
-    def in_order(self, tests: set[str]) -> list[str]:
+    def that_name(self, file: Path, lines: range) -> set[str]:
+        """The tests of files that name the class or function around these lines, or else any of the file."""
+        tree = [n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+        around = {n.name for n in tree if n.lineno <= lines[0] <= n.end_lineno and not n.name.startswith("_")}
+        names = around or {n.name for n in tree if not n.name.startswith("_")} or {file.stem}
+        pattern = re.compile(rf"\b({'|'.join(names)})\b|\.{file.stem}\b")
+        plain = {name.lower().replace("_", "") for name in names}
+        chosen = set()
+        for classname, name in self.seconds:
+            test = classname.replace(".", "/") + ".py"
+            if test not in self.texts:
+                self.texts[test] = Path(test).read_text()
+            parameters = name.partition("[")[2].lower().replace("_", "")
+            if pattern.search(self.texts[test]) or any(each in parameters for each in plain):
+                chosen.add(f"{test}::{name}")
+        return chosen
+
+    def in_order(self, tests: set[str], folder: str = "") -> list[str]:
         """Those that passed, the cheapest files first and in each the cheapest tests, as far as the budget goes."""
         cost = {}
         for test in tests:
@@ -123,7 +173,15 @@ class Tests:
         of_file = defaultdict(float)
         for test, seconds in cost.items():
             of_file[test.partition("::")[0]] += seconds
-        ordered = sorted(cost, key=lambda test: (of_file[test.partition("::")[0]], test.partition("::")[0], cost[test]))
+        ordered = sorted(
+            cost,
+            key=lambda test: (
+                folder not in test,
+                of_file[test.partition("::")[0]],
+                test.partition("::")[0],
+                cost[test],
+            ),
+        )
         spent = itertools.accumulate(cost[test] for test in ordered)
         return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= BUDGET]
 
@@ -140,40 +198,99 @@ def written(file: Path, text: str) -> Iterator[None]:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
+    """The functions of a module that a mutant changes, before and after.
+
+    **Raises** `LookupError` if it changes anything else, such as a default value.
+    """
+    if old.co_flags & inspect.CO_OPTIMIZED:
+        if old != new:
+            yield old, new
+        return
+    inner, outer = (
+        [[constant for constant in code.co_consts if isinstance(constant, CodeType) is nested] for code in (old, new)]
+        for nested in (True, False)
+    )
+    if outer[0] != outer[1] or (old.co_code, old.co_names) != (new.co_code, new.co_names):
+        raise LookupError
+    for pair in zip(*inner, strict=True):
+        yield from changed_functions(*pair)
+
+
+class Imported:
+    """The functions of the imported modules, whose code can be exchanged in a fork of this process."""
+
+    def __init__(self, files: set[Path]):
+        self.compilers = {}
+        for file in files:
+            module = importlib.import_module(".".join(file.with_suffix("").parts))
+            self.compilers[file] = module.__spec__.loader.source_to_code
+        self.functions = defaultdict(list)
+        for function in gc.get_objects():
+            if isinstance(function, FunctionType):
+                self.functions[self.name(function.__code__)].append(function)
+
+    @staticmethod
+    def name(code: CodeType) -> tuple[str, str, int]:
+        """What two functions do not share."""
+        return code.co_filename, code.co_qualname, code.co_firstlineno
+
+    def exchanged(self, file: Path, source: str, mutant: str) -> list[tuple[FunctionType, CodeType]] | None:
+        """Each function that a mutant changes, with its new code; None if the module must be imported anew."""
+        old, new = (self.compilers[file](text.encode(), str(file.resolve())) for text in (source, mutant))
+        try:
+            changed = [(self.functions[self.name(one)], other) for one, other in changed_functions(old, new)]
+        except LookupError:
+            return None
+        if any(not found or found[0].__code__.co_freevars != code.co_freevars for found, code in changed):
+            return None
+        return [(function, code) for found, code in changed for function in found]
+
+
+def run_tests(exchanged: list[tuple[FunctionType, CodeType]], tests: list[str], report: Path) -> None:
+    """Runs some tests in this process, up to the first failure, and ends it with pytest's own status."""
+    for function, code in exchanged:
+        function.__code__ = code
+    run_pytest(tuple(tests), Path.cwd(), report)
+
+
 def run(session: str, again: bool, seconds: float) -> None:
     """Tests the drawn mutants that have no result yet, or all survivors once more."""
-    import cosmic_ray.plugins
-    from cosmic_ray.mutating import _make_diff, mutate_code
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
-    tests, end = Tests(), time.monotonic() + seconds
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of mutants
+    os.environ["PYTHONDONTWRITEBYTECODE"], sys.dont_write_bytecode = "1", True  # of mutants
+    end = time.monotonic() + seconds
     with use_db(session, WorkDB.Mode.open) as database, tempfile.TemporaryDirectory() as folder:
         survivors = [item for item, result in database.completed_work_items if not result.is_killed]
         items = in_turns(list(survivors if again else database.pending_work_items))
+        tests, imported = Tests(), Imported({item.mutations[0].module_path for item in items})
         for item in items:
             if time.monotonic() > end:
                 break
             (mutation,) = item.mutations
             file, began, report = mutation.module_path, time.monotonic(), Path(folder) / "report.txt"
-            operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
-            source = file.read_text()
-            mutant = mutate_code(source, operator, mutation.occurrence)
-            chosen = tests.in_order(tests.that_reach(file, range(mutation.start_pos[0], mutation.end_pos[0] + 1)))
+            source, mutant = file.read_text(), mutated(mutation)
+            chosen = tests.in_order(
+                tests.that_reach(file, range(mutation.start_pos[0], mutation.end_pos[0] + 1)), f"/{package(file)}/"
+            )
+            exchanged = imported.exchanged(file, source, mutant)
             status, told = 0, ""
             if chosen:
                 with written(file, mutant):
-                    process = PROCESSES.Process(target=run_pytest, args=(tuple(chosen), Path.cwd(), report))
+                    context = PROCESSES if exchanged is None else FORK
+                    process = context.Process(target=run_tests, args=(exchanged or [], chosen, report))
                     process.start()
                     process.join(PATIENCE)
                     process.kill()
                     process.join()
                 status, told = process.exitcode, report.read_text()
             failed = re.findall(r"^(?:FAILED|ERROR) .*", told, re.MULTILINE)[:1]
-            output = f"{len(chosen)} tests, status {status}, {time.monotonic() - began:.1f} s {failed}"
+            where = "" if exchanged is None else " in place"
+            output = f"{len(chosen)} tests{where}, status {status}, {time.monotonic() - began:.1f} s {failed}"
             outcome = TestOutcome.KILLED if status else TestOutcome.SURVIVED
-            diff = "\n".join(_make_diff(source, mutant, file))
+            lines = difflib.unified_diff(source.split("\n"), mutant.split("\n"), str(file), "mutant", lineterm="")
+            diff = "\n".join(lines)
             database.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, output, outcome, diff))
             print(f"{outcome.value} {file}:{mutation.start_pos[0]} {output}", flush=True)
 
