@@ -1,6 +1,7 @@
 """Writes the pages that repeat the code: `python docs/generate.py`.
 
 - `api/protocols.md`: the protocols with the laws and the parts of each, and the recipes that use each part;
+- `api/defaults.md`: the default of each argument;
 - `README.md`: its table of claims;
 - `guides/measured.md`: claims about flow matching, from the studies and their measurements in `studies/`;
 - `guides/running.md`: its tables of flags, from the settings of a run;
@@ -13,6 +14,7 @@ The files are committed, and a test fails if they are out of date.
 from pathlib import Path
 
 from claims_page import claims_page, readme_with_claims
+from defaults_page import defaults_page
 from flags_table import page_with_flags
 from notebooks import notebook_of
 from protocols_page import protocols_page
@@ -26,6 +28,7 @@ def generated() -> dict[Path, str]:
     """The text of each file."""
     pages = {
         DOCS / "api" / "protocols.md": protocols_page(),
+        DOCS / "api" / "defaults.md": defaults_page(),
         DOCS.parent / "README.md": readme_with_claims(DOCS.parent / "README.md", DOCS / "studies"),
         DOCS / "guides" / "measured.md": claims_page(DOCS / "studies"),
         DOCS / "guides" / "running.md": page_with_flags(DOCS / "guides" / "running.md"),

@@ -47,16 +47,26 @@ COINCIDENCES = {
 
 
 @cache
-def public_classes() -> dict[str, type]:
-    """Every public class of the packages that is neither abstract nor a protocol, by the name that the pages link to."""
-    found: dict[type, str] = {}
+def public_names() -> dict[str, Any]:
+    """Every public class and function of the packages, by the name that the pages link to."""
+    found: dict[Any, str] = {}
     for package in PACKAGES:
         module = importlib.import_module(f"floqzoo.{package}")
         for name in (*_names(module), *LAZY.get(package, ())):
-            part = getattr(module, name)
-            if inspect.isclass(part) and not inspect.isabstract(part) and not getattr(part, "_is_protocol", False):
-                found.setdefault(part, f"{module.__name__}.{name}")
-    return {name: part for part, name in found.items()}
+            member = getattr(module, name)
+            if inspect.isclass(member) or inspect.isfunction(member):
+                found.setdefault(member, f"{module.__name__}.{name}")
+    return {name: member for member, name in found.items()}
+
+
+@cache
+def public_classes() -> dict[str, type]:
+    """Those that are classes, and neither abstract nor a protocol."""
+    return {
+        name: part
+        for name, part in public_names().items()
+        if inspect.isclass(part) and not inspect.isabstract(part) and not getattr(part, "_is_protocol", False)
+    }
 
 
 def _names(module: ModuleType) -> list[str]:

@@ -257,7 +257,7 @@ class PolyakAveraging(eqx.Module):
     def __check_init__(self):
         for name in ("critic", "policy"):
             if getattr(self, name) is not None:
-                require("tau", getattr(self, name), lambda tau: (tau >= 0) & (tau <= 1), "in [0, 1]")
+                require(name, getattr(self, name), lambda tau: (tau >= 0) & (tau <= 1), "in [0, 1]")
         if self.every < 1:
             raise ValueError(f"`every` must be at least 1; got {self.every}.")
 

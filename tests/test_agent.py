@@ -175,6 +175,25 @@ def test_adam_with_the_papers_rate_is_the_default():
         np.testing.assert_allclose(moved, 3e-4, rtol=1e-2)
 
 
+PAPERS = optax.adam(3e-4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "written_out"),
+    [
+        (fz.JointUpdate(), fz.JointUpdate(PAPERS)),
+        (fz.AlternatingUpdate(), fz.AlternatingUpdate(PAPERS, PAPERS)),
+        (fz.SequentialUpdate(), fz.SequentialUpdate(PAPERS)),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_every_rule_has_the_papers_adam_as_default(rule, written_out):
+    agents = [
+        updated(line_agent(update_rule=each), transitions(), jax.random.key(0))[0] for each in (rule, written_out)
+    ]
+    assert_trees_close(*((agent.critic, agent.policy) for agent in agents))
+
+
 @pytest.mark.parametrize("rule", [fz.JointUpdate(), fz.AlternatingUpdate(policy_every=2)])
 def test_updates_are_counted(rule):
     agent = line_agent(update_rule=rule)
@@ -286,7 +305,7 @@ def test_a_period_below_one_is_refused():
 
 @pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
 def test_a_tau_outside_its_range_is_refused(tau):
-    with pytest.raises(ValueError, match=rf"`tau` must be in \[0, 1\]; got {tau}"):
+    with pytest.raises(ValueError, match=rf"`critic` must be in \[0, 1\]; got {tau}"):
         line_agent(tau=tau)
 
 

@@ -1,40 +1,81 @@
 """Mutation testing with [cosmic-ray](https://cosmic-ray.readthedocs.io): random faults.
 
-In a clone of the repository, because cosmic-ray changes the files while it runs:
+In a clone of the repository, because the files change while it runs:
 
     pip install -e ".[dev]" cosmic-ray
-    pytest -m "" --cov=floqzoo --cov-context=test --junitxml=tests.xml
+    pytest -o addopts= -m "not slow" --cov=floqzoo --cov-context=test --junitxml=tests.xml   # or only some folders of tests
     cosmic-ray init tools/mutation.toml mutants.sqlite
     cr-filter-operators mutants.sqlite tools/mutation.toml
     python tools/mutate.py sample mutants.sqlite --per_package 30   # the same mutants for the same seed
-    cosmic-ray exec tools/mutation.toml mutants.sqlite              # can be interrupted and continued
+    python tools/mutate.py run mutants.sqlite                       # can be interrupted and continued
     python tools/mutate.py report mutants.sqlite
 
-The second command records which test reaches which line, and how long each takes. Each mutant is tested by the tests that
-reach its line, the fastest first, until one fails. A line of a compiled function is reached by the test that traces it;
-another test that calls the compiled function may not be counted, so check a survivor against its whole folder.
+cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. The
+second command records which test reaches which line, and how long each takes (in one process: with several, pytest-cov
+records no tests). A mutant is tested by the tests that reach its line, those of its package first, the cheapest file
+first, until one fails. Where no test is recorded, as for default values, they are those of the files that name its class.
+The functions of a mutant are put into a fork of this process, which has imported the package; a mutant that changes more
+than functions is imported anew, in a fork that has imported the dependencies. Packages take turns, so that a run that is
+interrupted is a fair sample of each. With a compilation cache (`JAX_COMPILATION_CACHE_DIR` and
+`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`) programs that a mutant does not change are compiled once.
+
+`python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, after new tests. Another test that
+calls a compiled function may not be counted as reaching it, so check a survivor against its whole folder.
+tools/mutation_results.md has the last results.
 """
 
 import argparse
 import ast
+import difflib
+import gc
+import importlib
+import inspect
+import itertools
+import multiprocessing
 import os
 import random
 import re
-import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from plant_faults import PROCESSES, run_pytest
 
 
-# Seconds of tests for each mutant.
-BUDGET = 240.0
+# Seconds of tests for each mutant, as measured; and of waiting, after which a mutant counts as an endless loop.
+BUDGET, PATIENCE = 120.0, 900.0
+FORK = multiprocessing.get_context("fork")
+PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
 
 
 def package(module: Path) -> str:
-    """The package of a module, or the module itself at the top level."""
-    return module.parts[1].removesuffix(".py")
+    """The package of a module; modules at the top level are of the agent, statistics of studies are results."""
+    name = module.parts[1].removesuffix(".py")
+    return PACKAGES.get(name, name)
+
+
+def mutated(mutation: Any) -> str:
+    """The text of a mutant."""
+    import cosmic_ray.plugins
+    from cosmic_ray.mutating import mutate_code
+
+    operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+    return mutate_code(mutation.module_path.read_text(), operator, mutation.occurrence)
+
+
+def compiles(mutation: Any) -> bool:
+    """Whether a mutant is Python: cosmic-ray takes the stars of arguments for operators."""
+    try:
+        return bool(ast.parse(mutated(mutation)))
+    except SyntaxError:
+        return False
 
 
 def sample(session: str, per_package: int, seed: int) -> None:
@@ -43,9 +84,10 @@ def sample(session: str, per_package: int, seed: int) -> None:
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
     with use_db(session, WorkDB.Mode.open) as database:
-        expressions = defaultdict(lambda: defaultdict(list))
+        expressions, mutants = defaultdict(lambda: defaultdict(list)), {}
         for item in database.pending_work_items:
             (mutation,) = item.mutations
+            mutants[item.job_id] = mutation
             place = (str(mutation.module_path), mutation.start_pos, mutation.end_pos)
             expressions[package(mutation.module_path)][place].append(
                 (mutation.operator_name, mutation.occurrence, item.job_id)
@@ -54,78 +96,203 @@ def sample(session: str, per_package: int, seed: int) -> None:
         kept = set()
         for name in sorted(expressions):
             places = sorted(expressions[name])
-            for place in rng.sample(places, min(per_package, len(places))):
-                kept.add(rng.choice(sorted(expressions[name][place]))[-1])
+            drawn = (rng.choice(sorted(expressions[name][place])) for place in rng.sample(places, len(places)))
+            sound = (job for operator, occurrence, job in drawn if compiles(mutants[job]))
+            kept |= set(itertools.islice(sound, per_package))
         skipped = [item.job_id for item in database.pending_work_items if item.job_id not in kept]
         database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED, "not drawn"))
     print(f"{len(kept)} mutants in {len(expressions)} packages")
 
 
-def changed_lines() -> tuple[Path, set[int]]:
-    """The file that differs from the commit, and the lines of the commit that differ."""
-    diff = subprocess.run(["git", "diff", "-U0", "floqzoo"], capture_output=True, text=True, check=True).stdout
-    (file,) = re.findall(r"^--- a/(.*)$", diff, re.MULTILINE)
-    lines = set()
-    for first, count in re.findall(r"^@@ -(\d+)(?:,(\d+))?", diff, re.MULTILINE):
-        lines |= set(range(int(first), int(first) + int(count or 1)))
-    return Path(file), lines
+def in_turns(items: list, seed: int = 0) -> list:
+    """The mutants in random order, one of each package in turn."""
+    random.Random(seed).shuffle(items)
+    turns = defaultdict(list)
+    for item in items:
+        turns[package(item.mutations[0].module_path)].append(item)
+    rounds = itertools.zip_longest(*(turns[name] for name in sorted(turns)))
+    return [item for turn in rounds for item in turn if item is not None]
 
 
-def tests_that_reach(file: Path, lines: set[int]) -> set[str]:
-    """The tests that execute the statement of these lines, or else its function or class, or else the file.
+class Tests:
+    """Which tests reach which lines, and their seconds, as recorded in `.coverage` and `tests.xml`."""
 
-    Default values and fields are executed on import and not by a test, hence the wider choices.
+    def __init__(self):
+        from coverage import CoverageData
+
+        self.data = CoverageData()
+        self.data.read()
+        self.seconds, self.texts = defaultdict(float), {}
+        for case in ElementTree.parse("tests.xml").iter("testcase"):
+            if not len(case):  # neither failed nor skipped
+                self.seconds[case.get("classname", ""), case.get("name", "")] += float(case.get("time", 0))
+
+    def that_reach(self, file: Path, lines: range) -> set[str]:
+        """The tests that execute the statement of these lines, or else its function or class, or else the file.
+
+        Default values and fields are executed on import and not by a test, hence the wider choices.
+        """
+        contexts = self.data.contexts_by_lineno(str(file.resolve()))
+        spans = [
+            (node.lineno, node.end_lineno)
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.stmt)
+        ]
+        around = [(first, last) for first, last in spans if first <= lines[0] and lines[-1] <= last]
+        for first, last in [*sorted(around, key=lambda span: span[1] - span[0]), (1, max(contexts, default=1))]:
+            found = {context for line in range(first, last + 1) for context in contexts.get(line, [])} - {""}
+            if found:
+                return {context.rpartition("|")[0] for context in found}
+        return self.that_name(file, lines)
+
+    def that_name(self, file: Path, lines: range) -> set[str]:
+        """The tests of files that name the class or function around these lines, or else any of the file."""
+        tree = [n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+        around = {n.name for n in tree if n.lineno <= lines[0] <= n.end_lineno and not n.name.startswith("_")}
+        names = around or {n.name for n in tree if not n.name.startswith("_")} or {file.stem}
+        pattern = re.compile(rf"\b({'|'.join(names)})\b|\.{file.stem}\b")
+        plain = {name.lower().replace("_", "") for name in names}
+        chosen = set()
+        for classname, name in self.seconds:
+            test = classname.replace(".", "/") + ".py"
+            if test not in self.texts:
+                self.texts[test] = Path(test).read_text()
+            parameters = name.partition("[")[2].lower().replace("_", "")
+            if pattern.search(self.texts[test]) or any(each in parameters for each in plain):
+                chosen.add(f"{test}::{name}")
+        return chosen
+
+    def in_order(self, tests: set[str], folder: str = "") -> list[str]:
+        """Those that passed, the cheapest files first and in each the cheapest tests, as far as the budget goes."""
+        cost = {}
+        for test in tests:
+            file, _, name = test.partition("::")
+            case = (file.removesuffix(".py").replace("/", "."), name)
+            if case in self.seconds:
+                cost[test] = self.seconds[case]
+        of_file = defaultdict(float)
+        for test, seconds in cost.items():
+            of_file[test.partition("::")[0]] += seconds
+        ordered = sorted(
+            cost,
+            key=lambda test: (
+                folder not in test,
+                of_file[test.partition("::")[0]],
+                test.partition("::")[0],
+                cost[test],
+            ),
+        )
+        spent = itertools.accumulate(cost[test] for test in ordered)
+        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= BUDGET]
+
+
+@contextmanager
+def written(file: Path, text: str) -> Iterator[None]:
+    """A file with another text, and then as it was, with its time, so that its compiled module remains valid."""
+    before, status = file.read_text(), file.stat()
+    file.write_text(text)
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
+    """The functions of a module that a mutant changes, before and after.
+
+    **Raises** `LookupError` if it changes anything else, such as a default value.
     """
-    from coverage import CoverageData
-
-    data = CoverageData()
-    data.read()
-    contexts = data.contexts_by_lineno(str(file.resolve()))
-
-    def tests(first: int, last: int) -> set[str]:
-        found = (context for line in range(first, last + 1) for context in contexts.get(line, []))
-        return {context.rpartition("|")[0] for context in found} - {""}
-
-    source = subprocess.run(["git", "show", f"HEAD:{file}"], capture_output=True, text=True, check=True).stdout
-    spans = [(node.lineno, node.end_lineno) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
-    around = [(first, last) for first, last in spans if first <= min(lines) and max(lines) <= last]
-    for first, last in [*sorted(around, key=lambda span: span[1] - span[0]), (1, max(contexts, default=1))]:
-        if tests(first, last):
-            return tests(first, last)
-    return set()
+    if old.co_flags & inspect.CO_OPTIMIZED:
+        if old != new:
+            yield old, new
+        return
+    inner, outer = (
+        [[constant for constant in code.co_consts if isinstance(constant, CodeType) is nested] for code in (old, new)]
+        for nested in (True, False)
+    )
+    if outer[0] != outer[1] or (old.co_code, old.co_names) != (new.co_code, new.co_names):
+        raise LookupError
+    for pair in zip(*inner, strict=True):
+        yield from changed_functions(*pair)
 
 
-def seconds_of_tests() -> dict[tuple[str, str], float]:
-    """The measured time of each test, by its folder and file (dotted) and its name."""
-    cases = ElementTree.parse("tests.xml").iter("testcase")
-    return {(case.get("classname", ""), case.get("name", "")): float(case.get("time", 0)) for case in cases}
+class Imported:
+    """The functions of the imported modules, whose code can be exchanged in a fork of this process."""
+
+    def __init__(self, files: set[Path]):
+        self.compilers = {}
+        for file in files:
+            module = importlib.import_module(".".join(file.with_suffix("").parts))
+            self.compilers[file] = module.__spec__.loader.source_to_code
+        self.functions = defaultdict(list)
+        for function in gc.get_objects():
+            if isinstance(function, FunctionType):
+                self.functions[self.name(function.__code__)].append(function)
+
+    @staticmethod
+    def name(code: CodeType) -> tuple[str, str, int]:
+        """What two functions do not share."""
+        return code.co_filename, code.co_qualname, code.co_firstlineno
+
+    def exchanged(self, file: Path, source: str, mutant: str) -> list[tuple[FunctionType, CodeType]] | None:
+        """Each function that a mutant changes, with its new code; None if the module must be imported anew."""
+        old, new = (self.compilers[file](text.encode(), str(file.resolve())) for text in (source, mutant))
+        try:
+            changed = [(self.functions[self.name(one)], other) for one, other in changed_functions(old, new)]
+        except LookupError:
+            return None
+        if any(not found or found[0].__code__.co_freevars != code.co_freevars for found, code in changed):
+            return None
+        return [(function, code) for found, code in changed for function in found]
 
 
-def run_tests() -> int:
-    """Runs the tests that reach the changed lines, and returns pytest's status; without any, the mutant survives."""
-    seconds = seconds_of_tests()
+def run_tests(exchanged: list[tuple[FunctionType, CodeType]], tests: list[str], report: Path) -> None:
+    """Runs some tests in this process, up to the first failure, and ends it with pytest's own status."""
+    for function, code in exchanged:
+        function.__code__ = code
+    run_pytest(tuple(tests), Path.cwd(), report)
 
-    def cost(test: str) -> float:
-        file, _, name = test.partition("::")
-        return seconds.get((file.removesuffix(".py").replace("/", "."), name), 1.0)
 
-    chosen, spent = [], 0.0
-    for test in sorted(tests_that_reach(*changed_lines()), key=cost):
-        spent += cost(test)
-        if spent > BUDGET:
-            break
-        chosen.append(test)
-    print(f"{len(chosen)} tests")
-    if not chosen:
-        return 0
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as arguments:
-        arguments.write("\n".join(chosen))
-        arguments.flush()
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", ""]
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", *options, f"@{arguments.name}"], env=environment
-        ).returncode
+def run(session: str, again: bool, seconds: float) -> None:
+    """Tests the drawn mutants that have no result yet, or all survivors once more."""
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+    os.environ["PYTHONDONTWRITEBYTECODE"], sys.dont_write_bytecode = "1", True  # of mutants
+    end = time.monotonic() + seconds
+    with use_db(session, WorkDB.Mode.open) as database, tempfile.TemporaryDirectory() as folder:
+        survivors = [item for item, result in database.completed_work_items if not result.is_killed]
+        items = in_turns(list(survivors if again else database.pending_work_items))
+        tests, imported = Tests(), Imported({item.mutations[0].module_path for item in items})
+        for item in items:
+            if time.monotonic() > end:
+                break
+            (mutation,) = item.mutations
+            file, began, report = mutation.module_path, time.monotonic(), Path(folder) / "report.txt"
+            source, mutant = file.read_text(), mutated(mutation)
+            chosen = tests.in_order(
+                tests.that_reach(file, range(mutation.start_pos[0], mutation.end_pos[0] + 1)), f"/{package(file)}/"
+            )
+            exchanged = imported.exchanged(file, source, mutant)
+            status, told = 0, ""
+            if chosen:
+                with written(file, mutant):
+                    context = PROCESSES if exchanged is None else FORK
+                    process = context.Process(target=run_tests, args=(exchanged or [], chosen, report))
+                    process.start()
+                    process.join(PATIENCE)
+                    process.kill()
+                    process.join()
+                status, told = process.exitcode, report.read_text()
+            failed = re.findall(r"^(?:FAILED|ERROR) .*", told, re.MULTILINE)[:1]
+            where = "" if exchanged is None else " in place"
+            output = f"{len(chosen)} tests{where}, status {status}, {time.monotonic() - began:.1f} s {failed}"
+            outcome = TestOutcome.KILLED if status else TestOutcome.SURVIVED
+            lines = difflib.unified_diff(source.split("\n"), mutant.split("\n"), str(file), "mutant", lineterm="")
+            diff = "\n".join(lines)
+            database.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, output, outcome, diff))
+            print(f"{outcome.value} {file}:{mutation.start_pos[0]} {output}", flush=True)
 
 
 def report(session: str) -> None:
@@ -142,13 +309,13 @@ def report(session: str) -> None:
             score[0] += result.is_killed
             score[1] += 1
             if not result.is_killed:
-                print(f"\n{result.output.splitlines()[0] if result.output else ''}\n{result.diff}")
+                print(f"\n{item.job_id} {result.output}\n{result.diff}")
     print("\n| package | mutants | caught |\n|---|---|---|")
     for name, (killed, total) in sorted(scores.items()):
         print(f"| {name} | {total} | {killed} ({killed / total:.0%}) |")
 
 
-def main() -> int:
+def main() -> None:
     """Runs the chosen step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
@@ -156,16 +323,18 @@ def main() -> int:
     drawn.add_argument("session")
     drawn.add_argument("--per_package", type=int, default=30)
     drawn.add_argument("--seed", type=int, default=0)
-    steps.add_parser("tests", help="run the tests that reach the changed lines")
+    tested = steps.add_parser("run", help="test the drawn mutants")
+    tested.add_argument("session")
+    tested.add_argument("--again", action="store_true", help="only those that survived before")
+    tested.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after this time")
     steps.add_parser("report", help="print scores and survivors").add_argument("session")
     options = parser.parse_args()
-    if options.step == "tests":
-        return run_tests()
     if options.step == "sample":
         sample(options.session, options.per_package, options.seed)
+    elif options.step == "run":
+        run(options.session, options.again, options.seconds)
     else:
         report(options.session)
-    return 0
 
 
 if __name__ == "__main__":

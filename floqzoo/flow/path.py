@@ -7,6 +7,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
@@ -150,7 +151,7 @@ class VariancePreservingPath(AffinePath):
     high: Hyperparameter = eqx.field(converter=hyperparameter, default=20.0)
 
     def __check_init__(self):
-        require("low", self.low, lambda value: value > 0, "above 0")
+        require("low", self.low, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
         require_ordered(self.low, self.high)
 
     @property

@@ -158,7 +158,7 @@ class GeometricFuture(eqx.Module):
 
 def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""]) -> Int[Array, " batch"]:
     """Samples from the truncated geometric distribution; 0 if no step is left."""
-    share = jax.random.uniform(key, left.shape) * (1 - discount ** left.astype(discount.dtype))
+    share = jax.random.uniform(key, left.shape, discount.dtype) * (1 - discount ** left.astype(discount.dtype))
     ahead = 1 + (jnp.log1p(-share) / jnp.log(discount)).astype(left.dtype)
     return jnp.minimum(ahead, left)
 
@@ -198,11 +198,17 @@ class SeededReplay(eqx.Module):
       all new transitions of the run.
     - `reader`: What is read for each transition.
 
+    **Raises** `ValueError` if the capacity is below 1.
+
     Source: the official code of FQL (arXiv 2502.02538), `--online_steps` without `--balanced_sampling`.
     """
 
     capacity: int = eqx.field(static=True)
     reader: TransitionReader = NStep()
+
+    def __check_init__(self):
+        if self.capacity < 1:
+            raise ValueError(f"`capacity` must be at least 1; got {self.capacity}.")
 
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int

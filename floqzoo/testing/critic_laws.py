@@ -8,7 +8,7 @@ import numpy as np
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.protocols import Critic, Diagnosable, HasAdvantage, NoisyCritic, ScoresForLatent
 from floqzoo.records import Transition
-from floqzoo.testing.closeness import assert_rows_are_mapped, compiled
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
 from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
 
@@ -28,8 +28,19 @@ def noisy_values_are_numbers(critic: NoisyCritic, example: Example) -> None:
 
 def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
     """`advantage` is a finite scalar."""
-    advantage = compiled(_advantage, critic, example.observation, example.action)
+    advantage = compiled(_advantage, example.action, critic, example.observation)
     assert advantage.shape == () and np.isfinite(advantage), f"advantage {advantage} of shape {advantage.shape}"
+
+
+def an_advantage_is_a_score_beside_a_number_of_the_state(critic: HasAdvantage, example: Example) -> None:
+    """$A(s, a) - A(s, a') = Q(s, a) - Q(s, a')$: what the advantage subtracts is the same for all actions."""
+    if isinstance(critic, Critic):
+        actions = (example.action, -example.action, example.action / 2)
+        scores, advantages = (
+            jnp.stack([compiled(function, action, critic, example.observation) for action in actions])
+            for function in (_score, _advantage)
+        )
+        assert_close(advantages - advantages[0], scores - scores[0], scale=np.abs([scores, advantages]))
 
 
 def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) -> None:
@@ -77,7 +88,7 @@ def _value(critic: NoisyCritic, observation, action, key):
     return critic.value(observation, action, key)
 
 
-def _advantage(critic: HasAdvantage, observation, action):
+def _advantage(action, critic: HasAdvantage, observation):
     return critic.advantage(observation, action)
 
 
@@ -126,7 +137,7 @@ def _loss_and_gradient(critic: Critic, batch: Transition, key):
 
 noisy_critic_laws = (noisy_values_are_numbers,)
 
-advantage_laws = (an_advantage_is_a_number,)
+advantage_laws = (an_advantage_is_a_number, an_advantage_is_a_score_beside_a_number_of_the_state)
 
 scores_for_latent_laws = (scores_for_latents_are_numbers, latents_are_drawn_for_each_row)
 

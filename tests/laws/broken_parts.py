@@ -194,7 +194,10 @@ CRITICS = {
     "critic_loss_is_a_number_with_a_gradient": {"critic_loss": without_a_sound},
 }
 NOISY_CRITICS = {"noisy_values_are_numbers": {"value": lambda self, observation, action, key: observation}}
-ADVANTAGES = {"an_advantage_is_a_number": {"advantage": lambda self, observation, action: action}}
+ADVANTAGES = {
+    "an_advantage_is_a_number": {"advantage": lambda self, observation, action: action},
+    "an_advantage_is_a_score_beside_a_number_of_the_state": {"advantage": lambda self, observation, action: action[0]},
+}
 SCORES_FOR_LATENTS = {
     "scores_for_latents_are_numbers": {"score_for": lambda self, observation, action, latent: latent},
     "latents_are_drawn_for_each_row": {"sample_latents": lambda self, observations, key: normal(key, (5,))},
@@ -227,7 +230,7 @@ class Explorer(FunctionPolicy):
 
 
 class Noisy(FunctionPolicy):
-    """Acts by its noise alone."""
+    """Acts by noise in two methods that share nothing, so that a fault of one is seen in the other."""
 
     noise_prior = fz.GaussianPrior()
 
@@ -235,10 +238,10 @@ class Noisy(FunctionPolicy):
         return normal(key, (2,))
 
     def act_from_noise(self, observation, critic, noise):
-        return jnp.tanh(noise)
+        return jnp.tanh(noise + observation[:2])
 
     def act(self, observation, critic, key):
-        return self.act_from_noise(observation, critic, self.draw_noise(key))
+        return jnp.tanh(normal(key, (2,)) + observation[:2])
 
 
 FROM_NOISE = {

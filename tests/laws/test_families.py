@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import pytest
 from hypothesis import Phase, given, settings
 
@@ -84,6 +85,17 @@ def test_a_member_satisfies_no_protocol_by_accident(member):
         ActsFromNoise,
     }  # each has its members, but not all variants of them
     assert fits - optional <= meant
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_member_is_arrays_and_what_its_program_is_built_from(member):
+    """A Python number among the leaves would be traced as an array, or differentiated: it belongs into a static field."""
+
+    def is_foreign(node):
+        return isinstance(node, eqx.Module) and not type(node).__module__.startswith("floqzoo")
+
+    leaves = jax.tree.leaves(example_of(member), is_leaf=is_foreign)
+    assert not [leaf for leaf in leaves if isinstance(leaf, bool | int | float | str)]
 
 
 # Protocols that no law of this kind can be asked of, and where their members are tested.

@@ -59,17 +59,24 @@ def names_of(recipe, message):
 WHOLE = [case for case in SETTINGS_OF_METHODS if type(case.values[2][0]) is int]
 
 
+def answer_to(recipe, config, **settings):
+    """What a recipe says to settings of its agent that it refuses; None if it takes them."""
+    try:
+        recipe.check(replace(config, agent=replace(config.agent, **settings)))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "name", "values"), WHOLE)
 def test_an_answer_to_a_whole_number_names_settings_alone(recipe, name, values):
     """Also where the number would be one, and other settings forbid it."""
     config = recipe.presets["default"](None)
     for value in (*values, 1, 2, 3, 4, 16, 64, 99):
-        try:
-            recipe.check(replace(config, agent=replace(config.agent, **{name: value})))
-        except ValueError as error:
-            named, others = names_of(recipe, str(error))
-            assert name in named and not others, error
+        if answer := answer_to(recipe, config, **{name: value}):
+            named, others = names_of(recipe, answer)
+            assert name in named and not others, answer
 
 
 MAY_BE_ZERO = (

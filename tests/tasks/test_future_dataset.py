@@ -1,11 +1,12 @@
 """Futures of recorded episodes."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floqzoo.learner import GeometricFuture, UniformBatches
+from floqzoo.learner import ActionChunks, GeometricFuture, NStep, UniformBatches
 from floqzoo.tasks import make_dataset
 
 
@@ -57,3 +58,14 @@ def test_each_state_knows_the_end_of_its_episode():
 def test_a_discount_outside_of_its_range_is_refused(discount):
     with pytest.raises(ValueError, match=r"`discount` must be in \[0, 1\)"):
         GeometricFuture(discount)
+
+
+@pytest.mark.parametrize(
+    "reader", [NStep(3, 0.9), ActionChunks(3, 0.9), GeometricFuture(0.9)], ids=lambda r: type(r).__name__
+)
+def test_a_reader_built_in_32_bits_reads_in_64(reader):
+    """The readers above are built on import, before 64 bits are enabled."""
+    with jax.enable_x64(True):
+        dataset = two_episodes()
+        batch = reader.read(dataset, dataset.starts[:4], jax.random.key(0))
+    assert batch.reward.dtype == batch.next_observation.dtype == jnp.float32
