@@ -1,7 +1,7 @@
 """Settings and parts shared by the recipes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -222,6 +222,28 @@ def published_run(
     """
     env_name = env_name or otherwise
     return RunConfig(env_name=env_name, agent=published_settings(env_name, table, defaults), **run)
+
+
+def visual_preset(table: Mapping[str, Mapping[str, Any]], defaults: Any) -> Preset:
+    """The preset `visual` of a baseline: pixels as in the experiments of FQL.
+
+    - `table`: The published settings by environment.
+    - `defaults`: The settings of the method.
+    """
+
+    def visual(env_name: str | None) -> RunConfig:
+        """The published settings for pixels: impala_small, 3 frames, random crops; 500k updates."""
+        return published_run(
+            env_name,
+            table,
+            replace(defaults, encoder="impala_small"),
+            otherwise="visual-cube-single-play-singletask-task1-v0",
+            offline_steps=500_000,
+            frame_stack=3,
+            p_aug=0.5,
+        )
+
+    return visual
 
 
 def published_presets(

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Int, Real
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import BatchSource, require_protocol
@@ -61,7 +61,7 @@ class RandomCrop(eqx.Module):
         coin = jax.random.bernoulli(coin_key, self.probability.value)
         return jax.lax.cond(coin, cropped, lambda batch: batch, batch)
 
-    def crop(self, observation: UInt8[Array, " bytes"], place: Int[Array, "2"]) -> UInt8[Array, " bytes"]:
+    def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
         """One observation, cropped at a row and a column from 0 to twice the padding; the padding is no shift."""
         height, width, _ = self.frame
         frames = observation.reshape(-1, *self.frame)

@@ -1,5 +1,7 @@
 """A random crop pads frames by their border, and shifts all frames of a transition alike, in all rows of a batch or none."""
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -42,6 +44,7 @@ def test_a_crop_is_a_window_of_the_padded_frames(frame, padding, frames, data):
     np.testing.assert_array_equal(found, padded_and_cropped(observation, place, frame, padding))
 
 
+@cache
 def world(states=40):
     random = np.random.default_rng(0)
     return PixelDataset.of(
@@ -56,10 +59,13 @@ def world(states=40):
     )
 
 
-@eqx.filter_jit
 def drawn(probability, key, batch_size=8, padding=3):
-    source = RandomCrop(UniformBatches(), probability, frame=FRAME, padding=padding)
-    return source.draw_batch(world(), None, PLACE, key, batch_size)
+    return _draw(RandomCrop(UniformBatches(), probability, frame=FRAME, padding=padding), world(), key, batch_size)
+
+
+@eqx.filter_jit
+def _draw(source, dataset, key, batch_size):
+    return source.draw_batch(dataset, None, PLACE, key, batch_size)
 
 
 def original(batch):
