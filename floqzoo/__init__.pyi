@@ -62,6 +62,7 @@ from .learner import (
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
+    RandomCrop as RandomCrop,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )
@@ -74,14 +75,17 @@ from .networks import (
     Ensemble as Ensemble,
     FourierTime as FourierTime,
     HLGauss as HLGauss,
+    ImpalaEncoder as ImpalaEncoder,
     LayerNorm as LayerNorm,
     NormalisedValue as NormalisedValue,
     Normaliser as Normaliser,
+    PixelNetwork as PixelNetwork,
     RawPoint as RawPoint,
     RawTime as RawTime,
     ResidualMLP as ResidualMLP,
     SinusoidalTime as SinusoidalTime,
     UNetField as UNetField,
+    impala_small as impala_small,
 )
 from .policies import (
     AWRPolicy as AWRPolicy,

@@ -6,7 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from floqzoo.typing import Action, Array, Key, Metrics, Observation, Point
 
@@ -69,13 +69,13 @@ class Transition(eqx.Module):
       padding. If absent, every step counts.
     """
 
-    observation: Float[Array, "*batch observation"]
+    observation: Real[Array, "*batch observation"]
     action: Float[Array, "*batch action"]
     reward: Float[Array, "*batch"]
     discount: Float[Array, "*batch"]
-    next_observation: Float[Array, "*batch observation"]
+    next_observation: Real[Array, "*batch observation"]
     next_action: Float[Array, "*batch action"] | None = None
-    future: Float[Array, "*batch observation"] | None = None
+    future: Real[Array, "*batch observation"] | None = None
     valid: Float[Array, "*batch steps"] | None = None
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:

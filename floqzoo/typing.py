@@ -6,9 +6,9 @@ Shapes are those of a single example; use `jax.vmap` for a batch.
 |---|---|---|
 | `Time` | `()` | a flow time in [0, 1]: 0 is noise, 1 is data |
 | `Point` | `(dim,)` | a point of the space that a flow transports |
-| `Condition` | `(_,)` | a part of the condition of a velocity field |
+| `Condition` | `(_,)` | a part of the condition of a velocity field, such as an observation |
 | `Code` | `(...)` | an encoded condition, used only by its velocity field |
-| `Observation` | `(observation,)` | an observation of the environment |
+| `Observation` | `(observation,)` | an observation of the environment; bytes (uint8) if it is pixels |
 | `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
 | `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray, PyTree
+from jaxtyping import Float, PRNGKeyArray, PyTree, Real
 
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ else:
 Scalar = Float[Array, ""]
 Time = Float[Array, ""] | float | int
 Point = Float[Array, " dim"]
-Condition = Float[Array, " _"]
+Condition = Real[Array, " _"]
 Code = PyTree[Array]
-Observation = Float[Array, " observation"]
+Observation = Real[Array, " observation"]
 Action = Float[Array, " action"]
 Key = PRNGKeyArray
 Velocity = Callable[[Any, Any], Any]

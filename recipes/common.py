@@ -1,19 +1,30 @@
 """Settings and parts shared by the recipes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import floqzoo as fz
 from floqzoo.policies.chunked_policy import require_chunks
-from floqzoo.protocols import Policy
+from floqzoo.protocols import Network, Policy
 from floqzoo.runs import Preset, RunConfig, published_settings, require_choices, small_run
 from floqzoo.typing import Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloningConfig:
+class EncoderConfig:
+    """The encoder of pixels, named as in the official code of FQL."""
+
+    encoder: Literal["impala_small"] | None = None
+    """On tasks of pixels, the encoder of each network; None for observations that are vectors."""
+
+    def __post_init__(self):
+        require_choices(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloningConfig(EncoderConfig):
     """Settings of behaviour cloning, named as in the official code of FQL."""
 
     lr: float = 3e-4
@@ -27,7 +38,7 @@ class CloningConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActorCriticConfig:
+class ActorCriticConfig(EncoderConfig):
     """Settings of every actor-critic method, named as in the official code of FQL."""
 
     lr: float = 3e-4
@@ -50,7 +61,7 @@ class ActorCriticConfig:
     """Steps of the returns in TD targets, at least 1."""
 
     def __post_init__(self):
-        require_choices(self)
+        super().__post_init__()
         if self.n_step < 1:
             raise ValueError(f"`n_step` must be at least 1; got {self.n_step}.")
 
@@ -123,15 +134,16 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     """Residual blocks."""
 
     @property
-    def residual_network(self) -> partial:
+    def residual_network(self) -> Callable[..., Network]:
         """A constructor of residual networks."""
-        return partial(
+        network = partial(
             fz.ResidualMLP,
             width=self.block_width,
             blocks=self.num_transformations,
             block_depth=self.block_depth,
             layer_norm=self.layer_norm,
         )
+        return encoded(self, network)
 
 
 def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
@@ -139,14 +151,31 @@ def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOve
     return fz.MinOverEnsemble() if name == "min" else fz.MeanOverEnsemble()
 
 
-def value_network(config: ActorCriticConfig) -> partial:
+def encoded(config: EncoderConfig, network: Callable[..., Network]) -> Callable[..., Network]:
+    """A constructor of the same networks, with an encoder of pixels if the settings have one."""
+    if config.encoder is None:
+        return network
+    return partial(fz.PixelNetwork, build=network, encoder=fz.impala_small)
+
+
+def value_network(config: ActorCriticConfig) -> Callable[..., Network]:
     """A constructor of monolithic value networks."""
-    return partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm)
+    return encoded(config, partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm))
 
 
-def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> partial:
+def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> Callable[..., Network]:
     """A constructor of policy networks."""
-    return partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
+    network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
+    return encoded(config, network)
+
+
+def refuse_encoder(config: EncoderConfig, method: str) -> None:
+    """Refuses pixels for a method that cannot learn from them.
+
+    **Raises** `ValueError` if the settings have an encoder.
+    """
+    if config.encoder is not None:
+        raise ValueError(f"`encoder` must be None for {method}, which takes no pixels; got {config.encoder!r}.")
 
 
 def distilled_policy(
@@ -193,6 +222,28 @@ def published_run(
     """
     env_name = env_name or otherwise
     return RunConfig(env_name=env_name, agent=published_settings(env_name, table, defaults), **run)
+
+
+def visual_preset(table: Mapping[str, Mapping[str, Any]], defaults: Any) -> Preset:
+    """The preset `visual` of a baseline: pixels as in the experiments of FQL.
+
+    - `table`: The published settings by environment.
+    - `defaults`: The settings of the method.
+    """
+
+    def visual(env_name: str | None) -> RunConfig:
+        """The published settings for pixels: impala_small, 3 frames, random crops; 500k updates."""
+        return published_run(
+            env_name,
+            table,
+            replace(defaults, encoder="impala_small"),
+            otherwise="visual-cube-single-play-singletask-task1-v0",
+            offline_steps=500_000,
+            frame_stack=3,
+            p_aug=0.5,
+        )
+
+    return visual
 
 
 def published_presets(

@@ -27,7 +27,14 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, small_run
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_run, value_network
+from recipes.common import (
+    QUICKSTART,
+    DistilledPolicyConfig,
+    distilled_policy,
+    encoded,
+    published_run,
+    value_network,
+)
 from recipes.published import floq as published
 
 
@@ -71,7 +78,7 @@ def floq(
         fz.ConditionalField,
         1,
         observation_dim + chunk_dim,
-        build=config.residual_network if config.use_resnets else plain,
+        build=config.residual_network if config.use_resnets else encoded(config, plain),
         time_embedding=TIME_EMBEDDINGS[config.embed_time],
         point_embedding=value_embedding(reward_range, config),
     )

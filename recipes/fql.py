@@ -23,7 +23,14 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, small_run
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, DistilledPolicyConfig, distilled_policy, published_run, value_network
+from recipes.common import (
+    QUICKSTART,
+    DistilledPolicyConfig,
+    distilled_policy,
+    published_run,
+    value_network,
+    visual_preset,
+)
 from recipes.published import fql as published
 from recipes.published.qc import QC
 
@@ -90,7 +97,14 @@ def quickstart(env_name: str | None) -> RunConfig:
 RECIPE = Recipe(
     name="fql",
     build=fql,
-    presets={"default": default, "2m": two_million, "online": online, "qc": qc, "quickstart": quickstart},
+    presets={
+        "default": default,
+        "2m": two_million,
+        "online": online,
+        "qc": qc,
+        "visual": visual_preset(published.VISUAL, FQLConfig()),
+        "quickstart": quickstart,
+    },
     check=buildable(fql),
 )
 

@@ -18,7 +18,14 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_presets, value_network
+from recipes.common import (
+    QUICKSTART,
+    ActorCriticConfig,
+    actor_network,
+    published_presets,
+    value_network,
+    visual_preset,
+)
 from recipes.published import iql as published
 
 
@@ -68,7 +75,8 @@ def iql(
 RECIPE = Recipe(
     name="iql",
     build=iql,
-    presets=published_presets(IQLConfig(), published.OFFLINE, quickstart=IQLConfig(**QUICKSTART)),
+    presets=published_presets(IQLConfig(), published.OFFLINE, quickstart=IQLConfig(**QUICKSTART))
+    | {"visual": visual_preset(published.VISUAL, IQLConfig())},
     check=buildable(iql),
 )
 

@@ -23,7 +23,15 @@ from floqzoo.protocols import Network
 from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, BestOfNConfig, EnsembleConfig, best_of_n, published_presets, value_network
+from recipes.common import (
+    QUICKSTART,
+    BestOfNConfig,
+    EnsembleConfig,
+    best_of_n,
+    published_presets,
+    refuse_encoder,
+    value_network,
+)
 from recipes.published import iqn as published
 
 
@@ -39,6 +47,10 @@ class QuantileConfig(EnsembleConfig):
     """Levels of the target in each update."""
     num_cosines: int = 64
     """Features of a level."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        refuse_encoder(self, "a quantile critic")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, EnsembleConfig, actor_network, published_presets, value_network
+from recipes.common import QUICKSTART, EnsembleConfig, actor_network, published_presets, refuse_encoder, value_network
 from recipes.published import sorl as published
 
 
@@ -55,6 +55,7 @@ class SORLConfig(EnsembleConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        refuse_encoder(self, "SORL")
         if not (np.isfinite(self.max_grad_norm) and self.max_grad_norm > 0):
             raise ValueError(f"`max_grad_norm` must be above 0 and finite; got {self.max_grad_norm}.")
         for name in ("inference_steps", "max_k_backprop"):

@@ -196,13 +196,13 @@ def simulate() -> None:
 
 def check_renderer() -> Finding:
     """Checks MuJoCo's renderer, which only videos need."""
-    from floqzoo.results.renderer import can_render
+    from floqzoo.tasks.renderer import can_render
 
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
     if working:
         return Finding("renderer", OK, working[0])
-    advice = "Videos need EGL or OSMesa: apt install libegl1 or libosmesa6, or another MUJOCO_GL."
+    advice = "Videos and tasks of pixels need EGL or OSMesa: apt install libegl1 or libosmesa6, or another MUJOCO_GL."
     return Finding(
         "renderer", WARNING, f"MUJOCO_GL={asked} does not work" if asked else "neither EGL nor OSMesa works", advice
     )

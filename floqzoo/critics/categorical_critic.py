@@ -1,16 +1,18 @@
 """The categorical critic: the distribution of returns on fixed atoms."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from floqzoo.critics.td_targets import MeanOverEnsemble
 from floqzoo.critics.uniform_support import UniformSupport
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.ensemble import Ensemble
+from floqzoo.networks.input_parts import of_parts
 from floqzoo.protocols import Aggregation, Network, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -68,11 +70,10 @@ class CategoricalCritic(eqx.Module):
         return self.aggregation.aggregate(probabilities @ self.support.atoms)
 
     def batch_logits(
-        self, observations: Float[Array, "batch observation"], actions: Float[Array, "batch action"]
+        self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch atoms"]:
         """The logits of each member."""
-        x = jnp.concatenate([observations, actions], axis=1)
-        return self.networks.each(lambda network: jax.vmap(network)(x))
+        return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CategoricalMetrics]:
         """The cross-entropy to the projected target, averaged over members and batch."""

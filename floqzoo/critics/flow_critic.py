@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from floqzoo.critics.flow_diagnostics import FlowDiagnostics, flow_diagnostics
 from floqzoo.critics.q_ensemble import QEnsemble
@@ -57,7 +57,7 @@ class FlowCriticMetrics(eqx.Module):
 class FlowStarts(eqx.Module):
     """Initial points of flows over returns: states, and for each of their noise samples an action and the noise."""
 
-    observation: Float[Array, "*members batch observation"]
+    observation: Real[Array, "*members batch observation"]
     action: Float[Array, "*members batch samples action"]
     noise: Float[Array, "*members batch samples 1"]
 
@@ -241,9 +241,10 @@ def _outputs_of_both(
     """The outputs of the target's flows and of the online flows.
 
     On an accelerator they are integrated as one ensemble, since fewer, larger kernels are faster; on a CPU sequential
-    integration is faster.
+    integration is faster, and ensembles whose members share an encoder are not joined.
     """
-    if jax.default_backend() == "cpu" or starts.noise.shape != next_starts.noise.shape:
+    apart = jax.default_backend() == "cpu" or online.fields.shares
+    if apart or starts.noise.shape != next_starts.noise.shape:
         with update_step("target_integration"):
             next_outputs = target.outputs(next_starts)
         with update_step("online_integration"):

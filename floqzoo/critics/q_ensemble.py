@@ -1,13 +1,15 @@
 """An ensemble of networks from observation and action to a value."""
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from floqzoo.networks.ensemble import Ensemble
+from floqzoo.networks.input_parts import of_parts
 from floqzoo.networks.mlp import MLP
 from floqzoo.protocols import Network
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
@@ -36,15 +38,13 @@ class QEnsemble(eqx.Module):
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
         """The value of each member."""
-        x = jnp.concatenate([observation, action])
-        return self.networks.each(lambda network: network(x)[0])
+        return self.networks.each(lambda network: of_parts(network, observation, action)[0])
 
     def batch_values(
-        self, observations: Float[Array, "batch observation"], actions: Float[Array, "batch action"]
+        self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
         """The same for a batch, with the ensemble as the outer `vmap`."""
-        x = jnp.concatenate([observations, actions], axis=1)
-        return self.networks.each(lambda network: jax.vmap(network)(x)[:, 0])
+        return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions)[:, 0])
 
     def mean(self, observation: Observation, action: Action) -> Scalar:
         """The mean over members."""

@@ -44,7 +44,7 @@ from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.networks.precision import in_parameter_dtype
 from floqzoo.protocols import ActsInChunks, Task
 from floqzoo.records import ActorCritic
-from floqzoo.results.environment import environment_of
+from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.find_runs import evaluations
 from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
 from floqzoo.rollout.batched_policy import cpu_device
@@ -109,6 +109,7 @@ def export_run(
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
     run = StoredRun(Path(directory))
+    require_states(run, "an export")
     best, chosen_by = best_checkpoint(run) if step is None else (None, "step")
     seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step if best is None else best)
     actor = actor_of(run, seed, step, recipe)

@@ -183,6 +183,9 @@ class ScannedUpdate:
             return split_arrays(agent)[0], _named_metrics(metrics)
 
         def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, tuple]]:
+            if self.updates == 1:  # no loop, in which the gradients of convolutions take 14 times as long on a CPU
+                arrays, metrics = update(arrays, key, place, steps[0])
+                return arrays, jax.tree.map(lambda metric: metric[None], metrics)
             return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
 
         steps = first_step + jnp.arange(self.updates)

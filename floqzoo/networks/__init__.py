@@ -3,11 +3,17 @@
 from floqzoo.networks.conditional_field import ConditionalField as ConditionalField
 from floqzoo.networks.dense import Dense as Dense
 from floqzoo.networks.embedding_network import EmbeddingNetwork as EmbeddingNetwork
-from floqzoo.networks.ensemble import Ensemble as Ensemble
+from floqzoo.networks.ensemble import Ensemble as Ensemble, Shared as Shared
 from floqzoo.networks.film import FiLM as FiLM
+from floqzoo.networks.impala_encoder import (
+    Convolution as Convolution,
+    ImpalaEncoder as ImpalaEncoder,
+    impala_small as impala_small,
+)
 from floqzoo.networks.layer_norm import LayerNorm as LayerNorm
 from floqzoo.networks.mlp import MLP as MLP
 from floqzoo.networks.normaliser import Normaliser as Normaliser
+from floqzoo.networks.pixel_network import PixelNetwork as PixelNetwork
 from floqzoo.networks.point_embedding import (
     HLGauss as HLGauss,
     NormalisedValue as NormalisedValue,

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from floqzoo.networks.input_parts import product_of_parts
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.point_embedding import RawPoint
 from floqzoo.networks.time_embedding import RawTime
@@ -59,7 +60,7 @@ class ConditionalField(eqx.Module):
                 f"got {' + '.join(str(part.shape[-1]) for part in condition) or '0'} = {size}."
             )
         stem = self.network.stem
-        return stem.with_bias(stem.part(jnp.concatenate(condition) if condition else jnp.zeros(0), 0))
+        return stem.with_bias(product_of_parts(stem, *condition))
 
     def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
         """The velocity at time `t` and point `x`, in the dtype of `x`."""

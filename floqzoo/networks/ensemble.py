@@ -14,10 +14,21 @@ from floqzoo.typing import Key
 Member = TypeVar("Member")
 
 
+class Shared(eqx.Module, Generic[Member]):
+    """A part of a network that all members of an ensemble share, such as an encoder of pixels.
+
+    It is stored once, and is not batched over the members: what it computes of the same input is computed once.
+
+    - `value`: The part.
+    """
+
+    value: Member
+
+
 class Ensemble(eqx.Module, Generic[Member]):
     """Members of the same structure with separate parameters, stored as one tree with a leading axis.
 
-    Losses use the ensemble as the outer `vmap` and the batch as the inner one, which is faster than the reverse.
+    The first member decides what is [`Shared`][floqzoo.networks.ensemble.Shared]. Losses use the ensemble as the outer `vmap` and the batch as the inner one, which is faster than the reverse.
     """
 
     members: Member
@@ -31,20 +42,47 @@ class Ensemble(eqx.Module, Generic[Member]):
         """
         if size < 1:
             raise ValueError(f"`size` of an ensemble must be at least 1; got {size}.")
-        return Ensemble(eqx.filter_vmap(make)(jax.random.split(key, size)), size)
+        members = eqx.filter_vmap(make)(jax.random.split(key, size))
+        return Ensemble(jax.tree.map(_of_all, members, is_leaf=_is_shared), size)
+
+    @property
+    def shares(self) -> bool:
+        """Whether the members share a part."""
+        return any(map(_is_shared, jax.tree.leaves(self.members, is_leaf=_is_shared)))
 
     def each(self, function: Callable[[Member], Any]) -> Any:
         """`function(member)` for every member, stacked along a new first axis."""
-        return eqx.filter_vmap(function)(self.members)
+        return eqx.filter_vmap(function, in_axes=(self._axes,))(self.members)
 
     def each_with(self, function: Callable[[Member, Any], Any], extra: PyTree) -> Any:
         """`function(member, its slice of extra)` for every member; `extra` has the members as its first axis."""
-        return eqx.filter_vmap(function)(self.members, extra)
+        return eqx.filter_vmap(function, in_axes=(self._axes, eqx.if_array(0)))(self.members, extra)
 
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
-        """The members of this ensemble followed by those of another one of the same structure."""
+        """The members of this ensemble followed by those of another one of the same structure.
+
+        **Raises** `ValueError` if the members share a part: the two ensembles have one each.
+        """
+        if self.shares:
+            raise ValueError("ensembles whose members share a part cannot be joined, since each has its own.")
 
         def concatenate(mine: Any, theirs: Any) -> Any:
             return jnp.concatenate([mine, theirs]) if eqx.is_array(mine) else mine
 
         return Ensemble(jax.tree.map(concatenate, self.members, other.members), self.size + other.size)
+
+    @property
+    def _axes(self) -> PyTree:
+        """The axis of the members in each part; None for what they share."""
+        return jax.tree.map(
+            lambda node: None if _is_shared(node) else eqx.if_array(0), self.members, is_leaf=_is_shared
+        )
+
+
+def _is_shared(node: Any) -> bool:
+    return isinstance(node, Shared)
+
+
+def _of_all(node: Any) -> Any:
+    """The first member's copy of a shared part; anything else as it is."""
+    return jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, node) if _is_shared(node) else node

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import Hyperparameter, Number, frozen, hyperparameter, require
+from floqzoo.networks.input_parts import of_parts
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.policies.behaviour_flow import BehaviourFlow
@@ -103,7 +104,7 @@ class DistilledFlowPolicy(eqx.Module):
 
     def act_from(self, observation: Observation, noise: Point) -> Point:
         """The action for a given noise sample, before clipping."""
-        return self.network(jnp.concatenate([observation, noise]))
+        return of_parts(self.network, observation, noise)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DistilledMetrics]:
         """The three terms, each averaged over the batch."""

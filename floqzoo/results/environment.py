@@ -8,7 +8,7 @@ from floqzoo.protocols import Task
 from floqzoo.results.find_runs import setting
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.names import task_name
-from floqzoo.tasks.simulator import make
+from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
@@ -25,5 +25,19 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
         if own.make_environment is None:
             raise ValueError(f"{run.env_name} has no environment.")
         return own.make_environment
-    environment = task_name(run.env_name).environment
-    return partial(make, environment, success_timing=setting(run, "success_timing"), **settings)
+    name, settings = task_name(run.env_name), {"success_timing": setting(run, "success_timing"), **settings}
+    if name.pixels:
+        return partial(make_pixels, name.environment, setting(run, "frame_stack"), **settings)
+    return partial(make, name.environment, **settings)
+
+
+def require_states(run: StoredRun, what: str) -> None:
+    """Refuses a run on pixels.
+
+    - `what`: What needs a run on states, such as "a video".
+
+    **Raises** `ValueError` if the run has an encoder of pixels.
+    """
+    agent = run.flags.get("agent")
+    if isinstance(agent, dict) and agent.get("encoder"):
+        raise ValueError(f"{what} must be of a run on states; {run.directory} was trained on pixels.")

@@ -28,6 +28,7 @@ def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         success_timing=run.data["success_timing"],
         reward_timing=run.data["reward_timing"],
         action_limit=run.data["action_limit"],
+        frame_stack=run.flags.get("frame_stack", 1),
     )
     _require_same(loaded.dataset, run, str(path))
     return loaded.dataset

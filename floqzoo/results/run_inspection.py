@@ -19,7 +19,7 @@ from floqzoo.results.critic_figures import (
     draw_value_map,
     draw_value_paths,
 )
-from floqzoo.results.environment import environment_of
+from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.inspection import Inspection, inspection_of, return_rows
 from floqzoo.results.played_returns import PlayedReturns, played_returns
 from floqzoo.results.run_data import data_of
@@ -68,6 +68,7 @@ def inspect_run(
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))
+    require_states(run, "an inspection")
     seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
     recipe = recipe or find_recipe(run.recipe_name)
     _require_flow_critic(run, recipe)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from floqzoo.protocols import Task
-from floqzoo.results.environment import environment_of
+from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.film import write_film
 from floqzoo.results.play import play
 from floqzoo.results.run_evaluation import actor_of, checkpoint_step, chosen_seeds
@@ -68,6 +68,7 @@ def film_run(
     **Raises** what `evaluate_run` and `record_video` raise.
     """
     run = StoredRun(Path(directory))
+    require_states(run, "a video")
     seed = chosen_seeds(run, seed)[0]
     actor = actor_of(run, seed, checkpoint_step(run, step), recipe)
     # For your own task, the settings of its environment determine the rendering.

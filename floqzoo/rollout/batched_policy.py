@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
@@ -52,7 +52,7 @@ class BatchedPolicy:
 
     def actions(
         self,
-        observations: Float[np.ndarray, "environments observation"],
+        observations: Real[np.ndarray, "environments observation"],
         episodes: Int[np.ndarray, " environments"],
         steps: Int[np.ndarray, " environments"],
     ) -> Float[np.ndarray, "environments action"]:
@@ -88,7 +88,7 @@ def _act(
     structure: tuple,
     arrays: list[Array],
     key: Array,
-    observations: Float[Array, "rows observation"],
+    observations: Real[Array, "rows observation"],
     episodes: Int[Array, " rows"],
     steps: Int[Array, " rows"],
 ) -> Float[Array, "rows action"]:

@@ -16,7 +16,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, observation_dtype
 from floqzoo.tasks.worker_process import follow_parent
@@ -29,7 +29,7 @@ class Begin:
     episode: int
     seed: int
 
-    def reply(self, player: EpisodePlayer) -> Float[np.ndarray, " observation"]:
+    def reply(self, player: EpisodePlayer) -> Real[np.ndarray, " observation"]:
         """Begins."""
         player.begin(self.episode, self.seed)
         return player.receive_start()

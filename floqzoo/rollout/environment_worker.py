@@ -5,7 +5,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from floqzoo.rollout.environment_process import Begin, EnvironmentProcess, Step, WorkerCrashedError
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome
@@ -63,7 +63,7 @@ class EnvironmentWorker:
         self._requests, self._crashes = [], 0
         self._ask(Begin(episode, seed))
 
-    def receive_start(self) -> Float[np.ndarray, " observation"]:
+    def receive_start(self) -> Real[np.ndarray, " observation"]:
         """The first observation of the episode."""
         return self._surviving(lambda: self._process.receive())
 

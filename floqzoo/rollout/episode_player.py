@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 
@@ -21,7 +21,7 @@ class StepOutcome:
     - `success`: 1 if the step reported success, else 0; NaN from an environment without success.
     """
 
-    observation: Float[np.ndarray, " observation"]
+    observation: Real[np.ndarray, " observation"]
     reward: float
     terminated: bool
     truncated: bool
@@ -50,7 +50,7 @@ class EpisodePlayer:
     Requests and replies are separate calls, for the same interface as `EnvironmentWorker`.
 
     - `environment`: A Gymnasium environment that reports `info["success"]`.
-    - `dtype`: The dtype of the observations.
+    - `dtype`: The dtype of the observations; bytes (uint8), the pixels of an environment, stay bytes.
     """
 
     def __init__(self, environment: Any, dtype: np.dtype | None = None):
@@ -85,7 +85,7 @@ class EpisodePlayer:
         self._steps = 0
         self._observation = self._numbers("observation", observation)
 
-    def receive_start(self) -> Float[np.ndarray, " observation"]:
+    def receive_start(self) -> Real[np.ndarray, " observation"]:
         """The first observation of the episode."""
         return self._observation
 
@@ -125,6 +125,8 @@ class EpisodePlayer:
         self.environment.close()
 
     def _numbers(self, what: str, value: Any) -> np.ndarray:
+        if what == "observation" and getattr(value, "dtype", None) == np.uint8:
+            return np.asarray(value)
         array = np.asarray(value, self._dtype if what == "observation" else np.float64)
         if not np.isfinite(array).all():
             raise ValueError(

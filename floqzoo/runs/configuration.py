@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from floqzoo.learner.seeds import MOST_SEEDS, MOST_UPDATES, SEEDS
 from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
@@ -47,6 +48,10 @@ class RunConfig(Generic[AgentConfig]):
     """Precision of matrix products in networks; parameters, optimiser and layer norms stay float32."""
     normalize_observations: bool = False
     """Whether observations are normalised by the mean and the standard deviation of the dataset, stored in the agent."""
+    frame_stack: int = 1
+    """On tasks of pixels, the number of frames in an observation; 3 in the papers."""
+    p_aug: float = 0.0
+    """On tasks of pixels, the probability that the images of a batch are cropped at random; 0.5 in the papers."""
     offline_steps: int = 1_000_000
     """Updates on the dataset, before any online steps."""
     online_steps: int = 0
@@ -105,6 +110,7 @@ class RunConfig(Generic[AgentConfig]):
         least = {
             "seed": 0,
             "seeds": 1,
+            "frame_stack": 1,
             "offline_steps": 0,
             "online_steps": 0,
             "online_environments": 1,
@@ -123,6 +129,8 @@ class RunConfig(Generic[AgentConfig]):
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be at least {bound}; got {getattr(self, name)}.")
+        if not 0 <= self.p_aug <= 1:
+            raise ValueError(f"`p_aug` must be in [0, 1]; got {self.p_aug}.")
         if self.dataset_replace_interval is not None and self.dataset_replace_interval < 1:
             raise ValueError(f"`dataset_replace_interval` must be at least 1; got {self.dataset_replace_interval}.")
         batch_size = getattr(self.agent, "batch_size", 1)
@@ -229,8 +237,10 @@ def require_choices(settings: Any) -> None:
     **Raises** `ValueError`, naming the field, its value and the choices.
     """
     for name, kind in get_type_hints(type(settings)).items():
-        choices, value = get_args(kind), getattr(settings, name)
-        if get_origin(kind) is Literal and value not in choices:
+        value = getattr(settings, name)
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
+        if choices and value not in choices and not (value is None and NoneType in kinds):
             raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,10 +15,12 @@ import numpy as np
 from jaxtyping import PyTree
 
 from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, SeededReplay, UniformBatches
+from floqzoo.learner.random_crop import RandomCrop
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.refused_setting import naming_settings
+from floqzoo.tasks.datafile import FRAME
 from floqzoo.tasks.own_code import module_of_file
 from floqzoo.typing import Array
 
@@ -67,7 +70,8 @@ class Recipe:
 def standard_batches(
     config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
 ) -> BatchSource:
-    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling.
+    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling. With
+    `config.p_aug` above 0 their images are cropped at random.
 
     - `reader`: A function from the settings of the method to what is read for each transition. The default reads action
       chunks if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1
@@ -75,7 +79,7 @@ def standard_batches(
     """
     read = _steps(config.agent) if reader is None else reader(config.agent)
     if not online:
-        return UniformBatches(read)
+        return RandomCrop(UniformBatches(read), config.p_aug) if config.p_aug else UniformBatches(read)
     return BalancedReplay(read) if config.balanced_sampling else SeededReplay(config.buffer_size, read)
 
 
@@ -94,7 +98,8 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
 
     @cache
     def traced(settings: Any) -> None:
-        make = partial(build, observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
+        observation_dim = math.prod(FRAME) if getattr(settings, "encoder", None) else 3
+        make = partial(build, observation_dim=observation_dim, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
         eqx.filter_eval_shape(lambda seed: make(key=jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32))
 
     return lambda config: naming_settings(traced, config.agent)

@@ -30,6 +30,7 @@ from floqzoo.tasks.linear_gaussian import LinearGaussian as LinearGaussian, Mome
 from floqzoo.tasks.load import Task as Task, load as load
 from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names
 from floqzoo.tasks.own_task import GymnasiumTask as GymnasiumTask, own_task as own_task
+from floqzoo.tasks.pixel_dataset import PixelDataset as PixelDataset
 from floqzoo.tasks.quadratic_reward import QuadraticReward as QuadraticReward
 from floqzoo.tasks.read_ahead import ReadAhead as ReadAhead, ShardError as ShardError
 from floqzoo.tasks.recorded_episodes import (

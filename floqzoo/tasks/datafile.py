@@ -15,6 +15,9 @@ import numpy as np
 from floqzoo.tasks.episodes import ARRAY_DTYPES, Episode
 
 
+FRAME = (64, 64, 3)
+"""Height, width and channels of a frame of pixels."""
+
 REQUIRED = ("observations", "actions", "terminals", "qpos")
 
 
@@ -23,10 +26,11 @@ def validation_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-val.npz")
 
 
-def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
+def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> Episode:
     """Reads the arrays of a task: one row per state, with complete episodes in sequence.
 
     - `needs_buttons`: Whether the task's reward depends on "button_states".
+    - `pixels`: Whether observations are frames of bytes.
 
     **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz file, is truncated, contains Python
     objects, lacks an array, or has an array of the wrong type or length.
@@ -34,7 +38,7 @@ def read_datafile(path: Path, *, needs_buttons: bool) -> Episode:
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
     with opened_npz(path) as archive:
         require_arrays(path, archive, keys, "it is not an OGBench dataset, or not of this environment")
-        arrays = {key: _checked(path, key, array) for key, array in read_arrays(path, archive, keys).items()}
+        arrays = {key: _checked(path, key, array, pixels) for key, array in read_arrays(path, archive, keys).items()}
     rows = len(arrays["observations"])
     for key, array in arrays.items():
         if len(array) != rows:
@@ -196,8 +200,14 @@ def _naming(path: Path, key: str) -> Iterator[None]:
         raise ValueError(f"{path}: `{key}` cannot be read as plain numbers: {error}.") from error
 
 
-def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
+def _checked(path: Path, key: str, array: np.ndarray, pixels: bool) -> np.ndarray:
     """The array in the dtype of the format; integers may be stored in any dtype that represents them."""
+    if pixels and key == "observations":
+        if array.dtype != np.uint8 or array.shape[1:] != FRAME:
+            raise ValueError(
+                f"{path}: `observations` must be uint8 of shape {('states', *FRAME)}; got {array.dtype} of {array.shape}."
+            )
+        return array
     rank = 1 if key == "terminals" else 2
     if array.ndim != rank:
         raise ValueError(f"{path}: `{key}` has shape {array.shape}; it needs {rank} axes.")

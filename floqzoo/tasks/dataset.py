@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
@@ -30,7 +30,7 @@ class Dataset(eqx.Module):
       episode is unknown: its last transition is excluded. None if every action is known.
     """
 
-    observations: Float[Array, "states observation"]
+    observations: Real[Array, "states observation"]
     actions: Float[Array, "states action"]
     rewards: Float[Array, " states"]
     masks: Float[Array, " states"]
@@ -128,7 +128,8 @@ def make_dataset(
     there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which refuses others than 0 and 1 there, and
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
-    - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support.
+    - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
+      be bytes (uint8) instead.
     - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
     - `terminals`: One bool per state: whether it is the last of its episode. The very last one must be True.
 
@@ -140,8 +141,12 @@ def make_dataset(
     for rank, arrays in ((2, matrices), (1, vectors)):
         for name, array in arrays.items():
             _check_shape(name, array, rank, states)
-    for name, array in {**matrices, "rewards": rewards, "masks": masks}.items():
-        _check_numbers(name, array, observations.dtype)
+    numbers = {**matrices, "rewards": rewards, "masks": masks}
+    if observations.dtype == np.uint8:
+        del numbers["observations"]
+    first = next(iter(numbers))
+    for name, array in numbers.items():
+        _check_numbers(name, array, first, numbers[first].dtype)
     if terminals.dtype != np.bool_:
         raise ValueError(f"`terminals` has dtype {terminals.dtype}; it needs bool.")
     if not terminals[-1]:
@@ -170,13 +175,11 @@ def _check_shape(name: str, array: np.ndarray, rank: int, states: int) -> None:
         raise ValueError(f"`{name}` has {len(array)} rows; it needs {states}, as in `observations`.")
 
 
-def _check_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> None:
+def _check_numbers(name: str, array: np.ndarray, first: str, dtype: np.dtype) -> None:
     if not np.issubdtype(dtype, np.floating) or jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise ValueError(
-            f"`observations` has dtype {dtype}; it needs a floating dtype that JAX keeps, such as float32."
-        )
+        raise ValueError(f"`{first}` has dtype {dtype}; it needs a floating dtype that JAX keeps, such as float32.")
     if array.dtype != dtype:
-        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as in `observations`.")
+        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as in `{first}`.")
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"`{name}` has a NaN or an infinity, first in row {row}; every value must be finite.")

@@ -47,8 +47,12 @@ class StepLog:
             self._rows.setdefault(key, []).append(value)
 
     def arrays(self) -> Episode:
-        """The steps so far, stacked."""
-        return {key: np.asarray(rows, dtype=ARRAY_DTYPES[key]) for key, rows in self._rows.items()}
+        """The steps so far, stacked; observations of bytes stay bytes."""
+        return {key: np.asarray(rows, dtype=_dtype(key, rows[0])) for key, rows in self._rows.items()}
+
+
+def _dtype(key: str, first: Any) -> Any:
+    return np.uint8 if key == "observations" and first.dtype == np.uint8 else ARRAY_DTYPES[key]
 
 
 @contextmanager

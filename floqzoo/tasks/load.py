@@ -13,9 +13,11 @@ from floqzoo.tasks.dataset import Dataset, make_dataset
 from floqzoo.tasks.download import official_file
 from floqzoo.tasks.episodes import Episode
 from floqzoo.tasks.names import TaskName, task_name
+from floqzoo.tasks.pixel_dataset import PixelDataset, flat_frames
+from floqzoo.tasks.renderer import select_renderer
 from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
-from floqzoo.tasks.simulator import make, ogbench_module
+from floqzoo.tasks.simulator import make, make_pixels, ogbench_module
 
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
@@ -33,16 +35,18 @@ class Task:
     - `action_limit`: The bound to which the actions of the data are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file, or the folder of shards.
+    - `frame_stack`: The number of frames in an observation of pixels.
     """
 
     name: TaskName
-    dataset: Dataset | ShardedDataset
-    validation: Dataset | ShardedDataset
+    dataset: Dataset | PixelDataset | ShardedDataset
+    validation: Dataset | PixelDataset | ShardedDataset
     success_timing: str
     reward_timing: str
     action_limit: float
     provenance: str
     path: Path
+    frame_stack: int = 1
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -62,6 +66,8 @@ class Task:
     @property
     def make_environment(self) -> Callable[[], Any]:
         """A function that creates a new environment of the task; it can be pickled, without the data."""
+        if self.name.pixels:
+            return partial(make_pixels, self.name.environment, self.frame_stack, success_timing=self.success_timing)
         return partial(make, self.name.environment, success_timing=self.success_timing)
 
     def describe(self) -> dict[str, str | float]:
@@ -86,6 +92,7 @@ def load(
     success_timing: str = "pre",
     reward_timing: str = "pre",
     action_limit: float = 1 - 1e-5,
+    frame_stack: int = 1,
 ) -> Task:
     r"""Loads a task; its data come from `dataset_path`, or else from OGBench's own file, which is downloaded if
     missing.
@@ -101,6 +108,7 @@ def load(
       "post" with $r(s')$, to match an environment with that timing.
     - `action_limit`: The bound to which the actions of the data are clipped, in (0, 1], as in fql and floq, since the
       outputs of a flow or a tanh do not reach 1.
+    - `frame_stack`: For a task of pixels, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message has the command that collects the data instead), and
@@ -112,6 +120,12 @@ def load(
     if not 0.0 < action_limit <= 1.0:
         raise ValueError(f"`action_limit` is {action_limit}; it must be in (0, 1].")
     name = task_name(env_name)
+    if name.pixels:
+        select_renderer()  # before MuJoCo is imported; whoever renders reports that there is none
+    elif frame_stack != 1:
+        raise ValueError(
+            f"`frame_stack` must be 1 for {name.full}, whose observations are no frames; got {frame_stack}."
+        )
     if dataset_path is None:
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
     else:
@@ -124,7 +138,15 @@ def load(
         train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
         reader.close()
-    return Task(name, train, validation, success_timing, reward_timing, action_limit, provenance, path)
+    if name.pixels:
+        train, validation = (_stacked(dataset, frame_stack, path) for dataset in (train, validation))
+    return Task(name, train, validation, success_timing, reward_timing, action_limit, provenance, path, frame_stack)
+
+
+def _stacked(frames: Dataset | ShardedDataset, frame_stack: int, path: Path) -> PixelDataset:
+    if isinstance(frames, ShardedDataset):
+        raise ValueError(f"{path} must be a file: frames of shards cannot be stacked.")
+    return PixelDataset.of(frames, frame_stack)
 
 
 class TaskReader:
@@ -152,7 +174,7 @@ class TaskReader:
             rewards, masks = of_next_state(rewards), of_next_state(masks)
         try:
             return make_dataset(
-                observations=arrays["observations"],
+                observations=flat_frames(arrays["observations"]) if self._name.pixels else arrays["observations"],
                 actions=_clipped(arrays["actions"], self._limit),
                 rewards=rewards,
                 masks=masks,
@@ -174,7 +196,7 @@ class TaskReader:
             "qpos": np.full((1, simulator.model.nq), 1e6, np.float32),
             "button_states": np.full((1, getattr(simulator, "_num_buttons", 0)), -1),
         }
-        ogbench_module("ogbench.relabel_utils").relabel_dataset(self._name.environment, environment, nowhere)
+        ogbench_module("ogbench.relabel_utils").relabel_dataset(self._name.labels, environment, nowhere)
         return float(nowhere["rewards"][0]), 0.0
 
     def close(self) -> None:
@@ -185,7 +207,7 @@ class TaskReader:
 
     def _open(self) -> Any:
         if self._environment is None:
-            self._environment = make(self._name.environment)
+            self._environment = make(self._name.labels)
         return self._environment
 
 
@@ -207,9 +229,9 @@ def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
 
     **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
     """
-    arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"))
+    arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"), pixels=name.pixels)
     _check_widths(path, arrays, environment)
-    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.environment, environment, arrays)
+    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.labels, environment, arrays)
     return arrays
 
 
@@ -235,7 +257,7 @@ def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
         "button_states": getattr(simulator, "_num_buttons", 0),
     }
     for key, array in arrays.items():
-        if key in widths and array.shape[1] != widths[key]:
+        if key in widths and array.ndim == 2 and array.shape[1] != widths[key]:
             raise ValueError(
                 f"{path}: `{key}` has {array.shape[1]} columns; {environment.spec.id} needs {widths[key]}. "
                 "The data belong to another environment."

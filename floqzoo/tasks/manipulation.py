@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from floqzoo.tasks.episodes import Episode, StepLog, first_accepted, seeded
+from floqzoo.tasks.names import PIXELS
+from floqzoo.tasks.renderer import require_renderer
 from floqzoo.tasks.simulator import make, ogbench_module
 
 
@@ -15,7 +17,7 @@ class ManipulationScript:
     """The script of an OGBench dataset of the robot arm.
 
     - `name`: The dataset's name.
-    - `environment`: The environment's name, as gymnasium registers it.
+    - `environment`: The environment's name, as gymnasium registers it; its observations may be pixels.
     - `episodes`, `steps`: The number of training episodes in the published dataset, and of steps per episode.
     - `planned`: Whether to follow a plan with temporally correlated noise ("play"), or to act on the current state with
       independent noise ("noisy").
@@ -35,6 +37,11 @@ class ManipulationScript:
     gripper_closed: bool
     cubes_in_view: bool
 
+    @property
+    def renders(self) -> bool:
+        """Whether observations are pixels."""
+        return self.environment.startswith(PIXELS)
+
     def recorder(self) -> "ManipulationRecorder":
         """Builds the environment and its oracles."""
         return ManipulationRecorder(self)
@@ -44,6 +51,8 @@ class ManipulationRecorder:
     """The environment and the oracles of a `ManipulationScript`, ready to record."""
 
     def __init__(self, script: ManipulationScript):
+        if script.renders:
+            require_renderer(f"collecting {script.name}")
         self._script = script
         self._environment = make(
             script.environment, terminate_at_goal=False, mode="data_collection", max_episode_steps=script.steps

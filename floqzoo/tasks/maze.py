@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from floqzoo.tasks.episodes import Episode, StepLog, seeded
+from floqzoo.tasks.names import PIXELS
+from floqzoo.tasks.renderer import require_renderer
 from floqzoo.tasks.simulator import make
 
 
@@ -29,6 +31,11 @@ class MazeScript:
     steps: int
     stitch: bool
 
+    @property
+    def renders(self) -> bool:
+        """Whether observations are pixels."""
+        return self.environment.startswith(PIXELS)
+
     def recorder(self) -> "MazeRecorder":
         """Builds the environment."""
         return MazeRecorder(self)
@@ -38,6 +45,8 @@ class MazeRecorder:
     """The environment of a `MazeScript`, ready to record."""
 
     def __init__(self, script: MazeScript):
+        if script.renders:
+            require_renderer(f"collecting {script.name}")
         self._script = script
         self._environment = make(script.environment, terminate_at_goal=False, max_episode_steps=script.steps)
         self._maze: Any = self._environment.unwrapped

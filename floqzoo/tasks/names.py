@@ -17,6 +17,8 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "humanoidmaze": ("navigate", "stitch"),
     "antsoccer": ("navigate", "stitch"),
 }
+PIXELS = "visual-"
+"""The first letters of the names of tasks of pixels."""
 ARMS = ("cube", "scene", "puzzle")
 """The families with a robot arm over a table."""
 
@@ -29,7 +31,7 @@ class TaskName:
     - `environment`: The environment's name as gymnasium registers it, "cube-single-singletask-task2-v0".
     - `dataset`: The name of the dataset's file, "cube-single-play-v0".
     - `task`: The task's number, or None for OGBench's default task.
-    - `family`: The first word, "cube".
+    - `family`: The first word, "cube"; for a task of pixels, the second.
     """
 
     full: str
@@ -37,6 +39,16 @@ class TaskName:
     dataset: str
     task: int | None
     family: str
+
+    @property
+    def pixels(self) -> bool:
+        """Whether observations are pixels."""
+        return self.full.startswith(PIXELS)
+
+    @property
+    def labels(self) -> str:
+        """The name of an environment with the same rewards that renders nothing."""
+        return self.environment.removeprefix(PIXELS)
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -52,31 +64,31 @@ _PATTERN = re.compile(
 def task_name(name: str) -> TaskName:
     """Parses the name of a single-task problem.
 
-    **Raises** `ValueError` for an unknown name (with similar names), and for a problem with pixel observations.
+    **Raises** `ValueError` for an unknown name (with similar names).
     """
     match = _PATTERN.fullmatch(name)
     if match is None:
         raise ValueError(f"`env_name` is {name!r}, which OGBench does not have as a single task.{_suggestions(name)}")
-    if name.startswith("visual-"):
-        raise ValueError(
-            f"`env_name` is {name!r}, a task with pixel observations. Only state observations are supported."
-        )
     stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
     environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
-    family, task = stem.split("-")[0], int(match["task"]) if match["task"] else None
+    family, task = _family(stem), int(match["task"]) if match["task"] else None
     if kind not in DATASET_KINDS.get(family, ()) or environment not in registered_environments():
         raise ValueError(f"`env_name` is {name!r}, which OGBench does not have.{_suggestions(name)}")
     return TaskName(name, environment, dataset, task, family)
 
 
 def task_names() -> list[str]:
-    """The names of all single-task problems with state observations; needs OGBench."""
+    """The names of all single-task problems; needs OGBench."""
     names = []
     for environment in registered_environments():
         stem, separator, ending = environment.partition("-singletask")
-        for kind in DATASET_KINDS.get(stem.split("-")[0], ()) if separator else ():
+        for kind in DATASET_KINDS.get(_family(stem), ()) if separator else ():
             names.append(f"{stem}-{kind}-singletask{ending}")
     return names
+
+
+def _family(stem: str) -> str:
+    return stem.removeprefix(PIXELS).split("-")[0]
 
 
 def _suggestions(name: str) -> str:

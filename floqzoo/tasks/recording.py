@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from floqzoo.protocols import DatasetScript, EpisodeRecorder
 from floqzoo.tasks.episodes import save_episode
+from floqzoo.tasks.renderer import LIMIT, rendering_limited
 from floqzoo.tasks.worker_process import follow_parent
 
 
@@ -40,18 +42,22 @@ def record_all(
 ) -> None:
     """Records every job, in this process for one worker, and otherwise in worker processes.
 
+    A script that renders has a single worker process, which ends if an episode takes longer than `LIMIT`: a renderer can
+    hang.
+
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """
     if not jobs:
         return
-    if workers == 1:
+    renders = getattr(script, "renders", False)
+    if workers == 1 and not renders:
         recorder = script.recorder()
         for job in jobs:
             job.run(recorder)
             finished_one()
         return
     pool = ProcessPoolExecutor(
-        max_workers=min(workers, len(jobs)),
+        max_workers=1 if renders else min(workers, len(jobs)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(script,),
@@ -61,8 +67,9 @@ def record_all(
             future.result()
             finished_one()
     except BrokenProcessPool as error:
+        hung = f", a renderer that took more than {LIMIT:.0f} s for an episode" if renders else ""
         raise RuntimeError(
-            f"a worker process that recorded {script.name!r} died: out of memory, killed, or started from a script "
+            f"a worker process that recorded {script.name!r} died: out of memory, killed{hung}, or started from a script "
             'without `if __name__ == "__main__":`. Finished episodes are kept; call again to continue.'
         ) from error
     finally:
@@ -70,16 +77,19 @@ def record_all(
 
 
 _recorder: EpisodeRecorder | None = None
+_renders = False
 
 
 def _start_worker(script: DatasetScript) -> None:
     """Initialises a worker process, which ignores Ctrl-C and ends when its parent ends."""
-    global _recorder
+    global _recorder, _renders
     follow_parent()
+    _renders = getattr(script, "renders", False)
     _recorder = script.recorder()
 
 
 def _run_in_worker(job: EpisodeJob) -> None:
     if _recorder is None:
         raise RuntimeError("the worker process has no recorder.")
-    job.run(_recorder)
+    with rendering_limited() if _renders else nullcontext():
+        job.run(_recorder)

@@ -1,9 +1,11 @@
 """The datasets that OGBench's scripts can generate, with the settings of its published commands."""
 
 import difflib
+from dataclasses import replace
 
 from floqzoo.tasks.manipulation import ManipulationScript
 from floqzoo.tasks.maze import MazeScript
+from floqzoo.tasks.names import PIXELS
 
 
 def _cube(cubes: str, episodes: int, stacking: tuple[float, float]) -> list[ManipulationScript]:
@@ -65,7 +67,7 @@ def _pointmaze(maze: str, navigate: tuple[int, int]) -> list[MazeScript]:
     ]
 
 
-SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
+STATE_SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
     *_cube("single", 1000, (0.0, 0.0)),
     *_cube("double", 1000, (0.0, 0.25)),
     *_cube("triple", 3000, (0.05, 0.35)),
@@ -80,6 +82,13 @@ SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
     *_pointmaze("giant", (500, 2001)),
     *_pointmaze("teleport", (1000, 1001)),
 )
+SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
+    *STATE_SCRIPTS,
+    *(
+        replace(script, name=f"{PIXELS}{script.name}", environment=f"{PIXELS}{script.environment}")
+        for script in STATE_SCRIPTS
+    ),
+)
 
 EXPERT_FAMILIES = ("antmaze", "humanoidmaze", "antsoccer")
 
@@ -87,16 +96,12 @@ EXPERT_FAMILIES = ("antmaze", "humanoidmaze", "antsoccer")
 def find_script(name: str) -> ManipulationScript | MazeScript:
     """The script that generates the dataset of this name.
 
-    **Raises** `ValueError` for a dataset that needs expert policies or pixels, and for an unknown name.
+    **Raises** `ValueError` for a dataset that needs expert policies, and for an unknown name.
     """
     scripts = {script.name: script for script in SCRIPTS}
     if name in scripts:
         return scripts[name]
-    if name.startswith("visual-"):
-        raise ValueError(
-            f"`name` is {name!r}, a dataset of pixel observations. Only datasets of states can be collected."
-        )
-    if name.startswith(EXPERT_FAMILIES):
+    if name.removeprefix(PIXELS).startswith(EXPERT_FAMILIES):
         raise ValueError(
             f"`name` is {name!r}, a locomotion dataset. OGBench generated these with expert policies, which must "
             "first be trained by reinforcement learning, so they cannot be collected. Use OGBench's own files."

@@ -59,6 +59,7 @@ from floqzoo.learner.batch_sources import (
     SeededReplay,
     UniformBatches,
 )
+from floqzoo.learner.random_crop import RandomCrop
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.embedding_network import EmbeddingNetwork
@@ -474,6 +475,7 @@ every_batch_source = (
     st.builds(BalancedReplay, st.just(NStep(2, 0.5, next_action=True))),
     st.builds(BalancedReplay, st.just(GeometricFuture(0.5))),
     st.builds(SeededReplay, st.just(10), st.just(ActionChunks(3, 0.5))),
+    st.builds(RandomCrop, st.just(UniformBatches()), st.just(0.5), st.just((1, 1, 1))),  # observations are one number
 )
 every_module = (
     *every_prior,

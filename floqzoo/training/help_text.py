@@ -24,6 +24,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "dataset_replace_interval",
             "dataset_dir",
             "success_timing",
+            "frame_stack",
+            "p_aug",
         ),
         "training": ("offline_steps", "seed", "seeds", "precision", "normalize_observations", "start_from"),
         "online fine-tuning": (

@@ -22,6 +22,7 @@ from floqzoo.rollout.exploration import Exploration, Round, first_episodes
 from floqzoo.rollout.open_loop import OpenLoop
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RunState
+from floqzoo.tasks.pixel_dataset import PixelDataset
 from floqzoo.tasks.replay_buffer import ExploredStep, ReplayBuffer
 from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
 from floqzoo.training.resident_shard import ResidentShard, require_replaceable
@@ -52,6 +53,11 @@ def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = No
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 
+def _call_limit_of(dataset: Any) -> int:
+    """The most updates in a call: 1 for pixels on a CPU, where convolutions are slow in a loop."""
+    return 1 if isinstance(dataset, PixelDataset) and jax.default_backend() == "cpu" else call_limit()
+
+
 def longest_call(updates: int, at_most: int) -> int:
     """The largest divisor of a number of updates, up to a limit."""
     return max(count for count in range(1, at_most + 1) if updates % count == 0)
@@ -79,7 +85,7 @@ class OfflinePhase:
         self.update = ScannedUpdate(
             agents,
             config.agent.batch_size,
-            updates_in_a_call(config, step, sharded=isinstance(dataset, ShardedDataset)),
+            updates_in_a_call(config, step, _call_limit_of(dataset), sharded=isinstance(dataset, ShardedDataset)),
             source=batches,
             mesh=mesh,
         )

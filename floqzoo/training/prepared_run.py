@@ -44,6 +44,7 @@ from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import require_online
+from floqzoo.training.pixels import require_pixels
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
 from floqzoo.training.resident_shard import require_replaceable
@@ -73,6 +74,7 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
         dataset_path=path,
         dataset_dir=config.dataset_dir,
         success_timing=config.success_timing,
+        frame_stack=config.frame_stack,
     )
 
 
@@ -230,6 +232,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
         StoredRun(config.start_from)  # raises if it is no run, before any data are downloaded
     with first_alone():
         task, seconds = timed_task(config)
+    require_pixels(config, task)
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
     _require_memory(eqx.filter_eval_shape(build, jax.random.key(0)), config.seeds)

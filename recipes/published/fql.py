@@ -12,6 +12,13 @@ OFFLINE = {
     "puzzle-3x3": {"alpha": 1000.0},
     "puzzle-4x4": {"alpha": 1000.0},
 }
+VISUAL = {
+    "visual-cube-single": {"alpha": 300.0},
+    "visual-cube-double": {"alpha": 100.0},
+    "visual-scene": {"alpha": 100.0},
+    "visual-puzzle-3x3": {"alpha": 300.0},
+    "visual-puzzle-4x4": {"alpha": 300.0},
+}
 BASELINE_OF_FLOQ = OFFLINE | {"humanoidmaze-large": OFFLINE["humanoidmaze-large"] | {"batch_size": 512}}
 ONLINE = OFFLINE | {
     "humanoidmaze-medium": OFFLINE["humanoidmaze-medium"] | {"alpha": 100.0},

@@ -14,3 +14,10 @@ OFFLINE = {
     "puzzle-3x3": {"alpha": 10.0, **_SMALL},
     "puzzle-4x4": {"alpha": 3.0, **_SMALL},
 }
+VISUAL = {
+    "visual-cube-single": {"alpha": 1.0},
+    "visual-cube-double": {"alpha": 0.3},
+    "visual-scene": {"alpha": 10.0},
+    "visual-puzzle-3x3": {"alpha": 10.0},
+    "visual-puzzle-4x4": {"alpha": 3.0},
+}

@@ -11,7 +11,7 @@ import pytest
 
 from floqzoo.commands import doctor
 from floqzoo.commands.doctor import FAILED, OK, WARNING, Finding
-from floqzoo.results import renderer
+from floqzoo.tasks import renderer
 
 
 @pytest.fixture

@@ -484,8 +484,30 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
         run = recipe.presets[preset](None)
     assert caught == []
     assert run.env_name
-    agent = blueprint(recipe.build, run.agent)
+    pixels = getattr(run.agent, "encoder", None) is not None
+    agent = blueprint(recipe.build, run.agent, observation_dim=run.frame_stack * 64 * 64 * 3 if pixels else 7)
     assert isinstance(agent, fz.Agent)
+
+
+VISUAL = {  # alpha of FQL and IQL
+    "cube-single": (300, 1),
+    "cube-double": (100, 0.3),
+    "scene": (100, 10),
+    "puzzle-3x3": (300, 10),
+    "puzzle-4x4": (300, 3),
+}
+
+
+@pytest.mark.parametrize("environment", VISUAL)
+def test_pixels_are_as_published(environment):
+    for recipe, alpha in zip((fql, iql), VISUAL[environment], strict=True):
+        run = recipe.RECIPE.presets["visual"](f"visual-{environment}-play-singletask-task1-v0")
+        assert (run.offline_steps, run.frame_stack, run.p_aug) == (500_000, 3, 0.5)
+        agent = blueprint(recipe.RECIPE.build, run.agent, observation_dim=3 * 64 * 64 * 3)
+        encoder = agent.critic.networks.networks.members.encoder.value
+        assert (encoder.frames, encoder.num_features, len(encoder.stages)) == (3, 512, 3)
+        assert agent.policy.alpha.stored == np.float32(alpha)
+        assert hidden_widths(agent.critic.networks.networks.members.network) == (512,) * 4
 
 
 @pytest.mark.parametrize(

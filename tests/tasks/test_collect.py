@@ -242,7 +242,7 @@ def test_numbers_out_of_range_are_refused(tmp_path, argument, value):
         ("cube-singel-play-v0", "cube-single-play-v0"),
         ("cube-single-play-singletask-v0", "cube-single-play-v0"),
         ("nonsense", "pointmaze-giant-stitch-v0"),
-        ("visual-cube-single-play-v0", "pixel observations"),
+        ("visual-antmaze-medium-navigate-v0", "expert policies"),
         ("antmaze-medium-navigate-v0", "expert policies"),
         ("humanoidmaze-large-stitch-v0", "expert policies"),
         ("antsoccer-arena-navigate-v0", "expert policies"),

@@ -36,7 +36,7 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
         ("cube-single-play-singletask-task9-v0", "cube-single-play-singletask-task5-v0"),
         ("puzzle-3x3-navigate-singletask-v0", "puzzle-3x3-noisy-singletask-v0"),
         ("cube-single-singletask-v0", "cube-single-play-singletask-v0"),
-        ("visual-cube-single-play-singletask-v0", "pixel observations"),
+        ("visual-cube-single-navigate-singletask-v0", "visual-cube-single-noisy-singletask-v0"),
         ("HalfCheetah", "A valid name is"),
     ],
 )

@@ -6,10 +6,11 @@ from .critics import CRITICS
 from .fault import Fault as Fault
 from .flow import FLOW
 from .networks import NETWORKS
+from .pixels import PIXELS
 from .policies import POLICIES
 from .shards import SHARDS
 from .successor import SUCCESSOR
 from .training import TRAINING
 
 
-FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS + SHARDS
+FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS + SHARDS + PIXELS

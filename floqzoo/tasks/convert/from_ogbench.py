@@ -34,6 +34,8 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     name = task_name(env_name)
+    if name.pixels:
+        raise ValueError(f"`env_name` must be a task of states, since frames are not converted; got {env_name}.")
     environment = make(name.environment)
     try:
         labelled = labelled_arrays(path, name, environment)

@@ -1,0 +1,70 @@
+"""Random crops of the observations of a batch source."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Real
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import BatchSource, require_protocol
+from floqzoo.records import Transition
+from floqzoo.tasks.datafile import FRAME
+from floqzoo.tasks.replay_buffer import ReplayBuffer
+from floqzoo.typing import Key
+
+
+class RandomCrop(eqx.Module):
+    r"""Batches of pixels that are shifted at random: frames are padded by their border and cropped to their size.
+
+    With probability $p$ all rows of a batch are cropped, each at an own place, uniform over $(2 \cdot \text{padding} + 1)^2$;
+    otherwise none. All frames of a row, of `observation` and `next_observation`, are cropped at the same place.
+
+    - `source`: The batch source whose batches are cropped.
+    - `probability`: $p$ in [0, 1]; 0.5 in the papers.
+    - `frame`: Height, width and channels of a frame.
+    - `padding`: The largest shift in pixels, at least 0.
+
+    **Raises** `TypeError` if `source` is not a batch source, `ValueError` for a number out of its range.
+
+    Source: DrQ (arXiv 2004.13649), with one draw of $p$ for a batch as in the official code of FQL (arXiv 2502.02538), `--p_aug`.
+    """
+
+    source: BatchSource | Any
+    probability: Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
+    frame: tuple[int, int, int] = eqx.field(static=True, default=FRAME)
+    padding: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self):
+        require_protocol("source", self.source, BatchSource)
+        require("probability", self.probability, lambda value: (value >= 0) & (value <= 1), "in [0, 1]")
+        if self.padding < 0:
+            raise ValueError(f"`padding` must be at least 0; got {self.padding}.")
+
+    @property
+    def reader(self) -> Any:
+        """The reader of the batch source, if it has one."""
+        return getattr(self.source, "reader", None)
+
+    def draw_batch(
+        self, dataset: Any, replay: ReplayBuffer | None, place: Int[Array, ""], key: Key, batch_size: int
+    ) -> Transition:
+        """A batch of the source, cropped or not."""
+        batch_key, coin_key, place_key = jax.random.split(key, 3)
+        batch = self.source.draw_batch(dataset, replay, place, batch_key, batch_size)
+        crop_places = jax.random.randint(place_key, (batch_size, 2), 0, 2 * self.padding + 1)
+
+        def cropped(batch: Transition) -> Transition:
+            return batch.with_observations(lambda rows: jax.vmap(self.crop)(rows, crop_places))
+
+        coin = jax.random.bernoulli(coin_key, self.probability.value)
+        return jax.lax.cond(coin, cropped, lambda batch: batch, batch)
+
+    def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
+        """One observation, cropped at a row and a column from 0 to twice the padding; the padding is no shift."""
+        height, width, _ = self.frame
+        frames = observation.reshape(-1, *self.frame)
+        rows = jnp.clip(jnp.arange(height, dtype=place.dtype) + place[0] - self.padding, 0, height - 1)
+        columns = jnp.clip(jnp.arange(width, dtype=place.dtype) + place[1] - self.padding, 0, width - 1)
+        return frames[:, rows][:, :, columns].reshape(-1)

@@ -1,0 +1,31 @@
+"""Inputs of a network in parts, of which an observation of pixels is one."""
+
+from itertools import groupby
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.protocols import LinearLayer, Network
+from floqzoo.typing import Condition
+
+
+def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
+    """The contribution of the first inputs of a layer, given in parts, without the bias.
+
+    Neighbours of the same dtype are joined to one product. The bytes of an observation of pixels thus stay bytes until
+    they are encoded, and where a caller adds `jax.vmap` over actions only, they are encoded once.
+    """
+    product, start = None, 0
+    for _, group in groupby(parts, lambda part: part.dtype):
+        x = jnp.concatenate(list(group))
+        share = layer.part(x, start)
+        product, start = (share if product is None else product + share), start + x.shape[-1]
+    return layer.part(jnp.zeros(0), 0) if product is None else product
+
+
+def of_parts(network: Network, *parts: Condition) -> Float[Array, " out"]:
+    """The output of a network for an input in parts, at least one."""
+    if len({jnp.dtype(part.dtype) for part in parts}) == 1:
+        return network(jnp.concatenate(parts))
+    stem = network.stem
+    return network.body(stem.with_bias(product_of_parts(stem, *parts))).astype(parts[-1].dtype)

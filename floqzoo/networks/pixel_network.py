@@ -1,0 +1,110 @@
+"""Networks whose first input is an observation of pixels."""
+
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Real, UInt8
+
+from floqzoo.networks.ensemble import Shared
+from floqzoo.networks.impala_encoder import ImpalaEncoder
+from floqzoo.networks.mlp import MLP
+from floqzoo.protocols import LinearLayer, Network
+from floqzoo.typing import Key
+
+
+class PixelStem(eqx.Module):
+    """A first layer that is linear in the features of an observation and in the inputs after it.
+
+    Inputs are counted as if the observation were not encoded, so that whoever builds on the network need not know the
+    encoder.
+
+    - `encoder`: The encoder of observations.
+    - `linear`: The linear layer over the features and the inputs after them.
+    """
+
+    encoder: ImpalaEncoder
+    linear: LinearLayer
+
+    def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
+        """The output for an observation alone."""
+        return self.with_bias(self.part(observation, 0))
+
+    def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
+        """The contribution of an observation, which is at `start` 0, or of inputs after it.
+
+        **Raises** `ValueError` for a part of an observation, or an observation that is not of bytes.
+        """
+        pixels = self.encoder.observation_dim
+        if start >= pixels:
+            return self.linear.part(x, start - pixels + self.encoder.num_features)
+        if start or x.shape != (pixels,) or x.dtype != jnp.uint8:
+            raise ValueError(
+                f"an observation must be {pixels} bytes (uint8), apart from other inputs; got {x.dtype}{list(x.shape)} at "
+                f"input {start}."
+            )
+        return self.linear.part(self.encoder(x), 0)
+
+    def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
+        """Adds the bias to the sum of the parts."""
+        return self.linear.with_bias(product)
+
+
+class PixelNetwork(eqx.Module):
+    """A network of an observation of pixels, and of other inputs after it: an encoder, then a network of its features.
+
+    The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official code
+    of FQL; any other two networks have an encoder each. The encoder is trained with the network, by the same loss.
+
+    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as there are, and the numbers
+      after it.
+    - `out_features`: The size of the output.
+    - `build`: Builds the network of the features, called as `build(in_features, out_features, key=key)`.
+    - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
+    - `frame`: Height, width and channels of a frame; those of OGBench by default.
+
+    **Raises** `ValueError` if the inputs have no room for a frame.
+    """
+
+    encoder: Shared[ImpalaEncoder]
+    network: Network
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        build: Callable[..., Network] = MLP,
+        encoder: Callable[..., ImpalaEncoder] = ImpalaEncoder,
+        frame: tuple[int, int, int] = (64, 64, 3),
+        key: Key,
+    ):
+        frames, others = divmod(in_features, math.prod(frame))
+        if not frames:
+            raise ValueError(
+                f"`in_features` must hold a frame of {frame[0]} x {frame[1]} x {frame[2]} bytes for an encoder; got "
+                f"{in_features}."
+            )
+        encoder_key, network_key = jax.random.split(key)
+        self.encoder = Shared(encoder(frames, frame=frame, key=encoder_key))
+        self.network = build(self.encoder.value.num_features + others, out_features, key=network_key)
+
+    @property
+    def stem(self) -> PixelStem:
+        """The first layer, with the encoder in front."""
+        return PixelStem(self.encoder.value, self.network.stem)
+
+    def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
+        """The output for an observation without other inputs; with others see
+        [`of_parts`][floqzoo.networks.input_parts.of_parts]."""
+        return self.body(self.stem(observation))
+
+    def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
+        """Everything after the first layer, from its pre-activation."""
+        return self.network.body(hidden)
+
+    def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
+        """The input of the output layer, from the pre-activation of the first layer."""
+        return self.network.features(hidden)  # pyright: ignore[reportAttributeAccessIssue]

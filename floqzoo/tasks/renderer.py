@@ -1,0 +1,71 @@
+"""The off-screen renderer of MuJoCo: for videos, and for tasks of pixels."""
+
+import faulthandler
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+
+_PROBE = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
+
+LIMIT = 600.0
+"""The time in seconds in which a process must render an episode of a dataset, or a step of an evaluation."""
+
+
+def select_renderer() -> bool:
+    """Selects an off-screen renderer, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
+
+    Call this before MuJoCo is imported, since it reads the variable at import. Returns whether there is one that works.
+    """
+    asked = os.environ.get("MUJOCO_GL")
+    working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
+    if not working or ("mujoco" in sys.modules and not asked):
+        return False
+    os.environ["MUJOCO_GL"] = working[0]
+    return True
+
+
+def require_renderer(what: str) -> None:
+    """Selects a renderer, as `select_renderer` does.
+
+    - `what`: What it is for, such as "a video".
+
+    **Raises** `OSError` if no renderer works.
+    """
+    if select_renderer():
+        return
+    asked = os.environ.get("MUJOCO_GL")
+    if "mujoco" in sys.modules and not asked:
+        raise OSError("MuJoCo was imported without a renderer: set MUJOCO_GL=egl or osmesa before the program starts.")
+    raise OSError(
+        f"no renderer works, and {what} needs one: install EGL or OSMesa (Debian, Ubuntu: apt install libegl1 or "
+        f"libosmesa6), or set MUJOCO_GL to a renderer that works{f'; MUJOCO_GL={asked} does not' if asked else ''}."
+    )
+
+
+@cache
+def can_render(name: str) -> bool:
+    """Whether MuJoCo can render with this renderer, tested in a separate process."""
+    environment = os.environ | {"MUJOCO_GL": name}
+    probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
+    return probe.returncode == 0 and name != "disabled"
+
+
+@contextmanager
+def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
+    """A block that ends its process, with a traceback, if it takes longer: a renderer can hang, and no signal ends it.
+
+    Only in a process that `multiprocessing` started, whose parent starts another one or reports its end.
+    """
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

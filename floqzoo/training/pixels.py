@@ -1,0 +1,31 @@
+"""What a run on pixels needs, and what it cannot have."""
+
+from floqzoo.protocols import Task
+from floqzoo.runs.configuration import RunConfig
+from floqzoo.tasks.pixel_dataset import PixelDataset
+
+
+def require_pixels(config: RunConfig, task: Task) -> None:
+    """Checks that the settings of a run fit a task of pixels, or one without.
+
+    **Raises** `ValueError`, naming the setting.
+    """
+    encoder = getattr(config.agent, "encoder", None)
+    if not isinstance(task.dataset, PixelDataset):
+        for name, value, plain in (
+            ("agent.encoder", encoder, None),
+            ("frame_stack", config.frame_stack, 1),
+            ("p_aug", config.p_aug, 0.0),
+        ):
+            if value != plain:
+                raise ValueError(f"`{name}` must be {plain} on {config.env_name}, which has no pixels; got {value}.")
+        return
+    if encoder is None:
+        known = "set --agent.encoder=impala_small" if hasattr(config.agent, "encoder") else "this method has none"
+        raise ValueError(f"{config.env_name} has observations of pixels, which need an encoder; {known}.")
+    for name, value in (
+        ("normalize_observations", config.normalize_observations),
+        ("online_steps", config.online_steps),
+    ):
+        if value:
+            raise ValueError(f"`{name}` must be {type(value)(0)} on {config.env_name}, which has pixels; got {value}.")
