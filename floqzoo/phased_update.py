@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from floqzoo.protocols import UpdateRule, require_protocol
+from floqzoo.protocols import UpdateRule
 from floqzoo.records import ActorCritic, FrozenAgent, NamedMetric, Occasional, Transition, UpdateMetrics, named_metrics
 from floqzoo.typing import Key
 
@@ -28,7 +28,6 @@ class Phase(eqx.Module):
     updates: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        require_protocol("update_rule", self.update_rule, UpdateRule)
         if not self.name:
             raise ValueError("`name` must not be empty.")
         if self.updates is not None and self.updates < 0:
@@ -66,7 +65,9 @@ class PhasedUpdate(eqx.Module):
             raise ValueError(f"`phases` must be one or more with different names; got {names}.")
         for phase in phases[:-1]:
             if phase.updates is None:
-                raise ValueError(f"`updates` of the phase {phase.name!r}, which is not the last, must be a number; got None.")
+                raise ValueError(
+                    f"`updates` of the phase {phase.name!r}, which is not the last, must be a number; got None."
+                )
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
@@ -128,7 +129,9 @@ def _found(metric: NamedMetric | None, like: jax.ShapeDtypeStruct) -> tuple[Arra
 
 def _of_part(part: str, named: Mapping[str, Any]) -> Any:
     """The metrics of a part by path; without a path if the loss returns one number."""
-    return named.get(part, {name.removeprefix(f"{part}/"): metric for name, metric in named.items() if name.startswith(f"{part}/")})
+    return named.get(
+        part, {name.removeprefix(f"{part}/"): metric for name, metric in named.items() if name.startswith(f"{part}/")}
+    )
 
 
 def _form(state: PyTree) -> tuple:

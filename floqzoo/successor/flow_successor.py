@@ -82,7 +82,9 @@ class FlowSuccessor(eqx.Module):
 
     def __check_init__(self):
         if self.from_current and isinstance(self.target_rule, MonteCarloTarget):
-            raise ValueError("`from_current` must be False for a MonteCarloTarget, whose futures start at the next state.")
+            raise ValueError(
+                "`from_current` must be False for a MonteCarloTarget, whose futures start at the next state."
+            )
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         for name, number in (("mean", self.normaliser.mean), ("scale", self.normaliser.scale)):
             if np.ndim(number.value) and np.shape(number.value)[-1] != self.flow.dim:

@@ -10,8 +10,8 @@ Each returns a point $\hat x_t$ and the velocity to learn there. They differ onl
 | `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | of the target field |
 | `StraightTD2Target` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of the target field |
 
-Source: `StraightTD2Target` InFOM (arXiv 2506.08902), which calls it SARSA² flow matching; the others TD-Flow (arXiv 2503.09817), algorithm 1. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is
-TD²-DD.
+Source: TD-Flow (arXiv 2503.09817), algorithm 1; `StraightTD2Target`: InFOM (arXiv 2506.08902), which calls it SARSA² flow
+matching. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is TD²-DD.
 """
 
 import equinox as eqx

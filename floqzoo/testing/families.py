@@ -450,14 +450,15 @@ every_policy_from_noise = (
     seeded(latent_policy),
 )
 every_joint_update = tuple(
-    st.builds(JointUpdate, st.just(optimiser))
-    for optimiser in (
-        optax.adam(0.1),
-        optax.adamw(0.1, weight_decay=0.1),
-        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)),
-        optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
+    st.builds(JointUpdate, st.just(optimiser), st.just(policy_every))
+    for optimiser, policy_every in (
+        (optax.adam(0.1), 1),
+        (optax.adam(0.1), 2),
+        (optax.adamw(0.1, weight_decay=0.1), 1),
+        (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)), 1),
+        (optax.sgd(optax.linear_schedule(0.1, 0.01, 3)), 1),
     )
-) + (st.builds(JointUpdate, st.just(optax.adam(0.1)), st.just(2)),)
+)
 every_alternating_update = (
     st.builds(AlternatingUpdate, *map(st.just, (optax.adam(0.1), optax.sgd(0.1)))),
     st.builds(

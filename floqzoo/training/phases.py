@@ -44,14 +44,13 @@ def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int
     - `agents`: The agents at step `step` of the run. Agents that start from those of another run have its updates behind
       them.
     """
-    if not isinstance(agents, HasPhases):
+    if not isinstance(agents, HasPhases) or not agents.phase_starts:
         return {}
-    names, starts = list(agents.phase_starts), list(agents.phase_starts.values())
-    earlier = int(np.max(agents.step)) - step if starts else 0  # pyright: ignore[reportAttributeAccessIssue]
-    ends = [*starts[1:], math.inf]
+    earlier = int(np.max(agents.step)) - step  # pyright: ignore[reportAttributeAccessIssue]
+    ends = [*list(agents.phase_starts.values())[1:], math.inf]
     return {
         name: max(0, start - earlier)
-        for name, start, end in zip(names, starts, ends, strict=True)
+        for (name, start), end in zip(agents.phase_starts.items(), ends, strict=True)
         if end > max(start, earlier) and start - earlier < offline_steps
     }
 

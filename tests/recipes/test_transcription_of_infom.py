@@ -136,7 +136,9 @@ def network_of(network):
     for index, part in enumerate((network.stem, *network.layers)):
         layer = {name: np.asarray(getattr(part, name)) for name in ("weight", "bias")}
         norm = network.activated[index].norm if index < len(network.activated) else None
-        layers.append(layer | ({} if norm is None else {"scale": np.asarray(norm.scale), "shift": np.asarray(norm.shift)}))
+        layers.append(
+            layer | ({} if norm is None else {"scale": np.asarray(norm.scale), "shift": np.asarray(norm.shift)})
+        )
     return layers
 
 
@@ -317,9 +319,9 @@ def test_noise_of_the_two_terms_is_separate(double_precision):
     agent, batch = agent_of(SMALL, 0), batch_of(0)
     measure = eqx.tree_at(lambda m: m.velocity_error, agent.critic.measure.measure, Seen())
     first, second = (
-        jax.vmap(lambda row, key: measure.transition_losses(measure, row, row.next_action, 0.0, key, jnp.zeros(LATENT)))(
-            batch, jax.random.split(key, BATCH)
-        )
+        jax.vmap(
+            lambda row, key: measure.transition_losses(measure, row, row.next_action, 0.0, key, jnp.zeros(LATENT))
+        )(batch, jax.random.split(key, BATCH))
         for key in jax.random.split(jax.random.key(0))
     )
     assert np.ptp(np.asarray(first[0] - second[0])) > 0.1
