@@ -100,8 +100,9 @@ class PhasedUpdate(eqx.Module):
         arrays, rest = eqx.partition((parts, optimisers), eqx.is_array)
 
         def updated(phase: Phase, arrays: PyTree) -> tuple[PyTree, dict[str, NamedMetric]]:
-            found = phase.update_rule.update_parts(*eqx.combine(arrays, rest), agent, batch, key)
-            return eqx.filter(found[:2], eqx.is_array), named_metrics(found[2])
+            parts, optimisers = eqx.combine(arrays, rest)
+            *updated, metrics = phase.update_rule.update_parts(parts, optimisers, agent, batch, key)
+            return eqx.filter(tuple(updated), eqx.is_array), named_metrics(metrics)
 
         forms = [jax.eval_shape(lambda phase=phase: updated(phase, arrays)[1]) for phase in self.phases]
         form = {name: metric.value for metrics in reversed(forms) for name, metric in metrics.items()}
@@ -117,7 +118,8 @@ class PhasedUpdate(eqx.Module):
         ends = jnp.array(list(self.phase_starts.values())[1:], agent.step.dtype)
         arrays, metrics = jax.lax.switch(jnp.sum(agent.step >= ends), [branch(phase) for phase in self.phases], arrays)
         named = {name: found[0] if name in always else Occasional(*found) for name, found in metrics.items()}
-        return *eqx.combine(arrays, rest), UpdateMetrics(_of_part("critic", named), _of_part("actor", named))
+        parts, optimisers = eqx.combine(arrays, rest)
+        return parts, optimisers, UpdateMetrics(_of_part("critic", named), _of_part("actor", named))
 
 
 def _found(metric: NamedMetric | None, like: jax.ShapeDtypeStruct) -> tuple[Array, Bool[Array, ""]]:

@@ -14,7 +14,7 @@ from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.protocols import BatchSource
-from floqzoo.records import named_metrics
+from floqzoo.records import NamedMetric, named_metrics
 from floqzoo.scopes import update_step
 from floqzoo.update_rules import copied
 
@@ -181,7 +181,7 @@ class ScannedUpdate:
             agent, metrics = self.agents(arrays).update(batch, update_key)
             return split_arrays(agent)[0], named_metrics(metrics)
 
-        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, tuple]]:
+        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, NamedMetric]]:
             return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
 
         steps = first_step + jnp.arange(self.updates)
