@@ -138,7 +138,6 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         critics.QEnsemble,
         policies.FixedPolicy,
         policies.FunctionPolicy,
-        policies.UnitGaussianPolicy,
         successor.DataNextAction,
         successor.PolicyNextAction,
         successor.Intention,

@@ -14,4 +14,3 @@ from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy
 from floqzoo.policies.shortcut_policy import ShortcutPolicy as ShortcutPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy as SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy as TanhGaussianPolicy
-from floqzoo.policies.unit_gaussian_policy import UnitGaussianPolicy as UnitGaussianPolicy

@@ -103,7 +103,7 @@ POLICIES = (
     ),
     Fault(
         "AWR is evaluated by samples",
-        "floqzoo/policies/awr_policy.py",
+        "floqzoo/policies/unit_gaussian_policy.py",
         "        del key\n        return self.act_from_noise(observation, critic, jnp.zeros(0))",
         "        return self.explore(observation, critic, key)",
         (f"{BASELINES}::test_iql_explores_by_samples_and_is_evaluated_by_the_mean",),
