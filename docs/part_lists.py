@@ -26,6 +26,7 @@ PACKAGES = (
     "policies",
     "successor",
     "update_rules",
+    "phased_update",
     "agent",
     "learner",
     "tasks",

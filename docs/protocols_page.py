@@ -56,6 +56,7 @@ GROUPS = {
         protocols.ActsFromNoise,
         protocols.ActsForLatent,
         protocols.ScoresForLatent,
+        protocols.HasPhases,
         protocols.HasFeatures,
     ),
     "Successor measures": (

@@ -1,5 +1,6 @@
 """The agent and its update, used by all recipes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Int, PyTree
 from floqzoo.hyperparameter import frozen
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.precision import with_cast_weights
-from floqzoo.protocols import Critic, Policy, TargetUpdate, UpdateRule, require_protocol
+from floqzoo.protocols import Critic, HasPhases, Policy, TargetUpdate, UpdateRule, require_protocol
 from floqzoo.records import ActorCritic, FrozenAgent, Transition, UpdateMetrics
 from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Array, Key, Observation
@@ -69,6 +70,11 @@ class Agent(eqx.Module):
     def parts(self) -> ActorCritic:
         """The critic, the policy and the normaliser, which suffice for acting."""
         return ActorCritic(self.critic, self.policy, self.normaliser)
+
+    @property
+    def phase_starts(self) -> Mapping[str, int]:
+        """The number of updates before each phase of training, by name; empty for an update rule without phases."""
+        return self.update_rule.phase_starts if isinstance(self.update_rule, HasPhases) else {}
 
     @property
     def frozen(self) -> FrozenAgent:

@@ -333,6 +333,15 @@ FB = Reference(
     "Advances in Neural Information Processing Systems",
     "2103.07945",
 )
+INFOM = Reference(
+    "zheng2026intention",
+    "inproceedings",
+    "Intention-Conditioned Flow Occupancy Models",
+    "Zheng, Chongyi and Park, Seohong and Levine, Sergey and Eysenbach, Benjamin",
+    2026,
+    "International Conference on Learning Representations",
+    "2506.08902",
+)
 ZERO_SHOT = Reference(
     "touati2023does",
     "inproceedings",

@@ -13,6 +13,7 @@ from floqzoo import bibliography as bib, critics, flow, networks, policies, succ
 from floqzoo.agent import Agent
 from floqzoo.bibliography import Reference
 from floqzoo.hyperparameter import Hyperparameter, State
+from floqzoo.phased_update import Phase, PhasedUpdate
 from floqzoo.tasks.load import Task
 from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
@@ -70,6 +71,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.BestOfNNextAction: (bib.VALUE_FLOWS,),
         policies.ChunkedPolicy: (bib.QC,),
         policies.DeterministicPolicy: (bib.TD3, bib.TD3_BC, bib.REBRAC),
+        policies.DDPGBCPolicy: (bib.TD3_BC, bib.INFOM),
         policies.TanhGaussianPolicy: (bib.SAC,),
         policies.ShortcutPolicy: (bib.SORL, bib.SHORTCUT_MODELS),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
@@ -86,6 +88,10 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         successor.NoiseError: (bib.DDPM,),
         successor.ForwardBackward: (bib.FB, bib.ZERO_SHOT),
         successor.LatentPolicy: (bib.FB, bib.TD3),
+        successor.StraightTD2Target: (bib.INFOM,),
+        successor.IntentionEncoder: (bib.INFOM,),
+        successor.IntentionSuccessor: (bib.INFOM,),
+        successor.IntentionCritic: (bib.INFOM,),
         # tasks
         Task: (bib.OGBENCH,),
         eqx.Module: (bib.EQUINOX, bib.JAX),
@@ -103,6 +109,8 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         Agent,
         Hyperparameter,
         JointUpdate,
+        Phase,
+        PhasedUpdate,
         PolyakAveraging,
         State,
         networks.ConditionalField,
@@ -132,6 +140,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         policies.FunctionPolicy,
         successor.DataNextAction,
         successor.PolicyNextAction,
+        successor.Intention,
         successor.KnownReward,
         successor.LatentDraws,
         successor.LatentMixture,

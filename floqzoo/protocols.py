@@ -409,6 +409,16 @@ class UpdateRule(Protocol):
 
 
 @runtime_checkable
+class HasPhases(Protocol):
+    """Optional capability of an update rule, or of an agent: phases with different losses, one after another."""
+
+    @property
+    def phase_starts(self) -> Mapping[str, int]:
+        """The number of updates before each phase, by name, in order; empty for no phases."""
+        ...
+
+
+@runtime_checkable
 class TargetUpdate(Protocol):
     """The update of the target networks."""
 

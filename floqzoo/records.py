@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Real
 
@@ -186,3 +187,25 @@ class UpdateMetrics(eqx.Module):
 
     critic: Metrics
     actor: Metrics
+
+
+class NamedMetric(NamedTuple):
+    """A metric, and whether it occurred in this update; None for a metric of every update."""
+
+    value: Array
+    happened: Bool[Array, ""] | None
+
+
+def named_metrics(metrics: Metrics) -> dict[str, NamedMetric]:
+    """Each metric by field path, such as `critic/q_mean`."""
+
+    def is_occasional(node: Any) -> bool:
+        return isinstance(node, Occasional)
+
+    nodes, _ = jax.tree_util.tree_flatten_with_path(metrics, is_leaf=is_occasional)
+    named = {}
+    for path, node in nodes:
+        record, happened = (node.metrics, node.happened) if is_occasional(node) else (node, None)
+        for further, leaf in jax.tree_util.tree_flatten_with_path(record)[0]:
+            named[jax.tree_util.keystr((*path, *further), simple=True, separator="/")] = NamedMetric(leaf, happened)
+    return named

@@ -1,13 +1,14 @@
 """Update rules: optimiser steps and target networks."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Int, PyTree
+from jaxtyping import Bool, Int, PyTree
 
 from floqzoo.hyperparameter import (
     Hyperparameter,
@@ -25,6 +26,15 @@ from floqzoo.typing import Array, Key, Metrics, Scalar
 
 
 Loss = Callable[[Any], tuple[Scalar, Any]]
+PartLoss = Callable[[Any, Transition, FrozenAgent, Key], tuple[Scalar, Any]]
+
+
+def _critic_loss(critic: Any, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+    return critic.critic_loss(batch, agent, key)
+
+
+def _policy_loss(policy: Any, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
+    return policy.policy_loss(batch, agent, key)
 
 
 class JointUpdate(eqx.Module):
@@ -33,11 +43,26 @@ class JointUpdate(eqx.Module):
     Each loss treats the other part as a constant, so each trains only its own part.
 
     - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
+    - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
+      gradient of the policy is 0, but the optimiser moves it too: Adam by its moments. Metrics of the policy are averaged
+      over the updates with a loss.
+    - `critic_loss`, `policy_loss`: Functions of a part and of what its loss takes, `(part, batch, agent, key)`. By default
+      `part.critic_loss` and `part.policy_loss`; a part that is pre-trained has another loss for it.
 
-    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code.
+    **Raises** `ValueError` if `policy_every` is below 1.
+
+    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; a policy's loss in some updates, InFOM
+    (arXiv 2506.08902), official code.
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
+    policy_every: int = eqx.field(static=True, default=1)
+    critic_loss: PartLoss = eqx.field(static=True, default=_critic_loss)
+    policy_loss: PartLoss = eqx.field(static=True, default=_policy_loss)
+
+    def __check_init__(self):
+        if self.policy_every < 1:
+            raise ValueError(f"`policy_every` must be at least 1; got {self.policy_every}.")
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
         """The state of the optimiser."""
@@ -52,13 +77,39 @@ class JointUpdate(eqx.Module):
         def loss(parts):
             critic, policy = parts
             with update_step("critic"):
-                critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)
+                critic_loss, critic_metrics = self.critic_loss(critic, batch, agent, critic_key)
             with update_step("policy"):
-                policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)
+                policy_loss, policy_metrics = self._occasional_policy_loss(policy, batch, agent, policy_key)
             return critic_loss + policy_loss, (critic_metrics, policy_metrics)
 
         both, optimisers, metrics = gradient_step(loss, (parts.critic, parts.policy), self.optimiser, optimisers)
-        return ActorCritic(*both), optimisers, UpdateMetrics(*metrics)
+        critic_metrics, policy_metrics = metrics
+        if self.policy_every > 1:
+            policy_metrics = Occasional(policy_metrics, self._has_policy_loss(agent))
+        return ActorCritic(*both), optimisers, UpdateMetrics(critic_metrics, policy_metrics)
+
+    def _has_policy_loss(self, agent: FrozenAgent) -> Bool[Array, ""]:
+        return (agent.step + 1) % self.policy_every == 0
+
+    def _occasional_policy_loss(
+        self, policy: Any, batch: Transition, agent: FrozenAgent, key: Key
+    ) -> tuple[Scalar, Metrics | Stateful]:
+        """The loss of the policy and its metrics; in an update without it 0, zeros, and the state as it is."""
+
+        def loss() -> tuple[Scalar, Metrics | Stateful]:
+            return self.policy_loss(policy, batch, agent, key)
+
+        if self.policy_every == 1:
+            return loss()
+
+        def no_loss() -> PyTree:
+            zero, metrics = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), form)
+            if isinstance(metrics, Stateful):
+                metrics = Stateful(metrics.metrics, eqx.filter(policy, eqx.is_array))
+            return zero, metrics
+
+        form = jax.eval_shape(lambda: eqx.filter(loss(), eqx.is_array))
+        return jax.lax.cond(self._has_policy_loss(agent), lambda: eqx.filter(loss(), eqx.is_array), no_loss)
 
 
 class AlternatingUpdate(eqx.Module):
@@ -245,14 +296,17 @@ class PolyakAveraging(eqx.Module):
     - `every`: The period of the averaging, at least 1; updates are counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,
       as in the official code of FQL and floq.
+    - `copy_after`: The number of updates after which the targets are once set to the parameters, as InFOM does between
+      its phases; None, the default, for never.
 
-    **Raises** `ValueError` if a tau is outside of [0, 1], or `every` below 1.
+    **Raises** `ValueError` if a tau is outside of [0, 1], or a number of updates below 1.
     """
 
     critic: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.005)
     policy: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=None)
     every: int = eqx.field(static=True, default=1)
     of_new: bool = eqx.field(static=True, default=False)
+    copy_after: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for name in ("critic", "policy"):
@@ -260,6 +314,8 @@ class PolyakAveraging(eqx.Module):
                 require(name, getattr(self, name), lambda tau: (tau >= 0) & (tau <= 1), "in [0, 1]")
         if self.every < 1:
             raise ValueError(f"`every` must be at least 1; got {self.every}.")
+        if self.copy_after is not None and self.copy_after < 1:
+            raise ValueError(f"`copy_after` must be at least 1, or None; got {self.copy_after}.")
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
         """Copies of the parts that have a target."""
@@ -275,13 +331,19 @@ class PolyakAveraging(eqx.Module):
         online = after if self.of_new else before
         happens = (step + 1) % self.every == 0
 
-        def averaged(target: Any, online: Any, tau: Hyperparameter | None) -> Any:
+        def averaged(target: Any, online: Any, new: Any, tau: Hyperparameter | None) -> Any:
             if tau is None:
                 return target
-            return polyak_step(target, online, tau.value if self.every == 1 else jnp.where(happens, tau.value, 0.0))
+            mean = polyak_step(target, online, tau.value if self.every == 1 else jnp.where(happens, tau.value, 0.0))
+            if self.copy_after is None:
+                return mean
+            parameters, rest = partition_trainable(mean)
+            copies = step + 1 == self.copy_after
+            return eqx.combine(jax.tree.map(partial(jnp.where, copies), partition_trainable(new)[0], parameters), rest)
 
         return ActorCritic(
-            averaged(target.critic, online.critic, self.critic), averaged(target.policy, online.policy, self.policy)
+            averaged(target.critic, online.critic, after.critic, self.critic),
+            averaged(target.policy, online.policy, after.policy, self.policy),
         )
 
 

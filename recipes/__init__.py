@@ -10,6 +10,7 @@ NAMES = (
     "fql",
     "gaussian_bc",
     "ifql",
+    "infom",
     "iql",
     "iqn",
     "qc",

@@ -24,6 +24,7 @@ from recipes.evor import EVORConfig, evor
 from recipes.fb import FBConfig, fb
 from recipes.floq import FloqConfig, floq
 from recipes.ifql import IFQLConfig, ifql
+from recipes.infom import InFOMConfig, infom
 from recipes.iql import IQLConfig, iql
 from recipes.iqn import IQNConfig, iqn
 from recipes.qc import QCConfig, qc
@@ -116,6 +117,14 @@ def test_forward_backward_representations_cite_their_papers(getkey):
     keys = cited(fb(config=config, key=getkey(), **SMALL))
     assert {"touati2021learning", "touati2023does", "fujimoto2018addressing"} <= keys
     assert keys.isdisjoint({"farebrother2025temporal", "agrawalla2025floq"})
+
+
+def test_intention_conditioned_occupancy_models_cite_their_papers(getkey):
+    small = ("value_hidden_dims", "intention_encoder_hidden_dims", "reward_hidden_dims", "actor_hidden_dims")
+    config = InFOMConfig(latent_dim=4, **dict.fromkeys(small, (8,)))
+    keys = cited(infom(config=config, key=getkey(), **SMALL))
+    assert {"zheng2026intention", "farebrother2025temporal", "lipman2023flow", "fujimoto2021minimalist"} <= keys
+    assert keys.isdisjoint({"agrawalla2025floq", "touati2021learning"})
 
 
 def test_a_part_that_is_exchanged_changes_what_is_cited(getkey):

@@ -27,6 +27,7 @@ ORDER = [
     {"networks"},
     {"flow"},
     {"update_rules"},
+    {"phased_update"},
     {"agent"},
     {"critics"},
     {"policies"},

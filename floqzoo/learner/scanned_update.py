@@ -14,7 +14,7 @@ from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
 from floqzoo.learner.pytree_utils import split_arrays
 from floqzoo.protocols import BatchSource
-from floqzoo.records import Occasional
+from floqzoo.records import NamedMetric, named_metrics
 from floqzoo.scopes import update_step
 from floqzoo.typing import Array
 from floqzoo.update_rules import copied
@@ -180,9 +180,9 @@ class ScannedUpdate:
             with update_step("sampling"):
                 batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
             agent, metrics = self.agents(arrays).update(batch, update_key)
-            return split_arrays(agent)[0], _named_metrics(metrics)
+            return split_arrays(agent)[0], named_metrics(metrics)
 
-        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, tuple]]:
+        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, NamedMetric]]:
             if self.updates == 1:  # no loop, in which the gradients of convolutions take 14 times as long on a CPU
                 arrays, metrics = update(arrays, key, place, steps[0])
                 return arrays, jax.tree.map(lambda metric: metric[None], metrics)
@@ -197,21 +197,6 @@ class ScannedUpdate:
             count={name: jnp.sum(happened, axis=1) for name, happened in occasional.items()},
             first_non_finite={name: _first_non_finite(values) for name, (values, _) in metrics.items()},
         )
-
-
-def _named_metrics(metrics: PyTree) -> dict[str, tuple[Array, Array | None]]:
-    """Each metric by field path and, for a metric in an `Occasional` record, whether it occurred."""
-
-    def is_occasional(node: PyTree) -> bool:
-        return isinstance(node, Occasional)
-
-    nodes, _ = jax.tree_util.tree_flatten_with_path(metrics, is_leaf=is_occasional)
-    named = {}
-    for path, node in nodes:
-        record, happened = (node.metrics, node.happened) if is_occasional(node) else (node, None)
-        for further, leaf in jax.tree_util.tree_flatten_with_path(record)[0]:
-            named[jax.tree_util.keystr((*path, *further), simple=True, separator="/")] = (leaf, happened)
-    return named
 
 
 def _mean(values: Float[Array, "seeds updates"], happened: Array | None) -> Float[Array, " seeds"]:

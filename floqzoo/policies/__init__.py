@@ -5,6 +5,7 @@ from floqzoo.policies.behaviour_flow import BehaviourFlow as BehaviourFlow
 from floqzoo.policies.best_of_n_next_action import BestOfNNextAction as BestOfNNextAction
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy as BestOfNPolicy
 from floqzoo.policies.chunked_policy import ChunkedPolicy as ChunkedPolicy
+from floqzoo.policies.ddpg_bc_policy import DDPGBCPolicy as DDPGBCPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy as DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy as DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy

@@ -1,18 +1,16 @@
 """A Gaussian policy trained by advantage-weighted regression."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.policies.policy_with_mode import PolicyWithMode
-from floqzoo.protocols import Critic, HasAdvantage, Network, require_protocol
+from floqzoo.policies.unit_gaussian_policy import UnitGaussianPolicy
+from floqzoo.protocols import HasAdvantage, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Key, Scalar
 
 
 class AWRMetrics(eqx.Module):
@@ -30,7 +28,7 @@ class AWRMetrics(eqx.Module):
     mse: Scalar
 
 
-class AWRPolicy(PolicyWithMode):
+class AWRPolicy(UnitGaussianPolicy):
     r"""$\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
 
     $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s), \qquad A = \min_e Q_e(s, a) - V(s)$$
@@ -45,28 +43,12 @@ class AWRPolicy(PolicyWithMode):
     standard deviation is 1.
     """
 
-    network: Network | Any
     alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
     max_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=100.0)
 
     def __check_init__(self):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
         require("max_weight", self.max_weight, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
-
-    def mode(self, observation: Observation) -> Action:
-        """The mean of the policy, clipped."""
-        return jnp.clip(self.network(observation), -1, 1)
-
-    def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """A sample, clipped."""
-        del critic
-        mean = self.network(observation)
-        return jnp.clip(mean + jax.random.normal(key, mean.shape, mean.dtype), -1, 1)
-
-    def log_prob(self, action: Action, observation: Observation) -> Scalar:
-        """The log-density of an action, before clipping."""
-        error = action - self.network(observation)
-        return -jnp.sum(error**2 + jnp.log(2 * jnp.pi)) / 2
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, AWRMetrics]:
         """The weighted regression, averaged over the batch; the key is not used.
@@ -81,5 +63,4 @@ class AWRPolicy(PolicyWithMode):
         weight = jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)
         loss = -jnp.mean(batch.counted(weight * log_prob))
-        mse = jnp.mean((jax.vmap(self.network)(batch.observation) - batch.action) ** 2)
-        return loss, AWRMetrics(loss, jnp.mean(advantage), jnp.mean(log_prob), mse)
+        return loss, AWRMetrics(loss, jnp.mean(advantage), jnp.mean(log_prob), self.mean_squared_error(batch))

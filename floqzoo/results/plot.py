@@ -28,7 +28,8 @@ def plot_runs(
 ) -> tuple[str, ...]:
     """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
 
-    Steps are offline updates and online environment steps. Lines show the interquartile mean over seeds, and bands the
+    Steps are offline updates and online environment steps. A vertical line is the start of a later phase of a method, such
+    as fine-tuning. Lines show the interquartile mean over seeds, and bands the
     bootstrap interval (see `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs
     were left out.
 
@@ -86,6 +87,9 @@ def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look
     axes.plot(steps, [e.value for e in estimates], label=label, marker=marker, markersize=3.5, **look)
     low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
     axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    for phase, start in series.phases.items():
+        if start:
+            axes.axvline(start, color=look["color"], linestyle=":", linewidth=1, label=f"{series.method}: {phase}")
 
 
 def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, index: int) -> None:

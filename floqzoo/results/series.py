@@ -1,8 +1,8 @@
 """The values of a metric by step, for every seed of a method on a task."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -24,11 +24,13 @@ class Series:
 
     - `method`, `task`: Their names.
     - `points`: The values by step, for each seed.
+    - `phases`: The step at which each phase of the agents starts, by name; empty if they have none, or differ in them.
     """
 
     method: str
     task: str
     points: Mapping[int, Points]
+    phases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def last_steps(self) -> dict[int, int]:
@@ -99,8 +101,18 @@ def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) 
                     f"seed {seed} of {method} on {task} is in two runs, {other.directory} and {run.directory}; pass only one of them."
                 )
             cases.setdefault((method, task), {})[seed] = values
-    series = tuple(Series(method, task, dict(sorted(seeds.items()))) for (method, task), seeds in cases.items())
+    series = tuple(
+        Series(method, task, dict(sorted(seeds.items())), _common_phases(owners, method, task, seeds))
+        for (method, task), seeds in cases.items()
+    )
     return Gathered(series, (*notes, *_notes_on_data(used)))
+
+
+def _common_phases(
+    owners: Mapping[tuple[str, str, int], StoredRun], method: str, task: str, seeds: Iterable[int]
+) -> Mapping[str, int]:
+    first, *others = (owners[method, task, seed].phases for seed in seeds)
+    return first if all(phases == first for phases in others) else {}
 
 
 def _points(run: StoredRun, metric: str) -> Mapping[int, Points]:

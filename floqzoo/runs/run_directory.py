@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -122,9 +122,21 @@ def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
     write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
 
 
+def record_phases(directory: Path, starts: Mapping[str, int]) -> None:
+    """Writes `phases.json`, the step at which each phase of the agents starts; no file for agents without phases."""
+    if starts:
+        write_json(directory / "phases.json", dict(starts))
+
+
+def read_phases(directory: Path) -> dict[str, int]:
+    """The step at which each phase of the agents starts, by name; empty for a run without phases."""
+    path = directory / "phases.json"
+    return read_json(path) if path.exists() else {}
+
+
 def discard(directory: Path) -> None:
     """Removes what was written for a run that could not start, and its folder if nothing else is in it."""
-    for name in ("flags.json", "data.json", "machine.json", LOCK):
+    for name in ("flags.json", "data.json", "machine.json", "phases.json", LOCK):
         (directory / name).unlink(missing_ok=True)
     for name in ("wandb", "tensorboard"):
         shutil.rmtree(directory / name, ignore_errors=True)

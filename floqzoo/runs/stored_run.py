@@ -20,7 +20,7 @@ from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, require_form, 
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
-from floqzoo.runs.run_directory import FORMAT
+from floqzoo.runs.run_directory import FORMAT, read_phases
 from floqzoo.runs.run_store import RECORDS, RunState
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json
@@ -73,6 +73,11 @@ class StoredRun:
     def checkpoint_steps(self) -> list[int]:
         """The steps of the checkpoints, ascending; empty if there are none."""
         return checkpoint_steps(self.checkpoints)
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """The step at which each phase of the agents starts, such as that of fine-tuning; empty for a run without phases."""
+        return read_phases(self.directory)
 
     @property
     def is_finished(self) -> bool:

@@ -6,6 +6,17 @@ from floqzoo.successor.forward_backward import (
     ForwardBackward as ForwardBackward,
     ForwardBackwardMetrics as ForwardBackwardMetrics,
 )
+from floqzoo.successor.intention_critic import (
+    IntentionCritic as IntentionCritic,
+    IntentionCriticMetrics as IntentionCriticMetrics,
+    PretrainingMetrics as PretrainingMetrics,
+)
+from floqzoo.successor.intentions import (
+    Intention as Intention,
+    IntentionEncoder as IntentionEncoder,
+    IntentionMetrics as IntentionMetrics,
+    IntentionSuccessor as IntentionSuccessor,
+)
 from floqzoo.successor.latent_policy import LatentPolicy as LatentPolicy, LatentPolicyMetrics as LatentPolicyMetrics
 from floqzoo.successor.latents import (
     LatentDraws as LatentDraws,
@@ -29,6 +40,7 @@ from floqzoo.successor.successor_critic import (
 from floqzoo.successor.targets import (
     CoupledTDTarget as CoupledTDTarget,
     MonteCarloTarget as MonteCarloTarget,
+    StraightTD2Target as StraightTD2Target,
     TD2Target as TD2Target,
     TDTarget as TDTarget,
 )

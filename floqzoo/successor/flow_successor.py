@@ -14,16 +14,16 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
 from floqzoo.records import FrozenAgent, PathPoint, Transition
-from floqzoo.successor.targets import TD2Target, noise_of
+from floqzoo.successor.targets import MonteCarloTarget, TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
-from floqzoo.typing import Action, Array, Code, Key, Observation, Scalar, Time
+from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Scalar, Time
 
 
 class SuccessorMetrics(eqx.Module):
     """The metrics of a successor measure on a batch.
 
     - `successor_loss`: The weighted sum of both losses.
-    - `one_step_loss`: The velocity error on paths to the next state.
+    - `one_step_loss`: The velocity error on paths to the next state, or to the current one.
     - `bootstrap_loss`: The velocity error on the targets of the target rule.
     """
 
@@ -54,6 +54,17 @@ class FlowSuccessor(eqx.Module):
     - `normaliser`: The normalisation of observations.
     - `times`: The distribution of the times at which the field is trained.
     - `velocity_error`: The error measure.
+    - `from_current`: Whether the measure starts at the *current* state, $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$,
+      as in InFOM: $x_t$ is on the path from noise to $s$.
+
+    - `bootstrap_trains_conditions`: Whether the gradient of further conditions is that of both terms; of the one-step term
+      alone by default, as in InFOM.
+
+    The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
+    `successor_loss` takes a row for each transition.
+
+    **Raises** `ValueError` for a discount or a normaliser that does not fit, or for `from_current` with true futures, which
+    start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
     reading: the theorem on variances then holds unchanged.
@@ -63,11 +74,17 @@ class FlowSuccessor(eqx.Module):
     target_rule: SuccessorTarget = TD2Target()
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     next_action: NextAction = PolicyNextAction()
-    normaliser: Normaliser = Normaliser()
+    normaliser: Normaliser = eqx.field(default_factory=Normaliser)
     times: TimeDistribution = UniformTime()
     velocity_error: VelocityError | NoiseError = VelocityError()
+    from_current: bool = eqx.field(static=True, default=False)
+    bootstrap_trains_conditions: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
+        if self.from_current and isinstance(self.target_rule, MonteCarloTarget):
+            raise ValueError(
+                "`from_current` must be False for a MonteCarloTarget, whose futures start at the next state."
+            )
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         for name, number in (("mean", self.normaliser.mean), ("scale", self.normaliser.scale)):
             if np.ndim(number.value) and np.shape(number.value)[-1] != self.flow.dim:
@@ -77,10 +94,10 @@ class FlowSuccessor(eqx.Module):
                 )
 
     def sample_futures(
-        self, observation: Observation, action: Action, count: int, key: Key
+        self, observation: Observation, action: Action, count: int, key: Key, *conditions: Condition
     ) -> Float[Array, "count observation"]:
         """Draws future observations, in the units of the observation."""
-        code = self.encode(observation, action)
+        code = self.encode(observation, action, *conditions)
         noise = self.flow.prior.sample(key, (count, self.flow.dim))
         return jax.vmap(lambda x0: self.normaliser.restore(self.flow.push_forward(x0, code)))(noise)
 
@@ -89,7 +106,7 @@ class FlowSuccessor(eqx.Module):
         future: Observation,
         observation: Observation,
         action: Action,
-        *,
+        *conditions: Condition,
         divergence: ExactDivergence | HutchinsonDivergence = ExactDivergence(),
         solver: ODESolver | None = None,
         key: Key | None = None,
@@ -100,19 +117,24 @@ class FlowSuccessor(eqx.Module):
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
-            self.encode(observation, action),
+            self.encode(observation, action, *conditions),
             divergence=divergence,
             solver=solver,
             key=key,
         )
         return log_density - self.normaliser.log_volume(self.flow.dim)
 
-    def encode(self, observation: Observation, action: Action) -> Code:
-        """The flow's code of an observation and an action."""
-        return self.flow.encode(self.normaliser.normalise(observation), action)
+    def encode(self, observation: Observation, action: Action, *conditions: Condition) -> Code:
+        """The flow's code of an observation, an action and further conditions."""
+        return self.flow.encode(self.normaliser.normalise(observation), action, *conditions)
 
     def successor_loss(
-        self, batch: Transition, target: "FlowSuccessor", agent: FrozenAgent, key: Key
+        self,
+        batch: Transition,
+        target: "FlowSuccessor",
+        agent: FrozenAgent,
+        key: Key,
+        *conditions: Float[Array, "batch condition"],
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The two terms, averaged over the batch.
 
@@ -124,22 +146,34 @@ class FlowSuccessor(eqx.Module):
         next_action = self.next_action.next_actions(batch, agent, action_key)
         times = self.times.sample_times(time_key, (size,))
         keys = jax.random.split(noise_key, size)
-        losses = jax.vmap(lambda *row: self.transition_losses(target, *row))(batch, next_action, times, keys)
+        rows = (batch, next_action, times, keys, *conditions)
+        losses = jax.vmap(lambda *row: self.transition_losses(target, *row))(*rows)
         one_step, bootstrap = jax.tree.map(jnp.mean, losses)
         loss = (1 - self.discount.value) * one_step + self.discount.value * bootstrap
         return loss, SuccessorMetrics(loss, one_step, bootstrap)
 
     def transition_losses(
-        self, target: "FlowSuccessor", transition: Transition, next_action: Action, t: Time, key: Key
+        self,
+        target: "FlowSuccessor",
+        transition: Transition,
+        next_action: Action,
+        t: Time,
+        key: Key,
+        *conditions: Condition,
     ) -> tuple[Scalar, Scalar]:
         """The unweighted one-step error and bootstrap error of one transition at one time."""
         noise_key, bootstrap_key = jax.random.split(key)
         step = transition.with_observations(self.normaliser.normalise)
-        code = self.flow.encode(step.observation, step.action)
-        one_step = self.flow.path.at(t, noise_of(self.flow, noise_key), step.next_observation)
-        next_code = target.flow.encode(step.next_observation, next_action)
+        code = self.flow.encode(step.observation, step.action, *conditions)
+        first = step.observation if self.from_current else step.next_observation
+        one_step = self.flow.path.at(t, noise_of(self.flow, noise_key), first)
+        fixed = jax.lax.stop_gradient(conditions)
+        next_code = target.flow.encode(step.next_observation, next_action, *fixed)
         bootstrap = self.target_rule.regression(target.flow, next_code, step, t, bootstrap_key)
-        return self._error(t, one_step, code), self._error(t, bootstrap, code)
+        bootstrap_code = code
+        if conditions and not self.bootstrap_trains_conditions:
+            bootstrap_code = self.flow.encode(step.observation, step.action, *fixed)
+        return self._error(t, one_step, code), self._error(t, bootstrap, bootstrap_code)
 
     def _error(self, t: Time, point: PathPoint, code: Code) -> Scalar:
         velocity = self.flow.field.velocity(t, point.x, code)

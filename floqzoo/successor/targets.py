@@ -8,9 +8,10 @@ Each returns a point $\hat x_t$ and the velocity to learn there. They differ onl
 | `TDTarget` | on the path from independent noise to the output $\bar\psi_1(x_0)$ of the target flow | of that path |
 | `CoupledTDTarget` | on the path from the same $x_0$ to that output | of that path |
 | `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | of the target field |
+| `StraightTD2Target` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of the target field |
 
-Source: TD-Flow (arXiv 2503.09817), algorithm 1. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is
-TD²-DD.
+Source: TD-Flow (arXiv 2503.09817), algorithm 1; `StraightTD2Target`: InFOM (arXiv 2506.08902), which calls it SARSA² flow
+matching. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is TD²-DD.
 """
 
 import equinox as eqx
@@ -66,6 +67,20 @@ class TD2Target(eqx.Module):
         """A point on the trajectory of the target flow."""
         del step
         x = flow.push_forward(noise_of(flow, key), code, 0.0, t)
+        return PathPoint(x, flow.field.velocity(t, x, code))
+
+
+class StraightTD2Target(eqx.Module):
+    """The velocity of the target field on the straight line to its sample, instead of on its trajectory: SARSA².
+
+    Where trajectories are straight it is TD²-CFM.
+    """
+
+    def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
+        """A point on the path from noise to the sampled future."""
+        del step
+        noise = noise_of(flow, key)
+        x = flow.path.at(t, noise, flow.push_forward(noise, code)).x
         return PathPoint(x, flow.field.velocity(t, x, code))
 
 

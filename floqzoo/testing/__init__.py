@@ -36,6 +36,7 @@ from floqzoo.testing.families import (
     every_noise_coupling as every_noise_coupling,
     every_noisy_critic as every_noisy_critic,
     every_path as every_path,
+    every_phased_update as every_phased_update,
     every_point_embedding as every_point_embedding,
     every_policy as every_policy,
     every_policy_from_noise as every_policy_from_noise,

@@ -46,7 +46,7 @@ from floqzoo.flow.clipped_euler import ClippedEuler
 from floqzoo.flow.ddim import DDIM
 from floqzoo.flow.diffrax_solver import DiffraxSolver
 from floqzoo.flow.fixed_step import Euler, FixedStepSolver, Heun, Midpoint
-from floqzoo.flow.flow import accurate_solver
+from floqzoo.flow.flow import Flow, accurate_solver
 from floqzoo.flow.noise_prediction import NoisePrediction
 from floqzoo.flow.path import AffinePath, LinearPath, OptimalTransportPath, TrigonometricPath, VariancePreservingPath
 from floqzoo.flow.prior import GaussianPrior, UniformPrior
@@ -70,11 +70,13 @@ from floqzoo.networks.residual_mlp import ResidualMLP
 from floqzoo.networks.sinusoidal_time import SinusoidalTime
 from floqzoo.networks.time_embedding import CosineTime, FourierTime, RawTime
 from floqzoo.networks.unet_field import UNetField
+from floqzoo.phased_update import Phase, PhasedUpdate
 from floqzoo.policies.awr_policy import AWRPolicy
 from floqzoo.policies.behaviour_flow import BehaviourFlow
 from floqzoo.policies.best_of_n_next_action import BestOfNNextAction
 from floqzoo.policies.best_of_n_policy import BestOfNPolicy
 from floqzoo.policies.chunked_policy import ChunkedPolicy
+from floqzoo.policies.ddpg_bc_policy import DDPGBCPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
@@ -85,11 +87,13 @@ from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.forward_backward import ForwardBackward
+from floqzoo.successor.intention_critic import IntentionCritic
+from floqzoo.successor.intentions import IntentionEncoder, IntentionSuccessor
 from floqzoo.successor.latent_policy import LatentPolicy
 from floqzoo.successor.methods import diffusion_measure, flow_measure
 from floqzoo.successor.reward_model import KnownReward, LearntReward
 from floqzoo.successor.successor_critic import SuccessorCritic
-from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, TD2Target, TDTarget
+from floqzoo.successor.targets import CoupledTDTarget, MonteCarloTarget, StraightTD2Target, TD2Target, TDTarget
 from floqzoo.testing.examples import Sizes, leave_random_alone, sixteenths
 from floqzoo.typing import Key
 from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
@@ -285,6 +289,17 @@ def latent_policy(*, key: Key) -> LatentPolicy:
     return LatentPolicy(network, jax.random.normal(task_key, (sizes.inputs,)), alpha=0.5)
 
 
+def intention_critic(*, key: Key) -> IntentionCritic:
+    """A small critic of InFOM."""
+    q_key, field_key, encoder_key, reward_key = jax.random.split(key, 4)
+    both = sizes.observation + sizes.action
+    flow = Flow(field(sizes.observation, both + sizes.inputs, key=field_key), sizes.observation, solver=Euler(2))
+    measure = FlowSuccessor(flow, StraightTD2Target(), next_action=DataNextAction(), from_current=True)
+    encoder = IntentionEncoder(narrow(both, 2 * sizes.inputs, key=encoder_key), sizes.inputs)
+    networks = QEnsemble(sizes.observation, sizes.action, build=narrow, key=q_key)
+    return IntentionCritic(networks, IntentionSuccessor(measure, encoder), learnt_reward(key=reward_key), num_futures=3)
+
+
 def learnt_reward(*, key: Key) -> LearntReward:
     """A small network that predicts rewards."""
     return LearntReward(narrow(sizes.observation, 1, key=key))
@@ -345,6 +360,7 @@ every_successor_target = (
     st.builds(TDTarget),
     st.builds(CoupledTDTarget),
     st.builds(TD2Target),
+    st.builds(StraightTD2Target),
 )
 every_next_action = (
     st.builds(PolicyNextAction),
@@ -358,6 +374,7 @@ every_reward_model = (
 every_successor_measure = (
     seeded(partial(measure, TD2Target())),
     seeded(partial(measure, MonteCarloTarget(), path=TrigonometricPath(), next_action=DataNextAction())),
+    seeded(partial(measure, StraightTD2Target(), next_action=DataNextAction(), from_current=True)),
     seeded(partial(measure, TDTarget(), diffusion_measure, path=VariancePreservingPath(0.1, 4.0), steps=4)),
 )
 every_critic = (
@@ -386,6 +403,7 @@ every_critic = (
     seeded(partial(sac_critic, aggregation=MeanOverEnsemble(), score_aggregation=MinOverEnsemble())),
     seeded(forward_backward),
     seeded(partial(forward_backward, aggregation=MeanOverEnsemble(), terminations=False)),
+    seeded(intention_critic),
 )
 every_noisy_critic = (seeded(flow_critic), seeded(successor_critic), seeded(return_flow_critic), seeded(evor_critic))
 every_diagnosable = (seeded(flow_critic), seeded(return_flow_critic), seeded(evor_critic))
@@ -402,6 +420,7 @@ every_policy = (
     seeded(partial(shortcut_policy, max_steps=2, max_value_steps=1)),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
+    seeded(partial(actor, DDPGBCPolicy)),
     st.builds(FunctionPolicy, st.just(lambda observation: jnp.tanh(observation[: sizes.action]))),
     seeded(chunked_policy),
     seeded(tanh_gaussian),
@@ -410,6 +429,7 @@ every_policy = (
 every_exploring_policy = (
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
+    seeded(partial(actor, DDPGBCPolicy)),
     seeded(chunked_policy),
     seeded(tanh_gaussian),
     seeded(latent_policy),
@@ -424,18 +444,20 @@ every_policy_from_noise = (
     seeded(shortcut_policy),
     seeded(partial(actor, AWRPolicy)),
     seeded(partial(actor, DeterministicPolicy)),
+    seeded(partial(actor, DDPGBCPolicy)),
     seeded(chunked_policy),
     seeded(chunked_best_of_n),
     seeded(tanh_gaussian),
     seeded(latent_policy),
 )
 every_joint_update = tuple(
-    st.builds(JointUpdate, st.just(optimiser))
-    for optimiser in (
-        optax.adam(0.1),
-        optax.adamw(0.1, weight_decay=0.1),
-        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)),
-        optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
+    st.builds(JointUpdate, st.just(optimiser), st.just(policy_every))
+    for optimiser, policy_every in (
+        (optax.adam(0.1), 1),
+        (optax.adam(0.1), 2),
+        (optax.adamw(0.1, weight_decay=0.1), 1),
+        (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)), 1),
+        (optax.sgd(optax.linear_schedule(0.1, 0.01, 3)), 1),
     )
 )
 every_alternating_update = (
@@ -455,10 +477,24 @@ every_sequential_update = tuple(
         optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
     )
 )
-every_update_rule = (*every_joint_update, *every_alternating_update, *every_sequential_update)
+every_phased_update = (
+    st.builds(
+        PhasedUpdate,
+        st.just(Phase("first", JointUpdate(optax.adam(0.1)), 1)),
+        st.just(Phase("second", JointUpdate(optax.adam(0.02), policy_every=2), 2)),
+        st.just(Phase("third", SequentialUpdate(optax.adam(0.1)))),
+    ),
+    st.builds(
+        PhasedUpdate,
+        st.just(Phase("first", AlternatingUpdate(optax.sgd(0.1), optax.sgd(0.1), 2), 3)),
+        st.just(Phase("second", AlternatingUpdate(optax.sgd(0.1), optax.sgd(0.2)))),
+    ),
+)
+every_update_rule = (*every_joint_update, *every_alternating_update, *every_sequential_update, *every_phased_update)
 every_target_update = (
     st.builds(PolyakAveraging, st.sampled_from((0.0, 0.25, 1.0))),
     st.builds(PolyakAveraging, st.just(0.5), st.just(0.25), st.sampled_from((1, 2)), st.booleans()),
+    st.builds(PolyakAveraging, st.just(0.5), st.just(0.25), st.just(2), st.booleans(), st.sampled_from((2, 3))),
 )
 every_reader = (
     st.builds(NStep),
@@ -532,6 +568,7 @@ FAMILIES: Mapping[type, tuple[st.SearchStrategy, ...]] = MappingProxyType(
         JointUpdate: every_joint_update,
         AlternatingUpdate: every_alternating_update,
         SequentialUpdate: every_sequential_update,
+        PhasedUpdate: every_phased_update,
         protocols.TargetUpdate: every_target_update,
         PolyakAveraging: every_target_update,
         protocols.TransitionReader: every_reader,

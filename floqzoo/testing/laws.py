@@ -8,6 +8,7 @@ import equinox as eqx
 from floqzoo import protocols
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.flow.path import AffinePath
+from floqzoo.phased_update import PhasedUpdate
 from floqzoo.testing.backup_laws import aggregation_laws, backup_laws, noise_coupling_laws
 from floqzoo.testing.batch_source_laws import batch_source_laws, reader_laws
 from floqzoo.testing.critic_laws import (
@@ -41,6 +42,7 @@ from floqzoo.testing.time_distribution_laws import time_distribution_laws
 from floqzoo.testing.update_laws import (
     alternating_update_laws,
     joint_update_laws,
+    phased_update_laws,
     polyak_laws,
     sequential_update_laws,
     target_update_laws,
@@ -79,6 +81,7 @@ LAWS: Mapping[type, tuple] = MappingProxyType(
         JointUpdate: joint_update_laws,
         AlternatingUpdate: alternating_update_laws,
         SequentialUpdate: sequential_update_laws,
+        PhasedUpdate: phased_update_laws,
         protocols.TargetUpdate: target_update_laws,
         PolyakAveraging: polyak_laws,
         protocols.TransitionReader: reader_laws,

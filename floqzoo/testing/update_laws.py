@@ -9,8 +9,9 @@ import numpy as np
 import optax
 
 from floqzoo.hyperparameter import Hyperparameter, State, partition_trainable
+from floqzoo.phased_update import PhasedUpdate
 from floqzoo.protocols import TargetUpdate, UpdateRule
-from floqzoo.records import ActorCritic, FrozenAgent, Stateful, Transition
+from floqzoo.records import ActorCritic, FrozenAgent, Stateful, Transition, named_metrics
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
 from floqzoo.typing import Action, Key, Observation, Scalar
@@ -144,10 +145,15 @@ def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Examp
 
 
 def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> None:
-    """Four updates are four steps of the optimiser on the gradients of both losses, over the parameters of both parts."""
+    """Four updates are four steps of the optimiser on the gradients of both losses, over the parameters of both parts; in
+    an update without the policy's loss its gradient is 0."""
     parts, _, _ = _updated(rule, example, steps=4)
-    wanted = compiled(_joint_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
+    wanted = compiled(_joint_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
+    for step in range(4):
+        _, _, metrics = _updated(rule, example, steps=step + 1)
+        happened = (step + 1) % rule.policy_every == 0
+        assert rule.policy_every == 1 or metrics.actor.happened == happened, f"{metrics.actor} in update {step + 1}"
 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
@@ -159,6 +165,27 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
         _, _, metrics = _updated(rule, example, steps=step + 1)
         happened = (step + 1) % rule.policy_every == 0
         assert rule.policy_every == 1 or metrics.actor.happened == happened, f"{metrics.actor} in update {step + 1}"
+
+
+def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None:
+    """Four updates are updates of the rules of the phases, each in its own, with one state of the optimisers; the metrics
+    are those of the current rule, and others did not occur."""
+    wanted = example_parts(example)
+    state = rule.init_optimisers(wanted)
+    for step in range(4):
+        number = jnp.asarray(step, jnp.int32)
+        started = sum(start <= step for start in rule.phase_starts.values())
+        current = rule.phases[started - 1].update_rule
+        wanted, state, theirs = compiled(_update, current, wanted, state, number, example.batch, example.key)
+        parts, optimisers, metrics = _updated(rule, example, steps=step + 1)
+        _assert_trees_close(_floating((parts, optimisers)), _floating((wanted, state)))
+        theirs, found = named_metrics(theirs), named_metrics(metrics)
+        assert set(theirs) <= set(found), f"metrics {set(found)} without {set(theirs) - set(found)}"
+        for name, metric in found.items():
+            occurs = name in theirs and theirs[name].happened in (None, True)
+            assert (metric.happened in (None, True)) == occurs, f"{name} in update {step + 1}"
+            if occurs:
+                assert_close(metric.value, theirs[name].value)
 
 
 def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
@@ -195,13 +222,13 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
     r"""$(1 - \tau) \bar\theta + \tau \theta$ in each `every`-th update, and $\bar\theta$ in the others.
 
     $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target copies `State`, and
-    keeps its `Hyperparameter`s.
+    keeps its `Hyperparameter`s. After `copy_after` updates the target is the parameters after the step.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
     online = after if update.of_new else before
     target = update.init_targets(jax.tree.map(lambda leaf: leaf - 2, before))
-    for step in range(2 * update.every):
+    for step in range(max(2 * update.every, update.copy_after or 0)):
         followed = compiled(moved, update, target, before, after, jnp.asarray(step, jnp.int32))
         happens = (step + 1) % update.every == 0
         for name in ("critic", "policy"):
@@ -211,6 +238,8 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
                 continue
             share = float(tau.value) if happens else 0.0
             theta = _parameters(getattr(online, name))
+            if step + 1 == update.copy_after:
+                share, theta = 1.0, _parameters(getattr(after, name))
             wanted = jax.tree.map(
                 lambda bar, new, share=share: (1 - share) * bar + share * new, _parameters(old), theta
             )
@@ -281,12 +310,14 @@ def _optax_step(optimiser: Any, gradient: Any, state: Any, parameters: Any) -> t
     return optax.apply_updates(parameters, steps), state
 
 
-def _joint_by_hand(optimiser: Any, parameters: Any, batch: Transition) -> Any:
-    state = optimiser.init(parameters)
-    for _ in range(4):
+def _joint_by_hand(rule: JointUpdate, parameters: Any, batch: Transition) -> Any:
+    state = rule.optimiser.init(parameters)
+    for number in range(1, 5):
         critic, policy = parameters
-        gradient = jax.grad(_critic_loss)(critic, batch), jax.grad(_policy_loss)(policy, critic)
-        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+        slope = jax.grad(_policy_loss)(policy, critic)
+        slope = slope if number % rule.policy_every == 0 else jax.tree.map(jnp.zeros_like, slope)
+        gradient = jax.grad(_critic_loss)(critic, batch), slope
+        parameters, state = _optax_step(rule.optimiser, gradient, state, parameters)
     return parameters
 
 
@@ -314,6 +345,10 @@ def _sequential_by_hand(optimiser: Any, parameters: Any, batch: Transition) -> A
     return parameters
 
 
+def _floating(tree: Any) -> Any:
+    return eqx.filter(tree, eqx.is_inexact_array)
+
+
 def _assert_trees_close(found: Any, wanted: Any) -> None:
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert_close(one, other)
@@ -338,5 +373,7 @@ alternating_update_laws = (alternating_steps_are_those_of_optax,)
 sequential_update_laws = (sequential_steps_are_those_of_optax,)
 
 target_update_laws = (targets_start_as_copies, targets_lie_between)
+
+phased_update_laws = (phases_are_their_rules_in_turn,)
 
 polyak_laws = (targets_move_by_their_tau,)

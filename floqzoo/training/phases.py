@@ -1,7 +1,7 @@
 """The phases of a run: updates on a dataset, and steps in environments with updates in between."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
-from floqzoo.protocols import BatchSource
+from floqzoo.protocols import BatchSource, HasPhases
 from floqzoo.records import Transition
 from floqzoo.rollout.exploration import Exploration, Round, first_episodes
 from floqzoo.rollout.open_loop import OpenLoop
@@ -39,17 +39,43 @@ def call_limit() -> int:
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
-def updates_in_a_call(config: RunConfig, step: int = 0, at_most: int | None = None, *, sharded: bool = False) -> int:
+def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int]:
+    """The offline step at which each phase of the agents starts, by name, for those that the run has; empty for agents
+    without phases.
+
+    - `agents`: The agents at step `step` of the run. Agents that start from those of another run have its updates behind
+      them.
+    """
+    if not isinstance(agents, HasPhases) or not agents.phase_starts:
+        return {}
+    earlier = int(np.max(agents.step)) - step  # pyright: ignore[reportAttributeAccessIssue]
+    ends = [*list(agents.phase_starts.values())[1:], math.inf]
+    return {
+        name: max(0, start - earlier)
+        for (name, start), end in zip(agents.phase_starts.items(), ends, strict=True)
+        if end > max(start, earlier) and start - earlier < offline_steps
+    }
+
+
+def updates_in_a_call(
+    config: RunConfig,
+    step: int = 0,
+    at_most: int | None = None,
+    *,
+    sharded: bool = False,
+    starts: Collection[int] = (),
+) -> int:
     """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past an
     event that is due.
 
     - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
     - `at_most`: The limit; by default `call_limit()`.
     - `sharded`: Whether the replacement of shards is such an event.
+    - `starts`: The steps at which phases of the agents start.
     """
     replacement = config.replace_interval if sharded else 0
     intervals = (config.log_interval, config.eval_interval, config.save_interval, replacement)
-    common = math.gcd(step, config.offline_steps, *intervals)
+    common = math.gcd(step, config.offline_steps, *intervals, *starts)
     return longest_call(common, call_limit() if at_most is None else at_most)
 
 
@@ -75,17 +101,19 @@ class OfflinePhase:
     - `mesh`: The devices.
 
     Attributes: `steps`, the updates of a call; `update`, the scanned update; `dataset`, the dataset on the devices, or
-    the excerpt of a sharded one.
+    the excerpt of a sharded one; `starts`, the step at which each phase of the agents starts, by name.
 
     **Raises** `ValueError` if the interval of replacement does not fit the dataset.
     """
 
     def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, batches: BatchSource, mesh: Mesh):
         require_replaceable(config, dataset)
+        self.starts = phase_starts(agents, step, config.offline_steps)
+        sharded = isinstance(dataset, ShardedDataset)
         self.update = ScannedUpdate(
             agents,
             config.agent.batch_size,
-            updates_in_a_call(config, step, _call_limit_of(dataset), sharded=isinstance(dataset, ShardedDataset)),
+            updates_in_a_call(config, step, _call_limit_of(dataset), sharded=sharded, starts=self.starts.values()),
             source=batches,
             mesh=mesh,
         )

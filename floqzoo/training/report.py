@@ -10,6 +10,7 @@ from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluation
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe
+from floqzoo.runs.run_directory import read_phases
 from floqzoo.tasks.files import replacing
 from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.training.trainer import TrainingResult
@@ -20,8 +21,8 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
     error; the episode return for a task without success.
 
     The standard error is over episodes for one seed, and over seeds for several; their curves are drawn as thin lines.
-    The score of the behaviour flow, if it was evaluated, is a horizontal line. Returns the path of the figure, or None
-    if the run was never evaluated.
+    The score of the behaviour flow, if it was evaluated, is a horizontal line, and the start of each later phase of the
+    agents a vertical one. Returns the path of the figure, or None if the run was never evaluated.
 
     - `online_from`: The first online step, if any.
     """
@@ -39,6 +40,9 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
     _draw_policy(axes, columns, name)
     if f"behaviour/{name}" in columns:
         _draw_baseline(axes, columns, name)
+    for phase, start in read_phases(run_directory).items():
+        if start:
+            axes.axvline(start, color="grey", linestyle="--", label=f"start of {phase}")
     if online_from is not None:
         axes.axvline(online_from, color="grey", linestyle=":", label="start of online training")
     axes.set(title=title, xlabel="updates" if online_from is None else "steps")

@@ -23,7 +23,7 @@ from floqzoo.rollout.evaluation import Evaluation
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import open_writers
 from floqzoo.runs.recipe import standard_batches
-from floqzoo.runs.run_directory import run_locked
+from floqzoo.runs.run_directory import record_phases, run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
 from floqzoo.tasks.read_ahead import ShardError
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
@@ -136,6 +136,8 @@ class Trainer:
             offline_batches,
             reference_returns=getattr(task, "reference_returns", None),
         )
+        if is_first():
+            record_phases(directory, self.offline.starts)
         self.whole = True
         self.entered: OfflinePhase | OnlinePhase | None = None
         self.first_update, self.earlier = self.updates, self.seconds.updates
@@ -231,6 +233,9 @@ class Trainer:
         """Does everything that is due after a call. A checkpoint is written before the evaluation of its step, and
         contains the agents of a running earlier evaluation, so a resumed run plays both again."""
         self.evaluations.look(self.step)
+        for name, start in self.offline.starts.items():
+            if start == self.step:
+                self.progress.say(f"phase {name}, after {self.step:,} {self.config.unit}")
         if self.due(self.config.log_interval):
             self.log()
         if self.due(self.config.save_interval):
@@ -240,7 +245,8 @@ class Trainer:
 
     def due(self, interval: int) -> bool:
         """Whether an event with this interval is due at this step."""
-        end = self.step in (self.config.offline_steps, self.config.total_steps)
+        ends = (self.config.offline_steps, self.config.total_steps, *filter(None, self.offline.starts.values()))
+        end = self.step in ends
         return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
 
     def enter(self, phase: OfflinePhase | OnlinePhase) -> None:

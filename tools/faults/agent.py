@@ -54,25 +54,53 @@ AGENT = (
     Fault(
         "the critic's loss trains the policy",
         RULES,
-        "critic_loss, critic_metrics = critic.critic_loss(batch, agent, critic_key)",
-        "critic_loss, critic_metrics = critic.critic_loss("
-        "batch, eqx.tree_at(lambda agent: agent.policy, agent, policy), critic_key)",
+        "critic_loss, critic_metrics = self.critic_loss(critic, batch, agent, critic_key)",
+        "critic_loss, critic_metrics = self.critic_loss("
+        "critic, batch, eqx.tree_at(lambda agent: agent.policy, agent, policy), critic_key)",
         (f"{TESTS}::test_neither_loss_trains_what_it_is_given",),
     ),
     Fault(
         "the policy's loss trains the critic",
         RULES,
-        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)",
-        "policy_loss, policy_metrics = policy.policy_loss("
-        "batch, eqx.tree_at(lambda agent: agent.critic, agent, critic), policy_key)",
+        "policy_loss, policy_metrics = self._occasional_policy_loss(policy, batch, agent, policy_key)",
+        "policy_loss, policy_metrics = self._occasional_policy_loss("
+        "policy, batch, eqx.tree_at(lambda agent: agent.critic, agent, critic), policy_key)",
         (f"{TESTS}::test_neither_loss_trains_what_it_is_given",),
     ),
     Fault(
         "both losses draw from one key",
         RULES,
-        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, policy_key)",
-        "policy_loss, policy_metrics = policy.policy_loss(batch, agent, critic_key)",
+        "policy_loss, policy_metrics = self._occasional_policy_loss(policy, batch, agent, policy_key)",
+        "policy_loss, policy_metrics = self._occasional_policy_loss(policy, batch, agent, critic_key)",
         ("tests/test_agent_of_floq.py::test_training_goes_by_the_key_alone",),
+    ),
+    Fault(
+        "a phase starts one update too late",
+        "floqzoo/phased_update.py",
+        "jnp.sum(agent.step >= ends)",
+        "jnp.sum(agent.step > ends)",
+        (law("phases_are_their_rules_in_turn", "PhasedUpdate-0"),),
+    ),
+    Fault(
+        "the trainer forgets the updates of an earlier run in the phases",
+        "floqzoo/training/phases.py",
+        "name: max(0, start - earlier)",
+        "name: start",
+        ("tests/training/test_phases_of_agents.py::test_the_phases_of_a_run_are_those_of_its_updates",),
+    ),
+    Fault(
+        "the targets are copied one update too late",
+        RULES,
+        "copies = step + 1 == self.copy_after",
+        "copies = step == self.copy_after",
+        (law("targets_move_by_their_tau", "PolyakAveraging-2"),),
+    ),
+    Fault(
+        "the policy of a joint update has a loss one update too early",
+        RULES,
+        "return (agent.step + 1) % self.policy_every == 0",
+        "return agent.step % self.policy_every == 0",
+        (law("a_joint_update_is_one_step_of_optax", "JointUpdate-1"),),
     ),
     Fault(
         "an alternating policy steps one update too early",

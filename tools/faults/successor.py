@@ -6,6 +6,7 @@ from .fault import Fault, law
 MEASURE = "floqzoo/successor/flow_successor.py"
 RULES = "floqzoo/successor/targets.py"
 TERMS = "tests/successor/test_targets.py::test_the_loss_is_the_weighted_sum_of_its_terms"
+INFOM = "tests/recipes/test_transcription_of_infom.py"
 TABLE = "tests/successor/test_targets.py::test_a_target_is_its_line_of_the_table"
 
 SUCCESSOR = (
@@ -19,8 +20,8 @@ SUCCESSOR = (
     Fault(
         "futures are those of the state that was left",
         MEASURE,
-        "target.flow.encode(step.next_observation, next_action)",
-        "target.flow.encode(step.observation, next_action)",
+        "target.flow.encode(step.next_observation, next_action, *fixed)",
+        "target.flow.encode(step.observation, next_action, *fixed)",
         (f"{TERMS}[td2-cfm]",),
     ),
     Fault(
@@ -92,5 +93,56 @@ SUCCESSOR = (
         "/ self.num_samples**0.5",
         "/ self.num_samples",
         ("tests/successor/test_successor_critic.py::test_the_standard_error_is_that_of_the_mean",),
+    ),
+    Fault(
+        "the encoder learns from the bootstrap",
+        MEASURE,
+        "fixed = jax.lax.stop_gradient(conditions)",
+        "fixed = conditions",
+        (f"{INFOM}::test_the_encoder_learns_from_the_one_step_term_and_the_divergence_alone",),
+    ),
+    Fault(
+        "the measure of intentions starts at the next state",
+        MEASURE,
+        "first = step.observation if self.from_current else step.next_observation",
+        "first = step.next_observation",
+        (f"{INFOM}::test_updates_of_both_phases_are_those_of_the_equations[as published-0]",),
+    ),
+    Fault(
+        "the expectile over intentions is a lower one",
+        "floqzoo/successor/intention_critic.py",
+        "losses(target[None] - q, ",
+        "losses(q - target[None], ",
+        (f"{INFOM}::test_updates_of_both_phases_are_those_of_the_equations[as published-0]",),
+    ),
+    Fault(
+        "values of intentions are of the target flow",
+        "floqzoo/successor/intention_critic.py",
+        "target = agent.critic.values_of(batch, target_key)",
+        "target = agent.target.critic.values_of(batch, target_key)",
+        (f"{INFOM}::test_updates_of_both_phases_are_those_of_the_equations[as published-0]",),
+    ),
+    Fault(
+        "pre-training reads rewards",
+        "floqzoo/successor/intention_critic.py",
+        "return loss, PretrainingMetrics(loss, metrics)",
+        "return loss + self.reward.reward_loss(batch), PretrainingMetrics(loss, metrics)",
+        (f"{INFOM}::test_pre_training_reads_no_reward_and_trains_flow_encoder_and_policy_alone",),
+    ),
+    Fault(
+        "the divergence of intentions is a sum",
+        "floqzoo/successor/intentions.py",
+        "0.5 * jnp.mean(self.mean**2",
+        "0.5 * jnp.sum(self.mean**2",
+        (f"{INFOM}::test_intentions_that_are_the_prior_have_no_divergence",),
+    ),
+    Fault(
+        "each future has an intention of its own",
+        "floqzoo/successor/intentions.py",
+        "return self.measure.sample_futures(observation, action, count, futures_key, self.encoder.prior(latent_key))",
+        """keys = jax.random.split(latent_key, count)
+        draw = lambda key: self.measure.sample_futures(observation, action, 1, key, self.encoder.prior(key))[0]
+        return jax.vmap(draw)(keys)""",
+        (f"{INFOM}::test_futures_of_a_value_share_one_intention",),
     ),
 )

@@ -1,0 +1,140 @@
+"""Training in phases: other losses, or another update rule, from some update on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+from floqzoo.protocols import UpdateRule
+from floqzoo.records import ActorCritic, FrozenAgent, NamedMetric, Occasional, Transition, UpdateMetrics, named_metrics
+from floqzoo.typing import Key
+
+
+class Phase(eqx.Module):
+    """A phase of training.
+
+    - `name`: Its name in logs and figures.
+    - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
+    - `updates`: The number of updates; None for all that remain, which only the last phase may have.
+
+    **Raises** `ValueError` if the name is empty, or the number negative.
+    """
+
+    name: str = eqx.field(static=True)
+    update_rule: UpdateRule
+    updates: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        if not self.name:
+            raise ValueError("`name` must not be empty.")
+        if self.updates is not None and self.updates < 0:
+            raise ValueError(f"`updates` must be at least 0, or None; got {self.updates}.")
+
+
+class PhasedUpdate(eqx.Module):
+    """One update rule after another, each for a number of updates: pre-training, then fine-tuning.
+
+        fz.PhasedUpdate(
+            fz.Phase("pretraining", fz.JointUpdate(critic_loss=MyCritic.pretraining_loss), 1_000_000),
+            fz.Phase("finetuning", fz.JointUpdate()),
+        )
+
+    The state of the optimisers continues from phase to phase, so all rules must have states of one form, as rules with the
+    same optimiser have. The number of updates of the agent decides its phase, and a checkpoint contains it: a run resumes in
+    the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
+    phase.
+
+    Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates of
+    those that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator, where
+    all are.
+
+    - `phases`: One or more, in order.
+
+    **Raises** `ValueError` if there is no phase, two have one name, or a phase before the last has no number of updates.
+    """
+
+    phases: tuple[Phase, ...]
+
+    def __init__(self, *phases: Phase):
+        self.phases = phases
+        names = [phase.name for phase in phases]
+        if not phases or len(set(names)) < len(names):
+            raise ValueError(f"`phases` must be one or more with different names; got {names}.")
+        for phase in phases[:-1]:
+            if phase.updates is None:
+                raise ValueError(
+                    f"`updates` of the phase {phase.name!r}, which is not the last, must be a number; got None."
+                )
+
+    @property
+    def phase_starts(self) -> Mapping[str, int]:
+        """The number of updates before each phase, by name."""
+        starts, total = {}, 0
+        for phase in self.phases:
+            starts[phase.name] = total
+            total += phase.updates or 0
+        return starts
+
+    def init_optimisers(self, parts: ActorCritic) -> PyTree:
+        """The state of the optimisers, for all phases.
+
+        **Raises** `ValueError` if the states of two phases differ in their form.
+        """
+        first, *rest = (phase.update_rule.init_optimisers(parts) for phase in self.phases)
+        for phase, state in zip(self.phases[1:], rest, strict=True):
+            if _form(state) != _form(first):
+                raise ValueError(
+                    f"the optimisers of the phase {phase.name!r} must have a state of the same form as those of "
+                    f"{self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
+                    "another learning rate."
+                )
+        return first
+
+    def update_parts(
+        self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
+    ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
+        """The update of the current phase's rule."""
+        arrays, rest = eqx.partition((parts, optimisers), eqx.is_array)
+
+        def updated(phase: Phase, arrays: PyTree) -> tuple[PyTree, dict[str, NamedMetric]]:
+            parts, optimisers = eqx.combine(arrays, rest)
+            *updated, metrics = phase.update_rule.update_parts(parts, optimisers, agent, batch, key)
+            return eqx.filter(tuple(updated), eqx.is_array), named_metrics(metrics)
+
+        forms = [jax.eval_shape(lambda phase=phase: updated(phase, arrays)[1]) for phase in self.phases]
+        form = {name: metric.value for metrics in reversed(forms) for name, metric in metrics.items()}
+        always = {name for name in form if all(name in each and each[name].happened is None for each in forms)}
+
+        def branch(phase: Phase):
+            def run(arrays: PyTree) -> tuple[PyTree, dict[str, tuple[Array, Bool[Array, ""]]]]:
+                arrays, metrics = updated(phase, arrays)
+                return arrays, {name: _found(metrics.get(name), like) for name, like in form.items()}
+
+            return run
+
+        ends = jnp.array(list(self.phase_starts.values())[1:], agent.step.dtype)
+        arrays, metrics = jax.lax.switch(jnp.sum(agent.step >= ends), [branch(phase) for phase in self.phases], arrays)
+        named = {name: found[0] if name in always else Occasional(*found) for name, found in metrics.items()}
+        parts, optimisers = eqx.combine(arrays, rest)
+        return parts, optimisers, UpdateMetrics(_of_part("critic", named), _of_part("actor", named))
+
+
+def _found(metric: NamedMetric | None, like: jax.ShapeDtypeStruct) -> tuple[Array, Bool[Array, ""]]:
+    """A metric and whether it occurred; 0 and False for one that a phase does not have."""
+    if metric is None:
+        return jnp.zeros(like.shape, like.dtype), jnp.array(False)
+    return metric.value, jnp.array(True) if metric.happened is None else metric.happened
+
+
+def _of_part(part: str, named: Mapping[str, Any]) -> Any:
+    """The metrics of a part by path; without a path if the loss returns one number."""
+    return named.get(
+        part, {name.removeprefix(f"{part}/"): metric for name, metric in named.items() if name.startswith(f"{part}/")}
+    )
+
+
+def _form(state: PyTree) -> tuple:
+    return jax.tree.structure(state), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(state)]

@@ -1,0 +1,57 @@
+"""A Gaussian policy that maximises Q and stays close to the data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.unit_gaussian_policy import UnitGaussianPolicy
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.typing import Key, Scalar
+
+
+class DDPGBCMetrics(eqx.Module):
+    """The metrics of a DDPG+BC policy on a batch.
+
+    - `actor_loss`: `q_loss` - alpha * `bc_log_prob`.
+    - `q_loss`: Minus the mean score of the policy's actions.
+    - `bc_log_prob`: The mean log-density of the data's actions.
+    - `mse`: Squared distance of the policy's mean from the data's actions, averaged over coordinates.
+    """
+
+    actor_loss: Scalar
+    q_loss: Scalar
+    bc_log_prob: Scalar
+    mse: Scalar
+
+
+class DDPGBCPolicy(UnitGaussianPolicy):
+    r"""$\pi(\cdot \mid s) = N(f(s), I)$, whose mean is trained to maximise Q, with behaviour cloning.
+
+    $$-\mathbb E \, Q(s, \operatorname{clip} f(s)) - \alpha \, \mathbb E \log \pi(a \mid s)$$
+
+    Where $f(s)$ is outside [-1, 1], Q has no gradient. Q is not normalised, so alpha depends on the scale of the rewards:
+    with unit variance, the second term is half the squared distance from the data, times alpha, plus a constant.
+
+    - `network`: $f$, from an observation to the mean of an action.
+    - `alpha`: The weight of behaviour cloning, at least 0; to tune for each environment.
+
+    Source: TD3+BC (arXiv 2106.06860) for a Gaussian, as in the official code of InFOM (arXiv 2506.08902).
+    """
+
+    alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
+
+    def __check_init__(self):
+        require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DDPGBCMetrics]:
+        """The two terms, averaged over the batch; the key is not used."""
+        del key
+        with update_step("q"):
+            action = jnp.clip(jax.vmap(self.network)(batch.observation), -1, 1)
+            q_loss = -jnp.mean(batch.counted(jax.vmap(agent.critic.score)(batch.observation, action)))
+        log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)
+        loss = q_loss - self.alpha.value * jnp.mean(batch.counted(log_prob))
+        return loss, DDPGBCMetrics(loss, q_loss, jnp.mean(log_prob), self.mean_squared_error(batch))

@@ -1,0 +1,126 @@
+"""InFOM's critic: an upper expectile, over intentions, of values from a successor measure."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floqzoo.critics.level_loss import ExpectileLoss
+from floqzoo.critics.q_ensemble import QEnsemble
+from floqzoo.critics.td_targets import MinOverEnsemble
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Aggregation, RewardModel, require_protocol
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.successor.intentions import IntentionMetrics, IntentionSuccessor
+from floqzoo.successor.reward_model import reward_model
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class PretrainingMetrics(eqx.Module):
+    """The metrics of an `IntentionCritic` in pre-training.
+
+    - `critic_loss`: The loss of the measure.
+    - `occupancy`: The metrics of the measure.
+    """
+
+    critic_loss: Scalar
+    occupancy: IntentionMetrics
+
+
+class IntentionCriticMetrics(eqx.Module):
+    """The metrics of an `IntentionCritic` in fine-tuning.
+
+    - `critic_loss`: `q_loss` + `reward_loss` + the loss of the measure.
+    - `occupancy`: The metrics of the measure.
+    - `q_loss`: The expectile loss of Q, averaged over members and batch.
+    - `reward_loss`: The squared error of the reward model.
+    - `target_mean`: The mean of the targets of Q.
+    - `q_mean`, `q_max`, `q_min`: Q over batch and members.
+    """
+
+    critic_loss: Scalar
+    occupancy: IntentionMetrics
+    q_loss: Scalar
+    reward_loss: Scalar
+    target_mean: Scalar
+    q_mean: Scalar
+    q_max: Scalar
+    q_min: Scalar
+
+
+class IntentionCritic(eqx.Module):
+    r"""Q by implicit generalised policy improvement over the intentions of a dataset.
+
+    For an intention z of the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$ with N futures
+    $x_i \sim m(\cdot \mid s, a, z)$ estimates the value of the policy with that intention. Q is its upper expectile over z,
+
+    $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a), \quad z \sim N(0, I),$$
+
+    which replaces a maximum over intentions. There is no Bellman backup: targets use measure and reward before the step,
+    and neither discounts nor a target critic. The measure's target network serves its own loss only.
+
+    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on. Before, each
+    future had a separate z, so that the expectile was over means over intentions; published scores are from then.
+
+    - `networks`: The ensemble $Q_1, \dots, Q_E$.
+    - `measure`: The successor measure. With `from_current`, Q is the return from the current reward on.
+    - `reward`: The reward of a state: a function, or a `LearntReward`.
+    - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean over intentions.
+    - `num_futures`: N, at least 1.
+    - `aggregation`: Of the members in `score`.
+
+    **Raises** `ValueError` if a number is out of its range.
+
+    Source: InFOM (arXiv 2506.08902), and its official code.
+    """
+
+    networks: QEnsemble
+    measure: IntentionSuccessor
+    reward: RewardModel = eqx.field(converter=reward_model)
+    expectile: Hyperparameter = eqx.field(converter=hyperparameter, default=0.95)
+    num_futures: int = eqx.field(static=True, default=16)
+    aggregation: Aggregation | Any = MinOverEnsemble()
+
+    def __check_init__(self):
+        require_protocol("aggregation", self.aggregation, Aggregation)
+        require("expectile", self.expectile, lambda value: (value > 0) & (value < 1), "in (0, 1)")
+        if self.num_futures < 1:
+            raise ValueError(f"`num_futures` must be at least 1; got {self.num_futures}.")
+
+    def score(self, observation: Observation, action: Action) -> Scalar:
+        """The aggregate of the members of Q."""
+        return self.aggregation.aggregate(self.networks.values(observation, action))
+
+    def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
+        """The loss of the measure. Rewards are not read; Q and the reward model have no gradient.
+
+        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase before rewards are known.
+        """
+        loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
+        return loss, PretrainingMetrics(loss, metrics)
+
+    def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IntentionCriticMetrics]:
+        """The losses of Q, of the reward model and of the measure."""
+        measure_key, target_key = jax.random.split(key)
+        with update_step("targets"):
+            target = agent.critic.values_of(batch, target_key)
+        q = self.networks.batch_values(batch.observation, batch.action)
+        q_loss = jnp.mean(ExpectileLoss().losses(target[None] - q, jnp.asarray(self.expectile.value)))
+        reward_loss = self.reward.reward_loss(batch)
+        occupancy_loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, measure_key)
+        loss = q_loss + reward_loss + occupancy_loss
+        ranges = [reduce(q) for reduce in (jnp.mean, jnp.max, jnp.min)]
+        return loss, IntentionCriticMetrics(loss, metrics, q_loss, reward_loss, jnp.mean(target), *ranges)
+
+    def values_of(self, batch: Transition, key: Key) -> Float[Array, " batch"]:
+        r"""$\hat Q_z(s, a)$ of each transition, each with a separate z."""
+
+        def value(observation: Observation, action: Action, key: Key) -> Scalar:
+            futures = self.measure.sample_futures(observation, action, self.num_futures, key)
+            return jnp.mean(jax.vmap(self.reward.reward_of)(futures)) / (1 - self.measure.discount.value)
+
+        keys = jax.random.split(key, batch.reward.shape[0])
+        return jax.vmap(value)(batch.observation, batch.action, keys)

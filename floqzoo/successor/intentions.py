@@ -1,0 +1,139 @@
+"""Successor measures of the many policies in a dataset, told apart by an intention that is inferred from transitions."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.protocols import Network
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
+from floqzoo.successor.flow_successor import FlowSuccessor
+from floqzoo.typing import Action, Key, Observation, Scalar
+
+
+class Intention(eqx.Module):
+    r"""A diagonal Gaussian over intentions, $N(\mu, \operatorname{diag} \sigma^2)$.
+
+    - `mean`, `log_std`: $\mu$ and $\log \sigma$.
+    """
+
+    mean: Float[Array, " latent"]
+    log_std: Float[Array, " latent"]
+
+    def at(self, noise: Float[Array, " latent"]) -> Float[Array, " latent"]:
+        r"""$\mu + \sigma \epsilon$, differentiable."""
+        return self.mean + jnp.exp(self.log_std) * noise
+
+    @property
+    def divergence(self) -> Scalar:
+        r"""$\frac1d D_{\text{KL}}$ from $N(0, I)$, the mean over coordinates."""
+        return 0.5 * jnp.mean(self.mean**2 + jnp.exp(2 * self.log_std) - 1 - 2 * self.log_std)
+
+
+class IntentionEncoder(eqx.Module):
+    r"""$q(z \mid s', a')$: the intention of the policy that took the action $a'$ at $s'$.
+
+    - `network`: From $(s', a')$, joined, to $\mu$ and $\log \sigma$, joined.
+    - `latent_dim`: The number $d$ of coordinates of z, at least 1.
+
+    **Raises** `ValueError` if `latent_dim` is below 1.
+
+    Source: InFOM (arXiv 2506.08902).
+    """
+
+    network: Network
+    latent_dim: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.latent_dim < 1:
+            raise ValueError(f"`latent_dim` must be at least 1; got {self.latent_dim}.")
+
+    def infer(self, next_observation: Observation, next_action: Action) -> Intention:
+        """The distribution of z given the transition that follows."""
+        output = self.network(jnp.concatenate([next_observation, next_action]))
+        return Intention(output[: self.latent_dim], output[self.latent_dim :])
+
+    def prior(self, key: Key) -> Float[Array, " latent"]:
+        """z of the prior, N(0, I)."""
+        return jax.random.normal(key, (self.latent_dim,))
+
+
+class IntentionMetrics(eqx.Module):
+    r"""The metrics of an `IntentionSuccessor` on a batch.
+
+    - `loss`: `flow_loss` + the weighted `kl`.
+    - `flow_loss`: $(1 - \gamma)$ `one_step_loss` + $\gamma$ `bootstrap_loss`.
+    - `one_step_loss`, `bootstrap_loss`: The velocity errors of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
+    - `kl`: The divergence of intentions from the prior, mean over coordinates.
+    """
+
+    loss: Scalar
+    flow_loss: Scalar
+    one_step_loss: Scalar
+    bootstrap_loss: Scalar
+    kl: Scalar
+
+
+class IntentionSuccessor(eqx.Module):
+    r"""$m(\cdot \mid s, a, z)$: the successor measure of the data's policy with the intention z.
+
+    A dataset of many policies has one measure for each. Which one a transition belongs to is inferred from the next state
+    and action, $z \sim q(z \mid s', a')$, and both are trained by the evidence lower bound
+
+    $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
+    + \gamma \tfrac1d \lVert v(t, \hat x_t \mid s, a, \text{sg}(z)) - \hat u_t \rVert^2
+    + \lambda \, \tfrac1{d_z} D_{\text{KL}}\bigl( q(z \mid s', a') \,\big\|\, N(0, I) \bigr),$$
+
+    with the terms of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor]; the target flow at $(s', a')$ has the same z, and the gradient of
+    the second term does not reach the encoder.
+
+    - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and z.
+    - `encoder`: $q$.
+    - `kl_weight`: $\lambda$, at least 0. With a small one z says what the action would: the measure then depends on the
+      action less than it should, since z sees $(s', a')$.
+
+    The batch must hold `next_action`.
+
+    **Raises** `ValueError` if the weight is negative or not finite.
+
+    Source: InFOM (arXiv 2506.08902).
+    """
+
+    measure: FlowSuccessor
+    encoder: IntentionEncoder
+    kl_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=0.05)
+
+    def __check_init__(self):
+        require("kl_weight", self.kl_weight, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
+
+    @property
+    def discount(self) -> Hyperparameter:
+        """The discount of the measure."""
+        return self.measure.discount
+
+    def sample_futures(
+        self, observation: Observation, action: Action, count: int, key: Key
+    ) -> Float[Array, "count observation"]:
+        """Draws future observations of one policy: all have the same z, a sample of the prior."""
+        latent_key, futures_key = jax.random.split(key)
+        return self.measure.sample_futures(observation, action, count, futures_key, self.encoder.prior(latent_key))
+
+    def successor_loss(
+        self, batch: Transition, target: "IntentionSuccessor", agent: FrozenAgent, key: Key
+    ) -> tuple[Scalar, IntentionMetrics]:
+        """The bound, averaged over the batch. Rewards are not read.
+
+        **Raises** `ValueError` if the batch has no next actions.
+        """
+        latent_key, flow_key = jax.random.split(key)
+        with update_step("intentions"):
+            next_observation = jax.vmap(self.measure.normaliser.normalise)(batch.next_observation)
+            found = jax.vmap(self.encoder.infer)(next_observation, batch.require("next_action", "IntentionSuccessor"))
+            z = jax.vmap(Intention.at)(found, jax.random.normal(latent_key, found.mean.shape))
+        flow_loss, metrics = self.measure.successor_loss(batch, target.measure, agent, flow_key, z)
+        kl = jnp.mean(jax.vmap(lambda intention: intention.divergence)(found))
+        loss = flow_loss + self.kl_weight.value * kl
+        return loss, IntentionMetrics(loss, flow_loss, metrics.one_step_loss, metrics.bootstrap_loss, kl)
