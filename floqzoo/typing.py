@@ -24,7 +24,7 @@ from jaxtyping import Float, PRNGKeyArray, PyTree, Real
 
 
 if TYPE_CHECKING:
-    Array = jax.Array  # what methods return, and compute with
+    from jax import Array as Array  # what methods return, and compute with
 else:
 
     class _IsArray(type):

@@ -58,11 +58,11 @@ class SORLConfig(EnsembleConfig):
         refuse_encoder(self, "SORL")
         if not (np.isfinite(self.max_grad_norm) and self.max_grad_norm > 0):
             raise ValueError(f"`max_grad_norm` must be above 0 and finite; got {self.max_grad_norm}.")
-        for name in ("inference_steps", "max_k_backprop"):
-            if getattr(self, name) > self.denoise_steps:
-                raise ValueError(
-                    f"`{name}` must be at most `denoise_steps`, {self.denoise_steps}; got {getattr(self, name)}."
-                )
+        if self.denoise_steps < max(self.inference_steps, self.max_k_backprop):
+            raise ValueError(
+                f"`denoise_steps` must be at least `inference_steps`, {self.inference_steps}, and `max_k_backprop`, "
+                f"{self.max_k_backprop}; got {self.denoise_steps}."
+            )
 
 
 def sorl(

@@ -42,7 +42,7 @@ def _causes(check: Callable[[Any], Any], settings: Any, message: str) -> Iterato
 
 
 def _renamed(message: str, settings: Any, names: list[str], prefix: str) -> str:
-    argument = re.match(r"`(\w+)` must .*; got (\S+?)\.?$", message)
+    argument = re.match(r"`(\w+)`[^`]* must .*; got (\S+?)\.?$", message)
     having = [name for name in names if argument and _same(getattr(settings, name), argument[2])]
     if argument and len(having) == 1:
         return message.replace(f"`{argument[1]}`", f"`{prefix}{having[0]}`", 1)

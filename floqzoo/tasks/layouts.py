@@ -26,12 +26,14 @@ from floqzoo.tasks.recorded_episodes import (
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a dataset holds, to compare with what was meant; `str` gives three lines.
+    """What a dataset holds, to compare with what was meant; `str` gives three lines or more.
 
     - `episodes`, `transitions`: How many.
     - `terminations`: Transitions into a terminal state.
     - `truncations`: Episodes whose last transition is none.
     - `reward_range`, `return_range`: The least and the greatest, of a transition and of an episode, undiscounted.
+    - `ending_rewards`, `other_rewards`: The least and the greatest reward of the transitions that terminate, and of the others,
+      which show when a goal is rewarded: by the step that reaches it, or by the next one. None if there are none.
     - `mean_return`: Of an episode.
     - `observation_dim`, `action_dim`: Numbers in each.
     - `without_next_action`: Transitions that readers of next actions leave out, as the action after them is unknown.
@@ -44,22 +46,34 @@ class DatasetSummary:
     reward_range: tuple[float, float]
     return_range: tuple[float, float]
     mean_return: float
+    ending_rewards: tuple[float, float] | None
+    other_rewards: tuple[float, float] | None
     observation_dim: int
     action_dim: int
     without_next_action: int
 
     def __str__(self) -> str:
-        """Three lines."""
+        """Three lines, and one each for the rewards of terminations and for unknown next actions, if there are any."""
         lines = [
             f"{self.transitions:,} transitions in {self.episodes:,} episodes: {self.terminations:,} terminations, "
             f"{self.truncations:,} truncated episodes",
             f"observations of {self.observation_dim} numbers, actions of {self.action_dim}",
-            f"rewards from {self.reward_range[0]:g} to {self.reward_range[1]:g}; returns from "
-            f"{self.return_range[0]:g} to {self.return_range[1]:g}, mean {self.mean_return:g}",
+            f"rewards {_text(self.reward_range)}; returns {_text(self.return_range)}, mean {self.mean_return:g}",
         ]
+        if self.ending_rewards is not None:
+            others = "" if self.other_rewards is None else f", of all others {_text(self.other_rewards)}"
+            lines.append(f"rewards of the transitions that terminate {_text(self.ending_rewards)}{others}")
         if self.without_next_action:
             lines.append(f"{self.without_next_action:,} transitions have no known next action")
         return "\n".join(lines)
+
+
+def _text(limits: tuple[float, float]) -> str:
+    return f"from {limits[0]:g} to {limits[1]:g}"
+
+
+def _range(numbers: np.ndarray) -> tuple[float, float] | None:
+    return (float(numbers.min()), float(numbers.max())) if numbers.size else None
 
 
 def summarise(dataset: Dataset) -> DatasetSummary:
@@ -70,15 +84,18 @@ def summarise(dataset: Dataset) -> DatasetSummary:
     ends, episode = np.unique(last[starts], return_inverse=True)
     returns = np.bincount(episode, rewards[starts].astype(np.float64))
     is_last = starts + 1 == last[starts]
+    terminates = masks[starts] == 0
     known = dataset.size if dataset.next_starts is None else dataset.next_starts.shape[0]
     return DatasetSummary(
         episodes=len(ends),
         transitions=dataset.size,
-        terminations=int((masks[starts] == 0).sum()),
-        truncations=int((masks[starts][is_last] != 0).sum()),
+        terminations=int(terminates.sum()),
+        truncations=int((~terminates[is_last]).sum()),
         reward_range=dataset.reward_range,
         return_range=(float(returns.min()), float(returns.max())),
         mean_return=float(returns.mean()),
+        ending_rewards=_range(rewards[starts][terminates]),
+        other_rewards=_range(rewards[starts][~terminates]),
         observation_dim=dataset.observations.shape[1],
         action_dim=dataset.actions.shape[1],
         without_next_action=dataset.size - known,

@@ -12,8 +12,8 @@ FLOW = (
     Fault(
         "the time is one step ahead",
         "floqzoo/flow/fixed_step.py",
-        "time_grid(t0, t1, self.num_steps, x0.dtype)[:-1]",
-        "time_grid(t0, t1, self.num_steps, x0.dtype)[1:]",
+        "time_grid(t0, t1, self.num_steps, jnp.result_type(x0))[:-1]",
+        "time_grid(t0, t1, self.num_steps, jnp.result_type(x0))[1:]",
         (f"{SOLVERS}::test_the_field_of_a_point_target_is_crossed_exactly[Euler]",),
     ),
     Fault(
