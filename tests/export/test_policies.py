@@ -54,6 +54,7 @@ POLICIES = {
     "behaviour": policy(key=clone()),
     "distilled": policy(fz.DistilledFlowPolicy, key=clone()),
     "awr": families.actor(fz.AWRPolicy, key=clone()),
+    "ddpg+bc": families.actor(fz.DDPGBCPolicy, key=clone()),
     "deterministic": families.actor(fz.DeterministicPolicy, key=clone()),
     "tanh-Gaussian": families.tanh_gaussian(key=clone()),
     "best of n": best_of_n(key=clone()),
