@@ -26,7 +26,7 @@ for each future.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -36,10 +36,10 @@ import optax
 
 import floqzoo as fz
 from floqzoo.learner import NStep
-from floqzoo.runs import Recipe, RunConfig, buildable, require_choices, small_run, standard_batches
+from floqzoo.runs import Recipe, RunConfig, buildable, require_choices, standard_batches
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, aggregation, published_run
+from recipes.common import aggregation, published_run
 from recipes.published import infom as published
 
 
@@ -204,18 +204,34 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Small networks and a shorter horizon on cube-single: minutes on two cores, data collected on this machine."""
+    """Small networks on a maze: minutes on two cores, data collected on this machine."""
+    small = (96, 96)
     config = InFOMConfig(
-        **{**QUICKSTART, "batch_size": 128},
         pretraining_steps=15_000,
-        latent_dim=16,
-        alpha=10.0,
+        lr=1e-3,
+        batch_size=128,
+        latent_dim=8,
+        alpha=0.3,
+        tau=0.01,
         num_flow_goals=8,
         num_flow_steps=4,
-        intention_encoder_hidden_dims=(96, 96),
-        reward_hidden_dims=(96, 96),
+        value_hidden_dims=small,
+        intention_encoder_hidden_dims=small,
+        reward_hidden_dims=small,
+        actor_hidden_dims=small,
     )
-    return replace(small_run(env_name, config), normalize_observations=True, offline_steps=30_000)
+    return RunConfig(
+        env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
+        agent=config,
+        normalize_observations=True,
+        run_group="quickstart",
+        offline_steps=30_000,
+        log_interval=1_000,
+        eval_interval=15_000,
+        save_interval=15_000,
+        eval_episodes=20,
+        collect_episodes=100,
+    )
 
 
 RECIPE = Recipe(
