@@ -73,7 +73,8 @@ class TD2Target(eqx.Module):
 class StraightTD2Target(eqx.Module):
     """The velocity of the target field on the straight line to its sample, instead of on its trajectory: SARSA².
 
-    Where trajectories are straight it is TD²-CFM.
+    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, its points have
+    another distribution than the flow has at that time, and the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

@@ -93,8 +93,8 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
         (("{}",), "is not the folder of a run: it has no flags.json"),
         (
             ("{}/run",),
-            "there is no recipe 'toy'; there are bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, "
-            "sac, sorl, td2_cfm, value_flows.",
+            "there is no recipe 'toy'; there are bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, infom, iql, iqn, qc, "
+            "rebrac, sac, sorl, td2_cfm, value_flows.",
         ),
         (("{}/run", "--recipe={}/nowhere.py"), "there is no file"),
         (("{}/run", "--sead=3"), "--sead"),

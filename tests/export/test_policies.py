@@ -54,6 +54,7 @@ POLICIES = {
     "behaviour": lambda: policy(key=clone()),
     "distilled": lambda: policy(fz.DistilledFlowPolicy, key=clone()),
     "awr": lambda: families.actor(fz.AWRPolicy, key=clone()),
+    "ddpg+bc": lambda: families.actor(fz.DDPGBCPolicy, key=clone()),
     "deterministic": lambda: families.actor(fz.DeterministicPolicy, key=clone()),
     "tanh-Gaussian": lambda: families.tanh_gaussian(key=clone()),
     "best of n": lambda: best_of_n(key=clone()),

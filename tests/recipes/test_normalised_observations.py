@@ -41,6 +41,11 @@ SMALL = {
     "noise_samples": 2,
     "num_samples": 3,
     "conservative_actions": 2,
+    "latent_dim": 4,
+    "pretraining_steps": 1,  # of the two updates
+    "intention_encoder_hidden_dims": (6,),
+    "reward_hidden_dims": (6,),
+    "num_flow_steps": 2,
     "count": 4,
 }
 QUICK = ("bc", "iql")

@@ -11,7 +11,25 @@ import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
-from recipes import bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, iql, iqn, qc, rebrac, sac, sorl, value_flows
+from recipes import (
+    bc,
+    c51,
+    codac,
+    evor,
+    fb,
+    floq,
+    fql,
+    gaussian_bc,
+    ifql,
+    infom,
+    iql,
+    iqn,
+    qc,
+    rebrac,
+    sac,
+    sorl,
+    value_flows,
+)
 
 
 ENVIRONMENTS = {
@@ -472,7 +490,25 @@ def test_value_flows_is_as_published(preset, environment):
 
 EVERY_PRESET = [
     (recipe.RECIPE, preset)
-    for recipe in (floq, fql, bc, gaussian_bc, iql, ifql, rebrac, sac, sorl, iqn, c51, codac, qc, value_flows, evor, fb)
+    for recipe in (
+        floq,
+        fql,
+        bc,
+        gaussian_bc,
+        iql,
+        ifql,
+        rebrac,
+        sac,
+        sorl,
+        iqn,
+        c51,
+        codac,
+        qc,
+        value_flows,
+        evor,
+        fb,
+        infom,
+    )
     for preset in recipe.RECIPE.presets
 ]
 

@@ -1,5 +1,7 @@
 """The exact measure is where learning comes to rest."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.successor import METHODS, flow_measure
-from floqzoo.successor.targets import TD2Target, TDTarget
+from floqzoo.successor.targets import StraightTD2Target, TD2Target, TDTarget
 from floqzoo.tasks import LinearGaussian
 from tests.successor.doubles import Correctable, ExactNoise, exact_field
 
@@ -18,16 +20,17 @@ pytestmark = pytest.mark.slow
 
 
 COUNT = 6_000
+WITHOUT_NAME = {"straight td2-cfm": partial(flow_measure, StraightTD2Target())}
 
 
-def gradients_at_the_truth(name, chain, path, key, shift=0.0):
+def gradients_at_the_truth(name, chain, path, key, shift=0.0, count=COUNT):
     """One gradient for each transition, by the correction of the exact field, with the exact measure as the target."""
     field = exact_field(chain, path)
     if name.endswith("-dd"):
         make, online = METHODS[name], Correctable.of(ExactNoise(field), 2, 4)
         settings = {"path": path, "steps": 60}
     else:
-        make, online = METHODS[name], Correctable.of(field, 2, 4)
+        make, online = WITHOUT_NAME.get(name) or METHODS[name], Correctable.of(field, 2, 4)
         settings = {"path": path, "solver": fz.Midpoint(20)}
     online = eqx.tree_at(lambda field: field.correction, online, online.correction + shift)
     measure = make(online, 2, discount=chain.discount, **settings)
@@ -36,8 +39,8 @@ def gradients_at_the_truth(name, chain, path, key, shift=0.0):
     @eqx.filter_jit
     def run(measure, target, key):
         batch_key, time_key, loss_key = jax.random.split(key, 3)
-        batch = chain.sample(batch_key, COUNT)
-        times = 0.98 * jax.random.uniform(time_key, (COUNT,))
+        batch = chain.sample(batch_key, count)
+        times = 0.98 * jax.random.uniform(time_key, (count,))
         trainable, rest = partition_trainable(measure)
         gamma = chain.discount.value
 
@@ -49,7 +52,7 @@ def gradients_at_the_truth(name, chain, path, key, shift=0.0):
             return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(jax.grad(loss)(trainable))])
 
         return jax.lax.map(
-            lambda row: gradient(*row), (batch, times, jax.random.split(loss_key, COUNT)), batch_size=500
+            lambda row: gradient(*row), (batch, times, jax.random.split(loss_key, count)), batch_size=500
         )
 
     return np.asarray(run(measure, target, key), np.float64)
@@ -75,10 +78,11 @@ def test_it_does_so_for_diffusions(name, getkey):
     assert np.abs(scores).max() < 6, scores
 
 
-def test_coupled_td_rests_elsewhere(getkey):
-    """Its points lie on straight lines between the ends of a flow that bends, so they have another law on the way."""
+@pytest.mark.parametrize("name", ["td-cfm-c", "straight td2-cfm"])
+def test_targets_on_straight_lines_rest_elsewhere(name, getkey):
+    """Their points lie on straight lines between the ends of a flow that bends, so they have another law on the way."""
     chain = LinearGaussian.spiral(0.6, tolerance=1e-4)
-    scores = standard_scores(gradients_at_the_truth("td-cfm-c", chain, fz.LinearPath(), getkey()))
+    scores = standard_scores(gradients_at_the_truth(name, chain, fz.LinearPath(), getkey(), count=4 * COUNT))
     assert np.abs(scores).max() > 8  # six would be agreement
 
 

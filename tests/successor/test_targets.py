@@ -16,6 +16,7 @@ from floqzoo.successor import (
     CoupledTDTarget,
     DataNextAction,
     MonteCarloTarget,
+    StraightTD2Target,
     TD2Target,
     TDTarget,
     flow_measure,
@@ -26,7 +27,7 @@ from floqzoo.testing.policy_laws import frozen_agent
 from tests.successor.doubles import small_field
 
 
-RULES = (MonteCarloTarget(), TDTarget(), CoupledTDTarget(), TD2Target())
+RULES = (MonteCarloTarget(), TDTarget(), CoupledTDTarget(), TD2Target(), StraightTD2Target())
 NAMES = [type(rule).__name__ for rule in RULES]
 
 
@@ -89,6 +90,10 @@ def test_a_target_is_its_line_of_the_table(rule, path, getkey):
             x, label = joined(noise, midpoint(velocity, noise, 1.0))
         case TD2Target():
             x = midpoint(velocity, np.asarray(jax.random.normal(key(), (2,))), t)
+            label = velocity(t, x)
+        case StraightTD2Target():
+            noise = np.asarray(jax.random.normal(key(), (2,)))
+            x, _ = joined(noise, midpoint(velocity, noise, 1.0))
             label = velocity(t, x)
     np.testing.assert_allclose(point.x, x, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(point.velocity, label, rtol=1e-4, atol=1e-5)
