@@ -17,7 +17,7 @@ INTRODUCTION = """# Defaults
 <!-- Written by docs/generate.py. -->
 
 The value of each argument that may be left out. A change to one changes the programs of users: it belongs in the changelog, and a test
-fails until this page is written anew.
+fails until `python docs/generate.py` has been run.
 """
 
 
