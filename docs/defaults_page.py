@@ -17,14 +17,14 @@ INTRODUCTION = """# Defaults
 <!-- Written by docs/generate.py. -->
 
 The value of each argument that may be left out. A change to one changes the programs of users: it belongs in the changelog, and a test
-fails until this page is written anew.
+fails until `python docs/generate.py` has been run.
 """
 
 
 def defaults_page() -> str:
     """The page, in Markdown."""
     rows = [
-        f"| [`{part.__name__}{suffix}`][{name}{suffix}] | {', '.join(f'`{text}`' for text in defaults)} |"
+        f"| [`{part.__name__}`][{name}]{suffix} | {', '.join(f'`{text}`' for text in defaults)} |"
         for name, part in public_names().items()
         if not (inspect.isclass(part) and issubclass(part, Exception))
         for suffix, function in (("", part), *_methods(part))
@@ -36,7 +36,7 @@ def defaults_page() -> str:
 def _methods(part: Any) -> Iterator[tuple[str, Any]]:
     for name, member in vars(part).items() if inspect.isclass(part) else ():
         if not name.startswith("_") and callable(getattr(part, name)) and not inspect.isclass(member):
-            yield f".{name}", getattr(part, name)
+            yield f"`.{name}`", getattr(part, name)
 
 
 def _defaults(function: Any) -> Iterator[str]:

@@ -56,7 +56,9 @@ def public_names() -> dict[str, Any]:
         for name in (*_names(module), *LAZY.get(package, ())):
             member = getattr(module, name)
             if inspect.isclass(member) or inspect.isfunction(member):
-                found.setdefault(member, f"{module.__name__}.{name}")
+                path = f"{module.__name__}.{name}"
+                # A function in a file of its own name is linked to in this file.
+                found.setdefault(member, f"{path}.{name}" if member.__module__ == path else path)
     return {name: member for member, name in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import prod
 from pathlib import Path
 
@@ -36,6 +36,17 @@ def read(tmp_path):
         return read_sweep(tmp_path / "mine.yaml", save_dir=tmp_path)
 
     return read
+
+
+VARIED = {"offline_steps": "[1000, 2000]", "log_interval": "[100, 200]", "agent.lr": "[1e-3, 3e-4]"}
+
+
+@pytest.mark.parametrize("names", [names for size in range(4) for names in combinations(VARIED, size)])
+def test_a_sweep_tells_methods_apart_by_the_run_settings_that_differ(read, names):
+    """Its table and its curves are by these, and by the settings of the agents."""
+    fields = {"offline_steps": "1000"} | {name: VARIED[name] for name in names}
+    sweep = read(fields="{" + ", ".join(f"{name}: {values}" for name, values in fields.items()) + "}")
+    assert {*sweep.telling} == {name for name in names if not name.startswith("agent.")}
 
 
 def test_trials_are_the_product_of_recipes_fields_tasks_and_seeds(read, tmp_path):
