@@ -93,7 +93,7 @@ class TanhGaussianPolicy(eqx.Module):
 
     @property
     def temperature(self) -> Scalar:
-        r"""$\beta$, above 0, in units of reward for each nat."""
+        r"""$\beta$, above 0, in units of reward per nat."""
         return jnp.exp(self.log_temperature)
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:

@@ -83,7 +83,7 @@ def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:
 
 
 def untrained(method: Callable[..., FlowSuccessor], chain: LinearGaussian, key: Key) -> FlowSuccessor:
-    """A small measure of a chain."""
+    """An untrained successor measure with a small network, for a chain."""
     dim, condition = chain.observation_dim, chain.observation_dim + chain.action_dim
     field = ConditionalField(dim, condition, build=partial(MLP, hidden=(16, 16)), key=key)
     return method(field, dim, discount=chain.discount)
