@@ -32,7 +32,7 @@ ORDER = [
     {"policies"},
     {"successor"},
     {"tasks"},
-    {"citations"},
+    {"citations", "figures"},
     {"learner"},
     {"rollout"},
     {"runs"},
