@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """An entry of a bibliography; unknown fields are left out.
+    """An entry of a bibliography; fields without a value are omitted.
 
     - `key`: The citation key.
     - `kind`: The BibTeX entry type.

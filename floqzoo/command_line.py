@@ -20,6 +20,8 @@ from floqzoo.commands.profile import profile
 from floqzoo.commands.resume import resume
 from floqzoo.commands.study import study
 from floqzoo.commands.sweep import sweep
+from floqzoo.commands.train import train, train_with
+from floqzoo.commands.watch import watch
 from floqzoo.tasks.load import DEFAULT_DATASET_DIR
 from floqzoo.tasks.shard_download import download_shards
 from floqzoo.training.cli_errors import errors_explained
@@ -76,6 +78,7 @@ def download(
 
 COMMANDS = {
     "doctor": doctor,
+    "train": train,
     "collect": collect,
     "download": download,
     "convert": convert,
@@ -84,6 +87,7 @@ COMMANDS = {
     "resume": resume,
     "sweep": sweep,
     "evaluate": evaluate,
+    "watch": watch,
     "plot": plot,
     "compare": compare,
     "inspect": inspect,
@@ -99,10 +103,13 @@ def main() -> None:
         print(f"floqzoo {__version__}")
         return
     with errors_explained():
+        if sys.argv[1:2] == ["train"] and len(sys.argv) > 2 and not sys.argv[2].startswith("-"):
+            train_with(sys.argv[2], sys.argv[3:])
+            return
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="floqzoo",
-            description="A modular library of flow-matching reinforcement learning. Methods are trained with "
-            "separate programs, see `python recipes/floq.py --help`. --version prints the version.",
+            description="A modular library of flow-matching reinforcement learning. `floqzoo train floq --help` "
+            "lists the flags of a method. --version prints the version.",
             use_underscores=True,
         )

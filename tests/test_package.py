@@ -33,7 +33,7 @@ ORDER = [
     {"policies"},
     {"successor"},
     {"tasks"},
-    {"citations"},
+    {"citations", "figures"},
     {"learner"},
     {"rollout"},
     {"runs"},

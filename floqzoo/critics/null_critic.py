@@ -11,7 +11,7 @@ class NullCritic(eqx.Module):
     """Q = 0, without parameters: for behaviour cloning."""
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """0."""
+        """Q = 0 for every observation and action."""
         del observation, action
         return jnp.zeros(())
 
@@ -20,6 +20,6 @@ class NullCritic(eqx.Module):
         return self.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

@@ -148,7 +148,7 @@ class ReturnFlowCritic(eqx.Module):
     # Values
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean return."""
+        """Q as the mean of the return distribution, over noise samples and members."""
         return self.mean_return(observation, action)
 
     def mean_return(self, observation: Observation, action: Action) -> Scalar:

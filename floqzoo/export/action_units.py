@@ -66,7 +66,7 @@ class ActionUnits:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def from_policy(self, action: Float[Array, " numbers"]) -> Float[Array, "..."]:
-        """What the environment takes for an action, or for a flat chunk, of the policy."""
+        """Converts an action of the policy, or a flat chunk, to actions in the units of the environment."""
         action = action.reshape(self.shape)
         if self._same:
             return action
@@ -74,7 +74,7 @@ class ActionUnits:
         return jnp.clip(low + (action + 1) / 2 * (high - low), low, high)
 
     def to_policy(self, action: Float[Array, "..."]) -> Float[Array, " numbers"]:
-        """The inverse: the action, or the flat chunk, that becomes these actions of the environment."""
+        """The inverse: converts actions of the environment to an action of the policy, or to a flat chunk."""
         if not self._same:
             low, high = (np.broadcast_to(bound, self.shape) for bound in (self.low, self.high))
             action = (action - low) / (high - low) * 2 - 1

@@ -75,7 +75,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """What `load_exported_agent` needs to know of a run; no path of the machine that trained it is among it."""
+    """The facts about a run that `load_exported_agent` needs, without paths of the machine that trained it."""
     names = ("recipe", "precision", "normalize_observations", "agent")
     # A run of an earlier version does not say whether observations are normalised.
     settings = {name: flags[name] for name in names if name in flags}

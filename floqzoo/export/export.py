@@ -61,7 +61,7 @@ GOLDEN, RANDOM = 16, 256
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote and measured.
+    """The files and measurements of an export.
 
     - `folder`: The folder.
     - `parity`: How each runtime compares with JAX.
@@ -262,7 +262,7 @@ def _inputs(policy: ExportedFunction, actor: ActorCritic, observations: np.ndarr
 
 
 def _like(observations: np.ndarray, actor: ActorCritic) -> np.ndarray:
-    """Random observations of the size of the given ones."""
+    """Random observations with the shape of the given ones."""
     unit = 1.0 if actor.normaliser is None else np.asarray(actor.normaliser.scale.value)
     scale = observations.std(axis=0) + 0.1 * unit
     return observations.mean(axis=0) + scale * np.random.default_rng(0).normal(size=(RANDOM, observations.shape[1]))
@@ -314,7 +314,7 @@ def _critic(
 
 
 def _metrics(run: StoredRun, seed: int, step: int) -> dict[str, float]:
-    """What the run logged for this checkpoint when it evaluated it; nothing where it did not."""
+    """The metrics of the run's evaluation of this checkpoint; empty if it was not evaluated."""
     columns = evaluations(run)
     if not columns:
         return {}

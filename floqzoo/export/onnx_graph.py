@@ -63,7 +63,7 @@ class _Graph:
         self._batch: str | None = None
 
     def node(self, operator: str, inputs: Sequence[str], name: str | None = None, **attributes: Any) -> str:
-        """Adds a node, and gives the name of its output."""
+        """Adds a node, and returns the name of its output."""
         from onnx import helper
 
         name = name or self._new()

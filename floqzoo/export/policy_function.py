@@ -1,4 +1,4 @@
-"""What is exported of a policy and a critic: plain functions of arrays."""
+"""The exported form of a policy and a critic: plain functions of arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ def spec_of(
     facts: Mapping[str, Any],
     evaluation: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """What `spec.json` holds, but for the hashes of the files.
+    """The contents of `spec.json` without the hashes of the files.
 
     - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is what became of it.
     - `example`: Inputs and outputs by name, in their order; with a value there is a critic.
@@ -68,7 +68,7 @@ def spec_of(
 
 
 def _normalisation(actor: ActorCritic, dim: int) -> dict[str, Any] | None:
-    """What the program itself does to an observation first; None if nothing."""
+    """The normalisation inside the program; None if there is none."""
     if actor.normaliser is None:
         return None
     numbers = {name: getattr(actor.normaliser, name).value for name in ("mean", "scale")}

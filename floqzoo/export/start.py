@@ -14,7 +14,7 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 @dataclass(frozen=True)
 class Start:
-    """What the environment of a run shows.
+    """The properties of a run's environment that an export records.
 
     - `observations`: The first ones of the run's evaluation episodes.
     - `action_bounds`: Of its actions, in its own units.
@@ -50,7 +50,7 @@ def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed:
 
 
 def control_timestep(environment: Any) -> float | None:
-    """The seconds between two actions, under the names that OGBench, which has a method, and Gymnasium give them."""
+    """The seconds between two actions, from OGBench's method or Gymnasium's attribute."""
     named = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
     found = (each() if callable(each) else each for each in named)
     return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)

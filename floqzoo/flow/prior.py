@@ -58,7 +58,7 @@ class UniformPrior(eqx.Module):
         return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The probability that a draw is at most x, of each entry."""
+        """The cumulative distribution function, elementwise."""
         return jnp.clip((x - self.low.value) / (self.high.value - self.low.value), 0, 1)
 
     def log_prob(self, x: Point) -> Scalar:
@@ -92,7 +92,7 @@ class GaussianPrior(eqx.Module):
         return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The probability that a draw is at most x, of each entry."""
+        """The cumulative distribution function, elementwise."""
         return norm.cdf(x, self.mean.value, self.scale.value)
 
     def log_prob(self, x: Point) -> Scalar:

@@ -26,7 +26,7 @@ class ZeroTime(eqx.Module):
     """
 
     def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Zeros."""
+        """Times that are all 0."""
         del key
         return jnp.zeros(shape)
 

@@ -45,7 +45,7 @@ class ChunkedPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """That of the policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise], as this policy does then."""
+        """The noise prior of the inner policy, if that [acts from noise][floqzoo.protocols.ActsFromNoise]."""
         return self.policy.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
@@ -53,7 +53,7 @@ class ChunkedPolicy(eqx.Module):
         return self.policy.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "*noise"]) -> Action:
-        """The chunk that a given noise becomes, flat."""
+        """The flat chunk for a given noise sample."""
         return self.policy.act_from_noise(observation, critic, noise)
 
     @property

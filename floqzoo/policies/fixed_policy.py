@@ -44,6 +44,6 @@ class FixedPolicy(eqx.Module):
         return own.policy.act(own.normalised(observation), critic if own.critic is None else own.critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

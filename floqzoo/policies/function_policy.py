@@ -26,6 +26,6 @@ class FunctionPolicy(eqx.Module):
         return self.function(observation)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

@@ -94,7 +94,7 @@ class TanhGaussianPolicy(PolicyWithMode):
 
     @property
     def temperature(self) -> Scalar:
-        r"""$\beta$, above 0, in units of reward for each nat."""
+        r"""$\beta$, above 0, in units of reward per nat."""
         return jnp.exp(self.log_temperature)
 
     def mode(self, observation: Observation) -> Action:

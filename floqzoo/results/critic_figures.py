@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from floqzoo.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, legend_below, new_figure, styled
 from floqzoo.results.played_returns import PlayedReturns
 from floqzoo.results.value_map import ValueMap
-from floqzoo.studies.report import new_figure
 
 
-MEMBER_COLOURS = ("C0", "C1", "C2", "C4")
+MEMBER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 
 
+@styled
 def draw_value_paths(
     t: Float[np.ndarray, " times"],
     paths: Sequence[Float[np.ndarray, "members copies times"]],
@@ -26,28 +27,25 @@ def draw_value_paths(
     - `readouts`: The value of the distilled critic at each state.
     - `returns`: The return of the episode from each state; NaN if the time limit truncated it.
     """
-    figure = new_figure(3.1 * len(paths) + 0.6, 3.9)
-    panels = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
-    for axes, path, title, readout, known in zip(panels, paths, titles, readouts, returns, strict=True):
+    columns = min(len(paths), 2)
+    rows = -(-len(paths) // columns)
+    figure = new_figure(4.2 * columns + 0.4, 2.9 * rows + 0.9)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for axes, path, title, readout, known in zip(panels, paths, titles, readouts, returns, strict=False):
         for member, (curves, colour) in enumerate(zip(path, MEMBER_COLOURS, strict=False)):
             lines = axes.plot(t, curves.T, color=colour, linewidth=0.9, alpha=0.75, marker=".", markersize=4)
             lines[0].set_label(f"flow {member + 1} of {len(path)}")
-        axes.axhline(readout, color="black", linestyle="--", linewidth=1.1, label="distilled readout")
+        axes.axhline(readout, color="black", linestyle="--", linewidth=1.1, label="distilled critic")
         if not np.isnan(known):
-            axes.axhline(known, color="C3", linestyle=":", linewidth=1.6, label="return of the episode")
-        axes.set_title(title, fontsize=9)
-        axes.set(xlabel="flow time t", xlim=(-0.02, 1.02))
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("z(t), in units of reward")
-    figure.legend(
-        *max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1])),
-        loc="outside lower center",
-        ncols=4,
-        fontsize=8,
-    )
+            axes.axhline(known, color=VERMILION, linestyle=":", linewidth=2.0, label="return of the episode")
+        axes.set(title=title, xlabel="flow time t", ylabel="value z(t)", xlim=(-0.02, 1.02))
+    for axes in figure.axes[len(paths) :]:
+        axes.set_visible(False)
+    legend_below(figure)
     return figure
 
 
+@styled
 def draw_value_map(found: ValueMap) -> Any:
     """The value at every position of a maze, with the direction of the policy in each cell."""
     height = 5.2
@@ -61,48 +59,50 @@ def draw_value_map(found: ValueMap) -> Any:
     x, y = (grid[some][free] for grid in np.meshgrid(found.x, found.y))
     axes.quiver(x, y, *found.actions[some][free].T, color="white", alpha=0.8, width=0.0025, scale=38)
     axes.plot(*found.start, "o", color="white", markeredgecolor="black", markersize=9, label="start")
-    axes.plot(*found.goal, "*", color="red", markeredgecolor="white", markersize=17, label="goal")
-    axes.set(aspect="equal", xticks=[], yticks=[])
-    axes.legend(loc="upper right", fontsize=9)
+    axes.plot(*found.goal, "*", color=VERMILION, markeredgecolor="white", markersize=17, label="goal")
+    axes.set(aspect="equal", xlabel="x", ylabel="y")
+    axes.grid(visible=False)
+    legend_below(figure)
     figure.colorbar(image, ax=axes, label="value, in units of reward", shrink=0.9)
     return figure
 
 
+@styled
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
     """Q against the number of solver steps: its mean, and its change for each transition.
 
     - `steps`: The numbers of steps, ascending; the last one serves as the exact solution.
     - `trained`: The number of steps in training.
     """
-    figure = new_figure(9.2, 3.6)
+    figure = new_figure(8.6, 4.0)
     level, error = figure.subplots(1, 2)
     low, middle, high = np.quantile(q, [0.25, 0.5, 0.75], axis=1)
-    level.fill_between(steps, low, high, color="C0", alpha=0.2, linewidth=0, label="middle half of the transitions")
-    level.plot(steps, middle, color="C0", marker="o", markersize=4, label="median")
+    level.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half of the transitions")
+    level.plot(steps, middle, color=BLUE, marker="o", markersize=4, label="median")
     level.set(ylabel="Q, in units of reward", title="Level of Q")
     distance = np.sqrt(np.mean((q[:-1] - q[-1:]) ** 2, axis=1))
-    error.plot(steps[:-1], distance, color="C0", marker="o", markersize=4)
+    error.plot(steps[:-1], distance, color=BLUE, marker="o", markersize=4)
     error.set(yscale="log", ylabel="units of reward", title=f"RMS difference from K = {steps[-1]}")
     for axes in (level, error):
-        axes.axvline(trained, color="C3", linestyle=":", label=f"K = {trained}, as trained")
+        axes.axvline(trained, color=VERMILION, linestyle=":", label=f"K = {trained}, as trained")
         axes.set_xscale("log", base=2)
         axes.set_xticks(steps, [str(count) for count in steps])
         axes.minorticks_off()
         axes.set_xlabel("solver steps K at evaluation")
-        axes.grid(alpha=0.3)
-    level.legend(fontsize=8)
+    legend_below(figure)
     return figure
 
 
+@styled
 def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns) -> Any:
     """Q at each step of some episodes against the return from that step."""
-    figure = new_figure(5.6, 5.2)
+    figure = new_figure(5.6, 6.0)
     axes = figure.subplots()
     known = played.known()
     groups = (
-        ("episodes that reached the goal", known & played.succeeded, "C0", 0.5),
-        ("episodes that did not reach the goal", known & ~played.succeeded, "C1", 0.5),
-        ("unknown: truncated by the time limit", ~known, "0.7", 0.3),
+        ("episodes that reached the goal", known & played.succeeded, BLUE, 0.5),
+        ("episodes that did not reach the goal", known & ~played.succeeded, VERMILION, 0.5),
+        ("unknown: truncated by the time limit", ~known, GREY, 0.3),
     )
     for label, chosen, colour, alpha in groups:
         if chosen.any():
@@ -112,11 +112,11 @@ def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns)
     axes.plot(ends, ends, color="black", linewidth=0.9, label="Q = return")
     axes.set(xlabel="discounted return from that step", ylabel="Q(s, a)", xlim=ends, ylim=ends)
     axes.set_aspect("equal")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", fontsize=8)
+    legend_below(figure, 1)
     return figure
 
 
+@styled
 def draw_inside(
     deviation: Float[np.ndarray, " batch"],
     curvature: Float[np.ndarray, " batch"],
@@ -130,19 +130,19 @@ def draw_inside(
     - `spectra`: The singular values of the features of each member, descending.
     - `ranks`: The effective rank of each member's features.
     """
-    figure = new_figure(12.0, 3.5)
-    noise, bend, features = figure.subplots(1, 3)
+    figure = new_figure(8.8, 6.6)
+    panels = figure.subplot_mosaic([["noise", "bend"], ["features", "features"]])
+    noise, bend, features = (panels[name] for name in ("noise", "bend", "features"))
     _histogram(noise, deviation, "standard deviation of Q over noise")
-    _histogram(bend, curvature, "square root of the trajectories' curvature")
+    _histogram(bend, curvature, "root of the trajectories' curvature")
     for member, (spectrum, rank, colour) in enumerate(zip(spectra, ranks, MEMBER_COLOURS, strict=False)):
         label = f"flow {member + 1}: effective rank {rank}"
         features.plot(np.arange(1, len(spectrum) + 1), spectrum / spectrum[0], color=colour, label=label)
         features.axvline(rank, color=colour, linestyle=":", linewidth=1.1)
-    features.set(yscale="log", xlabel="direction", ylabel="singular value / largest", title="Last features")
+    features.set(yscale="log", xlabel="direction", ylabel="singular value / largest one")
     features.set_ylim(bottom=max(1e-7, features.get_ylim()[0]))
-    features.legend(fontsize=8)
-    for axes in (noise, bend, features):
-        axes.grid(alpha=0.3)
+    features.set_title("Spectrum of the last features")
+    features.legend()
     return figure
 
 
@@ -150,7 +150,7 @@ _WALLS = {"cmap": "Greys", "vmin": 0.0, "vmax": 2.0, "shading": "nearest"}
 
 
 def _histogram(axes: Any, values: Float[np.ndarray, " batch"], name: str) -> None:
-    axes.hist(values, bins=40, color="C0", alpha=0.8)
+    axes.hist(values, bins=40, color=SKY)
     axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1.1, label=f"mean {values.mean():.3g}")
-    axes.set(xlabel=f"{name}\n(units of reward)", ylabel="transitions")
-    axes.legend(fontsize=8)
+    axes.set(xlabel=f"{name}\n(units of reward)", ylabel="number of transitions")
+    axes.legend()

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from floqzoo.figures import PALETTE, method_colours, new_figure, save_figure, styled
 from floqzoo.results.find_runs import open_runs
 from floqzoo.results.reference_scores import ReferenceGroup, ReferenceScore, reference_groups
 from floqzoo.results.series import Gathered, Series, gather, headline
 from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
-from floqzoo.studies.report import new_figure, save_figure
 from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
 
 
@@ -56,6 +56,7 @@ def plot_runs(
     return (*gathered.notes, *_notes_on_length(gathered), *_notes_on_references(references))
 
 
+@styled
 def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: Sequence[ReferenceGroup] = ()) -> Any:
     """Draws the figure without saving it."""
     tasks = gathered.tasks
@@ -63,7 +64,8 @@ def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: 
     rows = -(-len(tasks) // columns)
     figure = new_figure(1.2 + 4.6 * columns, 0.8 + 3.2 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    looks = {method: _look(index) for index, method in enumerate(gathered.methods)}
+    colours = method_colours(gathered.methods)
+    looks = {method: _look(colours[method], index) for index, method in enumerate(gathered.methods)}
     for task, axes in zip(tasks, panels, strict=False):
         for series in gathered.of_task(task):
             _draw_series(axes, series, metric, confidence, looks[series.method])
@@ -99,19 +101,18 @@ def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, 
 
 
 def _finish(axes: Any, task: str, metric: str) -> None:
-    axes.set_title(task.removesuffix("-v0"), fontsize=10)
+    axes.set_title(task.removesuffix("-v0"))
     axes.set(xlabel="steps", ylabel=LABELS.get(metric, metric))
     if metric == SUCCESS_METRIC:
         axes.set_ylim(-3, 103)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
-def _look(index: int) -> dict[str, Any]:
+def _look(colour: str, index: int) -> dict[str, Any]:
     """A colour and a line style for each method, the same in every panel."""
-    return {"color": f"C{index % 10}", "linestyle": DASHES[index // 10 % len(DASHES)]}
+    return {"color": colour, "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
 
 
 def _scale(metric: str) -> float:

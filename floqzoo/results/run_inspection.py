@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.critics.flow_diagnostics import value_paths
+from floqzoo.figures import save_figure
 from floqzoo.protocols import ActsInChunks, FlowValued, Task
 from floqzoo.results.critic_figures import (
     draw_inside,
@@ -28,7 +29,7 @@ from floqzoo.results.value_map import value_map
 from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
-from floqzoo.studies.report import save_figure, write_rows
+from floqzoo.studies.report import write_rows
 from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.typing import Array
 
@@ -95,7 +96,7 @@ def inspect_run(
         ("inside", _draw_inside(inside)),
         *_maze_figure(run, agent, played, seed),
     ):
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(title)
         files.append(save_figure(figure, out / f"{name}.png"))
     return found, files
 

@@ -30,7 +30,7 @@ class Begin:
     seed: int
 
     def reply(self, player: EpisodePlayer) -> Real[np.ndarray, " observation"]:
-        """Begins."""
+        """Starts an episode, and returns its first observation."""
         player.begin(self.episode, self.seed)
         return player.receive_start()
 
@@ -42,7 +42,7 @@ class Step:
     action: Float[np.ndarray, " action"]
 
     def reply(self, player: EpisodePlayer) -> StepOutcome:
-        """Steps."""
+        """Takes a step, and returns its outcome."""
         player.step(self.action)
         return player.receive_step()
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -41,16 +42,17 @@ def claim_directory(path: Path) -> Path:
     return path
 
 
-def new_run_directory(save_dir: str, run_group: str, seed: int, seeds: int = 1) -> Path:
-    """Creates `save_dir/floqzoo/run_group/sd<seed>_<date>_<time>`, with a numeric suffix if that exists.
+def new_run_directory(save_dir: str, run_group: str, method: str, seed: int, seeds: int = 1) -> Path:
+    """Creates `save_dir/floqzoo/run_group/<method>_sd<seed>_<date>_<time>`, with a numeric suffix if that exists.
 
-    With several seeds the name has the first and the last: `sd000-007_<date>_<time>`.
+    With several seeds the name has the first and the last: `floq_sd000-007_<date>_<time>`.
 
     **Raises** `OSError` if the folder cannot be made or written to.
     """
     group = Path(save_dir).expanduser() / "floqzoo" / run_group
+    method = re.sub(r"[^\w.-]+", "-", method)
     last = f"-{seed + seeds - 1:03d}" if seeds > 1 else ""
-    name = f"sd{seed:03d}{last}_{datetime.now():%Y%m%d_%H%M%S}"
+    name = f"{method}_sd{seed:03d}{last}_{datetime.now():%Y%m%d_%H%M%S}"
     try:
         return _first_free(group, name)
     except OSError as error:

@@ -88,7 +88,7 @@ def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
         compared=256,
         key=jax.random.key(10_000 + config.seed),
     )
-    directory = new_run_directory(config.save_dir, config.run_group, config.seed)
+    directory = new_run_directory(config.save_dir, config.run_group, recipe.name, config.seed)
     record_flags(directory, recipe.name, config)
     record_machine(directory)
     methods = [config.agent.method, *(name for name in METHODS if name != config.agent.method)]

@@ -73,7 +73,7 @@ class GreedyPolicy(eqx.Module):
         return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 

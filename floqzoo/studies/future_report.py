@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.agent import Agent
+from floqzoo.figures import BLUE, VERMILION, legend_below, new_figure, save_figure, styled
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
-from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.report import mean_of, number, print_table, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
 from floqzoo.successor.reward_model import KnownReward
 from floqzoo.successor.successor_critic import SuccessorCritic
@@ -89,6 +90,7 @@ def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Arra
     ]
 
 
+@styled
 def draw_futures(
     critic: SuccessorCritic,
     rollouts: Sequence[Rollout],
@@ -105,17 +107,23 @@ def draw_futures(
     """
     discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
     ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]
-    figure = new_figure(12.0, 3.4)
-    for axes, rollout, own_key in zip(figure.subplots(1, 4), rollouts[:4], jax.random.split(key, 4), strict=False):
+    figure = new_figure(9.0, 3.6)
+    panels = figure.subplots(1, 4, sharex=True, sharey=True)
+    for number_of_panel, (axes, rollout, own_key) in enumerate(
+        zip(panels, rollouts[:4], jax.random.split(key, 4), strict=False), 1
+    ):
         sampled = _futures(critic, rollout.observation, rollout.action, 512, own_key)
         true = rollout.resampled(discount, 512, random)
-        axes.scatter(*ground.T, s=2, color="0.88", rasterized=True)
-        axes.scatter(*true[:, coordinates].T, s=7, color="C1", alpha=0.5, label="one episode's")
-        axes.scatter(*np.asarray(sampled)[:, coordinates].T, s=4, color="C0", alpha=0.5, label="sampled futures")
-        axes.scatter(*rollout.observation[list(coordinates)], s=70, marker="*", color="black", label="state")
-        axes.set_xticks([])
-        axes.set_yticks([])
-    figure.axes[0].legend(loc="best", fontsize=7)
+        axes.scatter(*ground.T, s=2, color="0.85", label="states of the data")
+        axes.scatter(*true[:, coordinates].T, s=7, color=VERMILION, alpha=0.5, label="futures in one episode")
+        axes.scatter(
+            *np.asarray(sampled)[:, coordinates].T, s=4, color=BLUE, alpha=0.5, label="futures sampled from the measure"
+        )
+        axes.scatter(*rollout.observation[list(coordinates)], s=70, marker="*", color="black", label="initial state")
+        axes.set(title=f"Initial state {number_of_panel}", xlabel=f"coordinate {coordinates[0]}", aspect="equal")
+        axes.grid(visible=False)
+    panels[0].set_ylabel(f"coordinate {coordinates[1]}")
+    legend_below(figure)
     return save_figure(figure, path)
 
 

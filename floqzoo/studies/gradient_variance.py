@@ -22,13 +22,14 @@ import tyro
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
+from floqzoo.figures import METHOD_COLOURS, legend_below, new_figure, save_figure, styled
 from floqzoo.flow.fixed_step import Midpoint
 from floqzoo.flow.path import LinearPath
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.records import Transition
-from floqzoo.studies.report import new_figure, save_figure, write_rows
+from floqzoo.studies.report import write_rows
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import METHODS, flow_measure
 from floqzoo.successor.targets import TDTarget
@@ -82,7 +83,7 @@ def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:
 
 
 def untrained(method: Callable[..., FlowSuccessor], chain: LinearGaussian, key: Key) -> FlowSuccessor:
-    """A small measure of a chain."""
+    """An untrained successor measure with a small network, for a chain."""
     dim, condition = chain.observation_dim, chain.observation_dim + chain.action_dim
     field = ConditionalField(dim, condition, build=partial(MLP, hidden=(16, 16)), key=key)
     return method(field, dim, discount=chain.discount)
@@ -128,9 +129,10 @@ def gradient_of_transition(
     return ravel_pytree(jax.grad(loss)(trainable))[0]
 
 
+@styled
 def draw(rows: list[GradientSpread], path: Path) -> Path:
     """Draws the variance against the horizon."""
-    figure = new_figure(6.0, 4.0)
+    figure = new_figure(6.5, 4.4)
     axes = figure.subplots()
     for name, label in (("td-cfm", "TD-CFM"), ("td-cfm-c", "TD-CFM(C)"), ("td2-cfm", "TD²-CFM")):
         mine = [row for row in rows if row.method == name]
@@ -140,12 +142,17 @@ def draw(rows: list[GradientSpread], path: Path) -> Path:
             [2 * row.standard_error for row in mine],
             marker="o",
             label=label,
+            color=METHOD_COLOURS[name],
         )
-    axes.set(xscale="log", yscale="log", xlabel="effective horizon", ylabel="trace of the gradient's covariance")
+    axes.set(xscale="log", yscale="log", xlabel="effective horizon (steps)", ylabel="variance of the gradient")
     axes.set_xticks([row.horizon for row in rows], [str(row.horizon) for row in rows])
+    low, high = axes.get_ylim()
+    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
+    axes.set_yticks([tick for tick in ticks if low < tick < high])
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend()
+    axes.set_title("Trace of the covariance of a transition's gradient")
+    legend_below(figure)
     return save_figure(figure, path)
 
 

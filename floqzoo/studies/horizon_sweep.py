@@ -15,8 +15,9 @@ import jax
 import numpy as np
 import tyro
 
+from floqzoo.figures import METHOD_COLOURS, legend_below, new_figure, save_figure, styled
 from floqzoo.flow.path import LinearPath, TrigonometricPath
-from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, read_rows, save_figure, write_rows
+from floqzoo.studies.report import Mean, mean_of, number, print_table, read_rows, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
 from floqzoo.successor.methods import METHODS
@@ -172,23 +173,25 @@ def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[lis
     return [f"{METRICS[metric]}, by horizon", *map(str, horizons)], lines
 
 
+@styled
 def draw(rows: Sequence[SweepRow], path: Path) -> Path:
     """Draws each metric against the horizon, ± one standard error."""
-    figure = new_figure(10.0, 3.6)
+    figure = new_figure(9.0, 4.0)
     horizons = sorted({row.horizon for row in rows})
     shown = ("emd", "nll", "value_mse")
     for axes, metric in zip(figure.subplots(1, len(shown)), shown, strict=True):
         for method in (name for name in LABELS if any(row.method == name for row in rows)):
             means = [summary(rows, metric, method, horizon) for horizon in horizons]
             errors = None if method == TRUTH else [mean.error for mean in means]
-            style = {"color": "black", "linestyle": "--"} if method == TRUTH else {"marker": "o", "markersize": 4}
+            style = {"color": METHOD_COLOURS.get(method), "marker": "o", "markersize": 4}
+            if method == TRUTH:
+                style = {"color": "black", "linestyle": "--"}
             axes.errorbar(horizons, [mean.mean for mean in means], errors, label=LABELS[method], **style)
         axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=METRICS[metric])
-        axes.set_xlabel("effective horizon")
+        axes.set_xlabel("effective horizon (steps)")
         axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
         axes.minorticks_off()
-        axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=7)
+    legend_below(figure, 3)
     return save_figure(figure, path)
 
 

@@ -13,8 +13,9 @@ from typing import Annotated
 import jax.numpy as jnp
 import tyro
 
+from floqzoo.figures import legend_below, new_figure, save_figure, styled
 from floqzoo.learner.seeds import agent_of
-from floqzoo.studies.report import Mean, mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, probe, train_critics
 from floqzoo.training.cli_errors import errors_explained
 
@@ -89,26 +90,26 @@ def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
     return ["κ", "K", "value error", "integration error"], lines
 
 
+@styled
 def draw(rows: Sequence[StepsRow], path: Path) -> Path:
     """Draws both errors against K."""
-    figure = new_figure(8.0, 3.4)
-    panels = (("value_error", "error of the value"), ("integration_error", "error of the integration"))
+    figure = new_figure(8.0, 4.0)
+    panels = (("value_error", "Error of the value"), ("integration_error", "Error of the integration"))
     steps = sorted({row.steps for row in rows})
     for axes, (metric, title) in zip(figure.subplots(1, 2), panels, strict=True):
         for coverage in dict.fromkeys(row.coverage for row in rows):
             means = [summary(rows, metric, coverage, count) for count in steps]
-            label = f"κ = {number(coverage)}"
+            label = f"noise coverage κ = {number(coverage)}"
             axes.errorbar(steps, [m.mean for m in means], [m.error for m in means], marker="o", label=label)
-        axes.set(title=title, xlabel="K", xscale="log", yscale="log")
+        axes.set(title=title, xlabel="Euler steps K", xscale="log", yscale="log")
         axes.set_xticks(steps, [str(count) for count in steps])
         ticks = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
         low, high = axes.get_ylim()
         axes.set_yticks([tick for tick in ticks if low < tick < high])
         axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("in units of return")
-    figure.axes[1].legend()
+    figure.axes[0].set_ylabel("RMS error, in units of return")
+    legend_below(figure)
     return save_figure(figure, path)
 
 

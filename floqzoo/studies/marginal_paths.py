@@ -13,6 +13,7 @@ import optax
 import tyro
 from jaxtyping import Float
 
+from floqzoo.figures import BLUE, VERMILION, new_figure, save_figure, styled
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
@@ -22,7 +23,7 @@ from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.records import Trajectory
-from floqzoo.studies.report import new_figure, print_table, save_figure
+from floqzoo.studies.report import print_table
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.typing import Array, Key
 
@@ -116,6 +117,7 @@ def crossings(trajectory: Trajectory) -> float:
     return float(np.mean(gap.min(axis=1) * gap.max(axis=1) < 0))
 
 
+@styled
 def draw(paths: Paths, path: Path) -> Path:
     """Draws both kinds of paths against time."""
     figure = new_figure(8.0, 3.4)
@@ -123,9 +125,9 @@ def draw(paths: Paths, path: Path) -> Path:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, trajectory, title in zip(panels, (paths.conditional, paths.marginal), kinds, strict=True):
         for t, x in zip(np.asarray(trajectory.t), np.asarray(trajectory.x[:, :, 0]), strict=True):
-            axes.plot(t, x, color="tab:blue" if x[-1] < 0 else "tab:orange", linewidth=0.8, alpha=0.7)
-        axes.set(title=title, xlabel="t", xlim=(0, 1))
-    panels[0].set_ylabel("x")
+            axes.plot(t, x, color=BLUE if x[-1] < 0 else VERMILION, linewidth=0.8, alpha=0.7)
+        axes.set(title=title, xlabel="flow time t", xlim=(0, 1))
+    panels[0].set_ylabel("sample x(t)")
     return save_figure(figure, path)
 
 

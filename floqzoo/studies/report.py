@@ -1,4 +1,4 @@
-"""Output of studies: tables as CSV, text and Markdown, and figures."""
+"""Output of studies: tables as CSV, text and Markdown."""
 
 import csv
 import io
@@ -62,24 +62,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     if not console.is_terminal:
         console.width = 160  # files have no width limit
     console.print(table)
-
-
-def new_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure with the given size in inches, for use without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    return path
 
 
 def number(value: float) -> str:

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from floqzoo.figures import legend_below, method_colours, new_figure, save_figure, styled
 from floqzoo.studies.critic_lab import LabSettings
-from floqzoo.studies.report import markdown_table, new_figure, number, read_rows, save_figure, write_rows
+from floqzoo.studies.report import markdown_table, number, read_rows, write_rows
 from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquartile_mean
 
 
@@ -234,15 +236,15 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colour-blind-safe palette; each arm has the same colour throughout a figure."""
-
-
+@styled
 def draw_study(study: Study, table: Table, path: Path) -> Path:
     """Draws a panel for each metric, with the interquartile mean of each arm and its interval."""
-    figure = new_figure(4.2 * len(study.panels), 3.6)
-    every = figure.subplots(1, len(study.panels), squeeze=False)[0]
-    for axes, (metric, label) in zip(every, study.panels.items(), strict=True):
+    columns = 3 if len(study.panels) == 3 else 2
+    rows = -(-len(study.panels) // columns)
+    figure = new_figure(9.0, (2.4 if study.level is None else 3.2) * rows + 0.6)
+    colours = method_colours(table.arms)
+    every = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (metric, label) in zip(every, study.panels.items(), strict=False):
         for index, arm in enumerate(table.arms):
             levels = table.levels(arm, metric)
             if not levels:
@@ -251,7 +253,7 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
             value = np.array([each.value for each in found])
             errors = np.abs([[each.value - each.low, each.high - each.value] for each in found]).T
             style: dict[str, Any] = {
-                "color": PALETTE[index % len(PALETTE)],
+                "color": colours[arm],
                 "capsize": 2,
                 "marker": "o",
                 "markersize": 4,
@@ -260,19 +262,21 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
                 axes.errorbar(value, [-index], xerr=errors, **style)
             else:
                 axes.errorbar(levels, value, errors, label=arm, **style)
-        axes.set_title(label, fontsize=10)
-        axes.grid(alpha=0.3)
+        axes.set_title(fill(label, 24 if columns == 3 else 40))
         if study.level is None:
             axes.set_yticks(range(0, -len(table.arms), -1), table.arms if axes is every[0] else [""] * len(table.arms))
             axes.margins(y=0.2)
         else:
-            axes.set_xlabel(study.level)
             if study.log_level:
                 axes.set_xscale("log", base=2)
                 ticks = sorted({row.level for row in table.rows})
                 axes.set_xticks(ticks, [number(tick) for tick in ticks])
                 axes.minorticks_off()
+    for axes in every[len(study.panels) :]:
+        axes.set_visible(False)
     if study.level is not None:
-        handles, labels = every[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+        bottom = every[len(study.panels) - columns : len(study.panels)]
+        for axes in bottom[1:2] if columns == 3 else bottom:
+            axes.set_xlabel(study.level)
+        legend_below(figure, 2)
     return save_figure(figure, path)

@@ -16,12 +16,13 @@ import numpy as np
 import tyro
 
 from floqzoo.critics.flow_critic import FlowCritic
+from floqzoo.figures import BLACK, BLUE, legend_below, new_figure, save_figure, styled
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner.seeds import agent_of
 from floqzoo.records import Trajectory
-from floqzoo.studies.report import mean_of, new_figure, number, print_table, save_figure, write_rows
+from floqzoo.studies.report import mean_of, number, print_table, write_rows
 from floqzoo.studies.value_training import (
     PaidChain,
     Probe,
@@ -120,19 +121,21 @@ def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: V
     )
 
 
+@styled
 def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig, path: Path) -> Path:
     """Draws the trajectories of one state for each width, and the exact value."""
-    figure = new_figure(3.2 * len(critics), 3.4)
+    figure = new_figure(3.0 * len(critics), 3.8)
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
     for axes, (coverage, critic) in zip(np.atleast_1d(figure.subplots(1, len(critics))), critics.items(), strict=True):
         ways = trajectories(critic, here, config.fine_steps, config.noises)
         for t, z in zip(np.asarray(ways.t[0, :, 0]), np.asarray(ways.x[0, :, 0, :, 0]), strict=True):
-            axes.plot(t, z, color="tab:blue", linewidth=0.9)
-        axes.plot(1, float(here.value[0]), "k_", markersize=14, label="exact value", clip_on=False)
-        axes.set(title=f"κ = {number(coverage)}", xlabel="t", xlim=(0, 1))
-    figure.axes[0].set_ylabel("z, in units of return")
-    figure.axes[0].legend(loc="upper right")
+            axes.plot(t, z, color=BLUE, linewidth=0.9, label="trajectory of one noise sample")
+        value = float(here.value[0])
+        axes.plot(1, value, "_", color=BLACK, markersize=16, markeredgewidth=2, label="exact value", clip_on=False)
+        axes.set(title=f"noise coverage κ = {number(coverage)}", xlabel="flow time t", xlim=(0, 1))
+    figure.axes[0].set_ylabel("value z(t), in units of return")
+    legend_below(figure)
     return save_figure(figure, path)
 
 

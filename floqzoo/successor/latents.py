@@ -1,4 +1,4 @@
-"""The vectors z that stand for tasks in forward-backward representations."""
+"""The task vectors z of forward-backward representations."""
 
 from typing import Any
 

@@ -51,7 +51,7 @@ class LearntReward(eqx.Module):
     of_next: bool = eqx.field(static=True, default=False)
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The estimate."""
+        """The estimated reward."""
         return self.network(observation)[0]
 
     def reward_loss(self, batch: Transition) -> Scalar:

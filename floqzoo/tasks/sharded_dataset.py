@@ -96,7 +96,7 @@ class ShardedDataset:
         self._contents = repr(records)
 
     def __str__(self) -> str:
-        """One line."""
+        """A summary in one line."""
         return (
             f"{len(self.paths):,} shards of {self.shard_size:,} transitions each, {self.size:,} in all; one shard "
             f"({self.shard_bytes / 1e6:,.1f} MB) is on the device at a time"

@@ -52,7 +52,7 @@ def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) ->
 
 
 def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) -> None:
-    """`sample_latents` draws a finite z for each row, which the key decides, and through which no gradient flows."""
+    """`sample_latents` draws a finite z for each row, determined by the key and without a gradient."""
     states = example.batch.observation
     drawn, again = (compiled(_latents, critic, states, example.key) for _ in range(2))
     assert drawn.shape == (len(states), example.inputs.size), f"shape {drawn.shape}"

@@ -162,7 +162,7 @@ def _turning(t, x):
 
 
 def _turned(x: np.ndarray) -> np.ndarray:
-    """Where `_turning` leads in one unit of time, by a thousand steps of order 4 in double precision."""
+    """The solution of `_turning` after one unit of time, by a thousand steps of order 4 in double precision."""
     step = 1e-3
     for start in np.arange(1000) * step:
         stages = [2 * np.cos(x + 3 * start)]

@@ -114,7 +114,7 @@ def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> N
 
 
 def an_update_draws_apart_for_both_losses(rule: UpdateRule, example: Example) -> None:
-    """The key of an update decides what the losses draw: each loss, and each key, has draws of its own."""
+    """The key of an update determines the draws of the losses: they differ between losses and between keys."""
     parts = example_parts(example)
     drawing = ActorCritic(DrawingCritic(parts.critic), DrawingPolicy(parts.policy))
     drawn = []

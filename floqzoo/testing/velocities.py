@@ -23,7 +23,7 @@ class Wave(eqx.Module):
 
 
 class Observed:
-    """Wraps a velocity field and keeps the times at which it is evaluated, in the order of evaluation."""
+    """Wraps a velocity field and records the times at which it is evaluated, in order."""
 
     def __init__(self, velocity):
         self.velocity = velocity

@@ -241,7 +241,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     _require_score(config, task)
     require_replaceable(config, task.dataset)
     if directory is None:
-        directory = made_directory(config)
+        directory = made_directory(recipe, config)
     if is_first():
         record_flags(directory, recipe.name, config)
         record_data(directory, task)
@@ -300,11 +300,11 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
     return StartingRun(config.start_from, recipe, config, build, task.dataset.fingerprint())
 
 
-def made_directory(config: RunConfig) -> Path:
+def made_directory(recipe: Recipe, config: RunConfig) -> Path:
     """Creates the folder of a new run; with several processes only the first creates and uses it."""
     if not is_first():
         return Path(config.save_dir)
-    return new_run_directory(config.save_dir, config.run_group, config.seed, config.seeds)
+    return new_run_directory(config.save_dir, config.run_group, recipe.name, config.seed, config.seeds)
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:

@@ -1,4 +1,4 @@
-"""Where the time of an update goes: a trace of a few updates, and the time of each step."""
+"""Profiles an update: a trace of a few updates, and the time of each step."""
 
 import math
 import re

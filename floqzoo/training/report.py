@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from floqzoo.figures import BLUE, GREY, legend_below, new_figure, save_figure, styled
 from floqzoo.rollout.evaluation import RETURN, SUCCESS, Evaluation
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe
 from floqzoo.runs.run_directory import read_phases
-from floqzoo.tasks.files import replacing
 from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.training.trainer import TrainingResult
 
 
+@styled
 def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: int | None = None) -> Path | None:
     """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, with a band of ± one standard
     error; the episode return for a task without success.
@@ -26,15 +27,11 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
 
     - `online_from`: The first online step, if any.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     run_directory = Path(run_directory)
     if not (run_directory / "eval.csv").exists():
         return None
     columns = read_metrics(run_directory / "eval.csv")
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.0, 4.6)
     axes = figure.subplots()
     name = SUCCESS if f"evaluation/{SUCCESS}" in columns else RETURN
     _draw_policy(axes, columns, name)
@@ -52,12 +49,8 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
         axes.set(ylabel="episode return")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best")
-    path = run_directory / "learning_curve.png"
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    return path
+    legend_below(figure, 2)
+    return save_figure(figure, run_directory / "learning_curve.png")
 
 
 Columns = dict[str, Float[np.ndarray, " rows"]]
@@ -70,20 +63,20 @@ def _draw_policy(axes: Any, columns: Columns, name: str) -> None:
         for seed in seeds:
             own = columns["seed"] == seed
             axes.plot(
-                columns["step"][own], scale * columns[f"evaluation/{name}"][own], color="C0", alpha=0.3, linewidth=1
+                columns["step"][own], scale * columns[f"evaluation/{name}"][own], color=BLUE, alpha=0.3, linewidth=1
             )
     steps = np.unique(columns["step"])
     rate, error = np.array([_mean(columns, f"evaluation/{name}", columns["step"] == step) for step in steps]).T
     label = "policy" if len(seeds) == 1 else f"policy, mean of {len(seeds)} seeds"
-    axes.fill_between(steps, *_band(name, rate, error), color="C0", alpha=0.2, linewidth=0)
-    axes.plot(steps, scale * rate, color="C0", marker="o", markersize=4, label=f"{label}, ± one standard error")
+    axes.fill_between(steps, *_band(name, rate, error), color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(steps, scale * rate, color=BLUE, marker="o", markersize=4, label=f"{label}, ± one standard error")
 
 
 def _draw_baseline(axes: Any, columns: Columns, name: str) -> None:
     known = ~np.isnan(columns[f"behaviour/{name}"])
     rate, error = _mean(columns, f"behaviour/{name}", known & (columns["step"] == columns["step"][known].max()))
-    axes.axhspan(*_band(name, rate, error), color="C1", alpha=0.15, linewidth=0)
-    axes.axhline(_scale(name) * rate, color="C1", linestyle="--", label="behaviour flow, at the end")
+    axes.axhspan(*_band(name, rate, error), color=GREY, alpha=0.15, linewidth=0)
+    axes.axhline(_scale(name) * rate, color=GREY, linestyle="--", label="behaviour flow, at the end")
 
 
 def _scale(name: str) -> float:

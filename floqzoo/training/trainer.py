@@ -157,7 +157,7 @@ class Trainer:
 
     @property
     def explored(self) -> OnlinePhase | None:
-        """The online phase, once there have been environment steps."""
+        """The online phase, None before the first environment step."""
         return self.online if self.step > self.config.offline_steps else None
 
     @property

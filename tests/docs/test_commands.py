@@ -33,8 +33,14 @@ def commands() -> dict[str, list[str]]:
     return found
 
 
-RECIPES = {name: words for name, words in commands().items() if words[0] == "python"}
-SUBCOMMANDS = {name: words for name, words in commands().items() if words[0] == "floqzoo" and words[1] in COMMANDS}
+FOUND = commands()
+TRAINED = {name: words[1:] for name, words in FOUND.items() if words[:2] == ["floqzoo", "train"] and words[2:]}
+RECIPES = {name: words for name, words in FOUND.items() if words[0] == "python"} | TRAINED
+SUBCOMMANDS = {
+    name: words
+    for name, words in FOUND.items()
+    if words[0] == "floqzoo" and words[1] in COMMANDS and name not in TRAINED
+}
 
 
 def test_there_are_commands():

@@ -161,7 +161,7 @@ def test_several_seeds_are_one_run(run, capsys, tmp_path):
     assert run("--preset=quickstart", "--seed=3", "--seeds=2") == 0
     out = capsys.readouterr().out
     (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
-    assert folder.name.startswith("sd003-004_")
+    assert folder.name.startswith("toy_sd003-004_")
     assert "toy on line, seeds 3 to 4" in out
     assert re.search(r"\d+ ± \d+ % over 2 seeds \(3: \d+ %, 4: \d+ %\)", out)
     np.testing.assert_array_equal(read_metrics(folder / "eval.csv")["seed"], [3, 4, 3, 4])

@@ -23,16 +23,16 @@ def test_an_existing_folder_is_not_claimed(tmp_path):
 
 
 def test_runs_of_one_second_get_folders_of_their_own(tmp_path):
-    folders = [new_run_directory(str(tmp_path), "debug", seed=3) for _ in range(20)]
+    folders = [new_run_directory(str(tmp_path), "debug", "floq", seed=3) for _ in range(20)]
     assert len(set(folders)) == 20
     for folder in folders:
         assert folder.is_dir()
-        assert re.fullmatch(r"sd003_\d{8}_\d{6}(_\d+)?", folder.name)
+        assert re.fullmatch(r"floq_sd003_\d{8}_\d{6}(_\d+)?", folder.name)
         assert folder.parent == tmp_path / "floqzoo" / "debug"
 
 
 def test_the_folder_of_several_seeds_says_which(tmp_path):
-    assert new_run_directory(str(tmp_path), "debug", seed=0, seeds=8).name.startswith("sd000-007_")
+    assert new_run_directory(str(tmp_path), "debug", "floq", seed=0, seeds=8).name.startswith("floq_sd000-007_")
 
 
 def test_a_resumption_keeps_what_was_before(tmp_path):

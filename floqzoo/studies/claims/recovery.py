@@ -42,7 +42,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     delta = size * jnp.std(where.value)
 
     def ends(done: int, sign: float) -> Float[Array, "members pairs noises"]:
-        """Where the flows end if their state is moved after `done` steps."""
+        """The outputs of the flows if their state is perturbed after `done` steps."""
 
         def of_member(field: Any) -> Array:
             before, after = with_steps(critic, max(done, 1)).flow(field), with_steps(critic, count - done).flow(field)

@@ -1,0 +1,106 @@
+"""The style of all figures: one palette, one size of text, and a fixed colour for each method.
+
+Text has at least 10 points on a figure of the width at which the documentation shows it, some 7 to 9 inches. The
+palette is that of Okabe and Ito, which people with colour-blindness can tell apart.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from floqzoo.tasks.files import replacing
+
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+BLACK, GREY = "#000000", "#7F7F7F"
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+"""Okabe and Ito's colours."""
+
+METHOD_COLOURS = {
+    "floq": BLUE,
+    "fql": VERMILION,
+    "monolithic": VERMILION,
+    "bc": GREY,
+    "td2-cfm": BLUE,
+    "td-cfm": VERMILION,
+    "td-cfm-c": GREEN,
+    "mc-cfm": PURPLE,
+}
+"""The colours of methods that occur in several figures. FQL has a monolithic critic, so both have the same."""
+
+
+def method_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each method of a figure: its own, or else the next one of the palette that the others leave free.
+
+    - `names`: Names such as "floq" or "floq alpha=10.0"; of several variants of a method, the first has its colour.
+    """
+    chosen: dict[str, str] = {}
+    for name in names:
+        own = METHOD_COLOURS.get(name.split()[0].rstrip(",").lower())
+        if own is not None and own not in chosen.values():
+            chosen[name] = own
+    free = [colour for colour in PALETTE if colour not in chosen.values()] or list(PALETTE)
+    others = [name for name in names if name not in chosen]
+    return {**chosen, **{name: free[index % len(free)] for index, name in enumerate(others)}}
+
+
+STYLE = {
+    "font.size": 11.0,
+    "axes.titlesize": 12.0,
+    "axes.labelsize": 11.0,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "legend.fontsize": 10.0,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Runs a function that draws or saves a figure with `STYLE`, without changing the settings of matplotlib."""
+
+    @wraps(function)
+    def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        import matplotlib
+
+        cycle = matplotlib.rcsetup.cycler(color=PALETTE)
+        with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycle}):  # pyright: ignore[reportArgumentType]
+            return function(*args, **kwargs)
+
+    return with_style
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure with the given size in inches, for use without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_below(figure: Any, columns: int = 4) -> None:
+    """A legend under all panels, outside the data, with each label once."""
+    shown = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
+
+
+@styled
+def save_figure(figure: Any, path: Path) -> Path:
+    """Writes a figure as PNG, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    return path
