@@ -146,7 +146,11 @@ def main(settings: Settings) -> None:
     title = f"batch {settings.batch_size}, {settings.frame_stack} frames, {jax.devices()[0].device_kind}"
     print_table(title, list(vars(rows[0])), cells)
     million = [1e6 * size / dataset.frames.observations.shape[0] / 1e9 for size in sizes_of(dataset)]
-    print("a million states: {:.1f} GB; as stacks and next stacks of bytes {:.1f} GB, of float32 {:.1f} GB".format(*million))
+    print(
+        "a million states: {:.1f} GB; as stacks and next stacks of bytes {:.1f} GB, of float32 {:.1f} GB".format(
+            *million
+        )
+    )
     print(f"table: {write_rows(rows, settings.out / 'pixels.csv')}")
 
 

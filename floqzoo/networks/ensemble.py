@@ -28,7 +28,8 @@ class Shared(eqx.Module, Generic[Member]):
 class Ensemble(eqx.Module, Generic[Member]):
     """Members of the same structure with separate parameters, stored as one tree with a leading axis.
 
-    The first member decides what is [`Shared`][floqzoo.networks.ensemble.Shared]. Losses use the ensemble as the outer `vmap` and the batch as the inner one, which is faster than the reverse.
+    The first member decides what is [`Shared`][floqzoo.networks.Shared]. Losses use the ensemble as the outer `vmap` and
+    the batch as the inner one, which is faster than the reverse.
     """
 
     members: Member
@@ -74,7 +75,9 @@ class Ensemble(eqx.Module, Generic[Member]):
     @property
     def _axes(self) -> PyTree:
         """The axis of the members in each part; None for what they share."""
-        return jax.tree.map(lambda node: None if _is_shared(node) else eqx.if_array(0), self.members, is_leaf=_is_shared)
+        return jax.tree.map(
+            lambda node: None if _is_shared(node) else eqx.if_array(0), self.members, is_leaf=_is_shared
+        )
 
 
 def _is_shared(node: Any) -> bool:

@@ -96,10 +96,10 @@ class PixelNetwork(eqx.Module):
         """The first layer, with the encoder in front."""
         return PixelStem(self.encoder.value, self.network.stem)
 
-    def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
+    def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
         """The output for an observation without other inputs; with others see
         [`of_parts`][floqzoo.networks.input_parts.of_parts]."""
-        return self.body(self.stem(observation))
+        return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""

@@ -98,9 +98,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
     @cache
     def traced(settings: Any) -> None:
         observation_dim = math.prod(FRAME) if getattr(settings, "encoder", None) else 3
-        make = partial(
-            build, observation_dim=observation_dim, action_dim=2, reward_range=(-1.0, 0.0), config=settings
-        )
+        make = partial(build, observation_dim=observation_dim, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
         eqx.filter_eval_shape(lambda seed: make(key=jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32))
 
     return lambda config: naming_settings(traced, config.agent)

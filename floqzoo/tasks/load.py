@@ -123,7 +123,9 @@ def load(
     if name.pixels:
         select_renderer()  # before MuJoCo is imported; whoever renders reports that there is none
     elif frame_stack != 1:
-        raise ValueError(f"`frame_stack` must be 1 for {name.full}, whose observations are no frames; got {frame_stack}.")
+        raise ValueError(
+            f"`frame_stack` must be 1 for {name.full}, whose observations are no frames; got {frame_stack}."
+        )
     if dataset_path is None:
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
     else:

@@ -13,7 +13,6 @@ from floqzoo.tasks.dataset import Dataset
 from floqzoo.typing import Key
 
 
-
 class PixelDataset(eqx.Module):
     r"""Episodes of frames, whose observations are stacks of the latest frames.
 

@@ -23,6 +23,9 @@ def require_pixels(config: RunConfig, task: Task) -> None:
     if encoder is None:
         known = "set --agent.encoder=impala_small" if hasattr(config.agent, "encoder") else "this method has none"
         raise ValueError(f"{config.env_name} has observations of pixels, which need an encoder; {known}.")
-    for name, value in (("normalize_observations", config.normalize_observations), ("online_steps", config.online_steps)):
+    for name, value in (
+        ("normalize_observations", config.normalize_observations),
+        ("online_steps", config.online_steps),
+    ):
         if value:
             raise ValueError(f"`{name}` must be {type(value)(0)} on {config.env_name}, which has pixels; got {value}.")

@@ -13,13 +13,13 @@ import pytest
 
 from floqzoo.export import load_exported_agent
 from floqzoo.results import compare_runs, evaluate_run, list_runs, plot_runs, read_comparison
-from floqzoo.tasks.renderer import can_render
 from floqzoo.results.video import PAUSE
 from floqzoo.runs import StoredRun, find_recipe
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.run_directory import run_locked
 from floqzoo.studies.report import read_rows
 from floqzoo.tasks.files import read_json
+from floqzoo.tasks.renderer import can_render
 
 
 pytestmark = pytest.mark.slow

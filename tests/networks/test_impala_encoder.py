@@ -71,9 +71,7 @@ def with_biases(encoder, seed):
 )
 def test_the_features_are_those_of_the_papers(frames, frame, channels, blocks, seed):
     build_key, image_key = jax.random.split(jax.random.key(seed))
-    encoder = fz.ImpalaEncoder(
-        frames, frame=frame, channels=channels, blocks=blocks, features=4, key=build_key
-    )
+    encoder = fz.ImpalaEncoder(frames, frame=frame, channels=channels, blocks=blocks, features=4, key=build_key)
     encoder = with_biases(encoder, seed)
     observation = jax.random.bits(image_key, (encoder.observation_dim,), jnp.uint8)
     found = eqx.filter_jit(encoder)(observation)

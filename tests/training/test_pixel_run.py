@@ -138,7 +138,7 @@ def test_a_trained_agent_is_evaluated_stored_and_loaded(trained):
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(trained, tmp_path, monkeypatch):
-    directory, result = trained
+    _, result = trained
     monkeypatch.setattr(prepared_run, "load_task", lambda config: bright_task(config.frame_stack))
     half = tmp_path / "half"
     half.mkdir()
@@ -246,7 +246,11 @@ def test_a_process_whose_renderer_hangs_ends(tmp_path):
     script.write_text(HANGS)
     paths = os.pathsep.join(path for path in sys.path if path)
     run = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": paths},
     )
     assert run.stdout == "ended with 1\n", run.stderr
     assert "Timeout" in run.stderr
