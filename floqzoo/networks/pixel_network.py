@@ -18,8 +18,8 @@ from floqzoo.typing import Key
 class PixelStem(eqx.Module):
     """A first layer that is linear in the features of an observation and in the inputs after it.
 
-    Inputs are counted as if the observation were not encoded, so that whoever builds on the network need not know the
-    encoder.
+    Inputs are counted as if the observation were not encoded, so that a part that uses the network need not know
+    the encoder.
 
     - `encoder`: The encoder of observations.
     - `linear`: The linear layer over the features and the inputs after them.
