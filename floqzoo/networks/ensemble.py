@@ -19,10 +19,10 @@ class Shared(eqx.Module, Generic[Member]):
 
     It is stored once, and is not batched over the members: what it computes of the same input is computed once.
 
-    - `value`: The part.
+    - `shared`: The part.
     """
 
-    value: Member
+    shared: Member
 
 
 class Ensemble(eqx.Module, Generic[Member]):

@@ -89,12 +89,12 @@ class PixelNetwork(eqx.Module):
             )
         encoder_key, network_key = jax.random.split(key)
         self.encoder = Shared(encoder(frames, frame=frame, key=encoder_key))
-        self.network = build(self.encoder.value.num_features + others, out_features, key=network_key)
+        self.network = build(self.encoder.shared.num_features + others, out_features, key=network_key)
 
     @property
     def stem(self) -> PixelStem:
         """The first layer, with the encoder in front."""
-        return PixelStem(self.encoder.value, self.network.stem)
+        return PixelStem(self.encoder.shared, self.network.stem)
 
     def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
         """The output for an observation without other inputs; with others see
