@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from reproduce_page import DATASETS, task_of
 
-from floqzoo.runs.recipe import agent_builder, find_recipe
+from floqzoo.runs.recipe import agent_builder, find_recipe, small_observation_dim
 from recipes import NAMES
 
 
@@ -113,7 +113,8 @@ def recipes_using() -> dict[type, tuple[str, ...]]:
 def _types_of_recipe(name: str) -> set[type]:
     recipe, types = find_recipe(name), set()
     for agent_settings, configs in _settings(recipe).items():
-        build = agent_builder(recipe, agent_settings, observation_dim=3, action_dim=2, reward_range=(-1.0, 0.0))
+        dim = small_observation_dim(agent_settings)
+        build = agent_builder(recipe, agent_settings, observation_dim=dim, action_dim=2, reward_range=(-1.0, 0.0))
         agent = eqx.filter_eval_shape(
             lambda seed, build=build: build(jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32)
         )

@@ -19,16 +19,17 @@ class Shared(eqx.Module, Generic[Member]):
 
     It is stored once, and is not batched over the members: what it computes of the same input is computed once.
 
-    - `value`: The part.
+    - `shared`: The part.
     """
 
-    value: Member
+    shared: Member
 
 
 class Ensemble(eqx.Module, Generic[Member]):
     """Members of the same structure with separate parameters, stored as one tree with a leading axis.
 
-    The first member decides what is [`Shared`][floqzoo.networks.ensemble.Shared]. Losses use the ensemble as the outer `vmap` and the batch as the inner one, which is faster than the reverse.
+    The first member decides what is [`Shared`][floqzoo.networks.Shared]. Losses use the ensemble as the outer `vmap` and
+    the batch as the inner one, which is faster than the reverse.
     """
 
     members: Member

@@ -18,8 +18,8 @@ from floqzoo.typing import Key
 class PixelStem(eqx.Module):
     """A first layer that is linear in the features of an observation and in the inputs after it.
 
-    Inputs are counted as if the observation were not encoded, so that whoever builds on the network need not know the
-    encoder.
+    Inputs are counted as if the observation were not encoded, so that a part that uses the network need not know
+    the encoder.
 
     - `encoder`: The encoder of observations.
     - `linear`: The linear layer over the features and the inputs after them.
@@ -89,17 +89,17 @@ class PixelNetwork(eqx.Module):
             )
         encoder_key, network_key = jax.random.split(key)
         self.encoder = Shared(encoder(frames, frame=frame, key=encoder_key))
-        self.network = build(self.encoder.value.num_features + others, out_features, key=network_key)
+        self.network = build(self.encoder.shared.num_features + others, out_features, key=network_key)
 
     @property
     def stem(self) -> PixelStem:
         """The first layer, with the encoder in front."""
-        return PixelStem(self.encoder.value, self.network.stem)
+        return PixelStem(self.encoder.shared, self.network.stem)
 
-    def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
+    def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
         """The output for an observation without other inputs; with others see
         [`of_parts`][floqzoo.networks.input_parts.of_parts]."""
-        return self.body(self.stem(observation))
+        return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
         """Everything after the first layer, from its pre-activation."""

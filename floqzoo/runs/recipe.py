@@ -98,11 +98,21 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
 
     @cache
     def traced(settings: Any) -> None:
-        observation_dim = math.prod(FRAME) if getattr(settings, "encoder", None) else 3
-        make = partial(build, observation_dim=observation_dim, action_dim=2, reward_range=(-1.0, 0.0), config=settings)
+        make = partial(
+            build,
+            observation_dim=small_observation_dim(settings),
+            action_dim=2,
+            reward_range=(-1.0, 0.0),
+            config=settings,
+        )
         eqx.filter_eval_shape(lambda seed: make(key=jax.random.key(seed)), jax.ShapeDtypeStruct((), np.uint32))
 
     return lambda config: naming_settings(traced, config.agent)
+
+
+def small_observation_dim(settings: Any) -> int:
+    """The size of a small observation for the settings of a method: 3, or that of one frame for an encoder of pixels."""
+    return math.prod(FRAME) if getattr(settings, "encoder", None) else 3
 
 
 def agent_builder(

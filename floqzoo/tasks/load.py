@@ -121,7 +121,7 @@ def load(
         raise ValueError(f"`action_limit` is {action_limit}; it must be in (0, 1].")
     name = task_name(env_name)
     if name.pixels:
-        select_renderer()  # before MuJoCo is imported; whoever renders reports that there is none
+        select_renderer()  # before MuJoCo is imported; the environment reports that there is none
     elif frame_stack != 1:
         raise ValueError(
             f"`frame_stack` must be 1 for {name.full}, whose observations are no frames; got {frame_stack}."

@@ -132,11 +132,11 @@ def test_a_pixel_network_is_its_network_of_the_features_and_what_follows(getkey,
     network = pixel_network(BYTES + 2, 3, build=build, key=getkey())
     observation, action = image(getkey()), jax.random.normal(getkey(), (2,))
     assert isinstance(network, fz.protocols.Network)
-    wanted = network.network(jnp.concatenate([network.encoder.value(observation), action]))
+    wanted = network.network(jnp.concatenate([network.encoder.shared(observation), action]))
     np.testing.assert_allclose(of_parts(network, observation, action), wanted, rtol=1e-5, atol=1e-6)
     alone = pixel_network(BYTES, 3, build=build, key=getkey())
     np.testing.assert_allclose(
-        alone(observation), alone.network(alone.encoder.value(observation)), rtol=1e-5, atol=1e-6
+        alone(observation), alone.network(alone.encoder.shared(observation)), rtol=1e-5, atol=1e-6
     )
 
 
@@ -165,7 +165,7 @@ def test_members_share_one_encoder_and_nothing_else(getkey):
     outputs = ensemble.each(lambda network: network(observation))
     for index in range(3):
         inner = jax.tree.map(lambda leaf, index=index: leaf[index], ensemble.members.network)
-        np.testing.assert_allclose(outputs[index], inner(first.encoder.value(observation)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(outputs[index], inner(first.encoder.shared(observation)), rtol=1e-5, atol=1e-6)
     assert len(np.unique(np.asarray(outputs), axis=0)) == 3
     extra = jnp.arange(3.0)
     shifted = ensemble.each_with(lambda network, x: network(observation) + x, extra)

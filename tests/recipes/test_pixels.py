@@ -19,7 +19,7 @@ from recipes import NAMES
 
 FRAME, FRAMES = (8, 8, 3), 2
 BYTES, ACTIONS, BATCH = FRAMES * math.prod(FRAME), 2, 4
-CHANNELS = (2, 3)
+CHANNELS = (2,)
 CONVOLUTIONS = 3 * len(CHANNELS)
 SMALL = {
     "actor_hidden_dims": (8, 8),
@@ -48,17 +48,11 @@ def _tiny(monkeypatch):
 
 
 def settings_of(recipe):
-    """The default settings of a recipe, in small; None if it has no encoder."""
+    """The default settings of a recipe, in small."""
     config = recipe.presets["default"]("cube-double-play-singletask-task1-v0").agent
     names = {field.name for field in dataclasses.fields(config)}
-    if "encoder" not in names:
-        return None
     small = {name: value for name, value in SMALL.items() if name in names}
-    try:
-        return dataclasses.replace(config, encoder="impala_small", **small)
-    except ValueError as error:
-        assert "`encoder` must be None for" in str(error)
-        return None
+    return dataclasses.replace(config, encoder="impala_small", **small)
 
 
 def agent_of(name, **changes):
@@ -87,7 +81,6 @@ def networks_in(tree):
     return [node for node in jax.tree.leaves(tree, is_leaf=is_network) if is_network(node)]
 
 
-TAKES_PIXELS = sorted(name for name in NAMES if settings_of(find_recipe(name)) is not None)
 ENCODERS = {  # of the critic and of the policy, as in the papers: one for each network, and one for an ensemble
     "bc": (0, 1),
     "c51": (1, 1),
@@ -104,11 +97,20 @@ ENCODERS = {  # of the critic and of the policy, as in the papers: one for each 
 }
 
 
-def test_the_methods_with_pixels_are_these():
-    assert set(TAKES_PIXELS) == set(ENCODERS)
+WITHOUT = {
+    "sorl": "SORL",
+    "iqn": "a quantile critic",
+    "codac": "a quantile critic",
+}  # and two that have no such setting
 
 
-@pytest.mark.parametrize("name", TAKES_PIXELS)
+def test_every_method_takes_pixels_or_refuses_them():
+    assert set(NAMES) == ENCODERS.keys() | WITHOUT.keys() | {"td2_cfm", "fb"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ("bc", "fql") else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
+)
 def test_an_update_trains_every_encoder(name):
     agent = agent_of(name)
     assert (len(networks_in(agent.critic)), len(networks_in(agent.policy))) == ENCODERS[name]
@@ -217,9 +219,7 @@ def test_the_target_has_an_encoder_of_its_own_that_follows_the_critics():
     assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (after, target.encoder)), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("sorl", "SORL"), ("iqn", "a quantile critic"), ("codac", "a quantile critic")]
-)
+@pytest.mark.parametrize(("name", "words"), WITHOUT.items())
 def test_methods_without_pixels_say_so(name, words):
     config = find_recipe(name).presets["default"]("cube-double-play-singletask-task1-v0").agent
     with pytest.raises(

@@ -540,7 +540,7 @@ def test_pixels_are_as_published(environment):
         run = recipe.RECIPE.presets["visual"](f"visual-{environment}-play-singletask-task1-v0")
         assert (run.offline_steps, run.frame_stack, run.p_aug) == (500_000, 3, 0.5)
         agent = blueprint(recipe.RECIPE.build, run.agent, observation_dim=3 * 64 * 64 * 3)
-        encoder = agent.critic.networks.networks.members.encoder.value
+        encoder = agent.critic.networks.networks.members.encoder.shared
         assert (encoder.frames, encoder.num_features, len(encoder.stages)) == (3, 512, 3)
         assert agent.policy.alpha.stored == np.float32(alpha)
         assert hidden_widths(agent.critic.networks.networks.members.network) == (512,) * 4

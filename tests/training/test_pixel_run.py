@@ -9,9 +9,10 @@ from pathlib import Path
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_run import change_flags
+from toy_run import change_flags, toy_task
 
 import floqzoo as fz
 from floqzoo.export import export_run
@@ -138,13 +139,14 @@ def test_a_trained_agent_is_evaluated_stored_and_loaded(trained):
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(trained, tmp_path, monkeypatch):
-    directory, result = trained
+    _, result = trained
     monkeypatch.setattr(prepared_run, "load_task", lambda config: bright_task(config.frame_stack))
     half = tmp_path / "half"
     half.mkdir()
     prepare(RECIPE, config_of(offline_steps=2), half).train()
     change_flags(half, offline_steps=4)
-    resumed = resume(half, allow_changes=True)
+    with pytest.warns(UserWarning, match="`offline_steps` was 2 and is 4"):
+        resumed = resume(half, allow_changes=True)
     assert_same(parameters(resumed.agent(0)), parameters(result.agent(0)))
 
 
@@ -190,8 +192,7 @@ def test_settings_that_pixels_cannot_have_are_refused(tmp_path, monkeypatch, cha
     ],
 )
 def test_settings_of_pixels_are_refused_without_pixels(tmp_path, monkeypatch, changes, message):
-    task = dataclasses.replace(bright_task(), dataset=bright_task().dataset.frames)
-    monkeypatch.setattr(prepared_run, "load_task", lambda config: task)
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
     with pytest.raises(ValueError, match=message):
         prepare(RECIPE, config_of(**changes), tmp_path)
 
@@ -218,7 +219,7 @@ def test_an_environment_shows_the_stacks_that_the_dataset_has():
         ),
         3,
     )
-    np.testing.assert_array_equal(dataset.stacks(np.arange(4)), np.stack(found))
+    np.testing.assert_array_equal(dataset.stacks(jnp.arange(4)), np.stack(found))
     assert all(observation.dtype == np.uint8 for observation in found)
 
 

@@ -130,7 +130,7 @@ def test_without_probability_a_batch_is_the_sources():
 
 
 def test_numbers_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="`probability` must be in \\[0, 1\\]; got 1.5"):
+    with pytest.raises(ValueError, match=r"`probability` must be in \[0, 1\]; got 1.5"):
         fz.RandomCrop(UniformBatches(), 1.5)
     with pytest.raises(ValueError, match="`padding` must be at least 0; got -1"):
         fz.RandomCrop(UniformBatches(), padding=-1)

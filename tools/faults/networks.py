@@ -26,8 +26,8 @@ NETWORKS = (
     Fault(
         "the code of a condition lacks the bias",
         "floqzoo/networks/conditional_field.py",
-        "return stem.with_bias(stem.part(jnp.concatenate(condition) if condition else jnp.zeros(0), 0))",
-        "return stem.part(jnp.concatenate(condition) if condition else jnp.zeros(0), 0)",
+        "return stem.with_bias(product_of_parts(stem, *condition))",
+        "return product_of_parts(stem, *condition)",
         (FIELD,),
     ),
     Fault(
