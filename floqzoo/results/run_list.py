@@ -125,8 +125,8 @@ def run_lines(run: RunSummary, below: Path) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    indents = {"initial_indent": "    ", "subsequent_indent": "        "}
-    return textwrap.wrap(text, 80, **indents, break_long_words=False, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(80, "    ", "        ", break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
 
 
 def seed_range(seeds: Sequence[int]) -> str:
