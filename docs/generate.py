@@ -4,6 +4,7 @@
 - `api/defaults.md`: the default of each argument;
 - `README.md`: its table of claims;
 - `guides/measured.md`: claims about flow matching, from the studies and their measurements in `studies/`;
+- `guides/comparison.md`: the small comparison of all methods, from the scores and costs in `comparison/`;
 - `guides/running.md`: its tables of flags, from the settings of a run;
 - `guides/reproduce.md`: commands and published settings, from the recipes, with the results in `results.csv`;
 - `tutorials/*.ipynb`: the tutorials as notebooks.
@@ -14,6 +15,7 @@ The files are committed, and a test fails if they are out of date.
 from pathlib import Path
 
 from claims_page import claims_page, readme_with_claims
+from comparison_page import comparison_page
 from defaults_page import defaults_page
 from flags_table import page_with_flags
 from notebooks import notebook_of
@@ -31,6 +33,7 @@ def generated() -> dict[Path, str]:
         DOCS / "api" / "defaults.md": defaults_page(),
         DOCS.parent / "README.md": readme_with_claims(DOCS.parent / "README.md", DOCS / "studies"),
         DOCS / "guides" / "measured.md": claims_page(DOCS / "studies"),
+        DOCS / "guides" / "comparison.md": comparison_page(DOCS / "comparison"),
         DOCS / "guides" / "running.md": page_with_flags(DOCS / "guides" / "running.md"),
         DOCS / "guides" / "reproduce.md": reproduce_page(DOCS / "results.csv"),
     }

@@ -7,7 +7,7 @@ $$\begin{aligned}
 - \tfrac1E \textstyle\sum_e Q_e(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and all minimised by one Adam; $\psi_1$ integrates
+each averaged over the batch, the first also over the critics, and all minimised by one Adam; $\psi_1$ integrates
 $v$ from noise to an action.
 
 With `chunk_length` h above 1 actions are chunks of h actions, and rewards the discounted sums of h of them: QC-FQL
@@ -41,6 +41,8 @@ class FQLConfig(DistilledPolicyConfig):
 
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
+    ensemble_size: int = 2
+    """E, the number of critics; 2 in the papers."""
 
 
 def fql(
@@ -52,7 +54,13 @@ def fql(
     network = config.residual_network if config.use_resnets else value_network(config)
     return fz.Agent(
         critic=fz.MonolithicCritic(
-            fz.QEnsemble(observation_dim, config.chunk_length * action_dim, build=network, key=critic_key),
+            fz.QEnsemble(
+                observation_dim,
+                config.chunk_length * action_dim,
+                size=config.ensemble_size,
+                build=network,
+                key=critic_key,
+            ),
             discount=config.discount,
             aggregation=config.aggregation,
         ),
@@ -70,6 +78,21 @@ def default(env_name: str | None) -> RunConfig:
 def two_million(env_name: str | None) -> RunConfig:
     """FQL as the baseline of floq's paper: 2M updates."""
     return published_run(env_name, published.BASELINE_OF_FLOQ, FQLConfig(), offline_steps=2_000_000)
+
+
+def ensemble(env_name: str | None) -> RunConfig:
+    """As 2m, with so many critics that they have as many parameters as floq's."""
+    return published_run(env_name, published.SAME_PARAMETERS, FQLConfig(ensemble_size=4), offline_steps=2_000_000)
+
+
+def matched_flops(env_name: str | None) -> RunConfig:
+    """As 2m, with so many critics that an update takes as many FLOPs as floq's."""
+    return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
+
+
+def residual(env_name: str | None) -> RunConfig:
+    """As 2m, with residual critics."""
+    return published_run(env_name, published.RESIDUAL, FQLConfig(use_resnets=True), offline_steps=2_000_000)
 
 
 def online(env_name: str | None) -> RunConfig:
@@ -100,6 +123,9 @@ RECIPE = Recipe(
     presets={
         "default": default,
         "2m": two_million,
+        "ensemble": ensemble,
+        "matched_flops": matched_flops,
+        "residual": residual,
         "online": online,
         "qc": qc,
         "visual": visual_preset(published.VISUAL, FQLConfig()),

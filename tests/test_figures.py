@@ -1,8 +1,7 @@
 """The style of figures."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from floqzoo.figures import METHOD_COLOURS, PALETTE, legend_below, method_colours, new_figure, save_figure, styled
 

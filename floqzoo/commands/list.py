@@ -14,13 +14,11 @@ def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar
     Args:
         directory: The folder to search recursively; by default exp.
     """
-    from floqzoo.results.run_list import list_runs, table_of
-    from floqzoo.results.text_table import text_table
+    from floqzoo.results.run_list import list_runs, run_lines
 
     runs = list_runs(directory)
     if not runs:
         raise FileNotFoundError(f"{directory} contains no run: neither it nor a folder below it has a flags.json.")
-    print(text_table(f"Runs in {directory}", *table_of(runs, directory)), end="")
+    print(f"Runs in {directory}")
     for run in runs:
-        if run.problem:
-            print(f"unreadable: {run.directory}: {run.problem}")
+        print(*run_lines(run, directory), sep="\n")

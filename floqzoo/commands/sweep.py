@@ -23,7 +23,7 @@ def sweep(
     checkpoints. The file is validated completely before anything starts. The exit status is 1 if a trial failed.
 
     Args:
-        file: A YAML file, or the name of a published sweep: floq-def, floq-best, fql, small.
+        file: A YAML file, or the name of a published sweep: floq-def, floq-best, fql, small, chunks, comparison.
         address: The address of a Ray cluster, such as auto; by default Ray is started on this machine and shut down at
             the end.
         save_dir: The folder of all runs; by default that of the file, or exp.

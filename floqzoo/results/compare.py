@@ -22,6 +22,8 @@ from floqzoo.studies.statistics import (
 
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
+ENOUGH_SEEDS = 5
+"""Seeds of each task below which intervals are much too narrow; the guide on results has the simulation."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def compare_runs(
             else "no task has runs of every method, so there is no row for all tasks."
         )
     rows = [row for tasks, methods, name in cases for row in _rows(scores, tasks, methods, name, confidence)]
+    notes += _notes_on_intervals(rows, min(len(values) for values in scores.values()), confidence)
     references = reference_groups(reference, gathered.tasks, metric)
     if reference and not references:
         notes.append(f"none of the reference scores concerns {', '.join(gathered.tasks)}.")
@@ -145,6 +148,22 @@ def _rows(
 
     means = [row(m, "", s, f) for m in methods for s, f in ((MEAN, mean_score), (IQM, interquartile_mean))]
     return means + [row(a, b, IMPROVEMENT, probability_of_improvement) for a, b in permutations(methods, 2)]
+
+
+def _notes_on_intervals(rows: Sequence[ComparedRow], fewest: int, confidence: float) -> list[str]:
+    """What intervals do not say: a bootstrap resamples the scores that there are, so few or equal ones hardly vary."""
+    notes = []
+    if fewest < ENOUGH_SEEDS:
+        notes.append(
+            f"there {'is 1 seed' if fewest == 1 else f'are {fewest} seeds'} for a method on a task. With fewer than "
+            f"{ENOUGH_SEEDS}, {100 * confidence:g} % intervals are much too narrow: do not conclude from them that methods differ."
+        )
+    if any(row.low == row.high for row in rows):
+        notes.append(
+            "an interval without width, such as [0.50, 0.50], does not mean that the value is exact: no resample of the "
+            "seeds changes it, as all of them agree."
+        )
+    return notes
 
 
 def _step_of(gathered: Gathered, task: str, step: int | None) -> int:

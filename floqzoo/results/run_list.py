@@ -1,6 +1,7 @@
 """Lists of runs with their progress and scores."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +109,24 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
     return float(rates[last].mean()), float(rates[last].std(ddof=1) / np.sqrt(count))
 
 
-def table_of(runs: Sequence[RunSummary], below: Path) -> tuple[list[str], list[list[str]]]:
-    """The runs as a table, with paths relative to a folder."""
-    columns = ["run", "recipe", "task", "seeds", "steps", "result", "state", "begun"]
-    return columns, [_line(run, _path_below(run.directory, below)) for run in runs]
+def run_lines(run: RunSummary, below: Path) -> list[str]:
+    """A run as lines of at most 80 columns, on a terminal and in a pipe alike.
+
+    Its path, relative to a folder, is a line of its own, which is never broken and may be longer.
+    """
+    path = run.directory.name if run.directory == below else os.path.relpath(run.directory, below)
+    if run.problem:
+        return [path, *_indented(f"unreadable: {run.problem}")]
+    progress = [run.state, f"{run.steps:,} of {run.planned:,} steps", _shown(run)]
+    if run.date:
+        progress.append(f"begun {run.date[:16].replace('T', ' ')}")
+    what = f"{run.recipe} on {run.task}, seeds {seed_range(run.seeds)}"
+    return [path, *_indented(what), *_indented(", ".join(progress))]
+
+
+def _indented(text: str) -> list[str]:
+    wrapper = textwrap.TextWrapper(80, "    ", "        ", break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
 
 
 def seed_range(seeds: Sequence[int]) -> str:
@@ -121,25 +136,12 @@ def seed_range(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _line(run: RunSummary, name: str) -> list[str]:
-    if run.problem:
-        return [name, "", "", "", "", "", "unreadable", ""]
-    result = _shown(run)
-    updates = f"{run.steps:,} of {run.planned:,}"
-    date = run.date[:16].replace("T", " ")
-    return [name, run.recipe, run.task, seed_range(run.seeds), updates, result, run.state, date]
-
-
 def _shown(run: RunSummary) -> str:
     if np.isnan(run.score):
-        return "-"
+        return "not evaluated"
     if run.metric == SUCCESS_METRIC:
-        return f"{100 * run.score:.0f} ± {100 * run.error:.0f} %"
+        return f"success {100 * run.score:.0f} ± {100 * run.error:.0f} %"
     return f"return {run.score:.4g}" + ("" if np.isnan(run.error) else f" ± {run.error:.2g}")
-
-
-def _path_below(run: Path, folder: Path) -> str:
-    return run.name if run == folder else os.path.relpath(run, folder)
 
 
 def _is_locked(directory: Path) -> bool:

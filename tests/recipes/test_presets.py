@@ -6,11 +6,15 @@ Sources: floq's README and code for floq and for the baselines in its repository
 import warnings
 from dataclasses import replace
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 from blueprint import blueprint
 
 import floqzoo as fz
+from benchmarks.counted_flops import matrix_flops
+from benchmarks.measured_update import random_dataset
 from recipes import (
     bc,
     c51,
@@ -164,6 +168,80 @@ def test_fql_is_as_published(preset, updates, environment):
     assert agent.target_update.critic.stored == np.float32(0.005)
     assert (agent.target_update.policy, agent.target_update.every, agent.target_update.of_new) == (None, 1, False)
     assert_is_fql_policy(agent.policy, alpha)
+
+
+# Sizes of observation and action, from OGBench.
+SIZES = {
+    "antmaze-large": (29, 8),
+    "antmaze-giant": (29, 8),
+    "humanoidmaze-medium": (69, 21),
+    "humanoidmaze-large": (69, 21),
+    "antsoccer-arena": (42, 8),
+    "cube-single": (28, 5),
+    "cube-double": (37, 5),
+    "scene": (40, 5),
+    "puzzle-3x3": (55, 5),
+    "puzzle-4x4": (83, 5),
+}
+RESIDUAL_LAYERS = {"humanoidmaze-large": (2, 4)}
+
+
+def parameters_of_critic(recipe, run, sizes):
+    critic = blueprint(recipe.build, run.agent, *sizes).critic
+    return sum(array.size for array in jax.tree.leaves(eqx.filter(critic, eqx.is_inexact_array)))
+
+
+def flops_of_update(recipe, run, sizes):
+    def update(key):
+        build_key, data_key, update_key = jax.random.split(key, 3)
+        agent = recipe.build(
+            observation_dim=sizes[0], action_dim=sizes[1], reward_range=(-1.0, 0.0), config=run.agent, key=build_key
+        )
+        batch = random_dataset(10, sizes).sample(data_key, run.agent.batch_size)
+        return jax.tree.leaves(agent.update(batch, update_key)[1])
+
+    return matrix_flops(update, jax.random.key(0))
+
+
+@every_environment
+@pytest.mark.parametrize("preset", ["ensemble", "matched_flops", "residual"])
+def test_fql_of_floqs_size_differs_from_the_baseline_in_its_critic_and_floqs_batch(preset, environment):
+    run, baseline, of_floq = (
+        recipe.RECIPE.presets[name](ENVIRONMENTS[environment])
+        for recipe, name in ((fql, preset), (fql, "2m"), (floq, "default"))
+    )
+    assert run.offline_steps == 2_000_000
+    assert run.agent.batch_size == of_floq.agent.batch_size
+    same = {"batch_size": baseline.agent.batch_size, "ensemble_size": 2, "use_resnets": False, "alpha": run.agent.alpha}
+    blocks = {"block_depth": 4, "num_transformations": 2}
+    assert replace(run.agent, **same, **blocks) == replace(baseline.agent, alpha=run.agent.alpha)
+    # As floq's authors ran it: floq's alpha for the residual critic on the largest maze.
+    tuned = preset == "residual" and environment == "humanoidmaze-large"
+    assert run.agent.alpha == (20 if tuned else baseline.agent.alpha)
+    critic = blueprint(fql.RECIPE.build, run.agent).critic.networks.networks
+    assert isinstance(critic.members, fz.ResidualMLP if preset == "residual" else fz.MLP)
+    if preset == "residual":
+        depth, blocks = RESIDUAL_LAYERS.get(environment, (4, 2))
+        assert [len(block.layers) for block in critic.members.blocks] == [depth] * blocks
+        assert (critic.size, critic.members.stem.bias.shape[-1]) == (2, 512)
+
+
+@every_environment
+def test_an_ensemble_has_as_many_parameters_as_floqs_critics(environment):
+    name, sizes = ENVIRONMENTS[environment], SIZES[environment]
+    count = parameters_of_critic(fql.RECIPE, fql.RECIPE.presets["ensemble"](name), sizes)
+    assert count == pytest.approx(
+        parameters_of_critic(floq.RECIPE, floq.RECIPE.presets["default"](name), sizes), rel=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    "environment", ["cube-single", "cube-double", "antmaze-giant", "humanoidmaze-large", "puzzle-4x4"]
+)
+def test_an_update_with_matched_flops_has_those_of_floqs(environment):
+    name, sizes = ENVIRONMENTS[environment], SIZES[environment]
+    found = flops_of_update(fql.RECIPE, fql.RECIPE.presets["matched_flops"](name), sizes)
+    assert found == pytest.approx(flops_of_update(floq.RECIPE, floq.RECIPE.presets["default"](name), sizes), rel=0.03)
 
 
 @every_environment
@@ -611,6 +689,7 @@ def test_floq_refuses_settings_that_cannot_be_meant(changes, error):
     [
         ({"discount": 1.0}, r"`discount` must be in \[0, 1\); got 1.0"),
         ({"flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
+        ({"ensemble_size": 0}, "`size` of an ensemble must be at least 1; got 0"),
         ({"alpha": float("nan")}, "`alpha` must be at least 0 and finite; got nan"),
         ({"tau": -0.1}, r"`critic` must be in \[0, 1\]; got -0.1"),
         ({"value_hidden_dims": ()}, r"`hidden` must name at least one layer; got \(\)"),

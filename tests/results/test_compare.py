@@ -30,7 +30,22 @@ def test_means_are_of_the_last_evaluation_by_task_and_method(runs):
     assert value(found, IQM, TASK, "fql") == pytest.approx(0.15)
     assert value(found, MEAN, OTHER, "fql") == pytest.approx(0.3)
     assert value(found, MEAN, ALL_TASKS, "floq") == pytest.approx((0.65 + 0.3) / 2)
-    assert found.notes == ()
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4, 5, 6])
+def test_few_seeds_are_noted_whichever_method_has_them(tmp_path, seeds):
+    write_run(tmp_path / "a", recipe="floq", success={seed: [0.1 * seed] for seed in range(6)})
+    write_run(tmp_path / "b", recipe="fql", success={seed: [0.1 * (seed + 2)] for seed in range(seeds)})
+    notes = compare_runs([tmp_path], confidence=0.9).notes
+    expected = "there is 1 seed" if seeds == 1 else f"there are {seeds} seeds"
+    assert [note.startswith(expected) and "90 % intervals" in note for note in notes] == [True] * (seeds < 5)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_an_interval_without_width_is_noted(tmp_path, equal):
+    write_run(tmp_path / "a", success={seed: [0.5 if equal else 0.1 * seed] for seed in range(5)})
+    notes = compare_runs([tmp_path]).notes
+    assert ["an interval without width" in note for note in notes] == [True] * equal
 
 
 def test_improvement_is_within_tasks_and_then_averaged(runs):

@@ -112,7 +112,7 @@ def test_a_longer_name_is_another_environment():
 
 
 def test_no_statistic_of_the_runs_reads_a_reference_score(tmp_path):
-    write_run(tmp_path / "a", success={0: [0.25, 0.5], 1: [0.0, 0.75]})
+    write_run(tmp_path / "a", success={seed: [0.25, 0.1 * seed] for seed in range(5)})
     alone = compare_runs([tmp_path])
     beside = compare_runs([tmp_path], reference=[score(method="floq", value=1.0), score(seed=1, source="a log")])
     assert beside.rows == alone.rows

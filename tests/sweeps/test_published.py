@@ -22,7 +22,7 @@ DEFAULTS = {"floq-def": FloqConfig(), "floq-best": FloqConfig(), "fql": FQLConfi
 def test_all_of_them_are_read():
     with warnings.catch_warnings(action="error"):  # Each task has published settings.
         sweeps = {name: read_sweep(name) for name in published_sweeps()}
-    assert {*sweeps} == {*TABLES, "small", "chunks"}
+    assert {*sweeps} == {*TABLES, "small", "chunks", "comparison"}
     chunks = [(trial.config.agent.chunk_length, type(trial.config.agent)) for trial in sweeps["chunks"].trials]
     assert sorted(chunks, key=str) == sorted(((h, c) for h in (1, 5, 10) for c in (FloqConfig, FQLConfig)), key=str)
     assert len(sweeps["small"].trials) == 4

@@ -1,0 +1,101 @@
+"""The page with the small comparison of all methods, from the scores and the costs in `comparison/`."""
+
+import csv
+from pathlib import Path
+
+from floqzoo.results import read_comparison
+from floqzoo.studies.report import markdown_table
+
+
+INTRODUCTION = """# A small comparison of the methods
+
+<!-- Written by docs/generate.py from docs/comparison. -->
+
+Fifteen methods on two tasks under the same conditions, by one command that runs on two CPU cores:
+
+```bash
+floqzoo sweep comparison
+```
+
+!!! warning "This is a small-scale comparison"
+    Small networks, {updates} updates, data collected on one machine, and settings that were not tuned for these tasks at this size. It
+    shows what each method does in a short run and what it costs, **not which method is better**: the papers train networks of four layers of
+    512 units for one or two million updates, with settings tuned for each environment ([their numbers](reproduce.md)).
+
+{status}
+"""
+CONDITIONS = """## Conditions
+
+- **Budget.** Every method makes {updates} updates for each of five seeds. The cost of an update differs: the last column has the FLOPs of the
+  matrix products of one update of one seed, counted from its trace on cube-single, including the policy. Equal updates favour the methods with
+  expensive ones.
+- **Settings.** The networks of the preset `quickstart`: policies of three layers of 128 units, monolithic critics of two of 96, batches of
+  192, Adam with a learning rate of 0.001, a discount of 0.97. The presets were made for cube-single, and nothing was changed for
+  pointmaze-medium. QC acts in chunks of five actions. FB has its own networks, batches of 256 and normalised observations, and learns
+  without rewards, which it reads only to infer the task. The temperature or weight of each method is that of its preset; alpha is
+  100 for FQL, floq and CODAC.
+- **Data.** 150 episodes of each environment, collected locally as in the [quick start](quickstart.md); the same for all methods.
+- **Evaluation.** 20 episodes for each seed after the last update, with the success timing of the current OGBench.
+- **Statistics.** The mean over five seeds and its 95 % stratified bootstrap interval, which for one task and five seeds contains the true mean
+  in about [83 % of cases](results.md#what-the-intervals-say).
+- **Machine.** Two cores of an AMD EPYC, shared with other work; {date}, Python 3.11, jax 0.10.2, OGBench 1.2.2. Run times were not compared,
+  since the machine was not idle. By its FLOPs the whole sweep takes about three hours on two idle cores, half of it for IQN and CODAC.
+
+## What is left out
+
+- **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
+- **TD²-CFM** learns the successor measure of a given policy and no policy of its own: see [its page](../recipes/td2_cfm.md).
+- [FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size) is for large networks.
+
+## Repeat it
+
+The sweep resumes where it was interrupted, and `floqzoo sweep comparison --dry_run` prints the command of every trial. In a
+clone of the repository
+
+```bash
+python -m benchmarks.comparison exp/floqzoo/comparison
+python docs/generate.py
+```
+
+write the scores of its finished trials, the figure and this page.
+"""
+UPDATES, TRIALS, MEASURED = 15_000, 30, "2026-11-28"
+
+
+def comparison_page(folder: Path) -> str:
+    """The whole page; a trial that is not in the scores has a dash."""
+    with (folder / "costs.csv").open(newline="") as file:
+        costs = list(csv.DictReader(file))
+    file = folder / "scores.csv"
+    scores = {
+        (row.task, row.method): f"{100 * row.value:.0f} [{100 * row.low:.0f}, {100 * row.high:.0f}]"
+        for row in (read_comparison(file) if file.exists() else ())
+        if row.statistic == "mean"
+    }
+    tasks = list(dict.fromkeys(row["task"] for row in costs))
+    names = [task.partition("-play")[0].partition("-navigate")[0] for task in tasks]
+    rows = [
+        [
+            f"[{row['method']}](../recipes/{row['method']}.md)",
+            *(scores.get((task, row["method"]), "–") for task in tasks),
+            f"{int(row['flops']) / 1e9:.2f}",
+        ]
+        for row in costs
+        if row["task"] == tasks[0]
+    ]
+    texts = {"updates": f"{UPDATES:,}", "date": MEASURED}
+    parts = [INTRODUCTION.format(status=_status(len(scores)), **texts), "## Results { #results }\n"]
+    parts.append("Success in %, mean over seeds and interval, and the cost of an update:\n")
+    parts.append(markdown_table(["method", *names, "GFLOP per update"], rows) + "\n")
+    if scores:
+        parts.append("![Success rate of each method with its interval](../comparison/scores.png)\n")
+    return "\n".join([*parts, CONDITIONS.format(**texts)])
+
+
+def _status(measured: int) -> str:
+    if measured == TRIALS:
+        return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
+    return (
+        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the others have a dash. "
+        "Those that were run are the cheapest ones, whatever their scores."
+    )
