@@ -6,11 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Bool, PyTree
 
 from floqzoo.protocols import UpdateRule
 from floqzoo.records import ActorCritic, FrozenAgent, NamedMetric, Occasional, Transition, UpdateMetrics, named_metrics
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class Phase(eqx.Module):

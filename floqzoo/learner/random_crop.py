@@ -5,14 +5,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Real
+from jaxtyping import Int, Real
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import BatchSource, require_protocol
 from floqzoo.records import Transition
 from floqzoo.tasks.datafile import FRAME
 from floqzoo.tasks.replay_buffer import ReplayBuffer
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class RandomCrop(eqx.Module):

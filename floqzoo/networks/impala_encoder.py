@@ -6,10 +6,10 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, UInt8
+from jaxtyping import DTypeLike, Float, UInt8
 
 from floqzoo.networks.dense import Dense
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 Pixels = Float[Array, "height width channels"]

@@ -3,10 +3,10 @@
 from itertools import groupby
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.protocols import LinearLayer, Network
-from floqzoo.typing import Condition
+from floqzoo.typing import Array, Condition
 
 
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:

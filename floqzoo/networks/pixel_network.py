@@ -6,13 +6,13 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Real, UInt8
+from jaxtyping import Float, Real, UInt8
 
 from floqzoo.networks.ensemble import Shared
 from floqzoo.networks.impala_encoder import ImpalaEncoder
 from floqzoo.networks.mlp import MLP
 from floqzoo.protocols import LinearLayer, Network
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class PixelStem(eqx.Module):

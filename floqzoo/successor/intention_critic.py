@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.critics.level_loss import ExpectileLoss
 from floqzoo.critics.q_ensemble import QEnsemble
@@ -16,7 +16,7 @@ from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.intentions import IntentionMetrics, IntentionSuccessor
 from floqzoo.successor.reward_model import reward_model
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class PretrainingMetrics(eqx.Module):

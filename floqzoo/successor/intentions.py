@@ -4,14 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.protocols import Network
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
 from floqzoo.successor.flow_successor import FlowSuccessor
-from floqzoo.typing import Action, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class Intention(eqx.Module):

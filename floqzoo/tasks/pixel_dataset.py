@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from floqzoo.records import Transition
 from floqzoo.tasks.dataset import Dataset
-from floqzoo.typing import Key
+from floqzoo.typing import Array, Key
 
 
 class PixelDataset(eqx.Module):
