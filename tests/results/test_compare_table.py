@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from floqzoo.results.compare import IMPROVEMENT, IQM, MEAN, ComparedRow, Comparison
 from floqzoo.results.compare_table import comparison_markdown, comparison_text
+from floqzoo.results.reference_scores import ReferenceGroup, ReferenceScore
 
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
@@ -76,6 +77,28 @@ def test_a_table_tells_every_number_rounded(success, tasks, numbers):
             assert_told(cells[3], row, 1)
             found.append(row)
     assert len(found) == len(rows)
+
+
+@given(st.booleans(), st.lists(st.lists(st.floats(0.001, 1), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_a_reference_is_the_mean_of_its_seeds_or_as_its_source_prints_it(success, points):
+    def score(step, seed, value):
+        spread = value / 8 if seed is None else None
+        return ReferenceScore("floq", "maze", step, seed, value, spread, "paper", "as published")
+
+    curve = [
+        (step, tuple(score(step, seed if len(values) > 1 else None, value) for seed, value in enumerate(values)))
+        for step, values in enumerate(points, 1)
+    ]
+    metric = "evaluation/success" if success else "evaluation/episode.return"
+    group = ReferenceGroup("floq", "maze", "paper", "as published", tuple(curve))
+    lines = comparison_markdown(Comparison(metric, 0.95, (), (), (group,))).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.endswith("| as published |")]
+    assert [row[2] for row in rows] == [str(step) for step, _ in curve]
+    for row, values in zip(rows, points, strict=True):
+        wanted = [sum(values) / len(values)] + [value / 8 for value in values if len(values) == 1]
+        assert row[3] == (str(len(values)) if len(values) > 1 else "")
+        told = [float(number) for number in re.findall(NUMBER, row[4])]
+        assert told == pytest.approx([(100 if success else 1) * value for value in wanted], rel=5.01e-4)
 
 
 @given(*asked)

@@ -18,6 +18,7 @@ write = jax.jit(lambda replay, new: replay.write(new))
 def test_the_ring_holds_the_latest_transitions_as_a_list_would(slots, rounds, data):
     width = data.draw(st.integers(1, slots))
     replay, model = ReplayBuffer.empty(one_step(), seeds=2, slots=slots, environments=width), []
+    assert (replay.slots, replay.environments) == (slots, width)
     for number in range(rounds):
         numbers = [number * width + column for column in range(width)]
         # The second seed's numbers are other ones.
