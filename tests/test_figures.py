@@ -1,8 +1,7 @@
 """The style of figures."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from floqzoo.figures import METHOD_COLOURS, PALETTE, legend_below, method_colours, new_figure, save_figure, styled
 
@@ -35,7 +34,7 @@ def test_the_style_holds_during_a_drawing_only(tmp_path):
     figure = draw()
     first = figure.axes[0]
     assert first.lines[0].get_color() == PALETTE[0]
-    assert min(text.get_fontsize() for text in first.get_xticklabels() + [first.title, first.xaxis.label]) >= 10
+    assert min(text.get_fontsize() for text in [*first.get_xticklabels(), first.title, first.xaxis.label]) >= 10
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one"]
     assert save_figure(figure, tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
