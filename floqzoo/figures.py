@@ -70,8 +70,9 @@ def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     @wraps(function)
     def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         import matplotlib
+        from matplotlib.rcsetup import cycler
 
-        cycle = matplotlib.rcsetup.cycler(color=PALETTE)
+        cycle = cycler(color=PALETTE)
         with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycle}):  # pyright: ignore[reportArgumentType]
             return function(*args, **kwargs)
 

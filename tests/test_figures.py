@@ -34,7 +34,7 @@ def test_the_style_holds_during_a_drawing_only(tmp_path):
     figure = draw()
     first = figure.axes[0]
     assert first.lines[0].get_color() == PALETTE[0]
-    assert min(text.get_fontsize() for text in first.get_xticklabels() + [first.title, first.xaxis.label]) >= 10
+    assert min(text.get_fontsize() for text in [*first.get_xticklabels(), first.title, first.xaxis.label]) >= 10
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one"]
     assert save_figure(figure, tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
