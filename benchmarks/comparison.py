@@ -71,7 +71,8 @@ def draw_scores(rows: Sequence[ComparedRow], path: Path) -> None:
             )
             axes.plot(100 * row.value, place, "o", color="C0")
         axes.set_title(task.removesuffix("-v0"), fontsize=9)
-        axes.set(xlabel="success rate (%)", xlim=(-3, 103), yticks=range(len(methods)), yticklabels=methods)
+        axes.set(xlabel="success rate (%)", xlim=(-3, 103), ylim=(-0.6, len(methods) - 0.4))
+        axes.set_yticks(range(len(methods)), methods)
         axes.grid(alpha=0.3)
     save_figure(figure, path)
 
