@@ -61,17 +61,11 @@ def draw_scores(rows: Sequence[ComparedRow], path: Path) -> None:
     for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False, sharey=True).flat, strict=True):
         for row in (row for row in rows if row.task == task):
             place = methods.index(row.method)
-            axes.plot(
-                [100 * row.low, 100 * row.high],
-                [place, place],
-                color="C0",
-                alpha=0.4,
-                linewidth=4,
-                solid_capstyle="butt",
-            )
+            axes.hlines(place, 100 * row.low, 100 * row.high, color="C0", alpha=0.4, linewidth=4)
             axes.plot(100 * row.value, place, "o", color="C0")
         axes.set_title(task.removesuffix("-v0"), fontsize=9)
-        axes.set(xlabel="success rate (%)", xlim=(-3, 103), yticks=range(len(methods)), yticklabels=methods)
+        axes.set(xlabel="success rate (%)", xlim=(-3, 103), ylim=(-0.6, len(methods) - 0.4))
+        axes.set_yticks(range(len(methods)), methods)
         axes.grid(alpha=0.3)
     save_figure(figure, path)
 

@@ -37,7 +37,8 @@ CONDITIONS = """## Conditions
 - **Data.** 150 episodes of each environment, collected locally as in the [quick start](quickstart.md); the same for all methods.
 - **Evaluation.** 20 episodes for each seed after the last update, with the success timing of the current OGBench.
 - **Statistics.** The mean over five seeds and its 95 % stratified bootstrap interval, which for one task and five seeds contains the true mean
-  in about [83 % of cases](results.md#what-the-intervals-say).
+  in about [83 % of cases](results.md#what-the-intervals-say). [0, 0] means that no episode of any seed
+  succeeded, not that the rate is exactly 0.
 - **Machine.** Two cores of an AMD EPYC, shared with other work; {date}, Python 3.11, jax 0.10.2, OGBench 1.2.2. Run times were not compared,
   since the machine was not idle. By its FLOPs the whole sweep takes about three hours on two idle cores, half of it for IQN and CODAC.
 
@@ -97,5 +98,5 @@ def _status(measured: int) -> str:
         return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
     return (
         f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the others have a dash. "
-        "Those that were run are the cheapest ones, whatever their scores."
+        "Their order was fixed before any score was known, cheap methods first."
     )
