@@ -233,3 +233,26 @@ def test_an_unknown_encoder_is_refused(name):
     config = find_recipe(name).presets["default"]("cube-double-play-singletask-task1-v0").agent
     with pytest.raises(ValueError, match="`encoder` must be one of impala_small; got 'impala'"):
         dataclasses.replace(config, encoder="impala")
+
+
+def test_an_agent_learns_where_a_square_is():
+    """From pixels alone: the error of actions on new pictures is a fraction of that of the best constant."""
+
+    def batch_of_squares(seed, count):
+        random = np.random.default_rng(seed)
+        frames = random.integers(0, 30, (count, FRAMES, *FRAME), np.uint8)
+        columns = random.integers(0, 6, count)
+        for frame, column in zip(frames, columns, strict=True):
+            frame[:, 3:5, column : column + 2] = 255
+        pixels, action = jnp.asarray(frames.reshape(count, -1)), jnp.asarray(columns / 5 - 0.5, jnp.float32)[:, None]
+        return fz.Transition(pixels, action, jnp.zeros(count), jnp.ones(count), pixels)
+
+    recipe = find_recipe("gaussian_bc")
+    settings = dataclasses.replace(settings_of(recipe), lr=3e-3)
+    sizes = {"observation_dim": BYTES, "action_dim": 1, "reward_range": (-1.0, 0.0)}
+    agent = recipe.build(**sizes, config=settings, key=jax.random.key(0))
+    update, new = eqx.filter_jit(type(agent).update), batch_of_squares(999, 64)
+    for step in range(200):
+        agent, _ = update(agent, batch_of_squares(step, 32), jax.random.key(step))
+    found = jax.vmap(lambda observation: agent.act(observation, jax.random.key(0)))(new.observation)
+    assert jnp.mean((found - new.action) ** 2) < 0.2 * jnp.var(new.action)
