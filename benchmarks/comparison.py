@@ -13,10 +13,11 @@ import jax
 
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.measured_update import REWARDS, random_dataset
+from floqzoo.figures import new_figure, save_figure
 from floqzoo.results import compare_runs
 from floqzoo.results.compare import ALL_TASKS, IQM, MEAN, ComparedRow
 from floqzoo.runs.recipe import agent_builder
-from floqzoo.studies.report import new_figure, save_figure, write_rows
+from floqzoo.studies.report import write_rows
 from floqzoo.sweeps import read_sweep
 from floqzoo.sweeps.trial import Trial
 from floqzoo.sweeps.trial_state import is_finished
