@@ -199,6 +199,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"), [pytest.param(*case, id=f"{case[0].__name__}.{case[1]}") for case in METHODS]
 )

@@ -21,7 +21,9 @@ PAGES = [page for page in CANDIDATES if BLOCK.search(page.read_text())]
 
 # The guides train and evaluate; the README and the pages of the API and of the recipes are short.
 CASES = [
-    pytest.param(page, marks=[pytest.mark.slow] * ("guides" in page.parts), id=str(page.relative_to(ROOT)))
+    pytest.param(
+        page, marks=[pytest.mark.slow] * bool({"guides", "api"} & set(page.parts)), id=str(page.relative_to(ROOT))
+    )
     for page in PAGES
 ]
 

@@ -62,6 +62,7 @@ def with_biases(encoder, seed):
     return jax.tree.map(biased, encoder)
 
 
+@pytest.mark.slow
 @given(
     frames=st.integers(1, 3),
     frame=st.tuples(st.integers(5, 9), st.integers(5, 9), st.sampled_from((1, 3))),

@@ -109,7 +109,7 @@ def test_every_method_takes_pixels_or_refuses_them():
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in ("bc", "fql") else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
+    "name", [name if name == "bc" else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
 )
 def test_an_update_trains_every_encoder(name):
     agent = agent_of(name)
@@ -187,6 +187,7 @@ def test_pixels_are_bytes_until_an_encoder_divides_them():
     visit(jaxpr.jaxpr)
 
 
+@pytest.mark.slow
 def test_no_loss_trains_the_encoder_of_another_part():
     agent, batch = agent_of("fql"), batch_of()
 
@@ -208,6 +209,7 @@ def test_no_loss_trains_the_encoder_of_another_part():
         assert max(theirs) == 0
 
 
+@pytest.mark.slow
 def test_the_target_has_an_encoder_of_its_own_that_follows_the_critics():
     agent = agent_of("fql", tau=0.25)
     updated, _ = eqx.filter_jit(type(agent).update)(agent, batch_of(), jax.random.key(1))
@@ -237,6 +239,7 @@ def test_an_unknown_encoder_is_refused(name):
         dataclasses.replace(config, encoder="impala")
 
 
+@pytest.mark.slow
 def test_an_agent_learns_where_a_square_is():
     """From pixels alone: the error of actions on new pictures is a fraction of that of the best constant."""
 

@@ -232,6 +232,7 @@ def test_settings_of_acting_change_no_parameter(name):
     assert np.any(one != other)
 
 
+@pytest.mark.slow
 def test_a_trained_agent_takes_other_temperatures_without_compiling_again():
     """They are arrays of the agent."""
     agent = evor(

@@ -41,7 +41,9 @@ CASES = {
         max_grad_norm=30.0,
     ),
 }
-every_case = pytest.mark.parametrize("name", CASES)
+every_case = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("," in name)) for name in CASES]
+)
 SEEDS = range(3)
 every_seed = pytest.mark.parametrize("seed", SEEDS)
 

@@ -109,6 +109,7 @@ def test_a_summary_counts_what_was_recorded(lengths):
     assert ("rewards of the transitions that terminate" in str(summary)) == bool(ending)
 
 
+@pytest.mark.slow
 @settings(max_examples=FEW)
 @given(LENGTHS.filter(lambda lengths: any(steps > 1 or terminated for steps, terminated in lengths)), st.integers(1, 4))
 def test_next_actions_are_never_made_up(lengths, n):

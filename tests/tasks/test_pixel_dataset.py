@@ -45,6 +45,7 @@ def stacks_in_a_loop(dataset, lengths, frame_stack):
 lengths = st.lists(st.integers(2, 6), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @given(lengths=lengths, frame_stack=st.integers(1, 4))
 def test_stacks_are_those_of_a_loop(lengths, frame_stack):
     frames = frames_of(lengths)

@@ -100,6 +100,7 @@ def test_observation_and_next_observation_are_cropped_at_one_place():
         np.testing.assert_array_equal(getattr(batch, name), getattr(whole, name))
 
 
+@pytest.mark.slow
 def test_places_are_uniform():
     rows = [row for key in range(8) for row in places_of(drawn(1.0, jax.random.key(key), 64))]
     sure = [row[0] for row in rows if len(row) == 1]
@@ -122,6 +123,7 @@ def test_a_batch_is_cropped_in_all_rows_or_in_none():
     assert 15 <= cropped <= 45
 
 
+@pytest.mark.slow
 def test_without_probability_a_batch_is_the_sources():
     batch = drawn(0.0, jax.random.key(3))
     np.testing.assert_array_equal(batch.observation, original(batch).observation)

@@ -157,6 +157,7 @@ def test_ctrl_c_ends_with_130_and_says_where_the_run_is(run, capsys, tmp_path):
     assert (folder / "checkpoints" / "step_000000002").is_dir()
 
 
+@pytest.mark.slow
 def test_several_seeds_are_one_run(run, capsys, tmp_path):
     assert run("--preset=quickstart", "--seed=3", "--seeds=2") == 0
     out = capsys.readouterr().out
