@@ -305,6 +305,15 @@ QC = Reference(
     "Advances in Neural Information Processing Systems",
     "2507.07969",
 )
+IMPALA = Reference(
+    "espeholt2018impala",
+    "inproceedings",
+    "IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures",
+    "Espeholt, Lasse and Soyer, Hubert and Munos, Remi and others",
+    2018,
+    "International Conference on Machine Learning",
+    "1802.01561",
+)
 FILM = Reference(
     "perez2018film",
     "inproceedings",

@@ -25,6 +25,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         networks.SinusoidalTime: (bib.DDPM,),
         networks.HLGauss: (bib.HL_GAUSS, bib.FLOQ),
         networks.FiLM: (bib.FILM,),
+        networks.ImpalaEncoder: (bib.IMPALA,),
         networks.UNetField: (bib.TD_FLOW, bib.FILM),
         # flow
         flow.Flow: (bib.FLOW_MATCHING,),
@@ -114,6 +115,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         PolyakAveraging,
         State,
         networks.ConditionalField,
+        networks.Convolution,
         networks.Dense,
         networks.EmbeddingNetwork,
         networks.Ensemble,
@@ -124,7 +126,9 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         networks.Normaliser,
         networks.RawPoint,
         networks.RawTime,
+        networks.PixelNetwork,
         networks.ResidualMLP,
+        networks.Shared,
         flow.DiffraxSolver,  # the wrapped solver has one
         flow.Euler,
         flow.GaussianPrior,

@@ -81,12 +81,12 @@ def two_million(env_name: str | None) -> RunConfig:
 
 
 def ensemble(env_name: str | None) -> RunConfig:
-    """As 2m, with so many critics that they have as many parameters as floq's."""
+    """As 2m, with as many parameters in critics as floq."""
     return published_run(env_name, published.SAME_PARAMETERS, FQLConfig(ensemble_size=4), offline_steps=2_000_000)
 
 
 def matched_flops(env_name: str | None) -> RunConfig:
-    """As 2m, with so many critics that an update takes as many FLOPs as floq's."""
+    """As 2m, with as many FLOPs in an update as floq."""
     return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
 
 
@@ -107,7 +107,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def qc(env_name: str | None) -> RunConfig:
-    """QC-FQL: chunks of 5 actions; 1M updates, then 1M steps, with updates from 5,000 on. Alpha is that of QC's example."""
+    """QC-FQL: chunks of 5 actions; 1M updates, then 1M steps. Alpha of QC's example."""
     chunked = FQLConfig(chunk_length=5, alpha=100.0)
     return published_run(env_name, QC, chunked, online_steps=1_000_000, online_start=5_000)
 

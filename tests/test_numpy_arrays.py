@@ -3,6 +3,7 @@
 import inspect
 import re
 import typing
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -121,6 +122,16 @@ OTHERS = [
     fz.SmoothingNoise(0.1, 0.2),
     fz.UniformSupport(-1.0, 1.0, 5),
     fz.EmbeddingNetwork((5, 2), 3, width=8, embedding=4, key=jax.random.key(0)),
+    fz.IntentionEncoder(narrow(5, 10, key=jax.random.key(0)), 5),
+    fz.PixelNetwork(
+        8 * 8 * 3,
+        2,
+        build=narrow,
+        encoder=partial(fz.impala_small, channels=(2,)),
+        frame=(8, 8, 3),
+        key=jax.random.key(0),
+    ),
+    fz.RandomCrop(fz.UniformBatches(), frame=(8, 8, 3)),
     EXAMPLE.batch,
     example_data(EXAMPLE)[0],
 ]
@@ -137,6 +148,7 @@ AXES = {
     "width": 8,
 }
 AXES |= {"batch": 4, "members": 2, "samples": 3, "levels": 3, "points": 5, "states": 4, "times": 4, "shape": 4, "1": 1}
+AXES |= {"pixels": 2 * 8 * 8 * 3, "bytes": 8 * 8 * 3, "2": 2}
 AXES |= {"...": 4, "size": 8, "noise": 2, "_": 5}
 OTHER_ARGUMENTS = {
     "agent": lambda part: frozen_agent(

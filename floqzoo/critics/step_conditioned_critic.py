@@ -87,5 +87,6 @@ class _PolicyInSteps(eqx.Module):
 
 def with_steps(observation: Float[Array, "*batch observation"], steps: StepCount) -> Float[Array, "*batch more"]:
     """An observation, or a batch of them, with the number of steps as the last coordinate."""
-    number = jnp.asarray(steps.value, jnp.result_type(observation))
+    observation = jnp.asarray(observation)
+    number = jnp.asarray(steps.value, observation.dtype)
     return jnp.concatenate([observation, jnp.broadcast_to(number, (*observation.shape[:-1], 1))], axis=-1)

@@ -11,7 +11,7 @@ def test_a_row_names_parts_source_and_presets():
     name, page, parts, presets = method_row("iql")
     assert (name, parts) == ("iql", "IQLCritic, AWRPolicy")
     assert page.startswith("IQL: ") and "arXiv 2110.06169" in page
-    assert presets == "default, online, quickstart"
+    assert presets == "default, online, quickstart, visual"
 
 
 @pytest.mark.slow

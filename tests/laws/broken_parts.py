@@ -358,6 +358,11 @@ ALTERNATING_UPDATES = {
 SEQUENTIAL_UPDATES = {
     "sequential_steps_are_those_of_optax": {"update_parts": fz.JointUpdate.update_parts},  # One step on the sum.
 }
+PHASED_UPDATES = {
+    "phases_are_their_rules_in_turn": {  # It remains in its first phase.
+        "update_parts": lambda self, *others: self.phases[0].update_rule.update_parts(*others)
+    },
+}
 POLYAK = {
     "targets_move_by_their_tau": {
         "update_targets": lambda self, target, before, after, step: fz.PolyakAveraging.update_targets(
@@ -445,6 +450,12 @@ BROKEN = (
     (fz.JointUpdate, JOINT_UPDATES),
     (partial(fz.AlternatingUpdate, policy_every=2), ALTERNATING_UPDATES),
     (fz.SequentialUpdate, SEQUENTIAL_UPDATES),
+    (
+        partial(
+            fz.PhasedUpdate, fz.Phase("first", fz.JointUpdate(), 1), fz.Phase("second", fz.JointUpdate(policy_every=2))
+        ),
+        PHASED_UPDATES,
+    ),
     (fz.PolyakAveraging, TARGET_UPDATES),
     (fz.PolyakAveraging, POLYAK),
     (fz.GaussianPrior, MODULES),

@@ -108,6 +108,7 @@ WITHOUT_LAWS = {
     "FlowValued": "the inside of a flow critic: tests/critics/test_flow_diagnostics.py",
     "HasBehaviour": "a policy of its own: tests/training/test_loop.py",
     "HasFeatures": "the inside of a network: tests/networks/test_conditional_field.py",
+    "HasPhases": "starts of phases: tests/training/test_phases_of_agents.py",
     "Launcher": "internal: tests/sweeps/test_scheduler.py, test_ray_launcher.py",
     "MetricWriter": "it takes, and gives nothing back: tests/training/test_metric_writer.py",
     "OfflineDataset": "data on the device: tests/tasks/test_dataset.py",
