@@ -113,7 +113,7 @@ def qc(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    """Minutes on two cores: small networks, locally collected data."""
     return small_run(env_name, FQLConfig(**QUICKSTART, alpha=100.0, flow_steps=5))
 
 

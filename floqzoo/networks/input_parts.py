@@ -16,7 +16,7 @@ def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " ou
     they are encoded, and where a caller adds `jax.vmap` over actions only, they are encoded once.
     """
     product, start = None, 0
-    for _, group in groupby(parts, lambda part: part.dtype):
+    for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):
         x = jnp.concatenate(list(group))
         share = layer.part(x, start)
         product, start = (share if product is None else product + share), start + x.shape[-1]
@@ -25,7 +25,8 @@ def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " ou
 
 def of_parts(network: Network, *parts: Condition) -> Float[Array, " out"]:
     """The output of a network for an input in parts, at least one."""
-    if len({jnp.dtype(part.dtype) for part in parts}) == 1:
+    parts = tuple(map(jnp.asarray, parts))
+    if len({part.dtype for part in parts}) == 1:
         return network(jnp.concatenate(parts))
     stem = network.stem
     return network.body(stem.with_bias(product_of_parts(stem, *parts))).astype(parts[-1].dtype)

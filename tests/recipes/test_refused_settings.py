@@ -24,6 +24,7 @@ USED_WITH = {
     "diffusion_steps": {"method": "td2-dd"},
     ("value_flows", "alpha"): {"acting": "one-step"},
 }
+ZERO = {"pretraining_steps"}  # may be 0
 OF_ANY_SIGN = {"target_entropy_multiplier", "reward_shift"}
 
 
@@ -33,7 +34,7 @@ def numeric_fields(settings):
     for field in dataclasses.fields(settings):
         kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
         if {int, float} & set(kinds):
-            values = (-1.0, math.nan, math.inf) if float in kinds else (-1, 0)
+            values = (-1.0, math.nan, math.inf) if float in kinds else (-1,) if field.name in ZERO else (-1, 0)
             yield field.name, [(value,) if typing.get_origin(hints[field.name]) is tuple else value for value in values]
 
 

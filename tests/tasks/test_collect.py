@@ -265,6 +265,7 @@ def test_every_dataset_of_the_published_commands_has_its_script():
     mazes = [f"pointmaze-{maze}" for maze in ("medium", "large", "giant", "teleport")]
     names = {f"{stem}-{kind}-v0" for stem in manipulation for kind in ("play", "noisy")}
     names |= {f"{stem}-{kind}-v0" for stem in mazes for kind in ("navigate", "stitch")}
+    names |= {f"visual-{name}" for name in names}
     assert {script.name for script in SCRIPTS} == names
     assert len(SCRIPTS) == len(names)
 
@@ -273,7 +274,7 @@ def test_the_published_datasets_have_as_many_transitions_as_ogbench_says():
     # Its dataset table, in millions: an episode of n steps holds n - 1 transitions.
     millions = {"cube-triple": 3, "cube-quadruple": 5, "puzzle-4x5": 3, "puzzle-4x6": 5}
     for script in SCRIPTS:
-        expected = millions.get(script.environment.removesuffix("-v0"), 1)
+        expected = millions.get(script.environment.removeprefix("visual-").removesuffix("-v0"), 1)
         assert script.episodes * (script.steps - 1) == expected * 1_000_000
 
 
