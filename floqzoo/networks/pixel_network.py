@@ -97,8 +97,8 @@ class PixelNetwork(eqx.Module):
         return PixelStem(self.encoder.shared, self.network.stem)
 
     def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
-        """The output for an observation without other inputs; with others see
-        [`of_parts`][floqzoo.networks.input_parts.of_parts]."""
+        """The output for an observation without other inputs; `floqzoo.networks.input_parts.of_parts`
+        takes others too."""
         return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
