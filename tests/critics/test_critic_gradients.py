@@ -83,6 +83,7 @@ def test_the_loss_reaches_every_parameter_of_the_critic(kind):
     assert everything(parameters(gradients(kind)["loss"]["critic"]))
 
 
+@pytest.mark.slow
 @every_critic
 @pytest.mark.parametrize("constant", ["target", "policy"])
 def test_no_loss_reaches_the_target_or_the_policy(kind, constant):

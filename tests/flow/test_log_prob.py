@@ -165,6 +165,7 @@ def test_a_flow_without_coordinates_is_refused():
         fz.Flow(Stretch(), 0)
 
 
+@pytest.mark.slow
 def test_one_bad_point_of_a_batch_of_densities_is_bad_alone(getkey):
     """By the default solver, whose steps adapt."""
     flow = fz.Flow(fz.ConditionalField(2, 1, build=narrow, key=getkey()), 2)

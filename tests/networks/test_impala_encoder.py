@@ -157,6 +157,7 @@ def test_other_inputs_than_the_networks_are_refused(getkey):
         pixel_network(71, 3, key=getkey())
 
 
+@pytest.mark.slow
 def test_members_share_one_encoder_and_nothing_else(getkey):
     key = getkey()
     ensemble = fz.Ensemble.build(lambda key: pixel_network(BYTES, 3, key=key), 3, key=key)

@@ -54,6 +54,7 @@ def test_it_is_the_network_that_its_docstring_describes(getkey):
     np.testing.assert_allclose(velocity, dense(field.head, last), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_condition_is_read_in_parts(getkey):
     field, condition = small(getkey()), jax.random.normal(getkey(), (5,))
     whole, parts = field.encode(condition), field.encode(condition[:3], condition[3:])

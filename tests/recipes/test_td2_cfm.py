@@ -35,6 +35,7 @@ def build(config=SMALL, **parts):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "rule", "is_diffusion"),
     [
@@ -53,6 +54,7 @@ def test_a_method_is_a_target_and_a_model(method, rule, is_diffusion):
     assert measure.flow.solver == DDIM(20) if is_diffusion else fz.Midpoint(10)
 
 
+@pytest.mark.slow
 def test_the_default_is_the_published_setting():
     config = default(None).agent
     assert (config.batch_size, config.weight_decay, config.tau, config.discount) == (1024, 1e-3, 1e-3, 0.99)

@@ -160,6 +160,7 @@ def acts(agent, observations, keys):
     return jax.vmap(agent.act)(observations, keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "data, min"])
 def test_an_action_is_that_of_the_equations(name, double_precision):
     """Of 64 observations, some choose each of the four candidates."""
@@ -196,6 +197,7 @@ def gradients_of(agent, batch, key, loss):
     return eqx.tree_at(where, agent, jax.grad(value)(parameters))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "behaviour"])
 @pytest.mark.parametrize(("loss", "trained"), [("critic_loss", "critic"), ("policy_loss", "policy")])
 def test_a_loss_trains_its_own_networks_alone(name, loss, trained, double_precision):

@@ -241,6 +241,7 @@ def test_a_loss_trains_its_own_network_alone(loss, trained, double_precision):
         assert all(nonzero) if part == trained else not any(nonzero), part
 
 
+@pytest.mark.slow
 def test_best_of_n_compares_each_candidate_at_its_own_observation(double_precision):
     """A trap: in the authors' code candidates and observations are in different orders where there are several."""
     name, chosen = "minimum, fewer steps, best of 3", []

@@ -188,6 +188,7 @@ def gradients_of(agent, batch, key, loss):
     return eqx.tree_at(where, agent, jax.grad(value)(parameters))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "loss", "trained"), ROUTES)
 def test_a_loss_trains_its_own_networks_alone(name, loss, trained, double_precision):
     """All parameters of these, and none of any other: neither a target, nor the policy whose actions a critic reads."""

@@ -240,6 +240,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
 
 
+@pytest.mark.slow
 def test_no_reward_is_read():
     agent, batch = small_agent(), data()
     assert same(updated(agent, batch), updated(agent, replace(batch, reward=batch.reward[::-1] - 3)))
@@ -288,6 +289,7 @@ def test_a_loss_trains_its_own_networks_alone(loss, trained):
     assert {name for name, gradient in found.items() if any(np.any(leaf) for leaf in arrays(gradient))} == trained
 
 
+@pytest.mark.slow
 def test_b_of_both_sides_of_a_pair_is_of_the_next_state():
     """A trap: the columns, the goals in z and the orthonormality are of s', so s reaches F alone."""
     agent, batch = small_agent(), data()

@@ -126,6 +126,7 @@ def test_ogbench_labels_data_alike_whatever_the_timing_of_its_environment(files)
     assert load(MAZE, dataset_path=files[MAZE]).make_environment().unwrapped._success_timing == "pre"
 
 
+@pytest.mark.slow
 def test_what_makes_an_environment_goes_to_another_process_without_the_data(files):
     sent = pickle.dumps(load(MAZE, dataset_path=files[MAZE], success_timing="post").make_environment)
     assert len(sent) < 500

@@ -43,6 +43,7 @@ def assert_chunks(batch, episodes, length):
         assert batch.next_observation[row, 0] == steps[-1][3]
 
 
+@pytest.mark.slow
 @given(lengths=EPISODES, length=LENGTHS, data=st.data())
 def test_chunks_of_a_dataset_are_those_of_a_plain_loop(lengths, length, data):
     dataset = numbered(lengths, data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))))

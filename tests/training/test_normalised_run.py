@@ -185,6 +185,7 @@ def flow_critic(key):
     )
 
 
+@pytest.mark.slow
 def test_a_critic_is_diagnosed_on_normalised_observations(getkey):
     critic, raw = flow_critic(getkey()), task_of().dataset
     normaliser = Normaliser.from_observations(raw.observations)
