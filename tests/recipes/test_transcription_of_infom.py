@@ -52,15 +52,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def double_precision():
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
 def settings_of(config):
     return Settings(
         config.pretraining_steps,
