@@ -40,12 +40,12 @@ CONDITIONS = """## Conditions
   in about [83 % of cases](results.md#what-the-intervals-say). [0, 0] means that no episode of any seed
   succeeded, not that the rate is exactly 0.
 - **Machine.** Two cores of an AMD EPYC, shared with other work; {date}, Python 3.11, jax 0.10.2, OGBench 1.2.2. Run times were not compared,
-  since the machine was not idle. By its FLOPs the whole sweep takes about three hours on two idle cores, half of it for IQN and CODAC.
+  since the machine was not idle. By its FLOPs the whole sweep takes about three hours on two idle cores, almost half of it for IQN and CODAC.
 
 ## What is left out
 
 - **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
-- **TD²-CFM** learns the successor measure of a given policy and no policy of its own: see [its page](../recipes/td2_cfm.md).
+- **TD²-CFM** learns the successor measure of a given policy and does not train a policy: see [its page](../recipes/td2_cfm.md).
 - [FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size) is for large networks.
 
 ## Repeat it

@@ -57,7 +57,7 @@ def public_names() -> dict[str, Any]:
             member = getattr(module, name)
             if inspect.isclass(member) or inspect.isfunction(member):
                 path = f"{module.__name__}.{name}"
-                # A function in a file of its own name is linked to in this file.
+                # A function in a file with the same name is linked to in this file.
                 found.setdefault(member, f"{path}.{name}" if member.__module__ == path else path)
     return {name: member for member, name in found.items()}
 

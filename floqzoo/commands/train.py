@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -20,17 +19,13 @@ def train(method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ME
 
 
 def train_with(method: str, flags: Sequence[str]) -> None:
-    """Runs the program of a method with its flags.
+    """Runs a method with its flags.
 
     **Raises** `ValueError` for an unknown method; the message suggests the nearest one.
     """
-    import importlib
-    import runpy
+    from floqzoo.runs.recipe import find_recipe
+    from floqzoo.training.command_line import run_recipe
 
-    recipes = importlib.import_module("recipes")
-    if method not in recipes.NAMES:
-        from floqzoo.runs.recipe import find_recipe
-
-        find_recipe(method)  # raises the error with the nearest name
+    recipe = find_recipe(method)
     sys.argv = [f"floqzoo train {method}", *flags]
-    runpy.run_path(str(Path(recipes.__path__[0]) / f"{method}.py"), run_name="__main__")
+    run_recipe(recipe)

@@ -42,11 +42,6 @@ class RandomCrop(eqx.Module):
         if self.padding < 0:
             raise ValueError(f"`padding` must be at least 0; got {self.padding}.")
 
-    @property
-    def reader(self) -> Any:
-        """The reader of the batch source, if it has one."""
-        return getattr(self.source, "reader", None)
-
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer | None, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:

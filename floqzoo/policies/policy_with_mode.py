@@ -1,5 +1,7 @@
 """The base of policies that act without noise."""
 
+import abc
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -14,9 +16,9 @@ class PolicyWithMode(eqx.Module):
     It satisfies the protocol `ActsFromNoise` with noise of no coordinates.
     """
 
+    @abc.abstractmethod
     def mode(self, observation: Observation) -> Action:
         """The action, without noise."""
-        raise NotImplementedError
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The mode; critic and key are not used."""

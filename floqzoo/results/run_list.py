@@ -112,7 +112,7 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 def run_lines(run: RunSummary, below: Path) -> list[str]:
     """A run as lines of at most 80 columns, on a terminal and in a pipe alike.
 
-    Its path, relative to a folder, is a line of its own, which is never broken and may be longer.
+    Its path, relative to a folder, is a separate line, which is never broken and may be longer.
     """
     path = run.directory.name if run.directory == below else os.path.relpath(run.directory, below)
     if run.problem:

@@ -77,7 +77,7 @@ ANY_STATISTICS = "any numbers of a batch may be shown"
 FREE = {
     protocols.VelocityField: ANY_FUNCTION,
     protocols.Critic: ANY_FUNCTION,
-    protocols.NoisyCritic: "an estimate may be of another network than the score, with an error of its own",
+    protocols.NoisyCritic: "an estimate may be of another network than the score, with a different error",
     protocols.Diagnosable: ANY_STATISTICS,
     protocols.Policy: ANY_FUNCTION,
     protocols.Exploring: ANY_FUNCTION,

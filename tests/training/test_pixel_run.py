@@ -281,7 +281,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_a_visual_task_is_collected_and_rendered(tmp_path):
-    """In a process of its own, since tests of this one draw nothing."""
+    """In a separate process, since tests of this one draw nothing."""
     pytest.importorskip("ogbench")
     renderer = next((name for name in ("egl", "osmesa") if can_render(name)), None)
     if renderer is None:

@@ -137,7 +137,7 @@ SUCCESSOR = (
         (f"{INFOM}::test_intentions_that_are_the_prior_have_no_divergence",),
     ),
     Fault(
-        "each future has an intention of its own",
+        "each future has a separate intention",
         "floqzoo/successor/intentions.py",
         "return self.measure.sample_futures(observation, action, count, futures_key, self.encoder.prior(latent_key))",
         """keys = jax.random.split(latent_key, count)
