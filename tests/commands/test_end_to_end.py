@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -155,6 +156,16 @@ def test_evaluate_asks_for_the_film_of_the_same_policy(run, trained, monkeypatch
     words = ("--episodes=1", "--seed=1", "--step=2", "--video=film.mp4", "--video_episodes=4", "--episode_seed=5")
     status, out, _ = run("evaluate", trained, *words)
     assert (status, out.splitlines()[-1]) == (0, "video: film.mp4")
+    assert asked == {"episodes": 4, "seed": 1, "step": 2, "episode_seed": 5, "recipe": None, "task": None}
+
+
+def test_watch_asks_for_the_video_of_the_policy(run, trained, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("floqzoo.results.renderer.require_video", lambda: None)
+    monkeypatch.setattr("floqzoo.results.video.film_run", lambda *words, **settings: asked.update(settings) or words)
+    words = ("--out=film.mp4", "--episodes=4", "--seed=1", "--step=2", "--episode_seed=5")
+    status, out, _ = run("watch", trained, *words)
+    assert (status, out) == (0, f"video: {(trained, Path('film.mp4'))}\n")
     assert asked == {"episodes": 4, "seed": 1, "step": 2, "episode_seed": 5, "recipe": None, "task": None}
 
 

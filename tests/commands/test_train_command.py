@@ -1,8 +1,6 @@
-"""`floqzoo train` and `floqzoo watch`."""
+"""`floqzoo train`."""
 
 import sys
-
-import pytest
 
 
 def test_train_is_the_program_of_the_method(run):
@@ -26,12 +24,3 @@ def test_train_leaves_the_modules_of_this_process_as_they_were(run):
     main = sys.modules["__main__"]
     run("train", "fql", "--help")
     assert sys.modules["__main__"] is main
-
-
-@pytest.mark.slow
-def test_watch_records_the_policy(run, trained, tmp_path):
-    pytest.importorskip("imageio_ffmpeg")
-    status, out, err = run("watch", trained, "--out", tmp_path / "film.mp4", "--episodes", "1")
-    if status == 2 and "libegl1" in err:
-        pytest.skip("there is no renderer")
-    assert status == 0 and (tmp_path / "film.mp4").stat().st_size > 1000, (out, err)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -62,7 +63,8 @@ def train(tasks: Mapping[str, Task], *, seeds: int, batch: int) -> Trained:
         agent, _ = eqx.combine(arrays, rest).update(jax.tree.map(lambda leaf: leaf[rows], data), update_key)
         return eqx.filter(agent, eqx.is_array)
 
-    @jax.jit
+    # A thousand updates take longer than the compiler, which `conftest.py` keeps from optimising machine code.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 2})
     def scan(data, arrays, keys):
         return jax.lax.scan(lambda arrays, keys: (jax.vmap(update)(data, arrays, keys), None), arrays, keys)[0]
 
