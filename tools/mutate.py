@@ -14,10 +14,9 @@ cosmic-ray lists the mutants, makes them and keeps their results; this program d
 second command records which test reaches which line, and how long each takes (in one process: with several, pytest-cov
 records no tests). A mutant is tested by the tests that reach its line, those of its package first, the cheapest file
 first, until one fails. Where no test is recorded, as for default values, they are those of the files that name its class.
-The functions of a mutant are put into a fork of this process, which has imported the package; a mutant that changes more
-than functions is imported anew, in a fork that has imported the dependencies. Packages take turns, so that a run that is
-interrupted is a fair sample of each. With a compilation cache (`JAX_COMPILATION_CACHE_DIR` and
-`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`) programs that a mutant does not change are compiled once.
+Packages take turns, so that a run that is interrupted is a fair sample of each. With a compilation cache
+(`JAX_COMPILATION_CACHE_DIR` and `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`) programs that a mutant does not change are
+compiled once.
 
 `python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, after new tests. Another test that
 calls a compiled function may not be counted as reaching it, so check a survivor against its whole folder.
@@ -27,11 +26,7 @@ tools/mutation_results.md has the last results.
 import argparse
 import ast
 import difflib
-import gc
-import importlib
-import inspect
 import itertools
-import multiprocessing
 import os
 import random
 import re
@@ -43,7 +38,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 from plant_faults import PROCESSES, run_pytest
@@ -51,7 +45,6 @@ from plant_faults import PROCESSES, run_pytest
 
 # Seconds of tests for each mutant, as measured; and of waiting, after which a mutant counts as an endless loop.
 BUDGET, PATIENCE = 120.0, 900.0
-FORK = multiprocessing.get_context("fork")
 PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
 
 
@@ -198,62 +191,6 @@ def written(file: Path, text: str) -> Iterator[None]:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """The functions of a module that a mutant changes, before and after.
-
-    **Raises** `LookupError` if it changes anything else, such as a default value.
-    """
-    if old.co_flags & inspect.CO_OPTIMIZED:
-        if old != new:
-            yield old, new
-        return
-    inner, outer = (
-        [[constant for constant in code.co_consts if isinstance(constant, CodeType) is nested] for code in (old, new)]
-        for nested in (True, False)
-    )
-    if outer[0] != outer[1] or (old.co_code, old.co_names) != (new.co_code, new.co_names):
-        raise LookupError
-    for pair in zip(*inner, strict=True):
-        yield from changed_functions(*pair)
-
-
-class Imported:
-    """The functions of the imported modules, whose code can be exchanged in a fork of this process."""
-
-    def __init__(self, files: set[Path]):
-        self.compilers = {}
-        for file in files:
-            module = importlib.import_module(".".join(file.with_suffix("").parts))
-            self.compilers[file] = module.__spec__.loader.source_to_code
-        self.functions = defaultdict(list)
-        for function in gc.get_objects():
-            if isinstance(function, FunctionType):
-                self.functions[self.name(function.__code__)].append(function)
-
-    @staticmethod
-    def name(code: CodeType) -> tuple[str, str, int]:
-        """What two functions do not share."""
-        return code.co_filename, code.co_qualname, code.co_firstlineno
-
-    def exchanged(self, file: Path, source: str, mutant: str) -> list[tuple[FunctionType, CodeType]] | None:
-        """Each function that a mutant changes, with its new code; None if the module must be imported anew."""
-        old, new = (self.compilers[file](text.encode(), str(file.resolve())) for text in (source, mutant))
-        try:
-            changed = [(self.functions[self.name(one)], other) for one, other in changed_functions(old, new)]
-        except LookupError:
-            return None
-        if any(not found or found[0].__code__.co_freevars != code.co_freevars for found, code in changed):
-            return None
-        return [(function, code) for found, code in changed for function in found]
-
-
-def run_tests(exchanged: list[tuple[FunctionType, CodeType]], tests: list[str], report: Path) -> None:
-    """Runs some tests in this process, up to the first failure, and ends it with pytest's own status."""
-    for function, code in exchanged:
-        function.__code__ = code
-    run_pytest(tuple(tests), Path.cwd(), report)
-
-
 def run(session: str, again: bool, seconds: float) -> None:
     """Tests the drawn mutants that have no result yet, or all survivors once more."""
     from cosmic_ray.work_db import WorkDB, use_db
@@ -264,7 +201,7 @@ def run(session: str, again: bool, seconds: float) -> None:
     with use_db(session, WorkDB.Mode.open) as database, tempfile.TemporaryDirectory() as folder:
         survivors = [item for item, result in database.completed_work_items if not result.is_killed]
         items = in_turns(list(survivors if again else database.pending_work_items))
-        tests, imported = Tests(), Imported({item.mutations[0].module_path for item in items})
+        tests = Tests()
         for item in items:
             if time.monotonic() > end:
                 break
@@ -274,20 +211,17 @@ def run(session: str, again: bool, seconds: float) -> None:
             chosen = tests.in_order(
                 tests.that_reach(file, range(mutation.start_pos[0], mutation.end_pos[0] + 1)), f"/{package(file)}/"
             )
-            exchanged = imported.exchanged(file, source, mutant)
             status, told = 0, ""
             if chosen:
                 with written(file, mutant):
-                    context = PROCESSES if exchanged is None else FORK
-                    process = context.Process(target=run_tests, args=(exchanged or [], chosen, report))
+                    process = PROCESSES.Process(target=run_pytest, args=(tuple(chosen), Path.cwd(), report))
                     process.start()
                     process.join(PATIENCE)
                     process.kill()
                     process.join()
                 status, told = process.exitcode, report.read_text()
             failed = re.findall(r"^(?:FAILED|ERROR) .*", told, re.MULTILINE)[:1]
-            where = "" if exchanged is None else " in place"
-            output = f"{len(chosen)} tests{where}, status {status}, {time.monotonic() - began:.1f} s {failed}"
+            output = f"{len(chosen)} tests, status {status}, {time.monotonic() - began:.1f} s {failed}"
             outcome = TestOutcome.KILLED if status else TestOutcome.SURVIVED
             lines = difflib.unified_diff(source.split("\n"), mutant.split("\n"), str(file), "mutant", lineterm="")
             diff = "\n".join(lines)
