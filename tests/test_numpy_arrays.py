@@ -56,9 +56,12 @@ def numpy_arrays(tree, dtype):
     return jax.tree.map(converted, tree)
 
 
-def assert_takes_numpy(function, arguments):
+PRECISIONS = (np.float32, np.float64)
+
+
+def assert_takes_numpy(function, arguments, precisions=PRECISIONS):
     wanted = jax.tree.leaves(function(numpy_arrays(arguments, None)))
-    for dtype in (np.float32, np.float64):
+    for dtype in precisions:
         found = jax.tree.leaves(function(numpy_arrays(arguments, dtype)))
         for mine, other in zip(found, wanted, strict=True):
             if eqx.is_inexact_array(other):
@@ -76,17 +79,23 @@ def test_there_is_one_kind_of_array():
     assert not isinstance([0.0], array) and not isinstance(0.0, array)
 
 
-# The first member of a family stands for it in a quick run, except where it compiles much.
+# The first member of a family stands for it in a quick run, except where it compiles much; the others take one precision.
 MUCH = {protocols.SuccessorMeasure, protocols.BatchSource, protocols.HasDensity, protocols.ScoresForLatent}
 PARTS = [
-    pytest.param(kind, member, id=f"{kind.__name__}-{index}", marks=[pytest.mark.slow] * (index > 0 or kind in MUCH))
+    pytest.param(
+        kind,
+        member,
+        PRECISIONS[index > 0 :],
+        id=f"{kind.__name__}-{index}",
+        marks=[pytest.mark.slow] * (index > 0 or kind in MUCH),
+    )
     for kind in OUTPUTS
     for index, member in enumerate(FAMILIES[kind])
 ]
 
 
-@pytest.mark.parametrize(("kind", "member"), PARTS)
-def test_a_part_computes_the_same(kind, member):
+@pytest.mark.parametrize(("kind", "member", "precisions"), PARTS)
+def test_a_part_computes_the_same(kind, member, precisions):
     part, example = simplest(member), simplest(examples(Sizes()))
     names = ("t", "s", "x0", "x1", "condition", "inputs", "observation", "action", "batch")
 
@@ -94,7 +103,7 @@ def test_a_part_computes_the_same(kind, member):
         numbers = eqx.tree_at(lambda x: [getattr(x, name) for name in names], Numbers.of(example), arrays)
         return OUTPUTS[kind](part, numbers)
 
-    assert_takes_numpy(output, [getattr(example, name) for name in names])
+    assert_takes_numpy(output, [getattr(example, name) for name in names], precisions)
 
 
 # The public methods that no protocol has, found by a program, are called with arrays made from their annotations.

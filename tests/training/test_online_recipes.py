@@ -78,7 +78,7 @@ def test_a_recipe_learns_online(name, changes, balanced, tmp_path):
     agent = dataclasses.replace(preset, batch_size=8, **SMALL[name] | changes)
     config = toy_config(
         agent=agent,
-        offline_steps=2,
+        offline_steps=0,
         online_steps=6,
         online_environments=2,
         log_interval=2,
@@ -100,6 +100,6 @@ def test_a_recipe_learns_online(name, changes, balanced, tmp_path):
     result = train(build, task, config, tmp_path, batch_source=recipe.batch_source)
     # The next action of a step is known one round later.
     rounds_without = (2 if name in ("td2_cfm", "rebrac") else 1) if balanced else 0
-    assert (result.steps, result.updates) == (8, 8 - 2 * rounds_without)
+    assert (result.steps, result.updates) == (6, 6 - 2 * rounds_without)
     metrics = read_metrics(tmp_path / "train.csv")
     assert np.isfinite([column for name, column in metrics.items() if name.startswith("training/")]).all()
