@@ -89,6 +89,6 @@ def cause_in_data(dataset: PyTree) -> str:
     if size > LARGE:
         return f"The likely cause is that `{name}` of the dataset reach {size:.3g}: bring them to the order of 1."
     return (
-        "The data are of moderate size, so the likely cause is a loss or a network: with JAX_DEBUG_NANS=True the failing "
-        "operation is named."
+        "The data are of moderate size, so the likely cause is the learning rate, a loss or a network: try a smaller learning "
+        "rate; with JAX_DEBUG_NANS=True the failing operation is named."
     )

@@ -35,13 +35,18 @@ MOST_SEEDS = 2**16
 """The upper bound of the seeds of one run."""
 
 
+def require_seed(name: str, seed: int) -> None:
+    """**Raises** `ValueError`, which names the argument, if a seed is not in [0, 2^32)."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"`{name}` must be in [0, 2^32); got {seed}.")
+
+
 def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
     """The key of one use of a seed, `fold_in(key(seed), use)`.
 
     **Raises** `ValueError` if the seed is not in [0, 2^32).
     """
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"`seed` must be in [0, 2^32); got {seed}.")
+    require_seed("seed", seed)
     return jax.random.fold_in(jax.random.key(seed), int(use))
 
 

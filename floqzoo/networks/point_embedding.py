@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Float
 
@@ -61,7 +60,8 @@ class HLGauss(eqx.Module):
 
     - `low`, `high`: The range of values, in units of return; low < high.
     - `edges`: The number of edges, at least 2. floq: 51.
-    - `sigma`: The Gaussian's width in bins, above 0. floq: 16, which keeps every bin active.
+    - `sigma`: The Gaussian's width in bins, above 0, and at most 100 times the number of bins, beyond which all
+      probabilities are the same to rounding. floq: 16, which keeps every bin active.
 
     Source: floq (arXiv 2509.06863), official code, `use_prob_embed`; after HL-Gauss (arXiv 2403.03950).
     """
@@ -75,7 +75,8 @@ class HLGauss(eqx.Module):
         require_ordered(self.low, self.high)
         if self.edges < 2:
             raise ValueError(f"`edges` must be at least 2; got {self.edges}.")
-        require("sigma", self.sigma, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        most = 100 * (self.edges - 1)
+        require("sigma", self.sigma, lambda value: (value > 0) & (value <= most), f"in (0, {most}]")
 
     def point_features(self, dim: int) -> int:
         """The number of edges minus one, times the number of coordinates."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.normalised_q import inverse_size
 from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic, Network
 from floqzoo.records import FrozenAgent, Transition
@@ -67,7 +68,7 @@ class DeterministicPolicy(PolicyWithMode):
         action = jax.vmap(self.mode)(batch.observation)
         with update_step("q"):
             q = jax.vmap(agent.critic.score)(batch.observation, action)
-            q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
+            q_loss = -jnp.mean(q) * inverse_size(q)
         errors, weights = (action - batch.action) ** 2, batch.action_weights
         bc_loss = jnp.mean(jnp.sum(errors if weights is None else weights * errors, axis=1))
         loss = q_loss + self.alpha.value * bc_loss

@@ -13,6 +13,7 @@ from floqzoo.networks.input_parts import of_parts
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.precision import with_cast_weights
 from floqzoo.policies.behaviour_flow import BehaviourFlow
+from floqzoo.policies.normalised_q import inverse_size
 from floqzoo.protocols import Critic, Network, NoisePrior, require_protocol
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
@@ -121,7 +122,7 @@ class DistilledFlowPolicy(eqx.Module):
         clipped = jnp.clip(action, -1, 1)
         with update_step("q"):
             q = jax.vmap(agent.critic.score)(batch.observation, clipped)
-            scale = jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))) if self.normalise_q else 1.0
+            scale = inverse_size(q) if self.normalise_q else 1.0
             q_loss = -scale * jnp.mean(q)
 
         loss = bc_flow_loss + self.alpha.value * distill_loss + q_loss

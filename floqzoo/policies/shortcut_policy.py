@@ -18,6 +18,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import RawTime
+from floqzoo.policies.normalised_q import inverse_size
 from floqzoo.protocols import (
     Critic,
     Network,
@@ -257,4 +258,4 @@ class ShortcutPolicy(eqx.Module):
             return agent.critic.score(observation, action)
 
         q = jax.vmap(of_example)(batch.observation, noise)
-        return -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q))), jnp.mean(q)
+        return -jnp.mean(q) * inverse_size(q), jnp.mean(q)

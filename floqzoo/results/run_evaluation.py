@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from floqzoo.learner.seeds import require_seed
 from floqzoo.protocols import Task
 from floqzoo.records import ActorCritic
 from floqzoo.results.environment import environment_of
@@ -62,6 +63,8 @@ def evaluate_run(
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist.
     """
+    if episode_seed is not None:
+        require_seed("episode_seed", episode_seed)
     run = StoredRun(Path(directory))
     step = checkpoint_step(run, step)
     actors = {each: actor_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}

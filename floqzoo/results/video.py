@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from floqzoo.learner.seeds import require_seed
 from floqzoo.protocols import Task
 from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.film import write_film
@@ -67,6 +68,8 @@ def film_run(
 
     **Raises** what `evaluate_run` and `record_video` raise.
     """
+    if episode_seed is not None:
+        require_seed("episode_seed", episode_seed)
     run = StoredRun(Path(directory))
     require_states(run, "a video")
     seed = chosen_seeds(run, seed)[0]

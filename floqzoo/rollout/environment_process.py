@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, observation_dtype
+from floqzoo.tasks.own_code import ForAnotherProcess
 from floqzoo.tasks.worker_process import follow_parent
 
 
@@ -78,7 +79,7 @@ def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype)
     os.environ.update(variables)
     with suppress(EOFError, OSError), connection:
         try:
-            player = EpisodePlayer.of(connection.recv(), dtype)
+            player = EpisodePlayer.of(connection.recv().value(), dtype)
         except BaseException as error:
             connection.send(Failure.of(error))
             return
@@ -118,7 +119,7 @@ class EnvironmentProcess:
         # Forked from a server process that has only done imports, so later processes start quickly.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([serve.__module__])
-        packed = ForkingPickler.dumps(make_environment)
+        packed = ForkingPickler.dumps(ForAnotherProcess.of(make_environment))
         self._connection, theirs = context.Pipe()
         with _born_quietly() as variables:
             self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype()))

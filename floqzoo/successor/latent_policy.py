@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from floqzoo.critics.rebrac_critic import SmoothingNoise
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
+from floqzoo.policies.normalised_q import inverse_size
 from floqzoo.policies.policy_with_mode import PolicyWithMode
 from floqzoo.protocols import Critic
 from floqzoo.records import FrozenAgent, Transition
@@ -87,7 +88,7 @@ class LatentPolicy(PolicyWithMode):
         action = mean + jax.lax.stop_gradient(self.noise.add(mean, noise_key) - mean)
         with update_step("q"):
             q = jax.vmap(agent.critic.score_for)(batch.observation, action, z)
-            q_loss = -jnp.mean(q) * jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))
+            q_loss = -jnp.mean(q) * inverse_size(q)
         bc_loss = 0.5 * jnp.mean(jnp.sum((mean - batch.action) ** 2, axis=1))
         loss = q_loss + self.alpha.value * bc_loss
         return loss, LatentPolicyMetrics(loss, q_loss, bc_loss, jnp.mean(q))

@@ -1,6 +1,7 @@
 r"""Datasets on the device, with each state stored once."""
 
 import hashlib
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -28,6 +29,7 @@ class Dataset(eqx.Module):
     - `last`: The last state of the episode of each state.
     - `next_starts`, `next_last`: The same for readers of next actions if the action at the last state of a truncated
       episode is unknown: its last transition is excluded. None if every action is known.
+    - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
     """
 
     observations: Real[Array, "states observation"]
@@ -38,6 +40,7 @@ class Dataset(eqx.Module):
     last: Int[Array, " states"]
     next_starts: Int[Array, " transitions_with_next"] | None = None
     next_last: Int[Array, " states"] | None = None
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = eqx.field(static=True, default=None)
 
     def with_next_actions(self) -> "Dataset":
         """The dataset without the transitions whose next action is unknown.
@@ -50,9 +53,7 @@ class Dataset(eqx.Module):
             raise ValueError(
                 "next actions are needed, but no transition of the dataset has one: each ends its episode."
             )
-        return Dataset(
-            self.observations, self.actions, self.rewards, self.masks, self.next_starts, self.next_last, None, None
-        )
+        return replace(self, starts=self.next_starts, last=self.next_last, next_starts=None, next_last=None)
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ No reward and no termination of the input is missing from the transitions; array
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,8 +32,9 @@ class DatasetSummary:
     - `terminations`: Transitions into a terminal state.
     - `truncations`: Episodes whose last transition is none.
     - `reward_range`, `return_range`: The least and the greatest, of a transition and of an episode, undiscounted.
-    - `ending_rewards`, `other_rewards`: The least and the greatest reward of the transitions that terminate, and of the others,
-      which show when a goal is rewarded: by the step that reaches it, or by the next one. None if there are none.
+    - `ending_rewards`, `other_rewards`: The least and the greatest reward of the transitions that terminate, or without
+      terminations of the last ones of episodes, and of the others, which show when a goal is rewarded: by the step that
+      reaches it, or by the next one. None if there are none.
     - `mean_return`: Of an episode.
     - `observation_dim`, `action_dim`: Numbers in each.
     - `without_next_action`: Transitions that readers of next actions leave out, as the action after them is unknown.
@@ -62,7 +63,8 @@ class DatasetSummary:
         ]
         if self.ending_rewards is not None:
             others = "" if self.other_rewards is None else f", of all others {_text(self.other_rewards)}"
-            lines.append(f"rewards of the transitions that terminate {_text(self.ending_rewards)}{others}")
+            which = "the transitions that terminate" if self.terminations else "the last transitions of episodes"
+            lines.append(f"rewards of {which} {_text(self.ending_rewards)}{others}")
         if self.without_next_action:
             lines.append(f"{self.without_next_action:,} transitions have no known next action")
         return "\n".join(lines)
@@ -85,6 +87,7 @@ def summarise(dataset: Dataset) -> DatasetSummary:
     returns = np.bincount(episode, rewards[starts].astype(np.float64))
     is_last = starts + 1 == last[starts]
     terminates = masks[starts] == 0
+    ending = terminates if terminates.any() else is_last
     known = dataset.size if dataset.next_starts is None else dataset.next_starts.shape[0]
     return DatasetSummary(
         episodes=len(ends),
@@ -94,8 +97,8 @@ def summarise(dataset: Dataset) -> DatasetSummary:
         reward_range=dataset.reward_range,
         return_range=(float(returns.min()), float(returns.max())),
         mean_return=float(returns.mean()),
-        ending_rewards=_range(rewards[starts][terminates]),
-        other_rewards=_range(rewards[starts][~terminates]),
+        ending_rewards=_range(rewards[starts][ending]),
+        other_rewards=_range(rewards[starts][~ending]),
         observation_dim=dataset.observations.shape[1],
         action_dim=dataset.actions.shape[1],
         without_next_action=dataset.size - known,
@@ -164,6 +167,7 @@ def dataset_from_states(
 
     **Raises** `ValueError`, which names the array, the row, its value and what it must be.
     """
-    return episodes_from_states(
+    dataset = episodes_from_states(
         observations=observations, actions=actions, rewards=rewards, masks=masks, terminals=terminals
     ).dataset()
+    return replace(dataset, action_bounds=None)  # as in OGBench's files, of which environment is not said

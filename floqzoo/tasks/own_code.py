@@ -3,9 +3,15 @@
 import importlib
 import importlib.util
 import sys
+from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+
+_files: dict[str, str] = {}
+"""The imported files, by the names of their modules."""
 
 
 def module_of_file(path: str | Path) -> ModuleType:
@@ -22,6 +28,7 @@ def module_of_file(path: str | Path) -> ModuleType:
         raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # needed by dataclasses to resolve annotations
+    _files[name] = str(path.absolute())
     # As Python does for a script: the file may import modules from its folder.
     folder = str(path.absolute().parent)
     sys.path.insert(0, folder)
@@ -61,3 +68,26 @@ def named_in_own_code(reference: str, what: str) -> Any:
     if not hasattr(module, name):
         raise ValueError(f"{what} is {reference!r}, and {source} has no {name!r}.")
     return getattr(module, name)
+
+
+@dataclass(frozen=True)
+class ForAnotherProcess:
+    """A function or object for another process of this program, with the files of the user that define parts of it.
+
+    Pickle stores a function as its module and name, and no other process can import the module of a file by its name.
+    """
+
+    packed: bytes
+    files: tuple[str, ...]
+
+    @classmethod
+    def of(cls, value: Any) -> "ForAnotherProcess":
+        """Packs an object; **raises** what pickling it raises."""
+        packed = bytes(ForkingPickler.dumps(value))
+        return cls(packed, tuple(file for name, file in _files.items() if name.encode() in packed))
+
+    def value(self) -> Any:
+        """The object, in the other process."""
+        for file in self.files:
+            module_of_file(file)
+        return ForkingPickler.loads(self.packed)  # pyright: ignore[reportAttributeAccessIssue]

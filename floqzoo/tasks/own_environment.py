@@ -44,8 +44,14 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
     """Takes actions in [-1, 1], which it maps affinely to the bounds of an environment's own actions."""
 
     def __init__(self, environment: gymnasium.Env):
-        ones = np.ones_like(environment.action_space.low)  # pyright: ignore[reportAttributeAccessIssue]
+        space: Any = environment.action_space
+        ones = np.ones_like(space.low)
         super().__init__(environment, -ones, ones)
+        self._bounds = space.low, space.high
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """The environment's own action; roundings do not lead out of its bounds."""
+        return np.clip(super().action(action), *self._bounds)
 
 
 def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
@@ -77,6 +83,8 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
     low, high = space.low, space.high  # pyright: ignore[reportAttributeAccessIssue]
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
         raise ValueError(f"the action space of {name} must have finite bounds; it is {space}.")
+    if low.dtype.kind != "f":
+        raise ValueError(f"the action space of {name} must be of floating-point numbers; it is {space}.")
     return low, high
 
 

@@ -1,10 +1,13 @@
 """Your own tasks: a dataset, and optionally a Gymnasium environment."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Any
+
+import numpy as np
 
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.own_code import named_in_own_code
@@ -13,7 +16,7 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 @dataclass(frozen=True, kw_only=True)
 class GymnasiumTask:
-    """A dataset and the environment that it comes from; without one, only losses and diagnostics are computed.
+    """A dataset and the environment that it comes from; without one, nothing is evaluated.
 
     - `name`: Its name, in titles and tables.
     - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings, and `ShardedDataset`.
@@ -26,11 +29,11 @@ class GymnasiumTask:
     - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
     - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as a random and an expert policy's.
 
-    Actions are affinely mapped: the policy's [-1, 1] to the bounds of the action space. Give the same bounds to the
-    constructor of the dataset.
+    Actions are affinely mapped: the policy's [-1, 1] to the bounds of the action space, which must be those that the
+    constructor of the dataset was given.
 
     **Raises** `ValueError` if the environment's spaces are not vectors with finite bounds of actions, if they do not fit the
-    dataset, or if episodes have no end.
+    dataset or the validation data, or if episodes have no end.
     """
 
     name: str
@@ -39,10 +42,11 @@ class GymnasiumTask:
     validation: Dataset | ShardedDataset | None = None
     success_key: str | None = None
     success_at: str = "last"
-    max_episode_steps: int | None = None
-    reference_returns: tuple[float, float] | None = None
+    max_episode_steps: int | np.integer | None = None
+    reference_returns: Sequence[float | int] | np.ndarray | None = None
 
     def __post_init__(self):
+        self._set_plain_numbers()
         if not self.name:
             raise ValueError("`name` must not be empty.")
         if self.success_at not in ("last", "any"):
@@ -51,12 +55,32 @@ class GymnasiumTask:
             raise ValueError(f"`max_episode_steps` must be at least 1; got {self.max_episode_steps}.")
         if self.reference_returns is not None and not self.reference_returns[0] < self.reference_returns[1]:
             raise ValueError(f"`reference_returns` must be ascending; got {self.reference_returns}.")
+        if self.validation is not None:
+            ours, theirs = (
+                (data.observation_dim, data.action_dim, getattr(data, "action_bounds", None))
+                for data in (self.validation, self.dataset)
+            )
+            if ours != theirs:
+                raise ValueError(
+                    "`validation` must have the observations, actions and bounds of `dataset`, "
+                    f"{_spaces(*theirs)}; got {_spaces(*ours)}."
+                )
         if self.environment is not None:
             environment = _prepared(self.environment, self.success_key, self.success_at, self.max_episode_steps)
             try:
                 self._require_same_spaces(environment)
             finally:
                 environment.close()
+
+    def _set_plain_numbers(self) -> None:
+        """Numbers and arrays of NumPy become those of Python."""
+        if self.max_episode_steps is not None:
+            object.__setattr__(self, "max_episode_steps", operator.index(self.max_episode_steps))
+        if self.reference_returns is not None:
+            returns = tuple(float(each) for each in self.reference_returns)
+            if len(returns) != 2:
+                raise ValueError(f"`reference_returns` must be two returns, those of 0 and of 1; got {returns}.")
+            object.__setattr__(self, "reference_returns", returns)
 
     @property
     def make_environment(self) -> Callable[[], Any] | None:
@@ -96,16 +120,37 @@ class GymnasiumTask:
         }
 
     def _require_same_spaces(self, environment: Any) -> None:
+        from floqzoo.tasks.own_environment import in_own_units
+
+        seen: Any = environment.observation_space
+        actions: Any = in_own_units(environment).action_space
         widths = {
-            "observations": (self.observation_dim, environment.observation_space.shape[0]),
-            "actions": (self.action_dim, environment.action_space.shape[0]),
+            "observations": (self.observation_dim, seen.shape[0]),
+            "actions": (self.action_dim, actions.shape[0]),
         }
         for name, (ours, theirs) in widths.items():
             if ours != theirs:
                 raise ValueError(f"`dataset` must have {name} of {theirs} numbers, as the environment has; got {ours}.")
+        numbers = self.dataset.observations.dtype if isinstance(self.dataset, Dataset) else None
+        if numbers is not None and (numbers == np.uint8) != (seen.dtype == np.uint8):
+            raise ValueError(
+                f"`dataset` must have observations of the environment's type, {seen.dtype}; got {numbers}. An environment's "
+                "bytes become numbers by gymnasium.wrappers.DtypeObservation(environment, numpy.float32)."
+            )
+        bounds = getattr(self.dataset, "action_bounds", None)
+        if bounds is not None and not np.allclose(bounds, (actions.low, actions.high), rtol=1e-6, atol=1e-6):
+            raise ValueError(
+                f"`dataset` must have actions between the environment's bounds, {actions}; it was made with actions between "
+                f"{list(bounds[0])} and {list(bounds[1])}. Give `action_low` and `action_high` to its constructor."
+            )
 
 
-def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: int | None) -> Any:
+def _spaces(observation_dim: int, action_dim: int, bounds: Any) -> str:
+    between = "" if bounds is None else f" between {list(bounds[0])} and {list(bounds[1])}"
+    return f"{observation_dim} and {action_dim} numbers{between}"
+
+
+def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: Any) -> Any:
     # Here, since gymnasium is imported when it is needed and not before.
     from floqzoo.tasks.own_environment import prepared_environment
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from floqzoo.tasks.own_code import ForAnotherProcess
 from floqzoo.tasks.sharded_dataset import ShardedDataset, ShardReader
 from floqzoo.tasks.worker_process import follow_parent
 
@@ -32,7 +33,7 @@ class ReadAhead:
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(dataset.reader, jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue]
+            initargs=(ForAnotherProcess.of(dataset.reader), jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue]
         )
         self._ahead: tuple[int, Future[dict[str, np.ndarray]]] | None = None
 
@@ -79,14 +80,14 @@ class ReadAhead:
 _reader: ShardReader | None = None
 
 
-def _start(reader: ShardReader, x64: bool) -> None:
+def _start(reader: ForAnotherProcess, x64: bool) -> None:
     """Initialises the process."""
     global _reader
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     follow_parent()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_x64", x64)
-    _reader = reader
+    _reader = reader.value()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

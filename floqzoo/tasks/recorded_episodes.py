@@ -121,6 +121,8 @@ class RecordedEpisodes:
             masks=masks,
             terminals=terminals,
         )
+        low, high = np.asarray(self.action_low), np.asarray(self.action_high)
+        dataset = replace(dataset, action_bounds=(tuple(low.tolist()), tuple(high.tolist())))
         return dataset if needs_no_action.all() else _without_next_actions(dataset, last_states[~needs_no_action])
 
     def _unit(self, actions: np.ndarray) -> np.ndarray:
@@ -285,7 +287,8 @@ def _checked_episode(episode: EpisodeArrays) -> dict[str, np.ndarray]:
         )
     terminated = np.asarray(episode.terminated)
     if not terminated.ndim:
-        terminated = (np.arange(len(actions)) == len(actions) - 1) & bool(terminated)
+        (at_end,) = flags("terminated", terminated[None], 1)
+        terminated = (np.arange(len(actions)) == len(actions) - 1) & at_end
     return {
         "observations": states,
         "actions": actions,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ class ShardReader:
         **Raises** `ValueError` if its form or its rewards differ, and what `read` raises.
         """
         shard = self.checked(path, self.read(path))
-        return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if leaf is not None}
+        return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if eqx.is_array(leaf)}
 
     def checked(self, path: Path, shard: Dataset) -> Dataset:
         """The shard that was read from a file.
@@ -64,8 +65,8 @@ class ShardedDataset:
     the device.
 
     - `paths`: The npz files, in the order in which they are used. Only their headers are read, and the first file.
-    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function of a module that
-      can be imported, not of a task's `FILE.py`. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
+    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function at the top of a
+      module or file, not a lambda. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
       [`TaskReader`][floqzoo.tasks.load.TaskReader].
     - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
       checked against it.
@@ -91,6 +92,7 @@ class ShardedDataset:
         self.reward_range = reward_range
         self.excerpt = first_episodes(first, EXCERPT)
         self.observation_dim, self.action_dim = first.observation_dim, first.action_dim
+        self.action_bounds = first.action_bounds
         self.shard_size = first.size
         self.shard_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
         self._contents = repr(records)
@@ -170,7 +172,8 @@ def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
         # Copies: an array of JAX may alias one of NumPy, and a view would keep the whole shard in memory.
         return jnp.asarray(np.array(rows[rows < end] if field.endswith("starts") else rows[: end + 1]))
 
-    return Dataset(**{field: up_to_end(field) for field in vars(dataset)})
+    arrays = (name for name in vars(dataset) if name != "action_bounds")
+    return Dataset(**{name: up_to_end(name) for name in arrays}, action_bounds=dataset.action_bounds)
 
 
 def _require_same_arrays(path: Path, records: dict, first_path: Path, first: dict) -> None:

@@ -39,7 +39,7 @@ from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import Task as OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
-from floqzoo.tasks.sharded_dataset import ShardedDataset
+from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.normalisation import normalising
@@ -48,6 +48,7 @@ from floqzoo.training.pixels import require_pixels
 from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
 from floqzoo.training.resident_shard import require_replaceable
+from floqzoo.training.run_evaluations import diagnostic_names, require_environment
 from floqzoo.training.trainer import TrainingResult, train
 from floqzoo.typing import Array
 
@@ -235,10 +236,14 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     require_pixels(config, task)
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
-    _require_memory(eqx.filter_eval_shape(build, jax.random.key(0)), config.seeds)
+    form = eqx.filter_eval_shape(build, jax.random.key(0))
+    _require_memory(form, config.seeds)
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
-    _require_score(config, task)
+    require_environment(config, getattr(task, "make_environment", None))
+    batches = recipe.batch_source(config, False)
+    diagnostics = diagnostic_names(form.parts, excerpt_of(task.dataset), batches, config.agent.batch_size)
+    _require_score(config, task, diagnostics)
     require_replaceable(config, task.dataset)
     if directory is None:
         directory = made_directory(recipe, config)
@@ -260,18 +265,20 @@ def _require_memory(agent: PyTree, seeds: int) -> None:
         )
 
 
-def _require_score(config: RunConfig, task: Task) -> None:
+def _require_score(config: RunConfig, task: Task, diagnostics: Sequence[str]) -> None:
     """**Raises** `ValueError` if evaluations on the task cannot have the metric `config.best_metric`."""
-    # Only a task that says where success is, or what its returns are compared with, is known to lack them.
+    metric = config.best_metric or ""
+    if metric.startswith("diagnostics/") and metric not in diagnostics:
+        known = f"{', '.join(diagnostics)} and none else" if diagnostics else "no diagnostics"
+        raise ValueError(f"`best_metric` must be another than {metric}; the critic has {known}.")
+    # Only a task that says where success is can be known to lack it.
     lacks = {
-        SUCCESS_METRIC: ("success_key", "reports no success"),
-        f"evaluation/{NORMALISED}": ("reference_returns", "has no `reference_returns`"),
+        SUCCESS_METRIC: (getattr(task, "success_key", "unknown"), "reports no success"),
+        f"evaluation/{NORMALISED}": (getattr(task, "reference_returns", None), "has no `reference_returns`"),
     }
-    name, reason = lacks.get(config.best_metric or "", ("", ""))
-    if hasattr(task, name) and getattr(task, name) is None:
-        raise ValueError(
-            f"`best_metric` must be another than {config.best_metric} on {config.env_name}, which {reason}."
-        )
+    value, reason = lacks.get(metric, ("", ""))
+    if value is None:
+        raise ValueError(f"`best_metric` must be another than {metric} on {config.env_name}, which {reason}.")
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:

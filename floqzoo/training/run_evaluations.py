@@ -17,6 +17,7 @@ from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
+from floqzoo.rollout.environment_worker import require_picklable
 from floqzoo.rollout.evaluation import NORMALISED, Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RETURN_METRIC, AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
@@ -64,6 +65,42 @@ def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
+
+
+def diagnostic_names(
+    parts: ActorCritic, dataset: PyTree, batches: BatchSource | Any, batch_size: int = TRANSITIONS
+) -> list[str]:
+    """The names of the diagnostics of a critic, `diagnostics/NAME`, found without computing them.
+
+    - `parts`: A critic with arrays or their shapes.
+
+    **Raises** `ValueError` if the batch source cannot read the dataset.
+    """
+    form = eqx.filter_eval_shape(batches.draw_batch, dataset, None, jnp.asarray(0), jax.random.key(0), batch_size)
+    if not isinstance(parts.critic, Diagnosable):
+        return []
+    found = eqx.filter_eval_shape(
+        lambda parts, batch, key: parts.critic.diagnose(batch.with_observations(jax.vmap(parts.normalised)), key),
+        parts,
+        form,
+        jax.random.key(0),
+    )
+    return [f"diagnostics/{name}" for name in named_leaves(found)]
+
+
+def require_environment(config: RunConfig, make_environment: Callable[[], Any] | None) -> None:
+    """Checks that a task has an environment for the evaluations of a run, which worker processes can make.
+
+    **Raises** `ValueError` if there is none, or if it cannot be pickled.
+    """
+    if not config.eval_episodes:
+        return
+    if make_environment is None:
+        raise ValueError(
+            f"`eval_episodes` must be 0 on {config.env_name}, which has no environment; got {config.eval_episodes}."
+        )
+    if config.eval_workers or (config.online_steps and config.online_processes):
+        require_picklable(make_environment)
 
 
 def _no_environment() -> Any:
@@ -223,12 +260,8 @@ class RunEvaluations:
         *,
         reference_returns: tuple[float, float] | None = None,
     ):
-        if make_environment is None:
-            make_environment = _no_environment
-            if config.eval_episodes:
-                raise ValueError(
-                    f"`eval_episodes` must be 0 on {config.env_name}, which has no environment; got {config.eval_episodes}."
-                )
+        require_environment(config, make_environment)
+        make_environment = make_environment or _no_environment
         self.reference_returns = reference_returns
         self.evaluator = Evaluator(make_environment, workers=config.eval_workers if config.eval_episodes else 0)
         self.config, self.store, self.progress, self.seconds, self.clock = config, store, progress, seconds, clock

@@ -158,8 +158,18 @@ def test_a_task_without_environment_is_trained_and_not_played(tmp_path, monkeypa
     directory = trained(tmp_path, monkeypatch, "only_data", eval_episodes=0)
     assert not (directory / "eval.csv").exists()
     assert np.isfinite(fz.StoredRun(directory).train["training/critic/critic_loss"]).all()
-    with pytest.raises(ValueError, match=r"`eval_episodes` must be 0 on .*only_data, which has no environment; got 4"):
+    with pytest.raises(SystemExit):
         trained(tmp_path / "other", monkeypatch, "only_data")
+    told = capsys.readouterr().err
+    assert re.search(r"error: `eval_episodes` must be 0 on .*only_data, which has no environment; got 4", told), told
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_environment_of_a_file_is_made_by_another_process(tmp_path, monkeypatch):
+    directory = trained(tmp_path, monkeypatch, "passing", eval_workers=1)
+    played = fz.StoredRun(directory).eval["evaluation/episode.return"]
+    directory = trained(tmp_path / "here", monkeypatch, "passing")
+    np.testing.assert_array_equal(played, fz.StoredRun(directory).eval["evaluation/episode.return"])
 
 
 def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_time_features_are_what_they_are_said_to_be():
     [
         (lambda: fz.HLGauss(1.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.HLGauss(0.0, 1.0, edges=1), "`edges` must be at least 2; got 1"),
-        (lambda: fz.HLGauss(0.0, 1.0, sigma=0.0), "`sigma` must be above 0"),
+        (lambda: fz.HLGauss(0.0, 1.0, sigma=0.0), r"`sigma` must be in \(0, 5000\]; got 0"),
         (lambda: fz.NormalisedValue(2.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.FourierTime(0), "`time_features` must be at least 1; got 0"),
         (lambda: fz.networks.SinusoidalTime(5), "`time_features` must be even and at least 4; got 5"),

@@ -93,6 +93,11 @@ def test_the_normalised_score_has_no_unit(scale):
 
 
 @functools.cache
+def test_a_score_of_nothing_is_not_divided_by_it():
+    found = metrics(policy(normalise_q=True), praise(0.0))
+    assert float(found.q_loss) == 0 and np.isfinite(found.actor_loss)
+
+
 def gradients(normalise_q=False):
     """The gradients of each term by every number there is: policy and critic, hyperparameters included."""
     network = functools.partial(fz.MLP, hidden=(4,))

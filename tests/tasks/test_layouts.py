@@ -101,12 +101,19 @@ def test_a_summary_counts_what_was_recorded(lengths):
     assert summary.reward_range == (rewards.min(), rewards.max())
     np.testing.assert_allclose(summary.return_range, (min(returns), max(returns)), rtol=1e-6)
     np.testing.assert_allclose(summary.mean_return, np.mean(returns), rtol=1e-5, atol=1e-7)
-    ending = [float(episode.rewards[-1]) for episode in episodes if episode.terminated]
+    # Without terminations those of the last transitions of episodes.
+    ends = [episode.terminated or cut == len(lengths) for episode in episodes]
+    ending = [float(episode.rewards[-1]) for episode, ends_here in zip(episodes, ends, strict=True) if ends_here]
     assert summary.ending_rewards == ((min(ending), max(ending)) if ending else None)
-    others = [r for episode in episodes for r in episode.rewards[: len(episode.rewards) - bool(episode.terminated)]]
+    others = [
+        reward
+        for episode, ends_here in zip(episodes, ends, strict=True)
+        for reward in episode.rewards[: len(episode.rewards) - bool(ends_here)]
+    ]
     assert summary.other_rewards == ((min(others), max(others)) if others else None)
     assert f"{len(rewards):,} transitions in {len(lengths)} episodes" in str(summary)
-    assert ("rewards of the transitions that terminate" in str(summary)) == bool(ending)
+    which = "the transitions that terminate" if cut < len(lengths) else "the last transitions of episodes"
+    assert f"rewards of {which} from" in str(summary)
 
 
 @pytest.mark.slow

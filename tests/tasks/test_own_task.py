@@ -1,19 +1,28 @@
 """Tasks of one's own: their environment as evaluations see it, and what is refused."""
 
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from own import DATASET, Push, make, passing, push
+from own import DATASET, Push, make, passing, push, record
 
 import floqzoo as fz
 from floqzoo.policies import FunctionPolicy
 from floqzoo.protocols import Task
 from floqzoo.rollout import evaluate
-from floqzoo.tasks import own_task
+from floqzoo.tasks import ShardedDataset, own_task, read_dataset, write_episodes
+from floqzoo.tasks.own_code import ForAnotherProcess, module_of_file
+from floqzoo.tasks.own_environment import prepared_environment
 from floqzoo.tasks.own_task import is_reference, task_label
+from floqzoo.tasks.read_ahead import ReadAhead
+from floqzoo.tasks.recorded_episodes import concatenated_episodes
 
 
 def always(action: float) -> fz.ActorCritic:
@@ -110,6 +119,94 @@ class Wider(Push):
         self.action_space = gymnasium.spaces.Box(0, 3, (2,), np.float32)
 
 
+class Counts(Push):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(0, 3, (1,), np.int32)
+
+
+class Bytes(Push):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Box(0, 255, (2,), np.uint8)
+
+
+class Stronger(Push):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(0, 4, (1,), np.float32)
+
+
+UNMAPPED = replace(DATASET, action_bounds=None)
+
+
+class Bounded(gymnasium.Env):
+    """Refuses actions out of its box, as robots do."""
+
+    def __init__(self, low, high):
+        self.observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = gymnasium.spaces.Box(low, high, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action, np.float32))
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=2, unique=True).map(sorted),
+    st.floats(-1, 1, width=32),
+)
+def test_no_rounding_leads_out_of_a_box(bounds, action):
+    environment = prepared_environment(Bounded(*bounds), success_key=None, any_step=False, max_episode_steps=3)
+    for each in (action, -1.0, 1.0):
+        environment.reset()
+        environment.step(np.array([each], np.float32))
+
+
+@pytest.mark.slow
+def test_code_of_a_file_is_found_by_other_processes(tmp_path):
+    """Which cannot import the module of the file by its name; the file may import another one of its folder."""
+    (tmp_path / "beside.py").write_text("SPEED = 2.5\n")
+    file = tmp_path / "of_a_user.py"
+    file.write_text(
+        "import gymnasium\nimport numpy as np\nfrom pathlib import Path\nfrom beside import SPEED\n"
+        "from floqzoo.tasks import read_dataset\n\n\n"
+        "def speed():\n    return SPEED\n\n\n"
+        "def read(path: Path):\n    return read_dataset(path)\n"
+    )
+    module = module_of_file(file)
+    packed = ForAnotherProcess.of(module.speed)
+    code = (
+        "import sys, pickle; packed = pickle.loads(bytes.fromhex(sys.argv[1])); "
+        "assert 'floqzoo_own_of_a_user' not in sys.modules; print(packed.value()())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, pickle.dumps(packed).hex()], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "2.5\n"
+    assert ForAnotherProcess.of(speed_of_this_module).files == ()
+
+    paths = [tmp_path / "shard.npz"]
+    write_episodes(paths[0], recorded_of_push())
+    dataset = ShardedDataset(paths, module.read, reward_range=(-100.0, 0.0))
+    ahead = ReadAhead(dataset)
+    try:
+        np.testing.assert_array_equal(ahead.receive(0)["rewards"], read_dataset(paths[0]).rewards)
+    finally:
+        ahead.close()
+
+
+def speed_of_this_module():
+    return 1.0
+
+
+def recorded_of_push():
+    return concatenated_episodes([record(0), record(1)], action_low=0, action_high=3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -117,6 +214,10 @@ class Wider(Push):
         ({"environment": Records}, "observation space of Records must be a Box.*FlattenObservation"),
         ({"environment": Choices}, r"action space of Choices must be a Box.*it is Discrete\(3\)"),
         ({"environment": Unbounded}, "action space of Unbounded must have finite bounds"),
+        ({"environment": Counts}, r"action space of Counts must be of floating-point numbers; it is Box\(0, 3"),
+        ({"environment": Bytes}, "observations of the environment's type, uint8; got float32.*DtypeObservation"),
+        ({"environment": Stronger}, r"between the environment's bounds, Box\(0.0, 4.0.*between \[0.0\] and \[3.0\]"),
+        ({"validation": UNMAPPED}, r"`validation` must .*1 numbers between \[0.0\] and \[3.0\]; got 2 and 1 numbers"),
         ({"environment": Wider}, "`dataset` must have actions of 2 numbers, as the environment has; got 1"),
         ({"max_episode_steps": None}, "episodes of Push may never end; set `max_episode_steps`"),
         ({"max_episode_steps": 0}, "`max_episode_steps` must be at least 1; got 0"),

@@ -141,6 +141,25 @@ def test_no_such_metric_to_choose_the_best_checkpoint_by(run, tmp_path):
     assert not files_below(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("words", "changes", "message"),
+    [
+        (("--best_metric=diagnostics/foo",), {}, "another than diagnostics/foo; the critic has no diagnostics"),
+        (
+            ("--best_metric=evaluation/episode.return_normalised",),
+            {},
+            "another than evaluation/episode.return_normalised on line, which has no `reference_returns`",
+        ),
+        ((), {"make_environment": None}, "`eval_episodes` must be 0 on line, which has no environment; got 2"),
+        (("--eval_workers=1",), {"make_environment": lambda: Line()}, "`make_environment` must be picklable"),
+    ],
+)
+def test_what_no_evaluation_could_do_is_refused_before_there_is_a_folder(run, tmp_path, words, changes, message):
+    task = ToyTask(toy_task().dataset, **changes)
+    assert message in refused(*run(*words, task=task))
+    assert not files_below(tmp_path)
+
+
 class Unplugged(Line):
     """Loses its device in the second step, which Python reports as it does a full disk."""
 

@@ -61,9 +61,9 @@ POLICIES = (
     ),
     Fault(
         "the scale of the score is differentiated",
-        DISTILLED,
-        "jax.lax.stop_gradient(1 / jnp.mean(jnp.abs(q)))",
-        "1 / jnp.mean(jnp.abs(q))",
+        "floqzoo/policies/normalised_q.py",
+        "jax.lax.stop_gradient(1 / jnp.maximum(jnp.mean(jnp.abs(q)), LEAST_SIZE))",
+        "1 / jnp.maximum(jnp.mean(jnp.abs(q)), LEAST_SIZE)",
         (f"{TESTS}::test_the_scale_of_the_normalised_score_is_a_constant",),
     ),
     Fault(

@@ -32,6 +32,8 @@ def record_episodes(
 
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0; got {seed}.")
     environment = make_environment()
     try:
         low, high = action_bounds_of(environment)

@@ -1,0 +1,19 @@
+"""The scale of Q in the losses of policies."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from floqzoo.typing import Array, Scalar
+
+
+LEAST_SIZE = 1e-8
+"""Where Q is smaller, as that of a critic without any reward, it is divided by this number instead of 0."""
+
+
+def inverse_size(q: Float[Array, " batch"]) -> Scalar:
+    r"""$1 / \overline{|Q|}$ of a batch, without gradient; $\overline{|Q|}$ is taken as at least 1e-8, so that it is finite.
+
+    Source: FQL (arXiv 2502.02538), official code, `normalize_q_loss`; TD3+BC (arXiv 2106.06860), equation 5.
+    """
+    return jax.lax.stop_gradient(1 / jnp.maximum(jnp.mean(jnp.abs(q)), LEAST_SIZE))
