@@ -59,6 +59,7 @@ from .hyperparameter import (
     partition_trainable as partition_trainable,
 )
 from .learner import (
+    ActionChunks as ActionChunks,
     BalancedReplay as BalancedReplay,
     GeometricFuture as GeometricFuture,
     NStep as NStep,
@@ -142,7 +143,8 @@ from .successor import (
 )
 from .tasks import (
     Dataset as Dataset,
-    Task as Task,
+    GymnasiumTask as GymnasiumTask,
+    OGBenchTask as OGBenchTask,
     collect as collect,
     dataset_from_episodes as dataset_from_episodes,
     dataset_from_states as dataset_from_states,

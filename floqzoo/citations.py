@@ -14,7 +14,7 @@ from floqzoo.agent import Agent
 from floqzoo.bibliography import Reference
 from floqzoo.hyperparameter import Hyperparameter, State
 from floqzoo.phased_update import Phase, PhasedUpdate
-from floqzoo.tasks.load import Task
+from floqzoo.tasks.load import OGBenchTask
 from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging, SequentialUpdate
 
 
@@ -94,7 +94,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         successor.IntentionSuccessor: (bib.INFOM,),
         successor.IntentionCritic: (bib.INFOM,),
         # tasks
-        Task: (bib.OGBENCH,),
+        OGBenchTask: (bib.OGBENCH,),
         eqx.Module: (bib.EQUINOX, bib.JAX),
         diffrax.AbstractSolver: (bib.DIFFRAX,),
         optax.GradientTransformation: (bib.OPTAX,),
@@ -161,7 +161,7 @@ def citation(*parts: Any) -> str:
         print(fz.citation(agent))
         print(fz.citation(agent, task))
 
-    Papers come first, then programs: JAX and Equinox for every module, optax and diffrax if they are used. A `Task`
+    Papers come first, then programs: JAX and Equinox for every module, optax and diffrax if they are used. An `OGBenchTask`
     adds OGBench. Your own part adds no entry, but the parts inside it do. For floqzoo itself, see `CITATION.cff`.
 
     - `parts`: Agents, tasks, or other objects that contain parts.

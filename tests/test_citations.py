@@ -17,7 +17,7 @@ import floqzoo as fz
 from floqzoo import bibliography, critics, flow, networks, policies, successor
 from floqzoo.bibliography import Reference
 from floqzoo.citations import PROGRAMS, SOURCES, WITHOUT_SOURCE
-from floqzoo.tasks import Task
+from floqzoo.tasks import OGBenchTask
 from recipes.c51 import C51Config, c51
 from recipes.codac import CODACConfig, codac
 from recipes.evor import EVORConfig, evor
@@ -140,7 +140,7 @@ def test_a_task_adds_its_benchmark_and_a_subclass_keeps_its_parents_sources():
         pass
 
     assert cited(Mine()) == cited(fz.ExpectedBackup())
-    task = object.__new__(Task)
+    task = object.__new__(OGBenchTask)
     assert cited(task) == {"park2025ogbench"}
     assert cited(3.0, None) == set()
 

@@ -160,7 +160,7 @@ def test_shape_checks_are_not_defeated_and_loading_runs_no_code(path):
     assert "allow_pickle=True" not in path.read_text()
 
 
-RECORDS = {"Task", "RunSummary", "UpdateProfile", "Exported", "Sweep", "Trial"}
+RECORDS = {"OGBenchTask", "RunSummary", "UpdateProfile", "Exported", "Sweep", "Trial"}
 """What floqzoo makes, and its users read."""
 
 

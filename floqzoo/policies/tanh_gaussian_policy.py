@@ -117,7 +117,7 @@ class TanhGaussianPolicy(PolicyWithMode):
         """The log-density of an action.
 
         A coordinate nearer than 1e-5 to -1 or 1, where the density has its poles, counts as being at that distance, as
-        all actions of a [`Task`][floqzoo.tasks.Task] already are by default.
+        all actions of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] already are by default.
         """
         mean, log_std = self.moments(observation)
         u = jnp.arctanh(jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT))

@@ -27,7 +27,7 @@ from floqzoo.tasks.layouts import (
     summarise as summarise,
 )
 from floqzoo.tasks.linear_gaussian import LinearGaussian as LinearGaussian, Moments as Moments
-from floqzoo.tasks.load import Task as Task, load as load
+from floqzoo.tasks.load import OGBenchTask as OGBenchTask, load as load
 from floqzoo.tasks.names import TaskName as TaskName, task_name as task_name, task_names as task_names
 from floqzoo.tasks.own_task import GymnasiumTask as GymnasiumTask, own_task as own_task
 from floqzoo.tasks.pixel_dataset import PixelDataset as PixelDataset

@@ -24,7 +24,7 @@ DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
 
 @dataclass(frozen=True)
-class Task:
+class OGBenchTask:
     """A single-task problem of OGBench with its data and their provenance.
 
     - `name`: The parsed name.
@@ -93,7 +93,7 @@ def load(
     reward_timing: str = "pre",
     action_limit: float = 1 - 1e-5,
     frame_stack: int = 1,
-) -> Task:
+) -> OGBenchTask:
     r"""Loads a task; its data come from `dataset_path`, or else from OGBench's own file, which is downloaded if
     missing.
 
@@ -140,7 +140,9 @@ def load(
         reader.close()
     if name.pixels:
         train, validation = (_stacked(dataset, frame_stack, path) for dataset in (train, validation))
-    return Task(name, train, validation, success_timing, reward_timing, action_limit, provenance, path, frame_stack)
+    return OGBenchTask(
+        name, train, validation, success_timing, reward_timing, action_limit, provenance, path, frame_stack
+    )
 
 
 def _stacked(frames: Dataset | ShardedDataset, frame_stack: int, path: Path) -> PixelDataset:

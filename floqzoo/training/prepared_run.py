@@ -36,7 +36,7 @@ from floqzoo.tasks.collect import collect
 from floqzoo.tasks.datafile import MEMORY
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.layouts import summarise
-from floqzoo.tasks.load import Task as OGBenchTask, load
+from floqzoo.tasks.load import OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
 from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
@@ -56,15 +56,12 @@ from floqzoo.typing import Array
 def load_task(config: RunConfig) -> OGBenchTask | Task:
     """Loads the task of a run; collects its data if the config asks for it and there is no official file.
 
-    The code of your own task, `FILE.py:NAME` or `MODULE:NAME`, is executed, and a summary of its data is printed.
+    The code of your own task, `FILE.py:NAME` or `MODULE:NAME`, is executed.
 
     **Raises** what `floqzoo.tasks.load` and `floqzoo.tasks.collect` raise.
     """
     if is_reference(config.env_name):
-        task = own_task(config.env_name)
-        if isinstance(task.dataset, Dataset):
-            print(f"{task_label(config.env_name)}\n{summarise(task.dataset)}", file=sys.stderr)
-        return task
+        return own_task(config.env_name)
     path = config.dataset_path
     if path is None and config.collect_episodes > 0:
         dataset = task_name(config.env_name).dataset
@@ -315,12 +312,14 @@ def made_directory(recipe: Recipe, config: RunConfig) -> Path:
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run, unless it is given, and measures the loading time in seconds; prints its shards, if any."""
+    """Loads the task of a run, unless it is given, and measures the loading time in seconds; prints a summary of the data."""
     start = time.monotonic()
     task = task or load_task(config)
     seconds = time.monotonic() - start
     if isinstance(task.dataset, ShardedDataset):
         print(f"{task.dataset}, for {config.replace_interval:,} updates", file=sys.stderr)
+    if isinstance(task.dataset, Dataset):
+        print(f"{task_label(config.env_name)}\n{summarise(task.dataset)}", file=sys.stderr)
     return task, seconds
 
 

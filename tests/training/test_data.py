@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from toy_run import toy_config
 
-from floqzoo.tasks import Task
+from floqzoo.tasks import OGBenchTask
 from floqzoo.training import load_task, prepared_run as data
 
 
@@ -17,7 +17,7 @@ def asked(monkeypatch):
 
     def load(env_name, **settings):
         asked["load"] = {"env_name": env_name, **settings}
-        return Task.__new__(Task)
+        return OGBenchTask.__new__(OGBenchTask)
 
     def collect(name, **settings):
         asked["collect"] = {"name": name, **settings}
