@@ -18,6 +18,7 @@ class PlayedStep:
     - `reward`: The reward.
     - `success`: Whether the step reported success.
     - `last`: Whether the episode ended with this step.
+    - `terminated`: Whether it ended in a terminal state, with nothing after it.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -25,6 +26,7 @@ class PlayedStep:
     reward: float
     success: bool
     last: bool
+    terminated: bool
 
 
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
@@ -35,5 +37,5 @@ def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: in
         action = policy.actions(observation[None], np.array([episode]), np.array([number]))[0]
         player.step(action)
         outcome = player.receive_step()
-        yield PlayedStep(observation, action, outcome.reward, outcome.success > 0, outcome.over)
+        yield PlayedStep(observation, action, outcome.reward, outcome.success > 0, outcome.over, outcome.terminated)
         observation, number, over = outcome.observation, number + 1, outcome.over

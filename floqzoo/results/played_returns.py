@@ -17,7 +17,8 @@ class PlayedReturns(eqx.Module):
 
     - `observations`, `actions`: The observation before each step, and the action.
     - `returns`: The return $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
-    - `unknown`: The weight $\gamma^n$ of the part that a time limit truncated; 0 in an episode that ended at the goal.
+    - `unknown`: The weight $\gamma^n$ of the part that a time limit truncated; 0 in an episode that ended at the goal, or in
+      another terminal state.
     - `episode`: The number of the episode.
     - `succeeded`: Whether the episode reached the goal.
     """
@@ -81,13 +82,13 @@ def _of_episode(steps: Sequence[PlayedStep], episode: int, discount: float, pays
     if pays_next_state and len(steps) > 1:
         # The reward of step t belongs to the state before step t + 1; that of the first state is unknown.
         steps, returns = steps[1:], returns[:-1]
-    count, success = len(steps), steps[-1].success
+    count, success, ended = len(steps), steps[-1].success, steps[-1].terminated
     left = np.arange(count, 0, -1)
     return (
         np.stack([step.observation for step in steps]),
         np.stack([step.action for step in steps]),
         returns,
-        np.zeros(count) if success else discount**left,
+        np.zeros(count) if success or ended else discount**left,
         np.full(count, episode),
         np.full(count, success),
     )

@@ -16,7 +16,7 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 @dataclass(frozen=True, kw_only=True)
 class GymnasiumTask:
-    """A dataset and the environment that it comes from; without one, nothing is evaluated.
+    """A dataset and the environment that it comes from; without one, only losses and diagnostics are logged.
 
     - `name`: Its name, in titles and tables.
     - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings, and `ShardedDataset`.

@@ -14,7 +14,6 @@ from jaxtyping import PyTree
 from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, agent_of, seed_key
-from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, Diagnosable
 from floqzoo.records import ActorCritic
 from floqzoo.rollout.environment_worker import require_picklable
@@ -32,25 +31,21 @@ TRANSITIONS = 256
 
 
 def diagnosis(
-    critic: Any,
-    dataset: PyTree,
-    seed: int,
-    batches: BatchSource | Any = UniformBatches(),
-    normaliser: Normaliser | None = None,
+    parts: ActorCritic, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
 ) -> dict[str, float]:
-    """The diagnostics of a critic by name; empty for a critic that is not `Diagnosable`.
+    """The diagnostics of a critic by name, `diagnostics/NAME`; empty for a critic that is not `Diagnosable`.
 
     All diagnoses of a seed use the same transitions and noise samples, so that only the critic changes between them.
 
     - `dataset`: The dataset that `batches` samples from.
     - `batches`: The batch source of the updates; the critic is diagnosed on the kind of batch it is trained on, such as
       chunks.
-    - `normaliser`: The agent's normaliser of observations, if it has one.
     """
-    if not isinstance(critic, Diagnosable):
+    if not isinstance(parts.critic, Diagnosable):
         return {}
-    found = _diagnose(ActorCritic(critic, None, normaliser), dataset, batches, seed_key(seed, SeedUse.DIAGNOSIS))
-    return {name: float(value) for name, value in named_leaves(found).items()}
+    parts = ActorCritic(parts.critic, None, parts.normaliser)
+    found = _diagnose(parts, dataset, batches, seed_key(seed, SeedUse.DIAGNOSIS))
+    return {f"diagnostics/{name}": float(value) for name, value in named_leaves(found).items()}
 
 
 @eqx.filter_jit
@@ -162,8 +157,7 @@ class StepEvaluation:
             parts = agent_of(self.parts, index)
             self.evaluations[seed] = self._played(parts, seed, evaluator, progress)
             row = self.rows[seed] = self.evaluations[seed].metrics("evaluation")
-            diagnostics = diagnosis(parts.critic, self.dataset, seed, self.batches, parts.normaliser)
-            row |= {f"diagnostics/{name}": value for name, value in diagnostics.items()}
+            row |= diagnosis(parts, self.dataset, seed, self.batches)
             behaviour = behaviour_of(parts) if self.last else None
             if behaviour is not None:
                 self.baselines[seed] = self._played(behaviour, seed, evaluator, progress)
@@ -269,6 +263,10 @@ class RunEvaluations:
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
         self._pending: BackgroundEvaluation | None = None
+
+    def diagnostics(self, parts: ActorCritic, dataset: PyTree, seed: int) -> dict[str, float]:
+        """The diagnostics of one seed's critic, as an evaluation logs them."""
+        return diagnosis(parts, dataset, seed, self.batches)
 
     @property
     def note(self) -> str | None:

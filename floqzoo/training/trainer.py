@@ -126,8 +126,10 @@ class Trainer:
         awaited = state.evaluated_bytes if config.eval_workers else 0
         self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
+        make_environment = getattr(task, "make_environment", None)
+        self.has_environment = make_environment is not None
         self.evaluations = RunEvaluations(
-            getattr(task, "make_environment", None),
+            make_environment,
             config,
             self.store,
             progress,
@@ -285,12 +287,23 @@ class Trainer:
             self.logged_seconds = self.seconds.updates
             times = {"time/epoch_time": spent / self.mean.updates, "time/total_time": self.total_seconds()}
             means = self.mean.take()
-            explored = self.explored.metrics(self.step) if self.explored else [{} for _ in self.seeds]
+            further = self.explored.metrics(self.step) if self.explored else self.diagnostics()
             rows = {
-                seed: {f"training/{name}": float(mean[index]) for name, mean in means.items()} | explored[index] | times
+                seed: {f"training/{name}": float(mean[index]) for name, mean in means.items()} | further[index] | times
                 for index, seed in enumerate(self.seeds)
             }
             self.store.write_training(self.step, rows)
+
+    def diagnostics(self) -> list[dict[str, float]]:
+        """The diagnostics of each seed's critic on a task without environment, which no evaluation would log."""
+        if self.has_environment:
+            return [{} for _ in self.seeds]
+        parts, dataset = self.agents.parts, local(self.dataset)
+        rows = [
+            self.evaluations.diagnostics(agent_of(parts, index), dataset, seed) for index, seed in enumerate(self.seeds)
+        ]
+        self.progress.restart_clock(self.step)
+        return rows
 
     def save(self) -> None:
         """Writes a checkpoint."""

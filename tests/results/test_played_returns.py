@@ -48,6 +48,20 @@ def test_what_a_time_limit_cut_off_is_weighed():
     assert (found.known() == (found.unknown <= 0.01)).all()
 
 
+class Unsuccessful(Line):
+    """Ends where `Line` does, and calls it no success."""
+
+    def step(self, action):
+        *outcome, info = super().step(action)
+        return *outcome, {**info, "success": 0.0}
+
+
+def test_nothing_is_unknown_after_a_terminal_state_that_is_no_success():
+    found = played_returns(WALKER, Unsuccessful, discount=0.9, episodes=6, seed=3)
+    assert not found.succeeded.any() and played().succeeded.any()
+    np.testing.assert_array_equal(found.unknown, played().unknown)
+
+
 def test_a_reward_of_the_next_state_is_moved_to_its_state():
     plain, moved = played(), played(pays_next_state=True)
     for episode in np.unique(plain.episode):

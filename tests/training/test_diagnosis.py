@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from toy_run import toy_agent, toy_config, toy_task
+from toy_run import ToyTask, toy_agent, toy_config, toy_task
 
 import floqzoo as fz
 from floqzoo.critics.flow_diagnostics import flow_diagnostics
@@ -42,22 +42,34 @@ def test_every_evaluation_of_a_run_has_the_diagnostics_of_its_critic(tmp_path):
     result = train(build, toy_task(), config, tmp_path)
     table = read_metrics(tmp_path / "eval.csv")
     for seed in (0, 1):
-        expected = diagnosis(result.agent(seed).critic, toy_task().dataset, seed)
+        expected = diagnosis(result.agent(seed).parts, toy_task().dataset, seed)
         last = (table["step"] == 4) & (table["seed"] == seed)
         for name, value in expected.items():
-            np.testing.assert_allclose(table[f"diagnostics/{name}"][last], [value], rtol=1e-5)
+            np.testing.assert_allclose(table[name][last], [value], rtol=1e-5)
     assert np.isfinite(table["diagnostics/effective_rank"]).all()
+
+
+def test_without_an_environment_every_row_of_training_has_them(tmp_path):
+    task = ToyTask(toy_task().dataset, make_environment=None)
+    config = toy_config(offline_steps=4, log_interval=2, eval_episodes=0, seeds=2)
+    result = train(build, task, config, tmp_path)
+    table = read_metrics(tmp_path / "train.csv")
+    assert np.isfinite(table["diagnostics/effective_rank"]).all()
+    for seed in (0, 1):
+        last = (table["step"] == 4) & (table["seed"] == seed)
+        for name, value in diagnosis(result.agent(seed).parts, task.dataset, seed).items():
+            np.testing.assert_allclose(table[name][last], [value], rtol=1e-5)
 
 
 def test_they_are_those_of_a_batch_that_is_the_seeds_own(getkey):
     critic, data = flow_critic(getkey()), toy_task().dataset
     batch_key, noise_key = jax.random.split(seed_key(3, SeedUse.DIAGNOSIS))
     expected = flow_diagnostics(critic, data.sample(batch_key, TRANSITIONS), noise_key)
-    found = diagnosis(critic, data, 3)
-    assert found == diagnosis(critic, data, 3)
-    assert found["q"] == pytest.approx(float(expected.q), rel=1e-5)
-    assert found["path_curvature"] == pytest.approx(float(expected.path_curvature), rel=1e-4)
-    assert found["q"] != diagnosis(critic, data, 4)["q"]
+    found = diagnosis(fz.ActorCritic(critic, None), data, 3)
+    assert found == diagnosis(fz.ActorCritic(critic, None), data, 3)
+    assert found["diagnostics/q"] == pytest.approx(float(expected.q), rel=1e-5)
+    assert found["diagnostics/path_curvature"] == pytest.approx(float(expected.path_curvature), rel=1e-4)
+    assert found["diagnostics/q"] != diagnosis(fz.ActorCritic(critic, None), data, 4)["diagnostics/q"]
 
 
 def test_a_critic_of_chunks_is_looked_at_on_chunks(tmp_path):
@@ -80,4 +92,4 @@ def test_a_critic_of_chunks_is_looked_at_on_chunks(tmp_path):
 
 
 def test_other_critics_have_none():
-    assert diagnosis(toy_agent().critic, toy_task().dataset, 0) == {}
+    assert diagnosis(toy_agent().parts, toy_task().dataset, 0) == {}

@@ -210,7 +210,7 @@ class Rooted(Walker):
             lambda data: data.actions.at[:].set(3e30),
             r"`actions` of the dataset reach 3e\+30: bring them to the order of 1",
         ),
-        (None, "the likely cause is a loss or a network: with JAX_DEBUG_NANS=True"),
+        (None, "the likely cause is the learning rate, a loss or a network: .*with JAX_DEBUG_NANS=True"),
     ],
 )
 def test_a_first_update_that_is_not_finite_names_its_likely_cause(change, cause, tmp_path):
