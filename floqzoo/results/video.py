@@ -35,7 +35,7 @@ def record_video(
     - `episodes`: The number of episodes, at least 1.
     - `seed`: The seed of the evaluation.
 
-    **Raises** `ValueError` if `path` does not end in .mp4 or `episodes` is out of range.
+    **Raises** `ValueError` if `path` does not end in .mp4, `episodes` is out of range or the environment gives no picture.
     """
     path = Path(path)
     if path.suffix != ".mp4":
@@ -87,9 +87,22 @@ def _pictures(player: EpisodePlayer, actor: BatchedPolicy, episodes: int, seed: 
     for episode in range(episodes):
         for number, step in enumerate(play(player, actor, episode=episode, seed=seed)):
             if step.last:
-                yield from [player.environment.render()] * PAUSE
+                yield from [_picture(player.environment)] * PAUSE
             elif number % every == 0:
-                yield player.environment.render()
+                yield _picture(player.environment)
+
+
+def _picture(environment: Any) -> np.ndarray:
+    try:
+        picture = environment.render()
+    except NotImplementedError:
+        picture = None
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise ValueError(
+            f"a video must be of an environment whose `render()` returns a picture; that of {type(environment.unwrapped).__name__} "
+            f"returns {type(picture).__name__}. Make the environment with render_mode='rgb_array'."
+        )
+    return picture
 
 
 def _close(environment: Any) -> None:

@@ -9,6 +9,7 @@ from training.toy_run import Line, Walker
 
 import floqzoo as fz
 from floqzoo.results.played_returns import played_returns, returns_to_go
+from floqzoo.results.video import record_video
 from floqzoo.rollout import evaluate
 
 
@@ -75,3 +76,19 @@ def test_a_reward_of_the_next_state_is_moved_to_its_state():
 def test_mistakes_are_named(settings, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         played(**settings)
+
+
+class Drawn(Line):
+    """As Gymnasium's environments without a render mode."""
+
+    def render(self):
+        return None
+
+
+@pytest.mark.parametrize("environment", [Line, Drawn])
+def test_a_video_is_of_an_environment_that_draws(tmp_path, environment):
+    with pytest.raises(
+        ValueError, match=rf"that of {environment.__name__} returns NoneType\. Make the environment with"
+    ):
+        record_video(WALKER, environment, tmp_path / "film.mp4", episodes=1, seed=0)
+    assert not list(tmp_path.iterdir())
