@@ -12,7 +12,7 @@ from floqzoo.typing import Array, Key, Point, Time, Velocity
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
     """Checks that a number is a power of two.
 
-    **Raises** `ValueError` if it is none, or below `least`.
+    **Raises** `ValueError` if it is not one, or below `least`.
     """
     if value < least or value & (value - 1):
         raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")

@@ -62,7 +62,7 @@ class Ensemble(eqx.Module, Generic[Member]):
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
         """The members of this ensemble followed by those of another one of the same structure.
 
-        **Raises** `ValueError` if the members share a part: the two ensembles have one each.
+        **Raises** `ValueError` if the members share a part, since each ensemble has its own.
         """
         if self.shares:
             raise ValueError("ensembles whose members share a part cannot be joined, since each has its own.")

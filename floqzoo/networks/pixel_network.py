@@ -65,7 +65,7 @@ class PixelNetwork(eqx.Module):
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
     - `frame`: Height, width and channels of a frame; those of OGBench by default.
 
-    **Raises** `ValueError` if the inputs have no room for a frame.
+    **Raises** `ValueError` if there are fewer inputs than bytes in a frame.
     """
 
     encoder: Shared[ImpalaEncoder]

@@ -151,7 +151,7 @@ def _rows(
 
 
 def _notes_on_intervals(rows: Sequence[ComparedRow], fewest: int, confidence: float) -> list[str]:
-    """What intervals do not say: a bootstrap resamples the scores that there are, so few or equal ones hardly vary."""
+    """Notes on intervals that are too narrow: a bootstrap only resamples the given scores, so few or equal scores hardly vary."""
     notes = []
     if fewest < ENOUGH_SEEDS:
         notes.append(

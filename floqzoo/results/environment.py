@@ -32,7 +32,7 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 
 
 def require_states(run: StoredRun, what: str) -> None:
-    """Refuses a run on pixels.
+    """Raises an error for a run on pixels.
 
     - `what`: What needs a run on states, such as "a video".
 

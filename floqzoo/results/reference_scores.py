@@ -68,7 +68,7 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
     `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, an empty cell, or a cell that is
-    no number, with its line.
+    not a number, with its line.
     """
     names = [field.name for field in fields(ReferenceScore)]
     with Path(path).open(newline="") as file:

@@ -1,4 +1,4 @@
-"""Perturbed on the way to the value: does the rest of the computation repair it?"""
+"""Perturbed intermediate values: does the rest of the computation correct them?"""
 
 from collections.abc import Callable
 from functools import partial

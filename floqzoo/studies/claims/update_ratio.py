@@ -1,4 +1,4 @@
-"""Many updates for each new transition: which critic bears a high update-to-data ratio?"""
+"""Many updates for each new transition: which critic tolerates a high update-to-data ratio?"""
 
 from dataclasses import replace
 from functools import partial
