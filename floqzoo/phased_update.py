@@ -62,7 +62,7 @@ class PhasedUpdate(eqx.Module):
         self.phases = phases
         names = [phase.name for phase in phases]
         if not phases or len(set(names)) < len(names):
-            raise ValueError(f"`phases` must be one or more with different names; got {names}.")
+            raise ValueError(f"`phases` must be one or more phases with different names; got {names}.")
         for phase in phases[:-1]:
             if phase.updates is None:
                 raise ValueError(
@@ -87,8 +87,8 @@ class PhasedUpdate(eqx.Module):
         for phase, state in zip(self.phases[1:], rest, strict=True):
             if _form(state) != _form(first):
                 raise ValueError(
-                    f"the optimisers of the phase {phase.name!r} must have a state of the same form as those of "
-                    f"{self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
+                    f"the optimisers of the phase {phase.name!r} must have a state of the same structure as those "
+                    f"of {self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
                     "another learning rate."
                 )
         return first

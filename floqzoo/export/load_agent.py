@@ -33,7 +33,7 @@ def load_agent(
     if (Path(directory).expanduser() / SPEC_FILE).is_file():
         for name, given in (("checkpoint", checkpoint != "best"), ("seed", seed is not None)):
             if given:
-                raise ValueError(f"`{name}` must not be given for {directory}, an export, which holds one agent.")
+                raise ValueError(f"`{name}` must not be given for {directory}, an export, which contains one agent.")
         return load_exported_agent(directory, recipe=recipe)
     run = StoredRun(directory)
     step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)

@@ -40,4 +40,4 @@ def require_states(run: StoredRun, what: str) -> None:
     """
     agent = run.flags.get("agent")
     if isinstance(agent, dict) and agent.get("encoder"):
-        raise ValueError(f"{what} must be of a run on states; {run.directory} was trained on pixels.")
+        raise ValueError(f"{what} needs a run on states; {run.directory} was trained on pixels.")

@@ -105,7 +105,9 @@ def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
     if transitions < 2:
         raise ValueError(f"`transitions` must be at least 2; got {transitions}.")
     if len(solver_steps) < 2 or solver_steps[0] < 1 or list(solver_steps) != sorted(set(solver_steps)):
-        raise ValueError(f"`solver_steps` must be at least two ascending numbers from 1; got {solver_steps}.")
+        raise ValueError(
+            f"`solver_steps` must be at least two increasing numbers, each at least 1; got {solver_steps}."
+        )
 
 
 def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:

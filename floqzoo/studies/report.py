@@ -30,7 +30,7 @@ def csv_table(rows: Sequence[Any]) -> str:
     **Raises** `ValueError` if there is none.
     """
     if not rows:
-        raise ValueError("`rows` must hold at least one row; got none.")
+        raise ValueError("`rows` must contain at least one row; got none.")
     table, text = [asdict(row) for row in rows], io.StringIO()
     writer = csv.DictWriter(text, table[0], lineterminator="\n")
     writer.writeheader()

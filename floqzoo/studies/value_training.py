@@ -47,7 +47,7 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The chain with the reward of the next state, for which its value equals that of a critic."""
+    """The chain with rewards of the next state, so that its exact value is the value that a critic estimates."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 

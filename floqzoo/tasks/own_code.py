@@ -1,4 +1,4 @@
-"""Importing Python files and modules of the user, which executes them: only import what the user named."""
+"""Importing Python files and modules of the user. This executes them, so only those that the user named are imported."""
 
 import importlib
 import importlib.util
@@ -48,9 +48,9 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """What `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
+    """The object that `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
 
-    - `what`: What it is for, in messages.
+    - `what`: Its purpose, for messages.
 
     **Raises** `ValueError` if there is no such name, `FileNotFoundError` if there is no such file.
     """

@@ -48,7 +48,9 @@ class ShardReader:
         **Raises** `ValueError` if its form or its rewards differ.
         """
         if form_of(shard) != self.form:
-            raise ValueError(f"{path} holds {form_of(shard)}; every shard must hold {self.form}, as the first one.")
+            raise ValueError(
+                f"{path} contains {form_of(shard)}; every shard must contain {self.form}, as the first one does."
+            )
         (low, high), (least, greatest) = self.reward_range, shard.reward_range
         if not low <= least <= greatest <= high:
             raise ValueError(f"{path} has rewards from {least:g} to {greatest:g}; they must be in [{low:g}, {high:g}].")
@@ -158,7 +160,8 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The first episodes of a dataset, as few as have at least this many transitions together; all if there are fewer."""
+    """The first episodes of a dataset, the smallest number of them with at least this many transitions; all if there are
+    fewer."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

@@ -1,4 +1,4 @@
-"""The members of all families as hypothesis strategies; a new member is tested after adding one line here.
+"""The members of all families as hypothesis strategies. To test a new member, add one line here.
 
 A family is a tuple with one strategy for each member, which draws the numbers of that member too;
 `st.one_of(every_path)` draws from all of them. Members with sizes of their own are built for `Sizes()`.
@@ -106,7 +106,7 @@ narrow_residual = partial(ResidualMLP, width=8, blocks=1, block_depth=2)
 
 
 def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
-    """A part whose parameters come from `make(key=key)`, for one of two keys; each is made once."""
+    """A part whose parameters come from `make(key=key)`, for one of two keys; each is built once."""
     cached = lru_cache(lambda seed: make(key=jax.random.key(seed)))
 
     @leave_random_alone()

@@ -161,7 +161,7 @@ def test_no_call_runs_past_the_start_of_a_phase(start):
 @pytest.mark.parametrize(
     ("phases", "error"),
     [
-        (lambda rule: (), r"`phases` must be one or more with different names; got \[\]"),
+        (lambda rule: (), r"`phases` must be one or more phases with different names; got \[\]"),
         (lambda rule: (fz.Phase("a", rule, 1), fz.Phase("a", rule)), "with different names; got"),
         (lambda rule: (fz.Phase("a", rule), fz.Phase("b", rule)), "`updates` of the phase 'a', which is not the last"),
         (lambda rule: (fz.Phase("", rule),), "`name` must not be empty"),

@@ -137,7 +137,7 @@ def test_no_such_metric_to_choose_the_best_checkpoint_by(run, tmp_path):
         toy_config(best_metric="x")
     task = type("Task", (ToyTask,), {"success_key": None})(toy_task().dataset)
     line = refused(*run("--best_metric=evaluation/success", task=task))
-    assert "`best_metric` must be another than evaluation/success on line, which reports no success" in line
+    assert "`best_metric` must not be evaluation/success on line, which reports no success" in line
     assert not files_below(tmp_path)
 
 

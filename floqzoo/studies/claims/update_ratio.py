@@ -16,7 +16,7 @@ START = 200
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on data that grow by one transition every `ratio` updates, to `settings.updates` more."""
+    """Trains one kind of critic on data that grow by `settings.updates` transitions, one every `ratio` updates."""
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
