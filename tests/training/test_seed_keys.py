@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from floqzoo.learner.seeds import SeedUse, exploration_keys, continued_keys, seed_key, update_keys
+from floqzoo.learner.seeds import SeedUse, continued_keys, exploration_keys, seed_key, update_keys
 
 
 COUNT = 100
