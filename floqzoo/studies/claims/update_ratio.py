@@ -33,7 +33,7 @@ def high(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="update_ratio",
-    claim="Flow critics tolerate high update-to-data ratios, and learn faster by them; monolithic critics do not.",
+    claim="Flow critics tolerate high update-to-data ratios, and learn faster with them; monolithic critics do not.",
     design=f"Data grow from {START} transitions by 1,000 more, one every few updates; all critics see the same data, and "
     "a higher ratio means more updates on them. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
