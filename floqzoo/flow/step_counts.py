@@ -26,7 +26,7 @@ def draw_step_count(key: Key, max_steps: int) -> StepCount:
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
     r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: `Euler` in a number $k$ of steps that may be drawn.
 
-    A drawn $k$ costs `steps.at_most` evaluations of the velocity, whatever it is. Reverse-differentiable.
+    Any drawn $k$ costs `steps.at_most` evaluations of the velocity. Reverse-differentiable.
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)

@@ -85,5 +85,5 @@ def _is_shared(node: Any) -> bool:
 
 
 def _of_all(node: Any) -> Any:
-    """The first member's copy of a shared part; anything else as it is."""
+    """The first member's copy of a shared part; anything else unchanged."""
     return jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, node) if _is_shared(node) else node

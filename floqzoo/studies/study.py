@@ -63,7 +63,7 @@ class Table:
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
         """The values of all seeds, in order.
 
-        **Raises** `ValueError` if there is none.
+        **Raises** `ValueError` if there is no such measurement.
         """
         wanted = (arm, level, metric)
         found = sorted((row.seed, row.value) for row in self.rows if (row.arm, row.level, row.metric) == wanted)

@@ -104,7 +104,7 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
-    """The agent with the task $w$, in the critic as it is and in the policy on the sphere.
+    """The agent with the task $w$, unchanged in the critic, and projected onto the sphere in the policy.
 
     - `agent`: As in `infer_task`.
     """

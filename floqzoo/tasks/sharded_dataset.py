@@ -127,14 +127,14 @@ class ShardedDataset:
 
 
 def excerpt_of(dataset: Any) -> Any:
-    """The excerpt of a sharded dataset; any other dataset as it is."""
+    """The excerpt of a sharded dataset; any other dataset unchanged."""
     return dataset.excerpt if isinstance(dataset, ShardedDataset) else dataset
 
 
 def shard_paths(folder: Path) -> list[Path]:
     """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") there.
 
-    **Raises** `FileNotFoundError` if there is none, or if files are numbered, as "cube-single-play-v0-000.npz", and
+    **Raises** `FileNotFoundError` if there are no files, or if files are numbered, as "cube-single-play-v0-000.npz", and
     a number is missing.
     """
     paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
