@@ -157,7 +157,7 @@ class StoredRun:
 
         - `step`: The step of the checkpoint; by default the latest.
 
-        **Raises** `ValueError` if an array is missing or of another shape or dtype; nothing for a run without checkpoint.
+        **Raises** `ValueError` if an array is missing or of another shape or dtype; not if the run has no checkpoint.
         """
         step = max(self.checkpoint_steps, default=None) if step is None else step
         if step in self.checkpoint_steps:

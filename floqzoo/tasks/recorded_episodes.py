@@ -98,8 +98,8 @@ class RecordedEpisodes:
     def dataset(self) -> Dataset:
         """The transitions on the device: actions mapped from their bounds to [-1, 1], numbers in JAX's default floating dtype.
 
-        Where the action at the last observation of a truncated episode is unknown, readers of next actions leave the
-        transition before it out.
+        Where the action at the last observation of a truncated episode is unknown, readers of next actions leave out
+        the transition before it.
         """
         states = len(self.observations)
         last_states = np.cumsum(self.episode_lengths + 1) - 1

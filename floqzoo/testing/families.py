@@ -134,10 +134,10 @@ def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
     """A small floq critic, with some parts exchanged."""
-    field_key, readout_key = jax.random.split(key)
+    field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
-    readout = QEnsemble(sizes.observation, sizes.action, build=narrow, key=readout_key)
-    return FlowCritic(fields, readout, UniformPrior(-1.0, 0.0), solver=Euler(2), num_noise_samples=3, **parts)
+    distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
+    return FlowCritic(fields, distilled, UniformPrior(-1.0, 0.0), solver=Euler(2), num_noise_samples=3, **parts)
 
 
 def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
