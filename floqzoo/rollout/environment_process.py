@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome, observation_dtype
+from floqzoo.tasks.own_code import FILES, import_as_parent
 from floqzoo.tasks.worker_process import follow_parent
 
 
@@ -65,17 +66,19 @@ class Failure:
         return cls(error)
 
 
-def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype) -> None:
+def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype, files: Mapping[str, str]) -> None:
     """The main loop of the process: receives a function that creates the environment, sends the action space, then
     replies to each request until the connection closes.
 
     - `variables`: The environment variables of the process.
     - `dtype`: The dtype of observations.
+    - `files`: The user's files that the parent imported, by the names of their modules.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     follow_parent()
     os.environ.clear()
     os.environ.update(variables)
+    import_as_parent(files)
     with suppress(EOFError, OSError), connection:
         try:
             player = EpisodePlayer.of(connection.recv(), dtype)
@@ -121,7 +124,7 @@ class EnvironmentProcess:
         packed = ForkingPickler.dumps(make_environment)
         self._connection, theirs = context.Pipe()
         with _born_quietly() as variables:
-            self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype()))
+            self._process = context.Process(target=serve, args=(theirs, variables, observation_dtype(), dict(FILES)))
             self._process.start()
         theirs.close()
         with suppress(OSError):  # if it has ended already, `receive` reports it

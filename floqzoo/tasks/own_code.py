@@ -3,9 +3,39 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+
+FILES: dict[str, str] = {}
+"""The path of every imported file, by the name of its module."""
+
+
+@dataclass(frozen=True)
+class FileFinder:
+    """Finds the modules of files, so that their functions can be unpickled."""
+
+    files: Mapping[str, str]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The specification of the module of a file; None for any other name."""
+        file = self.files.get(fullname)
+        return None if file is None else importlib.util.spec_from_file_location(fullname, file)
+
+
+def import_as_parent(files: Mapping[str, str]) -> None:
+    """Lets a worker process import the files that its parent imported, and modules from their folders.
+
+    - `files`: The `FILES` of the parent. A file is executed only when it is needed.
+    """
+    sys.meta_path.append(FileFinder(files))
+    sys.path.extend(sorted({str(Path(file).parent) for file in files.values()}))
 
 
 def module_of_file(path: str | Path) -> ModuleType:
@@ -22,6 +52,7 @@ def module_of_file(path: str | Path) -> ModuleType:
         raise ValueError(f"{path} must be a Python file, whose name ends with .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # needed by dataclasses to resolve annotations
+    FILES[name] = str(path.absolute())
     # As Python does for a script: the file may import modules from its folder.
     folder = str(path.absolute().parent)
     sys.path.insert(0, folder)
