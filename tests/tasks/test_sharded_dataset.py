@@ -122,7 +122,7 @@ def test_episodes_of_another_length_are_refused_when_they_are_read(tmp_path):
     np.savez(paths[1], **random_arrays(1, episode=10))
     dataset = ShardedDataset(paths, read_shard, reward_range=BOUNDS)
     with pytest.raises(
-        ValueError, match=r"001.npz holds 60 states and 54 transitions .* must contain 60 states and 57 tr"
+        ValueError, match=r"001.npz contains 60 states and 54 transitions .* must contain 60 states and 57 tr"
     ):
         dataset.reader(paths[1])
 
