@@ -168,7 +168,7 @@ def find_recipe(name: str) -> Recipe:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Name your own recipe by its file, FILE.py."
+            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Pass your own recipe as its file, --recipe FILE.py."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 
