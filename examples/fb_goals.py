@@ -1,7 +1,7 @@
 """One pre-trained FB agent, and the goals of all tasks of its maze: success of the inferred policies, and of the behaviour.
 
     python recipes/fb.py --preset quickstart
-    python examples/fb_goals.py exp/floqzoo/quickstart/sd000_...
+    python examples/fb_goals.py exp/floqzoo/quickstart/fb_sd000_...
 
 An episode starts at a state of the data, drawn at random, and lasts 200 steps; it succeeds if it comes within 1 of the goal.
 The behaviour's success is that of the recorded steps that follow the same state.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from typing import Annotated
 
 import tyro
@@ -97,10 +98,29 @@ COMMANDS = {
 }
 
 
+def overview() -> str:
+    """The subcommands with the first line of their docstrings, in 80 columns."""
+    return "\n".join(
+        textwrap.fill(
+            str(command.__doc__).split("\n")[0],
+            width=80,
+            initial_indent=f"  {name:<10}",
+            subsequent_indent=" " * 12,
+            break_long_words=False,
+        )
+        for name, command in COMMANDS.items()
+    )
+
+
 def main() -> None:
     """The console entry point; exits with status 2 for invalid input, and 130 after Ctrl-C."""
     if sys.argv[1:] == ["--version"]:
         print(f"floqzoo {__version__}")
+        return
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(
+            f"usage: floqzoo COMMAND ...\n\n{overview()}\n\n`floqzoo COMMAND --help` describes a command, `--version` prints the version."
+        )
         return
     with errors_explained():
         if sys.argv[1:2] == ["train"] and len(sys.argv) > 2 and not sys.argv[2].startswith("-"):
@@ -109,7 +129,5 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="floqzoo",
-            description="A modular library of flow-matching reinforcement learning. `floqzoo train floq --help` "
-            "lists the flags of a method. --version prints the version.",
             use_underscores=True,
         )

@@ -1,7 +1,7 @@
 """The style of all figures: one palette, one size of text, and a fixed colour for each method.
 
 Text has at least 10 points on a figure of the width at which the documentation shows it, some 7 to 9 inches. The
-palette is that of Okabe and Ito, which people with colour-blindness can tell apart.
+palette is that of Okabe and Ito, which is safe for readers with colour blindness.
 """
 
 from collections.abc import Callable, Sequence

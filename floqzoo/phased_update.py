@@ -1,4 +1,4 @@
-"""Training in phases: other losses, or another update rule, from some update on."""
+"""Training in phases with different losses or update rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,9 +42,9 @@ class PhasedUpdate(eqx.Module):
             fz.Phase("finetuning", fz.JointUpdate()),
         )
 
-    The state of the optimisers continues from phase to phase, so all rules must have states of one form, as rules with the
-    same optimiser have. The number of updates of the agent decides its phase, and a checkpoint contains it: a run resumes in
-    the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
+    The state of the optimisers continues from phase to phase, so all rules must have states of the same structure, as
+    rules with the same optimiser do. The number of updates of the agent determines its phase, and a checkpoint contains it: a run
+    resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
     phase.
 
     Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates of
@@ -53,7 +53,7 @@ class PhasedUpdate(eqx.Module):
 
     - `phases`: One or more, in order.
 
-    **Raises** `ValueError` if there is no phase, two have one name, or a phase before the last has no number of updates.
+    **Raises** `ValueError` if there is no phase, two have the same name, or a phase before the last has no number of updates.
     """
 
     phases: tuple[Phase, ...]
@@ -62,7 +62,7 @@ class PhasedUpdate(eqx.Module):
         self.phases = phases
         names = [phase.name for phase in phases]
         if not phases or len(set(names)) < len(names):
-            raise ValueError(f"`phases` must be one or more with different names; got {names}.")
+            raise ValueError(f"`phases` must be one or more phases with different names; got {names}.")
         for phase in phases[:-1]:
             if phase.updates is None:
                 raise ValueError(
@@ -81,14 +81,14 @@ class PhasedUpdate(eqx.Module):
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
         """The state of the optimisers, for all phases.
 
-        **Raises** `ValueError` if the states of two phases differ in their form.
+        **Raises** `ValueError` if the states of two phases differ in structure.
         """
         first, *rest = (phase.update_rule.init_optimisers(parts) for phase in self.phases)
         for phase, state in zip(self.phases[1:], rest, strict=True):
             if _form(state) != _form(first):
                 raise ValueError(
-                    f"the optimisers of the phase {phase.name!r} must have a state of the same form as those of "
-                    f"{self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
+                    f"the optimisers of the phase {phase.name!r} must have a state of the same structure as those "
+                    f"of {self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
                     "another learning rate."
                 )
         return first

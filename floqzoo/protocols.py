@@ -55,7 +55,7 @@ class ProbabilityPath(Protocol):
         ...
 
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
-        """The velocity at `x` given only the data end, $u_t(x | x_1)$."""
+        """The velocity at `x` given only the data point, $u_t(x | x_1)$."""
         ...
 
 
@@ -364,7 +364,7 @@ class HasAdvantage(Protocol):
 
 @runtime_checkable
 class ActsForLatent(Protocol):
-    """Optional capability of a policy: a family of deterministic policies, one for each vector z that stands for a task."""
+    """Optional capability of a policy: a family of deterministic policies, one for each task vector z."""
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
         """The action for the task z, each coordinate in [-1, 1]; deterministic and differentiable."""
@@ -373,14 +373,14 @@ class ActsForLatent(Protocol):
 
 @runtime_checkable
 class ScoresForLatent(Protocol):
-    """Optional capability of a critic: scores for each vector z that stands for a task."""
+    """Optional capability of a critic: scores for each task vector z."""
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q of the action for the task z, of the policy of z; deterministic and differentiable."""
+        """Q of the action for the task z under the policy of z; deterministic and differentiable."""
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """One z of the distribution of tasks in training for each row of a batch; constants, without a gradient."""
+        """One z for each row of a batch, drawn from the distribution of tasks in training; constants, without a gradient."""
         ...
 
 

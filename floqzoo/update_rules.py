@@ -94,7 +94,7 @@ class JointUpdate(eqx.Module):
     def _occasional_policy_loss(
         self, policy: Any, batch: Transition, agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the policy and its metrics; in an update without it 0, zeros, and the state as it is."""
+        """The loss of the policy and its metrics; in an update without it 0, zeros, and the unchanged state."""
 
         def loss() -> tuple[Scalar, Metrics | Stateful]:
             return self.policy_loss(policy, batch, agent, key)

@@ -170,7 +170,7 @@ def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> 
 
 
 def refuse_encoder(config: EncoderConfig, method: str) -> None:
-    """Refuses pixels for a method that cannot learn from them.
+    """Raises an error for pixels with a method that cannot learn from them.
 
     **Raises** `ValueError` if the settings have an encoder.
     """

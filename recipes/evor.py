@@ -1,4 +1,4 @@
-r"""EVOR: the returns of the behaviour as a flow, and actions that are chosen by their regularised optimum (arXiv 2510.08218).
+r"""EVOR: a flow over the returns of the behaviour policy, and actions chosen by a KL-regularised optimum (arXiv 2510.08218).
 
 The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return of the policy that recorded the data. With
 $\bar z_1$ the target flow from $\epsilon$ at $(s', a')$, and $a'$ an action of that policy:
@@ -11,7 +11,7 @@ $$\begin{aligned}
 \end{aligned}$$
 
 both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam. No loss depends on
-$Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ are settings of acting.
+$Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
 
 Neither the code of EVOR nor its tables could be read, and the paper only in part. It has a reward-to-go distribution learnt by
 flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N actions of a flow with a
@@ -46,11 +46,11 @@ class EVORConfig(BestOfNConfig):
     next_action: Literal["data", "behaviour"] = "data"
     """The next action of the target: that of the data, or a draw from the behaviour flow."""
     return_temperature: float = 10.0
-    """Temperature of the log-mean-exp of returns, above 0, in units of reward; for acting alone."""
+    """Temperature of the log-mean-exp of returns, above 0, in units of reward; only for acting."""
     selection_temperature: float = 1.0
-    """Temperature of the choice among N actions, above 0, in units of reward; for acting alone."""
+    """Temperature of the choice among N actions, above 0, in units of reward; only for acting."""
     num_score_samples: int = 8
-    """Returns in each log-mean-exp; for acting alone."""
+    """Returns in each log-mean-exp; only for acting."""
 
 
 def evor(

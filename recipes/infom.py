@@ -21,8 +21,8 @@ u = \tfrac1{1 - \gamma} \tfrac1N \textstyle\sum_i \hat r\bigl(\psi_1(x_0^i \mid 
 \end{aligned}$$
 
 The losses are averaged over the batch (the critic's also over its two members), and minimised by one Adam. One z is shared by
-the N futures of a transition, as in the official code from May 2026 on; published scores are from the code before, with a z
-for each future.
+the N futures of a transition, as in the official code from May 2026 on; published scores are from earlier code, with a
+separate z for each future.
 """
 
 from collections.abc import Mapping
@@ -166,7 +166,7 @@ def with_next_actions(config: InFOMConfig) -> NStep:
 
 
 def range_of_data(task: Any, config: RunConfig) -> Mapping[str, Any]:
-    """The range of each coordinate of the data's observations, a little widened, as the flow takes them."""
+    """The range of each coordinate of the observations, in the units of the flow, slightly widened."""
     states = np.asarray(task.dataset.observations)
     low, high = states.min(axis=0), states.max(axis=0)
     if config.normalize_observations:
@@ -181,7 +181,9 @@ def check(config: RunConfig) -> None:
     **Raises** `ValueError` for online training, for a pre-training that is longer than the run, and what `infom` raises.
     """
     if config.online_steps:
-        raise ValueError(f"`online_steps` must be 0 for infom, which trains on data alone; got {config.online_steps}.")
+        raise ValueError(
+            f"`online_steps` must be 0 for infom, which trains on the dataset only; got {config.online_steps}."
+        )
     if not config.start_from and config.agent.pretraining_steps > config.offline_steps:
         raise ValueError(
             f"`agent.pretraining_steps` must be at most `offline_steps`, {config.offline_steps}, which counts the updates of "

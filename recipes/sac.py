@@ -33,7 +33,7 @@ class SACConfig(EnsembleConfig):
     """SAC's hyperparameters, named as in the official code of FQL where it has them."""
 
     q_agg: Literal["mean", "min"] = "min"
-    """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit alone,
+    """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit only,
     so what its RLPD used on OGBench is ambiguous."""
     actor_q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics that the policy maximises: mean in FQL's code, min in SAC's paper."""

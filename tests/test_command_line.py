@@ -30,7 +30,9 @@ def test_version(run, capsys):
 
 def test_help_leads_a_newcomer(run, capsys):
     assert run("--help") == 0
-    assert "collect" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 40 and max(map(len, lines)) <= 80
+    assert {*command_line.COMMANDS} == {line.split()[0] for line in lines if line[:2] == "  " and line[2] != " "}
     assert run("collect", "--help") == 0
     text = capsys.readouterr().out
     for part in ("NAME", "--episodes", "--seed", "--workers", "--directory"):

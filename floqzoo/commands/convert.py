@@ -48,7 +48,7 @@ def d4rl(
     Args:
         source: The file.
         out: The file to write.
-        unordered: Whether its rows are in no order, as in a replay buffer.
+        unordered: Whether its rows are unordered, as in a replay buffer.
         drop_last: Leaves out the last transition of truncated episodes if the file has no next_observations.
         action_low: The lower bound of actions, one number or one for each coordinate; without it -1.
         action_high: The upper bound of actions; without it 1.
@@ -82,7 +82,7 @@ def minari(
     Args:
         source: Its name, such as D4RL/pen/human-v2, or its folder.
         out: The file to write.
-        observation_keys: The entries of observations that are dictionaries, to be put one after another.
+        observation_keys: The entries to concatenate, if observations are dictionaries.
         action_low: The lower bound of actions, one number or one for each coordinate; without it the action space's.
         action_high: The upper bound of actions; without it the action space's.
     """
@@ -116,7 +116,7 @@ def lerobot(
     Args:
         source: The folder that holds meta/info.json and data/.
         out: The file to write.
-        observation_keys: The columns of numbers to put one after another.
+        observation_keys: The columns of numbers to concatenate.
         done: What next.done means where there is no next.truncated: terminated or truncated.
         constant_reward: The reward of each step of data without next.reward.
         drop_last: Leaves out the last transition of truncated episodes, whose next observation is not in the data.
@@ -154,7 +154,7 @@ def gymnasium(
     Args:
         source: Its name, such as Pendulum-v1.
         out: The file to write.
-        episodes: How many to play.
+        episodes: The number of episodes to play.
         seed: Seeds environment and policy.
         policy: A function of an observation and a NumPy generator that returns an action; its file is executed. Without it
             actions are uniformly random.
@@ -183,9 +183,9 @@ _Format = Union[tuple(_subcommand(function) for function in (ogbench, d4rl, mina
 
 
 def convert(format: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[_Format]]) -> None:  # pyright: ignore
-    """Converts a dataset of another project to one npz of recorded episodes, and prints what it holds.
+    """Converts a dataset of another project to one npz of recorded episodes, and prints a summary.
 
-    No transition, reward or termination of the source is lost; data that contradict themselves are refused. In Python,
+    No transition, reward or termination of the source is lost; inconsistent data are an error. In Python,
     floqzoo.tasks.read_dataset reads the file for a task of your own.
     """
 

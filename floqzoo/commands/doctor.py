@@ -105,7 +105,7 @@ def used_devices() -> list[str]:
 
     ones = jnp.ones((64, 64))
     if float(jnp.sum(jax.jit(jnp.matmul)(ones, ones))) != 64.0**3:
-        raise RuntimeError(f"a product on {jax.devices()[0]} is wrong.")
+        raise RuntimeError(f"a matrix product on {jax.devices()[0]} is wrong.")
     return [f"{device.platform}: {device.device_kind}" for device in jax.devices()]
 
 

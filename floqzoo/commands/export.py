@@ -27,10 +27,10 @@ def export(
     Args:
         run: The folder of the run.
         out: The folder to write, new or empty.
-        seed: Which seed of the run; without it the first one.
-        step: The updates of the checkpoint; without it the best one, or the last one if none was evaluated.
-        episodes: How many to play with the ONNX policy, and with JAX's on the same seeds; 0 for none, as without an
-            environment.
+        seed: A seed of the run; by default the first one.
+        step: The step of the checkpoint; by default the best one, or the last one if none was evaluated.
+        episodes: The number of episodes to play with the ONNX policy, and with JAX's on the same seeds; 0 for a
+            task without an environment.
         critic: Also writes critic.onnx.
         hub_layout: Adds the metadata of a Hugging Face Hub model card to the README. Nothing is uploaded.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.

@@ -40,7 +40,7 @@ def sweep(
     if dry_run:
         for trial in read.trials:
             print(shlex.join(trial.command))
-        print(f"{len(read.trials)} trials, {len(unfinished_trials(read))} of them to be run", file=sys.stderr)
+        print(f"{len(read.trials)} trials, {len(unfinished_trials(read))} to run", file=sys.stderr)
         return
     if slurm:
         jobs = submit(read, unfinished_trials(read))

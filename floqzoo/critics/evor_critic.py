@@ -1,4 +1,4 @@
-"""EVOR's critic: the returns of the behaviour as a flow, and their regularised optimum as the score."""
+"""EVOR's critic: a flow over the returns of the behaviour policy, scored by a KL-regularised optimum."""
 
 from typing import Any
 
@@ -16,29 +16,29 @@ from floqzoo.typing import Action, Array, Observation, Scalar
 
 
 class EVORCritic(ReturnFlowCritic):
-    r"""A `ReturnFlowCritic` of the policy that recorded the data, whose score is the optimum over policies near to it:
+    r"""A `ReturnFlowCritic` of the policy that recorded the data, whose score is the optimum over policies close to it:
 
     $$Q^*(s, a) = \operatorname{agg}_e \tau_R \log \tfrac1n \textstyle\sum_{j=1}^n
     \exp \bigl( \psi^e_1(\epsilon_j \mid s, a) / \tau_R \bigr),$$
 
     the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest
     $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the divergence of its trajectories from those of the
-    behaviour. It lies between the mean of the returns ($\tau_R \to \infty$) and the greatest of them ($\tau_R \to 0$); of a
-    normal return it is mean + variance / ($2 \tau_R$). Where transitions are random it counts good luck as a choice, and is
-    too high.
+    behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and the greatest of them ($\tau_R \to 0$); of
+    a normal return it is mean + variance / ($2 \tau_R$). Where transitions are random, it treats lucky transitions as
+    choices, and overestimates.
 
     The $n$ noise samples $\epsilon_j$ are fixed, quantiles of the prior as for the mean, and each is transported by the whole
-    flow: $n K$ evaluations of each field, since one step has the mean of the return and not its distribution. No loss depends
+    flow: $n K$ evaluations of each field, since one step yields only the mean of the return. No loss depends
     on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
 
-    Training is that of `ReturnFlowCritic` by BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
+    It is trained as a `ReturnFlowCritic` with BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
     None by default. Both may be set.
 
     - `return_temperature`: $\tau_R$, above 0, in units of reward.
     - `num_score_samples`: $n$, at least 1.
-    - `next_action`: Where $a'$ comes from, of the behaviour: from the data by default; `BestOfNNextAction(1)` draws from the
-      behaviour flow of the policy.
-    - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` is of the members' $Q^*$.
+    - `next_action`: The source of $a'$, an action of the behaviour policy: the data by default; `BestOfNNextAction(1)` draws from
+      the behaviour flow of the policy.
+    - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` applies to the members' $Q^*$.
 
     **Raises** `ValueError` if a number is out of its range.
 

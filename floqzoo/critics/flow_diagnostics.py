@@ -94,8 +94,8 @@ def batch_curvature(
 ) -> Float[Array, "batch members samples"]:
     """The curvature of each trajectory, see `path_curvature`; always 0 with one solver step."""
 
-    def of_example(observation, action, noises):
-        return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noises))
+    def of_example(observation, action, noise_samples):
+        return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noise_samples))
 
     return jax.vmap(of_example)(batch.observation, batch.action, noise)
 

@@ -14,7 +14,7 @@ class PolicyNextAction(eqx.Module):
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """An action of the policy at each next observation.
 
-        **Raises** `ValueError` if its actions have another shape than those of the data.
+        **Raises** `ValueError` if its actions do not have the shape of those in the data.
         """
         keys = jax.random.split(key, batch.action.shape[0])
         actions = jax.vmap(agent.act)(batch.next_observation, keys)
@@ -29,7 +29,7 @@ class PolicyNextAction(eqx.Module):
 class DataNextAction(eqx.Module):
     """The next action of the data: learns returns or successor measures of the behaviour policy.
 
-    The batch must hold `next_action`.
+    The batch must contain `next_action`.
     """
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:

@@ -43,7 +43,7 @@ class ReBRACCritic(eqx.Module):
     y = r + \gamma \, \text{discount} \Bigl( \min_e \bar Q_e(s', a') - \beta \lVert a' - a'_{\text{data}} \rVert^2 \Bigr),$$
 
     where $a' = \operatorname{clip}(\bar\pi(s') + \epsilon)$ is the target policy's action with smoothing noise, and
-    $a'_{\text{data}}$ the action of the data at $s'$: the batch must hold `next_action`.
+    $a'_{\text{data}}$ the action of the data at $s'$: the batch must contain `next_action`.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).

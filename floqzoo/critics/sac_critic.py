@@ -50,7 +50,7 @@ class SACCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The aggregated members."""
+        """The aggregated values of the members."""
         return self.score_aggregation.aggregate(self.networks.values(observation, action))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:

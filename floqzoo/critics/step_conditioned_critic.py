@@ -23,13 +23,13 @@ class StepConditionedCritic(eqx.Module):
     \qquad a' \sim \pi_k(s').$$
 
     The policy is the agent's if it [acts in steps][floqzoo.protocols.ActsInSteps], else its behaviour, such as a
-    `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as always, and $k$ does not matter to it.
+    `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as usual, independently of $k$.
 
     - `critic`: The critic of $(s, k)$, built for one more coordinate of observations.
     - `num_steps`: The $k$ of the score, a power of two, at most `max_steps`: the policy's number of steps in acting.
     - `max_steps`: $k_{\max}$, a power of two.
 
-    **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is not as stated.
+    **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is out of its range.
 
     Source: SORL (arXiv 2505.22866), official code, where $k_{\max} = 8$.
     """
@@ -69,14 +69,14 @@ class StepConditionedCritic(eqx.Module):
 
 
 class _PolicyInSteps(eqx.Module):
-    """A policy that acts in a number of steps, at observations that end with it."""
+    """A policy that acts in the number of steps that is the last coordinate of its observations."""
 
     policy: Any
     critic: Any
     steps: StepCount
 
     def act(self, observation: Observation, critic: Any, key: Key) -> Action:
-        """The policy's action; `critic` is of observations with the number of steps, which the policy does not know."""
+        """The policy's action; `critic` takes observations with the number of steps, the policy those without."""
         del critic
         behaviour = getattr(self.policy, "behaviour", None)
         for policy in (self.policy, behaviour):

@@ -1,4 +1,4 @@
-"""The actions of an environment, and those in [-1, 1] that a policy draws and a critic scores."""
+"""Conversion between the actions of an environment and the actions in [-1, 1] of policies and critics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,11 @@ class ActionUnits:
 
     $$u = \operatorname{clip}\bigl(\ell + \tfrac{a + 1}{2} (h - \ell), \ell, h\bigr)$$
 
-    - `low`, `high`: The bounds $\ell$ and $h$ of the environment's actions, finite and ascending.
+    - `low`, `high`: The bounds $\ell < h$ of the environment's actions, finite.
     - `chunk_length`: The steps of a chunk; None for single actions.
-    - `known`: Whether these are the bounds of an environment, and not -1 and 1 for want of one.
+    - `known`: Whether the bounds are those of an environment; False for the default -1 and 1.
 
-    **Raises** `ValueError` for other bounds.
+    **Raises** `ValueError` if a bound is not finite, or `low` is not below `high`.
     """
 
     low: Float[np.ndarray, " action"]
@@ -40,10 +40,10 @@ class ActionUnits:
         """The units of a policy in an environment.
 
         - `policy`: A policy that acts in chunks if it is `ActsInChunks`.
-        - `action_dim`: The numbers of what it draws: of an action, or of a whole chunk.
+        - `action_dim`: The number of coordinates that it draws: of an action, or of a whole chunk.
         - `bounds`: The bounds of one action; None for -1 and 1.
 
-        **Raises** `ValueError` if the bounds are no bounds of its actions.
+        **Raises** `ValueError` if the bounds do not fit its actions.
         """
         steps = policy.chunk_length if isinstance(policy, ActsInChunks) else None
         width = action_dim // (steps or 1)
@@ -86,7 +86,7 @@ class ActionUnits:
 
 
 def _float32_within(bound: np.ndarray, direction: int) -> np.ndarray:
-    """A bound in float32, rounded to the inner side, so that no action is outside of a box in float64."""
+    """A bound in float32, rounded inwards, so that no action is outside of a box in float64."""
     rounded = np.asarray(bound, np.float32)
     outside = direction * rounded.astype(np.float64) < direction * bound
     return np.where(outside, np.nextafter(rounded, np.float32(direction * np.inf)), rounded)

@@ -37,7 +37,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 def write_agent(actor: ActorCritic, path: Path) -> None:
     """Writes all arrays of policy and critic, by the path of their fields.
 
-    **Raises** `NotExportableError` for an array that safetensors cannot hold, such as a random key.
+    **Raises** `NotExportableError` for an array that safetensors cannot store, such as a random key.
     """
     arrays, _ = split_arrays(actor)
     named = named_leaves(arrays)
@@ -51,7 +51,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
     """The policy and the critic of a folder that `export_run` wrote; no code of the folder is executed.
 
     - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
-    - `recipe`: The recipe of the run, where it is not one of floqzoo's own.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo.
 
     **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file was changed, `ValueError` for
     another recipe, or settings that this version does not know.

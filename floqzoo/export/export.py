@@ -65,7 +65,7 @@ class Exported:
 
     - `folder`: The folder.
     - `parity`: How each runtime compares with JAX.
-    - `spec`: What its `spec.json` holds.
+    - `spec`: The contents of its `spec.json`.
     """
 
     folder: Path
@@ -94,13 +94,13 @@ def export_run(
     - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
     - `seed`: The seed of the run; by default the first.
-    - `step`: The updates of the checkpoint; by default the best one, as in `load_agent`, or the last one of a run without
+    - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one of a run without
       evaluations.
     - `episodes`: The number of episodes to play in each of the two, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
     - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
-    - `recipe`: The run's, where it is not one of floqzoo's own.
-    - `task`: The run's, where it is one of your own; `FILE.py:NAME` executes that file.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of finished episodes and the total.
 
     **Raises** `ValueError` or `FileNotFoundError` if something is missing, `NotExportableError` for a policy with operations
@@ -164,12 +164,12 @@ def export_policy(
 
     - `actor`: An agent, or its `ActorCritic`.
     - `out`: A folder that does not exist yet, or is empty.
-    - `observations`: Some typical ones, two or more, in float32.
-    - `action_bounds`: The least and the greatest value of each coordinate of an action, in the environment's units: what
-      the policy's -1 and 1 become. None for -1 and 1.
+    - `observations`: At least two typical observations, in float32.
+    - `action_bounds`: The least and the greatest value of each coordinate of an action, in the environment's units, to
+      which the policy's -1 and 1 are mapped; None for -1 and 1.
     - `critic`, `hub_layout`: As in `export_run`.
-    - `facts`: What else `spec.json` says: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
-    - `played`: From the path of the ONNX file to what both policies reach when they are played.
+    - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
+    - `played`: A function that takes the path of the ONNX file, and returns the results of both policies in the environment.
 
     **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
     """

@@ -21,19 +21,19 @@ def load_agent(
     """The trained agent of a run, or of a folder that `floqzoo export` wrote: `load_agent(run).act(observation, key)` draws
     an action.
 
-    - `directory`: The folder, of which nothing is changed and no code is executed. That of an export may be a copy from the
-      Hugging Face Hub; it holds one agent, so `checkpoint` and `seed` must not be given with it.
+    - `directory`: The folder, which is not changed and whose code is not executed. An exported folder may be a copy from
+      the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
     - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
       is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
-    - `seed`: Which seed of the run; None for the first.
-    - `recipe`: The run's, where it is not one of floqzoo's own.
+    - `seed`: A seed of the run; None for the first.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo.
 
     **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
     """
     if (Path(directory).expanduser() / SPEC_FILE).is_file():
         for name, given in (("checkpoint", checkpoint != "best"), ("seed", seed is not None)):
             if given:
-                raise ValueError(f"`{name}` must not be given for {directory}, an export, which holds one agent.")
+                raise ValueError(f"`{name}` must not be given for {directory}, an export, which contains one agent.")
         return load_exported_agent(directory, recipe=recipe)
     run = StoredRun(directory)
     step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)
@@ -49,7 +49,7 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
     """The step of the checkpoint with the highest score, a mean over seeds, and the metric that is the score.
 
-    None and "latest" where none was evaluated.
+    None and "latest" if none was evaluated.
     """
     if not (run.directory / "eval.csv").exists():
         return None, "latest"

@@ -1,4 +1,4 @@
-"""An ONNX policy in the place of an agent, so that it can be evaluated like one."""
+"""An ONNX policy that can be evaluated like an agent."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from floqzoo.typing import Action, Key, Observation
 
 
 class OnnxActor(eqx.Module):
-    """Draws the noise as a policy of JAX does with the same key, and lets ONNX Runtime act.
+    """Draws noise as the policy in JAX does with the same key, and computes the action in ONNX Runtime.
 
     - `policy`: The policy, of which only `draw_noise` is used.
     - `run`: The graph in ONNX Runtime.
-    - `action_dim`: The numbers of an action, or of a chunk.
+    - `action_dim`: The number of coordinates of an action, or of a chunk.
 
     Its actions are those of the environment, in its own units; chunks are flat.
     """

@@ -29,7 +29,7 @@ def onnx_model(program: Program, output: str) -> Any:
 
     - `output`: The name of the graph's output.
 
-    **Raises** `NotExportableError` for an operation that is not known here.
+    **Raises** `NotExportableError` for an operation that is not supported.
     """
     import onnx
     from onnx import helper

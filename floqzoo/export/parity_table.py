@@ -9,7 +9,7 @@ COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
 
 
 def parity_text(exported: Exported) -> str:
-    """The differences from JAX, the latencies, and what both policies reach in the environment."""
+    """The differences from JAX, the latencies, and the results of both policies in the environment."""
     rows = [
         [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity
     ]

@@ -25,9 +25,9 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ExportedFunction:
-    """A function of one example, with the arrays that it is made of.
+    """A function of one example, with its weights.
 
-    - `function`: From a tree of weights, and one array for each input, to one array.
+    - `function`: Takes a tree of weights and one array for each input, and returns one array.
     - `weights`: The trained arrays.
     - `inputs`: Name and shape of each input, without the batch.
     - `output`: The name of the output.
@@ -64,9 +64,9 @@ def policy_function(
 ) -> tuple[ExportedFunction, ActionUnits]:
     """The action as a function of the observation and, unless the policy is deterministic, its noise; and its units.
 
-    - `bounds`: Of the environment's actions, in its units; None for -1 and 1.
+    - `bounds`: The bounds of the environment's actions, in its units; None for -1 and 1.
 
-    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` for bounds of other actions.
+    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the actions.
     """
     noise_shape = noise_of(actor).shape
     weights, rest = partition_trainable(actor)
@@ -84,9 +84,9 @@ def policy_function(
 def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits) -> ExportedFunction:
     """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed.
 
-    - `units`: Those of the action, which is one of the environment, or a chunk of them.
+    - `units`: The units of the action, an action of the environment or a chunk of them.
 
-    **Raises** `NotExportableError` if there is no critic that learns.
+    **Raises** `NotExportableError` if there is no trained critic.
     """
     if actor.critic is None or isinstance(actor.critic, NullCritic):
         raise NotExportableError("the agent has no trained critic to export.")
@@ -122,7 +122,7 @@ def draw_noise(actor: ActorCritic, count: int, seed: int) -> np.ndarray:
 
 
 def distribution_of(prior: NoisePrior) -> dict[str, Any]:
-    """A prior in plain words, from which it can be drawn in any runtime.
+    """A prior as plain values, from which any runtime can sample.
 
     **Raises** `NotExportableError` for a prior that is neither Gaussian nor uniform.
     """

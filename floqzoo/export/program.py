@@ -1,4 +1,4 @@
-"""A JAX function as a straight list of array operations, which other runtimes can be told step by step."""
+"""A JAX function as a flat list of array operations, which can be translated to other runtimes."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ class NotExportableError(ValueError):
 
 @dataclass(frozen=True)
 class Value:
-    """An array of which only form and name are known.
+    """An array of which only the name, shape and dtype are known.
 
     - `name`: Unique in its program, and an identifier.
     - `shape`: Its sizes, of which those that depend on the batch are symbolic.
-    - `dtype`: Of NumPy.
+    - `dtype`: Its NumPy dtype.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Step:
     """One operation.
 
     - `operation`: The name of a primitive of JAX.
-    - `inputs`: Values, and arrays that are known.
+    - `inputs`: Values, and constant arrays.
     - `output`: The result.
     - `params`: The parameters of the primitive.
     """
@@ -57,7 +57,7 @@ class Step:
 class Program:
     """Array operations from inputs and weights to one output, without loops, branches or calls.
 
-    - `inputs`: What the caller gives; the batch is the first axis.
+    - `inputs`: The arguments; the batch is the first axis.
     - `weights`: The trained arrays, by the names of their values.
     - `steps`: The operations that the output depends on, in order.
     - `output`: The result.
@@ -75,7 +75,7 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
     Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export. Operations
     and weights that the output does not depend on are left out.
 
-    - `function`: From a tree of arrays, and an array of each input, to one array.
+    - `function`: Takes a tree of arrays and one array for each input, and returns one array.
     - `weights`: The tree of arrays.
     - `inputs`: The name and the shape of each input, without the batch.
 
@@ -148,7 +148,7 @@ class _Flattening:
         self._count = 0
 
     def run(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """The outputs for some arguments, each a value or a known array."""
+        """The outputs for some arguments, each a value or a constant array."""
         known = {}
 
         def read(atom: Any) -> Any:
@@ -252,7 +252,7 @@ def is_matrix_product(step: Step) -> bool:
 
 
 def chosen_axis(step: Step) -> tuple[int, int]:
-    """The axis along which a `gather` chooses one entry for each example, and the column of the indices that says which.
+    """The axis along which a `gather` chooses one entry for each example, and the column of the indices that selects it.
 
     **Raises** `NotExportableError` for any other gather.
     """

@@ -1,4 +1,4 @@
-"""The README of an export: what the policy is, ten lines for each runtime, and how far the runtimes agree."""
+"""The README of an export: the policy, ten lines of code for each runtime, and the parity of the runtimes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ action = agent.act(observation, jax.random.key(0))"""
 def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool) -> str:
     """The README of a folder.
 
-    - `spec`: What its `spec.json` holds.
+    - `spec`: The contents of its `spec.json`.
     - `parity`: The comparison of the runtimes with JAX.
     - `hub`: Whether it begins with the metadata of a model card of the Hugging Face Hub.
     """
@@ -190,7 +190,7 @@ def _card(spec: Mapping[str, Any]) -> str:
 
 
 def checkpoint(spec: Mapping[str, Any]) -> str:
-    """Which checkpoint was exported, and why that."""
+    """Which checkpoint was exported, and how it was chosen."""
     reasons = {None: "", "step": "", "latest": ", the latest"}
     why = reasons.get(spec["chosen_by"], f", the best by {spec['chosen_by']}")
     return f"checkpoint of update {spec['step']:,}, seed {spec['seed']}{why}"
@@ -200,5 +200,5 @@ NAMES = {SUCCESS: "success", RETURN: "mean return"}
 
 
 def reached(played: Mapping[str, Any], name: str) -> str:
-    """One of the numbers of an evaluation, as a reader sees it."""
+    """One result of an evaluation, as text."""
     return f"{100 * played[name]:.0f} %" if played["metric"] == SUCCESS else f"{played[name]:.4g}"

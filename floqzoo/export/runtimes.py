@@ -1,4 +1,4 @@
-"""The same function in every runtime, and how far each is from JAX."""
+"""The exported function in every runtime, compared with JAX."""
 
 import importlib.util
 import statistics
@@ -46,7 +46,7 @@ class Parity:
 
 
 class ParityError(ValueError):
-    """A runtime computes something else than JAX."""
+    """The results of a runtime differ from those of JAX."""
 
 
 def onnx_runtime(path: Path) -> Runtime:
@@ -100,7 +100,7 @@ def compare(
 
     - `golden`, `random`: Inputs by name.
     - `size`: What differences are relative to: a number, or one for each coordinate of the output.
-    - `tied`: From inputs, the action of the runtime and that of JAX to the rows in which both have one score.
+    - `tied`: From inputs, the action of the runtime and that of JAX to the rows in which both have the same score.
 
     **Raises** `ParityError` if a difference is above `TOLERANCE`.
     """

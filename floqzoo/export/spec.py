@@ -1,4 +1,4 @@
-"""The description of an export: its inputs and outputs, what it was made of, and with what."""
+"""The description of an export: its inputs and outputs, its source, and the versions of the software."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ def spec_of(
 ) -> dict[str, Any]:
     """The contents of `spec.json` without the hashes of the files.
 
-    - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is what became of it.
-    - `example`: Inputs and outputs by name, in their order; with a value there is a critic.
+    - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is the exported program.
+    - `example`: Inputs and outputs by name, in their order; `value` only with a critic.
     - `facts`: The values of some of `FACTS`; the others are null.
-    - `evaluation`: What the policies of both runtimes reached.
+    - `evaluation`: The results of the policies of both runtimes.
 
-    **Raises** `ValueError` for another fact.
+    **Raises** `ValueError` for an unknown fact.
     """
     policy = actor.policy
     unknown = [name for name in facts if name not in FACTS]

@@ -17,8 +17,8 @@ class Start:
     """The properties of a run's environment that an export records.
 
     - `observations`: The first ones of the run's evaluation episodes.
-    - `action_bounds`: Of its actions, in its own units.
-    - `control_rate`: In Hz, if the environment has one.
+    - `action_bounds`: The bounds of its actions, in its own units.
+    - `control_rate`: The rate of actions in Hz, if the environment has one.
     """
 
     observations: np.ndarray

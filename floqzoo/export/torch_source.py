@@ -22,7 +22,7 @@ from floqzoo.export.program import (
 def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
     """The source of the module, from the file `policy_torch.template`, and the state that it loads with `strict=True`.
 
-    **Raises** `NotExportableError` for an operation that is not known here.
+    **Raises** `NotExportableError` for an operation that is not supported.
     """
     state = dict(program.weights)
     lines = [f"{step.output.name} = {_expression(step, _Names(state, program))}" for step in program.steps]

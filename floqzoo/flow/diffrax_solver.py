@@ -23,7 +23,7 @@ class DiffraxSolver(eqx.Module):
       where a loss is differentiated through it. Forward mode works with `DirectAdjoint` and `ForwardMode` only.
     - `max_steps`: The maximum number of steps of an adaptive solve.
 
-    A solve that fails, as for lack of steps or from a point that is not finite, ends in NaN: of a batch only that row.
+    A failed solve, with too few steps or from a point that is not finite, returns NaN; in a batch only its row.
 
     **Raises** `ValueError` for less than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
     gradients of a solution at a finite time would be 0.

@@ -194,7 +194,7 @@ class SeededReplay(eqx.Module):
     $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, and those of the dataset first. The
     dataset is not copied.
 
-    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must hold as many, or
+    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must contain as many, or
       all new transitions of the run.
     - `reader`: What is read for each transition.
 

@@ -56,7 +56,7 @@ def _mesh(over_seeds: int, over_batch: int, devices: list[Any]) -> Mesh:
 
 
 def why_no_device() -> str | None:
-    """A sentence that says why JAX has no device; None if it has one."""
+    """The reason why JAX has no device, as a sentence; None if it has one."""
     try:
         jax.devices()
     except (RuntimeError, AssertionError):

@@ -18,8 +18,8 @@ from floqzoo.typing import Array, Key
 class RandomCrop(eqx.Module):
     r"""Batches of pixels that are shifted at random: frames are padded by their border and cropped to their size.
 
-    With probability $p$ all rows of a batch are cropped, each at an own place, uniform over $(2 \cdot \text{padding} + 1)^2$;
-    otherwise none. All frames of a row, of `observation` and `next_observation`, are cropped at the same place.
+    With probability $p$ all rows of a batch are cropped, each at its own position, uniform over $(2 \cdot \text{padding} + 1)^2$;
+    otherwise none. All frames of a row, of `observation` and `next_observation`, are cropped at the same position.
 
     - `source`: The batch source whose batches are cropped.
     - `probability`: $p$ in [0, 1]; 0.5 in the papers.
@@ -57,7 +57,8 @@ class RandomCrop(eqx.Module):
         return jax.lax.cond(coin, cropped, lambda batch: batch, batch)
 
     def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
-        """One observation, cropped at a row and a column from 0 to twice the padding; the padding is no shift."""
+        """One observation, cropped at a row and a column from 0 to twice the padding; an index equal to the padding is no
+        shift."""
         height, width, _ = self.frame
         frames = observation.reshape(-1, *self.frame)
         rows = jnp.clip(jnp.arange(height, dtype=place.dtype) + place[0] - self.padding, 0, height - 1)

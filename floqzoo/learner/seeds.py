@@ -81,7 +81,7 @@ def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES))(keys)
 
 
-def keys_that_go_on(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
+def continued_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
     """The update keys of a run that continues from the agents of another run, derived from that run's keys."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 

@@ -56,7 +56,7 @@ class ConditionalField(eqx.Module):
         size = sum(part.shape[-1] for part in condition)
         if size != self.condition_features:
             raise ValueError(
-                f"`condition` must have {self.condition_features} features in all (`condition_features`); "
+                f"`condition` must have {self.condition_features} features in total (`condition_features`); "
                 f"got {' + '.join(str(part.shape[-1]) for part in condition) or '0'} = {size}."
             )
         stem = self.network.stem

@@ -62,10 +62,10 @@ class Ensemble(eqx.Module, Generic[Member]):
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
         """The members of this ensemble followed by those of another one of the same structure.
 
-        **Raises** `ValueError` if the members share a part: the two ensembles have one each.
+        **Raises** `ValueError` if the members share a part, since each ensemble has its own.
         """
         if self.shares:
-            raise ValueError("ensembles whose members share a part cannot be joined, since each has its own.")
+            raise ValueError("ensembles whose members share a part cannot be joined, since each ensemble has its own.")
 
         def concatenate(mine: Any, theirs: Any) -> Any:
             return jnp.concatenate([mine, theirs]) if eqx.is_array(mine) else mine
@@ -85,5 +85,5 @@ def _is_shared(node: Any) -> bool:
 
 
 def _of_all(node: Any) -> Any:
-    """The first member's copy of a shared part; anything else as it is."""
+    """The first member's copy of a shared part; anything else unchanged."""
     return jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, node) if _is_shared(node) else node

@@ -20,7 +20,7 @@ class Normaliser(eqx.Module):
     r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, stored with the model and not trained.
 
     As a field of an [`Agent`][floqzoo.agent.Agent] it normalises every observation that the agent learns from or acts on.
-    $z$ is finite, and its derivative, for every finite $x$: beyond the largest number of the dtype it stays there.
+    $z$ is finite, and its derivative, for every finite $x$: a result beyond the largest number of the dtype is clipped to it.
 
     - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
     """
@@ -39,7 +39,7 @@ class Normaliser(eqx.Module):
 
     @staticmethod
     def unfitted(dim: int) -> "Normaliser":
-        """A normaliser of `dim` coordinates that changes nothing: the form of a fitted one."""
+        """A normaliser of `dim` coordinates that is the identity, with the structure of a fitted one."""
         return Normaliser(np.zeros(dim), np.ones(dim))
 
     @staticmethod
@@ -94,7 +94,7 @@ class Normaliser(eqx.Module):
         return z * self.scale.value + self.mean.value
 
     def followed_by(self, other: "Normaliser") -> "Normaliser":
-        """This normaliser and then another one, as one."""
+        """The composition of this normaliser and then another one."""
         return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
 
     def log_volume(self, dim: int) -> Scalar:

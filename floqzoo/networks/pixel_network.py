@@ -42,7 +42,7 @@ class PixelStem(eqx.Module):
             return self.linear.part(x, start - pixels + self.encoder.num_features)
         if start or x.shape != (pixels,) or x.dtype != jnp.uint8:
             raise ValueError(
-                f"an observation must be {pixels} bytes (uint8), apart from other inputs; got {x.dtype}{list(x.shape)} at "
+                f"an observation must be {pixels} bytes (uint8), separate from other inputs; got {x.dtype}{list(x.shape)} at "
                 f"input {start}."
             )
         return self.linear.part(self.encoder(x), 0)
@@ -65,7 +65,7 @@ class PixelNetwork(eqx.Module):
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
     - `frame`: Height, width and channels of a frame; those of OGBench by default.
 
-    **Raises** `ValueError` if the inputs have no room for a frame.
+    **Raises** `ValueError` if there are fewer inputs than bytes in a frame.
     """
 
     encoder: Shared[ImpalaEncoder]
@@ -84,7 +84,7 @@ class PixelNetwork(eqx.Module):
         frames, others = divmod(in_features, math.prod(frame))
         if not frames:
             raise ValueError(
-                f"`in_features` must hold a frame of {frame[0]} x {frame[1]} x {frame[2]} bytes for an encoder; got "
+                f"`in_features` must contain a frame of {frame[0]} x {frame[1]} x {frame[2]} bytes for an encoder; got "
                 f"{in_features}."
             )
         encoder_key, network_key = jax.random.split(key)

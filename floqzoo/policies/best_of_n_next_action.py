@@ -32,7 +32,7 @@ class BestOfNNextAction(eqx.Module):
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The best action at each next observation.
 
-        **Raises** `ValueError` if the actions have another shape than those of the data.
+        **Raises** `ValueError` if the actions do not have the shape of those in the data.
         """
         behaviour = getattr(agent.policy, "behaviour", agent.policy)
         policy = BestOfNPolicy(behaviour, self.num_samples)

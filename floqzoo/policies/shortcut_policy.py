@@ -1,4 +1,4 @@
-"""A flow policy that knows the length of its steps, trained to maximise Q and to imitate the data."""
+"""A flow policy that is conditioned on its step length, trained to maximise Q and to imitate the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,7 @@ class ShortcutMetrics(eqx.Module):
 class ShortcutPolicy(eqx.Module):
     r"""A flow policy that acts in any number $k = 1, 2, 4, \dots, K$ of Euler steps, and maximises Q.
 
-    Its velocity $v_\theta(t, x \mid s, k)$ knows the length $1 / k$ of the step to be made: $a = \operatorname{clip} x_k$
+    Its velocity $v_\theta(t, x \mid s, k)$ is conditioned on the length $1 / k$ of the step: $a = \operatorname{clip} x_k$
     with $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and $x_0 \sim N(0, I)$. The loss is
 
     $$\begin{aligned}

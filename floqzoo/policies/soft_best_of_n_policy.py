@@ -1,4 +1,4 @@
-"""Best-of-N sampling with a temperature: the candidate is drawn by its Q."""
+"""Best-of-N sampling with a temperature: a candidate with a higher Q is more likely."""
 
 import equinox as eqx
 import jax
@@ -21,14 +21,14 @@ class SoftBestOfNPolicy(BestOfNPolicy):
     a trained policy.
 
     - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior with a
-      `cdf`, such as a `BehaviourFlow`: the choice is made by one number more of that noise.
+      `cdf`, such as a `BehaviourFlow`: one additional number of that noise selects the candidate.
     - `num_samples`: $N$, at least 1.
     - `temperature`: $\tau$, above 0, in units of reward.
 
-    **Raises** `TypeError` if `behaviour` is no such policy, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `behaviour` is not such a policy, `ValueError` if a number is out of its range.
 
     Source: EVOR (arXiv 2510.08218), whose choice has a temperature; that it is a softmax over the scores is known from reviews
-    of the paper. How the choice is drawn is ours.
+    of the paper. The method of sampling the candidate is our choice.
     """
 
     temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
@@ -42,11 +42,11 @@ class SoftBestOfNPolicy(BestOfNPolicy):
             )
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """The candidate that is drawn."""
+        """The drawn candidate."""
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """The candidate that the first number of the last row of the noise draws, among the actions that the other rows become."""
+        """The candidate that the first number of the last noise row selects, among the actions for the other rows."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])
@@ -55,12 +55,12 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
     @property
     def _num_draws(self) -> int:
-        """The candidates, and the choice."""
+        """Rows of noise in one action: one for each candidate, and one for the choice."""
         return self.num_samples + 1
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """The choice that a uniform draw from [0, 1] decides, each with its probability: the inverse of the distribution function."""
+    """The index of the candidate for a uniform draw from [0, 1]: the inverse of the cumulative distribution function."""
     size = len(probabilities)
     # A cumulative sum, written in operations that every runtime of an export has.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)

@@ -166,7 +166,7 @@ class TanhGaussianPolicy(PolicyWithMode):
 
 
 def _gaussian_log_prob(noise: Float[Array, " dim"], log_std: Float[Array, " dim"]) -> Float[Array, " dim"]:
-    """The log-density of mean + std * noise, of each coordinate."""
+    """The log-density of each coordinate of mean + std * noise."""
     return -(noise**2) / 2 - log_std - math.log(2 * math.pi) / 2
 
 

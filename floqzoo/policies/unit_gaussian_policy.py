@@ -26,7 +26,7 @@ class CloningMetrics(eqx.Module):
 
 
 class UnitGaussianPolicy(PolicyWithMode):
-    r"""$\pi(\cdot \mid s) = N(f(s), I)$: what such policies share, whatever they are trained by.
+    r"""$\pi(\cdot \mid s) = N(f(s), I)$: the common part of policies with different losses.
 
     It acts with its mean, and explores with samples, both clipped to [-1, 1].
 
@@ -53,7 +53,7 @@ class UnitGaussianPolicy(PolicyWithMode):
     def cloning_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CloningMetrics]:
         """Minus the log-density of the data's actions, averaged over the batch; agent and key are not used.
 
-        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase before rewards are known.
+        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         del agent, key
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)

@@ -74,7 +74,7 @@ def compare_runs(
     metric: str | None = None,
     step: int | None = None,
     confidence: float = 0.95,
-    telling: Sequence[str] = (),
+    distinguishing: Sequence[str] = (),
     reference: Sequence[ReferenceScore] = (),
 ) -> Comparison:
     """Compares methods on each task, and over all tasks that they share.
@@ -84,7 +84,7 @@ def compare_runs(
       success.
     - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals.
-    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     - `reference`: Scores from elsewhere, from `read_reference_scores`, to list below the runs' own.
 
     **Raises** `ValueError` for runs that cannot be compared, with the reason, `FileNotFoundError` for a folder without
@@ -92,7 +92,7 @@ def compare_runs(
     """
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)
-    gathered = gather(opened, metric, telling)
+    gathered = gather(opened, metric, distinguishing)
     scores = {(s.task, s.method): s.at(_step_of(gathered, s.task, step)) for s in gathered.series}
     cases = [([task], [s.method for s in gathered.of_task(task)], task) for task in gathered.tasks]
     shared = [task for task in gathered.tasks if all((task, method) in scores for method in gathered.methods)]
@@ -151,7 +151,7 @@ def _rows(
 
 
 def _notes_on_intervals(rows: Sequence[ComparedRow], fewest: int, confidence: float) -> list[str]:
-    """What intervals do not say: a bootstrap resamples the scores that there are, so few or equal ones hardly vary."""
+    """Notes on intervals that are too narrow: a bootstrap only resamples the given scores, so few or equal scores hardly vary."""
     notes = []
     if fewest < ENOUGH_SEEDS:
         notes.append(

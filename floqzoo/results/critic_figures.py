@@ -17,25 +17,25 @@ MEMBER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 @styled
 def draw_value_paths(
     t: Float[np.ndarray, " times"],
-    paths: Sequence[Float[np.ndarray, "members copies times"]],
+    paths: Sequence[Float[np.ndarray, "members noise times"]],
     titles: Sequence[str],
-    readouts: Sequence[float],
+    distilled_values: Sequence[float],
     returns: Sequence[float],
 ) -> Any:
     """Value trajectories: $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
 
-    - `readouts`: The value of the distilled critic at each state.
+    - `distilled_values`: The value of the distilled critic at each state.
     - `returns`: The return of the episode from each state; NaN if the time limit truncated it.
     """
     columns = min(len(paths), 2)
     rows = -(-len(paths) // columns)
     figure = new_figure(4.2 * columns + 0.4, 2.9 * rows + 0.9)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
-    for axes, path, title, readout, known in zip(panels, paths, titles, readouts, returns, strict=False):
+    for axes, path, title, distilled, known in zip(panels, paths, titles, distilled_values, returns, strict=False):
         for member, (curves, colour) in enumerate(zip(path, MEMBER_COLOURS, strict=False)):
             lines = axes.plot(t, curves.T, color=colour, linewidth=0.9, alpha=0.75, marker=".", markersize=4)
             lines[0].set_label(f"flow {member + 1} of {len(path)}")
-        axes.axhline(readout, color="black", linestyle="--", linewidth=1.1, label="distilled critic")
+        axes.axhline(distilled, color="black", linestyle="--", linewidth=1.1, label="distilled critic")
         if not np.isnan(known):
             axes.axhline(known, color=VERMILION, linestyle=":", linewidth=2.0, label="return of the episode")
         axes.set(title=title, xlabel="flow time t", ylabel="value z(t)", xlim=(-0.02, 1.02))

@@ -32,7 +32,7 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 
 
 def require_states(run: StoredRun, what: str) -> None:
-    """Refuses a run on pixels.
+    """Raises an error for a run on pixels.
 
     - `what`: What needs a run on states, such as "a video".
 
@@ -40,4 +40,4 @@ def require_states(run: StoredRun, what: str) -> None:
     """
     agent = run.flags.get("agent")
     if isinstance(agent, dict) and agent.get("encoder"):
-        raise ValueError(f"{what} must be of a run on states; {run.directory} was trained on pixels.")
+        raise ValueError(f"{what} needs a run on states; {run.directory} was trained on pixels.")

@@ -27,7 +27,7 @@ def write_film(pictures: Iterable[np.ndarray], path: Path, *, frames_per_second:
             except BrokenPipeError:
                 break
         if ffmpeg is None:
-            raise ValueError("`pictures` must hold at least one frame; got none.")
+            raise ValueError("`pictures` must contain at least one frame; got none.")
         _, said = ffmpeg.communicate()
         if ffmpeg.returncode:
             raise OSError(f"{path} could not be written; ffmpeg reports: {said.decode().strip()}")

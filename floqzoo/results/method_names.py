@@ -10,23 +10,24 @@ from floqzoo.runs.recipe import find_recipe
 from floqzoo.runs.stored_run import StoredRun
 
 
-def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list[str]:
+def method_names(runs: Sequence[StoredRun], distinguishing: Sequence[str] = ()) -> list[str]:
     """The name of each run's method: its recipe, and the settings in which it differs from other runs of that recipe.
 
     If runs of a recipe differ in a setting on one task, the setting is part of the name, unless its value is the
     recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
     are "floq" and "floq alpha=10.0". If each task has only one value, all runs are "floq".
 
-    - `telling`: Run settings that distinguish methods, in addition to those of the agent and `normalize_observations`,
+    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent and `normalize_observations`,
       such as "precision".
     """
     names = []
     for run in runs:
-        settings, default = _settings(run, telling), _default(run, telling)
+        settings, default = _settings(run, distinguishing), _default(run, distinguishing)
         apart = [
             f"{key}={_short(value)}"
             for key, value in settings.items()
-            if _differs(key, run.recipe_name, runs, telling) and (key not in default or _plain(default[key]) != value)
+            if _differs(key, run.recipe_name, runs, distinguishing)
+            and (key not in default or _plain(default[key]) != value)
         ]
         names.append(" ".join([run.recipe_name, *apart]))
     return names
@@ -35,26 +36,26 @@ def method_names(runs: Sequence[StoredRun], telling: Sequence[str] = ()) -> list
 _NORMALISED = "normalize_observations"
 
 
-def _settings(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
+def _settings(run: StoredRun, distinguishing: Sequence[str]) -> Mapping[str, Any]:
     # A run of an earlier version does not say whether observations are normalised.
     normalised = {_NORMALISED: run.flags.get(_NORMALISED, False)}
-    return {**setting(run, "agent"), **normalised, **{name: setting(run, name) for name in telling}}
+    return {**setting(run, "agent"), **normalised, **{name: setting(run, name) for name in distinguishing}}
 
 
-def _differs(key: str, recipe: str, runs: Sequence[StoredRun], telling: Sequence[str]) -> bool:
+def _differs(key: str, recipe: str, runs: Sequence[StoredRun], distinguishing: Sequence[str]) -> bool:
     seen: dict[str, set[str]] = {}
     for run in runs:
         if run.recipe_name == recipe:
-            seen.setdefault(run.env_name, set()).add(repr(_settings(run, telling).get(key)))
+            seen.setdefault(run.env_name, set()).add(repr(_settings(run, distinguishing).get(key)))
     return any(len(values) > 1 for values in seen.values())
 
 
-def _default(run: StoredRun, telling: Sequence[str]) -> Mapping[str, Any]:
+def _default(run: StoredRun, distinguishing: Sequence[str]) -> Mapping[str, Any]:
     """The default settings of the recipe for the run's task; empty for a recipe outside floqzoo."""
     try:
         with warnings.catch_warnings(action="ignore"):
             default = asdict(find_recipe(run.recipe_name).presets["default"](run.env_name))
-            return {**default["agent"], **{name: default[name] for name in (_NORMALISED, *telling)}}
+            return {**default["agent"], **{name: default[name] for name in (_NORMALISED, *distinguishing)}}
     except ValueError:
         return {}
 

@@ -23,7 +23,7 @@ def plot_runs(
     *,
     metric: str | None = None,
     confidence: float = 0.95,
-    telling: Sequence[str] = (),
+    distinguishing: Sequence[str] = (),
     reference: Sequence[ReferenceScore] = (),
 ) -> tuple[str, ...]:
     """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
@@ -37,7 +37,7 @@ def plot_runs(
     - `out`: The file to write, a `.png`.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
       success.
-    - `telling`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     - `reference`: Scores from elsewhere, from `read_reference_scores`, drawn in grey: a line for each method, source and
       protocol, in the panels of the tasks that it concerns.
 
@@ -49,7 +49,7 @@ def plot_runs(
         raise ValueError(f"`out` must end in .png; got {out}.")
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)
-    gathered = gather(opened, metric, telling)
+    gathered = gather(opened, metric, distinguishing)
     references = reference_groups(reference, gathered.tasks, metric)
     figure = draw(gathered, metric, confidence, references)
     save_figure(figure, path)

@@ -68,7 +68,7 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
     `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, an empty cell, or a cell that is
-    no number, with its line.
+    not a number, with its line.
     """
     names = [field.name for field in fields(ReferenceScore)]
     with Path(path).open(newline="") as file:
@@ -135,7 +135,7 @@ def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], met
         if any(score.seed is None or other.seed in (None, score.seed) for other in at_step):
             raise ValueError(
                 f"two reference scores of {score.method} on {score.environment} after {score.step:,} steps have the same "
-                f"source, protocol and seed; a mean over seeds stands alone."
+                f"source, protocol and seed; give one score for each seed, or a single mean."
             )
         at_step.append(score)
     return tuple(

@@ -1,4 +1,4 @@
-"""What a video needs."""
+"""The requirements of videos."""
 
 import importlib.util
 

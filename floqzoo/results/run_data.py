@@ -38,6 +38,6 @@ def _require_same(dataset: OfflineDataset, run: StoredRun, where: str) -> None:
     found, wanted = dataset.fingerprint(), run.data["fingerprint"]
     if found != wanted:
         raise ValueError(
-            f"{where} holds other data than {run.directory} was trained on: its fingerprint is {found[:12]}..., "
+            f"{where} contains different data from those that {run.directory} was trained on: its fingerprint is {found[:12]}..., "
             f"and that of the run {wanted[:12]}...."
         )

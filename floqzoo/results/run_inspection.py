@@ -34,7 +34,7 @@ from floqzoo.tasks.own_task import is_reference, task_label
 from floqzoo.typing import Array
 
 
-COPIES = 16
+NUM_NOISE_SAMPLES = 16
 """The number of noise samples per state."""
 
 
@@ -78,9 +78,9 @@ def inspect_run(
     own = named_task(run, task)  # only once, since this executes code and reads data
     batch = data_of(run, dataset_path, own).sample(batch_key, transitions)
     batch = batch.with_observations(jax.vmap(agent.parts.normalised))
-    inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, copies=COPIES)
+    inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, num_noise_samples=NUM_NOISE_SAMPLES)
     played = _played(run, own, agent, episodes, seed)
-    noise = agent.critic.prior.sample(noise_key, (COPIES, 1))
+    noise = agent.critic.prior.sample(noise_key, (NUM_NOISE_SAMPLES, 1))
     states = jax.vmap(agent.parts.normalised)(jnp.asarray(played.observations))
     q = np.asarray(mean_values(agent.critic, states, jnp.asarray(played.actions), noise))
     found, out = inspection_of(inside, played, q, seed=seed, step=step), Path(out)
@@ -105,7 +105,9 @@ def _check(transitions: int, solver_steps: tuple[int, ...]) -> None:
     if transitions < 2:
         raise ValueError(f"`transitions` must be at least 2; got {transitions}.")
     if len(solver_steps) < 2 or solver_steps[0] < 1 or list(solver_steps) != sorted(set(solver_steps)):
-        raise ValueError(f"`solver_steps` must be at least two ascending numbers from 1; got {solver_steps}.")
+        raise ValueError(
+            f"`solver_steps` must be at least two increasing numbers, each at least 1; got {solver_steps}."
+        )
 
 
 def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
@@ -133,7 +135,7 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
     )
 
 
-def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "copies 1"]) -> Any:
+def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "noise 1"]) -> Any:
     """The value trajectories of four states of one episode, if possible one that reached the goal."""
     chosen = played.episode[np.argmax(played.succeeded)]
     steps = np.flatnonzero(played.episode == chosen)

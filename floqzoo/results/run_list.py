@@ -119,8 +119,8 @@ def run_lines(run: RunSummary, below: Path) -> list[str]:
         return [path, *_indented(f"unreadable: {run.problem}")]
     progress = [run.state, f"{run.steps:,} of {run.planned:,} steps", _shown(run)]
     if run.date:
-        progress.append(f"begun {run.date[:16].replace('T', ' ')}")
-    what = f"{run.recipe} on {run.task}, seeds {seed_range(run.seeds)}"
+        progress.append(f"started {run.date[:16].replace('T', ' ')}")
+    what = f"{run.recipe} on {run.task}, seed{'s' * (len(run.seeds) > 1)} {seed_range(run.seeds)}"
     return [path, *_indented(what), *_indented(", ".join(progress))]
 
 

@@ -74,17 +74,19 @@ def headline(runs: Sequence[StoredRun]) -> str:
     return SUCCESS_METRIC if any(SUCCESS_METRIC in evaluations(run) for run in runs) else RETURN_METRIC
 
 
-def gather(runs: Sequence[StoredRun], metric: str, telling: Sequence[str] = ()) -> Gathered:
+def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str] = ()) -> Gathered:
     """Collects a metric of some runs by method and task; runs of one method on one task are seeds of one series.
 
     A run without the metric is left out, with a note; other notes name tasks whose runs used different data.
 
-    - `telling`: As in `method_names`.
+    - `distinguishing`: As in `method_names`.
 
     **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
     runs are the same seed of the same method.
     """
-    found = [(run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, telling), strict=True)]
+    found = [
+        (run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, distinguishing), strict=True)
+    ]
     if not any(points for _, _, points in found):
         raise ValueError(_no_metric(runs, metric))
     used = [run for run, _, points in found if points]

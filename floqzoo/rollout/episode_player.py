@@ -34,7 +34,7 @@ class StepOutcome:
 
 
 class EnvironmentFailedError(RuntimeError):
-    """An environment raised an `OSError`, which must not be taken for one of the files of a run."""
+    """An environment raised an `OSError`; a separate type, since the trainer handles an `OSError` of a run's files."""
 
 
 def _described(error: Exception) -> str:

@@ -31,7 +31,7 @@ class DamagedError(ValueError):
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_atomically(path: Path) -> Iterator[Path]:
     """Yields a temporary folder; if the block succeeds, adds a manifest, flushes to disk and renames the folder to
     `path`.
 
@@ -147,7 +147,7 @@ def save_checkpoint(
     path, records = checkpoint_folder(Path(directory), step), [Path(record) for record in records]
     if path.exists():
         return path
-    with written_whole(path) as partial:
+    with written_atomically(path) as partial:
         write_json(partial / "progress.json", dict(progress or {}))
         for record in records:
             shutil.copyfile(record, partial / record.name)
@@ -193,9 +193,9 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
     differ from those of `like`; the error names the first array that is missing, unknown, or of another shape or dtype.
     """
     directory = Path(directory)
-    step = latest_whole(directory) if step is None else step
+    step = latest_intact(directory) if step is None else step
     if step not in checkpoint_steps(directory):
-        raise FileNotFoundError(f"{directory} must hold a checkpoint of step {step}; it has {_listed(directory)}.")
+        raise FileNotFoundError(f"{directory} must contain a checkpoint of step {step}; it has {_listed(directory)}.")
     path = checkpoint_folder(directory, step)
     verify(path)
     return Checkpoint(_read_tree(path, ARRAYS, like), step, read_json(path / "progress.json"))
@@ -238,23 +238,23 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
 
     path = checkpoint_folder(directory, step) / BESIDE
     if not path.is_dir():
-        raise ValueError(f"{path.parent} must hold the state of the online phase; it does not.")
+        raise ValueError(f"{path.parent} must contain the state of the online phase; it does not.")
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
             stored = dict(checkpointer.metadata(path).item_metadata.items())
             return checkpointer.restore(path, {n: np.empty(array.shape, array.dtype) for n, array in stored.items()})
         except Exception as error:
-            raise ValueError(f"{path} holds arrays that cannot be read: {_first_line(error)}") from error
+            raise ValueError(f"{path} contains arrays that cannot be read: {_first_line(error)}") from error
 
 
-def latest_whole(directory: Path) -> int:
+def latest_intact(directory: Path) -> int:
     """The step of the latest intact checkpoint, with a warning for each later, damaged one.
 
     **Raises** `FileNotFoundError` if there is no checkpoint; `ValueError` if all are damaged.
     """
     steps = checkpoint_steps(directory)
     if not steps:
-        raise FileNotFoundError(f"{directory} must hold a checkpoint; it has none.")
+        raise FileNotFoundError(f"{directory} must contain a checkpoint; it has none.")
     for step in reversed(steps):
         try:
             verify(checkpoint_folder(directory, step))
@@ -280,7 +280,7 @@ def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
             raise
         # The bytes are unchanged since writing, but Orbax cannot read them as arrays.
         except Exception as error:
-            raise ValueError(f"{path} holds arrays that cannot be read: {_first_line(error)}") from error
+            raise ValueError(f"{path} contains arrays that cannot be read: {_first_line(error)}") from error
     return _with_leaves(like, {name: _as_stored(arrays[name], leaf) for name, leaf in leaves.items()})
 
 

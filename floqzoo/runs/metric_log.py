@@ -69,7 +69,9 @@ def read_metrics(path: str | Path) -> dict[str, Float[np.ndarray, " rows"]]:
         raise FileNotFoundError(f"there is no metric log at {path}.")
     rows = _whole_rows(path)
     if not rows or rows[0][: len(KEYS)] != KEYS or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"{path} must be a table with first columns `step` and `seed`, and rows of one length.")
+        raise ValueError(
+            f"{path} must be a table whose first columns are `step` and `seed`, with rows of equal length."
+        )
     try:
         table = np.array([[float(cell or "nan") for cell in row] for row in rows[1:]])
     except ValueError as error:

@@ -45,8 +45,8 @@ class Recipe:
       another run, given the loaded task and the settings of the run. Without them `build` must return an agent of the
       same structure, into which a checkpoint can be read.
     - `to_task`: Returns the agent of one seed ready to act on the task of the run, given the agent, the task and the
-      settings of the run; applied to what is evaluated, stored and returned, as FB infers the task from rewards. What
-      it changes must not affect training.
+      settings of the run; applied before an agent is evaluated, stored or returned, for example to infer FB's task
+      from rewards. Its changes must not affect training.
     - `report`: Prints additional results for a trained agent, given the agent, the task, the run's settings, the seed
       and the folder of the run.
 
@@ -90,7 +90,7 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """A `check` for a recipe that refuses the settings that its `build` refuses.
+    """A `check` for a recipe that rejects the settings that its `build` rejects.
 
     `build` is only traced, for small spaces, so no device is opened. The settings must be hashable, as a frozen
     dataclass is. The check raises what `build` raises; a `ValueError` names the settings that cause it.
@@ -168,7 +168,7 @@ def find_recipe(name: str) -> Recipe:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Name your own recipe by its file, FILE.py."
+            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Pass your own recipe as its file, --recipe FILE.py."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 

@@ -149,7 +149,7 @@ RECORDS = ("flags.json", "data.json", "machine.json")
 """The files that identify a run folder; every checkpoint has a copy of them, as of its time."""
 
 
-class NoRoomError(CannotStartError):
+class NoSpaceError(CannotStartError):
     """There is not enough disk space for the checkpoints of a run."""
 
 
@@ -277,13 +277,13 @@ class RunStore:
     def require_space(self, size: int) -> None:
         """Checks that the disk has space for the checkpoints of the run, of `size` bytes each.
 
-        **Raises** `NoRoomError`, with the free and the required space.
+        **Raises** `NoSpaceError`, with the free and the required space.
         """
         # In addition to the latest: the best, and the one that is being written.
         needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
         free = shutil.disk_usage(self.directory).free
         if free < needed:
-            raise NoRoomError(
+            raise NoSpaceError(
                 f"{self.directory} has {free / 1e6:,.1f} MB of free space; the checkpoints of the run need "
                 f"{needed / 1e6:,.1f} MB. Free some space, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
             )

@@ -34,7 +34,7 @@ Table = dict[str, Float[np.ndarray, " rows"]]
 class StoredRun:
     """The folder of a run, opened read-only; no code from it is executed.
 
-    - `directory`: A run folder, `<save_dir>/floqzoo/<run_group>/sd<seeds>_<date>_<time>`.
+    - `directory`: A run folder, `<save_dir>/floqzoo/<run_group>/<method>_sd<seeds>_<date>_<time>`.
 
     Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`;
     `seeds`, all seeds of the run, ascending; `env_name`.
@@ -157,7 +157,7 @@ class StoredRun:
 
         - `step`: The step of the checkpoint; by default the latest.
 
-        **Raises** `ValueError` if an array is missing or of another shape or dtype; nothing for a run without checkpoint.
+        **Raises** `ValueError` if an array is missing or of another shape or dtype; not if the run has no checkpoint.
         """
         step = max(self.checkpoint_steps, default=None) if step is None else step
         if step in self.checkpoint_steps:

@@ -25,24 +25,29 @@ class CriticInside(eqx.Module):
     - `q_by_steps`: Q for each number of solver steps.
     """
 
-    ends: Float[np.ndarray, "members batch copies"]
-    curvature: Float[np.ndarray, "batch members copies"]
+    ends: Float[np.ndarray, "members batch noise"]
+    curvature: Float[np.ndarray, "batch members noise"]
     features: Float[np.ndarray, "members batch width"]
     ranks: Int[np.ndarray, " members"]
     q_by_steps: Float[np.ndarray, "choices batch"]
 
 
 def critic_inside(
-    critic: FlowValued | Any, batch: Transition, key: Key, *, steps: Sequence[int] = (1, 2, 4, 8), copies: int = 8
+    critic: FlowValued | Any,
+    batch: Transition,
+    key: Key,
+    *,
+    steps: Sequence[int] = (1, 2, 4, 8),
+    num_noise_samples: int = 8,
 ) -> CriticInside:
     """Measures a critic on a batch.
 
     - `steps`: Numbers of solver steps to try.
-    - `copies`: The number of noise samples per transition.
+    - `num_noise_samples`: The number of noise samples per transition.
 
     **Raises** `AttributeError` if the fields have no `last_features`, `ValueError` if the solver is adaptive.
     """
-    arrays = _compiled(critic, batch, key, tuple(steps), copies)
+    arrays = _compiled(critic, batch, key, tuple(steps), num_noise_samples)
     return CriticInside(*(np.asarray(array) for array in arrays))
 
 
@@ -51,7 +56,7 @@ def mean_values(
     critic: FlowValued | Any,
     observations: Float[Array, "rows observation"],
     actions: Float[Array, "rows action"],
-    noise: Float[Array, "copies 1"],
+    noise: Float[Array, "noise 1"],
 ) -> Float[Array, " rows"]:
     """Q of each row: the mean output over members, and over noise samples that all rows share."""
 
@@ -63,10 +68,12 @@ def mean_values(
 
 
 @eqx.filter_jit
-def _compiled(critic: FlowValued | Any, batch: Transition, key: Key, steps: tuple[int, ...], copies: int) -> tuple:
+def _compiled(
+    critic: FlowValued | Any, batch: Transition, key: Key, steps: tuple[int, ...], num_noise_samples: int
+) -> tuple:
     size = batch.reward.shape[0]
     noise_key, time_key = jax.random.split(key)
-    noise = critic.prior.sample(noise_key, (size, copies, 1))
+    noise = critic.prior.sample(noise_key, (size, num_noise_samples, 1))
     features = batch_features(critic, batch, noise[:, 0], critic.times.sample_times(time_key, (size,)))
     return (
         critic.batch_returns(batch, noise),

@@ -29,7 +29,7 @@ ROLLOUTS = 16
 
 
 @dataclass(frozen=True)
-class ReadoutRow:
+class ValueRow:
     """A value from the measure, and the return of one episode from the same state and action."""
 
     reward: str
@@ -39,7 +39,7 @@ class ReadoutRow:
     episode_return: float
 
 
-def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ReadoutRow]:
+def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
     """Prints values and Monte Carlo returns, and draws sampled futures: `futures.png`, `values.csv`.
 
     The target network's measure is used. For the measure of the behaviour policy, episodes come from the validation
@@ -56,7 +56,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
         finally:
             environment.close()
     value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
-    rows = readouts(critic, rollouts, value_key)
+    rows = values_of(critic, rollouts, value_key)
     _show(rows)
     visited, path = np.asarray(excerpt_of(task.dataset).observations), directory / "futures.png"
     figure = draw_futures(critic, rollouts, visited, figure_key, path, coordinates=task.name.plane)
@@ -77,14 +77,14 @@ def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None)
     )
 
 
-def readouts(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ReadoutRow]:
+def values_of(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ValueRow]:
     """The values at each initial state and action, for the task's reward and for the first coordinate."""
     discount = float(critic.measure.discount.value)
     first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
     task_key, first_key = jax.random.split(key)
     return [
-        *_readouts_of("the task's reward", critic, rollouts, lambda rollout: rollout.rewards, discount, task_key),
-        *_readouts_of(
+        *_values_of("the task's reward", critic, rollouts, lambda rollout: rollout.rewards, discount, task_key),
+        *_values_of(
             "the first coordinate", first, rollouts, lambda rollout: rollout.futures[:, 0], discount, first_key
         ),
     ]
@@ -127,18 +127,18 @@ def draw_futures(
     return save_figure(figure, path)
 
 
-def _readouts_of(
+def _values_of(
     name: str,
     critic: SuccessorCritic,
     rollouts: Sequence[Rollout],
     reward: Callable[[Rollout], np.ndarray],
     discount: float,
     key: jax.Array,
-) -> list[ReadoutRow]:
+) -> list[ValueRow]:
     observations, actions = (jnp.stack([jnp.asarray(getattr(r, part)) for r in rollouts]) for part in _FIRST)
     estimates = _estimates(critic, observations, actions, jax.random.split(key, len(rollouts)))
     return [
-        ReadoutRow(
+        ValueRow(
             name,
             episode,
             float(estimates.mean[episode]),
@@ -162,7 +162,7 @@ def _futures(critic, observation, action, count, key):
     return critic.measure.sample_futures(jnp.asarray(observation), jnp.asarray(action), count, key)
 
 
-def _show(rows: Sequence[ReadoutRow]) -> None:
+def _show(rows: Sequence[ValueRow]) -> None:
     lines = []
     for name in dict.fromkeys(row.reward for row in rows):
         mine = [row for row in rows if row.reward == name]

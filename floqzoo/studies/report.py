@@ -15,7 +15,7 @@ from floqzoo.tasks.files import replacing
 def write_rows(rows: Sequence[Any], path: Path) -> Path:
     """Writes dataclasses as CSV, one row each.
 
-    **Raises** `ValueError` if there is none.
+    **Raises** `ValueError` if there are no rows.
     """
     text = csv_table(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,10 +27,10 @@ def write_rows(rows: Sequence[Any], path: Path) -> Path:
 def csv_table(rows: Sequence[Any]) -> str:
     """Dataclasses as CSV, one row each, with the names of their fields as header.
 
-    **Raises** `ValueError` if there is none.
+    **Raises** `ValueError` if there are no rows.
     """
     if not rows:
-        raise ValueError("`rows` must hold at least one row; got none.")
+        raise ValueError("`rows` must contain at least one row; got none.")
     table, text = [asdict(row) for row in rows], io.StringIO()
     writer = csv.DictWriter(text, table[0], lineterminator="\n")
     writer.writeheader()

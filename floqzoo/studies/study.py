@@ -63,7 +63,7 @@ class Table:
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
         """The values of all seeds, in order.
 
-        **Raises** `ValueError` if there is none.
+        **Raises** `ValueError` if there is no such measurement.
         """
         wanted = (arm, level, metric)
         found = sorted((row.seed, row.value) for row in self.rows if (row.arm, row.level, row.metric) == wanted)
@@ -155,7 +155,7 @@ def run_study(
     - `directory`: The folder for a table of each trial, the complete table and the settings.
     - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
 
-    **Raises** `ValueError` if the folder contains a study with other settings.
+    **Raises** `ValueError` if the folder contains a study with different settings.
     """
     wanted = [_Setting(name, str(value)) for name, value in asdict(settings).items()]
     known = directory / SETTINGS

@@ -50,7 +50,9 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
         if config.env_name in ANALYTIC_TASKS:
             _require_plain(config)
         elif config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
-            raise ValueError("`agent.method` mc-cfm needs `agent.measure_of` behaviour: true futures are the data's.")
+            raise ValueError(
+                "`agent.method` mc-cfm needs `agent.measure_of` behaviour, since the data only contain its futures."
+            )
         if config.normalize_observations and config.agent.policy_run:
             raise ValueError(
                 "`normalize_observations` must be False with `agent.measure_of` trained, whose policy takes the "

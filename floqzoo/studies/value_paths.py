@@ -50,7 +50,7 @@ class ValuePathsConfig:
     """Number of critics of each width."""
     states: int = 64
     """Number of states at which critics are measured."""
-    noises: int = 16
+    trajectories: int = 16
     """Number of trajectories per state."""
     training: ValueSettings = ValueSettings()
     """Networks and optimiser."""
@@ -91,24 +91,24 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
     """The trajectories for every state, noise sample and member, in this order of axes."""
     fine = replace(critic, solver=Euler(steps))
-    noises = quantile_noise(fine.prior, count)
+    noise_samples = quantile_noise(fine.prior, count)
 
     def of_state(observation, action):
         def of_member(field):
             flow = fine.flow(field)
             code = flow.encode(observation, action)
-            return jax.vmap(lambda noise: flow.trajectory(noise, code))(noises)
+            return jax.vmap(lambda noise: flow.trajectory(noise, code))(noise_samples)
 
         return fine.fields.each(of_member)
 
-    ways = eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
-    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 1, 2), ways)
+    paths = eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 1, 2), paths)
 
 
 def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: ValuePathsConfig) -> PathRow:
-    ways = trajectories(critic, where, config.fine_steps, config.noises)
-    curvature = jax.vmap(jax.vmap(jax.vmap(path_curvature)))(ways)
-    chord = ways.x[..., -1, 0] - ways.x[..., 0, 0]
+    paths = trajectories(critic, where, config.fine_steps, config.trajectories)
+    curvature = jax.vmap(jax.vmap(jax.vmap(path_curvature)))(paths)
+    chord = paths.x[..., -1, 0] - paths.x[..., 0, 0]
     ends = ends_of(critic, where, config.steps)
     error = jnp.mean(ends, axis=(1, 2)) - where.value
     return PathRow(
@@ -128,8 +128,8 @@ def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfi
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
     for axes, (coverage, critic) in zip(np.atleast_1d(figure.subplots(1, len(critics))), critics.items(), strict=True):
-        ways = trajectories(critic, here, config.fine_steps, config.noises)
-        for t, z in zip(np.asarray(ways.t[0, :, 0]), np.asarray(ways.x[0, :, 0, :, 0]), strict=True):
+        paths = trajectories(critic, here, config.fine_steps, config.trajectories)
+        for t, z in zip(np.asarray(paths.t[0, :, 0]), np.asarray(paths.x[0, :, 0, :, 0]), strict=True):
             axes.plot(t, z, color=BLUE, linewidth=0.9, label="trajectory of one noise sample")
         value = float(here.value[0])
         axes.plot(1, value, "_", color=BLACK, markersize=16, markeredgewidth=2, label="exact value", clip_on=False)

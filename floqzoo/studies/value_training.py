@@ -47,7 +47,7 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The chain with the reward of the next state, for which its value equals that of a critic."""
+    """The chain with rewards of the next state, so that its exact value is the value that a critic estimates."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 
@@ -105,10 +105,10 @@ def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, sett
 def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Float[Array, "states count members"]:
     """The outputs of the flows of a trained critic after `steps` Euler steps, for each state and noise sample."""
     critic = replace(critic, solver=Euler(steps))
-    noises = quantile_noise(critic.prior, count)
+    noise_samples = quantile_noise(critic.prior, count)
 
     def of_state(observation, action):
-        return jax.vmap(lambda noise: critic.returns(observation, action, noise))(noises)
+        return jax.vmap(lambda noise: critic.returns(observation, action, noise))(noise_samples)
 
     return eqx.filter_jit(jax.vmap(of_state))(where.observation, where.action)
 
@@ -121,7 +121,7 @@ def _agent(
     dims, network = (chain.observation_dim, chain.action_dim), partial(MLP, hidden=settings.hidden)
     # The same relative width of the Gaussian as in floq, 16 of 50 bins, with fewer bins.
     embedding = HLGauss(rewards[0] / (1 - discount), rewards[1] / (1 - discount), edges=21, sigma=6.4)
-    field_key, readout_key = jax.random.split(key)
+    field_key, distilled_key = jax.random.split(key)
 
     def field(key):
         return ConditionalField(
@@ -130,7 +130,7 @@ def _agent(
 
     critic = FlowCritic(
         Ensemble.build(field, 2, key=field_key),
-        QEnsemble(*dims, build=network, key=readout_key),
+        QEnsemble(*dims, build=network, key=distilled_key),
         UniformPrior.from_rewards(rewards, discount, noise_coverage=coverage),
         solver=Euler(steps),
         discount=discount,

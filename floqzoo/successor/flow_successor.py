@@ -138,7 +138,7 @@ class FlowSuccessor(eqx.Module):
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The two terms, averaged over the batch.
 
-        **Raises** `ValueError` if the policy's actions have another shape than those of the data, or if the batch lacks
+        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch lacks
         a field that the target rule or the next action needs.
         """
         size = batch.reward.shape[0]

@@ -62,15 +62,16 @@ class IntentionCritic(eqx.Module):
     which replaces a maximum over intentions. There is no Bellman backup: targets use measure and reward before the step,
     and neither discounts nor a target critic. The measure's target network serves its own loss only.
 
-    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on. Before, each
-    future had a separate z, so that the expectile was over means over intentions; published scores are from then.
+    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on. Earlier
+    versions, with which the published scores were measured, drew a separate z for each future, so that the expectile was over
+    means over intentions.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `measure`: The successor measure. With `from_current`, Q is the return from the current reward on.
     - `reward`: The reward of a state: a function, or a `LearntReward`.
     - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean over intentions.
     - `num_futures`: N, at least 1.
-    - `aggregation`: Of the members in `score`.
+    - `aggregation`: The aggregation of the members in `score`.
 
     **Raises** `ValueError` if a number is out of its range.
 
@@ -97,7 +98,7 @@ class IntentionCritic(eqx.Module):
     def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
         """The loss of the measure. Rewards are not read; Q and the reward model have no gradient.
 
-        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase before rewards are known.
+        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         return loss, PretrainingMetrics(loss, metrics)

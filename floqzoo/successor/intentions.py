@@ -1,4 +1,4 @@
-"""Successor measures of the many policies in a dataset, told apart by an intention that is inferred from transitions."""
+"""Successor measures of the many policies in a dataset, distinguished by an intention inferred from transitions."""
 
 import equinox as eqx
 import jax
@@ -36,7 +36,7 @@ class Intention(eqx.Module):
 class IntentionEncoder(eqx.Module):
     r"""$q(z \mid s', a')$: the intention of the policy that took the action $a'$ at $s'$.
 
-    - `network`: From $(s', a')$, joined, to $\mu$ and $\log \sigma$, joined.
+    - `network`: Maps $(s', a')$, concatenated, to $\mu$ and $\log \sigma$, concatenated.
     - `latent_dim`: The number $d$ of coordinates of z, at least 1.
 
     **Raises** `ValueError` if `latent_dim` is below 1.
@@ -52,12 +52,12 @@ class IntentionEncoder(eqx.Module):
             raise ValueError(f"`latent_dim` must be at least 1; got {self.latent_dim}.")
 
     def infer(self, next_observation: Observation, next_action: Action) -> Intention:
-        """The distribution of z given the transition that follows."""
+        """The distribution of z given the next transition."""
         output = self.network(jnp.concatenate([next_observation, next_action]))
         return Intention(output[: self.latent_dim], output[self.latent_dim :])
 
     def prior(self, key: Key) -> Float[Array, " latent"]:
-        """z of the prior, N(0, I)."""
+        """Samples of z from the prior N(0, I)."""
         return jax.random.normal(key, (self.latent_dim,))
 
 
@@ -80,7 +80,7 @@ class IntentionMetrics(eqx.Module):
 class IntentionSuccessor(eqx.Module):
     r"""$m(\cdot \mid s, a, z)$: the successor measure of the data's policy with the intention z.
 
-    A dataset of many policies has one measure for each. Which one a transition belongs to is inferred from the next state
+    A dataset of many policies has one measure for each. The measure that a transition belongs to is inferred from the next state
     and action, $z \sim q(z \mid s', a')$, and both are trained by the evidence lower bound
 
     $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
@@ -92,10 +92,10 @@ class IntentionSuccessor(eqx.Module):
 
     - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and z.
     - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. With a small one z says what the action would: the measure then depends on the
-      action less than it should, since z sees $(s', a')$.
+    - `kl_weight`: $\lambda$, at least 0. If it is small, z, which depends on $(s', a')$, replaces the information of
+      the action, and the measure depends too little on the action.
 
-    The batch must hold `next_action`.
+    The batch must contain `next_action`.
 
     **Raises** `ValueError` if the weight is negative or not finite.
 

@@ -39,7 +39,7 @@ class LatentPolicy(PolicyWithMode):
     $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
     + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
-    with smoothing noise $\epsilon$; the gradient passes its clipping to [-1, 1] unchanged. $\overline{|Q|}$ is the mean absolute
+    with smoothing noise $\epsilon$; the gradient ignores its clipping to [-1, 1]. $\overline{|Q|}$ is the mean absolute
     score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the
     critic's loss, independently of it.
 

@@ -21,7 +21,7 @@ def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
 
 
 class LatentDraws(eqx.Module):
-    """The random numbers of a `LatentMixture`: directions, an order of the goals, and which of the two is taken."""
+    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and which of the two is used."""
 
     normal: Float[Array, "batch latent"]
     order: Int[Array, " batch"]
@@ -67,13 +67,13 @@ def infer_task(
     Its policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and its critic scores $F(s, a, z)^\top w$, in units of reward.
 
     - `agent`: An agent of FB, or its `parts`.
-    - `observations`: States of the environment, drawn from the data of the pre-training, on which $w$ is an expectation. A reward belongs to
-      being in a state; rewards that are chosen freely, such as 1 near a goal, need no data of the task.
+    - `observations`: States of the environment, drawn from the data of the pre-training, over which $w$ is an expectation. A
+      reward is a function of the state, so any function can be chosen, such as 1 near a goal.
     - `rewards`: The reward of each state. A policy depends on their ratios, not on their scale; it does depend on a constant
       that is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
 
     **Raises** `ValueError` if there is no state, the numbers of states and rewards differ, a number is not finite, or $w$
-    is 0 (as for rewards that are all 0), from which no policy follows; inside a trace only shapes are checked.
+    is 0 (as for rewards that are all 0), for which no policy is defined; inside a trace only shapes are checked.
 
     Source: Touati and Ollivier (arXiv 2103.07945), and metamotivo.
     """
@@ -88,7 +88,7 @@ def infer_task(
         if not np.isfinite(vector).all():
             raise ValueError("`observations` and `rewards` must be finite; the mean of r B(s) is not.")
         if not np.any(vector):
-            raise ValueError("`rewards` must not all be 0: the mean of r B(s) is 0, and no policy follows from it.")
+            raise ValueError("`rewards` must not all be 0: the mean of r B(s) is 0, for which no policy is defined.")
     return with_reward_vector(agent, vector)
 
 
@@ -96,7 +96,7 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
     r"""The agent with the task of reaching a state and staying there: $w = B(g)$, the reward a point mass at $g$.
 
     - `agent`: As in `infer_task`.
-    - `goal`: $g$, a whole observation.
+    - `goal`: $g$, a complete observation.
 
     Source: Touati and Ollivier (arXiv 2103.07945), section 4.
     """
@@ -104,7 +104,7 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
-    """The agent with the task $w$, in the critic as it is and in the policy on the sphere.
+    """The agent with the task $w$, unchanged in the critic, and projected onto the sphere in the policy.
 
     - `agent`: As in `infer_task`.
     """

@@ -1,6 +1,6 @@
 r"""Targets of successor measures for the futures beyond the next state.
 
-Each returns a point $\hat x_t$ and the velocity to learn there. They differ only in these:
+Each returns a point $\hat x_t$ and the velocity to learn there:
 
 | target | $\hat x_t$ | velocity |
 |---|---|---|
@@ -23,7 +23,7 @@ from floqzoo.typing import Code, Key, Point, Time
 
 
 class MonteCarloTarget(eqx.Module):
-    """True futures of the next state and action: MC-CFM. The batch must hold `future`.
+    """True futures of the next state and action: MC-CFM. The batch must contain `future`.
 
     TD-Flow draws one sample of the whole measure, which is the next state with probability $1 - \\gamma$; here both
     cases enter every sample with their weights, as for the other targets: the expectation is the same, with less

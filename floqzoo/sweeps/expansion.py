@@ -110,4 +110,4 @@ def _refuse_duplicates(trials: Sequence[Trial]) -> None:
     for trial in trials:
         other = seen.setdefault((trial.identity, trial.config.seed), trial)
         if other is not trial:
-            raise ValueError(f"two trials have the same settings: {trial}, and {other}.")
+            raise ValueError(f"two trials have the same settings: {trial} and {other}.")

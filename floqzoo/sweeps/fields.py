@@ -48,7 +48,7 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
     """The settings with all given values replaced at once, so that they are validated together.
 
-    **Raises** `ValueError` if the dataclass refuses them.
+    **Raises** `ValueError` if the dataclass rejects them.
     """
     own = {name: value for name, value in values.items() if "." not in name}
     nested: dict[str, dict[str, Any]] = {}

@@ -69,7 +69,7 @@ class LiveView:
         """Reads the progress from the folders, unless it has just done so.
 
         - `left`: The trials that have not ended.
-        - `now`: Whether to read in any case.
+        - `now`: Whether to read even if it has just done so.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return

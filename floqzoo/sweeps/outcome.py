@@ -22,7 +22,7 @@ def write_outcome(sweep: Sweep) -> None:
         print("nothing to compare: no trial has been evaluated and finished.")
         return
     try:
-        comparison = compare_runs(runs, telling=sweep.telling)
+        comparison = compare_runs(runs, distinguishing=sweep.distinguishing)
     except ValueError as error:
         print(f"no table: {error}")
     else:
@@ -34,7 +34,7 @@ def write_outcome(sweep: Sweep) -> None:
 
 def _draw(runs: Sequence[Path], sweep: Sweep) -> None:
     try:
-        plot_runs(runs, sweep.folder / CURVES, telling=sweep.telling)
+        plot_runs(runs, sweep.folder / CURVES, distinguishing=sweep.distinguishing)
     except ModuleNotFoundError:
         print("no curves, since matplotlib is not installed: pip install 'floqzoo[plots]'")
     except ValueError as error:

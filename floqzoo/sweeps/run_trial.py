@@ -93,7 +93,7 @@ def _refuse_other_settings(recipe: Recipe, config: RunConfig, directory: Path) -
     wanted = json.loads(json.dumps({"recipe": recipe.name, **asdict(config)}))
     other = differences(stored, wanted, but=IMMATERIAL)
     if other:
-        raise ValueError(f"{directory} holds a run with other settings: {'; '.join(other)}.")
+        raise ValueError(f"{directory} contains a run with different settings: {'; '.join(other)}.")
 
 
 def _wait_for_others(directory: Path) -> None:

@@ -77,7 +77,7 @@ def _executor(sweep: Sweep, cluster: str) -> Any:
     try:
         executor.update_parameters(name=sweep.name, **{**_parameters(_granted(sweep.resources)), **sweep.slurm})
     except (NameError, TypeError, AssertionError) as error:
-        raise ValueError(f"`slurm` must hold parameters of submitit: {' '.join(str(error).split())}") from error
+        raise ValueError(f"`slurm` must contain parameters of submitit: {' '.join(str(error).split())}") from error
     return executor
 
 

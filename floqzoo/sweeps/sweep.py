@@ -53,7 +53,7 @@ class Sweep:
     slurm: Mapping[str, Any]
 
     @property
-    def telling(self) -> tuple[str, ...]:
+    def distinguishing(self) -> tuple[str, ...]:
         """The run settings (without those of the agent) in which trials of one recipe on one task differ."""
         seen: dict[tuple[str, str, str], set[str]] = {}
         for trial in self.trials:

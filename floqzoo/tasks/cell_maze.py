@@ -37,7 +37,7 @@ class CellMaze(eqx.Module):
 
     and $V^\pi$ solves a linear system.
 
-    - `rows`: The map, strings of one length, of `.` (free), `#` (wall) and one `G` (goal).
+    - `rows`: The map, strings of equal length, of `.` (free), `#` (wall) and one `G` (goal).
     - `discount`: $\gamma$ in [0, 1).
     - `spread`: The noise of an observation as a fraction of the cell, in [0, 1).
 
@@ -51,7 +51,7 @@ class CellMaze(eqx.Module):
     def __check_init__(self):
         text = "".join(self.rows)
         if not text or len({len(row) for row in self.rows}) > 1 or set(text) - set(".#G") or text.count("G") != 1:
-            raise ValueError(f"`rows` must be strings of one length of '.', '#' and one 'G'; got {self.rows}.")
+            raise ValueError(f"`rows` must be strings of equal length, of '.', '#' and one 'G'; got {self.rows}.")
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         require("spread", self.spread, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 

@@ -46,7 +46,7 @@ def collect(
     An interrupted collection resumes where it stopped, and a finished one is returned at once. The folder also contains
     a validation file ("-val.npz") and a record of how both were made (".json").
 
-    **Raises** `ValueError` for an invalid argument or a folder with other settings, `FileExistsError` if a file of
+    **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
     unknown origin has the name, `BlockingIOError` while another process collects the same, `ModuleNotFoundError`
     without OGBench and `RuntimeError` if a worker dies.
     """
@@ -139,7 +139,7 @@ class Collection:
     def is_finished(self) -> bool:
         """Whether the files are complete and have these settings.
 
-        Raises `ValueError` if the files have other settings, `FileExistsError` if they are of unknown origin.
+        Raises `ValueError` if the files have different settings, `FileExistsError` if they are of unknown origin.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
@@ -151,14 +151,14 @@ class Collection:
             expected = record["files"][path.name]["bytes"]
             if not path.exists() or path.stat().st_size != expected:
                 raise ValueError(
-                    f"{path} must have {expected} bytes by {self.sidecar.name}. Remove both, and collect again."
+                    f"{path} must have {expected} bytes according to {self.sidecar.name}. Remove both, and collect again."
                 )
         return True
 
     def begin(self) -> None:
         """Writes the settings to the partial folder, or checks existing ones.
 
-        Raises `ValueError` if the folder has other settings or versions.
+        Raises `ValueError` if the folder has different settings or versions.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}
@@ -204,7 +204,7 @@ def _refuse_difference(path: Path, found: dict[str, Any], wanted: dict[str, Any]
     ]
     if differences:
         raise ValueError(
-            f"{path} was made with other settings: {'; '.join(differences)}. Remove it, or choose another `directory`."
+            f"{path} was made with different settings: {'; '.join(differences)}. Remove it, or choose another `directory`."
         )
 
 
@@ -213,7 +213,7 @@ def _checked_directory(directory: Path) -> Path:
     official = Path(OGBENCH_DIRECTORY).expanduser().resolve()
     if resolved.is_relative_to(official):
         raise ValueError(
-            f"`directory` is {directory}, inside {official}, where collected data could pass for official."
+            f"`directory` is {directory}, inside {official}, where collected data could be mistaken for official data."
         )
     return resolved
 

@@ -50,7 +50,7 @@ def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> E
 def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
     """Opens an npz file.
 
-    **Raises** `FileNotFoundError`, or `ValueError` if it is none.
+    **Raises** `FileNotFoundError`, or `ValueError` if it is not an npz file.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
@@ -68,9 +68,9 @@ def array_names(archive: zipfile.ZipFile) -> set[str]:
 
 
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
-    """Refuses an npz that lacks an array.
+    """Checks that an npz has the required arrays.
 
-    **Raises** `ValueError`; the message lists the missing and the present arrays, and ends with `otherwise`.
+    **Raises** `ValueError` otherwise; the message lists the missing and the present arrays, and ends with `otherwise`.
     """
     present = array_names(archive)
     missing = [key for key in keys if key not in present]
@@ -92,18 +92,18 @@ MOST_DEFLATED = 1032
 
 
 def available_memory() -> int:
-    """The bytes that programs can still take: Linux's estimate, on other systems the memory of the machine."""
+    """The available memory in bytes: Linux's estimate, on other systems the memory of the machine."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), MEMORY)
 
 
 def require_memory(size: int) -> None:
-    """Refuses arrays of so many bytes before anything is read: the limit is half of the memory that is available.
+    """Checks the size of arrays before anything is read: the limit is half of the available memory.
 
-    The other half is for the dataset that is made of them.
+    The other half is for the dataset that is built from them.
 
-    **Raises** `ValueError` with both numbers.
+    **Raises** `ValueError`, with both numbers, if they are larger.
     """
     limit = available_memory() // 2
     if size > limit:
@@ -119,12 +119,12 @@ def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(entry)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects")
+        raise ValueError("it contains Python objects")
     return shape, dtype
 
 
 def _claimed_bytes(entry: Any) -> int:
-    """How long an entry is by its own header, the header included; nothing of that size is made."""
+    """The size of an entry according to its header, including the header; nothing of that size is allocated."""
     shape, dtype = _header(entry)
     return entry.tell() + math.prod(shape) * dtype.itemsize
 
@@ -141,7 +141,7 @@ class ArrayRecord:
 def array_records(path: Path) -> dict[str, ArrayRecord]:
     """The records of all arrays of an npz, by name; no array is read.
 
-    **Raises** `FileNotFoundError`, or `ValueError` if the file is none.
+    **Raises** `FileNotFoundError`, or `ValueError` if the file is not an npz.
     """
     with opened_npz(path) as archive:
         return {name: _record(path, archive, name) for name in sorted(array_names(archive))}
@@ -155,7 +155,7 @@ def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
 
 
 def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Some arrays of the archive; never Python objects, and their checksums are right.
+    """Some arrays of the archive, with verified checksums; never Python objects.
 
     Sizes are compared with the file and with the limit of `require_memory` before anything is unpacked.
 
@@ -171,15 +171,18 @@ def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> di
 
 
 def _claimed_size(path: Path, archive: zipfile.ZipFile, key: str) -> int:
-    """The unpacked bytes of an array by the directory of the archive, which its header and its packed bytes agree with."""
+    """The uncompressed size of an array according to the directory of the archive, checked against its header and its compressed
+    size."""
     with _naming(path, key):
         entry = archive.getinfo(f"{key}.npy")
         if entry.file_size > MOST_DEFLATED * entry.compress_size:
-            raise ValueError(f"it claims {entry.file_size:,} bytes, and has {entry.compress_size:,} packed")
+            raise ValueError(
+                f"it declares {entry.file_size:,} bytes, but contains {entry.compress_size:,} compressed bytes"
+            )
         with archive.open(entry) as content:
             claimed = _claimed_bytes(content)
         if claimed != entry.file_size:
-            raise ValueError(f"its header claims {claimed:,} bytes, and it has {entry.file_size:,}")
+            raise ValueError(f"its header declares {claimed:,} bytes, but it contains {entry.file_size:,}")
         return entry.file_size
 
 
@@ -193,7 +196,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 @contextmanager
 def _naming(path: Path, key: str) -> Iterator[None]:
-    """Whatever goes wrong with an array names it."""
+    """Adds the name of an array to an error about it."""
     try:
         yield
     except (*_UNREADABLE, KeyError) as error:

@@ -125,14 +125,14 @@ def make_dataset(
 ) -> Dataset:
     """Validates the arrays of concatenated episodes as OGBench labels them, and places them on the device.
 
-    No transition starts in the last row of an episode, whose reward and mask are not used, whatever they are. For arrays of your own
-    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which refuses others than 0 and 1 there, and
+    No transition starts in the last row of an episode, whose reward and mask are ignored. For arrays of your own
+    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires 0 and 1 there, and
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
       be bytes (uint8) instead.
     - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
-    - `terminals`: One bool per state: whether it is the last of its episode. The very last one must be True.
+    - `terminals`: One bool per state: whether it is the last of its episode. The last one of all must be True.
 
     **Raises** `ValueError` with the array, its value and the requirement.
     """
@@ -158,7 +158,7 @@ def make_dataset(
         raise ValueError("`masks` has a value that is neither 0 nor 1.")
     starts, ends = np.flatnonzero(~terminals), np.flatnonzero(terminals)
     if len(starts) == 0:
-        raise ValueError("`terminals` is True everywhere; an episode of one state holds no transition.")
+        raise ValueError("`terminals` is True everywhere; an episode of one state contains no transition.")
     return Dataset(
         observations=jnp.asarray(observations),
         actions=jnp.asarray(actions),

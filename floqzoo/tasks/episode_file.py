@@ -41,8 +41,8 @@ def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
 def read_episodes(path: str | Path) -> RecordedEpisodes:
     """Reads a file of `write_episodes`.
 
-    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, holds Python objects, lacks
-    an array, has one too many, or has arrays that contradict each other.
+    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, contains Python objects,
+    lacks an array, has an unknown one, or has arrays that contradict each other.
     """
     path = Path(path).expanduser()
     with opened_npz(path) as archive:
@@ -55,7 +55,9 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
         names = array_names(archive)
         unknown = sorted(names - {*REQUIRED, "final_actions"})
         if unknown:
-            raise ValueError(f"{path} must hold no other arrays than recorded episodes have; got {', '.join(unknown)}.")
+            raise ValueError(
+                f"{path} must contain no other arrays than recorded episodes have; got {', '.join(unknown)}."
+            )
         arrays = read_arrays(path, archive, names)
     try:
         return RecordedEpisodes(**arrays)
@@ -73,7 +75,7 @@ def read_dataset(path: str | Path) -> Dataset:
 
 
 def require_new_npz(path: Path) -> None:
-    """Refuses a path that must not be written to.
+    """Checks that a path is a new npz in an existing folder.
 
     **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if there is such a file,
     `FileNotFoundError` if there is no folder for it.

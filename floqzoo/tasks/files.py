@@ -51,9 +51,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} does not hold JSON: {error}.") from error
+        raise ValueError(f"{path} does not contain JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object; it holds a {type(content).__name__}.")
+        raise ValueError(f"{path} must contain a JSON object; it contains a {type(content).__name__}.")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Arrays of the user: checked by name, in the dtype that they have."""
+"""Validation of the user's arrays, with their names in errors and their dtypes unchanged."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,14 +50,14 @@ def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
     if array.shape != (rows,):
         raise ValueError(f"`{name}` must have the shape {(rows,)}; got {array.shape}.")
     if array.dtype != np.bool_ and not (array.dtype.kind in "fiu" and np.isin(array, (0, 1)).all()):
-        raise ValueError(f"`{name}` must hold booleans, or 0 and 1; got dtype {array.dtype}{_odd_value(array)}.")
+        raise ValueError(f"`{name}` must contain booleans, or 0 and 1; got dtype {array.dtype}{_odd_value(array)}.")
     return array.astype(bool)
 
 
 def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
     """Compares lengths.
 
-    **Raises** `ValueError`, which names the array with another length.
+    **Raises** `ValueError`, naming the array, if the lengths differ.
     """
     for name, array in arrays.items():
         if len(array) != rows:
@@ -65,9 +65,9 @@ def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
 
 
 def action_bounds(actions: np.ndarray, low: Numbers, high: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of each coordinate, which all actions keep.
+    """The bounds of each coordinate, after checking that all actions lie within them.
 
-    **Raises** `ValueError` if a bound is not finite, they do not ascend, or an action is out of them.
+    **Raises** `ValueError` if a bound is not finite, a lower bound is not below its upper bound, or an action is out of bounds.
     """
     low, high = (_bound(name, value, actions) for name, value in (("action_low", low), ("action_high", high)))
     if not (low < high).all():

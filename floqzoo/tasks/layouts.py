@@ -2,11 +2,11 @@ r"""Datasets from your own arrays, in each of the common layouts.
 
 | layout | rows | constructor |
 |---|---|---|
-| transitions | one a step: what a loop over `env.step` records, D4RL | `dataset_from_transitions` |
+| transitions | one per step, as a loop over `env.step` records them; D4RL | `dataset_from_transitions` |
 | episodes | $T + 1$ observations and $T$ actions for each episode | `dataset_from_episodes` |
-| states | one a state; the last one of an episode starts no transition: OGBench | `dataset_from_states` |
+| states | one per state; the last one of an episode starts no transition; OGBench | `dataset_from_states` |
 
-No reward and no termination of the input is missing from the transitions; arrays that contradict their layout are errors.
+The transitions contain every reward and every termination of the input; arrays that contradict their layout are an error.
 """
 
 from collections.abc import Iterable
@@ -26,17 +26,17 @@ from floqzoo.tasks.recorded_episodes import (
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a dataset holds, to compare with what was meant; `str` gives three lines or more.
+    """A summary of a dataset, to compare with what you expect; `str` gives three lines or more.
 
-    - `episodes`, `transitions`: How many.
+    - `episodes`, `transitions`: Their numbers.
     - `terminations`: Transitions into a terminal state.
-    - `truncations`: Episodes whose last transition is none.
-    - `reward_range`, `return_range`: The least and the greatest, of a transition and of an episode, undiscounted.
+    - `truncations`: Episodes whose last transition is not a termination.
+    - `reward_range`, `return_range`: The least and the greatest reward of a transition, and undiscounted return of an episode.
     - `ending_rewards`, `other_rewards`: The least and the greatest reward of the transitions that terminate, or without
-      terminations of the last ones of episodes, and of the others, which show when a goal is rewarded: by the step that
-      reaches it, or by the next one. None if there are none.
-    - `mean_return`: Of an episode.
-    - `observation_dim`, `action_dim`: Numbers in each.
+      terminations of the last transitions of episodes, and of the others, which show whether a goal is rewarded by the
+      step that reaches it, or by the next one. None if there are none.
+    - `mean_return`: The mean return of an episode.
+    - `observation_dim`, `action_dim`: The sizes of an observation and of an action.
     - `without_next_action`: Transitions that readers of next actions leave out, as the action after them is unknown.
     """
 
@@ -79,7 +79,7 @@ def _range(numbers: np.ndarray) -> tuple[float, float] | None:
 
 
 def summarise(dataset: Dataset) -> DatasetSummary:
-    """Counts what a dataset holds."""
+    """Summarises a dataset."""
     starts, last, rewards, masks = (
         np.asarray(array) for array in (dataset.starts, dataset.last, dataset.rewards, dataset.masks)
     )
@@ -116,10 +116,10 @@ def dataset_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> Dataset:
-    r"""A dataset from one row for each step, episodes one after another: what a loop over `env.step` records.
+    r"""A dataset from one row for each step, episodes one after another, as a loop over `env.step` records them.
 
     Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated is followed by the
-    row of $s_{t+1}$; transitions in no order are each `truncated`. A last row that neither terminated nor was truncated
+    row of $s_{t+1}$; unordered transitions are each `truncated`. A last row that neither terminated nor was truncated
     counts as truncated: the recording ended there.
 
     - `observations`, `next_observations`: `(steps, observation)`.
@@ -148,7 +148,7 @@ def dataset_from_episodes(
 ) -> Dataset:
     """A dataset from whole episodes, each with one observation more than it has actions.
 
-    - `action_low`, `action_high`: As `dataset_from_transitions` takes them.
+    - `action_low`, `action_high`: As in `dataset_from_transitions`.
 
     **Raises** `ValueError`, which names the episode, the array and what it must be.
     """

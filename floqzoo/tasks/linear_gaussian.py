@@ -243,6 +243,6 @@ class LinearGaussian(eqx.Module):
         return jnp.log1p(-gamma) + growth - jnp.log1p(-(gamma**self.terms))
 
     def _draw(self, term: Int[Array, ""] | int, first: Observation, key: Key) -> Observation:
-        """A sample of one term, given the mean of the first."""
+        """A sample of one term of the mixture, given the mean of the first term."""
         noise = jnp.sqrt(jnp.asarray(self.variances.value)[term]) * jax.random.normal(key, first.shape)
         return jnp.asarray(self.powers.value)[term] @ first + jnp.asarray(self.axes.value)[term] @ noise

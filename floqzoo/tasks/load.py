@@ -124,7 +124,7 @@ def load(
         select_renderer()  # before MuJoCo is imported; the environment reports that there is none
     elif frame_stack != 1:
         raise ValueError(
-            f"`frame_stack` must be 1 for {name.full}, whose observations are no frames; got {frame_stack}."
+            f"`frame_stack` must be 1 for {name.full}, whose observations are not frames; got {frame_stack}."
         )
     if dataset_path is None:
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
@@ -189,7 +189,7 @@ class TaskReader:
     def reward_range(self) -> tuple[float, float]:
         """The rewards that the task can give: minus the number of parts of its goal, and 0.
 
-        OGBench labels a state that is far from everything, and has no button in a state that exists.
+        The minimum is OGBench's reward of a state that is far from all goals and whose buttons are in no valid state.
         """
         environment = self._open()
         environment.reset()  # there is no model before

@@ -3,7 +3,9 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
@@ -71,23 +73,35 @@ def named_in_own_code(reference: str, what: str) -> Any:
 
 
 @dataclass(frozen=True)
-class ForAnotherProcess:
-    """A function or object for another process of this program, with the files of the user that define parts of it.
+class _FileFinder:
+    """Finds the modules of files by the names that another process gave them."""
 
-    Pickle stores a function as its module and name, and no other process can import the module of a file by its name.
+    files: Mapping[str, str]
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The specification of the module of a file; None for any other name."""
+        file = self.files.get(fullname)
+        return None if file is None else importlib.util.spec_from_file_location(fullname, file)
+
+
+@dataclass(frozen=True)
+class ForAnotherProcess:
+    """A function or object for another process of this program, with the files of the user that may define parts of it.
+
+    Pickle stores a function as its module and name, and no other process can import the module of a file by its name, or
+    a module of the folder of that file. There, a file is executed only if it is needed.
     """
 
     packed: bytes
-    files: tuple[str, ...]
+    files: Mapping[str, str]
 
     @classmethod
     def of(cls, value: Any) -> "ForAnotherProcess":
         """Packs an object; **raises** what pickling it raises."""
-        packed = bytes(ForkingPickler.dumps(value))
-        return cls(packed, tuple(file for name, file in _files.items() if name.encode() in packed))
+        return cls(bytes(ForkingPickler.dumps(value)), dict(_files))
 
     def value(self) -> Any:
         """The object, in the other process."""
-        for file in self.files:
-            module_of_file(file)
+        sys.meta_path.append(_FileFinder(self.files))
+        sys.path.extend(sorted({str(Path(file).parent) for file in self.files.values()}))
         return ForkingPickler.loads(self.packed)  # pyright: ignore[reportAttributeAccessIssue]

@@ -55,7 +55,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
 
 
 def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
-    """The same environment with its own actions, in place of those in [-1, 1]."""
+    """The same environment, taking actions in its own units instead of [-1, 1]."""
     return environment.env if isinstance(environment, UnitActions) else environment
 
 

@@ -18,13 +18,13 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 class GymnasiumTask:
     """A dataset and the environment that it comes from; without one, only losses and diagnostics are logged.
 
-    - `name`: Its name, in titles and tables.
+    - `name`: The name in titles and tables.
     - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings, and `ShardedDataset`.
     - `environment`: Makes a fresh Gymnasium environment, with vectors of numbers as observations and actions; None for
-      none. A function at the top of a module, so that environments can be stepped in processes of their own.
-    - `validation`: Transitions held out.
-    - `success_key`: Where the environment's `info` reports success; None where it reports none, and returns are all
-      that an evaluation measures.
+      no environment. It must be a function at the top of a module if environments run in separate processes.
+    - `validation`: Held-out transitions.
+    - `success_key`: Where the environment's `info` reports success; None if it does not; an evaluation then
+      measures returns only.
     - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
     - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
     - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as a random and an expert policy's.
@@ -84,7 +84,7 @@ class GymnasiumTask:
 
     @property
     def make_environment(self) -> Callable[[], Any] | None:
-        """Makes a fresh environment, with actions in [-1, 1], and success in `info["success"]`: NaN where none is reported.
+        """Makes a fresh environment, with actions in [-1, 1], and success in `info["success"]`: NaN if none is reported.
 
         None for a task without environment.
         """
@@ -108,7 +108,7 @@ class GymnasiumTask:
         return self.dataset.reward_range
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the data and the environment: plain values, to store with a result."""
+        """Plain values that identify the data and the environment, stored with the results."""
         return {
             "env_name": self.name,
             "provenance": "own",
@@ -160,17 +160,17 @@ def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str,
 
 
 def is_reference(env_name: str) -> bool:
-    """Whether the name of a task is that of a user's code: `FILE.py:NAME` or `MODULE:NAME`."""
+    """Whether the name of a task refers to the user's code: `FILE.py:NAME` or `MODULE:NAME`."""
     return ":" in env_name
 
 
 def task_label(env_name: str) -> str:
-    """The name of a task as titles and tables have it: of a user's code without the folder."""
+    """The name of a task for titles and tables; without the folder for the user's code."""
     return PurePath(env_name).name if is_reference(env_name) else env_name
 
 
 def own_task(reference: str) -> Any:
-    """The task of a user, from `FILE.py:NAME` or `MODULE:NAME`; the code is executed, and NAME is called if it can be.
+    """The task of a user, from `FILE.py:NAME` or `MODULE:NAME`; the code is executed, and NAME is called if it is callable.
 
     **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if
     there is no such file.

@@ -36,7 +36,7 @@ class EpisodeArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedEpisodes:
-    r"""Episodes one after another, as they were recorded: what [`write_episodes`][floqzoo.tasks.write_episodes] writes.
+    r"""Episodes one after another, as they were recorded; [`write_episodes`][floqzoo.tasks.write_episodes] writes them to a file.
 
     Episode $i$ has $T_i$ steps and $T_i + 1$ observations.
 
@@ -98,8 +98,8 @@ class RecordedEpisodes:
     def dataset(self) -> Dataset:
         """The transitions on the device: actions mapped from their bounds to [-1, 1], numbers in JAX's default floating dtype.
 
-        Where the action at the last observation of a truncated episode is unknown, readers of next actions leave the
-        transition before it out.
+        Where the action at the last observation of a truncated episode is unknown, readers of next actions leave out
+        the transition before it.
         """
         states = len(self.observations)
         last_states = np.cumsum(self.episode_lengths + 1) - 1
@@ -175,7 +175,7 @@ def episodes_from_transitions(
         raise ValueError(
             f"`observations` of row {row + 1} must be `next_observations` of row {row}, which neither terminated nor was "
             f"truncated; they differ in {len(torn):,} rows. Set `truncated` where an episode was cut, and in every row if "
-            "the transitions are in no order."
+            "the transitions are unordered."
         )
     ends[-1] = True
     return RecordedEpisodes(
@@ -192,7 +192,7 @@ def episodes_from_transitions(
 def concatenated_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> RecordedEpisodes:
-    """Episodes from the arrays of each.
+    """Episodes from the arrays of each episode.
 
     **Raises** `ValueError`, which names the episode, the array and what it must be.
     """
@@ -210,7 +210,7 @@ def concatenated_episodes(
                 )
             parts[name].append(array)
     if not parts["rewards"]:
-        raise ValueError("`episodes` must hold at least one episode; got none.")
+        raise ValueError("`episodes` must contain at least one episode; got none.")
     return RecordedEpisodes(
         **{name: np.concatenate(arrays) for name, arrays in parts.items()},
         episode_lengths=np.array([len(rewards) for rewards in parts["rewards"]]),
@@ -248,7 +248,7 @@ def episodes_from_states(
 def episodes_of_states(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, ends: np.ndarray
 ) -> RecordedEpisodes:
-    """Episodes from one row for each state, of which the last rows' rewards and terminations belong to no transition.
+    """Episodes from one row for each state, where rewards and terminations in the last row of an episode belong to no transition.
 
     **Raises** `ValueError` if the last row ends no episode, or no row starts a transition.
     """
@@ -257,7 +257,7 @@ def episodes_of_states(
     # A state that is an episode of its own starts no transition.
     lonely = ends & np.concatenate([[True], ends[:-1]])
     if lonely.all():
-        raise ValueError("`terminals` is True everywhere; an episode of one state holds no transition.")
+        raise ValueError("`terminals` is True everywhere; an episode of one state contains no transition.")
     rows, action_rows, is_last = observations[~lonely], actions[~lonely], ends[~lonely]
     return RecordedEpisodes(
         observations=rows,
@@ -270,12 +270,12 @@ def episodes_of_states(
 
 
 def lengths_between(ends: np.ndarray) -> np.ndarray:
-    """The steps of each episode, from whether each row is the last of its episode; the very last row is one."""
+    """The steps of each episode, from whether each row is the last of its episode; True for the last row of all."""
     return np.diff(np.flatnonzero(ends), prepend=-1)
 
 
 def with_final_rows(rows: np.ndarray, ends: np.ndarray, final_rows: np.ndarray) -> np.ndarray:
-    """The rows of all steps, and behind the last row of each episode its final row."""
+    """The rows of all steps, with each episode's final row after its last step."""
     return np.insert(rows.astype(np.result_type(rows, final_rows), copy=False), np.flatnonzero(ends) + 1, final_rows, 0)
 
 

@@ -32,7 +32,7 @@ def select_renderer() -> bool:
 def require_renderer(what: str) -> None:
     """Selects a renderer, as `select_renderer` does.
 
-    - `what`: What it is for, such as "a video".
+    - `what`: Its purpose, such as "a video".
 
     **Raises** `OSError` if no renderer works.
     """
@@ -57,7 +57,7 @@ def can_render(name: str) -> bool:
 
 @contextmanager
 def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
-    """A block that ends its process, with a traceback, if it takes longer: a renderer can hang, and no signal ends it.
+    """A block that ends its process, with a traceback, if it takes longer than a limit: a hanging renderer ignores signals.
 
     Only in a process that `multiprocessing` started, whose parent starts another one or reports its end.
     """

@@ -49,7 +49,9 @@ class ShardReader:
         **Raises** `ValueError` if its form or its rewards differ.
         """
         if form_of(shard) != self.form:
-            raise ValueError(f"{path} holds {form_of(shard)}; every shard must hold {self.form}, as the first one.")
+            raise ValueError(
+                f"{path} contains {form_of(shard)}; every shard must contain {self.form}, as the first one does."
+            )
         (low, high), (least, greatest) = self.reward_range, shard.reward_range
         if not low <= least <= greatest <= high:
             raise ValueError(f"{path} has rewards from {least:g} to {greatest:g}; they must be in [{low:g}, {high:g}].")
@@ -127,14 +129,14 @@ class ShardedDataset:
 
 
 def excerpt_of(dataset: Any) -> Any:
-    """The excerpt of a sharded dataset; any other dataset as it is."""
+    """The excerpt of a sharded dataset; any other dataset unchanged."""
     return dataset.excerpt if isinstance(dataset, ShardedDataset) else dataset
 
 
 def shard_paths(folder: Path) -> list[Path]:
     """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") there.
 
-    **Raises** `FileNotFoundError` if there is none, or if files are numbered, as "cube-single-play-v0-000.npz", and
+    **Raises** `FileNotFoundError` if there are no files, or if files are numbered, as "cube-single-play-v0-000.npz", and
     a number is missing.
     """
     paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
@@ -160,7 +162,8 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The first episodes of a dataset, as few as have at least this many transitions together; all if there are fewer."""
+    """The first episodes of a dataset, the smallest number of them with at least this many transitions; all if there are
+    fewer."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

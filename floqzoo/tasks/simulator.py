@@ -36,7 +36,7 @@ def make(environment: str, **settings: Any) -> Any:
 
 
 def _cast_smaller_shadows(maze: Any) -> None:
-    """The same pictures from a shadow map of fewer texels, in a third of the time without a GPU."""
+    """Uses a smaller shadow map: the images are the same, and without a GPU rendering takes a third of the time."""
     maze.model.vis.quality.shadowsize = 1024
     maze.custom_renderer.close()
     maze.initialize_renderer()

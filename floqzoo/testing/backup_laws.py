@@ -52,19 +52,19 @@ def targets_move_with_rewards_and_values(backup: Backup, example: Example) -> No
     assert_close(backup.td_targets(a * reward + b, discount, a * values), a * targets + b)
 
 
-def copies_have_no_order(backup: Backup, example: Example) -> None:
+def noise_samples_have_no_order(backup: Backup, example: Example) -> None:
     """A permutation of the noise samples permutes their targets."""
     turned = backup.td_targets(example.t, example.s, jnp.roll(example.inputs, 1))
     assert_close(turned, jnp.roll(backup.td_targets(example.t, example.s, example.inputs), 1))
 
 
 def noise_keeps_its_shape(coupling: NoiseCoupling, example: Example) -> None:
-    """The next noise has the same shape as the noise."""
+    """The next noise has the shape of the noise."""
     assert _couple(coupling, example).shape == (2, example.inputs.size)
 
 
-def noise_is_not_made_up(coupling: NoiseCoupling, example: Example) -> None:
-    """Every entry is the regression's noise or the independent sample, so that each follows the prior."""
+def next_noise_is_one_of_the_two_given(coupling: NoiseCoupling, example: Example) -> None:
+    """Every entry is that of the regression's noise or of the independent sample, and thus follows the prior."""
     noise, fresh = _noises(example)
     coupled = _couple(coupling, example)
     assert np.all((coupled == noise) | (coupled == fresh)), f"{coupled} is neither {noise} nor {fresh}"
@@ -89,10 +89,10 @@ backup_laws = (
     nothing_is_added_after_the_end,
     known_values_are_backed_up_exactly,
     targets_move_with_rewards_and_values,
-    copies_have_no_order,
+    noise_samples_have_no_order,
 )
 
 noise_coupling_laws = (
     noise_keeps_its_shape,
-    noise_is_not_made_up,
+    next_noise_is_one_of_the_two_given,
 )

@@ -19,7 +19,7 @@ from floqzoo.testing.examples import Example, floating
 SIZE, SLOTS, SEEDS = 24, 8, 2  # of a batch, of a replay; a source may ask for an even batch
 
 
-def a_batch_has_the_form_of_the_data(source: BatchSource, example: Example) -> None:
+def a_batch_has_the_structure_of_the_data(source: BatchSource, example: Example) -> None:
     """A batch of any size has the shapes and dtypes of the dataset's transitions, and all its arrays have the same
     length.
 
@@ -38,7 +38,7 @@ def a_batch_has_the_form_of_the_data(source: BatchSource, example: Example) -> N
 
 
 def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
-    """The same key gives the same batch, compiled or not, and another key gives another."""
+    """The same key gives the same batch, compiled or not, and a different key gives a different batch."""
     asked = (source, *example_data(example), jnp.asarray(0))
     batch = compiled(draw, *asked, example.key, SIZE)
     for again in (draw(*asked, example.key, SIZE), compiled(draw, *asked, example.key, SIZE)):
@@ -48,7 +48,7 @@ def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
     assert np.any(batch.observation != other.observation), f"{batch.observation} from two keys"
 
 
-def examples_are_of_what_was_shown(source: BatchSource, example: Example) -> None:
+def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
     """Each example starts with a transition of the dataset or of the seed's own replay, and ends in the same episode."""
     dataset, replay = example_data(example)
     for place in range(SEEDS):
@@ -64,8 +64,8 @@ def examples_are_of_what_was_shown(source: BatchSource, example: Example) -> Non
             assert not one_step or batch.reward[row] == reward, f"{start} pays {batch.reward[row]}, not {reward}"
 
 
-def a_batch_for_each_seed_is_drawn_as_for_one(source: BatchSource, example: Example) -> None:
-    """`jax.vmap` over seeds, with their places and keys, equals the batches one by one."""
+def batches_of_seeds_are_drawn_one_by_one(source: BatchSource, example: Example) -> None:
+    """`jax.vmap` over seeds, with their places and keys, equals drawing the batches one by one."""
     rows = (jnp.arange(SEEDS), example.seed + jnp.arange(SEEDS))
     assert_rows_are_mapped(_drawn_for, rows, source, *example_data(example))
 
@@ -107,7 +107,7 @@ def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: 
             np.testing.assert_array_equal(chunks[row, step], wanted)
 
 
-def a_discount_is_a_share(reader: TransitionReader, example: Example) -> None:
+def discounts_lie_between_0_and_1(reader: TransitionReader, example: Example) -> None:
     """Discounts lie in [0, 1], and are 0 if the first step terminates."""
     dataset, _ = example_data(example)
     ended = eqx.tree_at(lambda data: data.masks, dataset, jnp.zeros_like(dataset.masks))
@@ -185,11 +185,11 @@ def _explored(step: int) -> ExploredStep:
     return ExploredStep(transition, over, next_action=-point / 512)
 
 
-reader_laws = (a_reader_stays_in_the_episode, a_chunk_holds_the_actions_of_one_episode, a_discount_is_a_share)
+reader_laws = (a_reader_stays_in_the_episode, a_chunk_holds_the_actions_of_one_episode, discounts_lie_between_0_and_1)
 
 batch_source_laws = (
-    a_batch_has_the_form_of_the_data,
+    a_batch_has_the_structure_of_the_data,
     a_key_decides_the_batch,
-    examples_are_of_what_was_shown,
-    a_batch_for_each_seed_is_drawn_as_for_one,
+    examples_come_from_the_data,
+    batches_of_seeds_are_drawn_one_by_one,
 )

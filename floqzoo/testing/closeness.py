@@ -40,7 +40,7 @@ def assert_close(
 
 @eqx.filter_jit
 def compiled(function: Callable, *arguments: Any) -> Any:
-    """`function(*arguments)`, compiled once for each function and form of its arguments."""
+    """`function(*arguments)`, compiled once for each function and each structure of its arguments."""
     return function(*arguments)
 
 
@@ -51,7 +51,7 @@ def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
 
 
 def assert_rows_are_mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> None:
-    """`jax.vmap` of `function(row, *rest)` over all rows is its value at each.
+    """Checks that `jax.vmap` of `function(row, *rest)` over all rows equals its value at each row.
 
     **Raises** `AssertionError` otherwise.
     """

@@ -20,7 +20,7 @@ def scores_are_numbers(critic: Critic, example: Example) -> None:
 
 
 def noisy_values_are_numbers(critic: NoisyCritic, example: Example) -> None:
-    """`value` is a finite scalar, and its key decides it."""
+    """`value` is a finite scalar, and deterministic given its key."""
     value, again = (compiled(_value, critic, example.observation, example.action, example.key) for _ in range(2))
     assert value.shape == () and np.isfinite(value), f"value {value} of shape {value.shape}"
     assert value == again, f"values {value} and {again} from one key"
@@ -32,8 +32,8 @@ def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
     assert advantage.shape == () and np.isfinite(advantage), f"advantage {advantage} of shape {advantage.shape}"
 
 
-def an_advantage_is_a_score_beside_a_number_of_the_state(critic: HasAdvantage, example: Example) -> None:
-    """$A(s, a) - A(s, a') = Q(s, a) - Q(s, a')$: what the advantage subtracts is the same for all actions."""
+def advantage_and_score_differ_by_a_function_of_the_state(critic: HasAdvantage, example: Example) -> None:
+    """$A(s, a) - A(s, a') = Q(s, a) - Q(s, a')$: the advantage subtracts the same value for all actions."""
     if isinstance(critic, Critic):
         actions = (example.action, -example.action, example.action / 2)
         scores, advantages = (
@@ -44,7 +44,7 @@ def an_advantage_is_a_score_beside_a_number_of_the_state(critic: HasAdvantage, e
 
 
 def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) -> None:
-    """`score_for` is a finite scalar with a finite gradient by the action."""
+    """`score_for` is a finite scalar with a finite gradient with respect to the action."""
     score = compiled(_score_for, critic, example.observation, example.action, example.inputs)
     assert score.shape == () and np.isfinite(score), f"score {score} of shape {score.shape}"
     gradient = compiled(_score_for_gradient, critic, example.observation, example.action, example.inputs)
@@ -62,21 +62,22 @@ def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) ->
 
 
 def diagnostics_are_numbers(critic: Diagnosable, example: Example) -> None:
-    """Every diagnostic is a finite scalar, and the key decides it."""
+    """Every diagnostic is a finite scalar, and deterministic given the key."""
     found, again = (compiled(_diagnostics, critic, example.batch, example.key) for _ in range(2))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
         assert one.shape == () and np.isfinite(one) and one == other, f"diagnostics {found} and {again}"
 
 
 def scores_can_be_improved(critic: Critic, example: Example) -> None:
-    """`score` has a finite gradient by the action, and `jax.vmap` over actions is the scores one by one."""
+    """`score` has a finite gradient with respect to the action, and `jax.vmap` over actions equals the scores computed one by
+    one."""
     gradient = compiled(_score_gradient, critic, example.observation, example.action)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"
     assert_rows_are_mapped(_score, jnp.stack([example.action, -example.action]), critic, example.observation)
 
 
 def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) -> None:
-    """`critic_loss` is a finite scalar with a finite gradient, and its key decides it."""
+    """`critic_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
     loss, gradient = compiled(_loss_and_gradient, critic, example.batch, example.key)
     again, _ = compiled(_loss_and_gradient, critic, example.batch, example.key)
     assert loss.shape == (), f"shape {loss.shape}"
@@ -137,7 +138,7 @@ def _loss_and_gradient(critic: Critic, batch: Transition, key):
 
 noisy_critic_laws = (noisy_values_are_numbers,)
 
-advantage_laws = (an_advantage_is_a_number, an_advantage_is_a_score_beside_a_number_of_the_state)
+advantage_laws = (an_advantage_is_a_number, advantage_and_score_differ_by_a_function_of_the_state)
 
 scores_for_latent_laws = (scores_for_latents_are_numbers, latents_are_drawn_for_each_row)
 

@@ -10,7 +10,7 @@ from floqzoo.testing.examples import Example
 
 
 def time_features_are_counted(embedding: TimeEmbedding, example: Example) -> None:
-    """`embed_time` gives `time_features` features, finite over the whole of [0, 1]."""
+    """`embed_time` returns `time_features` features, which are finite for every time in [0, 1]."""
     for t in (jnp.zeros_like(example.t), example.t, jnp.ones_like(example.t)):
         features = compiled(_embed_time, t, embedding)
         assert features.shape == (embedding.time_features,), f"shape {features.shape}"
@@ -29,12 +29,12 @@ def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
 
 
 def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> None:
-    """`jax.vmap` over times is the embeddings one by one."""
+    """`jax.vmap` over times equals the embeddings computed one by one."""
     assert_rows_are_mapped(_embed_time, jnp.stack([example.t, example.s]), embedding)
 
 
 def point_features_are_counted(embedding: PointEmbedding, example: Example) -> None:
-    """`embed_point` gives `point_features(dim)` features, finite, in the dtype of the point."""
+    """`embed_point` returns `point_features(dim)` finite features in the dtype of the point."""
     features = compiled(_embed_point, example.x0, embedding)
     assert features.shape == (embedding.point_features(example.x0.size),), f"shape {features.shape}"
     assert features.dtype == example.x0.dtype, f"dtype {features.dtype} instead of {example.x0.dtype}"
@@ -47,7 +47,7 @@ def different_points_look_different(embedding: PointEmbedding, example: Example)
     assert not np.array_equal(first, second), f"{first} at {example.x0} and 1/16 further"
 
 
-def no_point_is_too_far(embedding: PointEmbedding, example: Example) -> None:
+def distant_points_stay_finite(embedding: PointEmbedding, example: Example) -> None:
     """Features and their gradients are finite at every finite point, including the largest numbers of the dtype."""
     for size in (0.0, 1.0, 30.0, 1e3, 1e6, float(jnp.finfo(example.x0.dtype).max)):
         for x in (size, -size):
@@ -58,7 +58,7 @@ def no_point_is_too_far(embedding: PointEmbedding, example: Example) -> None:
 
 
 def a_batch_of_points_is_its_rows(embedding: PointEmbedding, example: Example) -> None:
-    """`jax.vmap` over points is the embeddings one by one."""
+    """`jax.vmap` over points equals the embeddings computed one by one."""
     assert_rows_are_mapped(_embed_point, jnp.stack([example.x0, example.x1]), embedding)
 
 
@@ -84,6 +84,6 @@ time_embedding_laws = (
 point_embedding_laws = (
     point_features_are_counted,
     different_points_look_different,
-    no_point_is_too_far,
+    distant_points_stay_finite,
     a_batch_of_points_is_its_rows,
 )

@@ -56,7 +56,7 @@ class Example:
     seed: int
 
     def __repr__(self) -> str:
-        """All numbers, without the decoration of arrays."""
+        """All numbers as plain lists."""
         plain = {name: jax.tree.map(lambda x: np.asarray(x).tolist(), value) for name, value in vars(self).items()}
         return f"Example({', '.join(f'{name}={value}' for name, value in plain.items())})"
 
@@ -89,21 +89,21 @@ class Example:
 
 @contextmanager
 def leave_random_alone() -> Iterator[None]:
-    """Shape checks look at a random item of a tuple, and hypothesis asks that no one draws while it does."""
+    """Stops shape checks from drawing a random item of a tuple, since hypothesis requires that Python's generator is not used."""
     state = random.getstate()
     yield
     random.setstate(state)
 
 
 def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
-    """Numbers from `low` to `high` in steps of 1/16, which every dtype holds exactly and every reader can read."""
+    """Numbers from `low` to `high` in steps of 1/16, which every dtype represents exactly and which are easy to read."""
     return st.integers(16 * low, 16 * high).map(lambda numerator: numerator / 16)
 
 
 def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
     """Examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1].
 
-    No law looks at all of an example, so its vectors share their numbers where no law looks at both.
+    Vectors that no law uses together share their numbers.
     """
     count = 2 * sizes.point + max(sum(sizes.condition), sizes.inputs, sizes.observation + sizes.action)
 

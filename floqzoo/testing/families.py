@@ -1,4 +1,4 @@
-"""The members of all families as hypothesis strategies; a new member is tested after adding one line here.
+"""The members of all families as hypothesis strategies. To test a new member, add one line here.
 
 A family is a tuple with one strategy for each member, which draws the numbers of that member too;
 `st.one_of(every_path)` draws from all of them. Members with sizes of their own are built for `Sizes()`.
@@ -106,7 +106,7 @@ narrow_residual = partial(ResidualMLP, width=8, blocks=1, block_depth=2)
 
 
 def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
-    """A part whose parameters come from `make(key=key)`, for one of two keys; each is made once."""
+    """A part whose parameters come from `make(key=key)`, for one of two keys; each is built once."""
     cached = lru_cache(lambda seed: make(key=jax.random.key(seed)))
 
     @leave_random_alone()
@@ -134,10 +134,10 @@ def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
     """A small floq critic, with some parts exchanged."""
-    field_key, readout_key = jax.random.split(key)
+    field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
-    readout = QEnsemble(sizes.observation, sizes.action, build=narrow, key=readout_key)
-    return FlowCritic(fields, readout, UniformPrior(-1.0, 0.0), solver=Euler(2), num_noise_samples=3, **parts)
+    distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
+    return FlowCritic(fields, distilled, UniformPrior(-1.0, 0.0), solver=Euler(2), num_noise_samples=3, **parts)
 
 
 def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:

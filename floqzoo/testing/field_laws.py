@@ -9,7 +9,7 @@ from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, comp
 from floqzoo.testing.examples import Example
 
 
-def a_velocity_has_the_form_of_its_point(field: VelocityField, example: Example) -> None:
+def a_velocity_has_the_shape_of_its_point(field: VelocityField, example: Example) -> None:
     """$v(t, x)$ has the shape and the dtype of $x$, and is finite."""
     velocity = compiled(_velocity, field, example.t, example.x0, example.condition)
     assert velocity.shape == example.x0.shape, f"shape {velocity.shape} instead of {example.x0.shape}"
@@ -17,14 +17,14 @@ def a_velocity_has_the_form_of_its_point(field: VelocityField, example: Example)
     assert np.isfinite(velocity).all()
 
 
-def a_code_serves_every_time_and_point(field: VelocityField, example: Example) -> None:
-    """Under one code, `jax.vmap` over times and points is the velocities one by one."""
+def a_code_is_valid_for_every_time_and_point(field: VelocityField, example: Example) -> None:
+    """With one code, `jax.vmap` over times and points equals the velocities computed one by one."""
     rows = (jnp.stack([example.t, example.s]), jnp.stack([example.x0, example.x1]))
     assert_rows_are_mapped(_velocity_under, rows, field, field.encode(*example.condition))
 
 
 def a_batch_of_conditions_is_its_rows(field: VelocityField, example: Example) -> None:
-    """`jax.vmap` over conditions is the velocities one by one."""
+    """`jax.vmap` over conditions equals the velocities computed one by one."""
     conditions = tuple(jnp.stack([part, -part]) for part in example.condition)
     assert_rows_are_mapped(_velocity_given, conditions, field, example.t, example.x0)
 
@@ -37,7 +37,7 @@ def a_compiled_field_is_the_field(field: VelocityField, example: Example) -> Non
 
 
 def a_velocity_can_be_differentiated(field: VelocityField, example: Example) -> None:
-    r"""Forward and reverse mode give one finite Jacobian $\partial v / \partial x$: log-densities need its trace."""
+    r"""Forward and reverse mode give the same finite Jacobian $\partial v / \partial x$, whose trace log-densities need."""
     forward, reverse = compiled(_jacobians, field, example.t, example.x0, example.condition)
     assert_close(reverse, forward)
 
@@ -61,8 +61,8 @@ def _jacobians(field: VelocityField, t, x, condition):
 
 
 field_laws = (
-    a_velocity_has_the_form_of_its_point,
-    a_code_serves_every_time_and_point,
+    a_velocity_has_the_shape_of_its_point,
+    a_code_is_valid_for_every_time_and_point,
     a_batch_of_conditions_is_its_rows,
     a_compiled_field_is_the_field,
     a_velocity_can_be_differentiated,

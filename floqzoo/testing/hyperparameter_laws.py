@@ -58,9 +58,8 @@ class Numbers(eqx.Module):
 
 
 def no_gradient_reaches_a_number_that_is_not_learnt(part: Any, example: Example) -> None:
-    """`jax.grad` of what a part computes is 0 by each `Hyperparameter` and `State` in it.
-
-    Even where all floating-point arrays are differentiated, as by `eqx.partition(part, eqx.is_inexact_array)`.
+    """The gradient of a part's outputs with respect to each of its `Hyperparameter`s and `State`s is
+    0, even if all floating-point arrays are differentiated, as with `eqx.partition(part, eqx.is_inexact_array)`.
     """
     if not any(jax.tree.leaves(jax.tree.map(is_not_trained, part, is_leaf=is_not_trained))):
         return

@@ -20,8 +20,8 @@ def a_layer_is_linear_without_its_bias(layer: LinearLayer, example: Example) -> 
     assert_close(*compiled(_both_sides_of_linearity, layer, example.inputs))
 
 
-def every_input_of_a_layer_counts(layer: LinearLayer, example: Example) -> None:
-    """No input is without influence: no column of the Jacobian is 0."""
+def every_input_affects_a_layer(layer: LinearLayer, example: Example) -> None:
+    """Every input has an effect: no column of the Jacobian is 0."""
     jacobian = compiled(_layer_jacobian, layer, example.inputs)
     assert np.all(np.any(jacobian != 0, axis=0)), f"Jacobian {jacobian}"
 
@@ -40,12 +40,12 @@ def a_network_is_the_body_of_its_stem(network: Network, example: Example) -> Non
 
 
 def a_batch_of_inputs_is_its_rows(network: Network, example: Example) -> None:
-    """`jax.vmap` over inputs is the outputs one by one."""
+    """`jax.vmap` over inputs equals the outputs computed one by one."""
     assert_rows_are_mapped(_apply, jnp.stack([example.inputs, -example.inputs, 2 * example.inputs]), network)
 
 
 def gradients_reach_every_input(network: Network, example: Example) -> None:
-    """The gradient of the output by the input is finite, and not 0 in any coordinate."""
+    """The gradient of the output with respect to the input is finite, and nonzero in every coordinate."""
     gradient = compiled(_gradient, example.inputs, network)
     assert np.isfinite(gradient).all() and np.all(gradient != 0), f"gradient {gradient}"
 
@@ -84,7 +84,7 @@ def _gradient(x, network: Network):
 layer_laws = (
     parts_of_an_input_add_up,
     a_layer_is_linear_without_its_bias,
-    every_input_of_a_layer_counts,
+    every_input_affects_a_layer,
     the_bias_is_the_same_for_every_input,
 )
 

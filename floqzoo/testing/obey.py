@@ -54,7 +54,7 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 
 
 def laws_of(part: object) -> tuple[Law, ...]:
-    """The laws of all protocols, and of all families with laws of their own, that a part belongs to.
+    """The laws of the protocols that a part satisfies, and of the families with additional laws that it belongs to.
 
     **Raises** `TypeError` if there are none; the message lists the methods that it lacks for the nearest protocol.
     """

@@ -31,7 +31,7 @@ def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> N
 def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, example: Example) -> None:
     r"""$u_t(x | x_1) = \mathbb E[\dot x_t \mid x_t = x, x_1]$.
 
-    Given the data end, the point at time $t$ determines its noise, so the mean is over one path: $u_t(x_t | x_1) = \dot
+    Given the data point, the point at time $t$ determines its noise, so the mean is over one path: $u_t(x_t | x_1) = \dot
     x_t$.
     """
     marginal, slope, velocity = compiled(_marginal_velocity_and_slope, path, example.t, example.x0, example.x1)
@@ -43,17 +43,17 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
     r"""$\frac{d}{dt} \log \left| \det \frac{\partial x_t}{\partial x_0} \right| = \nabla \cdot u_t(x_t | x_1)$.
 
     The continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density of $x_t$ given $x_1$,
-    written along the path, whatever the density of the noise.
+    along the path, for any density of the noise.
     """
     expansion, growth = compiled(_expansion_and_growth, path, example.t, example.x0, example.x1)
     assert_close(expansion, growth)
 
 
-def no_ends_are_too_far(path: ProbabilityPath, example: Example) -> None:
-    r"""Point, velocity and their gradients by the ends are finite for ends up to $1 / 128$ of the largest number.
+def distant_ends_stay_finite(path: ProbabilityPath, example: Example) -> None:
+    r"""Point, velocity and their gradients with respect to the ends are finite for ends up to $1 / 128$ of the largest number.
 
-    In float32 that is $2.6 \times 10^{36}$. Beyond, the velocity itself may be no number of the dtype: that of a straight
-    path is $x_1 - x_0$, twice as large as its ends may be; other coefficients are larger.
+    In float32 that is $2.6 \times 10^{36}$. For larger ends the velocity itself may overflow: that of a straight path,
+    $x_1 - x_0$, is up to twice as large as its ends, and other paths have larger coefficients.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
@@ -63,7 +63,7 @@ def no_ends_are_too_far(path: ProbabilityPath, example: Example) -> None:
 
 
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
-    """`jax.vmap` over noise samples equals the paths one by one."""
+    """`jax.vmap` over noise samples equals the paths computed one by one."""
     rows = jnp.stack([example.x0, example.x1])
     assert_rows_are_mapped(_point_velocity_and_marginal, rows, path, example.t, example.x1)
 
@@ -81,8 +81,8 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
-    r"""Point and velocity are finite wherever the terms of their sums, $\alpha_t x_1$ and $\beta_t x_0$, are half of the
-    largest number at most: no sooner does a path overflow than the numbers that it stands for.
+    r"""Point and velocity are finite wherever the terms of their sums, $\alpha_t x_1$ and $\beta_t x_0$, are at most
+    half of the largest number.
     """
     largest = max(1.0, *(abs(float(number)) for number in compiled(_coefficients, path, example.t)))
     far = float(jnp.finfo(example.x0.dtype).max) / (2.001 * largest)
@@ -92,8 +92,8 @@ def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -
         assert np.isfinite(point).all(), f"{point} between {x0} and {x1}"
 
 
-def noise_gives_way_to_data(path: AffinePath, example: Example) -> None:
-    r"""$\alpha_t$ grows and $\beta_t$ shrinks, both above 0 between the ends."""
+def noise_shrinks_as_data_grow(path: AffinePath, example: Example) -> None:
+    r"""$\alpha_t$ increases and $\beta_t$ decreases, and both are positive between the ends."""
     early, late = sorted((example.s, example.t))
     (alpha, beta, *_), (later_alpha, later_beta, *_) = (compiled(_coefficients, path, t) for t in (early, late))
     assert 0 < alpha < later_alpha, f"alpha goes from {alpha} to {later_alpha}"
@@ -107,19 +107,19 @@ def the_end_error_is_what_is_left_of_the_other_end(path: AffinePath, example: Ex
 
 
 def ends_are_recovered_from_point_and_velocity(path: AffinePath, example: Example) -> None:
-    r"""`ends_of` inverts `at`: $(x_t, \dot x_t)$ gives back $(x_0, x_1)$."""
+    r"""`ends_of` inverts `at`: it recovers $(x_0, x_1)$ from $(x_t, \dot x_t)$."""
     recovered = compiled(_recovered_ends, path, example.t, example.x0, example.x1)
     assert_close(recovered, np.stack([example.x0, example.x1]), scale=_conditioning(path, example))
 
 
-def the_noise_of_a_point_tells_its_velocity(path: AffinePath, example: Example) -> None:
+def the_noise_of_a_point_determines_its_velocity(path: AffinePath, example: Example) -> None:
     r"""`velocity_of_noise` at $x_t$ and $x_0$ is $\dot x_t$."""
     found, velocity = compiled(_velocity_of_noise, path, example.t, example.x0, example.x1)
     assert_close(found, velocity, scale=_conditioning(path, example))
 
 
-def errors_of_noise_are_weighed_errors_of_velocity(path: AffinePath, example: Example) -> None:
-    r"""Where two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$."""
+def noise_errors_are_weighted_velocity_errors(path: AffinePath, example: Example) -> None:
+    r"""If two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$."""
     weight, difference = compiled(_weight_and_difference, path, example.t, example.x0, example.x1)
     assert_close(weight * difference**2, np.ones_like(difference), scale=_conditioning(path, example))
 
@@ -136,7 +136,7 @@ def _size(example: Example) -> float:
 
 
 def _conditioning(path: AffinePath, example: Example) -> float:
-    """How much the conversions between noise, data and velocity magnify a rounding."""
+    """The factor by which conversions between noise, data and velocity amplify rounding errors."""
     alpha, beta, *rates = (abs(float(number)) for number in compiled(_coefficients, path, example.t))
     return _size(example) * (1 + max(alpha, beta, *rates)) ** 2 / min(alpha, beta)
 
@@ -225,16 +225,16 @@ path_laws = (
     velocity_is_the_rate_of_change,
     conditional_velocity_is_the_rate_given_the_data_end,
     conditional_density_obeys_the_continuity_equation,
-    no_ends_are_too_far,
+    distant_ends_stay_finite,
     a_batch_of_paths_is_its_rows,
 )
 
 affine_path_laws = (
     nothing_overflows_before_the_path_does,
     marginal_density_obeys_the_continuity_equation,
-    noise_gives_way_to_data,
+    noise_shrinks_as_data_grow,
     the_end_error_is_what_is_left_of_the_other_end,
     ends_are_recovered_from_point_and_velocity,
-    the_noise_of_a_point_tells_its_velocity,
-    errors_of_noise_are_weighed_errors_of_velocity,
+    the_noise_of_a_point_determines_its_velocity,
+    noise_errors_are_weighted_velocity_errors,
 )

@@ -94,7 +94,7 @@ def a_key_decides_the_action(policy: Policy, example: Example) -> None:
 
 
 def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) -> None:
-    """`policy_loss` is a finite scalar with a finite gradient, and its key decides it."""
+    """`policy_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
     size = example.inputs.size
     loss, gradient = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
     again, _ = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
@@ -104,14 +104,15 @@ def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) ->
 
 
 def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> None:
-    """Every action to explore with has the shape of the data's, and every coordinate lies in [-1, 1]."""
+    """Every exploration action has the shape of the data's, and every coordinate lies in [-1, 1]."""
     actions = mapped(_explored, jax.random.split(example.key, 64), policy, example.observation)
     assert actions.shape[1:] == example.action.shape, f"shape {actions.shape[1:]} instead of {example.action.shape}"
     assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
 
 
 def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
-    """The action lies in [-1, 1] and has the shape of the data's, its log-density is a finite scalar; the key decides both."""
+    """The action lies in [-1, 1] and has the shape of the data's, and its log-density is a finite scalar; both are deterministic
+    given the key."""
     draw, again = (compiled(_draw, policy, example.observation, example.key) for _ in range(2))
     assert draw.action.shape == example.action.shape and np.all(np.abs(draw.action) <= 1), f"action {draw.action}"
     assert draw.log_prob.shape == () and np.isfinite(draw.log_prob), f"log-density {draw.log_prob}"
@@ -119,7 +120,7 @@ def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
 
 
 def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example) -> None:
-    """Every action for a z has the shape of the data's and lies in [-1, 1], however long z is."""
+    """Every action for a z has the shape of the data's and lies in [-1, 1], for z of any length."""
     for latent in (example.inputs, 100 * example.inputs):
         action = compiled(_action_for, latent, policy, example.observation)
         assert action.shape == example.action.shape, f"shape {action.shape} instead of {example.action.shape}"
@@ -127,7 +128,7 @@ def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example
 
 
 def actions_for_latents_are_rows(policy: ActsForLatent, example: Example) -> None:
-    """`jax.vmap` over z is the actions one by one, and an action has a finite gradient by z."""
+    """`jax.vmap` over z equals the actions computed one by one, and an action has a finite gradient with respect to z."""
     assert_rows_are_mapped(_action_for, jnp.stack([example.inputs, -example.inputs]), policy, example.observation)
     gradient = compiled(_gradient_by_latent, policy, example.observation, example.inputs)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"
@@ -154,7 +155,7 @@ def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
     )
 
 
-def noise_is_of_its_prior(policy: ActsFromNoise, example: Example) -> None:
+def noise_follows_its_prior(policy: ActsFromNoise, example: Example) -> None:
     """Noise is finite and has a finite log-density under `noise_prior`; a policy without a prior draws nothing."""
     noise = policy.draw_noise(example.key)
     if policy.noise_prior is None:
@@ -165,7 +166,7 @@ def noise_is_of_its_prior(policy: ActsFromNoise, example: Example) -> None:
 
 
 def actions_of_any_noise_lie_in_their_box(policy: ActsFromNoise, example: Example) -> None:
-    """Noise of any size, however far from its prior, gives an action in [-1, 1]."""
+    """Noise of any size, even outside its prior, gives an action in [-1, 1]."""
     noise = 100 * policy.draw_noise(example.key)
     action = policy.act_from_noise(example.observation, SumCritic(), noise)
     assert action.shape == example.action.shape and np.all(np.abs(action) <= 1), f"action {action}"
@@ -199,7 +200,7 @@ def _loss_and_gradient(policy: Policy, batch: Transition, key, latent: int):
 
 density_laws = (a_draw_has_a_log_density,)
 acts_for_latent_laws = (actions_for_latents_lie_in_their_box, actions_for_latents_are_rows)
-acts_from_noise_laws = (noise_decides_the_action, noise_is_of_its_prior, actions_of_any_noise_lie_in_their_box)
+acts_from_noise_laws = (noise_decides_the_action, noise_follows_its_prior, actions_of_any_noise_lie_in_their_box)
 
 exploring_laws = (explored_actions_lie_in_their_box,)
 

@@ -13,8 +13,8 @@ DRAWS = 2**14
 FALSE_ALARM = 1e-9
 
 
-def draws_have_the_shape_asked_for(prior: NoisePrior, example: Example) -> None:
-    """`sample(key, shape)` has the shape asked for, and is finite."""
+def draws_have_the_requested_shape(prior: NoisePrior, example: Example) -> None:
+    """`sample(key, shape)` has the requested shape, and is finite."""
     for shape in ((), (3,), (2, 3)):
         sample = compiled(_draw, prior, example.key, shape)
         assert sample.shape == shape, f"shape {sample.shape} instead of {shape}"
@@ -22,7 +22,7 @@ def draws_have_the_shape_asked_for(prior: NoisePrior, example: Example) -> None:
 
 
 def a_key_decides_the_draw(prior: NoisePrior, example: Example) -> None:
-    """The same key gives the same draws, another key gives others."""
+    """The same key gives the same draws, and a different key gives different ones."""
     draw, again = (compiled(_draw, prior, example.key, (8,)) for _ in range(2))
     other = compiled(_draw, prior, jax.random.key(example.seed + 1), (8,))
     np.testing.assert_array_equal(draw, again)
@@ -30,13 +30,14 @@ def a_key_decides_the_draw(prior: NoisePrior, example: Example) -> None:
 
 
 def log_density_sums_over_coordinates(prior: NoisePrior, example: Example) -> None:
-    r"""Coordinates are independent: $\log p(x) = \sum_i \log p(x_i)$, a scalar and finite wherever draws fall."""
+    r"""Coordinates are independent: $\log p(x) = \sum_i \log p(x_i)$, a scalar that is finite for every draw."""
     whole, parts = compiled(_log_prob_and_parts, prior, example.key)
     assert_close(whole, np.sum(parts))
 
 
 def every_point_has_a_log_density(prior: NoisePrior, example: Example) -> None:
-    r"""$\log p(x)$ is below infinity and has a finite gradient at every finite point, the largest numbers among them.
+    r"""$\log p(x)$ is below infinity and has a finite gradient at every finite point, including the largest representable
+    numbers.
 
     It is $-\infty$ where the density is 0, with a gradient of 0.
     """
@@ -59,7 +60,7 @@ def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
 def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
     r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, with $F$ the integral of the density.
 
-    The bound of Dvoretzky, Kiefer and Wolfowitz, at a rate of false alarms of $\alpha = 10^{-9}$.
+    The bound of Dvoretzky, Kiefer and Wolfowitz, with a false-alarm rate of $\alpha = 10^{-9}$.
     """
     grid, density = _density(prior, example)
     cells = np.diff(grid) * (density[1:] + density[:-1]) / 2
@@ -71,7 +72,7 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
     assert distance < bound, f"distance {distance}, above {bound}"
 
 
-def coordinates_are_drawn_apart(prior: NoisePrior, example: Example) -> None:
+def coordinates_are_drawn_independently(prior: NoisePrior, example: Example) -> None:
     r"""The entries of a draw are uncorrelated: $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
     x = np.asarray(compiled(_draw, prior, example.key, (DRAWS, 2)), dtype=np.float64)
     correlation = np.asarray(np.corrcoef(x.T))[0, 1]
@@ -79,7 +80,7 @@ def coordinates_are_drawn_apart(prior: NoisePrior, example: Example) -> None:
 
 
 def _density(prior: NoisePrior, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    """The density in one dimension, on a grid three times as wide as the draws fall to either side."""
+    """The density in one dimension, on a grid that extends three times as far as the draws to either side."""
     grid, density = compiled(_grid_and_density, prior, jax.random.key(example.seed + 1))
     return np.asarray(grid, dtype=np.float64), np.asarray(density, dtype=np.float64)
 
@@ -105,11 +106,11 @@ def _grid_and_density(prior: NoisePrior, key):
 
 
 prior_laws = (
-    draws_have_the_shape_asked_for,
+    draws_have_the_requested_shape,
     a_key_decides_the_draw,
     log_density_sums_over_coordinates,
     every_point_has_a_log_density,
     density_integrates_to_one,
     draws_follow_the_density,
-    coordinates_are_drawn_apart,
+    coordinates_are_drawn_independently,
 )

@@ -17,13 +17,13 @@ from floqzoo.testing.velocities import Observed, Wave
 SHORT = 1 / 64
 
 
-def constant_fields_are_crossed_exactly(solver: ODESolver, example: Example) -> None:
+def constant_fields_are_solved_exactly(solver: ODESolver, example: Example) -> None:
     r"""$x(t_1) = x(t_0) + (t_1 - t_0) \, c$ for $\dot x = c$, forward and backward, over any interval."""
     end = compiled(_end, example.x0, solver, _constant(example), example.s, example.t)
     assert_close(end, example.x0 + (example.t - example.s) * example.x1)
 
 
-def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> None:
+def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> None:
     r"""$x(t + h) = x(t) + h \, v(t, x(t)) + O(h^2)$, forward and backward: consistency.
 
     For $v = c + \sin(x + t)$ and small $h$ the remainder is below $h^2 \, (2 + |c|)$, twice that of the exact curve.
@@ -36,10 +36,10 @@ def a_short_way_follows_the_velocity(solver: ODESolver, example: Example) -> Non
         assert np.all(remainder <= bound), f"remainder {remainder}, above {bound}, for h = {h}"
 
 
-def time_passes_as_the_state_moves(solver: ODESolver, example: Example) -> None:
-    r"""On $\dot x = x + t$ over [0, 1] a solve is at least as accurate as Euler's method with as many evaluations.
+def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Example) -> None:
+    r"""On $\dot x = x + t$ over [0, 1] a solver is at least as accurate as Euler's method with as many evaluations.
 
-    Evaluating the field at constant, late or reversed times gives another result.
+    A solver that evaluates the field at constant, late or reversed times violates this.
     """
     x0 = jnp.asarray([0.0, 0.25], example.x0.dtype)
     end = compiled(_end, x0, solver, _growing, jnp.zeros_like(example.t), jnp.ones_like(example.t))
@@ -51,7 +51,7 @@ def time_passes_as_the_state_moves(solver: ODESolver, example: Example) -> None:
 
 
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
-    r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ of the error with twice the steps.
+    r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ times the error with twice as many steps.
 
     On $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones, are skipped.
     """
@@ -69,7 +69,7 @@ def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
 
 
 def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -> None:
-    """A trajectory begins at the start, ends where `solve` ends, and its times go one way from `t0` to `t1`."""
+    """A trajectory begins at the start, ends where `solve` ends, and its times are monotonic from `t0` to `t1`."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     way = compiled(_way, solver, velocity, example.x0, example.s, example.t)
     end = compiled(_end, example.x0, solver, velocity, example.s, example.t)
@@ -80,7 +80,7 @@ def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -
 
 
 def evaluations_are_counted(solver: ODESolver, example: Example) -> None:
-    """A solve evaluates the velocity `evaluations` times; an adaptive solver, that many times at most."""
+    """A solve evaluates the velocity `evaluations` times; an adaptive solver at most that many times."""
     count = len(_times_of_evaluations(solver, example))
     adaptive = getattr(solver, "is_adaptive", False)
     assert count == solver.evaluations or (adaptive and 0 < count < solver.evaluations), (
@@ -88,7 +88,7 @@ def evaluations_are_counted(solver: ODESolver, example: Example) -> None:
     )
 
 
-def no_time_outside_the_interval_is_looked_at(solver: ODESolver, example: Example) -> None:
+def no_time_outside_the_interval_is_evaluated(solver: ODESolver, example: Example) -> None:
     """The velocity is only evaluated between `t0` and `t1`: a flow may be undefined elsewhere."""
     times = np.array(_times_of_evaluations(solver, example))
     low, high = sorted((float(example.s), float(example.t)))
@@ -97,18 +97,19 @@ def no_time_outside_the_interval_is_looked_at(solver: ODESolver, example: Exampl
 
 
 def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -> None:
-    r"""For $\dot x = c$, the end has the derivative 1 by the start, $t_1 - t_0$ by $c$, and $c$ by $t_1$."""
+    r"""For $\dot x = c$, the derivative of the end is 1 with respect to the start, $t_1 - t_0$ with respect to $c$, and $c$ with
+    respect to $t_1$."""
     by_velocity, by_start, by_time = compiled(_gradients, solver, _constant(example), example.x0, example.s, example.t)
     assert_close(by_start, jnp.ones_like(example.x0))
     assert_close(by_velocity.constant, jnp.full_like(example.x0, example.t - example.s))
     assert_close(by_time, jnp.sum(example.x1))
 
 
-def no_start_is_too_far(solver: ODESolver, example: Example) -> None:
+def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
     r"""A solve of $\dot x = c - x$ from a start up to $1 / 128$ of the largest number is finite, and so is its gradient.
 
-    In float32 that is $2.6 \times 10^{36}$. Beyond, the solution itself, which grows up to $e$-fold backwards, or a stage, a
-    sum of velocities with weights of a dozen, may be no number of the dtype.
+    In float32 that is $2.6 \times 10^{36}$. For larger starts the solution itself may overflow, since it grows by up to a
+    factor of $e$ backwards, or a stage, whose weights are about a dozen.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):
@@ -117,14 +118,14 @@ def no_start_is_too_far(solver: ODESolver, example: Example) -> None:
 
 
 def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
-    """`jax.vmap` over starts is the solves one by one."""
+    """`jax.vmap` over starts equals solving one by one."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     rows = jnp.stack([example.x0, -example.x0])
     assert_rows_are_mapped(_end, rows, solver, velocity, example.s, example.t)
 
 
-def two_halves_make_the_whole(solver: FixedStepSolver, example: Example) -> None:
-    r"""$2K$ steps from $t_0$ to $t_1$ are $K$ steps to the middle and $K$ steps from there."""
+def two_halves_are_the_whole_interval(solver: FixedStepSolver, example: Example) -> None:
+    r"""$2K$ steps from $t_0$ to $t_1$ equal $K$ steps to the middle and $K$ steps from there."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     twice = replace(solver, num_steps=2 * solver.num_steps)
     middle = (example.s + example.t) / 2
@@ -220,20 +221,20 @@ def _constant(example: Example) -> Wave:
 
 
 solver_laws = (
-    constant_fields_are_crossed_exactly,
-    a_short_way_follows_the_velocity,
-    time_passes_as_the_state_moves,
+    constant_fields_are_solved_exactly,
+    a_short_step_follows_the_velocity,
+    the_field_is_evaluated_at_the_right_times,
     the_error_falls_with_the_order,
     a_trajectory_joins_start_and_solution,
     evaluations_are_counted,
-    no_time_outside_the_interval_is_looked_at,
+    no_time_outside_the_interval_is_evaluated,
     gradients_reach_start_field_and_times,
-    no_start_is_too_far,
+    distant_starts_stay_finite,
     a_batch_of_solves_is_its_rows,
 )
 
 fixed_step_laws = (
-    two_halves_make_the_whole,
+    two_halves_are_the_whole_interval,
     a_trajectory_is_one_step_after_another,
     an_unrolled_loop_is_the_loop,
 )

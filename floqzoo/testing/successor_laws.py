@@ -16,8 +16,8 @@ from floqzoo.testing.examples import Example
 from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
 
 
-def futures_have_the_form_of_observations(measure: SuccessorMeasure, example: Example) -> None:
-    """`sample_futures` gives `count` finite observations, and its key decides them."""
+def futures_have_the_shape_of_observations(measure: SuccessorMeasure, example: Example) -> None:
+    """`sample_futures` returns `count` finite observations, deterministic given its key."""
     futures = compiled(_futures, measure, example.observation, example.action, example.key)
     assert futures.shape == (3, example.observation.size), f"shape {futures.shape}"
     assert np.isfinite(futures).all()
@@ -32,7 +32,7 @@ def futures_are_possible(measure: SuccessorMeasure, example: Example) -> None:
 
 
 def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, example: Example) -> None:
-    """`successor_loss` is a finite scalar with a finite gradient, and its key decides it."""
+    """`successor_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
     loss, gradient = compiled(_loss_and_gradient, measure, example.batch, example.key)
     again, _ = compiled(_loss_and_gradient, measure, example.batch, example.key)
     assert loss.shape == (), f"shape {loss.shape}"
@@ -41,7 +41,7 @@ def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, exampl
 
 
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
-    """The regression of an observation is a point and a velocity of its shape, finite, and decided by the key."""
+    """The regression target for an observation is a point and a velocity of its shape, finite and deterministic given the key."""
     step = _first(example.batch)
     point = compiled(regression, target, step, example.t, example.key)
     assert point.x.shape == point.velocity.shape == example.observation.shape, (
@@ -52,16 +52,16 @@ def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example
     assert_close(again.velocity, point.velocity, roundings=0)
 
 
-def each_key_draws_a_point_of_its_own(target: SuccessorTarget, example: Example) -> None:
-    """Before the end, another key gives another point, even if all futures are the same: the noise differs."""
+def each_key_draws_a_different_point(target: SuccessorTarget, example: Example) -> None:
+    """For $t < 1$ different keys give different points, even if all futures are the same, since the noise differs."""
     step = _certain(example.batch)
     keys = jax.random.split(example.key)
     first, second = (compiled(_aimed_regression, target, step, example.t, key).x for key in keys)
     assert np.abs(first - second).max() > 1e-3 * (1 - float(example.t)), f"{first} and {second} from two keys"
 
 
-def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> None:
-    r"""The velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$, where every future is $x_1$.
+def targets_point_to_a_certain_future(target: SuccessorTarget, example: Example) -> None:
+    r"""If every future is $x_1$, the velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$.
 
     On the linear path, with a target flow that transports all noise to $x_1$, and $x_1$ as the true future: the target
     at any point is the velocity towards $x_1$.
@@ -73,7 +73,7 @@ def a_certain_future_is_aimed_at(target: SuccessorTarget, example: Example) -> N
     assert_close(point.velocity, (future - point.x) / rest, scale=(1 + np.abs(future).max()) / rest)
 
 
-def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Example) -> None:
+def a_next_action_has_the_shape_of_an_action(next_action: NextAction, example: Example) -> None:
     """There is one finite action for each transition."""
     batch = example.batch
     agent = frozen_agent(SumCritic(), UniformPolicy(batch.action.shape[-1]))
@@ -83,7 +83,8 @@ def a_next_action_has_the_form_of_an_action(next_action: NextAction, example: Ex
 
 
 def a_reward_is_a_number_with_a_gradient(model: RewardModel, example: Example) -> None:
-    """The reward of a state is a finite scalar with a finite gradient by the state, and the loss a finite scalar."""
+    """The reward of a state is a finite scalar with a finite gradient with respect to the state, and the loss is a finite
+    scalar."""
     reward, gradient = jax.value_and_grad(model.reward_of)(example.observation)
     loss = model.reward_loss(example.batch)
     assert reward.shape == loss.shape == (), f"shapes {reward.shape} and {loss.shape}"
@@ -147,17 +148,17 @@ def _aimed_regression(target: SuccessorTarget, step, t, key):
 
 
 successor_measure_laws = (
-    futures_have_the_form_of_observations,
+    futures_have_the_shape_of_observations,
     futures_are_possible,
     successor_loss_is_a_number_with_a_gradient,
 )
 
 successor_target_laws = (
     a_target_is_a_point_and_a_velocity,
-    each_key_draws_a_point_of_its_own,
-    a_certain_future_is_aimed_at,
+    each_key_draws_a_different_point,
+    targets_point_to_a_certain_future,
 )
 
-next_action_laws = (a_next_action_has_the_form_of_an_action,)
+next_action_laws = (a_next_action_has_the_shape_of_an_action,)
 
 reward_model_laws = (a_reward_is_a_number_with_a_gradient,)

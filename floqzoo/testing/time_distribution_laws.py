@@ -7,8 +7,8 @@ from floqzoo.protocols import TimeDistribution
 from floqzoo.testing.examples import Example
 
 
-def times_have_the_shape_asked_for(times: TimeDistribution, example: Example) -> None:
-    """`sample_times(key, shape)` has the shape asked for."""
+def times_have_the_requested_shape(times: TimeDistribution, example: Example) -> None:
+    """`sample_times(key, shape)` has the requested shape."""
     for shape in ((), (3,), (2, 3)):
         drawn = times.sample_times(example.key, shape)
         assert drawn.shape == shape, f"shape {drawn.shape} instead of {shape}"
@@ -27,7 +27,7 @@ def a_key_decides_the_times(times: TimeDistribution, example: Example) -> None:
 
 
 def another_key_gives_other_times(times: TimeDistribution, example: Example) -> None:
-    """Unless all times are the same, every entry of a draw and every key has its own."""
+    """Unless all times are the same, the entries of a draw differ, and so do draws with different keys."""
     drawn = np.asarray(times.sample_times(example.key, (8,)))
     other = np.asarray(times.sample_times(jax.random.fold_in(example.key, 1), (8,)))
     if len(np.unique([drawn, other])) > 1:
@@ -36,7 +36,7 @@ def another_key_gives_other_times(times: TimeDistribution, example: Example) -> 
 
 
 time_distribution_laws = (
-    times_have_the_shape_asked_for,
+    times_have_the_requested_shape,
     times_lie_before_the_end,
     a_key_decides_the_times,
     another_key_gives_other_times,

@@ -19,7 +19,7 @@ from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 class CountingCritic(eqx.Module):
-    """Q = w . a + b, learnt by regression to rewards; counts its losses in a `State`, and has a number that is fixed."""
+    """Q = w . a + b, learnt by regression to rewards; counts its losses in a `State`, and has a fixed number."""
 
     weight: Any
     bias: Any
@@ -40,7 +40,7 @@ class CountingCritic(eqx.Module):
 
 
 class ConstantPolicy(eqx.Module):
-    """One action everywhere, which maximises Q and stays small."""
+    """The same action in every state, trained to maximise Q and to stay small."""
 
     action: Any
 
@@ -50,7 +50,7 @@ class ConstantPolicy(eqx.Module):
         return self.action
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
-        """Minus the score, and the size."""
+        """Minus the score, plus a penalty on the size."""
         del key
         score = jnp.mean(jax.vmap(agent.critic.score, (0, None))(batch.observation, self.action))
         loss = jnp.sum(self.action**2) - score
@@ -58,7 +58,7 @@ class ConstantPolicy(eqx.Module):
 
 
 class DrawingCritic(eqx.Module):
-    """A critic whose loss draws a number, which it keeps."""
+    """A critic whose loss draws a random number and stores it."""
 
     critic: CountingCritic
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
@@ -68,14 +68,14 @@ class DrawingCritic(eqx.Module):
         return self.critic.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The sum of parameters, times the number."""
+        """The sum of the parameters, times the random number."""
         number = jax.random.normal(key)
         loss = number * self.critic.bias
         return loss, Stateful(loss, eqx.tree_at(lambda critic: critic.drawn, self, State(number)))
 
 
 class DrawingPolicy(eqx.Module):
-    """A policy whose loss draws a number, which it keeps."""
+    """A policy whose loss draws a random number and stores it."""
 
     policy: ConstantPolicy
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
@@ -85,7 +85,7 @@ class DrawingPolicy(eqx.Module):
         return self.policy.act(observation, critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The sum of the action, times the number."""
+        """The sum of the action, times the random number."""
         number = jax.random.normal(key)
         loss = number * jnp.sum(self.policy.action)
         return loss, Stateful(loss, eqx.tree_at(lambda policy: policy.drawn, self, State(number)))
@@ -107,13 +107,13 @@ def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
 
 
 def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
-    """A hyperparameter is not changed, and a `State` is updated by the loss: it counts one more in each update."""
+    """A hyperparameter is not changed, and a `State` is updated by the loss: its count increases by one in each update."""
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
 
 
-def an_update_draws_apart_for_both_losses(rule: UpdateRule, example: Example) -> None:
+def losses_draw_independently(rule: UpdateRule, example: Example) -> None:
     """The key of an update determines the draws of the losses: they differ between losses and between keys."""
     parts = example_parts(example)
     drawing = ActorCritic(DrawingCritic(parts.critic), DrawingPolicy(parts.policy))
@@ -135,7 +135,7 @@ def an_update_draws_apart_for_both_losses(rule: UpdateRule, example: Example) ->
 
 
 def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Example) -> None:
-    """`jax.lax.scan` over update numbers and keys is one update after another."""
+    """`jax.lax.scan` over update numbers and keys equals one update after another."""
     parts, optimisers, _ = _updated(rule, example, steps=4)
     scanned = compiled(
         _scanned, rule, example_parts(example), jnp.arange(4, dtype=jnp.int32), example.batch, example.key
@@ -145,8 +145,8 @@ def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Examp
 
 
 def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> None:
-    """Four updates are four steps of the optimiser on the gradients of both losses, over the parameters of both parts; in
-    an update without the policy's loss its gradient is 0."""
+    """Four updates equal four steps of the optimiser on the gradients of both losses, over the parameters of both parts;
+    in an update without the policy's loss, its gradient is 0."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_joint_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -157,7 +157,7 @@ def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> 
 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
-    """Four updates are four steps of the critic's optimiser, each followed by the policy's steps in its own updates."""
+    """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy if it is due."""
     parts, _, metrics = _updated(rule, example, steps=4)
     wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -168,8 +168,8 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
 
 
 def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None:
-    """Four updates are updates of the rules of the phases, each in its own, with one state of the optimisers; the metrics
-    are those of the current rule, and others did not occur."""
+    """Four updates equal those of the current phase's rule, with one optimiser state for all phases; only the metrics of
+    the current rule occur."""
     wanted = example_parts(example)
     state = rule.init_optimisers(wanted)
     for step in range(4):
@@ -189,7 +189,8 @@ def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None
 
 
 def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
-    """Four updates are eight steps of one optimiser, in turns with the gradients of critic and policy, and 0 for the other."""
+    """Four updates equal eight steps of one optimiser, alternately with the gradient of the critic and of the policy, and 0 for
+    the other part."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_sequential_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -222,7 +223,7 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
     r"""$(1 - \tau) \bar\theta + \tau \theta$ in each `every`-th update, and $\bar\theta$ in the others.
 
     $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target copies `State`, and
-    keeps its `Hyperparameter`s. After `copy_after` updates the target is the parameters after the step.
+    keeps its `Hyperparameter`s. After `copy_after` updates the target equals the parameters after the step.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
@@ -250,7 +251,7 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
 
 
 def example_parts(example: Example) -> ActorCritic:
-    """A small critic, with state and a number that is fixed, and a policy."""
+    """A small critic with state and a fixed number, and a policy."""
     number = jnp.asarray(1.5, example.action.dtype)
     critic = CountingCritic(example.action + 0.25, 0 * number, State(jnp.zeros((), jnp.int32)), Hyperparameter(number))
     return ActorCritic(critic, ConstantPolicy(example.action + 1))
@@ -362,7 +363,7 @@ update_rule_laws = (
     an_update_can_be_scanned,
     an_update_trains_both_parts,
     an_update_keeps_what_is_not_trained,
-    an_update_draws_apart_for_both_losses,
+    losses_draw_independently,
     a_scan_of_updates_is_the_updates_one_by_one,
 )
 

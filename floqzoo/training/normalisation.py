@@ -1,4 +1,4 @@
-"""The normalisation of observations that the settings of a run ask for."""
+"""The normalisation of observations, if the settings of a run enable it."""
 
 from collections.abc import Callable
 from typing import Any

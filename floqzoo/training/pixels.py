@@ -1,4 +1,4 @@
-"""What a run on pixels needs, and what it cannot have."""
+"""The requirements of a run on pixels."""
 
 from floqzoo.protocols import Task
 from floqzoo.runs.configuration import RunConfig
@@ -6,7 +6,7 @@ from floqzoo.tasks.pixel_dataset import PixelDataset
 
 
 def require_pixels(config: RunConfig, task: Task) -> None:
-    """Checks that the settings of a run fit a task of pixels, or one without.
+    """Checks that the settings of a run fit a task with or without pixels.
 
     **Raises** `ValueError`, naming the setting.
     """

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.learner.metric_mean import NonFiniteError
-from floqzoo.learner.seeds import keys_that_go_on, keys_with_seeds
+from floqzoo.learner.seeds import continued_keys, keys_with_seeds
 from floqzoo.protocols import Task
 from floqzoo.rollout.evaluation import NORMALISED
 from floqzoo.runs.checkpoint import DamagedError
@@ -131,7 +131,7 @@ class StartingRun:
         places = _places(self.seeds, self.run.seeds)
         if places is None:
             raise ValueError(
-                f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, as many seeds, or one; {directory} has "
+                f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, equally many seeds, or one; {directory} has "
                 f"{', '.join(map(str, self.run.seeds))}."
             )
         self.places = places
@@ -147,7 +147,7 @@ class StartingRun:
         leaves = [jnp.asarray(theirs[name])[places] if eqx.is_array(leaf) else leaf for name, leaf in _leaves(agents)]
         agents = jax.tree.unflatten(jax.tree.structure(agents, is_leaf=_is_hyperparameter), leaves)
         theirs_at = [self.run.seeds[place] for place in self.places]
-        keys = keys_that_go_on(state.keys[places])
+        keys = continued_keys(state.keys[places])
         return RunState(agents, keys if theirs_at == list(self.seeds) else keys_with_seeds(keys, self.seeds))
 
 
@@ -267,7 +267,7 @@ def _require_score(config: RunConfig, task: Task, diagnostics: Sequence[str]) ->
     metric = config.best_metric or ""
     if metric.startswith("diagnostics/") and metric not in diagnostics:
         known = f"{', '.join(diagnostics)} and none else" if diagnostics else "no diagnostics"
-        raise ValueError(f"`best_metric` must be another than {metric}; the critic has {known}.")
+        raise ValueError(f"`best_metric` must not be {metric}; the critic has {known}.")
     # Only a task that says where success is can be known to lack it.
     lacks = {
         SUCCESS_METRIC: (getattr(task, "success_key", "unknown"), "reports no success"),
@@ -275,7 +275,7 @@ def _require_score(config: RunConfig, task: Task, diagnostics: Sequence[str]) ->
     }
     value, reason = lacks.get(metric, ("", ""))
     if value is None:
-        raise ValueError(f"`best_metric` must be another than {metric} on {config.env_name}, which {reason}.")
+        raise ValueError(f"`best_metric` must not be {metric} on {config.env_name}, which {reason}.")
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.protocols import Task
-from floqzoo.runs.checkpoint import checkpoint_folder, latest_whole
+from floqzoo.runs.checkpoint import checkpoint_folder, latest_intact
 from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.run_directory import describe_data, describe_machine, record_resumption
 from floqzoo.runs.stored_run import StoredRun, named_task
@@ -61,7 +61,7 @@ def prepare_resumed(
     flags, data, machine = _as_of_checkpoint(run)
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
-        raise ValueError(f"{run.directory} cannot resume with other seeds: {'; '.join(fixed)}.")
+        raise ValueError(f"{run.directory} cannot resume with different seeds: {'; '.join(fixed)}.")
     fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
     if fixed:
         raise ValueError(
@@ -74,7 +74,7 @@ def prepare_resumed(
     changes = [*differences(flags, run.flags, but=IMMATERIAL), *differences(data, now, but=("path", "provenance"))]
     if changes and not allow_changes:
         raise ValueError(
-            f"{run.directory} would resume with other settings or data: {'; '.join(changes)}. "
+            f"{run.directory} would resume with different settings or data: {'; '.join(changes)}. "
             "Restore them, or allow changes."
         )
     versions = differences(machine.get("packages", {}), describe_machine()["packages"])
@@ -134,5 +134,5 @@ def _as_of_checkpoint(run: StoredRun) -> tuple[dict[str, Any], dict[str, Any], d
     """Flags, data and machine at the time of the latest intact checkpoint, or at the start of the run."""
     if not run.checkpoint_steps:
         return run.flags, run.data, run.machine
-    folder = checkpoint_folder(run.checkpoints, latest_whole(run.checkpoints))
+    folder = checkpoint_folder(run.checkpoints, latest_intact(run.checkpoints))
     return read_json(folder / "flags.json"), read_json(folder / "data.json"), read_json(folder / "machine.json")

@@ -64,7 +64,7 @@ class TrainingResult:
         return agent_of(self.agents, self.seeds.index(seed))
 
 
-TO_GO_ON = "Fix the problem, then continue with `floqzoo resume`."
+TO_CONTINUE = "Fix the problem, then continue with `floqzoo resume`."
 
 
 class Trainer:
@@ -211,16 +211,16 @@ class Trainer:
             advice = "Try a smaller learning rate first."
             if error.update is not None and error.update <= 2:  # a gradient of the first shows in the second
                 advice = f"The first updates were not finite. {cause_in_data(local(self.dataset))}"
-            raise NonFiniteError(f"{error} {self.what_is_left()} {advice}", error.update) from None
+            raise NonFiniteError(f"{error} {self.checkpoint_message()} {advice}", error.update) from None
         except ShardError as error:
             self.save_despite(error)
-            raise ShardError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
+            raise ShardError(f"{error} {self.checkpoint_message()} {TO_CONTINUE}") from error
         except OSError as error:
-            raise OSError(f"{error} {self.what_is_left()} {TO_GO_ON}") from error
+            raise OSError(f"{error} {self.checkpoint_message()} {TO_CONTINUE}") from error
         except Exception as error:
             # An environment may raise any error, and the updates so far are complete.
             self.save_despite(error)
-            error.add_note(f"{self.what_is_left()} {TO_GO_ON}")
+            error.add_note(f"{self.checkpoint_message()} {TO_CONTINUE}")
             raise
 
     def save_despite(self, error: Exception) -> None:
@@ -345,7 +345,7 @@ class Trainer:
         if not all(np.isfinite(leaf).all() for leaf in leaves):
             raise NonFiniteError(f"a parameter became NaN or infinite within {self.updates:,} updates.")
 
-    def what_is_left(self) -> str:
+    def checkpoint_message(self) -> str:
         """A message about the latest checkpoint."""
         steps = self.store.checkpoint_steps
         kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "There is no checkpoint yet."

@@ -74,14 +74,14 @@ def folders(tmp_path):
 
 def test_a_dry_run_prints_commands_that_run_the_trials(sweep, tmp_path):
     status, out, err = sweep("--dry_run")
-    assert (status, err) == (0, "2 trials, 2 of them to be run\n")
+    assert (status, err) == (0, "2 trials, 2 to run\n")
     commands = out.splitlines()
     assert len(commands) == 2 and not (tmp_path / "exp").exists()
     assert all(shlex.split(command)[0] == sys.executable for command in commands)
     subprocess.run(commands[0], shell=True, check=True, capture_output=True)
     (folder,) = folders(tmp_path)
     assert (folder / "finished.json").exists()
-    assert sweep("--dry_run")[1:] == (out, "2 trials, 1 of them to be run\n")
+    assert sweep("--dry_run")[1:] == (out, "2 trials, 1 to run\n")
 
 
 def test_a_sweep_ends_with_its_table_and_goes_on(sweep, tmp_path):

@@ -38,7 +38,7 @@ def normal(key, shape):
 
 
 PRIORS = {
-    "draws_have_the_shape_asked_for": {"sample": lambda self, key, shape: normal(key, (*shape, 1))},
+    "draws_have_the_requested_shape": {"sample": lambda self, key, shape: normal(key, (*shape, 1))},
     "a_key_decides_the_draw": {"sample": lambda self, key, shape: normal(jax.random.key(0), shape)},
     "log_density_sums_over_coordinates": {
         "log_prob": lambda self, x: jnp.mean(fz.GaussianPrior().log_prob(x)) / x.size
@@ -46,7 +46,7 @@ PRIORS = {
     "every_point_has_a_log_density": {"log_prob": lambda self, x: -jnp.sum(x**4 / (1 + x**2))},
     "density_integrates_to_one": {"log_prob": lambda self, x: -jnp.sum(x**2) / 2},
     "draws_follow_the_density": {"sample": lambda self, key, shape: 1.2 * normal(key, shape)},
-    "coordinates_are_drawn_apart": {
+    "coordinates_are_drawn_independently": {
         "sample": lambda self, key, shape: jnp.broadcast_to(normal(key, (*shape[:-1], 1)), shape)
     },
 }
@@ -62,21 +62,23 @@ PATHS = {
     "conditional_density_obeys_the_continuity_equation": {
         "conditional_velocity": lambda self, t, x, x1: jax.lax.stop_gradient((x1 - x) / (1 - t))
     },
-    "no_ends_are_too_far": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, x0, x1 * (1 + x0**2) / (1 + x0**2))},
+    "distant_ends_stay_finite": {
+        "at": lambda self, t, x0, x1: fz.LinearPath().at(t, x0, x1 * (1 + x0**2) / (1 + x0**2))
+    },
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
     "nothing_overflows_before_the_path_does": {
         "at": lambda self, t, x0, x1: jax.tree.map(lambda x: x / 4, fz.LinearPath().at(t, 4 * x0, 4 * x1))
     },
     "marginal_density_obeys_the_continuity_equation": {"conditional_velocity": lambda self, t, x, x1: x1 - x},
-    "noise_gives_way_to_data": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
+    "noise_shrinks_as_data_grow": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
     "the_end_error_is_what_is_left_of_the_other_end": {
         "coefficients": lambda self, t: PathCoefficients(t, 1 - 0.9 * t, 1.0, -0.9)
     },
     "ends_are_recovered_from_point_and_velocity": {
         "ends_of": lambda self, t, x, velocity: fz.LinearPath().ends_of(t, x, -velocity)
     },
-    "the_noise_of_a_point_tells_its_velocity": {"velocity_of_noise": lambda self, t, x, x0: x - x0},
-    "errors_of_noise_are_weighed_errors_of_velocity": {"noise_error_weight": lambda self, t: t},
+    "the_noise_of_a_point_determines_its_velocity": {"velocity_of_noise": lambda self, t, x, x0: x - x0},
+    "noise_errors_are_weighted_velocity_errors": {"noise_error_weight": lambda self, t: t},
 }
 
 
@@ -86,23 +88,23 @@ def solve_with(change):
 
 
 SOLVERS = {
-    "constant_fields_are_crossed_exactly": solve_with(lambda v, x0, t0, t1: (v, x0, t0, t0 + 0.75 * (t1 - t0))),
-    "a_short_way_follows_the_velocity": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(1 - t, x), x0, t0, t1)),
-    "time_passes_as_the_state_moves": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(t0, x), x0, t0, t1)),
+    "constant_fields_are_solved_exactly": solve_with(lambda v, x0, t0, t1: (v, x0, t0, t0 + 0.75 * (t1 - t0))),
+    "a_short_step_follows_the_velocity": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(1 - t, x), x0, t0, t1)),
+    "the_field_is_evaluated_at_the_right_times": solve_with(lambda v, x0, t0, t1: (lambda t, x: v(t0, x), x0, t0, t1)),
     "the_error_falls_with_the_order": {"order": 2},
     "a_trajectory_joins_start_and_solution": {
         "trajectory": lambda self, velocity, x0, t0, t1: fz.Euler(4).trajectory(velocity, x0, t1, t0)
     },
     "evaluations_are_counted": {"evaluations": 5},
-    "no_time_outside_the_interval_is_looked_at": {
+    "no_time_outside_the_interval_is_evaluated": {
         "step": lambda self, velocity, t, dt, x: x + dt * velocity(t + 2 * dt, x)
     },
     "gradients_reach_start_field_and_times": solve_with(
         lambda v, x0, t0, t1: (v, jax.lax.stop_gradient(x0), t0, t1),
     ),
-    "no_start_is_too_far": solve_with(lambda v, x0, t0, t1: (v, x0 * (1 + x0**2) / (1 + x0**2), t0, t1)),
+    "distant_starts_stay_finite": solve_with(lambda v, x0, t0, t1: (v, x0 * (1 + x0**2) / (1 + x0**2), t0, t1)),
     "a_batch_of_solves_is_its_rows": solve_with(lambda v, x0, t0, t1: (v, unmapped(x0), t0, t1)),
-    "two_halves_make_the_whole": {"solve": lambda self, *way: fz.Euler(self.num_steps + 1).solve(*way)},
+    "two_halves_are_the_whole_interval": {"solve": lambda self, *way: fz.Euler(self.num_steps + 1).solve(*way)},
     "a_trajectory_is_one_step_after_another": {
         "trajectory": lambda self, *way: fz.Midpoint(self.num_steps).trajectory(*way)
     },
@@ -123,8 +125,8 @@ class Field:
 
 
 FIELDS = {
-    "a_velocity_has_the_form_of_its_point": {"velocity": lambda self, t, x, code: (x * t + code)[:1]},
-    "a_code_serves_every_time_and_point": {"velocity": lambda self, t, x, code: unmapped(x) + code},
+    "a_velocity_has_the_shape_of_its_point": {"velocity": lambda self, t, x, code: (x * t + code)[:1]},
+    "a_code_is_valid_for_every_time_and_point": {"velocity": lambda self, t, x, code: unmapped(x) + code},
     "a_batch_of_conditions_is_its_rows": {"encode": lambda self, *condition: unmapped(condition[0][0])},
     "a_compiled_field_is_the_field": {
         "velocity": lambda self, t, x, code: x * (1.0 if isinstance(x, jax.core.Tracer) else 2.0)
@@ -136,7 +138,7 @@ LAYERS = {
     "a_layer_is_linear_without_its_bias": {
         "part": lambda self, x, start: jnp.tanh(x) @ self.weight[start : start + x.size]
     },
-    "every_input_of_a_layer_counts": {"part": lambda self, x, start: 0 * (x @ self.weight[start : start + x.size])},
+    "every_input_affects_a_layer": {"part": lambda self, x, start: 0 * (x @ self.weight[start : start + x.size])},
     "the_bias_is_the_same_for_every_input": {"with_bias": lambda self, product: 2 * product + self.bias},
 }
 NETWORKS = {
@@ -153,11 +155,11 @@ TIME_EMBEDDINGS = {
 POINT_EMBEDDINGS = {
     "point_features_are_counted": {"embed_point": lambda self, x: jnp.repeat(x, 2)},
     "different_points_look_different": {"embed_point": lambda self, x: jnp.full_like(x, x[0])},
-    "no_point_is_too_far": {"embed_point": lambda self, x: x / jnp.exp(jnp.abs(x))},
+    "distant_points_stay_finite": {"embed_point": lambda self, x: x / jnp.exp(jnp.abs(x))},
     "a_batch_of_points_is_its_rows": {"embed_point": lambda self, x: unmapped(x)},
 }
 TIME_DISTRIBUTIONS = {
-    "times_have_the_shape_asked_for": {"sample_times": lambda self, key, shape: jnp.zeros(())},
+    "times_have_the_requested_shape": {"sample_times": lambda self, key, shape: jnp.zeros(())},
     "times_lie_before_the_end": {"sample_times": lambda self, key, shape: 1.01 * jax.random.uniform(key, shape)},
     "another_key_gives_other_times": {
         "sample_times": lambda self, key, shape: jax.random.uniform(jax.random.key(0), shape)
@@ -175,11 +177,13 @@ BACKUPS = {
     "nothing_is_added_after_the_end": {"td_targets": lambda self, reward, gamma, values: reward + 0.9 * values},
     "known_values_are_backed_up_exactly": {"td_targets": lambda self, r, gamma, values: r + gamma**2 * values},
     "targets_move_with_rewards_and_values": {"td_targets": lambda self, r, gamma, values: r + gamma * values**2},
-    "copies_have_no_order": {"td_targets": lambda self, r, gamma, values: r + gamma * jnp.full_like(values, values[0])},
+    "noise_samples_have_no_order": {
+        "td_targets": lambda self, r, gamma, values: r + gamma * jnp.full_like(values, values[0])
+    },
 }
 NOISE_COUPLINGS = {
     "noise_keeps_its_shape": {"next_noise": lambda self, noise, fresh: fresh[0]},
-    "noise_is_not_made_up": {"next_noise": lambda self, noise, fresh: (noise + fresh) / 2},
+    "next_noise_is_one_of_the_two_given": {"next_noise": lambda self, noise, fresh: (noise + fresh) / 2},
 }
 
 
@@ -196,7 +200,7 @@ CRITICS = {
 NOISY_CRITICS = {"noisy_values_are_numbers": {"value": lambda self, observation, action, key: observation}}
 ADVANTAGES = {
     "an_advantage_is_a_number": {"advantage": lambda self, observation, action: action},
-    "an_advantage_is_a_score_beside_a_number_of_the_state": {"advantage": lambda self, observation, action: action[0]},
+    "advantage_and_score_differ_by_a_function_of_the_state": {"advantage": lambda self, observation, action: action[0]},
 }
 SCORES_FOR_LATENTS = {
     "scores_for_latents_are_numbers": {"score_for": lambda self, observation, action, latent: latent},
@@ -246,7 +250,7 @@ class Noisy(FunctionPolicy):
 
 FROM_NOISE = {
     "noise_decides_the_action": {"act": lambda self, observation, critic, key: jnp.tanh(normal(key, (2,)) / 2)},
-    "noise_is_of_its_prior": {"draw_noise": lambda self, key: jnp.zeros(0)},
+    "noise_follows_its_prior": {"draw_noise": lambda self, key: jnp.zeros(0)},
     "actions_of_any_noise_lie_in_their_box": {"act_from_noise": lambda self, observation, critic, noise: noise},
 }
 EXPLORING = {"explored_actions_lie_in_their_box": {"explore": lambda self, s, critic, key: 2 * normal(key, (2,))}}
@@ -277,7 +281,9 @@ class Measure:
 
 
 SUCCESSOR_MEASURES = {
-    "futures_have_the_form_of_observations": {"sample_futures": lambda self, s, a, count, key: normal(key, (count, 2))},
+    "futures_have_the_shape_of_observations": {
+        "sample_futures": lambda self, s, a, count, key: normal(key, (count, 2))
+    },
     "futures_are_possible": {"log_prob": lambda self, future, s, a: jnp.full((), -jnp.inf)},
     "successor_loss_is_a_number_with_a_gradient": {"successor_loss": without_a_sound},
 }
@@ -285,15 +291,15 @@ SUCCESSOR_TARGETS = {
     "a_target_is_a_point_and_a_velocity": {
         "regression": lambda self, flow, code, step, t, key: PathPoint(normal(key, (2,)), jnp.zeros(2))
     },
-    "each_key_draws_a_point_of_its_own": {
+    "each_key_draws_a_different_point": {
         "regression": lambda self, flow, code, step, t, key: PathPoint(0 * code, flow.field.velocity(t, 0 * code, code))
     },
-    "a_certain_future_is_aimed_at": {
+    "targets_point_to_a_certain_future": {
         "regression": lambda self, flow, code, step, t, key: TD2Target().regression(flow, code, step, t / 2, key)
     },
 }
 NEXT_ACTIONS = {
-    "a_next_action_has_the_form_of_an_action": {"next_actions": lambda self, batch, policy, key: batch.next_action[0]}
+    "a_next_action_has_the_shape_of_an_action": {"next_actions": lambda self, batch, policy, key: batch.next_action[0]}
 }
 REWARD_MODELS = {"a_reward_is_a_number_with_a_gradient": {"reward_of": lambda self, observation: observation}}
 
@@ -335,7 +341,7 @@ UPDATE_RULES = {
         lambda parts, after, *rest: (replace(after, policy=parts.policy), *rest)
     ),
     "an_update_keeps_what_is_not_trained": updated_with(with_moved_numbers),
-    "an_update_draws_apart_for_both_losses": {
+    "losses_draw_independently": {
         "update_parts": lambda self, *others: fz.JointUpdate.update_parts(self, *others[:-1], jax.random.key(0))
     },
     "a_scan_of_updates_is_the_updates_one_by_one": updated_with(
@@ -397,13 +403,13 @@ READERS = {
     "a_chunk_holds_the_actions_of_one_episode": read_with(
         lambda step, store, at: replace(step, valid=jnp.zeros((len(at), 1)))
     ),
-    "a_discount_is_a_share": read_with(lambda step, store, at: replace(step, discount=step.discount + 1)),
+    "discounts_lie_between_0_and_1": read_with(lambda step, store, at: replace(step, discount=step.discount + 1)),
 }
 BATCH_SOURCES = {
-    "a_batch_has_the_form_of_the_data": draw_with(lambda place, key, size: (place, key, size - 2)),
+    "a_batch_has_the_structure_of_the_data": draw_with(lambda place, key, size: (place, key, size - 2)),
     "a_key_decides_the_batch": draw_with(lambda place, key, size: (place, jax.random.key(0), size)),
-    "examples_are_of_what_was_shown": {"draw_batch": with_other_rewards},
-    "a_batch_for_each_seed_is_drawn_as_for_one": draw_with(lambda place, key, size: (unmapped(place), key, size)),
+    "examples_come_from_the_data": {"draw_batch": with_other_rewards},
+    "batches_of_seeds_are_drawn_one_by_one": draw_with(lambda place, key, size: (unmapped(place), key, size)),
 }
 
 

@@ -17,7 +17,7 @@ from floqzoo.testing import FAMILIES, LAWS, assert_holds
 from floqzoo.testing.batch_source_laws import (
     a_chunk_holds_the_actions_of_one_episode,
     a_key_decides_the_batch,
-    examples_are_of_what_was_shown,
+    examples_come_from_the_data,
 )
 from floqzoo.testing.hyperparameter_laws import no_gradient_reaches_a_number_that_is_not_learnt
 
@@ -59,7 +59,7 @@ def fewer_examples():
 SLOW = {
     a_chunk_holds_the_actions_of_one_episode,
     a_key_decides_the_batch,
-    examples_are_of_what_was_shown,
+    examples_come_from_the_data,
     no_gradient_reaches_a_number_that_is_not_learnt,
 }
 FEW = 5

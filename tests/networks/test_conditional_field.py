@@ -45,7 +45,7 @@ def test_a_field_may_have_no_condition(getkey):
 @pytest.mark.parametrize(("sizes", "told"), [((3, 3), r"3 \+ 3 = 6"), ((4,), "4 = 4"), ((), "0 = 0")])
 def test_a_condition_of_another_size_is_refused(sizes, told, getkey):
     field = fz.ConditionalField(1, 5, build=narrow, key=getkey())
-    with pytest.raises(ValueError, match=rf"`condition` must have 5 features in all .*got {told}"):
+    with pytest.raises(ValueError, match=rf"`condition` must have 5 features in total .*got {told}"):
         field.encode(*(jnp.zeros(size) for size in sizes))
 
 

@@ -153,7 +153,9 @@ def test_other_inputs_than_the_networks_are_refused(getkey):
         network.stem.part(jnp.zeros(BYTES + 2), 0)
     with pytest.raises(ValueError, match=r"an observation must be 144 bytes"):
         network.stem.part(image(getkey())[5:], 5)
-    with pytest.raises(ValueError, match="`in_features` must hold a frame of 4 x 6 x 3 bytes for an encoder; got 71"):
+    with pytest.raises(
+        ValueError, match="`in_features` must contain a frame of 4 x 6 x 3 bytes for an encoder; got 71"
+    ):
         pixel_network(71, 3, key=getkey())
 
 

@@ -12,7 +12,7 @@ import pytest
 import floqzoo as fz
 from floqzoo.flow import DDIM, NoisePrediction
 from floqzoo.networks import Normaliser, UNetField
-from floqzoo.studies.future_report import draw_futures, readouts
+from floqzoo.studies.future_report import draw_futures, values_of
 from floqzoo.studies.rollouts import Rollout
 from floqzoo.studies.successor_recipe import run_successor_recipe
 from floqzoo.successor import (
@@ -113,7 +113,7 @@ class Still:
 def test_values_stand_beside_the_returns_of_their_episodes(tmp_path: Path):
     agent = build()
     rollouts = [Still(0.5).rollout(), Still(1.0).rollout()]
-    rows = readouts(agent.critic, rollouts, jax.random.key(0))
+    rows = values_of(agent.critic, rollouts, jax.random.key(0))
     assert [(row.reward, row.episode) for row in rows] == [
         (name, episode) for name in ("the task's reward", "the first coordinate") for episode in (0, 1)
     ]

@@ -31,7 +31,7 @@ def test_a_run_of_any_method_on_any_task_fits_80_columns_with_all_that_is_known_
     assert first == "group/sd000"
     assert max(map(len, lines)) <= 80 and all(line.startswith("    ") for line in lines)
     text = " ".join(" ".join(lines).split())
-    for part in (f"{recipe} on {task}, seeds 0-2", state, f"{steps:,} of 10,000,000 steps", "begun 2026-11-20 09:13"):
+    for part in (f"{recipe} on {task}, seeds 0-2", state, f"{steps:,} of 10,000,000 steps", "started 2026-11-20 09:13"):
         assert part in text
     assert ("not evaluated" in text) == np.isnan(score)
 
@@ -51,7 +51,7 @@ def test_a_path_is_never_broken(tmp_path):
     assert run_lines(run, tmp_path) == [
         "long" * 30,
         f"    floq on {TASK}, seeds 0, 3",
-        "    interrupted, 10 of 20 steps, success 30 ± 10 %, begun 2026-11-20 08:00",
+        "    interrupted, 10 of 20 steps, success 30 ± 10 %, started 2026-11-20 08:00",
     ]
 
 

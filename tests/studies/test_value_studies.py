@@ -81,7 +81,7 @@ def test_trained_values_follow_the_exact_ones():
 
 def test_value_paths_leave_a_table_and_a_figure(tmp_path):
     config = value_paths.ValuePathsConfig(
-        coverages=(1.0,), steps=2, fine_steps=8, seeds=2, states=4, noises=3, training=BRIEF
+        coverages=(1.0,), steps=2, fine_steps=8, seeds=2, states=4, trajectories=3, training=BRIEF
     )
     rows, first = value_paths.value_paths(config)
     assert [(row.coverage, row.seed) for row in rows] == [(1.0, 0), (1.0, 1)]

@@ -133,7 +133,7 @@ def test_a_folder_of_other_settings_is_refused(toy_sweep, capsys):
     with pytest.raises(SystemExit) as end:
         main(other)
     assert end.value.code == 2
-    assert "holds a run with other settings: `offline_steps` was 20 and is 30" in capsys.readouterr().err
+    assert "contains a run with different settings: `offline_steps` was 20 and is 30" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_is_at_is_waited_for(toy_sweep, capsys, monkeypatch):

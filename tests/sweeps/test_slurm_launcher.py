@@ -67,7 +67,7 @@ def test_a_trial_has_the_memory_of_the_whole_gpus_that_its_job_gets(toy_sweep, m
 
 def test_without_slurm_and_with_a_wrong_parameter_it_is_refused(toy_sweep, monkeypatch):
     sweep = toy_sweep(more="slurm: {timeout: 5}")
-    with pytest.raises(ValueError, match=r"`slurm` must hold parameters of submitit: .*timeout"):
+    with pytest.raises(ValueError, match=r"`slurm` must contain parameters of submitit: .*timeout"):
         submit(sweep, sweep.trials, cluster="local")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FileNotFoundError, match=r"trials cannot be submitted from this machine: .*slurm"):

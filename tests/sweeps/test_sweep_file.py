@@ -46,7 +46,7 @@ def test_a_sweep_tells_methods_apart_by_the_run_settings_that_differ(read, names
     """Its table and its curves are by these, and by the settings of the agents."""
     fields = {"offline_steps": "1000"} | {name: VARIED[name] for name in names}
     sweep = read(fields="{" + ", ".join(f"{name}: {values}" for name, values in fields.items()) + "}")
-    assert {*sweep.telling} == {name for name in names if not name.startswith("agent.")}
+    assert {*sweep.distinguishing} == {name for name in names if not name.startswith("agent.")}
 
 
 def test_trials_are_the_product_of_recipes_fields_tasks_and_seeds(read, tmp_path):
@@ -215,9 +215,9 @@ def test_a_sweep_that_is_not_there():
 
 
 def test_what_sets_trials_apart_beside_their_agents(read):
-    assert read().telling == ()
-    assert read(fields="{precision: [float32, bfloat16], agent.lr: [1e-3, 3e-4]}").telling == ("precision",)
-    assert read(recipes="[fql, {recipe: fql, preset: 2m}]", fields=None).telling == ("offline_steps",)
+    assert read().distinguishing == ()
+    assert read(fields="{precision: [float32, bfloat16], agent.lr: [1e-3, 3e-4]}").distinguishing == ("precision",)
+    assert read(recipes="[fql, {recipe: fql, preset: 2m}]", fields=None).distinguishing == ("offline_steps",)
 
 
 def test_the_example_of_the_guide_is_a_sweep(read):

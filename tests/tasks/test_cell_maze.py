@@ -99,7 +99,7 @@ def test_an_observation_tells_its_cell(seed):
 
 @pytest.mark.parametrize("rows", [(), ("..", "G"), ("..",), ("G.G",), ("G?",)])
 def test_other_maps_are_refused(rows):
-    with pytest.raises(ValueError, match="`rows` must be strings of one length"):
+    with pytest.raises(ValueError, match="`rows` must be strings of equal length"):
         CellMaze(rows)
 
 

@@ -173,7 +173,7 @@ def test_a_partial_folder_with_other_settings_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(NoiseScript(), tmp_path, progress=lambda done, *_: done == 2 and interrupt())
     with pytest.raises(
-        ValueError, match=r"noise-v0-.*npz\.partial was made with other settings: .*steps is 5 there and 9"
+        ValueError, match=r"noise-v0-.*npz\.partial was made with different settings: .*steps is 5 there and 9"
     ):
         run(NoiseScript(steps=9), tmp_path)
 
@@ -181,7 +181,7 @@ def test_a_partial_folder_with_other_settings_is_refused(tmp_path):
 def test_a_finished_file_with_other_settings_is_refused(tmp_path):
     path = run(NoiseScript(), tmp_path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"noise-v0-.*json was made with other settings"):
+    with pytest.raises(ValueError, match=r"noise-v0-.*json was made with different settings"):
         run(NoiseScript(steps=9), tmp_path)
     assert path.read_bytes() == before
 
@@ -225,7 +225,7 @@ def test_nothing_is_written_among_the_official_files(tmp_path):
     (home / ".ogbench").mkdir(parents=True)
     (tmp_path / "link").symlink_to(home / ".ogbench")
     for directory in ("~/.ogbench", "~/.ogbench/data", str(tmp_path / "link" / "data")):
-        with pytest.raises(ValueError, match="could pass for official"):
+        with pytest.raises(ValueError, match="could be mistaken for official"):
             collect("cube-single-play-v0", directory=directory)
     assert not list((home / ".ogbench").iterdir())
 

@@ -131,7 +131,9 @@ def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_m
         for name in source.namelist():
             content = source.read(name)
             file.writestr(name, text.getvalue() + arrays["actions"].tobytes() if name == "actions.npy" else content)
-    with pytest.raises(ValueError, match=r"`actions` cannot be read as plain numbers: its header claims [\d,]+ bytes"):
+    with pytest.raises(
+        ValueError, match=r"`actions` cannot be read as plain numbers: its header declares [\d,]+ bytes"
+    ):
         read_datafile(path, needs_buttons=True)
 
 
@@ -159,7 +161,7 @@ def test_a_directory_that_claims_more_than_can_be_packed_is_refused(tmp_path):
     assert content[at : at + 4] == b"PK\x01\x02" and size == len(arrays_bytes("qpos"))
     path.write_bytes(content[: at + 24] + (2**31).to_bytes(4, "little") + content[at + 28 :])
     with pytest.raises(
-        ValueError, match=r"`qpos` cannot be read .* it claims 2,147,483,648 bytes, and has [\d,]+ packed"
+        ValueError, match=r"`qpos` cannot be read .* it declares 2,147,483,648 bytes, but contains [\d,]+ compressed"
     ):
         read_datafile(path, needs_buttons=True)
 

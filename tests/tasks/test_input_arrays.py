@@ -30,7 +30,7 @@ def test_flags_are_booleans_or_zeros_and_ones(numbers, dtype):
         found = flags("flags", array, ROWS)
         assert found.dtype == np.bool_ and found.tolist() == [number == 1 for number in array]
     else:
-        with pytest.raises(ValueError, match="`flags` must hold booleans, or 0 and 1"):
+        with pytest.raises(ValueError, match="`flags` must contain booleans, or 0 and 1"):
             flags("flags", array, ROWS)
 
 

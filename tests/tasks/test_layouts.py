@@ -200,7 +200,10 @@ def test_states_keep_their_last_actions():
         ),
         ({"masks": np.array([1.0, 1.0, 0.0, 1.0, 1.0])}, r"`masks` must be 1 in the last row .* row 2 has 0\."),
         ({"terminals": np.zeros(5, bool)}, "`terminals` does not end with True"),
-        ({"terminals": np.arange(5)}, "`terminals` must hold booleans, or 0 and 1; got dtype int64 with the value 2"),
+        (
+            {"terminals": np.arange(5)},
+            "`terminals` must contain booleans, or 0 and 1; got dtype int64 with the value 2",
+        ),
         ({"actions": np.zeros((4, 1))}, "`actions` must have 5 rows, as `observations` has; got 4"),
         (
             {"observations": np.zeros((5, 2), complex)},
@@ -251,7 +254,7 @@ def test_transitions_that_contradict_their_layout_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("episodes", "message"),
     [
-        ([], "`episodes` must hold at least one episode; got none"),
+        ([], "`episodes` must contain at least one episode; got none"),
         (
             [*recorded([(2, True)]), EpisodeArrays(np.zeros((3, 3)), np.zeros((3, 2)), np.zeros(3), True)],
             "episode 1: `observations` must have 4 rows, one more than `actions`; got 3",

@@ -187,7 +187,6 @@ def test_code_of_a_file_is_found_by_other_processes(tmp_path):
         [sys.executable, "-c", code, pickle.dumps(packed).hex()], capture_output=True, text=True, check=True
     )
     assert told.stdout == "2.5\n"
-    assert ForAnotherProcess.of(speed_of_this_module).files == ()
 
     paths = [tmp_path / "shard.npz"]
     write_episodes(paths[0], recorded_of_push())
@@ -197,10 +196,6 @@ def test_code_of_a_file_is_found_by_other_processes(tmp_path):
         np.testing.assert_array_equal(ahead.receive(0)["rewards"], read_dataset(paths[0]).rewards)
     finally:
         ahead.close()
-
-
-def speed_of_this_module():
-    return 1.0
 
 
 def recorded_of_push():

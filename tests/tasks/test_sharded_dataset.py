@@ -107,7 +107,7 @@ def test_a_fingerprint_is_of_the_contents_in_their_order_and_of_nothing_else(tmp
         ),
         (random_arrays(1, states=80), r"001.npz: `actions` is <f4\[80, 1\]; every shard must have <f4\[60, 1\]"),
         ({"qpos": np.zeros(60)}, "001.npz has the arrays .*qpos.*; every shard must have those of line-v0-000.npz"),
-        ({"masks": np.array([None])}, "001.npz: `masks` cannot be read as plain numbers: it holds Python objects"),
+        ({"masks": np.array([None])}, "001.npz: `masks` cannot be read as plain numbers: it contains Python objects"),
     ],
 )
 def test_shards_of_other_shapes_are_refused_before_they_are_read(tmp_path, changes, message):
@@ -123,7 +123,7 @@ def test_episodes_of_another_length_are_refused_when_they_are_read(tmp_path):
     np.savez(paths[1], **random_arrays(1, episode=10))
     dataset = ShardedDataset(paths, read_shard, reward_range=BOUNDS)
     with pytest.raises(
-        ValueError, match=r"001.npz holds 60 states and 54 transitions .* must hold 60 states and 57 tr"
+        ValueError, match=r"001.npz contains 60 states and 54 transitions .* must contain 60 states and 57 tr"
     ):
         dataset.reader(paths[1])
 

@@ -10,7 +10,7 @@ from toy_run import toy_agent
 
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.runs import checkpoint_steps, restore_checkpoint, save_checkpoint
-from floqzoo.runs.checkpoint import restore_beside, written_whole
+from floqzoo.runs.checkpoint import restore_beside, written_atomically
 
 
 class Everything(eqx.Module):
@@ -80,10 +80,10 @@ def test_a_step_is_saved_once(tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must hold a checkpoint; it has none"):
+    with pytest.raises(FileNotFoundError, match="must contain a checkpoint; it has none"):
         restore_checkpoint(tmp_path / "nowhere", everything(0))
     save_checkpoint(tmp_path, everything(1), 5)
-    with pytest.raises(FileNotFoundError, match=r"must hold a checkpoint of step 6; it has 5"):
+    with pytest.raises(FileNotFoundError, match=r"must contain a checkpoint of step 6; it has 5"):
         restore_checkpoint(tmp_path, everything(0), step=6)
 
 
@@ -123,7 +123,7 @@ def test_objects_are_refused_before_they_are_read(tmp_path):
     (arrays / "_METADATA").write_bytes(pickle.dumps(Bomb()))
     np.save(arrays / "weight.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
     sign(path)
-    with pytest.raises(ValueError, match=r"holds arrays that cannot be read|which the checkpoint .* lacks"):
+    with pytest.raises(ValueError, match=r"contains arrays that cannot be read|which the checkpoint .* lacks"):
         restore_checkpoint(tmp_path, everything(0))
     assert not Bomb.went_off
 
@@ -139,7 +139,7 @@ def sign(path):
     """A manifest for whatever is there, as a stranger can write one."""
     (path / "manifest.json").unlink()
     shutil.move(path, path.with_name("source"))
-    with written_whole(path) as partial:
+    with written_atomically(path) as partial:
         shutil.copytree(path.with_name("source"), partial, dirs_exist_ok=True)
 
 

@@ -17,6 +17,7 @@ from worlds import Deadly, Failing, Gated, Observing, Stillborn, StrangeError
 
 from floqzoo.rollout import EnvironmentWorker, WorkerCrashedError
 from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
+from floqzoo.tasks.own_code import module_of_file
 
 
 pytestmark = pytest.mark.slow
@@ -56,6 +57,16 @@ def played(player, actions=ACTIONS, episode=3, seed=5):
 def test_an_episode_in_a_process_of_its_own_is_the_same(worker, episode, seed, actions):
     actions = np.array(actions, np.float32).reshape(-1, 1)
     assert played(worker, actions, episode, seed) == played(EpisodePlayer(Line()), actions, episode, seed)
+
+
+@pytest.mark.parametrize("name", ["make", "Own"])
+def test_an_environment_of_a_users_file_or_of_its_folder_is_made_in_the_process(tmp_path, name):
+    """The file is named by its path, so neither of the two modules can be imported otherwise."""
+    (tmp_path / "world_of_a_user.py").write_text("from toy_run import Line\n\n\nclass Own(Line):\n    pass\n")
+    file = tmp_path / "task_of_a_user.py"
+    file.write_text("from world_of_a_user import Own\n\n\ndef make():\n    return Own()\n")
+    with closing(EnvironmentWorker(getattr(module_of_file(file), name))) as worker:
+        assert played(worker) == played(EpisodePlayer(Line()))
 
 
 def test_observations_have_the_kind_that_they_have_here(worker):

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from toy_run import toy_state
 
 from floqzoo.runs import DamagedError, restore_checkpoint, save_checkpoint
-from floqzoo.runs.checkpoint import verify, written_whole
+from floqzoo.runs.checkpoint import verify, written_atomically
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_where_all_are_damaged_none_is_used(copy):
 
 
 def test_what_is_broken_off_is_not_there(tmp_path):
-    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "folder") as partial:
+    with pytest.raises(ZeroDivisionError), written_atomically(tmp_path / "folder") as partial:
         (partial / "file").write_text(str(1 / 0))
     assert list(tmp_path.iterdir()) == []
 
@@ -118,7 +118,7 @@ def test_what_a_kill_left_is_removed(tmp_path):
     left = tmp_path / ".folder.partial"
     left.mkdir()
     (left / "half").write_text("half")
-    with written_whole(path) as partial:
+    with written_atomically(path) as partial:
         (partial / "file").write_text("whole")
     assert sorted(entry.name for entry in path.iterdir()) == ["file", "manifest.json"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]

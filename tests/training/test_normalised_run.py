@@ -82,7 +82,7 @@ def test_a_resumed_run_keeps_the_numbers_that_it_was_trained_with(trained, tmp_p
     directory = shutil.copytree(trained[0], tmp_path / "run")
     change_flags(directory, offline_steps=30)
     use(monkeypatch, task_of(2 * SIZES))
-    with pytest.raises(ValueError, match="would resume with other settings or data"):
+    with pytest.raises(ValueError, match="would resume with different settings or data"):
         resume(directory, recipe=TOY_RECIPE)
     agent = resume(directory, recipe=TOY_RECIPE, allow_changes=True).agent(0)
     assert_same(agent.normaliser, trained[1].agent(0).normaliser)

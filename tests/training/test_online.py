@@ -262,7 +262,7 @@ def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
     [
         ({"env_name": "curve"}, "the same task, curve; .* has line"),
         ({"agent": ToyConfig(width=4)}, r"have agents of the same form: `policy.flow.field.network.\S+` must be float"),
-        ({"seed": 9}, r"have the seeds 9, as many seeds, or one; .* has 5, 6\."),
+        ({"seed": 9}, r"have the seeds 9, equally many seeds, or one; .* has 5, 6\."),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(changes, message, whole, tmp_path):

@@ -161,7 +161,7 @@ def test_no_call_runs_past_the_start_of_a_phase(start):
 @pytest.mark.parametrize(
     ("phases", "error"),
     [
-        (lambda rule: (), r"`phases` must be one or more with different names; got \[\]"),
+        (lambda rule: (), r"`phases` must be one or more phases with different names; got \[\]"),
         (lambda rule: (fz.Phase("a", rule, 1), fz.Phase("a", rule)), "with different names; got"),
         (lambda rule: (fz.Phase("a", rule), fz.Phase("b", rule)), "`updates` of the phase 'a', which is not the last"),
         (lambda rule: (fz.Phase("", rule),), "`name` must not be empty"),
@@ -176,5 +176,5 @@ def test_phases_that_cannot_be_meant_are_refused(phases, error):
 def test_phases_share_one_state_of_the_optimisers():
     rules = fz.JointUpdate(optax.adam(0.1)), fz.JointUpdate(optax.sgd(0.1))
     update = fz.PhasedUpdate(*(fz.Phase(name, rule, 1) for name, rule in zip("ab", rules, strict=True)))
-    with pytest.raises(ValueError, match="the optimisers of the phase 'b' must have a state of the same form"):
+    with pytest.raises(ValueError, match="the optimisers of the phase 'b' must have a state of the same structure"):
         fz.Agent(critic=fz.NullCritic(), policy=build(jax.random.key(0)).policy, update_rule=update)

@@ -108,7 +108,9 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path):
 def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     change_flags(directory, offline_steps=44, agent={"batch_size": 8, "alpha": 7.0, "width": 8}, save_dir="elsewhere")
-    message = r"other settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Restore"
+    message = (
+        r"different settings or data: `agent.alpha` was 10.0 and is 7.0; `offline_steps` was 42 and is 44\. Restore"
+    )
     with pytest.raises(ValueError, match=message):
         resume(directory, recipe=TOY_RECIPE)
     assert checkpoint_steps(directory / "checkpoints") == checkpoint_steps(whole / "checkpoints")
@@ -121,14 +123,14 @@ def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
 def test_other_seeds_are_always_refused(whole, tmp_path):
     directory = shutil.copytree(whole, tmp_path / "run")
     change_flags(directory, seeds=3)
-    with pytest.raises(ValueError, match="cannot resume with other seeds: `seeds` was 2 and is 3"):
+    with pytest.raises(ValueError, match="cannot resume with different seeds: `seeds` was 2 and is 3"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
 def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
     directory = shutil.copytree(whole, tmp_path / "run")
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task(bad_row=True))
-    with pytest.raises(ValueError, match=r"other settings or data: `fingerprint` was '.*' and is '.*'\. Restore"):
+    with pytest.raises(ValueError, match=r"different settings or data: `fingerprint` was '.*' and is '.*'\. Restore"):
         resume(directory, recipe=TOY_RECIPE)
     with pytest.warns(UserWarning, match="the resumed run differs .*: `fingerprint` was"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from floqzoo.learner.seeds import SeedUse, exploration_keys, keys_that_go_on, seed_key, update_keys
+from floqzoo.learner.seeds import SeedUse, continued_keys, exploration_keys, seed_key, update_keys
 
 
 COUNT = 100
@@ -21,7 +21,7 @@ def test_no_two_draws_of_a_run_have_the_same_key(seeds):
     """Those of the updates, of exploration, of the actions of several episodes, and of everything that is drawn once."""
     keys = [seed_key(seed, use)[None] for seed in seeds for use in SeedUse]
     of_updates = update_keys(seeds)
-    for several in (of_updates, exploration_keys(of_updates), keys_that_go_on(of_updates)):
+    for several in (of_updates, exploration_keys(of_updates), continued_keys(of_updates)):
         keys += [numbered(key) for key in several]
     for seed in seeds:
         of_episodes = numbered(seed_key(seed, SeedUse.ACTIONS))

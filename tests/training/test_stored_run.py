@@ -45,7 +45,7 @@ def test_a_seed_or_step_that_is_not_there_is_named(stored):
     run = StoredRun(stored[0])
     with pytest.raises(ValueError, match="`seed` must be one of 3, 4, as in the run; got 5"):
         run.agent(TOY_RECIPE, 5)
-    with pytest.raises(FileNotFoundError, match="must hold a checkpoint of step 15; it has 10, 20"):
+    with pytest.raises(FileNotFoundError, match="must contain a checkpoint of step 15; it has 10, 20"):
         run.agent(TOY_RECIPE, 3, 15)
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 def test_a_run_without_checkpoints_says_so(tmp_path):
     run = StoredRun(new_run(tmp_path / "run"))
     assert run.checkpoint_steps == []
-    with pytest.raises(FileNotFoundError, match="must hold a checkpoint; it has none"):
+    with pytest.raises(FileNotFoundError, match="must contain a checkpoint; it has none"):
         run.agent(TOY_RECIPE, 0)
     with pytest.raises(FileNotFoundError, match="no metric log"):
         _ = run.eval

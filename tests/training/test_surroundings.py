@@ -137,18 +137,18 @@ def test_no_such_metric_to_choose_the_best_checkpoint_by(run, tmp_path):
         toy_config(best_metric="x")
     task = type("Task", (ToyTask,), {"success_key": None})(toy_task().dataset)
     line = refused(*run("--best_metric=evaluation/success", task=task))
-    assert "`best_metric` must be another than evaluation/success on line, which reports no success" in line
+    assert "`best_metric` must not be evaluation/success on line, which reports no success" in line
     assert not files_below(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("words", "changes", "message"),
     [
-        (("--best_metric=diagnostics/foo",), {}, "another than diagnostics/foo; the critic has no diagnostics"),
+        (("--best_metric=diagnostics/foo",), {}, "must not be diagnostics/foo; the critic has no diagnostics"),
         (
             ("--best_metric=evaluation/episode.return_normalised",),
             {},
-            "another than evaluation/episode.return_normalised on line, which has no `reference_returns`",
+            "must not be evaluation/episode.return_normalised on line, which has no `reference_returns`",
         ),
         ((), {"make_environment": None}, "`eval_episodes` must be 0 on line, which has no environment; got 2"),
         (("--eval_workers=1",), {"make_environment": lambda: Line()}, "`make_environment` must be picklable"),

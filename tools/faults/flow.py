@@ -28,7 +28,7 @@ FLOW = (
         "floqzoo/flow/fixed_step.py",
         "dt = (t1 - t0) / self.num_steps",
         "dt = t1 / self.num_steps",
-        (law("constant_fields_are_crossed_exactly", "Euler-0"),),
+        (law("constant_fields_are_solved_exactly", "Euler-0"),),
     ),
     Fault(
         "midpoint reads the time of the start",
@@ -42,7 +42,7 @@ FLOW = (
         "floqzoo/flow/fixed_step.py",
         "x + dt / 2 * (start",
         "x + dt * (start",
-        (law("constant_fields_are_crossed_exactly", "Heun-2"),),
+        (law("constant_fields_are_solved_exactly", "Heun-2"),),
     ),
     Fault(
         "evaluations are counted as steps",
@@ -70,7 +70,7 @@ FLOW = (
         "floqzoo/flow/ddim.py",
         "jnp.minimum(t + dt, 1)",
         "jnp.minimum(t, 1)",
-        (law("constant_fields_are_crossed_exactly", "DDIM-3"),),
+        (law("constant_fields_are_solved_exactly", "DDIM-3"),),
     ),
     Fault(
         "the velocity of a path points from data to noise",
@@ -119,7 +119,7 @@ FLOW = (
         "floqzoo/flow/path.py",
         "c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)",
         "c.alpha_rate * x0 + c.beta_rate / c.beta * (x - c.alpha * x0)",
-        (law("the_noise_of_a_point_tells_its_velocity", "TrigonometricPath-2"),),
+        (law("the_noise_of_a_point_determines_its_velocity", "TrigonometricPath-2"),),
     ),
     Fault(
         "the scale of the Gaussian prior is a variance",
@@ -154,7 +154,7 @@ FLOW = (
         "floqzoo/flow/prior.py",
         "self.mean.value + self.scale.value * jax.random.normal(key, shape)",
         "self.mean.value + self.scale.value * jax.random.normal(key, (*shape[:-1], 1)) * jnp.ones(shape)",
-        (law("coordinates_are_drawn_apart", "GaussianPrior-1"),),
+        (law("coordinates_are_drawn_independently", "GaussianPrior-1"),),
     ),
     Fault(
         "the log-density adds the divergence where it should subtract",

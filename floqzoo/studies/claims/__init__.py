@@ -18,7 +18,7 @@ def study_names() -> list[str]:
 def study_named(name: str) -> Study:
     """A study by its name.
 
-    **Raises** `ValueError` if there is none of that name.
+    **Raises** `ValueError` if no study has that name.
     """
     if name not in study_names():
         raise ValueError(f"a study must be one of {', '.join(study_names())}; got {name!r}.")

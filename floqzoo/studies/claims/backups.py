@@ -1,4 +1,4 @@
-"""Expected against distributional backups: is it the distribution that helps?"""
+"""Expected and distributional backups: does modelling the distribution of returns help?"""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""Frozen features: can what was learnt early serve the targets of later?"""
+"""Frozen features: can features learnt early fit the targets of later training?"""
 
 import itertools
 from functools import partial
@@ -59,8 +59,8 @@ def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransforma
 def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
     """The effective rank of the last hidden layer's features, and the share of hidden units that are dormant.
 
-    A unit is dormant if the mean size of its activation is below 0.025 of the mean of its layer (arXiv 2302.12902). Of a
-    flow's field, at random times on the paths from noise to the exact value.
+    A unit is dormant if the mean size of its activation is below 0.025 of the mean of its layer (arXiv 2302.12902). The
+    field of a flow is evaluated at random times on the paths from noise to the exact value.
     """
     observation, action, value = (array[:, 0].reshape(-1, *array.shape[3:]) for array in vars(where).values())
     condition = jnp.concatenate([observation, action], axis=1)
@@ -91,7 +91,7 @@ def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
 
 
 def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic, whose features are frozen at one moment."""
+    """Trains one kind of critic, whose features are frozen after some updates."""
     frozen = round(moment * settings.updates)
     optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)

@@ -1,4 +1,4 @@
-"""Perturbed on the way to the value: does the rest of the computation repair it?"""
+"""Perturbed intermediate values: does the rest of the computation correct them?"""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +41,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     observation, action = (array.reshape(-1, 2) for array in (where.observation, where.action))
     delta = size * jnp.std(where.value)
 
-    def ends(done: int, sign: float) -> Float[Array, "members pairs noises"]:
+    def ends(done: int, sign: float) -> Float[Array, "members pairs noise"]:
         """The outputs of the flows if their state is perturbed after `done` steps."""
 
         def of_member(field: Any) -> Array:

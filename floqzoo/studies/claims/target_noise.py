@@ -1,4 +1,4 @@
-"""Noise in the TD targets: which critic bears more of it?"""
+"""Noise in the TD targets: which critic tolerates more of it?"""
 
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ def at_best_rate(table: Table, kind: str, noise: float, metric: str) -> np.ndarr
 
 
 def change_by_noise(table: Table, kind: str, metric: str) -> np.ndarray:
-    """How far a metric rises from no noise, the mean over the scales of noise."""
+    """The increase of a metric over its value without noise, averaged over the scales of noise."""
     quiet = at_best_rate(table, kind, NOISES[0], metric)
     return np.mean([at_best_rate(table, kind, noise, metric) - quiet for noise in NOISES[1:]], axis=0)
 

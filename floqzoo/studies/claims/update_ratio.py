@@ -1,4 +1,4 @@
-"""Many updates for each new transition: which critic bears a high update-to-data ratio?"""
+"""Many updates for each new transition: which critic tolerates a high update-to-data ratio?"""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ START = 200
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on data that grow by one transition every `ratio` updates, to `settings.updates` more."""
+    """Trains one kind of critic on data that grow by `settings.updates` transitions, one every `ratio` updates."""
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
@@ -33,7 +33,7 @@ def high(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="update_ratio",
-    claim="Flow critics tolerate high update-to-data ratios, and learn faster by them; monolithic critics do not.",
+    claim="Flow critics tolerate high update-to-data ratios, and learn faster with them; monolithic critics do not.",
     design=f"Data grow from {START} transitions by 1,000 more, one every few updates; all critics see the same data, and "
     "a higher ratio means more updates on them. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),

@@ -24,11 +24,11 @@ def episodes_from_d4rl(
     A row of `terminals` terminates, a row of `timeouts` truncates, and each ends an episode. Other arrays of the file, such as
     `infos`, are not converted. Needs the extra `floqzoo[d4rl]`.
 
-    - `unordered`: Whether the rows are in no order, as in a replay buffer, so that each is an episode of one step; needs
+    - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each is an episode of one step; needs
       `next_observations`.
     - `drop_last`: Whether to leave out the last transition of truncated episodes if the file has no `next_observations`,
-      since the observation after it is unknown. What terminates is kept; no value is read from the observation after it, for
-      which the row's own observation stands.
+      since the observation after it is unknown. Transitions that terminate are kept; no value is read from their next
+      observation, which is a copy of the row's own observation.
     - `action_low`, `action_high`: The bounds of the environment's action space, finite.
 
     **Raises** `FileNotFoundError`; `ValueError`, which names the array, the row and what it must be; `ModuleNotFoundError`
@@ -93,7 +93,7 @@ def _read(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
         names = (*required, *(name for name in ("next_observations",) if name in file and name not in required))
         for name in names:
             if file[name].dtype.hasobject:
-                raise ValueError(f"`{name}` must be an array of real numbers; it holds Python objects.")
+                raise ValueError(f"`{name}` must be an array of real numbers; it contains Python objects.")
         require_memory(sum(file[name].nbytes for name in names))
         return {name: _array(name, file[name]) for name in names}
 

@@ -20,8 +20,9 @@ def record_episodes(
 
     - `make_environment`: Makes the environment.
     - `policy`: The action at an observation, with a generator for its random draws; None for uniformly random actions.
-    - `episodes`: How many, at least 1.
-    - `seed`: Seeds environment and policy; the same seed gives the same episodes where the environment's does.
+    - `episodes`: The number of episodes, at least 1.
+    - `seed`: Seeds environment and policy; the same seed gives the same episodes if the environment is deterministic given its
+      seed.
     - `max_episode_steps`: A step limit, for environments that have none of their own.
 
     **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, and for an action, a reward or

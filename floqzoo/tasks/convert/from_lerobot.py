@@ -28,13 +28,13 @@ def episodes_from_lerobot(
     A frame is a step: its observation, `action`, and `next.reward` and `next.done` after the action. The observation after the
     last frame of an episode is not in the data: see `drop_last`.
 
-    - `folder`: The folder that holds `meta/info.json` and `data/`.
-    - `observation_keys`: The columns of numbers to put one after another.
+    - `folder`: The folder that contains `meta/info.json` and `data/`.
+    - `observation_keys`: The columns of numbers to concatenate.
     - `done`: What a `next.done` means in data without `next.truncated`: a terminal state, or a time limit. None if nothing is
       done.
     - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations.
-    - `drop_last`: Whether to leave out the last transition of truncated episodes, whose next observation is unknown. What
-      terminates is kept; no value is read from the observation after it, for which the frame's own observation stands.
+    - `drop_last`: Whether to leave out the last transition of truncated episodes, whose next observation is unknown. Transitions
+      that terminate are kept; no value is read from their next observation, which is a copy of the frame's own observation.
     - `action_low`, `action_high`: The bounds of actions; None for the least and the greatest of each coordinate in the data.
 
     **Raises** `FileNotFoundError`; `ValueError`, which names the column, the frame and what it must be; `ModuleNotFoundError`
@@ -106,7 +106,7 @@ def _ends(table: dict[str, np.ndarray], done: str | None) -> tuple[np.ndarray, n
         raise ValueError(f"`done` must be None for data with `next.truncated`; got {done!r}.")
     if "next.truncated" not in table and over.any() and done is None:
         raise ValueError(
-            f"`done` must be 'terminated' or 'truncated', what `next.done` means here; {over.sum():,} frames are done, and "
+            f"`done` must be 'terminated' or 'truncated', the meaning of `next.done`; {over.sum():,} frames are done, and "
             "there is no next.truncated."
         )
     terminated = np.zeros(frames, bool) if done == "truncated" else over & ~cut
@@ -133,7 +133,7 @@ def _table(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _require_whole(episode: np.ndarray, frame: np.ndarray, info: dict[str, Any]) -> None:
-    """Refuses data in which frames or episodes are missing."""
+    """Raises an error for data in which frames or episodes are missing."""
     starts = np.flatnonzero(np.append(True, episode[1:] != episode[:-1]))
     counted = np.arange(len(frame)) - np.repeat(starts, np.diff(np.append(starts, len(frame))))
     torn = np.flatnonzero(frame != counted)
@@ -148,7 +148,7 @@ def _require_whole(episode: np.ndarray, frame: np.ndarray, info: dict[str, Any])
 
 
 def _is_numeric(table: Any, name: str) -> bool:
-    """Whether a column holds numbers, or lists of them; images and sentences are left out."""
+    """Whether a column contains numbers or lists of numbers; images and text are left out."""
     types = library("pyarrow", "lerobot").types
     kind = table.schema.field(name).type
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -173,7 +173,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def _as_matrix(array: np.ndarray) -> np.ndarray:
-    """Rows of numbers; LeRobot keeps a feature of one number as a number."""
+    """Rows of numbers; LeRobot stores a feature of size one as a number."""
     return array[:, None] if array.ndim == 1 else array
 
 

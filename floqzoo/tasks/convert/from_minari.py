@@ -22,8 +22,8 @@ def episodes_from_minari(
     """Episodes from a dataset of Minari that is on this machine. Needs the extra `floqzoo[minari]`.
 
     - `source`: Its name, such as "D4RL/pen/human-v2", or its folder.
-    - `observation_keys`: Which entries of observations that are dictionaries to put one after another; must be empty if
-      observations are vectors.
+    - `observation_keys`: The entries to concatenate, if observations are dictionaries; must be empty if they are
+      vectors.
     - `action_low`, `action_high`: The bounds of actions; None for those of the dataset's action space.
 
     Each of Minari's episodes is an episode; one that neither terminated nor was truncated ends where its recording does.
@@ -41,8 +41,8 @@ def episodes_from_minari(
         )
         if (len(recorded.episode_lengths), len(recorded.actions)) != (dataset.total_episodes, dataset.total_steps):
             raise ValueError(
-                f"its metadata must agree with its data; they have {dataset.total_episodes} episodes and "
-                f"{dataset.total_steps} steps, and the data {len(recorded.episode_lengths)} and {len(recorded.actions)}."
+                f"its metadata must agree with its data; they declare {dataset.total_episodes} episodes and "
+                f"{dataset.total_steps} steps, but it has {len(recorded.episode_lengths)} and {len(recorded.actions)}."
             )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None

@@ -14,7 +14,7 @@ from floqzoo.tasks.simulator import make
 def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> RecordedEpisodes:
     """Episodes from an npz of OGBench: one row for each state, of which `terminals` marks the last of an episode.
 
-    OGBench's own files hold no rewards: a single task labels them, as [`load`][floqzoo.tasks.load.load] does. The actions at
+    OGBench's own files contain no rewards: a single task labels them, as [`load`][floqzoo.tasks.load.load] does. The actions at
     the last states are known, and kept.
 
     - `env_name`: The single task that labels the data, such as "cube-single-play-singletask-v0"; needs the extra

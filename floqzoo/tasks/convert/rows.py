@@ -19,11 +19,11 @@ def episodes_from_rows(
 ) -> RecordedEpisodes:
     """Episodes from one row for each step, where the next observation is that of the next row.
 
-    The last row of an episode has none. If it terminated, no value is read from its next observation, and the row's own
-    observation stands for it. If not, its transition is incomplete: it is left out if `drop_last`, and else an error. What is
-    left of it are the final observation and the final action of the episode.
+    The last row of an episode has none. If it terminated, no value is read from its next observation, which is set to
+    the row's own observation. Otherwise its transition is incomplete: an error, or with `drop_last` it is left out, and its
+    observation and action become the final ones of the episode.
 
-    - `ends`: Whether each row is the last of its episode; the very last row is one.
+    - `ends`: Whether each row is the last of its episode; True for the last row of all.
 
     **Raises** `ValueError` for an incomplete transition that is not dropped, and if nothing is left.
     """
@@ -56,5 +56,5 @@ def episodes_from_rows(
 
 
 def column(array: np.ndarray) -> np.ndarray:
-    """One number for each row, which some files keep as rows of one number."""
+    """One number for each row; some files store these as rows of one number."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
