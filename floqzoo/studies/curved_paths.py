@@ -11,8 +11,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from floqzoo.figures import GREY, METHOD_COLOURS, new_figure, save_figure, styled
-from floqzoo.studies.horizon_sweep import LABELS, PATHS, TRUTH, SweepConfig, SweepRow, horizon_sweep
+from floqzoo.figures import GREY, METHOD_COLOURS, WIDTH, new_figure, save_figure, styled
+from floqzoo.studies.horizon_sweep import LABELS, PATHS, TITLES, TRUTH, SweepConfig, SweepRow, horizon_sweep
 from floqzoo.studies.report import Mean, mean_of, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS
 from floqzoo.training.cli_errors import errors_explained
@@ -56,16 +56,17 @@ def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
 def draw(rows: Sequence[SweepRow], path: Path) -> Path:
     """Draws the differences ± one standard error."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
-    figure = new_figure(9.0, 3.0)
-    shown = ("emd", "nll", "value_mse")
-    for axes, metric in zip(figure.subplots(1, len(shown), sharey=True), shown, strict=True):
+    figure = new_figure(WIDTH, 3.2)
+    for axes, metric in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES, strict=True):
         means = [difference(rows, metric, name) for name in methods]
         colours = [METHOD_COLOURS.get(name, GREY) for name in methods]
         errors = [mean.error for mean in means]
         axes.barh(np.arange(len(methods)), [mean.mean for mean in means], xerr=errors, color=colours)
         axes.set_yticks(np.arange(len(methods)), [LABELS[name] for name in methods])
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set(title=METRICS[metric], xlabel="curved minus straight")
+        axes.set_title(TITLES[metric])
+        axes.locator_params(axis="x", nbins=4)
+    figure.axes[1].set_xlabel("curved path minus straight path, ± one standard error")
     return save_figure(figure, path)
 
 

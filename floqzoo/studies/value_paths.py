@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from floqzoo.critics.flow_critic import FlowCritic
-from floqzoo.figures import BLACK, BLUE, legend_below, new_figure, save_figure, styled
+from floqzoo.figures import BLACK, BLUE, WIDTH, legend_below, new_figure, save_figure, styled
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.prior import quantile_noise
@@ -124,7 +124,7 @@ def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: V
 @styled
 def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig, path: Path) -> Path:
     """Draws the trajectories of one state for each width, and the exact value."""
-    figure = new_figure(3.0 * len(critics), 3.8)
+    figure = new_figure(WIDTH, 3.4)
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
     for axes, (coverage, critic) in zip(np.atleast_1d(figure.subplots(1, len(critics))), critics.items(), strict=True):
@@ -133,7 +133,7 @@ def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfi
             axes.plot(t, z, color=BLUE, linewidth=0.9, label="trajectory of one noise sample")
         value = float(here.value[0])
         axes.plot(1, value, "_", color=BLACK, markersize=16, markeredgewidth=2, label="exact value", clip_on=False)
-        axes.set(title=f"noise coverage κ = {number(coverage)}", xlabel="flow time t", xlim=(0, 1))
+        axes.set(title=f"noise κ = {number(coverage)}", xlabel="flow time t", xlim=(0, 1))
     figure.axes[0].set_ylabel("value z(t), in units of return")
     legend_below(figure)
     return save_figure(figure, path)
