@@ -4,6 +4,7 @@ import pytest
 
 from floqzoo.studies.curved_paths import difference, draw, table_of
 from floqzoo.studies.horizon_sweep import SweepRow
+from floqzoo.studies.report import mean_of, read_table, write_rows
 
 
 def rows():
@@ -35,3 +36,11 @@ def test_both_paths_must_have_the_same_seeds():
         difference(rows()[1:], "emd", "td2-cfm")
     with pytest.raises(ValueError, match="'mc-cfm' must have rows"):
         difference(rows(), "emd", "mc-cfm")
+
+
+def test_a_table_is_read_as_it_was_written_and_only_by_its_own_rows(tmp_path):
+    table = write_rows(rows(), tmp_path / "rows.csv")
+    assert read_table(SweepRow, table) == rows()
+    other = write_rows([mean_of([1.0, 2.0])], tmp_path / "other.csv")
+    with pytest.raises(ValueError, match="must have the columns path, method, horizon, seed, .* and at least one row"):
+        read_table(SweepRow, other)
