@@ -42,5 +42,5 @@ def test_a_table_is_read_as_it_was_written_and_only_by_its_own_rows(tmp_path):
     table = write_rows(rows(), tmp_path / "rows.csv")
     assert read_table(SweepRow, table) == rows()
     other = write_rows([mean_of([1.0, 2.0])], tmp_path / "other.csv")
-    with pytest.raises(ValueError, match="must have the columns path, method, horizon, seed, .* and at least one row"):
+    with pytest.raises(ValueError, match="must have the columns path, method, horizon, seed"):
         read_table(SweepRow, other)
