@@ -103,7 +103,7 @@ def legend_below(figure: Any, columns: int = 4) -> None:
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
 
 
-def ticks_at(axis: Any, values: Sequence[float]) -> None:
+def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
     """Ticks at these values only, written in full: 10,000 instead of a power of ten."""
     axis.set_ticks(values, [f"{value:,.12g}" for value in values])
     axis.set_ticks([], minor=True)
