@@ -60,7 +60,7 @@ def draw_scores(source: Path, out: Path) -> None:
             colour = METHOD_COLOURS.get(row.method, BLACK)
             axes.hlines(place, 100 * row.low, 100 * row.high, color=colour, alpha=0.4, linewidth=4)
             axes.plot(100 * row.value, place, "o", color=colour)
-        axes.set_title(fill(task.removesuffix("-v0"), 28))
+        axes.set_title(fill(task.removesuffix("-v0"), 56 // len(tasks)))
         axes.set(xlabel="success rate (%)", xlim=(-3, 103), ylim=(-0.6, len(methods) - 0.4))
         axes.set_yticks(range(len(methods)), methods)
     save_figure(figure, out)
@@ -68,14 +68,13 @@ def draw_scores(source: Path, out: Path) -> None:
 
 STORED: dict[str, Callable[[Path, Path], Any]] = {
     "comparison/scores": draw_scores,
-    "figures/curved_paths": partial(draw_table, horizon_sweep.SweepRow, curved_paths.draw),
+    "figures/curved_paths": partial(draw_table, horizon_sweep.MeanRow, curved_paths.draw),
     "figures/gradient_variance": partial(draw_table, gradient_variance.GradientSpread, gradient_variance.draw),
-    "figures/horizon_sweep": partial(draw_table, horizon_sweep.SweepRow, horizon_sweep.draw),
+    "figures/horizon_sweep": partial(draw_table, horizon_sweep.MeanRow, horizon_sweep.draw),
     "figures/maze_futures": partial(draw_table, FuturePoint, draw_futures),
     "figures/maze_futures_clone": partial(draw_table, FuturePoint, draw_futures),
     "figures/own_data": partial(draw_runs, "pendulum"),
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
-    "figures/sweep_small": partial(draw_runs, "small"),
     **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
 }
 """What draws each figure: a function of the figure's name, beside which its data are, and of the file to write."""

@@ -53,7 +53,8 @@ def draw_value_paths(
         if not np.isnan(known):
             axes.axhline(known, color=VERMILION, linestyle=":", linewidth=2.0, label="return of the episode")
         axes.set(title=title, xlabel="flow time t", xlim=(-0.02, 1.02))
-    figure.supylabel("value z(t) (units of reward)")
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("value z(t) (units of reward)")
     for axes in figure.axes[len(paths) :]:
         axes.set_visible(False)
     legend_below(figure)
@@ -90,7 +91,7 @@ def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"],
     - `trained`: The number of steps in training.
     """
     figure = new_figure(WIDTH, 4.0)
-    level, error = figure.subplots(1, 2)
+    level, error = figure.subplots(1, 2, sharex=True)
     low, middle, high = np.quantile(q, [0.25, 0.5, 0.75], axis=1)
     level.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half of the transitions")
     level.plot(steps, middle, color=BLUE, marker="o", label="median")
@@ -157,6 +158,7 @@ def draw_inside(
         features.axvline(rank, color=colour, linestyle=":", linewidth=1.1)
     features.set(yscale="log", xlabel="number of the singular value", ylabel="share of the largest one")
     features.set_ylim(bottom=max(1e-7, features.get_ylim()[0]))
+    log_ticks(features.yaxis)
     features.set_title("Singular values of the last features")
     legend_below(figure)
     return figure
@@ -168,4 +170,4 @@ _WALLS = {"cmap": "Greys", "vmin": 0.0, "vmax": 2.0, "shading": "nearest"}
 def _histogram(axes: Any, values: Float[np.ndarray, " batch"], name: str) -> None:
     axes.hist(values, bins=40, color=SKY)
     axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1.1, label="mean")
-    axes.set(title=f"{name}: {values.mean():.3g}", xlabel="units of reward")
+    axes.set(title=f"{name}, mean {values.mean():.3g}", xlabel="units of reward")

@@ -73,7 +73,7 @@ def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: 
         here = [(number, group) for number, group in enumerate(references, 1) if group.concerns(task)]
         for index, (number, group) in enumerate(here):
             _draw_reference(axes, group, number, metric, index)
-        _finish(axes, task, metric)
+        _finish(axes, task, metric, 56 // columns)
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
     legend_below(figure, 2)
@@ -102,8 +102,8 @@ def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, 
     axes.plot(steps, values, label=label, color=grey, linestyle=":", marker=MARKERS[index % len(MARKERS)], markersize=5)
 
 
-def _finish(axes: Any, task: str, metric: str) -> None:
-    axes.set_title(fill(task.removesuffix("-v0"), 28))
+def _finish(axes: Any, task: str, metric: str, title_width: int) -> None:
+    axes.set_title(fill(task.removesuffix("-v0"), title_width))
     axes.set(xlabel="steps", ylabel=LABELS.get(metric, metric))
     if metric == SUCCESS_METRIC:
         axes.set_ylim(-3, 103)

@@ -144,7 +144,7 @@ def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "copies 1
     return draw_value_paths(
         np.asarray(paths[0].t),
         [np.asarray(path.z) for path in paths],
-        [f"step {row - steps[0] + 1} of episode {chosen}" for row in rows],
+        [f"Step {row - steps[0] + 1} of episode {chosen}" for row in rows],
         [float(critic.score(*state)) for state in states],
         [float(played.returns[row]) if played.known()[row] else float("nan") for row in rows],
     )

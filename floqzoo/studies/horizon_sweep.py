@@ -50,7 +50,7 @@ class SweepConfig:
     """The settings of the sweep."""
 
     directory: Path = Path("docs/figures")
-    """Output folder for the table (NAME.csv) and the figure (NAME.png)."""
+    """Output folder for the errors of each model (NAME_models.csv), their means (NAME.csv) and the figure (NAME.png)."""
     name: str = "horizon_sweep"
     """Name of the files."""
     methods: tuple[str, ...] = ("mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm")
@@ -99,6 +99,17 @@ class SweepRow:
     def of(path: str, method: str, horizon: int, seed: int, errors: SuccessorErrors) -> "SweepRow":
         """A row with these errors."""
         return SweepRow(path, method, horizon, seed, **vars(errors))
+
+
+@dataclass(frozen=True)
+class MeanRow:
+    """The mean and the standard error of a metric over the seeds of a method; the horizon is 0 for all horizons together."""
+
+    metric: str
+    method: str
+    horizon: int
+    mean: float
+    error: float
 
 
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
@@ -160,6 +171,12 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
     return mean_of(values)
 
 
+def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
+    """The means that the figure shows."""
+    cases = dict.fromkeys((row.method, row.horizon) for row in rows)
+    return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
+
+
 def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[list[str]]]:
     """One metric as a table, with a column per horizon and a row per method, the truth last."""
     horizons = sorted({row.horizon for row in rows})
@@ -174,20 +191,21 @@ def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[lis
 
 
 @styled
-def draw(rows: Sequence[SweepRow], path: Path) -> Path:
+def draw(means: Sequence[MeanRow], path: Path) -> Path:
     """Draws each metric against the horizon, ± one standard error."""
     figure = new_figure(WIDTH, 3.8)
-    horizons = sorted({row.horizon for row in rows})
     for axes, metric in zip(figure.subplots(1, len(TITLES)), TITLES, strict=True):
-        for method in (name for name in LABELS if any(row.method == name for row in rows)):
-            means = [summary(rows, metric, method, horizon) for horizon in horizons]
-            errors = None if method == TRUTH else [mean.error for mean in means]
+        for method in (name for name in LABELS if any(row.method == name for row in means)):
+            mine = [row for row in means if (row.metric, row.method) == (metric, method)]
+            errors = None if method == TRUTH else [row.error for row in mine]
             style = {"color": METHOD_COLOURS.get(method), "marker": "o"}
             if method == TRUTH:
                 style = {"color": "black", "linestyle": "--"}
-            axes.errorbar(horizons, [mean.mean for mean in means], errors, label=LABELS[method], **style)
+            axes.errorbar(
+                [row.horizon for row in mine], [row.mean for row in mine], errors, label=LABELS[method], **style
+            )
         axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=TITLES[metric])
-        ticks_at(axes.xaxis, horizons)
+        ticks_at(axes.xaxis, sorted({row.horizon for row in means}))
         if metric == "value_mse":
             log_ticks(axes.yaxis)
     figure.axes[1].set_xlabel("effective horizon (steps)")
@@ -196,13 +214,14 @@ def draw(rows: Sequence[SweepRow], path: Path) -> Path:
 
 
 def main(config: Annotated[SweepConfig, tyro.conf.arg(name="")]) -> None:
-    """Runs the sweep, prints its tables, and writes its table and figure."""
+    """Runs the sweep, prints its tables, and writes its tables and figure."""
     table = config.directory / f"{config.name}.csv"
-    rows = horizon_sweep(config, lambda rows: write_rows(rows, table) and None)
+    rows = horizon_sweep(config, lambda rows: write_rows(rows, table.with_stem(f"{config.name}_models")) and None)
     for metric in METRICS:
         columns, lines = table_of(rows, metric)
         print_table(METRICS[metric], columns, lines)
-    print(f"table: {table}\nfigure: {draw(rows, config.directory / f'{config.name}.png')}")
+    means = means_of(rows)
+    print(f"table: {write_rows(means, table)}\nfigure: {draw(means, table.with_suffix('.png'))}")
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
     """Draws a panel for each metric, with the interquartile mean of each arm and its interval."""
     columns = 3 if len(study.panels) == 3 else 2
     rows = -(-len(study.panels) // columns)
-    figure = new_figure(WIDTH, (2.4 if study.level is None else 3.0) * rows + 0.6)
+    figure = new_figure(WIDTH, (2.0 if study.level is None else 3.0) * rows + 0.6)
     colours = method_colours(table.arms)
     every = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (metric, label) in zip(every, study.panels.items(), strict=False):
@@ -243,15 +243,18 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
                 axes.errorbar(value, [-index], xerr=errors, **style)
             else:  # the intervals of several arms lie beside each other, not on each other
                 place, x = index - (len(table.arms) - 1) / 2, np.array(levels)
-                x = x * 1.06**place if study.log_level else x + 0.015 * max(levels) * place
+                x = x * 1.04**place if study.log_level else x + 0.015 * max(levels) * place
                 axes.errorbar(x, value, errors, label=arm.replace("monolithic", "monolithic (FQL's critic)"), **style)
         title, _, unit = label.partition(" (")
         axes.set_title(fill(title[0].upper() + title[1:], 22 if columns == 3 else 34))
-        (axes.set_xlabel if study.level is None else axes.set_ylabel)(unit.rstrip(")"))
+        unit = unit.rstrip(")")
         if study.level is None:
+            axes.set_xlabel(unit)
             axes.set_yticks(range(0, -len(table.arms), -1), table.arms if axes is every[0] else [""] * len(table.arms))
             axes.margins(y=0.2)
         else:
+            if axes is every[0] or unit != every[0].get_ylabel():
+                axes.set_ylabel(unit)
             if study.log_level:
                 axes.set_xscale("log", base=2)
                 ticks_at(axes.xaxis, sorted({row.level for row in table.rows}))

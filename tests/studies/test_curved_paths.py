@@ -2,7 +2,7 @@
 
 import pytest
 
-from floqzoo.studies.curved_paths import difference, draw, table_of
+from floqzoo.studies.curved_paths import difference, differences, draw, table_of
 from floqzoo.studies.horizon_sweep import SweepRow
 from floqzoo.studies.report import mean_of, read_table, write_rows
 
@@ -28,7 +28,12 @@ def test_each_seed_is_compared_with_itself(tmp_path):
     columns, lines = table_of(rows())
     assert columns[0] == "curved minus straight"
     assert [line[:2] for line in lines] == [["TD-CFM(C)", "2 ± 1"], ["TD²-CFM", "0 ± 0"]]
-    assert draw(rows(), tmp_path / "figure.png").stat().st_size > 0
+    means = differences(rows())
+    assert [(row.metric, row.method, row.mean) for row in means if row.metric == "emd"] == [
+        ("emd", "td-cfm-c", 2.0),
+        ("emd", "td2-cfm", 0.0),
+    ]
+    assert draw(means, tmp_path / "figure.png").stat().st_size > 0
 
 
 def test_both_paths_must_have_the_same_seeds():

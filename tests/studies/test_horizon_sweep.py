@@ -12,6 +12,7 @@ from floqzoo.studies.horizon_sweep import (
     chain_probe,
     draw,
     horizon_sweep,
+    means_of,
     summary,
     table_of,
 )
@@ -49,7 +50,11 @@ def test_a_sweep_leaves_one_row_for_each_model_and_its_files_can_be_read(tmp_pat
         *(("td2-cfm", h, s) for h in (2, 4) for s in (0, 1)),
     }
     assert read_table(SweepRow, write_rows(rows, tmp_path / "rows.csv")) == rows
-    assert draw(rows, tmp_path / "figure.png").stat().st_size > 0
+    means = means_of(rows)
+    assert len(means) == 3 * 4 and all(
+        row.mean == summary(rows, row.metric, row.method, row.horizon).mean for row in means
+    )
+    assert draw(means, tmp_path / "figure.png").stat().st_size > 0
     columns, lines = table_of(rows, "emd")
     assert [line[0] for line in lines] == ["TD²-CFM", "two sets of true samples"]
     assert markdown_table(columns, lines).count("\n") == 3
