@@ -1,6 +1,6 @@
 """Draws the figures of the documentation from stored data, without training: `python docs/draw_figures.py [NAME...]`.
 
-The data are the table beside a figure, the measurements of a study, the scores of the small comparison, or the logs of
+The data are the table next to a figure, the measurements of a study, the scores of the small comparison, or the logs of
 runs in `runs/`. `TRAINED` has the figures that need a trained model, each with the command that draws it.
 """
 
@@ -77,7 +77,7 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
     **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
 }
-"""What draws each figure: a function of the figure's name, beside which its data are, and of the file to write."""
+"""What draws each figure: a function of the figure's path without suffix, which locates its data, and of the file to write."""
 
 INSPECT = "floqzoo inspect RUN --out docs/figures/results"
 TRAINED = {

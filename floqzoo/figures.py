@@ -100,7 +100,10 @@ def legend_below(figure: Any, columns: int = 4) -> None:
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
-    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
+    legend = figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):  # points may be too small or too faint to be recognised
+            handle.set(sizes=[max(30.0, *handle.get_sizes())], alpha=1.0)
 
 
 def ticks_at(axis: Any, values: Sequence[float | int]) -> None:

@@ -241,7 +241,7 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
             style: dict[str, Any] = {"color": colours[arm], "marker": "o"}
             if study.level is None:
                 axes.errorbar(value, [-index], xerr=errors, **style)
-            else:  # the intervals of several arms lie beside each other, not on each other
+            else:  # shifted, so that the intervals of several arms do not overlap
                 place, x = index - (len(table.arms) - 1) / 2, np.array(levels)
                 x = x * 1.04**place if study.log_level else x + 0.015 * max(levels) * place
                 axes.errorbar(x, value, errors, label=arm.replace("monolithic", "monolithic (FQL's critic)"), **style)
