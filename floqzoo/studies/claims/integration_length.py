@@ -46,7 +46,7 @@ STUDY = Study(
     "are integrated with other K. The policy acts by the distilled critic, so its score depends on the K of training only.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
-    level="K at test",
+    level="Euler steps K at test",
     panels={"error": ERROR, "score": SCORE.replace("policy", "policy, K as in training")},
     statements=[
         Statement(
