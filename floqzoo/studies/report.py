@@ -3,9 +3,9 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def read_table(kind: type[Row], path: Path) -> list[Row]:
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns or no row.
     """
-    rows, types = read_rows(path), {field.name: field.type for field in fields(kind)}
+    rows, types = read_rows(path), get_type_hints(kind)
     if not rows or list(rows[0]) != list(types):
         raise ValueError(f"{path} must have the columns {', '.join(types)} and at least one row.")
     return [kind(**{name: types[name](text) for name, text in row.items()}) for row in rows]
