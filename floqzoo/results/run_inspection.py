@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import equinox as eqx
@@ -96,7 +97,7 @@ def inspect_run(
         ("inside", _draw_inside(inside)),
         *_maze_figure(run, agent, played, seed),
     ):
-        figure.suptitle(title)
+        figure.suptitle(fill(title, int(9.5 * figure.get_figwidth())))
         files.append(save_figure(figure, out / f"{name}.png"))
     return found, files
 
