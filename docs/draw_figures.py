@@ -14,7 +14,7 @@ from typing import Any
 from floqzoo.figures import BLACK, METHOD_COLOURS, WIDTH, new_figure, save_figure, styled
 from floqzoo.results import plot_runs, read_comparison
 from floqzoo.results.compare import MEAN, ComparedRow
-from floqzoo.studies import curved_paths, gradient_variance, horizon_sweep
+from floqzoo.studies import curved_paths, gradient_variance, horizon_sweep, integration_steps
 from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.future_report import FuturePoint, draw_futures
 from floqzoo.studies.report import read_table
@@ -71,6 +71,7 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/curved_paths": partial(draw_table, horizon_sweep.MeanRow, curved_paths.draw),
     "figures/gradient_variance": partial(draw_table, gradient_variance.GradientSpread, gradient_variance.draw),
     "figures/horizon_sweep": partial(draw_table, horizon_sweep.MeanRow, horizon_sweep.draw),
+    "figures/integration_steps": partial(draw_table, integration_steps.StepsRow, integration_steps.draw),
     "figures/maze_futures": partial(draw_table, FuturePoint, draw_futures),
     "figures/maze_futures_clone": partial(draw_table, FuturePoint, draw_futures),
     "figures/own_data": partial(draw_runs, "pendulum"),
@@ -82,7 +83,6 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
 INSPECT = "floqzoo inspect RUN --out docs/figures/results"
 TRAINED = {
     "figures/density": "the tutorial `a-density-in-the-plane`",
-    "figures/integration_steps": "python -m floqzoo.studies.integration_steps",
     "figures/marginal_paths": "python -m floqzoo.studies.marginal_paths",
     "figures/value_paths": "python -m floqzoo.studies.value_paths",
     **{f"figures/results/{name}": INSPECT for name in ("inside", "q_by_steps", "value_and_return", "value_paths")},
