@@ -1,7 +1,7 @@
-"""The scores, the costs and the figure of the page "A small comparison": `python -m benchmarks.comparison SWEEP_FOLDER`.
+"""The scores and the costs of the page "A small comparison": `python -m benchmarks.comparison SWEEP_FOLDER`.
 
 `SWEEP_FOLDER` is the output of `floqzoo sweep comparison`; finished trials only are read. The results are written to
-`docs/comparison`, from which `docs/generate.py` makes the page.
+`docs/comparison`, from which `docs/draw_figures.py` draws the figure and `docs/generate.py` writes the page.
 """
 
 import argparse
@@ -13,9 +13,8 @@ import jax
 
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.measured_update import REWARDS, random_dataset
-from floqzoo.figures import new_figure, save_figure
 from floqzoo.results import compare_runs
-from floqzoo.results.compare import ALL_TASKS, IQM, MEAN, ComparedRow
+from floqzoo.results.compare import ALL_TASKS, IQM, MEAN
 from floqzoo.runs.recipe import agent_builder
 from floqzoo.studies.report import write_rows
 from floqzoo.sweeps import read_sweep
@@ -54,23 +53,6 @@ def cost_row(trial: Trial) -> CostRow:
     return CostRow(run.env_name, recipe.name, matrix_flops(update, jax.random.key(0)))
 
 
-def draw_scores(rows: Sequence[ComparedRow], path: Path) -> None:
-    """Draws the mean success and its interval: a panel for each task, a line for each method."""
-    tasks = list(dict.fromkeys(row.task for row in rows))
-    methods = list(dict.fromkeys(row.method for row in rows))[::-1]
-    figure = new_figure(1.2 + 4.0 * len(tasks), 1.2 + 0.28 * len(methods))
-    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False, sharey=True).flat, strict=True):
-        for row in (row for row in rows if row.task == task):
-            place = methods.index(row.method)
-            axes.hlines(place, 100 * row.low, 100 * row.high, color="C0", alpha=0.4, linewidth=4)
-            axes.plot(100 * row.value, place, "o", color="C0")
-        axes.set_title(task.removesuffix("-v0"), fontsize=9)
-        axes.set(xlabel="success rate (%)", xlim=(-3, 103), ylim=(-0.6, len(methods) - 0.4))
-        axes.set_yticks(range(len(methods)), methods)
-        axes.grid(alpha=0.3)
-    save_figure(figure, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the folder of the finished trials")
@@ -80,8 +62,7 @@ def main() -> None:
     comparison = compare_runs(finished)
     rows = [row for row in comparison.rows if row.statistic in (MEAN, IQM) and row.task != ALL_TASKS]
     print(write_rows(rows, OUT / "scores.csv"))
-    draw_scores([row for row in rows if row.statistic == MEAN], OUT / "scores.png")
-    print(OUT / "scores.png", *comparison.notes, sep="\n")
+    print(*comparison.notes, sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from floqzoo.studies.claims import study_named, study_names
-from floqzoo.studies.report import markdown_table
-from floqzoo.studies.study import Study, Table, Verdict, judge, read_measurements, result_table, verdict_table
+from floqzoo.studies.report import markdown_table, read_table
+from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, result_table, verdict_table
 
 
 MEASURED = "2026-11-27"
@@ -48,7 +48,7 @@ from its measurements.
 
 def tables(folder: Path) -> dict[str, Table]:
     """The stored measurements of every study."""
-    return {name: Table(read_measurements(folder / name / "measurements.csv")) for name in study_names()}
+    return {name: Table(read_table(Measurement, folder / name / "measurements.csv")) for name in study_names()}
 
 
 def outcome(verdicts: list[Verdict]) -> str:

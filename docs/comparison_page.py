@@ -55,6 +55,7 @@ clone of the repository
 
 ```bash
 python -m benchmarks.comparison exp/floqzoo/comparison
+python docs/draw_figures.py comparison/scores
 python docs/generate.py
 ```
 

@@ -9,7 +9,7 @@
 - `guides/reproduce.md`: commands and published settings, from the recipes, with the results in `results.csv`;
 - `tutorials/*.ipynb`: the tutorials as notebooks.
 
-The files are committed, and a test fails if they are out of date.
+The files are committed, and a test fails if they are out of date. `draw_figures.py` draws the figures.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The style of all figures: one palette, one size of text, and a fixed colour for each method.
 
-Text has at least 10 points on a figure of the width at which the documentation shows it, some 7 to 9 inches. The
-palette is that of Okabe and Ito, which is safe for readers with colour blindness.
+Figures are at most `WIDTH` wide, as a page of the documentation, and text has at least 10 points. The palette is that of
+Okabe and Ito, which is safe for readers with colour blindness.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,9 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "
 BLACK, GREY = "#000000", "#7F7F7F"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 """Okabe and Ito's colours."""
+
+WIDTH = 7.2
+"""The width of a page of the documentation, in inches."""
 
 METHOD_COLOURS = {
     "floq": BLUE,
@@ -57,6 +60,8 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
+    "lines.markersize": 4.0,
+    "errorbar.capsize": 2.0,
 }
 
 
@@ -95,7 +100,24 @@ def legend_below(figure: Any, columns: int = 4) -> None:
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
-    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
+    legend = figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(columns, len(shown)))
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):  # points may be too small or too faint to be recognised
+            handle.set(sizes=[max(30.0, *handle.get_sizes())], alpha=1.0)
+
+
+def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
+    """Ticks at these values only, written in full: 10,000 instead of a power of ten."""
+    axis.set_ticks(values, [f"{value:,.12g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def log_ticks(axis: Any) -> None:
+    """Ticks at 1, 2 and 5 times each power of ten on a logarithmic axis; at the powers only, if there are many."""
+    low, high = axis.get_view_interval()
+    digits = (1, 2, 5) if high < 200 * low else (1,)
+    places = [digit * 10.0**power for power in range(-9, 10) for digit in digits]
+    ticks_at(axis, [place for place in places if low <= place <= high])
 
 
 @styled
@@ -103,5 +125,5 @@ def save_figure(figure: Any, path: Path) -> Path:
     """Writes a figure as PNG, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+        figure.savefig(temporary, dpi=200, format="png")
     return path

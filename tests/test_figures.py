@@ -3,7 +3,17 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from floqzoo.figures import METHOD_COLOURS, PALETTE, legend_below, method_colours, new_figure, save_figure, styled
+from floqzoo.figures import (
+    METHOD_COLOURS,
+    PALETTE,
+    WIDTH,
+    legend_below,
+    log_ticks,
+    method_colours,
+    new_figure,
+    save_figure,
+    styled,
+)
 
 
 METHODS = st.sampled_from(["floq", "fql", "bc", "floq alpha=10.0", "floq, fixed targets", "iql", "sac", "own", "K = 2"])
@@ -38,3 +48,16 @@ def test_the_style_holds_during_a_drawing_only(tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one"]
     assert save_figure(figure, tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
+
+
+@given(st.floats(-7, 7), st.floats(0.4, 8))
+def test_a_logarithmic_axis_has_between_one_and_nine_numbers_in_full(power, decades):
+    pytest.importorskip("matplotlib")
+    axes = new_figure(WIDTH, 3.0).subplots()
+    axes.set(yscale="log", ylim=(10**power, 10 ** (power + decades)))
+    log_ticks(axes.yaxis)
+    low, high = axes.get_ylim()
+    assert 1 <= len(axes.get_yticks()) <= 9 and all(low <= tick <= high for tick in axes.get_yticks())
+    assert len(axes.get_yticks(minor=True)) == 0
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert [float(label.replace(",", "")) for label in labels] == pytest.approx(list(axes.get_yticks()))

@@ -32,13 +32,13 @@ def study(
     [`run_study`][floqzoo.studies.study.run_study] raise.
     """
     from floqzoo.studies.claims import study_named, study_names
-    from floqzoo.studies.report import print_table
+    from floqzoo.studies.report import print_table, read_table
     from floqzoo.studies.study import (
         MEASUREMENTS,
+        Measurement,
         Table,
         draw_study,
         judge,
-        read_measurements,
         report_text,
         result_table,
         run_study,
@@ -57,7 +57,7 @@ def study(
             raise ValueError(
                 "`seeds` and `updates` must not be given with `from`, which reads measurements without training."
             )
-        table, directory = Table(read_measurements(read / MEASUREMENTS)), directory or read
+        table, directory = Table(read_table(Measurement, read / MEASUREMENTS)), directory or read
     else:
         directory = directory or Path("exp") / "studies" / name
         given = {"seeds": seeds, "updates": updates}

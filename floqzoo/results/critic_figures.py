@@ -6,7 +6,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, legend_below, new_figure, styled
+from floqzoo.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    legend_below,
+    log_ticks,
+    new_figure,
+    styled,
+    ticks_at,
+)
 from floqzoo.results.played_returns import PlayedReturns
 from floqzoo.results.value_map import ValueMap
 
@@ -29,16 +43,18 @@ def draw_value_paths(
     """
     columns = min(len(paths), 2)
     rows = -(-len(paths) // columns)
-    figure = new_figure(4.2 * columns + 0.4, 2.9 * rows + 0.9)
+    figure = new_figure(WIDTH, 2.7 * rows + 0.9)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
     for axes, path, title, distilled, known in zip(panels, paths, titles, distilled_values, returns, strict=False):
         for member, (curves, colour) in enumerate(zip(path, MEMBER_COLOURS, strict=False)):
-            lines = axes.plot(t, curves.T, color=colour, linewidth=0.9, alpha=0.75, marker=".", markersize=4)
+            lines = axes.plot(t, curves.T, color=colour, linewidth=0.9, alpha=0.75, marker=".")
             lines[0].set_label(f"flow {member + 1} of {len(path)}")
         axes.axhline(distilled, color="black", linestyle="--", linewidth=1.1, label="distilled critic")
         if not np.isnan(known):
             axes.axhline(known, color=VERMILION, linestyle=":", linewidth=2.0, label="return of the episode")
-        axes.set(title=title, xlabel="flow time t", ylabel="value z(t)", xlim=(-0.02, 1.02))
+        axes.set(title=title, xlabel="flow time t", xlim=(-0.02, 1.02))
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("value z(t) (units of reward)")
     for axes in figure.axes[len(paths) :]:
         axes.set_visible(False)
     legend_below(figure)
@@ -60,10 +76,10 @@ def draw_value_map(found: ValueMap) -> Any:
     axes.quiver(x, y, *found.actions[some][free].T, color="white", alpha=0.8, width=0.0025, scale=38)
     axes.plot(*found.start, "o", color="white", markeredgecolor="black", markersize=9, label="start")
     axes.plot(*found.goal, "*", color=VERMILION, markeredgecolor="white", markersize=17, label="goal")
-    axes.set(aspect="equal", xlabel="x", ylabel="y")
+    axes.set(aspect="equal", xlabel="x position", ylabel="y position")
     axes.grid(visible=False)
     legend_below(figure)
-    figure.colorbar(image, ax=axes, label="value, in units of reward", shrink=0.9)
+    figure.colorbar(image, ax=axes, label="value (units of reward)", shrink=0.9)
     return figure
 
 
@@ -74,22 +90,22 @@ def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"],
     - `steps`: The numbers of steps, ascending; the last one serves as the exact solution.
     - `trained`: The number of steps in training.
     """
-    figure = new_figure(8.6, 4.0)
-    level, error = figure.subplots(1, 2)
+    figure = new_figure(WIDTH, 4.0)
+    level, error = figure.subplots(1, 2, sharex=True)
     low, middle, high = np.quantile(q, [0.25, 0.5, 0.75], axis=1)
     level.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half of the transitions")
-    level.plot(steps, middle, color=BLUE, marker="o", markersize=4, label="median")
-    level.set(ylabel="Q, in units of reward", title="Level of Q")
+    level.plot(steps, middle, color=BLUE, marker="o", label="median")
+    level.set(ylabel="units of reward", title="Q")
     distance = np.sqrt(np.mean((q[:-1] - q[-1:]) ** 2, axis=1))
-    error.plot(steps[:-1], distance, color=BLUE, marker="o", markersize=4)
+    error.plot(steps[:-1], distance, color=BLUE, marker="o")
     error.set(yscale="log", ylabel="units of reward", title=f"RMS difference from K = {steps[-1]}")
     for axes in (level, error):
         axes.axvline(trained, color=VERMILION, linestyle=":", label=f"K = {trained}, as trained")
         axes.set_xscale("log", base=2)
-        axes.set_xticks(steps, [str(count) for count in steps])
-        axes.minorticks_off()
+        ticks_at(axes.xaxis, steps)
         axes.set_xlabel("solver steps K at evaluation")
-    legend_below(figure)
+    log_ticks(error.yaxis)
+    legend_below(figure, 2)
     return figure
 
 
@@ -110,7 +126,7 @@ def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns)
     both = np.concatenate([played.returns, q])
     ends = both.min() - 0.03 * np.ptp(both), both.max() + 0.03 * np.ptp(both)
     axes.plot(ends, ends, color="black", linewidth=0.9, label="Q = return")
-    axes.set(xlabel="discounted return from that step", ylabel="Q(s, a)", xlim=ends, ylim=ends)
+    axes.set(xlabel="discounted return from a step on (units of reward)", ylabel="Q", xlim=ends, ylim=ends)
     axes.set_aspect("equal")
     legend_below(figure, 1)
     return figure
@@ -130,19 +146,21 @@ def draw_inside(
     - `spectra`: The singular values of the features of each member, descending.
     - `ranks`: The effective rank of each member's features.
     """
-    figure = new_figure(8.8, 6.6)
+    figure = new_figure(WIDTH, 6.8)
     panels = figure.subplot_mosaic([["noise", "bend"], ["features", "features"]])
     noise, bend, features = (panels[name] for name in ("noise", "bend", "features"))
-    _histogram(noise, deviation, "standard deviation of Q over noise")
-    _histogram(bend, curvature, "root of the trajectories' curvature")
+    _histogram(noise, deviation, "Standard deviation of Q\nover noise")
+    _histogram(bend, curvature, "Root of the curvature\nof value trajectories")
+    noise.set_ylabel("number of transitions")
     for member, (spectrum, rank, colour) in enumerate(zip(spectra, ranks, MEMBER_COLOURS, strict=False)):
         label = f"flow {member + 1}: effective rank {rank}"
         features.plot(np.arange(1, len(spectrum) + 1), spectrum / spectrum[0], color=colour, label=label)
         features.axvline(rank, color=colour, linestyle=":", linewidth=1.1)
-    features.set(yscale="log", xlabel="direction", ylabel="singular value / largest one")
+    features.set(yscale="log", xlabel="number of the singular value", ylabel="share of the largest one")
     features.set_ylim(bottom=max(1e-7, features.get_ylim()[0]))
-    features.set_title("Spectrum of the last features")
-    features.legend()
+    log_ticks(features.yaxis)
+    features.set_title("Singular values of the last features")
+    legend_below(figure)
     return figure
 
 
@@ -151,6 +169,5 @@ _WALLS = {"cmap": "Greys", "vmin": 0.0, "vmax": 2.0, "shading": "nearest"}
 
 def _histogram(axes: Any, values: Float[np.ndarray, " batch"], name: str) -> None:
     axes.hist(values, bins=40, color=SKY)
-    axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1.1, label=f"mean {values.mean():.3g}")
-    axes.set(xlabel=f"{name}\n(units of reward)", ylabel="number of transitions")
-    axes.legend()
+    axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1.1, label="mean")
+    axes.set(title=f"{name}, mean {values.mean():.3g}", xlabel="units of reward")

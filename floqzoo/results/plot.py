@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-from floqzoo.figures import PALETTE, method_colours, new_figure, save_figure, styled
+from floqzoo.figures import PALETTE, WIDTH, legend_below, method_colours, new_figure, save_figure, styled
 from floqzoo.results.find_runs import open_runs
 from floqzoo.results.reference_scores import ReferenceGroup, ReferenceScore, reference_groups
 from floqzoo.results.series import Gathered, Series, gather, headline
@@ -60,9 +61,9 @@ def plot_runs(
 def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: Sequence[ReferenceGroup] = ()) -> Any:
     """Draws the figure without saving it."""
     tasks = gathered.tasks
-    columns = min(len(tasks), 3)
+    columns = min(len(tasks), 2)
     rows = -(-len(tasks) // columns)
-    figure = new_figure(1.2 + 4.6 * columns, 0.8 + 3.2 * rows)
+    figure = new_figure(WIDTH if columns == 2 else 5.8, 0.8 + 3.0 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     colours = method_colours(gathered.methods)
     looks = {method: _look(colours[method], index) for index, method in enumerate(gathered.methods)}
@@ -72,9 +73,10 @@ def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: 
         here = [(number, group) for number, group in enumerate(references, 1) if group.concerns(task)]
         for index, (number, group) in enumerate(here):
             _draw_reference(axes, group, number, metric, index)
-        _finish(axes, task, metric)
+        _finish(axes, task, metric, 56 // columns)
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
+    legend_below(figure, 2)
     return figure
 
 
@@ -86,7 +88,7 @@ def _draw_series(axes: Any, series: Series, metric: str, confidence: float, look
     count = len(series.points)
     label = f"{series.method} ({count} seed{'s' if count > 1 else ''})"
     marker = "o" if len(steps) <= 30 else None
-    axes.plot(steps, [e.value for e in estimates], label=label, marker=marker, markersize=3.5, **look)
+    axes.plot(steps, [e.value for e in estimates], label=label, marker=marker, **look)
     low, high = ([getattr(e, end) for e in estimates] for end in ("low", "high"))
     axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
     for phase, start in series.phases.items():
@@ -100,14 +102,13 @@ def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, 
     axes.plot(steps, values, label=label, color=grey, linestyle=":", marker=MARKERS[index % len(MARKERS)], markersize=5)
 
 
-def _finish(axes: Any, task: str, metric: str) -> None:
-    axes.set_title(task.removesuffix("-v0"))
+def _finish(axes: Any, task: str, metric: str, title_width: int) -> None:
+    axes.set_title(fill(task.removesuffix("-v0"), title_width))
     axes.set(xlabel="steps", ylabel=LABELS.get(metric, metric))
     if metric == SUCCESS_METRIC:
         axes.set_ylim(-3, 103)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: _thousands(value))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
 def _look(colour: str, index: int) -> dict[str, Any]:

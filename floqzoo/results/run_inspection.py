@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import equinox as eqx
@@ -96,7 +97,7 @@ def inspect_run(
         ("inside", _draw_inside(inside)),
         *_maze_figure(run, agent, played, seed),
     ):
-        figure.suptitle(title)
+        figure.suptitle(fill(title, int(9.5 * figure.get_figwidth())))
         files.append(save_figure(figure, out / f"{name}.png"))
     return found, files
 
@@ -146,7 +147,7 @@ def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "noise 1"
     return draw_value_paths(
         np.asarray(paths[0].t),
         [np.asarray(path.z) for path in paths],
-        [f"step {row - steps[0] + 1} of episode {chosen}" for row in rows],
+        [f"Step {row - steps[0] + 1} of episode {chosen}" for row in rows],
         [float(critic.score(*state)) for state in states],
         [float(played.returns[row]) if played.known()[row] else float("nan") for row in rows],
     )

@@ -163,6 +163,9 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
     return _agents(of_seed, settings, optimiser or optax.adam(settings.lr))
 
 
+SCORE, ERROR = "score of the greedy policy (0: random, 1: best)", "RMS error of Q (units of return)"
+"""What `score_and_error` measures, in words."""
+
 AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
 """Both kinds of agents, by the name of their arm."""
 

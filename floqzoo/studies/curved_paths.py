@@ -11,8 +11,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from floqzoo.figures import GREY, METHOD_COLOURS, new_figure, save_figure, styled
-from floqzoo.studies.horizon_sweep import LABELS, PATHS, TRUTH, SweepConfig, SweepRow, horizon_sweep
+from floqzoo.figures import GREY, METHOD_COLOURS, WIDTH, new_figure, save_figure, styled
+from floqzoo.studies.horizon_sweep import LABELS, PATHS, TITLES, TRUTH, MeanRow, SweepConfig, SweepRow, horizon_sweep
 from floqzoo.studies.report import Mean, mean_of, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS
 from floqzoo.training.cli_errors import errors_explained
@@ -52,29 +52,37 @@ def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
     return ["curved minus straight", *METRICS.values()], lines
 
 
-@styled
-def draw(rows: Sequence[SweepRow], path: Path) -> Path:
-    """Draws the differences ± one standard error."""
+def differences(rows: Sequence[SweepRow]) -> list[MeanRow]:
+    """The differences that the figure shows."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
-    figure = new_figure(9.0, 3.0)
-    shown = ("emd", "nll", "value_mse")
-    for axes, metric in zip(figure.subplots(1, len(shown), sharey=True), shown, strict=True):
-        means = [difference(rows, metric, name) for name in methods]
-        colours = [METHOD_COLOURS.get(name, GREY) for name in methods]
-        errors = [mean.error for mean in means]
-        axes.barh(np.arange(len(methods)), [mean.mean for mean in means], xerr=errors, color=colours)
-        axes.set_yticks(np.arange(len(methods)), [LABELS[name] for name in methods])
+    return [MeanRow(metric, name, 0, **vars(difference(rows, metric, name))) for metric in TITLES for name in methods]
+
+
+@styled
+def draw(means: Sequence[MeanRow], path: Path) -> Path:
+    """Draws the differences ± one standard error."""
+    figure = new_figure(WIDTH, 3.2)
+    for axes, metric in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES, strict=True):
+        mine = [row for row in means if row.metric == metric]
+        colours = [METHOD_COLOURS.get(row.method, GREY) for row in mine]
+        places = np.arange(len(mine))
+        axes.barh(places, [row.mean for row in mine], xerr=[row.error for row in mine], color=colours)
+        axes.set_yticks(places, [LABELS[row.method] for row in mine])
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set(title=METRICS[metric], xlabel="curved minus straight")
+        axes.set_title(TITLES[metric])
+        axes.locator_params(axis="x", nbins=4)
+    figure.axes[1].set_xlabel("curved path minus straight path, ± one standard error")
     return save_figure(figure, path)
 
 
 def main(config: Annotated[CurvedPathsConfig, tyro.conf.arg(name="")]) -> None:
-    """Runs the study, prints its table, and writes its table and figure."""
+    """Runs the study, prints its table, and writes its tables and figure."""
     rows = curved_paths(config)
+    means = differences(rows)
     print_table("The effect of a curved path", *table_of(rows))
     folder, name = config.sweep.directory, config.sweep.name
-    print(f"table: {write_rows(rows, folder / f'{name}.csv')}\nfigure: {draw(rows, folder / f'{name}.png')}")
+    write_rows(rows, folder / f"{name}_models.csv")
+    print(f"table: {write_rows(means, folder / f'{name}.csv')}\nfigure: {draw(means, folder / f'{name}.png')}")
 
 
 if __name__ == "__main__":

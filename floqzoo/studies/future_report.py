@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.agent import Agent
-from floqzoo.figures import BLUE, VERMILION, legend_below, new_figure, save_figure, styled
+from floqzoo.figures import BLUE, VERMILION, WIDTH, legend_below, new_figure, save_figure, styled
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
@@ -39,8 +39,27 @@ class ValueRow:
     episode_return: float
 
 
+@dataclass(frozen=True)
+class FuturePoint:
+    """A point of the figure: the panel, 0 for all, what it is, a key of `KINDS`, and its position."""
+
+    panel: int
+    kind: str
+    x: float
+    y: float
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "states of the data": {"s": 2, "color": "0.85"},
+    "futures in one episode": {"s": 8, "color": VERMILION, "alpha": 0.6},
+    "futures sampled from the measure": {"s": 5, "color": BLUE, "alpha": 0.6},
+    "initial state": {"s": 110, "marker": "*", "color": "black"},
+}
+"""What the figure shows, and how."""
+
+
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
-    """Prints values and Monte Carlo returns, and draws sampled futures: `futures.png`, `values.csv`.
+    """Prints values and Monte Carlo returns, and draws sampled futures: `values.csv`, `futures.csv`, `futures.png`.
 
     The target network's measure is used. For the measure of the behaviour policy, episodes come from the validation
     data; for that of the clone, they are played in the environment without termination at the goal. Values are computed
@@ -58,9 +77,11 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
     value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
     rows = values_of(critic, rollouts, value_key)
     _show(rows)
-    visited, path = np.asarray(excerpt_of(task.dataset).observations), directory / "futures.png"
-    figure = draw_futures(critic, rollouts, visited, figure_key, path, coordinates=task.name.plane)
-    print(f"values: {write_rows(rows, directory / 'values.csv')}\nfutures: {figure}")
+    visited = np.asarray(excerpt_of(task.dataset).observations)
+    points = future_points(critic, rollouts, visited, figure_key, coordinates=task.name.plane)
+    print(f"values: {write_rows(rows, directory / 'values.csv')}")
+    print(f"points of the figure: {write_rows(points, directory / 'futures.csv')}")
+    print(f"futures: {draw_futures(points, directory / 'futures.png')}")
     return rows
 
 
@@ -90,40 +111,53 @@ def values_of(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Arr
     ]
 
 
-@styled
-def draw_futures(
+def future_points(
     critic: SuccessorCritic,
     rollouts: Sequence[Rollout],
     visited: Float[np.ndarray, "states observation"],
     key: jax.Array,
-    path: Path,
     *,
     coordinates: tuple[int, int] = (0, 1),
-) -> Path:
-    """Draws four initial states with sampled futures, the states of the data, and the actual future of one episode.
+    count: int = 256,
+) -> list[FuturePoint]:
+    """Up to four initial states with sampled futures, the actual future of one episode, and states of the data.
 
     - `visited`: States of the data, which show the maze or the workspace.
     - `coordinates`: The coordinates of the observation to draw, such as `TaskName.plane` of a task.
+    - `count`: The number of futures of each kind for each initial state.
     """
+    data, future, sampled, initial = KINDS
     discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
-    ground = visited[random.choice(len(visited), min(4000, len(visited)), replace=False)][:, coordinates]
-    figure = new_figure(9.0, 3.6)
-    panels = figure.subplots(1, 4, sharex=True, sharey=True)
-    for number_of_panel, (axes, rollout, own_key) in enumerate(
-        zip(panels, rollouts[:4], jax.random.split(key, 4), strict=False), 1
-    ):
-        sampled = _futures(critic, rollout.observation, rollout.action, 512, own_key)
-        true = rollout.resampled(discount, 512, random)
-        axes.scatter(*ground.T, s=2, color="0.85", label="states of the data")
-        axes.scatter(*true[:, coordinates].T, s=7, color=VERMILION, alpha=0.5, label="futures in one episode")
-        axes.scatter(
-            *np.asarray(sampled)[:, coordinates].T, s=4, color=BLUE, alpha=0.5, label="futures sampled from the measure"
-        )
-        axes.scatter(*rollout.observation[list(coordinates)], s=70, marker="*", color="black", label="initial state")
-        axes.set(title=f"Initial state {number_of_panel}", xlabel=f"coordinate {coordinates[0]}", aspect="equal")
+    found = [(0, data, visited[random.choice(len(visited), min(2000, len(visited)), replace=False)])]
+    for panel, (rollout, own_key) in enumerate(zip(rollouts[:4], jax.random.split(key, 4), strict=False), 1):
+        found += [
+            (panel, future, rollout.resampled(discount, count, random)),
+            (panel, sampled, np.asarray(_futures(critic, rollout.observation, rollout.action, count, own_key))),
+            (panel, initial, rollout.observation[None]),
+        ]
+    return [
+        FuturePoint(panel, kind, round(float(x), 3), round(float(y), 3))
+        for panel, kind, states in found
+        for x, y in states[:, coordinates]
+    ]
+
+
+@styled
+def draw_futures(points: Sequence[FuturePoint], path: Path) -> Path:
+    """Draws a panel for each initial state."""
+    figure = new_figure(WIDTH, 7.2)
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for number_of_panel, axes in enumerate(panels.flat, 1):
+        for kind, style in KINDS.items():
+            x = [(point.x, point.y) for point in points if point.panel in (0, number_of_panel) and point.kind == kind]
+            axes.scatter(*np.array(x).reshape(-1, 2).T, label=kind, linewidth=0, **style)
+        axes.set(title=f"Initial state {number_of_panel}", aspect="equal")
         axes.grid(visible=False)
-    panels[0].set_ylabel(f"coordinate {coordinates[1]}")
-    legend_below(figure)
+    for axes in panels[1]:
+        axes.set_xlabel("x position")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("y position")
+    legend_below(figure, 2)
     return save_figure(figure, path)
 
 

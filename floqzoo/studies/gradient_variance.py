@@ -22,7 +22,7 @@ import tyro
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from floqzoo.figures import METHOD_COLOURS, legend_below, new_figure, save_figure, styled
+from floqzoo.figures import METHOD_COLOURS, WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.flow.fixed_step import Midpoint
 from floqzoo.flow.path import LinearPath
 from floqzoo.hyperparameter import partition_trainable
@@ -132,7 +132,7 @@ def gradient_of_transition(
 @styled
 def draw(rows: list[GradientSpread], path: Path) -> Path:
     """Draws the variance against the horizon."""
-    figure = new_figure(6.5, 4.4)
+    figure = new_figure(WIDTH, 4.4)
     axes = figure.subplots()
     for name, label in (("td-cfm", "TD-CFM"), ("td-cfm-c", "TD-CFM(C)"), ("td2-cfm", "TD²-CFM")):
         mine = [row for row in rows if row.method == name]
@@ -144,14 +144,10 @@ def draw(rows: list[GradientSpread], path: Path) -> Path:
             label=label,
             color=METHOD_COLOURS[name],
         )
-    axes.set(xscale="log", yscale="log", xlabel="effective horizon (steps)", ylabel="variance of the gradient")
-    axes.set_xticks([row.horizon for row in rows], [str(row.horizon) for row in rows])
-    low, high = axes.get_ylim()
-    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
-    axes.set_yticks([tick for tick in ticks if low < tick < high])
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
-    axes.set_title("Trace of the covariance of a transition's gradient")
+    axes.set(xscale="log", yscale="log", xlabel="effective horizon (steps)", ylabel="trace of the covariance")
+    ticks_at(axes.xaxis, sorted({row.horizon for row in rows}))
+    log_ticks(axes.yaxis)
+    axes.set_title("Variance of the gradient of one transition, ± two standard errors")
     legend_below(figure)
     return save_figure(figure, path)
 

@@ -6,7 +6,7 @@ task.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import tyro
 
-from floqzoo.figures import METHOD_COLOURS, legend_below, new_figure, save_figure, styled
+from floqzoo.figures import METHOD_COLOURS, WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.flow.path import LinearPath, TrigonometricPath
-from floqzoo.studies.report import Mean, mean_of, number, print_table, read_rows, write_rows
+from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
 from floqzoo.successor.methods import METHODS
@@ -36,6 +36,12 @@ LABELS = {
     "td2-dd": "TD²-DD",
     TRUTH: "two sets of true samples",
 }
+TITLES = {
+    "emd": "Earth mover's\ndistance",
+    "nll": "Negative log-likelihood\nper dimension",
+    "value_mse": "Mean squared error\nof the value",
+}
+"""Titles of the panels of figures."""
 PATHS = {"straight": LinearPath(), "curved": TrigonometricPath()}
 
 
@@ -44,7 +50,7 @@ class SweepConfig:
     """The settings of the sweep."""
 
     directory: Path = Path("docs/figures")
-    """Output folder for the table (NAME.csv) and the figure (NAME.png)."""
+    """Output folder for the errors of each model (NAME_models.csv), their means (NAME.csv) and the figure (NAME.png)."""
     name: str = "horizon_sweep"
     """Name of the files."""
     methods: tuple[str, ...] = ("mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm")
@@ -95,6 +101,17 @@ class SweepRow:
         return SweepRow(path, method, horizon, seed, **vars(errors))
 
 
+@dataclass(frozen=True)
+class MeanRow:
+    """The mean and the standard error of a metric over the seeds of a method; the horizon is 0 for all horizons together."""
+
+    metric: str
+    method: str
+    horizon: int
+    mean: float
+    error: float
+
+
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
     """Trains and compares all models; the seeds of one method and horizon are trained in one program.
 
@@ -143,12 +160,6 @@ def _trained_rows(
     ]
 
 
-def read_sweep(path: Path) -> list[SweepRow]:
-    """Reads the table of a sweep."""
-    kinds = {field.name: field.type for field in fields(SweepRow)}
-    return [SweepRow(**{name: kinds[name](text) for name, text in row.items()}) for row in read_rows(path)]  # pyright: ignore[reportCallIssue]
-
-
 def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:
     """Mean and standard error over seeds.
 
@@ -158,6 +169,12 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
     if not values:
         raise ValueError(f"there is no row of the method {method!r} at horizon {horizon}.")
     return mean_of(values)
+
+
+def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
+    """The means that the figure shows."""
+    cases = dict.fromkeys((row.method, row.horizon) for row in rows)
+    return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
 
 
 def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[list[str]]]:
@@ -174,35 +191,37 @@ def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[lis
 
 
 @styled
-def draw(rows: Sequence[SweepRow], path: Path) -> Path:
+def draw(means: Sequence[MeanRow], path: Path) -> Path:
     """Draws each metric against the horizon, ± one standard error."""
-    figure = new_figure(9.0, 4.0)
-    horizons = sorted({row.horizon for row in rows})
-    shown = ("emd", "nll", "value_mse")
-    for axes, metric in zip(figure.subplots(1, len(shown)), shown, strict=True):
-        for method in (name for name in LABELS if any(row.method == name for row in rows)):
-            means = [summary(rows, metric, method, horizon) for horizon in horizons]
-            errors = None if method == TRUTH else [mean.error for mean in means]
-            style = {"color": METHOD_COLOURS.get(method), "marker": "o", "markersize": 4}
+    figure = new_figure(WIDTH, 3.8)
+    for axes, metric in zip(figure.subplots(1, len(TITLES)), TITLES, strict=True):
+        for method in (name for name in LABELS if any(row.method == name for row in means)):
+            mine = [row for row in means if (row.metric, row.method) == (metric, method)]
+            errors = None if method == TRUTH else [row.error for row in mine]
+            style = {"color": METHOD_COLOURS.get(method), "marker": "o"}
             if method == TRUTH:
                 style = {"color": "black", "linestyle": "--"}
-            axes.errorbar(horizons, [mean.mean for mean in means], errors, label=LABELS[method], **style)
-        axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=METRICS[metric])
-        axes.set_xlabel("effective horizon (steps)")
-        axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
-        axes.minorticks_off()
+            axes.errorbar(
+                [row.horizon for row in mine], [row.mean for row in mine], errors, label=LABELS[method], **style
+            )
+        axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=TITLES[metric])
+        ticks_at(axes.xaxis, sorted({row.horizon for row in means}))
+        if metric == "value_mse":
+            log_ticks(axes.yaxis)
+    figure.axes[1].set_xlabel("effective horizon (steps)")
     legend_below(figure, 3)
     return save_figure(figure, path)
 
 
 def main(config: Annotated[SweepConfig, tyro.conf.arg(name="")]) -> None:
-    """Runs the sweep, prints its tables, and writes its table and figure."""
+    """Runs the sweep, prints its tables, and writes its tables and figure."""
     table = config.directory / f"{config.name}.csv"
-    rows = horizon_sweep(config, lambda rows: write_rows(rows, table) and None)
+    rows = horizon_sweep(config, lambda rows: write_rows(rows, table.with_stem(f"{config.name}_models")) and None)
     for metric in METRICS:
         columns, lines = table_of(rows, metric)
         print_table(METRICS[metric], columns, lines)
-    print(f"table: {table}\nfigure: {draw(rows, config.directory / f'{config.name}.png')}")
+    means = means_of(rows)
+    print(f"table: {write_rows(means, table)}\nfigure: {draw(means, table.with_suffix('.png'))}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Annotated
 import jax.numpy as jnp
 import tyro
 
-from floqzoo.figures import legend_below, new_figure, save_figure, styled
+from floqzoo.figures import WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.learner.seeds import agent_of
 from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, probe, train_critics
@@ -93,22 +93,18 @@ def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
 @styled
 def draw(rows: Sequence[StepsRow], path: Path) -> Path:
     """Draws both errors against K."""
-    figure = new_figure(8.0, 4.0)
-    panels = (("value_error", "Error of the value"), ("integration_error", "Error of the integration"))
+    figure = new_figure(WIDTH, 3.8)
+    panels = (("value_error", "Error of Q"), ("integration_error", "Error of the integration"))
     steps = sorted({row.steps for row in rows})
     for axes, (metric, title) in zip(figure.subplots(1, 2), panels, strict=True):
         for coverage in dict.fromkeys(row.coverage for row in rows):
             means = [summary(rows, metric, coverage, count) for count in steps]
             label = f"noise coverage κ = {number(coverage)}"
             axes.errorbar(steps, [m.mean for m in means], [m.error for m in means], marker="o", label=label)
-        axes.set(title=title, xlabel="Euler steps K", xscale="log", yscale="log")
-        axes.set_xticks(steps, [str(count) for count in steps])
-        ticks = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
-        low, high = axes.get_ylim()
-        axes.set_yticks([tick for tick in ticks if low < tick < high])
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.minorticks_off()
-    figure.axes[0].set_ylabel("RMS error, in units of return")
+        axes.set(title=title, xlabel="number K of Euler steps", xscale="log", yscale="log")
+        ticks_at(axes.xaxis, steps)
+        log_ticks(axes.yaxis)
+    figure.axes[0].set_ylabel("RMS error (units of return)")
     legend_below(figure)
     return save_figure(figure, path)
 

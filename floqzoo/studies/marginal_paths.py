@@ -13,7 +13,7 @@ import optax
 import tyro
 from jaxtyping import Float
 
-from floqzoo.figures import BLUE, VERMILION, new_figure, save_figure, styled
+from floqzoo.figures import BLUE, VERMILION, WIDTH, new_figure, save_figure, styled
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.flow import Flow
@@ -120,8 +120,8 @@ def crossings(trajectory: Trajectory) -> float:
 @styled
 def draw(paths: Paths, path: Path) -> Path:
     """Draws both kinds of paths against time."""
-    figure = new_figure(8.0, 3.4)
-    kinds = ("conditional paths (training)", "marginal paths (learnt field)")
+    figure = new_figure(WIDTH, 3.4)
+    kinds = ("Conditional paths (training)", "Marginal paths (learnt field)")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, trajectory, title in zip(panels, (paths.conditional, paths.marginal), kinds, strict=True):
         for t, x in zip(np.asarray(trajectory.t), np.asarray(trajectory.x[:, :, 0]), strict=True):

@@ -5,11 +5,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
 from floqzoo.tasks.files import replacing
+
+
+Row = TypeVar("Row")
 
 
 def write_rows(rows: Sequence[Any], path: Path) -> Path:
@@ -42,6 +45,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Reads the rows of such a table, as strings."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_table(kind: type[Row], path: Path) -> list[Row]:
+    """Reads rows of dataclasses from the CSV that `write_rows` wrote; each field must be a string or a number.
+
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns or no row.
+    """
+    rows, types = read_rows(path), get_type_hints(kind)
+    if not rows or list(rows[0]) != list(types):
+        raise ValueError(f"{path} must have the columns {', '.join(types)} and at least one row.")
+    return [kind(**{name: types[name](text) for name, text in row.items()}) for row in rows]
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

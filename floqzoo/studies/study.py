@@ -1,7 +1,7 @@
 """Studies of claims: training, measurements, verdicts, and reports."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.figures import legend_below, method_colours, new_figure, save_figure, styled
+from floqzoo.figures import WIDTH, legend_below, method_colours, new_figure, save_figure, styled, ticks_at
 from floqzoo.studies.critic_lab import LabSettings
-from floqzoo.studies.report import markdown_table, number, read_rows, write_rows
+from floqzoo.studies.report import markdown_table, number, read_rows, read_table, write_rows
 from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquartile_mean
 
 
@@ -118,7 +118,7 @@ class Study:
     - `trials`: A function from settings to trials by name; each trial returns its measurements, independently of the
       others.
     - `level`: The axis label of the levels; None if there is a single level.
-    - `panels`: The axis label of each metric in the figure.
+    - `panels`: The title of each metric's panel; a unit in brackets at its end labels the axis.
     - `statements`: The statements by which the claim is judged.
     - `log_level`: Whether the level axis is logarithmic.
     """
@@ -175,24 +175,10 @@ def run_study(
         if not path.exists():
             write_rows(trial(), path)
             jax.clear_caches()  # compiled programs of finished trials would stay in memory
-        rows += read_measurements(path)
+        rows += read_table(Measurement, path)
     progress(len(trials), len(trials), "")
     write_rows(rows, directory / MEASUREMENTS)
     return Table(rows)
-
-
-def read_measurements(path: Path) -> list[Measurement]:
-    """Reads measurements from a CSV file.
-
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns.
-    """
-    rows, names = read_rows(path), [field.name for field in fields(Measurement)]
-    if not rows or list(rows[0]) != names:
-        raise ValueError(f"{path} must have the columns {', '.join(names)} and at least one row.")
-    return [
-        Measurement(row["arm"], float(row["level"]), int(row["seed"]), row["metric"], float(row["value"]))
-        for row in rows
-    ]
 
 
 @dataclass(frozen=True)
@@ -241,7 +227,7 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
     """Draws a panel for each metric, with the interquartile mean of each arm and its interval."""
     columns = 3 if len(study.panels) == 3 else 2
     rows = -(-len(study.panels) // columns)
-    figure = new_figure(9.0, (2.4 if study.level is None else 3.2) * rows + 0.6)
+    figure = new_figure(WIDTH, (2.0 if study.level is None else 3.0) * rows + 0.6)
     colours = method_colours(table.arms)
     every = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (metric, label) in zip(every, study.panels.items(), strict=False):
@@ -252,26 +238,26 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
             found = [estimate(table, arm, level, metric) for level in levels]
             value = np.array([each.value for each in found])
             errors = np.abs([[each.value - each.low, each.high - each.value] for each in found]).T
-            style: dict[str, Any] = {
-                "color": colours[arm],
-                "capsize": 2,
-                "marker": "o",
-                "markersize": 4,
-            }
+            style: dict[str, Any] = {"color": colours[arm], "marker": "o"}
             if study.level is None:
                 axes.errorbar(value, [-index], xerr=errors, **style)
-            else:
-                axes.errorbar(levels, value, errors, label=arm, **style)
-        axes.set_title(fill(label, 24 if columns == 3 else 40))
+            else:  # shifted, so that the intervals of several arms do not overlap
+                place, x = index - (len(table.arms) - 1) / 2, np.array(levels)
+                x = x * 1.04**place if study.log_level else x + 0.015 * max(levels) * place
+                axes.errorbar(x, value, errors, label=arm.replace("monolithic", "monolithic (FQL's critic)"), **style)
+        title, _, unit = label.partition(" (")
+        axes.set_title(fill(title[0].upper() + title[1:], 22 if columns == 3 else 34))
+        unit = unit.rstrip(")")
         if study.level is None:
+            axes.set_xlabel(unit)
             axes.set_yticks(range(0, -len(table.arms), -1), table.arms if axes is every[0] else [""] * len(table.arms))
             axes.margins(y=0.2)
         else:
+            if axes is every[0] or unit != every[0].get_ylabel():
+                axes.set_ylabel(unit)
             if study.log_level:
                 axes.set_xscale("log", base=2)
-                ticks = sorted({row.level for row in table.rows})
-                axes.set_xticks(ticks, [number(tick) for tick in ticks])
-                axes.minorticks_off()
+                ticks_at(axes.xaxis, sorted({row.level for row in table.rows}))
     for axes in every[len(study.panels) :]:
         axes.set_visible(False)
     if study.level is not None:

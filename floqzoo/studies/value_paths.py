@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from floqzoo.critics.flow_critic import FlowCritic
-from floqzoo.figures import BLACK, BLUE, legend_below, new_figure, save_figure, styled
+from floqzoo.figures import BLACK, BLUE, WIDTH, legend_below, new_figure, save_figure, styled
 from floqzoo.flow.curvature import path_curvature
 from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.prior import quantile_noise
@@ -39,7 +39,7 @@ class ValuePathsConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Output folder for the table (value_paths.csv) and the figure (value_paths.png)."""
+    """Output folder for the table (value_path_statistics.csv), the figure (value_paths.png) and its points (.csv)."""
     coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
     """Widths of the noise interval as fractions of the range of returns; floq uses 0.1 or 0.25."""
     steps: int = 8
@@ -121,20 +121,47 @@ def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: V
     )
 
 
-@styled
-def draw(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig, path: Path) -> Path:
-    """Draws the trajectories of one state for each width, and the exact value."""
-    figure = new_figure(3.0 * len(critics), 3.8)
+@dataclass(frozen=True)
+class PathPoint:
+    """A point of a drawn trajectory: the noise coverage, the noise sample, $t$ and $z_t$, and the exact value."""
+
+    coverage: float
+    noise_sample: int
+    t: float
+    z: float
+    exact: float
+
+
+def points_of(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig) -> list[PathPoint]:
+    """The trajectories of each critic at the state with the median value."""
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
-    for axes, (coverage, critic) in zip(np.atleast_1d(figure.subplots(1, len(critics))), critics.items(), strict=True):
-        paths = trajectories(critic, here, config.fine_steps, config.trajectories)
-        for t, z in zip(np.asarray(paths.t[0, :, 0]), np.asarray(paths.x[0, :, 0, :, 0]), strict=True):
+    rows = []
+    for coverage, critic in critics.items():
+        ways = trajectories(critic, here, config.fine_steps, config.trajectories)
+        t, z = np.asarray(ways.t[0, :, 0])[:, ::4], np.asarray(ways.x[0, :, 0, ::4, 0])
+        rows += [
+            PathPoint(coverage, sample, float(t[sample, step]), float(z[sample, step]), float(here.value[0]))
+            for sample, step in np.ndindex(z.shape)
+        ]
+    return rows
+
+
+@styled
+def draw(points: Sequence[PathPoint], path: Path) -> Path:
+    """Draws the trajectories for each noise coverage, and the exact value."""
+    coverages = list(dict.fromkeys(point.coverage for point in points))
+    figure = new_figure(WIDTH, 3.4)
+    for axes, coverage in zip(np.atleast_1d(figure.subplots(1, len(coverages))), coverages, strict=True):
+        mine = [point for point in points if point.coverage == coverage]
+        for sample in sorted({point.noise_sample for point in mine}):
+            t, z = zip(*((point.t, point.z) for point in mine if point.noise_sample == sample), strict=True)
             axes.plot(t, z, color=BLUE, linewidth=0.9, label="trajectory of one noise sample")
-        value = float(here.value[0])
-        axes.plot(1, value, "_", color=BLACK, markersize=16, markeredgewidth=2, label="exact value", clip_on=False)
-        axes.set(title=f"noise coverage κ = {number(coverage)}", xlabel="flow time t", xlim=(0, 1))
-    figure.axes[0].set_ylabel("value z(t), in units of return")
+        axes.plot(
+            1, mine[0].exact, "_", color=BLACK, markersize=16, markeredgewidth=2, label="exact value", clip_on=False
+        )
+        axes.set(title=f"noise κ = {number(coverage)}", xlabel="flow time t", xlim=(0, 1))
+    figure.axes[0].set_ylabel("value z(t) (units of return)")
     legend_below(figure)
     return save_figure(figure, path)
 
@@ -153,9 +180,10 @@ def main(config: Annotated[ValuePathsConfig, tyro.conf.arg(name="")]) -> None:
     """Runs the study, prints its table, and writes its table and figure."""
     rows, critics = value_paths(config)
     print_table("Value paths", *table_of(rows))
-    print(f"table: {write_rows(rows, config.directory / 'value_paths.csv')}")
-    where = probe(PaidChain(), config.states)
-    print(f"figure: {draw(critics, where, config, config.directory / 'value_paths.png')}")
+    print(f"table: {write_rows(rows, config.directory / 'value_path_statistics.csv')}")
+    points = points_of(critics, probe(PaidChain(), config.states), config)
+    print(f"points of the figure: {write_rows(points, config.directory / 'value_paths.csv')}")
+    print(f"figure: {draw(points, config.directory / 'value_paths.png')}")
 
 
 if __name__ == "__main__":

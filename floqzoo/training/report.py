@@ -39,9 +39,9 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
         _draw_baseline(axes, columns, name)
     for phase, start in read_phases(run_directory).items():
         if start:
-            axes.axvline(start, color="grey", linestyle="--", label=f"start of {phase}")
+            axes.axvline(start, color=GREY, linestyle="--", label=f"start of {phase}")
     if online_from is not None:
-        axes.axvline(online_from, color="grey", linestyle=":", label="start of online training")
+        axes.axvline(online_from, color=GREY, linestyle=":", label="start of online training")
     axes.set(title=title, xlabel="updates" if online_from is None else "steps")
     if name == SUCCESS:
         axes.set(ylabel="success rate (%)", ylim=(-3, 103))
@@ -69,7 +69,7 @@ def _draw_policy(axes: Any, columns: Columns, name: str) -> None:
     rate, error = np.array([_mean(columns, f"evaluation/{name}", columns["step"] == step) for step in steps]).T
     label = "policy" if len(seeds) == 1 else f"policy, mean of {len(seeds)} seeds"
     axes.fill_between(steps, *_band(name, rate, error), color=BLUE, alpha=0.2, linewidth=0)
-    axes.plot(steps, scale * rate, color=BLUE, marker="o", markersize=4, label=f"{label}, ± one standard error")
+    axes.plot(steps, scale * rate, color=BLUE, marker="o", label=f"{label}, ± one standard error")
 
 
 def _draw_baseline(axes: Any, columns: Columns, name: str) -> None:

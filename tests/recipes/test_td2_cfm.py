@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 import floqzoo as fz
 from floqzoo.flow import DDIM, NoisePrediction
 from floqzoo.networks import Normaliser, UNetField
-from floqzoo.studies.future_report import draw_futures, values_of
+from floqzoo.studies.future_report import FuturePoint, draw_futures, future_points, values_of
+from floqzoo.studies.report import read_table, write_rows
 from floqzoo.studies.rollouts import Rollout
 from floqzoo.studies.successor_recipe import run_successor_recipe
 from floqzoo.successor import (
@@ -120,5 +122,14 @@ def test_values_stand_beside_the_returns_of_their_episodes(tmp_path: Path):
     total = (1 - 0.99**50) / 0.01
     np.testing.assert_allclose([row.episode_return for row in rows], [-total, -total, 0.5 * total, total], rtol=1e-5)
     visited = np.random.default_rng(0).normal(size=(30, 2))
-    figure = draw_futures(agent.critic, rollouts, visited, jax.random.key(1), tmp_path / "futures.png")
-    assert figure.stat().st_size > 0
+    points = future_points(agent.critic, rollouts, visited, jax.random.key(1), count=8)
+    assert Counter((point.panel, point.kind) for point in points) == {
+        (0, "states of the data"): 30,
+        **{(panel, "initial state"): 1 for panel in (1, 2)},
+        **{
+            (panel, f"futures {kind}"): 8 for panel in (1, 2) for kind in ("in one episode", "sampled from the measure")
+        },
+    }
+    assert {point.x for point in points if point.kind == "futures in one episode"} == {0.5, 1.0}
+    assert read_table(FuturePoint, write_rows(points, tmp_path / "futures.csv")) == points
+    assert draw_futures(points, tmp_path / "futures.png").stat().st_size > 0

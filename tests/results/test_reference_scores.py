@@ -130,7 +130,9 @@ def test_a_figure_has_a_line_for_each_group_in_the_panels_that_it_concerns(tmp_p
 
     gathered = gather(open_runs([tmp_path]), SUCCESS_METRIC)
     references = reference_groups(scores, gathered.tasks, SUCCESS_METRIC)
-    panels = {axes.get_title(): axes for axes in draw(gathered, SUCCESS_METRIC, references=references).axes}
+    panels = {
+        axes.get_title().replace("\n", ""): axes for axes in draw(gathered, SUCCESS_METRIC, references=references).axes
+    }
     grey = [line for line in panels[TASK.removesuffix("-v0")].get_lines() if "[" in line.get_label()]
     assert [list(zip(*line.get_data(), strict=True)) for line in grey] == [[(10, 50), (20, 75)], [(10, 50)]]
     assert len(panels[OTHER.removesuffix("-v0")].get_lines()) == 1

@@ -36,6 +36,7 @@ from floqzoo.studies.critic_lab import (
     value_error,
     with_fixed_targets,
 )
+from floqzoo.studies.report import read_table
 from floqzoo.studies.study import (
     Measurement,
     Statement,
@@ -44,7 +45,6 @@ from floqzoo.studies.study import (
     draw_study,
     judge,
     measurements,
-    read_measurements,
     report_text,
     run_study,
 )
@@ -159,7 +159,7 @@ class TestStudy:
         assert calls == ["a", "b", "b", "c"]
         again = run_study(study_of(trials(False)), TINY, tmp_path)
         assert calls == ["a", "b", "b", "c"] and again.rows == table.rows
-        assert tuple(read_measurements(tmp_path / "measurements.csv")) == table.rows
+        assert tuple(read_table(Measurement, tmp_path / "measurements.csv")) == table.rows
         np.testing.assert_array_equal(table.of("c", 1.5, "m"), [1 / 3, -2e-9])
         with pytest.raises(ValueError, match="has another tau"):
             run_study(study_of(trials(False)), replace(TINY, tau=0.5), tmp_path)
@@ -172,7 +172,7 @@ class TestStudy:
     def test_the_stored_measurements_of_each_study_can_be_judged_and_drawn(self, name, tmp_path):
         study = study_named(name)
         assert study.name == name
-        rows = read_measurements(MEASURED / name / "measurements.csv")
+        rows = read_table(Measurement, MEASURED / name / "measurements.csv")
         assert {row.seed for row in rows} == set(range(study.settings.seeds))
         text = report_text(study, Table(rows))
         assert all(statement.text in text for statement in study.statements)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from floqzoo.studies.curved_paths import difference, draw, table_of
+from floqzoo.studies.curved_paths import difference, differences, draw, table_of
 from floqzoo.studies.horizon_sweep import SweepRow
+from floqzoo.studies.report import mean_of, read_table, write_rows
 
 
 def rows():
@@ -27,7 +28,12 @@ def test_each_seed_is_compared_with_itself(tmp_path):
     columns, lines = table_of(rows())
     assert columns[0] == "curved minus straight"
     assert [line[:2] for line in lines] == [["TD-CFM(C)", "2 ± 1"], ["TD²-CFM", "0 ± 0"]]
-    assert draw(rows(), tmp_path / "figure.png").stat().st_size > 0
+    means = differences(rows())
+    assert [(row.metric, row.method, row.mean) for row in means if row.metric == "emd"] == [
+        ("emd", "td-cfm-c", 2.0),
+        ("emd", "td2-cfm", 0.0),
+    ]
+    assert draw(means, tmp_path / "figure.png").stat().st_size > 0
 
 
 def test_both_paths_must_have_the_same_seeds():
@@ -35,3 +41,11 @@ def test_both_paths_must_have_the_same_seeds():
         difference(rows()[1:], "emd", "td2-cfm")
     with pytest.raises(ValueError, match="'mc-cfm' must have rows"):
         difference(rows(), "emd", "mc-cfm")
+
+
+def test_a_table_is_read_as_it_was_written_and_only_by_its_own_rows(tmp_path):
+    table = write_rows(rows(), tmp_path / "rows.csv")
+    assert read_table(SweepRow, table) == rows()
+    other = write_rows([mean_of([1.0, 2.0])], tmp_path / "other.csv")
+    with pytest.raises(ValueError, match="must have the columns path, method, horizon, seed"):
+        read_table(SweepRow, other)

@@ -12,11 +12,11 @@ from floqzoo.studies.horizon_sweep import (
     chain_probe,
     draw,
     horizon_sweep,
-    read_sweep,
+    means_of,
     summary,
     table_of,
 )
-from floqzoo.studies.report import markdown_table, mean_of, number, write_rows
+from floqzoo.studies.report import markdown_table, mean_of, number, read_table, write_rows
 from floqzoo.studies.successor_errors import errors_of, errors_of_truth
 from floqzoo.studies.successor_training import TrainingSettings, train_on_chain
 from floqzoo.successor import METHODS, flow_measure
@@ -49,8 +49,12 @@ def test_a_sweep_leaves_one_row_for_each_model_and_its_files_can_be_read(tmp_pat
         *((TRUTH, h, -1) for h in (2, 4)),
         *(("td2-cfm", h, s) for h in (2, 4) for s in (0, 1)),
     }
-    assert read_sweep(write_rows(rows, tmp_path / "rows.csv")) == rows
-    assert draw(rows, tmp_path / "figure.png").stat().st_size > 0
+    assert read_table(SweepRow, write_rows(rows, tmp_path / "rows.csv")) == rows
+    means = means_of(rows)
+    assert len(means) == 3 * 4 and all(
+        row.mean == summary(rows, row.metric, row.method, row.horizon).mean for row in means
+    )
+    assert draw(means, tmp_path / "figure.png").stat().st_size > 0
     columns, lines = table_of(rows, "emd")
     assert [line[0] for line in lines] == ["TD²-CFM", "two sets of true samples"]
     assert markdown_table(columns, lines).count("\n") == 3

@@ -9,7 +9,7 @@ from floqzoo.flow import Euler
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner import agent_of
 from floqzoo.studies import integration_steps, value_paths
-from floqzoo.studies.report import write_rows
+from floqzoo.studies.report import read_table, write_rows
 from floqzoo.studies.value_training import (
     REWARD,
     PaidChain,
@@ -90,8 +90,12 @@ def test_value_paths_leave_a_table_and_a_figure(tmp_path):
     assert ways.x.shape == (4, 3, 2, 9, 1)
     columns, lines = value_paths.table_of(rows)
     assert len(lines) == 1 and len(columns) == len(lines[0])
-    figure = value_paths.draw(first, probe(PaidChain(), 4), config, tmp_path / "paths.png")
-    assert figure.stat().st_size > 0 and write_rows(rows, tmp_path / "paths.csv").stat().st_size > 0
+    points = value_paths.points_of(first, probe(PaidChain(), 4), config)
+    assert {point.t for point in points} == {0.0, 0.5, 1.0} and len(points) == 9
+    ends = [point.z for point in points if point.t == 1.0]
+    assert any(np.allclose(ends, ways.x[state, :, 0, -1, 0], atol=1e-4) for state in range(4))
+    assert read_table(value_paths.PathPoint, write_rows(points, tmp_path / "paths.csv")) == points
+    assert value_paths.draw(points, tmp_path / "paths.png").stat().st_size > 0
 
 
 def test_integration_steps_leave_a_table_and_a_figure(tmp_path):

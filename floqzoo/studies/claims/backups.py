@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from floqzoo.critics.td_targets import DistributionalBackup, ExpectedBackup
 from floqzoo.studies.critic_lab import (
+    ERROR,
+    SCORE,
     LabSettings,
     checks,
     flow_agents,
@@ -50,9 +52,9 @@ STUDY = Study(
     trials=lambda settings: {arm: partial(trial, arm, settings) for arm in BACKUPS},
     level=None,
     panels={
-        "score": "score of the greedy policy",
-        "error": "error of Q (RMS)",
-        "noise_variance": "variance of Q over noise",
+        "score": SCORE,
+        "error": ERROR,
+        "noise_variance": "variance of Q over noise (squared return)",
     },
     statements=[
         Statement(

@@ -6,6 +6,8 @@ from typing import Any
 
 from floqzoo.critics.flow_diagnostics import with_steps
 from floqzoo.studies.critic_lab import (
+    ERROR,
+    SCORE,
     LabSettings,
     checks,
     flow_agents,
@@ -44,8 +46,8 @@ STUDY = Study(
     "are integrated with other K. The policy acts by the distilled critic, so its score depends on the K of training only.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
-    level="K at test",
-    panels={"error": "error of Q (RMS)", "score": "score of the greedy policy (K as in training)"},
+    level="Euler steps K at test",
+    panels={"error": ERROR, "score": SCORE.replace("policy", "policy, K as in training")},
     statements=[
         Statement(
             "K = 8 in training gives a Q with a smaller error than K = 1, each tested as trained.",

@@ -15,6 +15,8 @@ from floqzoo.critics.flow_critic import FlowCritic
 from floqzoo.critics.flow_diagnostics import effective_rank
 from floqzoo.networks.mlp import MLP
 from floqzoo.studies.critic_lab import (
+    ERROR,
+    SCORE,
     Checks,
     LabSettings,
     checks,
@@ -123,8 +125,8 @@ STUDY = Study(
     },
     level="share of the training before freezing",
     panels={
-        "score": "score of the greedy policy",
-        "error": "error of Q (RMS)",
+        "score": SCORE,
+        "error": ERROR,
         "rank": "effective rank of features",
         "dormant": "share of dormant units",
     },

@@ -137,7 +137,9 @@ STUDY = Study(
         for targets in (MOVING, FIXED)
     },
     level="share of the computation before the perturbation",
-    panels={f"error_{size:g}": f"error of Q / perturbation of {size:g} std" for size in SIZES},
+    panels={
+        f"error_{size:g}": f"perturbation of {size:g} standard deviations (error of Q / perturbation)" for size in SIZES
+    },
     statements=[
         Statement(
             "A flow passes on less than all of a perturbation in the middle of its integration.",

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from floqzoo.studies.critic_lab import AGENTS, LabSettings, lab_data, score_and_error, train
+from floqzoo.studies.critic_lab import AGENTS, ERROR, SCORE, LabSettings, lab_data, score_and_error, train
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
@@ -53,7 +53,7 @@ STUDY = Study(
         for noise in NOISES
     },
     level="standard deviation of the noise",
-    panels={"score": "score of the greedy policy", "error": "error of Q (RMS)"},
+    panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
             "Noise costs the monolithic critic's policy more of its score than floq's.",

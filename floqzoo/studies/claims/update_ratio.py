@@ -6,7 +6,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 
-from floqzoo.studies.critic_lab import AGENTS, LabSettings, lab_data, score_and_error, train
+from floqzoo.studies.critic_lab import AGENTS, ERROR, SCORE, LabSettings, lab_data, score_and_error, train
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
@@ -41,7 +41,7 @@ STUDY = Study(
         f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS
     },
     level="updates for each new transition",
-    panels={"score": "score of the greedy policy", "error": "error of Q (RMS)"},
+    panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
             "At the two highest ratios floq's policy has a higher score.",
