@@ -50,7 +50,7 @@ class FuturePoint:
 
 
 KINDS: dict[str, dict[str, Any]] = {
-    "states of the data": {"s": 2, "color": "0.85"},
+    "states of the data": {"s": 2, "color": "0.72"},
     "futures in one episode": {"s": 8, "color": VERMILION, "alpha": 0.6},
     "futures sampled from the measure": {"s": 5, "color": BLUE, "alpha": 0.6},
     "initial state": {"s": 110, "marker": "*", "color": "black"},
