@@ -15,7 +15,9 @@ import pytest
 import floqzoo as fz
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.records import PathPoint
+from floqzoo.successor import FlowSuccessor, TD2Target
 from floqzoo.testing import assert_obeys
+from floqzoo.testing.families import critic, measure, policy
 
 
 pytestmark = pytest.mark.slow
@@ -150,3 +152,75 @@ PRIORS = {
 def test_a_prior_uses_each_of_its_arguments(fault):
     with pytest.raises(AssertionError):
         assert_obeys(with_members(fz.GaussianPrior(), **PRIORS[fault]))
+
+
+class BehaviourWithSharedDraws(fz.BehaviourFlow):
+    """A behaviour flow whose loss draws the time, the noise or both once for all rows."""
+
+    shared: tuple = eqx.field(static=True, default=())
+
+    def policy_loss(self, batch, agent, key):
+        rows = batch.action.shape[0]
+        times_key, noise_key = jax.random.split(key)
+        times = jax.random.uniform(times_key, (1 if "time" in self.shared else rows,))
+        noise = self.flow.prior.sample(noise_key, (1 if "noise" in self.shared else rows, batch.action.shape[1]))
+        times, noise = jnp.broadcast_to(times, (rows,)), jnp.broadcast_to(noise, batch.action.shape)
+
+        def of_example(t, x0, action, observation):
+            return self.flow.matching_loss(t, x0, action, self.flow.encode(observation))
+
+        loss = jnp.mean(jax.vmap(of_example)(times, noise, batch.action, batch.observation))
+        return loss, None
+
+
+class CriticWithOneNextAction(fz.MonolithicCritic):
+    """A critic whose loss draws all next actions with one key."""
+
+    def critic_loss(self, batch, agent, key):
+        next_action = jax.vmap(agent.act, (0, None))(batch.next_observation, key)
+        next_q = jax.vmap(agent.target.critic.score)(batch.next_observation, next_action)
+        target = batch.reward + 0.9 * batch.discount * next_q
+        return jnp.mean((jax.vmap(self.score)(batch.observation, batch.action) - target) ** 2), None
+
+
+class MeasureWithOneDraw(FlowSuccessor):
+    """A successor measure whose loss draws with one key for all rows."""
+
+    def successor_loss(self, batch, target, agent, key):
+        def of_row(row):
+            return FlowSuccessor.successor_loss(self, jax.tree.map(lambda leaf: leaf[None], row), target, agent, key)[0]
+
+        return jnp.mean(jax.vmap(of_row)(batch)), None
+
+
+def exchanged(kind, part, **members):
+    """A part of a subclass with the same fields."""
+    fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return kind(**{**fields, **members})
+
+
+BEHAVIOUR = policy(key=jax.random.key(1))
+SHARED_DRAWS = {
+    "one time": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time",)), "policy"),
+    "one noise sample": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("noise",)), "policy"),
+    "one time and one noise sample": (
+        exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time", "noise")),
+        "policy",
+    ),
+    "one key for all next actions": (exchanged(CriticWithOneNextAction, critic(key=jax.random.key(0))), "critic"),
+    "one key for all futures": (
+        exchanged(MeasureWithOneDraw, measure(TD2Target(), key=jax.random.key(0))),
+        "successor",
+    ),
+}
+
+
+def test_a_loss_with_draws_of_its_own_for_each_row_obeys():
+    assert_obeys(exchanged(BehaviourWithSharedDraws, BEHAVIOUR))
+
+
+@pytest.mark.parametrize("fault", SHARED_DRAWS)
+def test_a_draw_that_rows_share_breaks_a_law(fault):
+    part, loss = SHARED_DRAWS[fault]
+    with pytest.raises(AssertionError, match=f"breaks the law {loss}_loss_draws_for_each_row"):
+        assert_obeys(part)
