@@ -64,6 +64,41 @@ def test_a_solver_uses_each_of_its_arguments(fault):
         assert_obeys(solved(SOLVERS[fault]))
 
 
+class PlainSolver:
+    """A user's solver of order 2, of no class of floqzoo, whose field is changed on some intervals."""
+
+    evaluations = 8
+
+    def __init__(self, change=lambda v, x, s, t: v):
+        self.change = change
+
+    def solve(self, velocity, x0, t0=0.0, t1=1.0):
+        return fz.Midpoint(4).solve(self.change(velocity, x0, t0, t1), x0, t0, t1)
+
+    def trajectory(self, velocity, x0, t0=0.0, t1=1.0):
+        return fz.Midpoint(4).trajectory(self.change(velocity, x0, t0, t1), x0, t0, t1)
+
+
+ON_SOME_INTERVALS = {
+    "time reversed backward": lambda v, x, s, t: lambda at, y: v(jnp.where(t < s, s + t - at, at), y),
+    "time frozen backward": lambda v, x, s, t: lambda at, y: v(jnp.where(t < s, s, at), y),
+    "state frozen backward": lambda v, x, s, t: lambda at, y: v(at, jnp.where(t < s, x, y)),
+    "time reversed after 0": lambda v, x, s, t: lambda at, y: v(jnp.where(s != 0, s + t - at, at), y),
+    "time frozen after 0": lambda v, x, s, t: lambda at, y: v(jnp.where(s != 0, s, at), y),
+    "state frozen after 0": lambda v, x, s, t: lambda at, y: v(at, jnp.where(s != 0, x, y)),
+}
+
+
+def test_a_plain_solver_obeys():
+    assert_obeys(PlainSolver())
+
+
+@pytest.mark.parametrize("fault", ON_SOME_INTERVALS)
+def test_a_solver_uses_its_arguments_on_every_interval(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(PlainSolver(ON_SOME_INTERVALS[fault]))
+
+
 class RungeKutta(FixedStepSolver):
     """The classical method of order 4, with its stages and weights as arguments."""
 
