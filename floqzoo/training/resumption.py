@@ -19,7 +19,7 @@ from floqzoo.runs.run_store import read_progress
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.flat import flat
-from floqzoo.training.prepared_run import PreparedRun, builder, starting_run, timed_task
+from floqzoo.training.prepared_run import PreparedRun, builder, require_agents_fit, starting_run, timed_task
 from floqzoo.training.trainer import TrainingResult
 
 
@@ -88,12 +88,12 @@ def prepare_resumed(
     """Loads a run and its data, ready to resume.
 
     **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
-    differ from those of its checkpoint and changes are not allowed; the message lists each difference.
+    differ from those of its checkpoint and changes are not allowed; the message lists each difference. `ValueError` for
+    agents larger than the memory of this machine.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
     config = run.config(recipe)
-    run.builder(recipe)  # raises for a run of another recipe, before any data are loaded
     flags, data, machine = _as_of_checkpoint(run)
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
@@ -104,6 +104,7 @@ def prepare_resumed(
             f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
         )
     run.require_form(recipe)
+    require_agents_fit(run.builder(recipe), config.seeds)  # before any data are loaded
     with first_alone():
         task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))
