@@ -42,7 +42,8 @@ class JointUpdate(eqx.Module):
 
     Each loss treats the other part as a constant, so each trains only its own part.
 
-    - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
+    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
+      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
       gradient of the policy is 0, but the optimiser moves it too: Adam by its moments. Metrics of the policy are averaged
       over the updates with a loss.
@@ -218,7 +219,8 @@ class SequentialUpdate(eqx.Module):
     the root of its mean square $|g| / \sqrt 2$, so that with a steady gradient the two steps of an update together are
     $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies to each loss alone.
 
-    - `optimiser`: Any optax transformation; Adam with a learning rate of 3e-4 by default.
+    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
+      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
 
     Source: SORL (arXiv 2505.22866), official code.
     """
@@ -259,6 +261,9 @@ def gradient_step(
 
     - `loss`: A function from the part to the loss and its metrics (a tuple of metrics for a tuple of parts). A part
       with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
+    - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as `grad`.
+
+    **Raises** `ValueError` if the optimiser requires other arguments, as a line search requires the loss as a function.
     """
     parameters, rest = partition_trainable(part)
 
@@ -271,12 +276,27 @@ def gradient_step(
             metrics, new_rest = _split_state(metrics, rest)
         return value, (metrics, eqx.filter(new_rest, eqx.is_array))
 
-    gradients, (metrics, new_arrays) = jax.grad(of_parameters, has_aux=True)(parameters)
+    (value, (metrics, new_arrays)), gradients = jax.value_and_grad(of_parameters, has_aux=True)(parameters)
     # optax mixes dtypes, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"), update_step("optimiser"):
-        steps, state = optimiser.update(gradients, state, parameters)
+        steps, state = _optimiser_steps(optimiser, gradients, state, parameters, value)
         stepped = optax.apply_updates(parameters, steps)
     return eqx.combine(stepped, new_arrays, rest), state, metrics
+
+
+def _optimiser_steps(
+    optimiser: optax.GradientTransformation, gradients: PyTree, state: PyTree, parameters: PyTree, value: Scalar
+) -> tuple[PyTree, PyTree]:
+    update = optax.with_extra_args_support(optimiser).update
+    try:
+        return update(gradients, state, parameters, value=value, grad=gradients)
+    except TypeError as error:
+        if "required keyword-only argument" not in str(error):
+            raise
+        raise ValueError(
+            "`optimiser` must need no more than gradients, parameters, the loss as `value` and its gradient as `grad`, which "
+            f"excludes line searches; {error}."
+        ) from None
 
 
 def _split_state(metrics: Metrics | Stateful, rest: PyTree) -> tuple[Metrics, PyTree]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from doubles import ACTION, OBSERVATION, SteadyPolicy, leaves_by_path, transitions
 
@@ -165,6 +166,33 @@ def test_neither_loss_trains_what_it_is_given():
     assert after.critic.bias == -1
     assert after.target.critic.bias == 0
     assert after.policy.action.tolist() == [-1, -1]
+
+
+OF_THE_LOSS = {
+    "a step of Polyak": optax.polyak_sgd(0.1),
+    "a plateau": optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()),
+    "L-BFGS without its line search": optax.lbfgs(0.1, linesearch=None),
+}
+
+
+@pytest.mark.parametrize("optimiser", OF_THE_LOSS)
+def test_an_optimiser_may_need_the_loss(optimiser):
+    optimiser, agent, batch = OF_THE_LOSS[optimiser], line_agent(), transitions()
+    part = agent.critic
+    value, gradient = jax.value_and_grad(lambda part: part.critic_loss(batch, agent.frozen, jax.random.key(0))[0])(part)
+    with jax.numpy_dtype_promotion("standard"):
+        steps, _ = optimiser.update(gradient, optimiser.init(part), part, value=value)
+    rule = fz.AlternatingUpdate(optimiser, optax.sgd(0.1))
+    after, _ = updated(line_agent(update_rule=rule), batch, jax.random.key(0))
+    assert_trees_close(after.critic, optax.apply_updates(part, steps))
+
+
+@pytest.mark.parametrize(
+    "rule", [fz.JointUpdate(optax.lbfgs()), fz.AlternatingUpdate(optax.lbfgs()), fz.SequentialUpdate(optax.lbfgs())]
+)
+def test_a_line_search_is_refused(rule):
+    with pytest.raises(ValueError, match=r"^`optimiser` must need no more than .* excludes line searches; .*value_fn"):
+        line_agent(update_rule=rule).update(transitions(), jax.random.key(0))
 
 
 def test_adam_with_the_papers_rate_is_the_default():

@@ -32,16 +32,12 @@ def resume(
     from floqzoo.runs.stored_run import StoredRun
     from floqzoo.tasks.files import remove_leftovers
     from floqzoo.training.prepared_run import run_and_report
-    from floqzoo.training.resumption import prepare_resumed
+    from floqzoo.training.resumption import of_finished, prepare_resumed
 
     join_processes()
     if StoredRun(run).is_finished:
         remove_leftovers(run.expanduser())
-        named = "" if task is None else f" --task {task}"
-        print(
-            f"{run} is finished. `floqzoo evaluate {run}{named}` evaluates its policy again; to train "
-            f"for longer, raise offline_steps or online_steps in {run / 'flags.json'} and add --allow_changes."
-        )
+        print(of_finished(run, task))
         return
     own = None if recipe is None else load_recipe(recipe)
     use_compilation_cache(StoredRun(run).flags.get("compilation_cache", AUTO))

@@ -45,6 +45,11 @@ class StepConditionedCritic(eqx.Module):
         if self.num_steps > self.max_steps:
             raise ValueError(f"`num_steps` must be at most `max_steps`, {self.max_steps}; got {self.num_steps}.")
 
+    @property
+    def draws_once_per_batch(self) -> bool:
+        """Whether the number of steps, which all rows of a batch share, is drawn."""
+        return self.max_steps > 1
+
     def score(self, observation: Observation, action: Action) -> Scalar:
         """The score of the wrapped critic for `num_steps` steps."""
         return self.score_in_steps(observation, action, StepCount.known(self.num_steps))

@@ -135,6 +135,11 @@ class ShortcutPolicy(eqx.Module):
         """The flow of an action, in `num_steps` steps."""
         return Flow(self.field, self.dim, self.prior, self.path, Euler(self.num_steps))
 
+    @property
+    def draws_once_per_batch(self) -> bool:
+        """Whether the number of steps, which all rows of a batch share, is drawn."""
+        return self.max_value_steps > 1
+
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """Draws an action in `num_steps` steps; the critic is not used."""
         return self.act_from_noise(observation, critic, self.draw_noise(key))

@@ -10,6 +10,7 @@ from floqzoo.protocols import Critic, Diagnosable, HasAdvantage, NoisyCritic, Sc
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
+from floqzoo.testing.independent_rows import assert_rows_draw_independently
 from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
 
 
@@ -78,11 +79,19 @@ def scores_can_be_improved(critic: Critic, example: Example) -> None:
 
 def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) -> None:
     """`critic_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
-    loss, gradient = compiled(_loss_and_gradient, critic, example.batch, example.key)
-    again, _ = compiled(_loss_and_gradient, critic, example.batch, example.key)
+    loss, gradient = compiled(_loss_and_gradient, example.key, critic, example.batch)
+    again, _ = compiled(_loss_and_gradient, example.key, critic, example.batch)
     assert loss.shape == (), f"shape {loss.shape}"
     assert np.isfinite(loss) and loss == again, f"losses {loss} and {again} from one key"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def critic_loss_draws_for_each_row(critic: Critic, example: Example) -> None:
+    """The random draws of `critic_loss` are independent across the rows of the batch.
+
+    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    """
+    assert_rows_draw_independently(_loss_and_gradient, critic, example)
 
 
 def _value(critic: NoisyCritic, observation, action, key):
@@ -126,7 +135,7 @@ def _score_gradient(critic: Critic, observation, action):
     return jax.grad(lambda action: critic.score(observation, action))(action)
 
 
-def _loss_and_gradient(critic: Critic, batch: Transition, key):
+def _loss_and_gradient(key, critic: Critic, batch: Transition):
     trainable, rest = partition_trainable(critic)
     agent = frozen_agent(critic, UniformPolicy(batch.action.shape[-1]))
 
@@ -148,4 +157,5 @@ critic_laws = (
     scores_are_numbers,
     scores_can_be_improved,
     critic_loss_is_a_number_with_a_gradient,
+    critic_loss_draws_for_each_row,
 )

@@ -450,6 +450,23 @@ every_policy_from_noise = (
     seeded(tanh_gaussian),
     seeded(latent_policy),
 )
+
+
+def _of_vectors(tree: Any) -> Any:
+    """A mask of the arrays that are no scalars."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 0, tree)
+
+
+def _scaled_by_loss(updates: Any, state: Any, parameters: Any = None, *, value: Any, **others: Any) -> tuple:
+    """Larger steps for a larger loss."""
+    del parameters, others
+    return jax.tree.map(lambda update: (1.5 + jnp.tanh(value)) * update, updates), state
+
+
+by_loss = optax.chain(
+    optax.sgd(0.1), optax.GradientTransformationExtraArgs(lambda parameters: optax.EmptyState(), _scaled_by_loss)
+)
+masked = optax.chain(optax.masked(optax.scale(0.5), _of_vectors), optax.adamw(0.1, weight_decay=0.1, mask=_of_vectors))
 every_joint_update = tuple(
     st.builds(JointUpdate, st.just(optimiser), st.just(policy_every))
     for optimiser, policy_every in (
@@ -458,6 +475,9 @@ every_joint_update = tuple(
         (optax.adamw(0.1, weight_decay=0.1), 1),
         (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)), 1),
         (optax.sgd(optax.linear_schedule(0.1, 0.01, 3)), 1),
+        (masked, 1),
+        (by_loss, 1),
+        (by_loss, 2),
     )
 )
 every_alternating_update = (
@@ -469,12 +489,16 @@ every_alternating_update = (
         st.just(2),
         st.sampled_from((1, 3)),
     ),
+    st.builds(AlternatingUpdate, st.just(by_loss), st.just(masked)),
+    st.builds(AlternatingUpdate, st.just(masked), st.just(by_loss), st.just(2), st.just(3)),
 )
 every_sequential_update = tuple(
     st.builds(SequentialUpdate, st.just(optimiser))
     for optimiser in (
         optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.1)),
         optax.sgd(optax.linear_schedule(0.1, 0.01, 3)),
+        masked,
+        by_loss,
     )
 )
 every_phased_update = (

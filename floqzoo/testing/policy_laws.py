@@ -13,6 +13,7 @@ from floqzoo.protocols import ActsForLatent, ActsFromNoise, Critic, Exploring, H
 from floqzoo.records import ActionDraw, ActorCritic, FrozenAgent, Transition
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled, mapped
 from floqzoo.testing.examples import Example
+from floqzoo.testing.independent_rows import assert_rows_draw_independently
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
@@ -96,11 +97,19 @@ def a_key_decides_the_action(policy: Policy, example: Example) -> None:
 def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) -> None:
     """`policy_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
     size = example.inputs.size
-    loss, gradient = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
-    again, _ = compiled(_loss_and_gradient, policy, example.batch, example.key, size)
+    loss, gradient = compiled(_loss_and_gradient, example.key, policy, example.batch, size)
+    again, _ = compiled(_loss_and_gradient, example.key, policy, example.batch, size)
     assert loss.shape == (), f"shape {loss.shape}"
     assert np.isfinite(loss) and loss == again, f"losses {loss} and {again} from one key"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def policy_loss_draws_for_each_row(policy: Policy, example: Example) -> None:
+    """The random draws of `policy_loss` are independent across the rows of the batch.
+
+    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    """
+    assert_rows_draw_independently(_loss_and_gradient, policy, example, example.inputs.size)
 
 
 def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> None:
@@ -188,7 +197,7 @@ def _action_from(seed, policy: Policy, observation):
     return policy.act(observation, SumCritic(), jax.random.key(seed))
 
 
-def _loss_and_gradient(policy: Policy, batch: Transition, key, latent: int):
+def _loss_and_gradient(key, policy: Policy, batch: Transition, latent: int):
     trainable, rest = partition_trainable(policy)
     agent = frozen_agent(SumCritic(latent), policy)
 
@@ -208,4 +217,5 @@ policy_laws = (
     actions_lie_in_their_box,
     a_key_decides_the_action,
     policy_loss_is_a_number_with_a_gradient,
+    policy_loss_draws_for_each_row,
 )

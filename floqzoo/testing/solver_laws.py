@@ -11,7 +11,7 @@ from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.protocols import ODESolver
 from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example
-from floqzoo.testing.velocities import Observed, Wave
+from floqzoo.testing.velocities import Growing, Observed, Wave
 
 
 SHORT = 1 / 64
@@ -37,17 +37,24 @@ def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> No
 
 
 def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Example) -> None:
-    r"""On $\dot x = x + t$ over [0, 1] a solver is at least as accurate as Euler's method with as many evaluations.
+    r"""On $\dot x = \pm x + t$ a solve is at least as accurate as Euler's method with as many evaluations.
 
-    A solver that evaluates the field at constant, late or reversed times violates this.
+    The sign is that of $t_1 - t_0$; the interval is [0, 1], most of it in both directions, or any other. Evaluating the
+    field at constant, late or reversed times, or at a constant state, gives another result in one of them.
     """
-    x0 = jnp.asarray([0.0, 0.25], example.x0.dtype)
-    end = compiled(_end, x0, solver, _growing, jnp.zeros_like(example.t), jnp.ones_like(example.t))
-    # x(t) = (x0 + 1) e^t - t - 1, and (x0 + 1) (1 + 1/N)^N - 2 by N steps of Euler's method.
-    factor, count = np.asarray(x0, np.float64) + 1, solver.evaluations
-    error, bound = np.abs(end - (factor * np.e - 2)), factor * (np.e - (1 + 1 / count) ** count)
-    rounding = 64 * float(jnp.finfo(end.dtype).eps)
-    assert np.all(error <= 1.001 * bound + rounding), f"error {error}, above {bound}, with {count} evaluations"
+    for interval in ((0, 1), (1 / 32, 31 / 32), (31 / 32, 1 / 32), (float(example.s), float(example.t))):
+        start, end = np.asarray(interval, example.x0.dtype)
+        sign = np.sign(end - start)
+        # y = x + sign t + 1 grows by e^|t1 - t0|, and by (1 + |t1 - t0| / N)^N in N steps of Euler's method.
+        y0 = np.array([0.25, 1.25])
+        x0, t0, t1 = (jnp.asarray(value, example.x0.dtype) for value in (y0 - sign * start - 1, start, end))
+        found = compiled(_end, x0, solver, Growing(jnp.asarray(sign)), t0, t1)
+        length, count = abs(float(end) - float(start)), solver.evaluations
+        error = np.abs(found + sign * end + 1 - y0 * np.exp(length))
+        bound = 1.001 * y0 * (np.exp(length) - (1 + length / count) ** count) + 64 * float(jnp.finfo(found.dtype).eps)
+        assert np.all(error <= bound), (
+            f"error {error}, above {bound}, with {count} evaluations from {t0} to {t1}, where the field depends on t and x"
+        )
 
 
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
@@ -152,10 +159,6 @@ def an_unrolled_loop_is_the_loop(solver: FixedStepSolver, example: Example) -> N
     other = replace(solver, unroll=not solver.unroll)
     end = compiled(_end, example.x0, solver, velocity, example.s, example.t)
     assert_close(compiled(_end, example.x0, other, velocity, example.s, example.t), end)
-
-
-def _growing(t, x):
-    return x + t
 
 
 def _turning(t, x):

@@ -13,6 +13,7 @@ from floqzoo.protocols import NextAction, RewardModel, SuccessorMeasure, Success
 from floqzoo.records import Transition
 from floqzoo.testing.closeness import assert_close, compiled
 from floqzoo.testing.examples import Example
+from floqzoo.testing.independent_rows import assert_rows_draw_independently
 from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
 
 
@@ -33,11 +34,19 @@ def futures_are_possible(measure: SuccessorMeasure, example: Example) -> None:
 
 def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, example: Example) -> None:
     """`successor_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
-    loss, gradient = compiled(_loss_and_gradient, measure, example.batch, example.key)
-    again, _ = compiled(_loss_and_gradient, measure, example.batch, example.key)
+    loss, gradient = compiled(_loss_and_gradient, example.key, measure, example.batch)
+    again, _ = compiled(_loss_and_gradient, example.key, measure, example.batch)
     assert loss.shape == (), f"shape {loss.shape}"
     assert np.isfinite(loss) and loss == again, f"losses {loss} and {again} from one key"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def successor_loss_draws_for_each_row(measure: SuccessorMeasure, example: Example) -> None:
+    """The random draws of `successor_loss` are independent across the rows of the batch.
+
+    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    """
+    assert_rows_draw_independently(_loss_and_gradient, measure, example)
 
 
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
@@ -100,7 +109,7 @@ def _log_probs(measure: SuccessorMeasure, observation, action, key):
     return jax.vmap(lambda future: measure.log_prob(future, observation, action))(futures)
 
 
-def _loss_and_gradient(measure: SuccessorMeasure, batch: Transition, key):
+def _loss_and_gradient(key, measure: SuccessorMeasure, batch: Transition):
     trainable, rest = partition_trainable(measure)
     agent = frozen_agent(None, UniformPolicy(batch.action.shape[-1]))
 
@@ -151,6 +160,7 @@ successor_measure_laws = (
     futures_have_the_shape_of_observations,
     futures_are_possible,
     successor_loss_is_a_number_with_a_gradient,
+    successor_loss_draws_for_each_row,
 )
 
 successor_target_laws = (

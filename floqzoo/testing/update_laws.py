@@ -305,9 +305,10 @@ def _policy_loss(parameters: Any, critic: Any) -> Scalar:
     return jnp.sum(action**2) - action @ critic["weight"] - critic["bias"]
 
 
-def _optax_step(optimiser: Any, gradient: Any, state: Any, parameters: Any) -> tuple:
+def _optax_step(optimiser: Any, loss: tuple, state: Any, parameters: Any) -> tuple:
+    value, gradient = loss
     with jax.numpy_dtype_promotion("standard"):
-        steps, state = optimiser.update(gradient, state, parameters)
+        steps, state = optax.with_extra_args_support(optimiser).update(gradient, state, parameters, value=value)
     return optax.apply_updates(parameters, steps), state
 
 
@@ -315,10 +316,12 @@ def _joint_by_hand(rule: JointUpdate, parameters: Any, batch: Transition) -> Any
     state = rule.optimiser.init(parameters)
     for number in range(1, 5):
         critic, policy = parameters
-        slope = jax.grad(_policy_loss)(policy, critic)
-        slope = slope if number % rule.policy_every == 0 else jax.tree.map(jnp.zeros_like, slope)
-        gradient = jax.grad(_critic_loss)(critic, batch), slope
-        parameters, state = _optax_step(rule.optimiser, gradient, state, parameters)
+        value, slope = jax.value_and_grad(_policy_loss)(policy, critic)
+        if number % rule.policy_every:
+            value, slope = jax.tree.map(jnp.zeros_like, (value, slope))
+        critic_value, critic_slope = jax.value_and_grad(_critic_loss)(critic, batch)
+        loss = critic_value + value, (critic_slope, slope)
+        parameters, state = _optax_step(rule.optimiser, loss, state, parameters)
     return parameters
 
 
@@ -326,11 +329,11 @@ def _alternating_by_hand(rule: AlternatingUpdate, parameters: Any, batch: Transi
     critic, policy = parameters
     critic_state, policy_state = rule.critic_optimiser.init(critic), rule.policy_optimiser.init(policy)
     for number in range(1, 5):
-        gradient = jax.grad(_critic_loss)(critic, batch)
-        critic, critic_state = _optax_step(rule.critic_optimiser, gradient, critic_state, critic)
+        loss = jax.value_and_grad(_critic_loss)(critic, batch)
+        critic, critic_state = _optax_step(rule.critic_optimiser, loss, critic_state, critic)
         for _ in range(rule.policy_steps if number % rule.policy_every == 0 else 0):
-            gradient = jax.grad(_policy_loss)(policy, critic)
-            policy, policy_state = _optax_step(rule.policy_optimiser, gradient, policy_state, policy)
+            loss = jax.value_and_grad(_policy_loss)(policy, critic)
+            policy, policy_state = _optax_step(rule.policy_optimiser, loss, policy_state, policy)
     return critic, policy
 
 
@@ -338,11 +341,13 @@ def _sequential_by_hand(optimiser: Any, parameters: Any, batch: Transition) -> A
     state = optimiser.init(parameters)
     for _ in range(4):
         critic, policy = parameters
-        gradient = jax.grad(_critic_loss)(critic, batch), jax.tree.map(jnp.zeros_like, policy)
-        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+        value, slope = jax.value_and_grad(_critic_loss)(critic, batch)
+        loss = value, (slope, jax.tree.map(jnp.zeros_like, policy))
+        parameters, state = _optax_step(optimiser, loss, state, parameters)
         # The policy has moved already, and the critic of its loss has not.
-        gradient = jax.tree.map(jnp.zeros_like, critic), jax.grad(_policy_loss)(parameters[1], critic)
-        parameters, state = _optax_step(optimiser, gradient, state, parameters)
+        value, slope = jax.value_and_grad(_policy_loss)(parameters[1], critic)
+        loss = value, (jax.tree.map(jnp.zeros_like, critic), slope)
+        parameters, state = _optax_step(optimiser, loss, state, parameters)
     return parameters
 
 

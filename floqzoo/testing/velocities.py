@@ -22,6 +22,16 @@ class Wave(eqx.Module):
         return self.constant + self.amplitude * jnp.sin(x + t)
 
 
+class Growing(eqx.Module):
+    r"""$v(t, x) = \pm x + t$ in each coordinate: $x \pm t + 1$ is multiplied by $e^{\pm(t_1 - t_0)}$."""
+
+    sign: Float[Array, ""]
+
+    def __call__(self, t: Time, x: Point) -> Point:
+        """The velocity."""
+        return self.sign * x + t
+
+
 class Observed:
     """Wraps a velocity field and records the times at which it is evaluated, in order."""
 

@@ -234,7 +234,7 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
     form = eqx.filter_eval_shape(build, jax.random.key(0))
-    _require_memory(form, config.seeds)
+    require_agents_fit(build, config.seeds)
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
     require_environment(config, getattr(task, "make_environment", None))
@@ -251,8 +251,12 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     return PreparedRun(recipe, config, task, build, directory, seconds, start=start)
 
 
-def _require_memory(agent: PyTree, seeds: int) -> None:
-    """**Raises** `ValueError` if agents of this form are larger than the memory of this machine."""
+def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> None:
+    """Compares the size of agents with the memory of this machine, without making them.
+
+    **Raises** `ValueError` if they are larger.
+    """
+    agent = eqx.filter_eval_shape(build, jax.random.key(0))
     leaves = [leaf for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.ShapeDtypeStruct)]
     size = seeds * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     if size > MEMORY:

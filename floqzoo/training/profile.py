@@ -18,7 +18,7 @@ from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.scopes import steps_of
 from floqzoo.training.phases import OfflinePhase
-from floqzoo.training.prepared_run import load_task
+from floqzoo.training.prepared_run import load_task, require_agents_fit
 
 
 OUTSIDE = "without a step"
@@ -75,13 +75,15 @@ def profile_run(
     - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` if `updates` is below 1, and what loading the run raises.
+    **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what loading
+    the run raises.
     """
     if updates < 1:
         raise ValueError(f"`updates` must be at least 1; got {updates}.")
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
     config = run.config(recipe)
+    require_agents_fit(run.builder(recipe), config.seeds)
     loaded = named_task(run, task) or load_task(config)
     agents = build_agents(in_precision(run.builder(recipe), config.precision), config.seed_numbers)
     mesh = mesh_for(config.seeds, config.agent.batch_size)

@@ -1,20 +1,25 @@
 """Resuming a run that ended for any reason."""
 
 import json
+import math
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import checkpoint_folder, latest_intact
 from floqzoo.runs.recipe import Recipe, find_recipe
 from floqzoo.runs.run_directory import describe_data, describe_machine, record_resumption
+from floqzoo.runs.run_store import read_progress
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.flat import flat
-from floqzoo.training.prepared_run import PreparedRun, builder, starting_run, timed_task
+from floqzoo.training.prepared_run import PreparedRun, builder, require_agents_fit, starting_run, timed_task
 from floqzoo.training.trainer import TrainingResult
 
 
@@ -29,7 +34,7 @@ def resume(
 
     Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
     parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the
-    beginning; a finished run is only evaluated again.
+    beginning. Of a finished run the agents are returned, without evaluations, and nothing is trained, played or written.
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
@@ -39,7 +44,38 @@ def resume(
 
     **Raises** what `prepare_resumed` and `train` raise.
     """
+    result = _finished(StoredRun(directory), recipe)
+    if result is not None:
+        print(of_finished(directory), file=sys.stderr)
+        return result
     return prepare_resumed(directory, recipe=recipe, task=task, allow_changes=allow_changes).train()
+
+
+def of_finished(directory: str | Path, task: str | None = None) -> str:
+    """What `floqzoo resume` prints for a finished run."""
+    named = "" if task is None else f" --task {task}"
+    return (
+        f"{directory} is finished. `floqzoo evaluate {directory}{named}` evaluates its policy again; to train "
+        f"for longer, raise offline_steps or online_steps in {Path(directory) / 'flags.json'} and add --allow_changes."
+    )
+
+
+def _finished(run: StoredRun, recipe: Recipe | None) -> TrainingResult | None:
+    """The result of a run that is finished with its present settings and whose last checkpoint is intact, else None."""
+    if not run.is_finished:
+        return None
+    flags, _, _ = _as_of_checkpoint(run)
+    if differences(flags, run.flags, but=IMMATERIAL):
+        return None
+    recipe = find_recipe(run.recipe_name) if recipe is None else recipe
+    last = run.checkpoint_steps[-1]
+    if latest_intact(run.checkpoints) != last:
+        return None
+    checkpoint = run.restore(recipe, last)
+    agents = checkpoint.tree.agents
+    _, _, seconds = read_progress(checkpoint.progress, len(run.seeds))
+    updates = int(np.max(agents.step)) if run.flags.get("online_steps") else last
+    return TrainingResult(run.seeds, agents, last, updates, {}, {}, math.nan, seconds, None)
 
 
 def prepare_resumed(
@@ -52,12 +88,12 @@ def prepare_resumed(
     """Loads a run and its data, ready to resume.
 
     **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
-    differ from those of its checkpoint and changes are not allowed; the message lists each difference.
+    differ from those of its checkpoint and changes are not allowed; the message lists each difference. `ValueError` for
+    agents larger than the memory of this machine.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
     config = run.config(recipe)
-    run.builder(recipe)  # raises for a run of another recipe, before any data are loaded
     flags, data, machine = _as_of_checkpoint(run)
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
@@ -68,6 +104,7 @@ def prepare_resumed(
             f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
         )
     run.require_form(recipe)
+    require_agents_fit(run.builder(recipe), config.seeds)  # before any data are loaded
     with first_alone():
         task, seconds = timed_task(config, named_task(run, task))
     now = json.loads(json.dumps(describe_data(task)))

@@ -187,6 +187,11 @@ NOISE_COUPLINGS = {
 }
 
 
+def with_one_draw(self, batch, *others):
+    """A loss that draws one number for all rows."""
+    return jnp.mean(normal(others[-1], ()) * batch.reward), None
+
+
 def without_a_sound(self, batch, *others):
     """A loss that is not a number."""
     return jnp.full((), jnp.nan), None
@@ -196,6 +201,7 @@ CRITICS = {
     "scores_are_numbers": {"score": lambda self, observation, action: observation},
     "scores_can_be_improved": {"score": lambda self, observation, action: rough(action)[0]},
     "critic_loss_is_a_number_with_a_gradient": {"critic_loss": without_a_sound},
+    "critic_loss_draws_for_each_row": {"critic_loss": with_one_draw},
 }
 NOISY_CRITICS = {"noisy_values_are_numbers": {"value": lambda self, observation, action, key: observation}}
 ADVANTAGES = {
@@ -262,6 +268,7 @@ POLICIES = {
         )
     },
     "policy_loss_is_a_number_with_a_gradient": {"policy_loss": without_a_sound},
+    "policy_loss_draws_for_each_row": {"policy_loss": with_one_draw},
 }
 
 
@@ -286,6 +293,7 @@ SUCCESSOR_MEASURES = {
     },
     "futures_are_possible": {"log_prob": lambda self, future, s, a: jnp.full((), -jnp.inf)},
     "successor_loss_is_a_number_with_a_gradient": {"successor_loss": without_a_sound},
+    "successor_loss_draws_for_each_row": {"successor_loss": with_one_draw},
 }
 SUCCESSOR_TARGETS = {
     "a_target_is_a_point_and_a_velocity": {

@@ -15,7 +15,9 @@ import pytest
 import floqzoo as fz
 from floqzoo.flow.fixed_step import FixedStepSolver
 from floqzoo.records import PathPoint
+from floqzoo.successor import FlowSuccessor, TD2Target
 from floqzoo.testing import assert_obeys
+from floqzoo.testing.families import critic, measure, policy
 
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,41 @@ SOLVERS = {
 def test_a_solver_uses_each_of_its_arguments(fault):
     with pytest.raises(AssertionError):
         assert_obeys(solved(SOLVERS[fault]))
+
+
+class PlainSolver:
+    """A user's solver of order 2, of no class of floqzoo, whose field is changed on some intervals."""
+
+    evaluations = 8
+
+    def __init__(self, change=lambda v, x, s, t: v):
+        self.change = change
+
+    def solve(self, velocity, x0, t0=0.0, t1=1.0):
+        return fz.Midpoint(4).solve(self.change(velocity, x0, t0, t1), x0, t0, t1)
+
+    def trajectory(self, velocity, x0, t0=0.0, t1=1.0):
+        return fz.Midpoint(4).trajectory(self.change(velocity, x0, t0, t1), x0, t0, t1)
+
+
+ON_SOME_INTERVALS = {
+    "time reversed backward": lambda v, x, s, t: lambda at, y: v(jnp.where(t < s, s + t - at, at), y),
+    "time frozen backward": lambda v, x, s, t: lambda at, y: v(jnp.where(t < s, s, at), y),
+    "state frozen backward": lambda v, x, s, t: lambda at, y: v(at, jnp.where(t < s, x, y)),
+    "time reversed after 0": lambda v, x, s, t: lambda at, y: v(jnp.where(s != 0, s + t - at, at), y),
+    "time frozen after 0": lambda v, x, s, t: lambda at, y: v(jnp.where(s != 0, s, at), y),
+    "state frozen after 0": lambda v, x, s, t: lambda at, y: v(at, jnp.where(s != 0, x, y)),
+}
+
+
+def test_a_plain_solver_obeys():
+    assert_obeys(PlainSolver())
+
+
+@pytest.mark.parametrize("fault", ON_SOME_INTERVALS)
+def test_a_solver_uses_its_arguments_on_every_interval(fault):
+    with pytest.raises(AssertionError):
+        assert_obeys(PlainSolver(ON_SOME_INTERVALS[fault]))
 
 
 class RungeKutta(FixedStepSolver):
@@ -150,3 +187,75 @@ PRIORS = {
 def test_a_prior_uses_each_of_its_arguments(fault):
     with pytest.raises(AssertionError):
         assert_obeys(with_members(fz.GaussianPrior(), **PRIORS[fault]))
+
+
+class BehaviourWithSharedDraws(fz.BehaviourFlow):
+    """A behaviour flow whose loss draws the time, the noise or both once for all rows."""
+
+    shared: tuple = eqx.field(static=True, default=())
+
+    def policy_loss(self, batch, agent, key):
+        rows = batch.action.shape[0]
+        times_key, noise_key = jax.random.split(key)
+        times = jax.random.uniform(times_key, (1 if "time" in self.shared else rows,))
+        noise = self.flow.prior.sample(noise_key, (1 if "noise" in self.shared else rows, batch.action.shape[1]))
+        times, noise = jnp.broadcast_to(times, (rows,)), jnp.broadcast_to(noise, batch.action.shape)
+
+        def of_example(t, x0, action, observation):
+            return self.flow.matching_loss(t, x0, action, self.flow.encode(observation))
+
+        loss = jnp.mean(jax.vmap(of_example)(times, noise, batch.action, batch.observation))
+        return loss, None
+
+
+class CriticWithOneNextAction(fz.MonolithicCritic):
+    """A critic whose loss draws all next actions with one key."""
+
+    def critic_loss(self, batch, agent, key):
+        next_action = jax.vmap(agent.act, (0, None))(batch.next_observation, key)
+        next_q = jax.vmap(agent.target.critic.score)(batch.next_observation, next_action)
+        target = batch.reward + 0.9 * batch.discount * next_q
+        return jnp.mean((jax.vmap(self.score)(batch.observation, batch.action) - target) ** 2), None
+
+
+class MeasureWithOneDraw(FlowSuccessor):
+    """A successor measure whose loss draws with one key for all rows."""
+
+    def successor_loss(self, batch, target, agent, key):
+        def of_row(row):
+            return FlowSuccessor.successor_loss(self, jax.tree.map(lambda leaf: leaf[None], row), target, agent, key)[0]
+
+        return jnp.mean(jax.vmap(of_row)(batch)), None
+
+
+def exchanged(kind, part, **members):
+    """A part of a subclass with the same fields."""
+    fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return kind(**{**fields, **members})
+
+
+BEHAVIOUR = policy(key=jax.random.key(1))
+SHARED_DRAWS = {
+    "one time": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time",)), "policy"),
+    "one noise sample": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("noise",)), "policy"),
+    "one time and one noise sample": (
+        exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time", "noise")),
+        "policy",
+    ),
+    "one key for all next actions": (exchanged(CriticWithOneNextAction, critic(key=jax.random.key(0))), "critic"),
+    "one key for all futures": (
+        exchanged(MeasureWithOneDraw, measure(TD2Target(), key=jax.random.key(0))),
+        "successor",
+    ),
+}
+
+
+def test_a_loss_with_draws_of_its_own_for_each_row_obeys():
+    assert_obeys(exchanged(BehaviourWithSharedDraws, BEHAVIOUR))
+
+
+@pytest.mark.parametrize("fault", SHARED_DRAWS)
+def test_a_draw_that_rows_share_breaks_a_law(fault):
+    part, loss = SHARED_DRAWS[fault]
+    with pytest.raises(AssertionError, match=f"breaks the law {loss}_loss_draws_for_each_row"):
+        assert_obeys(part)

@@ -19,7 +19,10 @@ from floqzoo.testing.batch_source_laws import (
     a_key_decides_the_batch,
     examples_come_from_the_data,
 )
+from floqzoo.testing.critic_laws import critic_loss_draws_for_each_row
 from floqzoo.testing.hyperparameter_laws import no_gradient_reaches_a_number_that_is_not_learnt
+from floqzoo.testing.policy_laws import policy_loss_draws_for_each_row
+from floqzoo.testing.successor_laws import successor_loss_draws_for_each_row
 
 
 ROOT = Path(__file__).parents[2]
@@ -59,10 +62,13 @@ def fewer_examples():
 SLOW = {
     a_chunk_holds_the_actions_of_one_episode,
     a_key_decides_the_batch,
+    critic_loss_draws_for_each_row,
     examples_come_from_the_data,
     no_gradient_reaches_a_number_that_is_not_learnt,
+    policy_loss_draws_for_each_row,
+    successor_loss_draws_for_each_row,
 }
-FEW = 5
+FEW = 3
 # The first member of a family stands for it in a quick run.
 QUICK = 1
 CASES = [

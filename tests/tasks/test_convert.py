@@ -475,6 +475,15 @@ def test_minari_that_contradicts_itself_is_refused(h5py, write_minari, tmp_path)
 # LeRobot
 
 
+def test_minari_that_claims_more_than_the_memory_is_refused_unread(h5py, write_minari):
+    name = write_minari(recorded([(3, True)]), Nothing())
+    with h5py.File(Path(os.environ["MINARI_DATASETS_PATH"]) / name / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/observations"]
+        file["episode_0"].create_dataset("observations", (10**9, 10**6), np.float32, chunks=(1, 10**6))
+    with pytest.raises(ValueError, match=r"its arrays take 4,000,000,000,000,\d+ bytes; the limit is"):
+        episodes_from_minari(name)
+
+
 def write_lerobot(parquet, folder, episodes, *, version=3, leave_out=(), **changes):
     """Writes the files that LeRobot does: a table for each episode in version 2, for several in version 3."""
     import pyarrow
@@ -579,6 +588,20 @@ def test_lerobot_that_contradicts_itself_is_refused(parquet, tmp_path, changes, 
     with pytest.raises(ValueError, match=message) as error:
         episodes_from_lerobot(folder)
     assert str(folder) in str(error.value)
+
+
+def test_lerobot_that_unpacks_to_more_than_the_memory_is_refused_unread(parquet, tmp_path, monkeypatch):
+    """A million equal numbers are eight million bytes, and hardly any in a file."""
+    import pyarrow
+
+    folder = write_lerobot(parquet, tmp_path / "equal", recorded([(3, True)]))
+    path = folder / "data" / "chunk-000" / "file-001.parquet"
+    parquet.write_table(pyarrow.table({"next.reward": np.zeros(10**6)}), path)
+    assert path.stat().st_size < 10**4
+    monkeypatch.setattr("floqzoo.tasks.datafile.available_memory", lambda: 10**6)
+    monkeypatch.setattr(parquet, "read_table", lambda *_, **__: pytest.fail("a table was read"))
+    with pytest.raises(ValueError, match=r"its arrays take 8,[\d,]+ bytes; the limit is 500,000 bytes"):
+        episodes_from_lerobot(folder)
 
 
 def test_lerobot_with_missing_files_is_refused(parquet, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from toy_run import TOY_RECIPE, Line, ToyTask, change_flags, new_run, toy_state, toy_task
 
+from floqzoo.learner import ScannedUpdate
 from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_checkpoint
 from floqzoo.training import prepared_run, resume
 
@@ -99,10 +100,26 @@ def test_a_damaged_checkpoint_costs_the_way_from_the_one_before(whole, tmp_path)
     assert_same_run(whole, directory)
 
 
-def test_a_finished_run_stays_as_it_is(whole, tmp_path):
+def test_of_a_finished_run_the_agents_are_returned_and_nothing_is_done(whole, tmp_path, capsys, monkeypatch):
     directory = shutil.copytree(whole, tmp_path / "run")
-    resume(directory, recipe=TOY_RECIPE)
-    assert_same_run(whole, directory)
+    left = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: pytest.fail("the data were loaded"))
+    monkeypatch.setattr(ScannedUpdate, "compile", lambda *_: pytest.fail("an update was compiled"))
+    result = resume(directory, recipe=TOY_RECIPE)
+    assert f"{directory} is finished." in capsys.readouterr().err
+    assert left == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert (result.seeds, result.steps, result.updates, result.stopped_by) == ((5, 6), 42, 42, None)
+    stored = restore_checkpoint(directory / "checkpoints", toy_state(5, 6)).tree.agents
+    for ours, theirs in zip(jax.tree.leaves(result.agents), jax.tree.leaves(stored), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def unfinished(whole, directory):
+    """A copy of a run without its last evaluation."""
+    shutil.copytree(whole, directory)
+    rows = (directory / "eval.csv").read_text().splitlines(keepends=True)
+    (directory / "eval.csv").write_text("".join(row for row in rows if not row.startswith("42,")))
+    return directory
 
 
 def test_other_settings_are_refused_unless_asked_for(whole, tmp_path):
@@ -128,7 +145,7 @@ def test_other_seeds_are_always_refused(whole, tmp_path):
 
 
 def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
-    directory = shutil.copytree(whole, tmp_path / "run")
+    directory = unfinished(whole, tmp_path / "run")
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task(bad_row=True))
     with pytest.raises(ValueError, match=r"different settings or data: `fingerprint` was '.*' and is '.*'\. Restore"):
         resume(directory, recipe=TOY_RECIPE)
@@ -137,7 +154,7 @@ def test_other_data_are_refused_unless_asked_for(whole, tmp_path, monkeypatch):
 
 
 def test_a_log_that_lost_rows_is_refused(whole, tmp_path):
-    directory = shutil.copytree(whole, tmp_path / "run")
+    directory = unfinished(whole, tmp_path / "run")
     (directory / "train.csv").write_text("step,seed\n4,5\n")
     with pytest.raises(DamagedError, match=r"train\.csv must have at least 22 rows; it has 1"):
         resume(directory, recipe=TOY_RECIPE)
@@ -145,7 +162,7 @@ def test_a_log_that_lost_rows_is_refused(whole, tmp_path):
 
 def test_a_checkpoint_that_says_nonsense_of_its_progress_is_refused(whole, tmp_path, monkeypatch):
     monkeypatch.setattr("floqzoo.runs.checkpoint.verify", lambda path: None)
-    directory = shutil.copytree(whole, tmp_path / "run")
+    directory = unfinished(whole, tmp_path / "run")
     for path in (directory / "checkpoints").glob("*/progress.json"):
         path.write_text('{"mean": {"updates": 1, "sums": {"a": ["__import__"]}}, "rows": {}, "seconds": {}}')
     with pytest.raises(DamagedError, match="lacks the progress of the run"):

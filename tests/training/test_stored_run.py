@@ -16,6 +16,7 @@ import recipes
 from floqzoo.runs import Recipe, RunConfig, StoredRun, find_recipe, load_recipe
 from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.training import prepared_run, resume, train
+from floqzoo.training.profile import profile_run
 from recipes import NAMES
 
 
@@ -47,6 +48,17 @@ def test_a_seed_or_step_that_is_not_there_is_named(stored):
         run.agent(TOY_RECIPE, 5)
     with pytest.raises(FileNotFoundError, match="must contain a checkpoint of step 15; it has 10, 20"):
         run.agent(TOY_RECIPE, 3, 15)
+
+
+@pytest.mark.parametrize("use", [resume, lambda run, recipe: profile_run(run, run / "trace", recipe=recipe)])
+def test_a_run_without_a_checkpoint_whose_networks_exceed_the_memory_is_refused_before_they_are_made(
+    use, tmp_path, monkeypatch
+):
+    directory = new_run(tmp_path / "run")
+    rewrite(directory / "flags.json", agent={"batch_size": 8, "alpha": 10.0, "width": 10**12})
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: pytest.fail("the data were loaded"))
+    with pytest.raises(ValueError, match=r"the agents must fit into the memory of this machine, .* GB. Choose smaller"):
+        use(directory, recipe=TOY_RECIPE)
 
 
 def test_a_run_that_claims_larger_networks_or_more_seeds_is_refused_before_they_are_made(stored, tmp_path):

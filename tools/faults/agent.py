@@ -168,4 +168,14 @@ AGENT = (
         "eqx.combine(trainable, rest)",
         ("tests/test_hyperparameter.py::test_a_frozen_part_is_the_same_but_for_its_gradient",),
     ),
+    Fault(
+        "an optimiser is given no loss",
+        RULES,
+        "value=value, grad=gradients",
+        "value=0 * value, grad=gradients",
+        (
+            law("a_joint_update_is_one_step_of_optax", "JointUpdate-6"),
+            f"{TESTS}::test_an_optimiser_may_need_the_loss[a step of Polyak]",
+        ),
+    ),
 )

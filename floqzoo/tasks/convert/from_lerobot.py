@@ -8,6 +8,7 @@ import numpy as np
 
 from floqzoo.tasks.convert.extras import library
 from floqzoo.tasks.convert.rows import column, episodes_from_rows
+from floqzoo.tasks.datafile import require_memory
 from floqzoo.tasks.files import read_json
 from floqzoo.tasks.input_arrays import Numbers, flags, matrix, vector
 from floqzoo.tasks.recorded_episodes import RecordedEpisodes
@@ -121,6 +122,11 @@ def _table(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
     if not paths:
         raise ValueError("it has no files data/chunk-*/*.parquet.")
     try:
+        size = sum(_size(parquet.read_metadata(path)) for path in paths)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"its Parquet files cannot be read as one table: {error}.") from None
+    require_memory(size)
+    try:
         table = pyarrow.concat_tables([parquet.read_table(path, partitioning=None) for path in paths])
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"its Parquet files cannot be read as one table: {error}.") from None
@@ -130,6 +136,19 @@ def _table(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
     columns = {name: array[order] for name, array in columns.items()}
     _require_whole(columns["episode_index"], columns["frame_index"], info)
     return columns
+
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+
+
+def _size(metadata: Any) -> int:
+    """The bytes of a Parquet file's columns in memory: a page of equal numbers takes almost none in the file."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    return sum(
+        max(column.num_values * _WIDTHS.get(column.physical_type, 0), column.total_uncompressed_size)
+        for column in columns
+    )
 
 
 def _require_whole(episode: np.ndarray, frame: np.ndarray, info: dict[str, Any]) -> None:

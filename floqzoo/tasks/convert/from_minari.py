@@ -8,6 +8,7 @@ import numpy as np
 
 from floqzoo.tasks.convert.extras import library
 from floqzoo.tasks.convert.rows import column
+from floqzoo.tasks.datafile import require_memory
 from floqzoo.tasks.input_arrays import Numbers
 from floqzoo.tasks.recorded_episodes import EpisodeArrays, RecordedEpisodes, concatenated_episodes
 
@@ -34,6 +35,7 @@ def episodes_from_minari(
     dataset = _opened(str(source))
     low, high = _bounds(dataset.spec.action_space, action_low, action_high)
     try:
+        require_memory(_size(Path(dataset.storage.data_path)))
         recorded = concatenated_episodes(
             (_arrays(episode, tuple(observation_keys)) for episode in dataset.iterate_episodes()),
             action_low=low,
@@ -66,6 +68,27 @@ def _opened(source: str) -> Any:
         ) from None
     except Exception as error:
         raise ValueError(f"{source!r} must be the name or the folder of a Minari dataset: {error}.") from error
+
+
+def _size(folder: Path) -> int:
+    """The bytes of the arrays in a folder of a Minari dataset, as its files state them, but for "infos", which are not kept.
+
+    HDF5 may be compressed; Arrow's files are as large as what is read of them.
+    """
+    h5py = library("h5py", "minari")
+    sizes = []
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and "infos" not in name.split("/"):
+            sizes.append(item.nbytes)
+
+    for path in folder.rglob("*"):
+        if path.suffix == ".hdf5":
+            with h5py.File(path) as file:
+                file.visititems(add)
+        elif path.is_file():
+            sizes.append(path.stat().st_size)
+    return sum(sizes)
 
 
 def _arrays(episode: Any, keys: tuple[str, ...]) -> EpisodeArrays:

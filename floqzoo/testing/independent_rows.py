@@ -1,0 +1,52 @@
+"""Independence of the random draws of a loss across the rows of its batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.testing.closeness import mapped
+from floqzoo.testing.examples import Example
+
+
+COPIES = 16
+KEYS = 32
+
+
+def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, example: Example, *rest: Any) -> None:
+    r"""The variance over keys of a mean over rows falls as $1 / n$ if rows draw independently; a shared draw remains.
+
+    Compares the batch with 16 copies of it. Copies let losses couple their rows, such as by all pairs: that changes the
+    variance by a factor, but not how it falls. Both batches draw the same total number of rows.
+
+    - `loss_and_gradient`: A function of a key, part, batch and `rest`.
+
+    **Raises** `AssertionError` if the variance of the loss, or that of its gradient summed over all parameters, falls to
+    more than 4 / 16. A part that states `draws_once_per_batch = True` is skipped: it draws something for the whole batch.
+    """
+    if getattr(part, "draws_once_per_batch", False):
+        return
+    few_key, many_key = jax.random.split(example.key)
+    many = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * COPIES), example.batch)
+    few_found = mapped(loss_and_gradient, jax.random.split(few_key, COPIES * KEYS), part, example.batch, *rest)
+    many_found = mapped(loss_and_gradient, jax.random.split(many_key, KEYS), part, many, *rest)
+    for name, few, more in zip(("loss", "gradient"), _where_finite(few_found), _where_finite(many_found), strict=True):
+        (of_few, size), (of_many, _) = _variance(few), _variance(more)
+        rounding = (64 * float(jnp.finfo(example.action.dtype).eps)) ** 2 * size
+        assert of_many <= 4 * of_few / COPIES + rounding, (
+            f"the variance of the {name} over keys is {of_few} in a batch, and {of_many} in {COPIES} copies of it: rows share draws"
+        )
+
+
+def _where_finite(found: tuple) -> tuple:
+    """Loss and gradient for the keys with a finite loss: one that divides by the size of a score may not be, once."""
+    return jax.tree.map(lambda leaf: leaf[np.isfinite(found[0])], found)
+
+
+def _variance(tree: Any) -> tuple[float, float]:
+    """The variance over the first axis, and the mean square, each summed over all leaves."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
+    variance = sum((float(np.sum(np.var(leaf, axis=0))) for leaf in leaves), 0.0)
+    return variance, sum((float(np.sum(np.mean(leaf**2, axis=0))) for leaf in leaves), 0.0)
