@@ -457,14 +457,14 @@ def _of_vectors(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 0, tree)
 
 
-def _scaled_by_loss(updates: Any, state: Any, parameters: Any = None, *, value: Any, **others: Any) -> tuple:
+def _scaled_by_loss(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple:
     """Larger steps for a larger loss."""
-    del parameters, others
-    return jax.tree.map(lambda update: (1.5 + jnp.tanh(value)) * update, updates), state
+    del params
+    return jax.tree.map(lambda update: (1.5 + jnp.tanh(extra["value"])) * update, updates), state
 
 
 by_loss = optax.chain(
-    optax.sgd(0.1), optax.GradientTransformationExtraArgs(lambda parameters: optax.EmptyState(), _scaled_by_loss)
+    optax.sgd(0.1), optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), _scaled_by_loss)
 )
 masked = optax.chain(optax.masked(optax.scale(0.5), _of_vectors), optax.adamw(0.1, weight_decay=0.1, mask=_of_vectors))
 every_joint_update = tuple(
