@@ -79,7 +79,7 @@ def test_a_missing_log_is_named(tmp_path):
 def test_another_table_is_refused(tmp_path, text):
     path = tmp_path / "train.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match="must be a table with first columns `step` and `seed`"):
+    with pytest.raises(ValueError, match="must be a table whose first columns are `step` and `seed`"):
         read_metrics(path)
 
 
