@@ -19,10 +19,10 @@ CANDIDATES = (ROOT / "README.md", *sorted({*ROOT.glob("docs/**/*.md")} - TUTORIA
 PAGES = [page for page in CANDIDATES if BLOCK.search(page.read_text())]
 
 
-# The guides train and evaluate; the README and the pages of the API and of the recipes are short.
+# The README is short.
 CASES = [
     pytest.param(
-        page, marks=[pytest.mark.slow] * bool({"guides", "api"} & set(page.parts)), id=str(page.relative_to(ROOT))
+        page, marks=[pytest.mark.slow] * ("docs" in page.relative_to(ROOT).parts), id=str(page.relative_to(ROOT))
     )
     for page in PAGES
 ]

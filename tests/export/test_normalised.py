@@ -46,7 +46,8 @@ def flags(name, normalised):
 DATA = {"observation_dim": 3, "action_dim": 2, "reward_range": [-1.0, 0.0], "fingerprint": "0"}
 
 
-@pytest.mark.parametrize("name", ["rebrac", pytest.param("ifql", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rebrac", "ifql"])
 def test_every_runtime_normalises_itself(name, tmp_path):
     """Parity of all runtimes is required by the export itself, at coordinates of very different sizes."""
     agent, plain = built(name, NORMALISER), built(name, None)

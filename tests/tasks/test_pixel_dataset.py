@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from floqzoo.learner import ActionChunks, NStep, UniformBatches
 from floqzoo.protocols import EpisodeStore, OfflineDataset
@@ -61,6 +61,7 @@ def test_stacks_are_those_of_a_loop(lengths, frame_stack):
     assert dataset.observation_dim == frame_stack * WIDTH == step.observation.shape[1]
 
 
+@settings(max_examples=8)
 @given(lengths=lengths, frame_stack=st.integers(1, 4))
 def test_no_stack_crosses_the_start_of_its_episode(lengths, frame_stack):
     frames = frames_of(lengths)

@@ -93,6 +93,7 @@ def test_the_metrics_are_means_over_the_episodes_that_ended():
     assert exploration.finished.take() == [{"exploration/episodes": 0.0}] * 2
 
 
+@pytest.mark.slow
 def test_processes_show_the_same_and_may_be_lost():
     actions = actions_of(30)
     expected = explore(begun(), actions)
