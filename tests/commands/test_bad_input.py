@@ -180,7 +180,7 @@ def test_data_that_are_gone_or_others(refused, copy, trained):
     refused("inspect", copy, says=["nowhere.npz", "dataset_path"])
     data = json.loads((trained / "data.json").read_text())
     change(copy, "data.json", path=data["path"], fingerprint="0" * 64)
-    refused("inspect", copy, says=["other data", "000000000000"])
+    refused("inspect", copy, says=["different data", "000000000000"])
 
 
 def test_inspect_needs_a_flow_critic(refused, copy):
