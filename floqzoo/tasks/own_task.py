@@ -57,8 +57,7 @@ class GymnasiumTask:
             raise ValueError(f"`reference_returns` must be ascending; got {self.reference_returns}.")
         if self.validation is not None:
             ours, theirs = (
-                (data.observation_dim, data.action_dim, getattr(data, "action_bounds", None))
-                for data in (self.validation, self.dataset)
+                (data.observation_dim, data.action_dim, data.action_bounds) for data in (self.validation, self.dataset)
             )
             if ours != theirs:
                 raise ValueError(
@@ -137,7 +136,7 @@ class GymnasiumTask:
                 f"`dataset` must have observations of the environment's type, {seen.dtype}; got {numbers}. An environment's "
                 "bytes become numbers by gymnasium.wrappers.DtypeObservation(environment, numpy.float32)."
             )
-        bounds = getattr(self.dataset, "action_bounds", None)
+        bounds = self.dataset.action_bounds
         if bounds is not None and not np.allclose(bounds, (actions.low, actions.high), rtol=1e-6, atol=1e-6):
             raise ValueError(
                 f"`dataset` must have actions between the environment's bounds, {actions}; it was made with actions between "

@@ -18,6 +18,7 @@ from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
 from floqzoo.protocols import BatchSource, HasPhases
 from floqzoo.records import Transition
+from floqzoo.rollout.environment_worker import require_picklable
 from floqzoo.rollout.exploration import Exploration, Round, first_episodes
 from floqzoo.rollout.open_loop import OpenLoop
 from floqzoo.runs.configuration import RunConfig
@@ -371,6 +372,8 @@ def require_online(config: RunConfig, task: Any) -> None:
     dataset = task.dataset
     if getattr(task, "make_environment", None) is None:
         raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which has no environment to step.")
+    if config.online_processes:
+        require_picklable(task.make_environment)
     if not hasattr(dataset, "empty_replay"):
         raise ValueError(f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer.")
     if jax.process_count() > 1:

@@ -233,14 +233,14 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     require_pixels(config, task)
     build = builder(recipe, config, task)
     # The agent is validated for this task before the folder is created.
-    form = eqx.filter_eval_shape(build, jax.random.key(0))
-    require_agents_fit(build, config.seeds)
+    form = require_agents_fit(build, config.seeds)
     start = starting_run(recipe, config, task, build)
     require_online(config, task)
     require_environment(config, getattr(task, "make_environment", None))
-    batches = recipe.batch_source(config, False)
-    diagnostics = diagnostic_names(form.parts, excerpt_of(task.dataset), batches, config.agent.batch_size)
-    _require_score(config, task, diagnostics)
+    batches, data = recipe.batch_source(config, False), excerpt_of(task.dataset)
+    key, size = jax.random.key(0), config.agent.batch_size
+    eqx.filter_eval_shape(batches.draw_batch, data, None, jnp.asarray(0), key, size)  # raises if they do not fit
+    _require_score(config, task, lambda: diagnostic_names(form.parts, data, batches))
     require_replaceable(config, task.dataset)
     if directory is None:
         directory = made_directory(recipe, config)
@@ -251,8 +251,8 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
     return PreparedRun(recipe, config, task, build, directory, seconds, start=start)
 
 
-def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> None:
-    """Compares the size of agents with the memory of this machine, without making them.
+def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> PyTree:
+    """The form of an agent, whose arrays are shapes, if as many as `seeds` fit into the memory of this machine.
 
     **Raises** `ValueError` if they are larger.
     """
@@ -264,13 +264,14 @@ def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> None:
             f"the agents must fit into the memory of this machine, {MEMORY / 1e9:,.1f} GB; parameters, targets and optimiser "
             f"states take {size / 1e9:,.1f} GB. Choose smaller networks, or fewer `seeds`."
         )
+    return agent
 
 
-def _require_score(config: RunConfig, task: Task, diagnostics: Sequence[str]) -> None:
+def _require_score(config: RunConfig, task: Task, diagnostics: Callable[[], Sequence[str]]) -> None:
     """**Raises** `ValueError` if evaluations on the task cannot have the metric `config.best_metric`."""
     metric = config.best_metric or ""
-    if metric.startswith("diagnostics/") and metric not in diagnostics:
-        known = f"{', '.join(diagnostics)} and none else" if diagnostics else "no diagnostics"
+    if metric.startswith("diagnostics/") and metric not in (names := diagnostics()):
+        known = f"{', '.join(names)} and none else" if names else "no diagnostics"
         raise ValueError(f"`best_metric` must not be {metric}; the critic has {known}.")
     # Only a task that says where success is can be known to lack it.
     lacks = {
@@ -322,7 +323,7 @@ def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float
     seconds = time.monotonic() - start
     if isinstance(task.dataset, ShardedDataset):
         print(f"{task.dataset}, for {config.replace_interval:,} updates", file=sys.stderr)
-    if isinstance(task.dataset, Dataset):
+    elif isinstance(task.dataset, Dataset):
         print(f"{task_label(config.env_name)}\n{summarise(task.dataset)}", file=sys.stderr)
     return task, seconds
 

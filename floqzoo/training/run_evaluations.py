@@ -62,24 +62,15 @@ def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
 
 
-def diagnostic_names(
-    parts: ActorCritic, dataset: PyTree, batches: BatchSource | Any, batch_size: int = TRANSITIONS
-) -> list[str]:
+def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource | Any) -> list[str]:
     """The names of the diagnostics of a critic, `diagnostics/NAME`, found without computing them.
 
     - `parts`: A critic with arrays or their shapes.
-
-    **Raises** `ValueError` if the batch source cannot read the dataset.
     """
-    form = eqx.filter_eval_shape(batches.draw_batch, dataset, None, jnp.asarray(0), jax.random.key(0), batch_size)
     if not isinstance(parts.critic, Diagnosable):
         return []
-    found = eqx.filter_eval_shape(
-        lambda parts, batch, key: parts.critic.diagnose(batch.with_observations(jax.vmap(parts.normalised)), key),
-        parts,
-        form,
-        jax.random.key(0),
-    )
+    parts = ActorCritic(parts.critic, None, parts.normaliser)
+    found = eqx.filter_eval_shape(_diagnose, parts, dataset, batches, jax.random.key(0))
     return [f"diagnostics/{name}" for name in named_leaves(found)]
 
 
@@ -94,7 +85,7 @@ def require_environment(config: RunConfig, make_environment: Callable[[], Any] |
         raise ValueError(
             f"`eval_episodes` must be 0 on {config.env_name}, which has no environment; got {config.eval_episodes}."
         )
-    if config.eval_workers or (config.online_steps and config.online_processes):
+    if config.eval_workers:
         require_picklable(make_environment)
 
 
@@ -263,10 +254,6 @@ class RunEvaluations:
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
         self._pending: BackgroundEvaluation | None = None
-
-    def diagnostics(self, parts: ActorCritic, dataset: PyTree, seed: int) -> dict[str, float]:
-        """The diagnostics of one seed's critic, as an evaluation logs them."""
-        return diagnosis(parts, dataset, seed, self.batches)
 
     @property
     def note(self) -> str | None:

@@ -30,7 +30,7 @@ from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
 from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import OfflinePhase, OnlinePhase
 from floqzoo.training.progress import ProgressReport
-from floqzoo.training.run_evaluations import RunEvaluations
+from floqzoo.training.run_evaluations import RunEvaluations, diagnosis
 from floqzoo.typing import Array
 
 
@@ -300,7 +300,8 @@ class Trainer:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)
         rows = [
-            self.evaluations.diagnostics(agent_of(parts, index), dataset, seed) for index, seed in enumerate(self.seeds)
+            diagnosis(agent_of(parts, index), dataset, seed, self.evaluations.batches)
+            for index, seed in enumerate(self.seeds)
         ]
         self.progress.restart_clock(self.step)
         return rows
