@@ -1,5 +1,6 @@
 """One strict setting for every test: promotions, random keys, warnings and shapes are all checked."""
 
+import gc
 import itertools
 import os
 import signal
@@ -25,6 +26,9 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tracing makes many short-lived objects, and the heap of a test process is large: Python would search it far too often.
+gc.set_threshold(50_000)
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -42,19 +46,12 @@ def getkey():
     return lambda: jr.fold_in(jr.key(0), next(count))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_programs_of_other_files():
-    """Compiled programs of a file are freed after it; together they would take gigabytes."""
-    yield
-    jax.clear_caches()
-
-
 _tests = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
 def _limited_number_of_programs():
-    """A compiled program takes memory maps, of which Linux gives a process 65,530; XLA aborts without one."""
+    """A compiled program takes memory, and memory maps, of which Linux gives a process 65,530."""
     yield
     if next(_tests) % 150 == 0:
         jax.clear_caches()
