@@ -94,7 +94,7 @@ def sizes_of(config: FloqConfig) -> hand.Sizes:
     return hand.Sizes(
         config.noise_samples,
         config.critic_flow_steps,
-        config.actor_flow_steps,
+        config.flow_steps,
         config.discount,
         config.alpha,
         config.tau,

@@ -34,8 +34,6 @@ class CODACConfig(QuantileConfig, DistilledPolicyConfig):
     """Half the width of the quadratic part of the quantile loss, above 0."""
     actor_layer_norm: bool = True
     """Whether actors use layer norm."""
-    flow_steps: int = 10
-    """Euler steps of the behaviour flow."""
     conservative_weight: float = 0.1
     """Weight of the conservative term, at least 0."""
     conservative_actions: int = 10
@@ -55,7 +53,7 @@ def codac(
             weight=config.conservative_weight,
             num_actions=config.conservative_actions,
         ),
-        policy=distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=policy_key),
+        policy=distilled_policy(config, observation_dim, action_dim, key=policy_key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )

@@ -122,6 +122,8 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
     alpha: float = 10.0
     """Weight of the distillation of the policy: the main hyperparameter to tune for each environment."""
+    flow_steps: int = 10
+    """Euler steps of the behaviour flow."""
     normalize_q_loss: bool = False
     """Whether the policy's value term is divided by its mean absolute value."""
     use_resnets: bool = False
@@ -178,15 +180,13 @@ def refuse_encoder(config: EncoderConfig, method: str) -> None:
         raise ValueError(f"`encoder` must be None for {method}, which takes no pixels; got {config.encoder!r}.")
 
 
-def distilled_policy(
-    config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, flow_steps: int, key: Key
-) -> Policy:
+def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
     """FQL's policy, over actions or over chunks of them."""
     policy = fz.DistilledFlowPolicy.build(
         observation_dim,
         config.chunk_length * action_dim,
         network=actor_network(config),
-        flow_steps=flow_steps,
+        flow_steps=config.flow_steps,
         alpha=config.alpha,
         normalise_q=config.normalize_q_loss,
         key=key,

@@ -44,8 +44,6 @@ class FloqConfig(DistilledPolicyConfig):
 
     critic_flow_steps: int = 8
     """K, the number of Euler steps of the flow critics; recommended: 4, 8, 16."""
-    actor_flow_steps: int = 10
-    """Euler steps of the behaviour flow."""
     noise_samples: int = 8
     """Noise samples of each transition."""
     distillation_samples: int | None = None
@@ -95,9 +93,7 @@ def floq(
     )
     return fz.Agent(
         critic=critic,
-        policy=distilled_policy(
-            config, observation_dim, action_dim, flow_steps=config.actor_flow_steps, key=policy_key
-        ),
+        policy=distilled_policy(config, observation_dim, action_dim, key=policy_key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )
@@ -160,7 +156,7 @@ def quickstart(env_name: str | None) -> RunConfig:
         **QUICKSTART,
         alpha=100.0,
         critic_flow_steps=4,
-        actor_flow_steps=5,
+        flow_steps=5,
         noise_samples=2,
         block_width=96,
         block_depth=2,

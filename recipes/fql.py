@@ -39,8 +39,6 @@ from recipes.published.qc import QC
 class FQLConfig(DistilledPolicyConfig):
     """FQL's hyperparameters, named as in its official code."""
 
-    flow_steps: int = 10
-    """Euler steps of the behaviour flow."""
     ensemble_size: int = 2
     """E, the number of critics; 2 in the papers."""
 
@@ -64,7 +62,7 @@ def fql(
             discount=config.discount,
             aggregation=config.aggregation,
         ),
-        policy=distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=policy_key),
+        policy=distilled_policy(config, observation_dim, action_dim, key=policy_key),
         update_rule=fz.JointUpdate(optax.adam(config.lr)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )

@@ -95,7 +95,7 @@ def value_flows(
 def acting_policy(config: ValueFlowsConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
     """The policy selected by `acting`; both contain the behaviour flow for next actions."""
     if config.acting == "one-step":
-        return distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=key)
+        return distilled_policy(config, observation_dim, action_dim, key=key)
     return config.chunked(best_of_n(config, observation_dim, config.chunk_length * action_dim, key=key))
 
 

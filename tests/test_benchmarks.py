@@ -29,7 +29,7 @@ CONFIG = FloqConfig(
     value_hidden_dims=(16, 16),
     noise_samples=3,
     critic_flow_steps=4,
-    actor_flow_steps=3,
+    flow_steps=3,
     tau=0.1,
 )
 SIZES = hand.Sizes(3, 4, 3, 0.99, 3.0, 0.1, (-10.0, 0.0), (-101.0, 1.0), 51, 16.0)

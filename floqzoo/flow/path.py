@@ -34,6 +34,13 @@ class PathEnds(eqx.Module):
     x1: Point
 
 
+def _inside(t: Time) -> Time:
+    r"""`t` in $[\epsilon, 1 - \epsilon]$, where $1 - \epsilon$ is the largest number below 1, so that quotients are finite."""
+    t = jnp.asarray(t, dtype=float)
+    least = float(jnp.finfo(t.dtype).epsneg)
+    return jnp.clip(t, least, 1 - least)
+
+
 class AffinePath(eqx.Module):
     r"""$x_t = \alpha_t x_1 + \beta_t x_0$, whose velocity is $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
 
@@ -49,20 +56,20 @@ class AffinePath(eqx.Module):
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
-        The velocity at `x` of the path that ends in `x1`, independent of the noise. Undefined where $\beta_t = 0$, i.e.
-        at $t = 1$.
+        The velocity at `x` of the path that ends in `x1`, independent of the noise. It is singular where $\beta_t = 0$:
+        at $t = 1$ the result is that of the largest number below 1.
         """
-        c = self.coefficients(t)
+        c = self.coefficients(_inside(t))
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
 
     def velocity_of_noise(self, t: Time, x: Point, x0: Point) -> Point:
         r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that
         starts at `x0`.
 
-        It converts a noise prediction, as in diffusion models, into a velocity. Undefined where $\alpha_t = 0$: for the
-        linear path at $t = 0$.
+        It converts a noise prediction, as in diffusion models, into a velocity. It is singular where $\alpha_t = 0$: at
+        $t = 0$ the result is that of $t = 2^{-24}$ (in float32).
         """
-        c = self.coefficients(t)
+        c = self.coefficients(_inside(t))
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
 
     def ends_of(self, t: Time, x: Point, velocity: Point) -> PathEnds:
@@ -130,8 +137,10 @@ class TrigonometricPath(AffinePath):
 
     def coefficients(self, t: Time) -> PathCoefficients:
         r"""$\alpha_t = \sin(\pi t / 2)$, $\beta_t = \cos(\pi t / 2)$."""
-        angle, rate = jnp.pi / 2 * jnp.asarray(t, dtype=float), jnp.pi / 2
-        return PathCoefficients(jnp.sin(angle), jnp.cos(angle), rate * jnp.cos(angle), -rate * jnp.sin(angle))
+        t, rate = jnp.asarray(t, dtype=float), jnp.pi / 2
+        # Not the cosine of the angle, which is negative in float32 just before t = 1.
+        alpha, beta = jnp.sin(rate * t), jnp.sin(rate * (1 - t))
+        return PathCoefficients(alpha, beta, rate * beta, -rate * alpha)
 
 
 class VariancePreservingPath(AffinePath):
@@ -139,8 +148,8 @@ class VariancePreservingPath(AffinePath):
     with $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
 
     Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
-    e^{-\frac12 B(1)}$ (0.0066 for the defaults), and the velocity has a singularity at $t = 1$ that grows like $(1 -
-    t)^{-1/2}$.
+    e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
+    t)^{-1/2}$: coefficients at $t = 1$ are those of the largest number below 1.
 
     - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
 
@@ -161,7 +170,7 @@ class VariancePreservingPath(AffinePath):
 
     def coefficients(self, t: Time) -> PathCoefficients:
         r"""$\alpha_t$ and $\beta_t$ as above; $\dot\alpha_t = \frac12 b(s) \alpha_t$, $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$."""
-        s = 1 - jnp.asarray(t, dtype=float)
+        s = 1 - _inside(t)
         slope = self.high.value - self.low.value
         integral = self.low.value * s + slope * s**2 / 2
         alpha = jnp.exp(-integral / 2)

@@ -80,6 +80,18 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
     assert_close(jnp.sum(terms), 0.0, scale=np.stack([*np.asarray(terms), *(np.asarray(rate) for rate in rates)]))
 
 
+def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
+    r"""At $t = 0$ and $t = 1$ point, velocity, $u_t(x | x_1)$ and their gradients are finite, for points up to $10^{30}$.
+
+    A singularity may be large, as $(x_1 - x) / (1 - t)$ at the largest number below $t = 1$, but is no infinity.
+    """
+    for size in (0.0, 1.0, 1e10, 1e30):
+        ends = size * example.x0, size * example.x1
+        for time in (0.0, 1.0):
+            found = compiled(_all_and_gradients, path, jnp.full_like(example.t, time), *ends)
+            assert all(np.isfinite(leaf).all() for leaf in found), f"{found} at time {time} between {ends}"
+
+
 def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
     r"""Point and velocity are finite wherever the terms of their sums, $\alpha_t x_1$ and $\beta_t x_0$, are at most
     half of the largest number.
@@ -198,6 +210,14 @@ def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
     return jnp.stack([change, velocity(x) * slope, jax.grad(velocity)(x)])
 
 
+def _all_and_gradients(path: AffinePath, t, x0, x1):
+    def all_of(t, x, x0, x1):
+        return jnp.concatenate([_both(path, t, x0, x1), path.conditional_velocity(t, x, x1)])
+
+    # Gradients of a sum would add what is finite to infinity.
+    return all_of(t, x0, x0, x1), *jax.jacrev(all_of, (1, 2, 3))(t, x0, x0, x1)
+
+
 def _coefficients(path: AffinePath, t):
     c = path.coefficients(t)
     return [jnp.asarray(number, dtype=float) for number in (c.alpha, c.beta, c.alpha_rate, c.beta_rate)]
@@ -230,6 +250,7 @@ path_laws = (
 )
 
 affine_path_laws = (
+    the_ends_of_time_are_finite,
     nothing_overflows_before_the_path_does,
     marginal_density_obeys_the_continuity_equation,
     noise_shrinks_as_data_grow,

@@ -23,7 +23,6 @@ SMALL = {
     "block_width": 8,
     "num_samples": 3,
     "flow_steps": 2,
-    "actor_flow_steps": 2,
     "critic_flow_steps": 3,
     "hidden_dims": (8, 8),
     "count": 4,

@@ -66,6 +66,7 @@ PATHS = {
         "at": lambda self, t, x0, x1: fz.LinearPath().at(t, x0, x1 * (1 + x0**2) / (1 + x0**2))
     },
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
+    "the_ends_of_time_are_finite": {"conditional_velocity": lambda self, t, x, x1: (x1 - x) / (1 - t)},
     "nothing_overflows_before_the_path_does": {
         "at": lambda self, t, x0, x1: jax.tree.map(lambda x: x / 4, fz.LinearPath().at(t, 4 * x0, 4 * x1))
     },

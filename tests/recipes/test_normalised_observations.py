@@ -36,7 +36,6 @@ SMALL = {
     "block_width": 6,
     "block_depth": 1,
     "flow_steps": 2,
-    "actor_flow_steps": 2,
     "critic_flow_steps": 2,
     "noise_samples": 2,
     "num_samples": 3,

@@ -28,7 +28,6 @@ SMALL = {
     "block_depth": 1,
     "num_transformations": 1,
     "flow_steps": 3,
-    "actor_flow_steps": 3,
     "critic_flow_steps": 2,
     "noise_samples": 2,
     "num_samples": 5,

@@ -665,7 +665,7 @@ def test_the_one_step_ablation_trains_at_the_start_alone():
         ({"n_step": 0}, "`n_step` must be at least 1; got 0"),
         ({"noise_samples": 0}, "`num_noise_samples` must be at least 1; got 0"),
         ({"critic_flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
-        ({"actor_flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
+        ({"flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"num_bins": 1}, "`edges` must be at least 2; got 1"),
         ({"sigma": 0.0}, r"`sigma` must be in \(0, 5000\]; got 0.0"),
         ({"alpha": -1.0}, "`alpha` must be at least 0 and finite; got -1.0"),

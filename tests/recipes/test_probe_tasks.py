@@ -36,9 +36,7 @@ SMALL = {"value_hidden_dims": (16, 16), "actor_hidden_dims": (16, 16), "layer_no
 CONFIGS = {
     "floq": (
         floq,
-        FloqConfig(
-            block_width=16, block_depth=2, noise_samples=4, critic_flow_steps=STEPS, actor_flow_steps=STEPS, **SMALL
-        ),
+        FloqConfig(block_width=16, block_depth=2, noise_samples=4, critic_flow_steps=STEPS, flow_steps=STEPS, **SMALL),
     ),
     "fql": (fql, FQLConfig(flow_steps=STEPS, **SMALL)),
 }

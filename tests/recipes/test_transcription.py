@@ -36,7 +36,7 @@ FLOQ = FloqConfig(
     alpha=3.0,
     noise_samples=COPIES,
     critic_flow_steps=4,
-    actor_flow_steps=3,
+    flow_steps=3,
     block_width=6,
     block_depth=2,
     value_hidden_dims=(5, 4),
@@ -68,7 +68,7 @@ def settings_of(config):
     return replace(
         shared,
         critic_steps=config.critic_flow_steps,
-        actor_steps=config.actor_flow_steps,
+        actor_steps=config.flow_steps,
         bounds=(low, high),
         histogram=config.use_prob_embed,
     )

@@ -45,7 +45,7 @@ def fql_iqn(*, observation_dim, action_dim, reward_range, config, key):
     critic = fz.QuantileCritic(
         networks, config.discount, fz.ExpectileLoss(), num_levels=3, num_target_levels=4, aggregation=config.aggregation
     )
-    policy = distilled_policy(config, observation_dim, action_dim, flow_steps=config.flow_steps, key=policy_key)
+    policy = distilled_policy(config, observation_dim, action_dim, key=policy_key)
     return fz.Agent(
         critic=critic,
         policy=policy,

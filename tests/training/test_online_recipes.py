@@ -21,7 +21,7 @@ SMALL = {
     "floq": {
         "actor_hidden_dims": (8,),
         "value_hidden_dims": (8,),
-        "actor_flow_steps": 2,
+        "flow_steps": 2,
         "critic_flow_steps": 2,
         "noise_samples": 2,
         "block_width": 8,

@@ -96,15 +96,15 @@ FLOW = (
     Fault(
         "the trigonometric path has a rate without its factor",
         "floqzoo/flow/path.py",
-        "jnp.pi / 2 * jnp.asarray(t, dtype=float), jnp.pi / 2",
-        "jnp.pi / 2 * jnp.asarray(t, dtype=float), 1.0",
+        "PathCoefficients(alpha, beta, rate * beta, -rate * alpha)",
+        "PathCoefficients(alpha, beta, beta, -alpha)",
         (law("velocity_is_the_rate_of_change", "TrigonometricPath-2"),),
     ),
     Fault(
         "the diffusion runs from data to noise",
         "floqzoo/flow/path.py",
-        "s = 1 - jnp.asarray(t, dtype=float)",
-        "s = jnp.asarray(t, dtype=float)",
+        "s = 1 - _inside(t)",
+        "s = _inside(t)",
         (law("the_end_error_is_what_is_left_of_the_other_end", "VariancePreservingPath-3"),),
     ),
     Fault(
