@@ -116,8 +116,9 @@ def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns)
     axes = figure.subplots()
     known = played.known()
     groups = (
-        ("episodes that reached the goal", known & played.succeeded, BLUE, 0.5),
-        ("episodes that did not reach the goal", known & ~played.succeeded, VERMILION, 0.5),
+        ("episodes that reached the goal", known & (played.success > 0), BLUE, 0.5),
+        ("episodes that did not reach the goal", known & (played.success == 0), VERMILION, 0.5),
+        ("episodes", known & np.isnan(played.success), BLUE, 0.5),
         ("unknown: truncated by the time limit", ~known, GREY, 0.3),
     )
     for label, chosen, colour, alpha in groups:

@@ -1,5 +1,6 @@
 """The numbers of a critic inspection."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ class Inspection:
     - `feature_norm`, `effective_rank`: The norm and effective rank of the inputs of the last linear layers, averaged
       over members.
     - `feature_width`: The number of these features, which bounds their rank.
-    - `success`: The fraction of played episodes that reached the goal.
+    - `success`: The fraction of played episodes that reached the goal; NaN in a task without success.
     - `return_correlation`: The correlation of Q with the return, over the steps with a known return; NaN if undefined.
     - `return_bias`: The mean of Q minus the return over these steps.
     """
@@ -48,7 +49,7 @@ class ReturnRow:
     q: float
     episode_return: float
     unknown: float
-    succeeded: bool
+    success: float
 
 
 def inspection_of(
@@ -67,7 +68,7 @@ def inspection_of(
         feature_norm=float(np.linalg.norm(inside.features, axis=2).mean()),
         effective_rank=float(inside.ranks.mean()),
         feature_width=inside.features.shape[2],
-        success=float(played.succeeded[firsts].mean()),
+        success=float(played.success[firsts].mean()),
         return_correlation=_correlation(q[known], played.returns[known]),
         return_bias=float(errors.mean()) if errors.size else float("nan"),
     )
@@ -75,19 +76,20 @@ def inspection_of(
 
 def return_rows(played: PlayedReturns, q: Float[np.ndarray, " steps"]) -> list[ReturnRow]:
     """The rows of a table of all played steps."""
-    columns = (played.episode, q, played.returns, played.unknown, played.succeeded)
-    return [ReturnRow(int(e), float(v), float(g), float(u), bool(s)) for e, v, g, u, s in zip(*columns, strict=True)]
+    columns = (played.episode, q, played.returns, played.unknown, played.success)
+    return [ReturnRow(int(e), float(v), float(g), float(u), float(s)) for e, v, g, u, s in zip(*columns, strict=True)]
 
 
 def described(found: Inspection) -> Sequence[tuple[str, str]]:
-    """The numbers as labelled strings, for display."""
+    """The numbers as labelled strings, for display; success only if the task reports it."""
+    success = [] if math.isnan(found.success) else [("success rate of played episodes", f"{100 * found.success:.0f} %")]
     return (
         ("Q of the data's actions", f"{found.q:.4g}"),
         ("variance of Q over noise", f"{found.q_noise_variance:.3g}"),
         ("curvature of value trajectories", f"{found.path_curvature:.3g}"),
         ("norm of the last features", f"{found.feature_norm:.3g}"),
         ("effective rank of these features", f"{found.effective_rank:.3g} of {found.feature_width}"),
-        ("success rate of played episodes", f"{100 * found.success:.0f} %"),
+        *success,
         ("correlation of Q with the return", f"{found.return_correlation:.2f}"),
         ("Q minus the return", f"{found.return_bias:.3g}"),
     )

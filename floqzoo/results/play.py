@@ -16,7 +16,7 @@ class PlayedStep:
 
     - `observation`, `action`: The observation before the step, and the action.
     - `reward`: The reward.
-    - `success`: Whether the step reported success.
+    - `success`: 1 if the step reported success, else 0; NaN in a task without success.
     - `last`: Whether the episode ended with this step.
     - `terminated`: Whether it ended in a terminal state, with nothing after it.
     """
@@ -24,7 +24,7 @@ class PlayedStep:
     observation: Float[np.ndarray, " observation"]
     action: Float[np.ndarray, " action"]
     reward: float
-    success: bool
+    success: float
     last: bool
     terminated: bool
 
@@ -37,5 +37,5 @@ def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: in
         action = policy.actions(observation[None], np.array([episode]), np.array([number]))[0]
         player.step(action)
         outcome = player.receive_step()
-        yield PlayedStep(observation, action, outcome.reward, outcome.success > 0, outcome.over, outcome.terminated)
+        yield PlayedStep(observation, action, outcome.reward, outcome.success, outcome.over, outcome.terminated)
         observation, number, over = outcome.observation, number + 1, outcome.over

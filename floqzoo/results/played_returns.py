@@ -20,7 +20,7 @@ class PlayedReturns(eqx.Module):
     - `unknown`: The weight $\gamma^n$ of the part that a time limit truncated; 0 in an episode that ended at the goal, or in
       another terminal state.
     - `episode`: The number of the episode.
-    - `succeeded`: Whether the episode reached the goal.
+    - `success`: 1 if the episode reached the goal, else 0; NaN in a task without success.
     """
 
     observations: Float[np.ndarray, "steps observation"]
@@ -28,7 +28,7 @@ class PlayedReturns(eqx.Module):
     returns: Float[np.ndarray, " steps"]
     unknown: Float[np.ndarray, " steps"]
     episode: Int[np.ndarray, " steps"]
-    succeeded: Bool[np.ndarray, " steps"]
+    success: Float[np.ndarray, " steps"]
 
     def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
         """Which steps have a known return, up to the given weight of the truncated part."""
@@ -88,7 +88,7 @@ def _of_episode(steps: Sequence[PlayedStep], episode: int, discount: float, pays
         np.stack([step.observation for step in steps]),
         np.stack([step.action for step in steps]),
         returns,
-        np.zeros(count) if success or ended else discount**left,
+        np.zeros(count) if success > 0 or ended else discount**left,
         np.full(count, episode),
         np.full(count, success),
     )

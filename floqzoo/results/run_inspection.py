@@ -138,7 +138,7 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
 
 def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "noise 1"]) -> Any:
     """The value trajectories of four states of one episode, if possible one that reached the goal."""
-    chosen = played.episode[np.argmax(played.succeeded)]
+    chosen = played.episode[np.argmax(played.success > 0)]
     steps = np.flatnonzero(played.episode == chosen)
     rows = steps[np.linspace(0, len(steps) - 1, 4).astype(int)]
     critic, normalised = agent.critic, agent.parts.normalised

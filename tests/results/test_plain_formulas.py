@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from floqzoo.learner.metric_mean import MetricMean, NonFiniteError, require_finite
 from floqzoo.learner.scanned_update import ChunkMetrics, _first_non_finite, _mean
-from floqzoo.results.inspection import inspection_of
+from floqzoo.results.inspection import described, inspection_of
 from floqzoo.results.played_returns import PlayedReturns
 from floqzoo.results.run_list import last_score
 from floqzoo.rollout.evaluation import Evaluation
@@ -200,7 +200,11 @@ def inspections(draw):
     )
     lengths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
     episode = np.repeat(np.arange(len(lengths)), lengths)
-    reached = draw(arrays(bool, len(lengths)))
+    reached = (
+        draw(arrays(float, len(lengths), elements=st.sampled_from((0.0, 1.0))))
+        if draw(st.booleans())
+        else np.full(len(lengths), np.nan)
+    )
     steps = len(episode)
     unknown = draw(arrays(float, steps, elements=st.sampled_from((0.0, 0.005, 0.01, 0.02, 1.0))))
     q, returns = draw(numbers(steps)).round(2), draw(numbers(steps)).round(2)
@@ -225,6 +229,7 @@ def test_the_numbers_of_an_inspection(case):
     assert found.feature_norm == near(sum(norms) / len(norms))
     assert found.effective_rank == near(sum(inside.ranks) / len(inside.ranks))
     assert found.success == near(sum(reached) / len(reached))
+    assert any("success" in label for label, _ in described(found)) == (not np.isnan(reached).any())
     known = [(x, y) for x, y, rest in zip(q, played.returns, played.unknown, strict=True) if rest <= 0.01]
     assert found.return_bias == near(sum(x - y for x, y in known) / len(known) if known else np.nan)
     if len({x for x, _ in known}) < 2 or len({y for _, y in known}) < 2:

@@ -35,7 +35,7 @@ def test_the_episodes_are_those_of_the_evaluation():
     lengths = np.bincount(found.episode)
     np.testing.assert_array_equal(lengths, expected.length)
     firsts = np.unique(found.episode, return_index=True)[1]
-    np.testing.assert_array_equal(found.succeeded[firsts], expected.success > 0)
+    np.testing.assert_array_equal(found.success[firsts], expected.success)
     np.testing.assert_allclose(np.bincount(found.episode, found.returns), expected.episode_return)
 
 
@@ -44,7 +44,7 @@ def test_what_a_time_limit_cut_off_is_weighed():
     for episode in np.unique(found.episode):
         own = found.episode == episode
         left = np.arange(own.sum(), 0, -1)
-        np.testing.assert_allclose(found.unknown[own], 0.0 if found.succeeded[own].all() else 0.9**left)
+        np.testing.assert_allclose(found.unknown[own], 0.0 if found.success[own].all() else 0.9**left)
     assert found.known(1.0).all()
     assert (found.known() == (found.unknown <= 0.01)).all()
 
@@ -59,7 +59,7 @@ class Unsuccessful(Line):
 
 def test_nothing_is_unknown_after_a_terminal_state_that_is_no_success():
     found = played_returns(WALKER, Unsuccessful, discount=0.9, episodes=6, seed=3)
-    assert not found.succeeded.any() and played().succeeded.any()
+    assert not found.success.any() and played().success.any()
     np.testing.assert_array_equal(found.unknown, played().unknown)
 
 
