@@ -30,6 +30,7 @@ import itertools
 import os
 import random
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ from plant_faults import PROCESSES, run_pytest
 
 # Seconds of tests for each mutant, as measured; and of waiting, after which a mutant counts as an endless loop.
 BUDGET, PATIENCE = 120.0, 900.0
+MEMORY = 8 * 2**30
+"""Bytes that the tests of a mutant may use."""
 PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
 
 
@@ -191,6 +194,13 @@ def written(file: Path, text: str) -> Iterator[None]:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def run_limited(tests: tuple[str, ...], folder: Path, report: Path) -> None:
+    """Runs tests of a mutant, which may loop or grow for ever, with a limit of its own that holds if its parent ends."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE), int(PATIENCE)))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    run_pytest(tests, folder, report)
+
+
 def run(session: str, again: bool, seconds: float) -> None:
     """Tests the drawn mutants that have no result yet, or all survivors once more."""
     from cosmic_ray.work_db import WorkDB, use_db
@@ -214,7 +224,7 @@ def run(session: str, again: bool, seconds: float) -> None:
             status, told = 0, ""
             if chosen:
                 with written(file, mutant):
-                    process = PROCESSES.Process(target=run_pytest, args=(tuple(chosen), Path.cwd(), report))
+                    process = PROCESSES.Process(target=run_limited, args=(tuple(chosen), Path.cwd(), report))
                     process.start()
                     process.join(PATIENCE)
                     process.kill()
