@@ -160,6 +160,19 @@ def test_shape_checks_are_not_defeated_and_loading_runs_no_code(path):
     assert "allow_pickle=True" not in path.read_text()
 
 
+MUTABLE = {"Stopwatch"}
+
+
+@over(SOURCES)
+def test_records_are_immutable_and_settings_are_named(path):
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    for name, decorators in ((each.name, [ast.unparse(d) for d in each.decorator_list]) for each in classes):
+        if name not in MUTABLE:
+            assert all("frozen=True" in one for one in decorators if one.startswith("dataclass")), name
+        if name.endswith("Config"):
+            assert any("kw_only=True" in one for one in decorators), name
+
+
 RECORDS = {"OGBenchTask", "RunSummary", "UpdateProfile", "Exported", "Sweep", "Trial"}
 """What floqzoo makes, and its users read."""
 

@@ -59,6 +59,8 @@ def test_trials_are_the_product_of_recipes_fields_tasks_and_seeds(read, tmp_path
         assert (trial.config.seed, trial.config.seeds, trial.config.offline_steps) == (0, 3, 1000)
         assert trial.config.agent.lr in (1e-3, 3e-4)
         assert trial.config.agent.alpha == published.agent.alpha
+        parts = trial.directory.name.split("_")
+        assert (parts[0], parts[-2:]) == (trial.recipe.name, ["sd000-002", trial.identity])
     assert len({trial.directory for trial in sweep.trials}) == len(sweep.trials)
     assert {trial.method for trial in sweep.trials} == {
         "floq lr=0.001",

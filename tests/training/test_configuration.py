@@ -1,35 +1,58 @@
+import dataclasses
 import math
+import re
 
 import pytest
 from toy_run import ToyConfig, toy_config
 
+from floqzoo.runs import RunConfig
+from floqzoo.sweeps.sweep import Resources
 from recipes.floq import FloqConfig
 
 
+RUN = [
+    field.name
+    for field in dataclasses.fields(RunConfig)
+    if type(getattr(toy_config(), field.name)) in (int, float) or field.name == "dataset_replace_interval"
+]
+RESOURCES = [field.name for field in dataclasses.fields(Resources)]
+
+
+def refusal(build, name, value):
+    """What is said of a value of a setting; None if it is accepted, or contradicts only another setting."""
+    try:
+        build(**{name: value})
+    except ValueError as error:
+        return (
+            str(error)
+            if re.match(rf"`(resources\.)?{name}` must be (at least|at most|above|in \[|0,)", str(error))
+            else None
+        )
+    return None
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("seed", -1),
-        ("seeds", 0),
-        ("keep_checkpoints", 0),
-        ("offline_steps", -1),
-        ("online_steps", -1),
-        ("online_environments", 0),
-        ("online_start", -1),
-        ("utd_ratio", 0),
-        ("buffer_size", 0),
-        ("log_interval", 0),
-        ("eval_interval", -1),
-        ("save_interval", -5),
-        ("eval_episodes", -1),
-        ("eval_workers", -1),
-        ("collect_episodes", -1),
-        ("collect_workers", 0),
-    ],
+    ("build", "name"),
+    [(toy_config, name) for name in RUN] + [(Resources, name) for name in RESOURCES],
+    ids=RUN + RESOURCES,
 )
-def test_a_number_out_of_range_is_named(name, value):
-    with pytest.raises(ValueError, match=rf"`{name}` must be at least \d; got {value}"):
-        toy_config(**{name: value})
+def test_a_setting_has_the_range_that_its_error_states(build, name):
+    wrong = -1024.0 if name in ("p_aug", "gpu", "memory_gb") else -1024
+    message = refusal(build, name, wrong)
+    assert message is not None and "got -1024" in message
+    number = r"(\d+(?:\.\d+)?)"
+    if found := re.search(rf"at least {number}", message):
+        accepted, refused = [int(found[1])], [int(found[1]) - 1]
+    elif found := re.search(rf"in \[{number}, {number}\]", message):
+        low, high = map(float, found.groups())
+        accepted, refused = [low, high], [low - 1e-6, high + 1e-6]
+    elif found := re.search(rf"above {number}", message):
+        accepted, refused = [float(found[1]) + 1e-6], [float(found[1])]
+    else:
+        assert "must be 0, a fraction of one, or a whole number" in message
+        accepted, refused = [0.0, 1e-6, 0.999, 1.0, 2.0], [-1e-6, 1.001, 1.5]
+    assert [value for value in accepted if refusal(build, name, value) is not None] == []
+    assert [value for value in refused if refusal(build, name, value) is None] == []
 
 
 @pytest.mark.parametrize("lr", [-1e-3, 0.0, math.inf, math.nan])

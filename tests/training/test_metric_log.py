@@ -12,6 +12,9 @@ names = st.sampled_from(["training/critic/q_mean", "training/actor/actor_loss", 
 rows = st.lists(st.dictionaries(names, st.floats(width=64), max_size=5), min_size=1, max_size=6)
 
 
+TEXT = "step,seed,a\n10,0,1.0\n20,0,2.5\n"
+
+
 @given(rows, st.integers(1, 3))
 def test_what_is_written_is_read(tmp_path_factory, rows, seeds):
     """Whatever the order in which columns appear, with NaN and infinity, and by any number of writers in turn."""
@@ -44,12 +47,24 @@ def test_what_is_cut_and_written_anew_is_as_if_it_never_was(tmp_path_factory, ro
     np.testing.assert_array_equal(read_metrics(path)["step"], range(len(rows)))
 
 
-def test_a_row_that_was_broken_off_is_left_out(tmp_path):
+@pytest.mark.parametrize("kept", range(len(TEXT) + 1))
+def test_a_row_that_was_broken_off_is_left_out(tmp_path, kept):
+    """Whatever part of a file a killed process wrote: its whole rows are read, and continued."""
     path = tmp_path / "train.csv"
-    path.write_text("step,seed,a\n10,0,1.0\n20,0,")
-    assert list(read_metrics(path)["step"]) == [10]
+    path.write_text(TEXT[:kept])
+    header, *whole = TEXT[:kept].split("\n")[:-1] or [None]
+    if header is None:
+        with pytest.raises(ValueError, match="must be a table whose first columns are `step` and `seed`"):
+            read_metrics(path)
+    else:
+        assert list(read_metrics(path)["step"]) == [float(row.split(",")[0]) for row in whole]
     MetricLog(path).write(20, {0: {"b": 2.0}})
-    assert path.read_text() == "step,seed,a,b\n10,0,1.0,\n20,0,,2.0\n"
+    if header is None:
+        assert path.read_text() == "step,seed,b\n20,0,2.0\n"
+    else:
+        assert path.read_text() == "".join(
+            f"{row}\n" for row in [f"{header},b", *(f"{row}," for row in whole), "20,0,,2.0"]
+        )
 
 
 def test_rows_that_are_gone_are_named(tmp_path):
