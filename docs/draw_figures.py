@@ -83,6 +83,8 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
 INSPECT = "floqzoo inspect RUN --out docs/figures/results"
 TRAINED = {
     "figures/density": "the tutorial `a-density-in-the-plane`",
+    "figures/eight_seeds": "the tutorial `eight-seeds`",
+    "figures/a_sweep": "the tutorial `a-sweep`",
     "figures/marginal_paths": "python -m floqzoo.studies.marginal_paths",
     "figures/value_paths": "python -m floqzoo.studies.value_paths",
     **{f"figures/results/{name}": INSPECT for name in ("inside", "q_by_steps", "value_and_return", "value_paths")},
