@@ -1,5 +1,6 @@
 """A table tells the numbers of its comparison, rounded, and each once."""
 
+import dataclasses
 import math
 import re
 
@@ -104,6 +105,8 @@ def test_a_reference_is_the_mean_of_its_seeds_or_as_its_source_prints_it(success
 @given(*asked)
 def test_text_and_markdown_tell_the_same_numbers(success, tasks, numbers):
     comparison = comparison_of(success, tasks, numbers)
+    assert comparison_markdown(comparison).count("[95 % interval]") == 3
+    assert "[90 % interval]" in comparison_markdown(dataclasses.replace(comparison, confidence=0.9))
     told = [
         re.findall(NUMBER, re.sub(r"95 % interval|\(%\)", "", write(comparison)))
         for write in (comparison_text, comparison_markdown)
