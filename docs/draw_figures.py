@@ -14,7 +14,7 @@ from typing import Any
 from floqzoo.figures import BLACK, METHOD_COLOURS, WIDTH, new_figure, save_figure, styled
 from floqzoo.results import plot_runs, read_comparison
 from floqzoo.results.compare import MEAN, ComparedRow
-from floqzoo.studies import curved_paths, gradient_variance, horizon_sweep, integration_steps
+from floqzoo.studies import curved_paths, gradient_variance, horizon_sweep, integration_steps, value_paths
 from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.future_report import FuturePoint, draw_futures
 from floqzoo.studies.report import read_table
@@ -75,6 +75,7 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/maze_futures": partial(draw_table, FuturePoint, draw_futures),
     "figures/maze_futures_clone": partial(draw_table, FuturePoint, draw_futures),
     "figures/own_data": partial(draw_runs, "pendulum"),
+    "figures/value_paths": partial(draw_table, value_paths.PathPoint, value_paths.draw),
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
     **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
 }
@@ -86,7 +87,6 @@ TRAINED = {
     "figures/eight_seeds": "the tutorial `eight-seeds`",
     "figures/a_sweep": "the tutorial `a-sweep`",
     "figures/marginal_paths": "python -m floqzoo.studies.marginal_paths",
-    "figures/value_paths": "python -m floqzoo.studies.value_paths",
     **{f"figures/results/{name}": INSPECT for name in ("inside", "q_by_steps", "value_and_return", "value_paths")},
     "figures/results/value_map": INSPECT,
 }
