@@ -20,7 +20,7 @@ from floqzoo.runs.configuration import RunConfig
 from floqzoo.tasks.files import read_json, remove_leftovers, write_json
 
 
-FORMAT = 2
+FORMAT = 3
 """The format of a run directory: files, settings and arrays of a checkpoint. It changes only when older runs cannot be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
 

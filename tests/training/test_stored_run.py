@@ -93,8 +93,8 @@ def rewrite(path, **changes):
     [
         (
             "machine.json",
-            {"floqzoo": "0.0.1", "format": 3},
-            "by floqzoo 0.0.1 in the run format 3; this is .* reads the run format 2",
+            {"floqzoo": "0.0.1", "format": 2},
+            "by floqzoo 0.0.1 in the run format 2; this is .* reads the run format 3",
         ),
         ("machine.json", {"format": None}, "in the run format 1; "),
         ("flags.json", {"seeds": None}, "must have `seeds` of type int; it has None"),
