@@ -48,11 +48,6 @@ ORDER = [
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 
 
-def over(paths: list[Path]) -> pytest.MarkDecorator:
-    """Runs a test for each of some files."""
-    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT)))
-
-
 def imported_modules(path: Path) -> list[str]:
     """The absolute names of all modules that a file imports, inside functions too."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
@@ -142,35 +137,38 @@ def test_every_public_name_is_documented(name):
     assert not text.startswith(signature)
 
 
-@over([path for path in SOURCES if path.is_relative_to(ROOT / "floqzoo") and path != ROOT / "floqzoo" / "__init__.py"])
-def test_a_module_imports_only_those_before_it(path):
-    ours = path.relative_to(ROOT / "floqzoo").with_suffix("").parts[0]
-    imports = [name.split(".") for name in imported_modules(path)]
-    others = {name[1] for name in imports if name[0] == "floqzoo" and len(name) > 1} - {ours}
-    assert ["floqzoo"] not in imports
-    assert "recipes" not in {name[0] for name in imports}
-    assert {other for other in others if RANK[other] >= RANK[ours]} == set()
+def test_a_module_imports_only_those_before_it():
+    for path in SOURCES:
+        if not path.is_relative_to(ROOT / "floqzoo") or path == ROOT / "floqzoo" / "__init__.py":
+            continue
+        ours = path.relative_to(ROOT / "floqzoo").with_suffix("").parts[0]
+        imports = [name.split(".") for name in imported_modules(path)]
+        others = {name[1] for name in imports if name[0] == "floqzoo" and len(name) > 1} - {ours}
+        assert ["floqzoo"] not in imports, path
+        assert "recipes" not in {name[0] for name in imports}, path
+        assert {other for other in others if RANK[other] >= RANK[ours]} == set(), path
 
 
-@over(SOURCES)
-def test_shape_checks_are_not_defeated_and_loading_runs_no_code(path):
-    imports = imported_modules(path)
-    assert "__future__.annotations" not in imports
-    assert {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}.isdisjoint(n.split(".")[0] for n in imports)
-    assert "allow_pickle=True" not in path.read_text()
+def test_shape_checks_are_not_defeated_and_loading_runs_no_code():
+    loaders = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    for path in SOURCES:
+        imports = imported_modules(path)
+        assert "__future__.annotations" not in imports, path
+        assert loaders.isdisjoint(name.split(".")[0] for name in imports), path
+        assert "allow_pickle=True" not in path.read_text(), path
 
 
 MUTABLE = {"Stopwatch"}
 
 
-@over(SOURCES)
-def test_records_are_immutable_and_settings_are_named(path):
-    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
-    for name, decorators in ((each.name, [ast.unparse(d) for d in each.decorator_list]) for each in classes):
-        if name not in MUTABLE:
-            assert all("frozen=True" in one for one in decorators if one.startswith("dataclass")), name
-        if name.endswith("Config"):
-            assert any("kw_only=True" in one for one in decorators), name
+def test_records_are_immutable_and_settings_are_named():
+    for path in SOURCES:
+        classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+        for name, decorators in ((each.name, [ast.unparse(d) for d in each.decorator_list]) for each in classes):
+            if name not in MUTABLE:
+                assert all("frozen=True" in one for one in decorators if one.startswith("dataclass")), f"{path}: {name}"
+            if name.endswith("Config"):
+                assert any("kw_only=True" in one for one in decorators), f"{path}: {name}"
 
 
 RECORDS = {"OGBenchTask", "RunSummary", "UpdateProfile", "Exported", "Sweep", "Trial"}
