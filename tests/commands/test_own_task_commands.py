@@ -114,7 +114,9 @@ def test_an_exported_policy_acts_in_the_units_of_the_task(run, tmp_path, monkeyp
     assert (status, "name the task again" in said) == (2, True)
     words = ("--out", out, f"--task={FILE}:{task}", "--episodes=4", "--critic", "--hub-layout")
     assert run("export", directory, *words)[0] == 0
-    spec, example = read_json(out / "spec.json"), np.load(out / "example.npz")
+    spec = read_json(out / "spec.json")
+    with np.load(out / "example.npz") as file:
+        example = dict(file)
     stored = fz.StoredRun(directory)
     metric = "evaluation/episode.return" if task == "push" else "evaluation/success"
     scores = dict(zip(stored.eval["step"].astype(int), stored.eval[metric], strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from floqzoo.runs.run_directory import FORMAT
 from floqzoo.sweeps import launcher
 from floqzoo.sweeps.ending import ending_of
 from floqzoo.sweeps.run_trial import main
@@ -149,6 +150,6 @@ def test_a_users_mistake_is_one_sentence_before_anything_starts(sweep, tmp_path,
 def test_a_run_of_another_version_is_refused_before_anything_starts(sweep, tmp_path):
     sweep()
     machine = folders(tmp_path)[0] / "machine.json"
-    machine.write_text(machine.read_text().replace('"format": 2', '"format": 9'))
+    machine.write_text(machine.read_text().replace(f'"format": {FORMAT}', '"format": 9'))
     status, _, err = sweep()
     assert status == 2 and "in the run format 9" in err

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from stored_arrays import arrays_of
 
 import floqzoo as fz
 from floqzoo.export import ParityError, export_policy, load_exported_agent
@@ -75,10 +76,10 @@ def test_every_file_is_there_and_has_its_hash(exported):
 
 
 def test_the_example_has_the_shapes_and_ranges_of_the_spec(exported, agent):
-    example = np.load(exported.folder / "example.npz")
+    example = arrays_of(exported.folder / "example.npz")
     critic = exported.spec["critic"]
     arrays = [*exported.spec["inputs"], *exported.spec["outputs"], *critic["outputs"]]
-    assert [each["name"] for each in arrays] == ["observation", "noise", "action", "value"] == list(example.files)
+    assert [each["name"] for each in arrays] == ["observation", "noise", "action", "value"] == list(example)
     assert [each["name"] for each in critic["inputs"]] == ["observation", "action"]
     for each in arrays:
         assert ["n", *example[each["name"]].shape[1:]] == each["shape"]
@@ -166,11 +167,11 @@ def test_settings_that_do_not_fit_are_refused(exported, tmp_path, change, reason
 
 def test_an_agent_trained_in_bfloat16_is_exported_as_it_is_evaluated(agent, exported, tmp_path):
     """In float32, so that its actions are those of the same weights in float32."""
-    observations = np.load(exported.folder / "example.npz")["observation"]
+    observations = arrays_of(exported.folder / "example.npz")["observation"]
     half = with_compute_dtype(agent, jnp.bfloat16)
     again = export_policy(half, tmp_path / "out", observations=observations, critic=True)
-    for name, wanted in np.load(exported.folder / "example.npz").items():
-        np.testing.assert_array_equal(np.load(again.folder / "example.npz")[name], wanted)
+    for name, wanted in arrays_of(exported.folder / "example.npz").items():
+        np.testing.assert_array_equal(arrays_of(again.folder / "example.npz")[name], wanted)
 
 
 def test_a_folder_with_files_is_not_written_to(agent, tmp_path):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from in_runtimes import programs
+from stored_arrays import arrays_of
 
 import floqzoo as fz
 from floqzoo.export import export_policy
@@ -59,7 +60,7 @@ def test_every_runtime_normalises_itself(name, tmp_path):
         critic=True,
         facts={"agent": agent_record(flags(name, True), DATA)},
     )
-    example = np.load(exported.folder / "example.npz")
+    example = arrays_of(exported.folder / "example.npz")
     np.testing.assert_array_equal(example["observation"], OBSERVATIONS)
     noise = example["noise"] if "noise" in example else np.zeros((6, 0), np.float32)
     drawn = jax.vmap(lambda s, x: plain.policy.act_from_noise(s, plain.critic, x))(jnp.asarray(INNER), noise)

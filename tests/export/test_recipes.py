@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from stored_arrays import arrays_of
 
 import floqzoo as fz
 from floqzoo.export import NotExportableError, export_policy
@@ -75,7 +76,7 @@ def test_the_agent_of_a_recipe_is_exported(case, tmp_path):
     spec, chunked = exported.spec, isinstance(agent.policy, ActsInChunks)
     assert spec["chunk_length"] == (changes["chunk_length"] if chunked else None)
     assert spec["execution_horizon"] == (changes.get("execution_horizon", changes["chunk_length"]) if chunked else None)
-    example = np.load(exported.folder / "example.npz")
+    example = arrays_of(exported.folder / "example.npz")
     assert ["n", *example["action"].shape[1:]] == spec["outputs"][0]["shape"]
     # The policy's own action is within [-1, 1], of which the middle becomes that of the bounds.
     noise = example["noise"] if "noise" in example else np.zeros((len(observations), 0), np.float32)

@@ -84,7 +84,8 @@ CASES = {
     "mc_cfm": (td2_cfm, replace(TD2, method="mc-cfm", measure_of="behaviour")),
     "td2_dd": (td2_cfm, replace(TD2, method="td2-dd")),
 }
-STORED = np.load(Path(__file__).parent / "reference_updates.npz")
+with np.load(Path(__file__).parent / "reference_updates.npz") as file:
+    STORED = dict(file)
 
 
 def batch(seed):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from floqzoo.runs.metric_log import MetricLog
+from floqzoo.runs.run_directory import FORMAT
 from floqzoo.tasks.files import write_json
 
 
@@ -46,7 +47,7 @@ def write_run(
         flags["normalize_observations"] = normalised
     write_json(directory / "flags.json", flags)
     write_json(directory / "data.json", {"env_name": task, "fingerprint": fingerprint, "success_timing": timing})
-    write_json(directory / "machine.json", {"started": started, "floqzoo": "0.1.0", "format": 2})
+    write_json(directory / "machine.json", {"started": started, "floqzoo": "0.1.0", "format": FORMAT})
     train, evaluations = MetricLog(directory / "train.csv"), MetricLog(directory / "eval.csv")
     for index in range(count):
         step, rates = (
