@@ -25,8 +25,8 @@ floqzoo sweep comparison
 {status}
 """
 OUTCOME = """On cube-single the methods that take the best of several actions of a behaviour flow (IFQL, C51, EVOR) lead, floq is
-ahead of FQL, and most intervals overlap. On pointmaze-medium almost nothing succeeds: its goal is some hundred steps away, where a discount of
-0.97 leaves 5 % of a reward after 100 steps, and no setting was adapted to it. So this task separates no methods at this size.
+ahead of FQL, and most intervals overlap. On pointmaze-medium almost nothing succeeds: no setting was adapted to it, and a discount
+of 0.97 leaves 5 % of a reward after 100 steps. So this task separates no methods at this size.
 """
 CONDITIONS = """## Conditions
 

@@ -195,7 +195,7 @@ def written(file: Path, text: str) -> Iterator[None]:
 
 
 def run_limited(tests: tuple[str, ...], folder: Path, report: Path) -> None:
-    """Runs tests of a mutant, which may loop or grow for ever, with a limit of its own that holds if its parent ends."""
+    """Runs tests of a mutant, which may never end or use all memory, with limits that hold even if its parent ends."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE), int(PATIENCE)))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     run_pytest(tests, folder, report)
