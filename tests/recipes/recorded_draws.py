@@ -9,20 +9,34 @@ import numpy as np
 
 
 class Record:
-    """What was drawn: an array for each request that the program makes, in the order in which it is traced."""
+    """What was drawn: an array for each request of the program that ran, in the order in which it was traced."""
 
     def __init__(self, draw):
+        self._arrays = []
         self.draw = draw
-        self.arrays = []
+
+    @property
+    def draw(self):
+        return self._draw
+
+    @draw.setter
+    def draw(self, draw):
+        # What programs that run no more have drawn is forgotten: one that JAX has dropped is traced again, and requests anew.
+        self._draw, self._arrays = draw, [None] * len(self._arrays)
+
+    @property
+    def arrays(self):
+        return [array for array in self._arrays if array is not None]
 
     def request(self, key, shape):
         """New numbers at each run of the program, for all rows of a batch at once."""
-        number = len(self.arrays)
-        self.arrays.append(None)
+        number = len(self._arrays)
+        self._arrays.append(None)
 
         def numbers(key_data):
-            self.arrays[number] = self.draw(key_data.shape[:-1] + shape)
-            return self.arrays[number]
+            # By number: `draw` replaces the list.
+            self._arrays[number] = self.draw(key_data.shape[:-1] + shape)
+            return self._arrays[number]
 
         shape_of_one = jax.ShapeDtypeStruct(shape, jnp.float64)
         return jax.pure_callback(numbers, shape_of_one, jax.random.key_data(key), vmap_method="broadcast_all")
