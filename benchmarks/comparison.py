@@ -1,7 +1,7 @@
 """The scores and the costs of the page "A small comparison": `python -m benchmarks.comparison SWEEP_FOLDER`.
 
-`SWEEP_FOLDER` is the output of `floqzoo sweep comparison`; finished trials only are read. The results are written to
-`docs/comparison`, from which `docs/draw_figures.py` draws the figure and `docs/generate.py` writes the page.
+`SWEEP_FOLDER` is the output of `floqzoo sweep comparison`; finished trials only are read, and the stored scores of the others
+are kept. The results are written to `docs/comparison`, from which `docs/draw_figures.py` draws the figure and `docs/generate.py` writes the page.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import jax
 
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.measured_update import REWARDS, random_dataset
-from floqzoo.results import compare_runs
+from floqzoo.results import compare_runs, read_comparison
 from floqzoo.results.compare import ALL_TASKS, IQM, MEAN
 from floqzoo.runs.recipe import agent_builder
 from floqzoo.studies.report import write_rows
@@ -61,7 +61,9 @@ def main() -> None:
     print(write_rows([cost_row(trial) for trial in read_sweep(SWEEP).trials], OUT / "costs.csv"))
     comparison = compare_runs(finished)
     rows = [row for row in comparison.rows if row.statistic in (MEAN, IQM) and row.task != ALL_TASKS]
-    print(write_rows(rows, OUT / "scores.csv"))
+    measured = {(row.task, row.method) for row in rows}
+    stored = [row for row in read_comparison(OUT / "scores.csv") if (row.task, row.method) not in measured]
+    print(write_rows(sorted(stored + rows, key=lambda row: (row.task, row.method)), OUT / "scores.csv"))
     print(*comparison.notes, sep="\n")
 
 

@@ -11,7 +11,7 @@ INTRODUCTION = """# A small comparison of the methods
 
 <!-- Written by docs/generate.py from docs/comparison. -->
 
-Fifteen methods on two tasks under the same conditions, by one command that runs on two CPU cores:
+This page compares fifteen methods on two tasks under the same conditions. One command runs the comparison on two CPU cores:
 
 ```bash
 floqzoo sweep comparison
@@ -20,7 +20,8 @@ floqzoo sweep comparison
 !!! warning "This is a small-scale comparison"
     Small networks, {updates} updates, data collected on one machine, and settings that were not tuned for these tasks at this size. It
     shows what each method does in a short run and what it costs, **not which method is better**: the papers train networks of four layers of
-    512 units for one or two million updates, with settings tuned for each environment ([their numbers](reproduce.md)).
+    512 units for one or two million updates, with settings tuned for each environment ([their numbers](reproduce.md)). floq's
+    [quick start](quickstart.md), with the same networks on the same task, makes 45,000 updates.
 
 {status}
 """
@@ -31,8 +32,8 @@ of 0.97 leaves 5 % of a reward after 100 steps. So this task separates no method
 CONDITIONS = """## Conditions
 
 - **Budget.** Every method makes {updates} updates for each of five seeds. The cost of an update differs: the last column has the FLOPs of the
-  matrix products of one update of one seed, counted from its trace on cube-single, including the policy. Equal updates favour the methods with
-  expensive ones.
+  matrix products of one update of one seed, counted from its trace on cube-single, including the policy. Equal numbers of updates favour
+  methods whose updates are expensive.
 - **Settings.** The networks of the preset `quickstart`: policies of three layers of 128 units, monolithic critics of two of 96, batches of
   192, Adam with a learning rate of 0.001, a discount of 0.97. The presets were made for cube-single, and nothing was changed for
   pointmaze-medium. QC acts in chunks of five actions. FB has its own networks, batches of 256 and normalised observations, and learns
@@ -50,20 +51,19 @@ CONDITIONS = """## Conditions
 
 - **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
 - **TD²-CFM** learns the successor measure of a given policy and does not train a policy: see [its page](../recipes/td2_cfm.md).
+- **InFOM** has two phases with budgets of their own, and was not made to work at this size: see [its page](../recipes/infom.md).
 - [FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size) is for large networks.
 
 ## Repeat it
 
 The sweep resumes where it was interrupted, and `floqzoo sweep comparison --dry_run` prints the command of every trial. In a
-clone of the repository
+clone of the repository these commands write the scores of its finished trials, the figure and this page:
 
 ```bash
 python -m benchmarks.comparison exp/floqzoo/comparison
 python docs/draw_figures.py comparison/scores
 python docs/generate.py
 ```
-
-write the scores of its finished trials, the figure and this page.
 """
 UPDATES, TRIALS, MEASURED = 15_000, 30, "2026-11-28"
 
@@ -104,5 +104,5 @@ def _status(measured: int) -> str:
         return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
     return (
         f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the others have a dash. "
-        "Their order was fixed before any score was known, cheap methods first."
+        "The order of the trials was fixed before any score was known, cheap methods first."
     )

@@ -59,7 +59,7 @@ def hyperparameter(value: Number) -> Hyperparameter:
 
 
 def optional_hyperparameter(value: Number | None) -> Hyperparameter | None:
-    """The same for a field that may be None."""
+    """Wraps a number, and keeps None: a field converter."""
     return None if value is None else hyperparameter(value)
 
 

@@ -73,7 +73,7 @@ class ODESolver(Protocol):
         ...
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The same solution, with all intermediate states."""
+        """The solution that `solve` ends with, with all intermediate states."""
         ...
 
 

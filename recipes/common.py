@@ -272,7 +272,7 @@ def published_presets(
     default.__doc__ = f"The settings of the environment in the experiments of {experiments}, 1M updates."
 
     def offline_to_online(env_name: str | None) -> RunConfig:
-        """The same for offline-to-online: 1M updates, then 1M environment steps."""
+        """Offline-to-online training with published settings: 1M updates, then 1M environment steps."""
         return published_run(
             env_name,
             offline if online is None else online,

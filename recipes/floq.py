@@ -12,7 +12,7 @@ $$\begin{aligned}
 
 each averaged over the batch; the flow loss also over the two critics. All are minimised by one Adam.
 
-With `chunk_length` h above 1 actions are chunks of h actions, and rewards the discounted sums of h of them, as in QC
+If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards, as in QC
 (arXiv 2507.07969): chunked floq.
 """
 

@@ -142,7 +142,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def maze(env_name: str | None) -> RunConfig:
-    """The same, small enough for two cores: 100 episodes of a maze, collected on this machine."""
+    """The measure of the behaviour in a maze, small enough for two cores: 100 episodes, collected on this machine."""
     config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",

@@ -43,7 +43,7 @@ class QEnsemble(eqx.Module):
     def batch_values(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
-        """The same for a batch, with the ensemble as the outer `vmap`."""
+        """`values` of each pair of a batch, with the ensemble as the outer `vmap`."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions)[:, 0])
 
     def mean(self, observation: Observation, action: Action) -> Scalar:

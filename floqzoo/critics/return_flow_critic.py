@@ -156,7 +156,7 @@ class ReturnFlowCritic(eqx.Module):
         return jnp.mean(self._one_step(observation, action, self.fixed_noise()))
 
     def fixed_noise(self) -> Float[Array, "samples 1"]:
-        """The noise samples of scores: quantiles of the prior."""
+        """The noise samples that `score` uses: quantiles of the prior."""
         return quantile_noise(self.prior, self.num_score_samples)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:

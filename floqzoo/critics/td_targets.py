@@ -71,7 +71,7 @@ class IndependentNoise(eqx.Module):
 
 
 class SharedNoise(eqx.Module):
-    """The same noise as in the regression: used by Value Flows.
+    """The next return has the noise of the regression, as in Value Flows.
 
     With a distributional backup, trajectories become straighter and targets vary less given their noise.
 

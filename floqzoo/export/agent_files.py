@@ -51,7 +51,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
     """The policy and the critic of a folder that `export_run` wrote; no code of the folder is executed.
 
     - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
     **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file was changed, `ValueError` for
     another recipe, or settings that this version does not know.

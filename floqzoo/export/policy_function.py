@@ -51,7 +51,7 @@ class ExportedFunction:
         return jax.jit(jax.vmap(lambda *inputs: self.function(weights, *inputs)))
 
     def stablehlo(self) -> bytes:
-        """The function by `jax.export`, over a batch of any size, for CPU and CUDA."""
+        """The function exported with `jax.export`, for batches of any size, on CPU and CUDA."""
         (n,) = jax.export.symbolic_shape("n")
         shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in self.inputs.values()]
         # On CUDA, products of float32 are else rounded to fewer bits than in the other runtimes.

@@ -28,7 +28,7 @@ class Parity:
     - `runtime`: Its name and version.
     - `golden`: The largest difference on the golden inputs, relative to the largest possible size of each coordinate of an
       action, which is 1 for actions in [-1, 1]; of a critic, relative to its largest value, or 1 if that is larger.
-    - `random`: The same on random inputs.
+    - `random`: The largest relative difference on random inputs.
     - `ties`: Rows of a best-of-N policy in which another candidate was chosen because two scores agree to rounding; these are
       left out of the differences.
     - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.

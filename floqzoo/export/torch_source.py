@@ -58,7 +58,7 @@ class _Names:
         return f"self.{name}"
 
     def scalar(self, operand: Value | np.ndarray) -> str:
-        """The same, with a single number written as a literal."""
+        """The operand in source code, with a single number written as a literal."""
         if isinstance(operand, np.ndarray) and operand.size == 1 and operand.ndim == 0:
             return repr(operand.item()) if np.isfinite(operand) else f'float("{operand.item()}")'
         return self(operand)

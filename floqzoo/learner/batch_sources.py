@@ -175,7 +175,7 @@ class UniformBatches(eqx.Module):
         """Samples from the dataset; a dataset that is not an `EpisodeStore` samples single transitions with its own
         `sample`.
 
-        **Raises** `ValueError` for such a dataset with another reader.
+        **Raises** `ValueError` if the dataset is not an `EpisodeStore` and the reader is not `NStep(1)`.
         """
         del replay, place
         if not isinstance(dataset, EpisodeStore):

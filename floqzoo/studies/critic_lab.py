@@ -118,15 +118,23 @@ def with_fixed_targets(data: LabData) -> LabData:
     return eqx.tree_at(lambda data: data.transitions, data, step)
 
 
-def monolithic_agents(settings: LabSettings, *, optimiser: optax.GradientTransformation | None = None) -> Agent:
+def monolithic_agents(
+    settings: LabSettings,
+    *,
+    optimiser: optax.GradientTransformation | None = None,
+    network: Callable[..., Any] | None = None,
+    members: int = 2,
+) -> Agent:
     """Agents with the monolithic critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
+    - `network`: The network of a member, as `QEnsemble` builds it; by default an MLP with the hidden layers of the settings.
+    - `members`: The size of the ensemble.
     """
-    network = partial(MLP, hidden=settings.hidden, layer_norm=True)
+    build = network or partial(MLP, hidden=settings.hidden, layer_norm=True)
 
     def of_seed(key):
-        return MonolithicCritic(QEnsemble(2, 2, build=network, key=key), discount=MAZE.discount)
+        return MonolithicCritic(QEnsemble(2, 2, size=members, build=build, key=key), discount=MAZE.discount)
 
     return _agents(of_seed, settings, optimiser or optax.adam(settings.lr))
 
@@ -134,7 +142,7 @@ def monolithic_agents(settings: LabSettings, *, optimiser: optax.GradientTransfo
 def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformation | None = None, **parts: Any) -> Agent:
     """Agents with floq's critic, one for each seed.
 
-    - `optimiser`: As above.
+    - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
     - `parts`: Arguments of `FlowCritic` that replace those of floq, such as `backup`.
     """
     network = partial(MLP, hidden=settings.hidden, layer_norm=True)

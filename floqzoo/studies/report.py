@@ -91,7 +91,7 @@ class Mean:
     error: float
 
     def __str__(self) -> str:
-        """Both, with three significant digits of the mean."""
+        """The mean and its error, each with three significant digits."""
         return f"{number(self.mean)} ± {number(self.error)}"
 
 

@@ -27,8 +27,8 @@ class Dataset(eqx.Module):
     - `rewards`, `masks`: The reward of the transition that starts at a state, and its mask: 0 if it terminates, else 1.
     - `starts`: The states at which a transition starts, ascending.
     - `last`: The last state of the episode of each state.
-    - `next_starts`, `next_last`: The same for readers of next actions if the action at the last state of a truncated
-      episode is unknown: its last transition is excluded. None if every action is known.
+    - `next_starts`, `next_last`: `starts` and `last` for readers of next actions, without the last transition of each truncated
+      episode, whose next action is unknown. None if every action is known.
     - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
     """
 
@@ -123,10 +123,11 @@ class Dataset(eqx.Module):
 def make_dataset(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, masks: np.ndarray, terminals: np.ndarray
 ) -> Dataset:
-    """Validates the arrays of concatenated episodes as OGBench labels them, and places them on the device.
+    """Validates the arrays of concatenated episodes in OGBench's layout, and places them on the device.
 
     No transition starts in the last row of an episode, whose reward and mask are ignored. For arrays of your own
-    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires 0 and 1 there, and
+    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0
+    and a mask of 1 in these rows, and
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may

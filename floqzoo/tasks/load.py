@@ -31,7 +31,7 @@ class OGBenchTask:
     - `dataset`, `validation`: The training data and the validation data.
     - `success_timing`: The state that determines the environment's reward and success: "pre", the state before the
       action, or "post", the one after it.
-    - `reward_timing`: The same for the rewards and masks in `dataset`.
+    - `reward_timing`: The state that determines the rewards and masks in `dataset`, "pre" or "post".
     - `action_limit`: The bound to which the actions of the data are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file, or the folder of shards.

@@ -42,7 +42,7 @@ class Numbers(eqx.Module):
 
     @staticmethod
     def of(example: Example) -> "Numbers":
-        """Those of an example."""
+        """The numbers of an example."""
         names = ("t", "s", "x0", "x1", "condition", "inputs", "observation", "action", "batch")
         key, other_key = jax.random.split(example.key)
         dataset, replay = example_data(example)
