@@ -47,10 +47,10 @@ def example_of(member) -> Any:
 
 
 @contextmanager
-def fewer_examples():
-    """The profile of the session with few examples, unless it is the long one."""
+def fewer_examples(count):
+    """The profile of the session with fewer examples, unless it is the long one."""
     profile = settings.get_current_profile_name()
-    settings.register_profile("few", settings.get_profile(profile), max_examples=FEW)
+    settings.register_profile("few", settings.get_profile(profile), max_examples=count)
     settings.load_profile(profile if profile == "long" else "few")
     try:
         yield
@@ -58,7 +58,7 @@ def fewer_examples():
         settings.load_profile(profile)
 
 
-# They compile programs of every member, and hold whatever the numbers are: few examples in a quick profile.
+# They compile programs of every member, and hold whatever the numbers are.
 SLOW = {
     a_chunk_holds_the_actions_of_one_episode,
     a_key_decides_the_batch,
@@ -68,13 +68,15 @@ SLOW = {
     policy_loss_draws_for_each_row,
     successor_loss_draws_for_each_row,
 }
-FEW = 3
-# The first member of a family stands for it in a quick run.
+# The first member of a family stands for it in a quick run, with all examples of the profile.
 QUICK = 1
+# Every example is a program to compile.
+FEW, FEW_OF_SLOW = 8, 3
 CASES = [
     pytest.param(
         law,
         member,
+        FEW_OF_SLOW if law in SLOW else FEW if index >= QUICK else None,
         id=f"{law.__name__}-{name_of(member)}-{index}",
         marks=[pytest.mark.slow] * (law in SLOW or index >= QUICK),
     )
@@ -84,9 +86,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("law", "member"), CASES)
-def test_a_member_keeps_a_law(law, member):
-    with fewer_examples() if law in SLOW else nullcontext():
+@pytest.mark.parametrize(("law", "member", "examples"), CASES)
+def test_a_member_keeps_a_law(law, member, examples):
+    with fewer_examples(examples) if examples else nullcontext():
         assert_holds(law, member)
 
 
