@@ -14,35 +14,36 @@ INTRODUCTION = """# What flow matching brings: measured
 <!-- Written by docs/generate.py from docs/studies. -->
 
 The papers on flow-matching critics ([floq](https://arxiv.org/abs/2509.06863), [its analysis](https://arxiv.org/abs/2603.04333))
-make claims about why they work. Each study below tests one of them on a maze whose values are known exactly, so that the error
-of a critic is measured and not inferred from success.
+make claims about why they work. Each study below tests one of these claims on a maze whose values are known exactly, so that the
+error of a critic is measured and not inferred from success.
 
 {summary}
 
 **Scale.** These are small experiments: a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells, networks of two layers of
-64 units (unless stated), 4,000 updates, {seeds} seeds. A verdict says what holds in this maze at this size; the papers' experiments
-use OGBench, networks of four layers of 512 and 2M updates. In particular the policy is the exact greedy one over four actions and
-the data cover everything, so nothing here tests offline policy extraction.
+64 units (unless stated), 4,000 updates, {seeds} seeds. A verdict applies to this maze at this size; the papers' experiments
+use OGBench, networks of four layers of 512 and 2M updates. In particular the policy is exactly greedy over four actions and the data
+cover all states and actions, so no study tests offline policy extraction.
 
 **Fairness.** Both critics have the same data for each seed, the same number of updates, networks, batch size, target rate and learning
-rate, 3e-3. It is one value for both, which is not the best for either: the rows without noise of [target noise](#target-noise) also have 1e-3,
-which gives both critics a smaller error of Q, and floq's policy a lower score. floq has K = 4, two noise samples and κ = 0.1 unless stated.
+rate. The learning rate is 3e-3, which is not the best value for every measure: without noise, 1e-3 gives both critics a smaller error of Q,
+but floq's policy a lower score ([target noise](#target-noise)). floq has K = 4, two noise samples and κ = 0.1 unless stated.
 
-**What was changed after first trials.** Each statement was written before its measurement. The task and the sizes were not: in a larger
-maze with the same updates, and with a discount of 0.98, floq did not learn, so the maze was made smaller. In a first version of target
-noise each critic had a learning rate of its own, which the noise made unfair; now each has the better of two at each scale of the noise.
+**What was changed after first trials.** Each statement was written before its measurement. The task and the sizes were chosen after trials:
+in a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so the maze was made smaller. In a first
+version of target noise each critic had its own learning rate, which was unfair with noise. Now each critic has the better of two learning
+rates at each scale of the noise.
 
 **Statistics.** Arms are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 % bootstrap
-interval. *Reproduced* means that the interval lies above 0, *not reproduced* that it lies below, *undecided* that it includes 0.
-There are {statements} statements; about one in twenty intervals misses the truth.
+interval. *Reproduced* means that the interval lies above 0. *Not reproduced* means that it lies below 0: the opposite was measured.
+*Undecided* means that it includes 0. There are {statements} statements. At least one in twenty such intervals misses the true value, and
+with few seeds [more of them](results.md#what-the-intervals-say) do.
 
-**Score.** 1 is the return of the best policy from a random cell, 0 that of a random policy; both are exact. The error of Q is in
-units of return; values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.
+**Score.** A score of 1 is the return of the best policy from a random cell, and 0 is that of a random policy; both are exact. The error of Q
+is in units of return. Values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.
 
-Measured on {date}, 2 cores, Python 3.11, jax 0.10.2. `floqzoo study` lists the studies; `floqzoo study NAME` repeats one (3 to 21
-minutes on a machine shared with other work) and resumes where it was interrupted;
-`floqzoo study NAME --from docs/studies/NAME` draws the figure again
-from its measurements.
+The measurements are from {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies. `floqzoo study NAME` repeats
+one (3 to 21 minutes on a machine shared with other work) and resumes where it was interrupted.
+`floqzoo study NAME --from docs/studies/NAME` draws the figure again from its measurements.
 """
 
 

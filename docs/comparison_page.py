@@ -18,46 +18,49 @@ floqzoo sweep comparison
 ```
 
 !!! warning "This is a small-scale comparison"
-    Small networks, {updates} updates, data collected on one machine, and settings that were not tuned for these tasks at this size. It
-    shows what each method does in a short run and what it costs, **not which method is better**: the papers train networks of four layers of
-    512 units for one or two million updates, with settings tuned for each environment ([their numbers](reproduce.md)). floq's
-    [quick start](quickstart.md), with the same networks on the same task, makes 45,000 updates.
+    The networks are small, runs have {updates} updates, the data were collected on one machine, and settings were not tuned for each
+    method and task. The page shows what each method does in a short run and what it costs, **not which method is better**: the papers train
+    networks of four layers of 512 units for one or two million updates, with settings tuned for each environment ([their
+    numbers](reproduce.md)). floq's [quick start](quickstart.md) on cube-single has the same networks, makes 45,000 updates, and reaches
+    60 ± 7 % with one seed.
 
 {status}
 """
-OUTCOME = """On cube-single the methods that take the best of several actions of a behaviour flow (IFQL, C51, EVOR) lead, floq is
-ahead of FQL, and most intervals overlap. On pointmaze-medium almost nothing succeeds: no setting was adapted to it, and a discount
-of 0.97 leaves 5 % of a reward after 100 steps. So this task separates no methods at this size.
+OUTCOME = """On cube-single three methods that choose among several actions of a behaviour flow (IFQL, C51, EVOR) have the highest means.
+floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium almost nothing succeeds, so this
+task does not separate the methods at this size. No setting was adapted to it. For example, a discount of 0.97 leaves 5 % of a reward
+after 100 steps; whether this is the cause was not tested.
 """
 CONDITIONS = """## Conditions
 
 - **Budget.** Every method makes {updates} updates for each of five seeds. The cost of an update differs: the last column has the FLOPs of the
   matrix products of one update of one seed, counted from its trace on cube-single, including the policy. Equal numbers of updates favour
   methods whose updates are expensive.
-- **Settings.** The networks of the preset `quickstart`: policies of three layers of 128 units, monolithic critics of two of 96, batches of
-  192, Adam with a learning rate of 0.001, a discount of 0.97. The presets were made for cube-single, and nothing was changed for
-  pointmaze-medium. QC acts in chunks of five actions. FB has its own networks, batches of 256 and normalised observations, and learns
-  without rewards, which it reads only to infer the task. The temperature or weight of each method is that of its preset; alpha is
-  100 for FQL, floq and CODAC.
-- **Data.** 150 episodes of each environment, collected locally as in the [quick start](quickstart.md); the same for all methods.
-- **Evaluation.** 20 episodes for each seed after the last update, with the success timing of the current OGBench.
-- **Statistics.** The mean over five seeds and its 95 % stratified bootstrap interval, which for one task and five seeds contains the true mean
-  in about [83 % of cases](results.md#what-the-intervals-say). [0, 0] means that no episode of any seed
+- **Settings.** The networks are those of the preset `quickstart`: policies have three layers of 128 units, and monolithic critics two layers of
+  96. Batches have 192 transitions, Adam has a learning rate of 0.001, and the discount is 0.97. These values were [chosen with floq on
+  cube-single](quickstart.md#how-its-settings-were-found), and nothing was changed for pointmaze-medium. QC acts in chunks of five
+  actions. FB has its own networks, batches of 256 and normalised observations, and learns without rewards, which it reads only to infer
+  the task. The temperature or weight of each method is that of its preset; alpha is 100 for FQL, floq and CODAC.
+- **Data.** All methods use the same 150 episodes of each environment, collected locally as in the [quick start](quickstart.md).
+- **Evaluation.** Each seed plays 20 episodes after the last update, with the success timing of the current OGBench.
+- **Statistics.** The table has the mean over five seeds and its 95 % stratified bootstrap interval. For one task and five seeds such an
+  interval contains the true mean in about [83 % of cases](results.md#what-the-intervals-say). [0, 0] means that no episode of any seed
   succeeded, not that the rate is exactly 0.
-- **Machine.** Two cores of an AMD EPYC, shared with other work; {date}, Python 3.11, jax 0.10.2, OGBench 1.2.2. Run times were not compared,
-  since the machine was not idle. By its FLOPs the whole sweep takes about three hours on two idle cores, almost half of it for IQN and CODAC.
+- **Machine.** The sweep ran on two cores of an AMD EPYC, shared with other work ({date}, Python 3.11, jax 0.10.2, OGBench 1.2.2). Run
+  times were not compared, since the machine was not idle. Estimated from its FLOPs, the whole sweep takes about three hours on two idle
+  cores, almost half of it for IQN and CODAC.
 
 ## What is left out
 
 - **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
 - **TD²-CFM** learns the successor measure of a given policy and does not train a policy: see [its page](../recipes/td2_cfm.md).
-- **InFOM** has two phases with budgets of their own, and was not made to work at this size: see [its page](../recipes/infom.md).
+- **InFOM** has two phases with separate budgets, and did not solve pointmaze-medium in a small run: see [its page](../recipes/infom.md).
 - [FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size) is for large networks.
 
 ## Repeat it
 
 The sweep resumes where it was interrupted, and `floqzoo sweep comparison --dry_run` prints the command of every trial. In a
-clone of the repository these commands write the scores of its finished trials, the figure and this page:
+clone of the repository these commands write the scores of the finished trials, the figure and this page:
 
 ```bash
 python -m benchmarks.comparison exp/floqzoo/comparison
@@ -103,6 +106,6 @@ def _status(measured: int) -> str:
     if measured == TRIALS:
         return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
     return (
-        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the others have a dash. "
-        "The order of the trials was fixed before any score was known, cheap methods first."
+        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the table has a dash for the others. "
+        "The order of the trials, cheap methods first, was fixed before any score was known."
     )

@@ -27,11 +27,12 @@ print the table: see [Sweeps](sweeps.md).
 """
 CONDITIONS = """## Before you compare
 
-- **Reward timing.** Published numbers are of OGBench 1.1, whose environments reward the state after the step. `--success_timing post`
-  selects that; without it you use the current OGBench, which is not the same task: [the timing of rewards](data.md#timing).
-- **Duration.** floq trains for 2M updates and compares itself with FQL at 2M; FQL's own table is at 1M. [The cost of an
-  update](../performance.md). Try a command with `--offline_steps 1e4 --eval_interval 0` first.
-- **Episodes.** 50 in each evaluation, the default.
+- **Reward timing.** Published numbers were measured with OGBench 1.1, whose environments reward the state after the step.
+  `--success_timing post` selects this timing. Without it you use that of the current OGBench, which is a different task: see [the timing of
+  rewards](data.md#timing).
+- **Duration.** floq's paper trains for 2M updates and compares with FQL at 2M; FQL's own table is at 1M. See [the cost of an
+  update](../performance.md), and try a command with `--offline_steps 1e4 --eval_interval 0` first.
+- **Episodes.** Each evaluation has 50 episodes, the default.
 - **Data.** The official file is downloaded at the first use. `cube`, `scene` and `puzzle` can also be [collected on your
   machine](data.md) (`--collect_episodes 1000` for the size of the official file); `antmaze`, `humanoidmaze` and `antsoccer` need the
   official file.
@@ -124,7 +125,7 @@ def reproduce_page(results: Path) -> str:
             "Each command uses these settings, named as in the authors' code; all others are the recipe's defaults.\n",
             _folded("The settings of every row", _settings_table()),
             "## Commands\n",
-            "One command for each method and task. `--seed 1`, `--seed 2` are further seeds; `--seeds 3` trains three at once.\n",
+            "There is one command for each method and task. For other seeds use `--seed 1` and so on; `--seeds 3` trains three at once.\n",
             *commands,
         ]
     )
@@ -151,7 +152,7 @@ def _published_table() -> str:
 def _measured_table(measured: list[dict[str, str]]) -> str:
     rows = [
         "## Measured\n",
-        "Success in %: mean and standard error over the given tasks and seeds, by the commands below.\n",
+        "Success in %: mean and standard error over the given tasks and seeds, measured with the commands below.\n",
         "| environment | method | published | measured | tasks × seeds | updates | timing | data |",
         "|---|---|---|---|---|---|---|---|",
     ]
