@@ -104,7 +104,7 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
     require("high", high, np.isfinite, "finite")
     require("low", low, lambda value: value < np.asarray(high.stored), f"below `high`, which is {_text(high)}")
     with np.errstate(over="ignore"):
-        near = f"a finite distance below `high`, which is {_text(high)}"
+        near = f"so close to `high`, which is {_text(high)}, that their difference is finite"
         require("low", low, lambda value: np.isfinite(np.asarray(high.stored) - value), near)
 
 

@@ -87,9 +87,9 @@ class PhasedUpdate(eqx.Module):
         for phase, state in zip(self.phases[1:], rest, strict=True):
             if _form(state) != _form(first):
                 raise ValueError(
-                    f"the optimisers of the phase {phase.name!r} must have a state of the same structure as those "
-                    f"of {self.phases[0].name!r}, which it continues; use the same update rule and optimiser, such as Adam with "
-                    "another learning rate."
+                    f"the optimisers of the phases {self.phases[0].name!r} and {phase.name!r} must have states of the same "
+                    "structure, since one state is kept through all phases. Use the same update rule and optimiser in both "
+                    "phases; numbers such as the learning rate may differ."
                 )
         return first
 

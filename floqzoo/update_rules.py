@@ -294,8 +294,8 @@ def _optimiser_steps(
         if "required keyword-only argument" not in str(error):
             raise
         raise ValueError(
-            "`optimiser` must need no more than gradients, parameters, the loss as `value` and its gradient as `grad`, which "
-            f"excludes line searches; {error}."
+            "`optimiser` must not require more than gradients, parameters, the loss (`value`) and its gradient (`grad`), so "
+            f"line searches cannot be used; {error}."
         ) from None
 
 

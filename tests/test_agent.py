@@ -191,7 +191,9 @@ def test_an_optimiser_may_need_the_loss(optimiser):
     "rule", [fz.JointUpdate(optax.lbfgs()), fz.AlternatingUpdate(optax.lbfgs()), fz.SequentialUpdate(optax.lbfgs())]
 )
 def test_a_line_search_is_refused(rule):
-    with pytest.raises(ValueError, match=r"^`optimiser` must need no more than .* excludes line searches; .*value_fn"):
+    with pytest.raises(
+        ValueError, match=r"^`optimiser` must not require more than .* line searches cannot be used; .*value_fn"
+    ):
         line_agent(update_rule=rule).update(transitions(), jax.random.key(0))
 
 

@@ -115,7 +115,7 @@ def test_each_format_has_a_help_that_names_its_files(run, capsys, format_):
         (("colect",), "colect"),
         (("collect",), "NAME"),
         (("collect", "cube-singel-play-v0"), "cube-single-play-v0"),
-        (("collect", "cube-single-play-v0", "--episodes=0"), "`episodes` is 0; it must be at least 1"),
+        (("collect", "cube-single-play-v0", "--episodes=0"), "`episodes` must be at least 1; got 0"),
         (("collect", "cube-single-play-v0", "--seed=x"), "--seed"),
     ],
 )

@@ -148,6 +148,7 @@ def test_within_a_trace_a_value_is_not_known_and_not_checked():
         (2.0, 1.0, "`low` must be below `high`, which is 1.0; got 2.0"),
         (float("nan"), 1.0, "`low` must be finite; got nan"),
         (0.0, float("inf"), "`high` must be finite; got inf"),
+        (-3e38, 3e38, r"`low` must be so close to `high`, .* that their difference is finite; got -3e\+38"),
     ],
 )
 def test_an_interval_must_have_a_width(low, high, error):

@@ -147,7 +147,9 @@ def with_steps(critic: Any, steps: int) -> Any:
     """
     solver: Any = critic.solver
     if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):
-        raise ValueError(f"`critic.solver` must have a number of steps to set; got {solver}.")
+        raise ValueError(
+            f"`critic.solver` must be a fixed-step solver, whose number of steps can be changed; got {solver}."
+        )
     return dataclasses.replace(critic, solver=dataclasses.replace(solver, num_steps=steps))
 
 

@@ -50,8 +50,8 @@ class ActionUnits:
         low, high = (np.asarray(bound) for bound in bounds or (-np.ones(width), np.ones(width)))
         if (low.shape, high.shape) != ((width,), (width,)):
             raise ValueError(
-                f"`action_bounds` must be two vectors of {width} numbers, those of an action; got the shapes "
-                f"{low.shape} and {high.shape}."
+                f"`action_bounds` must be two vectors of {width} numbers, one for each coordinate of an action; got the "
+                f"shapes {low.shape} and {high.shape}."
             )
         return ActionUnits(_float32_within(low, 1), _float32_within(high, -1), steps, bounds is not None)
 

@@ -67,7 +67,10 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
         raise ValueError(f"{folder} has the export format {spec.get('format')!r}; this version reads {FORMAT}.")
     agent, files = spec.get("agent"), spec.get("files")
     if not isinstance(agent, dict) or not isinstance(files, dict):
-        raise ValueError(f"{folder / SPEC_FILE} must contain `agent` and `files`: export a run instead of an agent.")
+        raise ValueError(
+            f"{folder / SPEC_FILE} must contain `agent` and `files`, which `export_run` writes; an export of `export_policy` "
+            "cannot be loaded."
+        )
     if sha256_of(folder / AGENT_FILE) != files.get(AGENT_FILE):
         raise DamagedError(f"{folder} is damaged: {AGENT_FILE} was changed.")
     like = eqx.filter_eval_shape(_builder(agent, recipe), jax.random.key(0)).parts
@@ -101,11 +104,14 @@ def _filled(like: ActorCritic, arrays: dict[str, np.ndarray], path: Path) -> Act
     wanted = named_leaves(shapes)
     if wanted.keys() != arrays.keys():
         odd = sorted(wanted.keys() ^ arrays.keys())[0]
-        raise DamagedError(f"{path} belongs to another agent: `{odd}` is in only one of the two.")
+        owner = f"the agent in {SPEC_FILE}" if odd in wanted else "the file"
+        raise DamagedError(f"{path} belongs to another agent: only {owner} has `{odd}`.")
     for name, shape in wanted.items():
-        if (arrays[name].shape, arrays[name].dtype) != (shape.shape, shape.dtype):
+        found = arrays[name]
+        if (found.shape, found.dtype) != (shape.shape, shape.dtype):
             raise DamagedError(
-                f"{path} belongs to another agent: `{name}` is {arrays[name].dtype}{list(arrays[name].shape)}."
+                f"{path} belongs to another agent: `{name}` must be {shape.dtype}{list(shape.shape)}; it is "
+                f"{found.dtype}{list(found.shape)}."
             )
     leaves = [jnp.asarray(arrays[name]) for name in wanted]
     return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), leaves), rest)

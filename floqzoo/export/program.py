@@ -82,7 +82,7 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
     **Raises** `NotExportableError` for a loop of unknown length, a branch on a value, or random numbers.
     """
     (n,) = export.symbolic_shape(BATCH)
-    named = named_leaves(weights, "_")
+    named = named_leaves(weights)
     leaves, structure = jax.tree.flatten(weights)
     shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in inputs.values()]
 
@@ -97,8 +97,14 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
         *(Value(_identifier(name), leaf.shape, np.dtype(leaf.dtype)) for name, leaf in named.items()),
         *(Value(name, shape.shape, np.dtype(shape.dtype)) for name, shape in zip(inputs, shapes, strict=True)),
     ]
-    if len({value.name for value in outer}) != len(outer):
-        raise NotExportableError("two weights of the policy have the same name once dots are removed.")
+    known: dict[str, str] = {}
+    for name in (*named, *inputs):
+        if _identifier(name) in known:
+            raise NotExportableError(
+                f"`{known[_identifier(name)]}` and `{name}` of the policy would have the same name in an export, "
+                f"{_identifier(name)}."
+            )
+        known[_identifier(name)] = name
     flattened = _Flattening()
     (output,) = flattened.run(closed.jaxpr, closed.consts, outer)
     steps = _needed(flattened.steps, output)
@@ -265,5 +271,9 @@ def chosen_axis(step: Step) -> tuple[int, int]:
     batches = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims)) == ((0,), (0,))
     clipped = step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP
     if not (batches and clipped and chosen == [1] and sizes[1] == 1 and len(step.inputs[1].shape) == 2):
-        raise NotExportableError("the policy indexes an array in a way that an export does not support.")
+        raise NotExportableError(
+            f"the policy indexes an array in a way that an export does not support: for each observation, one entry along "
+            f"the first axis must be chosen, in a mode other than FILL_OR_DROP; got slices of shape {sizes} of an array of "
+            f"shape {operand}, in mode {step.params['mode']}."
+        )
     return 1, list(numbers.start_index_map).index(1)

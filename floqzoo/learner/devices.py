@@ -39,8 +39,8 @@ def mesh_for(seeds: int, batch_size: int) -> Mesh:
     idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
     if idle:
         raise ValueError(
-            f"`seeds` ({seeds}) and `agent.batch_size` ({batch_size}) can be distributed evenly over {mesh.size} of the "
-            f"{len(devices)} devices, which leaves process {min(idle)} without any. Start fewer processes, or choose "
+            f"`seeds` ({seeds}) and `agent.batch_size` ({batch_size}) can be distributed evenly over only {mesh.size} of "
+            f"the {len(devices)} devices, which leaves process {min(idle)} without work. Start fewer processes, or choose "
             "multiples of the number of devices."
         )
     return mesh

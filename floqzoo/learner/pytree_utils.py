@@ -12,7 +12,7 @@ def split_arrays(tree: PyTree) -> tuple[PyTree, PyTree]:
     return eqx.partition(tree, eqx.is_array)
 
 
-def named_leaves(tree: PyTree, separator: str = ".") -> dict[str, Any]:
+def named_leaves(tree: PyTree) -> dict[str, Any]:
     """The leaves of a tree by the path of their fields, such as `critic.network.layers.0.weight`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator=separator): leaf for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

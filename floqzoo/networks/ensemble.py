@@ -65,7 +65,9 @@ class Ensemble(eqx.Module, Generic[Member]):
         **Raises** `ValueError` if the members share a part, since each ensemble has its own.
         """
         if self.shares:
-            raise ValueError("ensembles whose members share a part cannot be joined, since each ensemble has its own.")
+            raise ValueError(
+                "ensembles whose members share a part cannot be joined, since each ensemble has its own shared part."
+            )
 
         def concatenate(mine: Any, theirs: Any) -> Any:
             return jnp.concatenate([mine, theirs]) if eqx.is_array(mine) else mine

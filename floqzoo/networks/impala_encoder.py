@@ -99,15 +99,12 @@ class ImpalaEncoder(eqx.Module):
         dtype: DTypeLike | None = None,
         key: Key,
     ):
-        for name, numbers in (
-            ("frames", (frames,)),
-            ("frame", frame),
-            ("channels", channels),
-            ("blocks", (blocks,)),
-            ("features", (features,)),
-        ):
+        for name, number in (("frames", frames), ("blocks", blocks), ("features", features)):
+            if number < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {number}.")
+        for name, numbers in (("frame", frame), ("channels", channels)):
             if not numbers or min(numbers) < 1:
-                raise ValueError(f"`{name}` must be at least 1; got {numbers if len(numbers) > 1 else numbers[:1]}.")
+                raise ValueError(f"`{name}` must be one or more numbers, each at least 1; got {numbers}.")
         height, width, depth = frame
         sizes = (frames * depth, *channels)
         *keys, head_key = jax.random.split(key, len(channels) + 1)

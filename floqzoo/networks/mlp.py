@@ -59,7 +59,7 @@ class MLP(eqx.Module):
         key: Key,
     ):
         if not hidden:
-            raise ValueError(f"`hidden` must name at least one layer; got {hidden}.")
+            raise ValueError(f"`hidden` must contain the size of at least one layer; got {hidden}.")
         sizes = (in_features, *hidden, out_features)
         keys = jax.random.split(key, len(hidden) + 1)
         scales = (*(1.0 for _ in hidden), output_scale)

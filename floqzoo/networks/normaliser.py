@@ -79,7 +79,8 @@ class Normaliser(eqx.Module):
         scale = np.where(scale < least, 1.0, scale) if least_scale is None else np.maximum(scale, least_scale)
         if not np.all(scale > 0):
             raise ValueError(
-                f"`observations` is constant in coordinate {int(np.argmin(scale))}; pass a `least_scale` above 0."
+                f"`least_scale` must be above 0, since `observations` is constant in coordinate {int(np.argmin(scale))}; "
+                f"got {least_scale}."
             )
         return Normaliser(mean.astype(dtype), scale.astype(dtype))
 

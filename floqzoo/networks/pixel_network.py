@@ -42,8 +42,8 @@ class PixelStem(eqx.Module):
             return self.linear.part(x, start - pixels + self.encoder.num_features)
         if start or x.shape != (pixels,) or x.dtype != jnp.uint8:
             raise ValueError(
-                f"an observation must be {pixels} bytes (uint8), separate from other inputs; got {x.dtype}{list(x.shape)} at "
-                f"input {start}."
+                f"an observation must be passed as one uint8 array of shape ({pixels},), not joined with other inputs; got "
+                f"{x.dtype}{list(x.shape)} at offset {start} of the input."
             )
         return self.linear.part(self.encoder(x), 0)
 
@@ -84,8 +84,8 @@ class PixelNetwork(eqx.Module):
         frames, others = divmod(in_features, math.prod(frame))
         if not frames:
             raise ValueError(
-                f"`in_features` must contain a frame of {frame[0]} x {frame[1]} x {frame[2]} bytes for an encoder; got "
-                f"{in_features}."
+                f"`in_features` must be at least {math.prod(frame)}, the bytes of one frame of {frame[0]} x {frame[1]} x "
+                f"{frame[2]}; got {in_features}."
             )
         encoder_key, network_key = jax.random.split(key)
         self.encoder = Shared(encoder(frames, frame=frame, key=encoder_key))

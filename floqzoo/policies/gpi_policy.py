@@ -34,7 +34,9 @@ class GPIPolicy(eqx.Module):
         if not self.policies:
             raise ValueError("`policies` must have at least one policy; got none.")
         if len(self.critics) != len(self.policies):
-            raise ValueError(f"`critics` must be {len(self.policies)}, one for each policy; got {len(self.critics)}.")
+            raise ValueError(
+                f"`critics` must have {len(self.policies)} entries, one for each policy; got {len(self.critics)}."
+            )
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
         """The action of the policy whose action has the highest value; the critic of the agent is not used."""

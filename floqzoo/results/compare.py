@@ -175,10 +175,12 @@ def _step_of(gathered: Gathered, task: str, step: int | None) -> int:
     if step is not None and step in common:
         return step
     ends = "; ".join(f"{method} at {', '.join(f'{end:,}' for end in sorted(steps))}" for method, steps in last.items())
-    help = f"all of them have {_some(common)}" if common else "they have no step in common"
+    apart = "no step is common to all of them, so they cannot be compared"
     if step is None:
-        raise ValueError(f"the runs on {task} end at different updates ({ends}); choose one with `step`: {help}.")
-    raise ValueError(f"not every run on {task} was evaluated after {step:,} updates; {help}.")
+        advice = f"set `step` to one at which all of them have a value: {_some(common)}" if common else apart
+        raise ValueError(f"the runs on {task} end at different updates ({ends}); {advice}.")
+    known = f"all of them have one after {_some(common)}" if common else apart
+    raise ValueError(f"not every run on {task} has a value after {step:,} updates; {known}.")
 
 
 def _some(steps: set[int]) -> str:

@@ -23,7 +23,7 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
     own = named_task(run, task)
     if own is not None:
         if own.make_environment is None:
-            raise ValueError(f"{run.env_name} has no environment.")
+            raise ValueError(f"{run.env_name} has no environment to play in; give the task an `environment`.")
         return own.make_environment
     name, settings = task_name(run.env_name), {"success_timing": setting(run, "success_timing"), **settings}
     if name.pixels:
@@ -34,10 +34,10 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 def require_states(run: StoredRun, what: str) -> None:
     """Raises an error for a run on pixels.
 
-    - `what`: What needs a run on states, such as "a video".
+    - `what`: What needs a state-based run, such as "a video".
 
     **Raises** `ValueError` if the run has an encoder of pixels.
     """
     agent = run.flags.get("agent")
     if isinstance(agent, dict) and agent.get("encoder"):
-        raise ValueError(f"{what} needs a run on states; {run.directory} was trained on pixels.")
+        raise ValueError(f"{what} needs a state-based run; {run.directory} was trained on pixels.")

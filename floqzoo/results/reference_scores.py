@@ -128,7 +128,7 @@ def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], met
         if metric == SUCCESS_METRIC and not 0 <= score.score <= 1:
             raise ValueError(
                 f"the reference score of {score.method} on {score.environment} must be a success rate in [0, 1]; got "
-                f"{score.score:g}. Divide per cent by 100."
+                f"{score.score:g}. Divide percentages by 100."
             )
         key = (score.environment, score.method, score.source, score.protocol)
         at_step = found.setdefault(key, {}).setdefault(score.step, [])

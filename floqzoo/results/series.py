@@ -135,7 +135,7 @@ def _no_metric(runs: Sequence[StoredRun], metric: str) -> str:
     if not known:
         return f"none of the runs has a metric yet, so there is no {metric}: {_folders(runs)}."
     near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"they have {', '.join(sorted(known))}."
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the runs have {', '.join(sorted(known))}."
     return f"none of the runs has the metric {metric!r}; {hint}"
 
 

@@ -99,8 +99,8 @@ class EpisodePlayer:
             observation, reward, terminated, truncated, info = self.environment.step(action)
         if "success" not in info:
             raise ValueError(
-                f"the environment must report `info['success']`; its info has {sorted(info)}. A task without success is a "
-                "floqzoo.tasks.GymnasiumTask."
+                f"the environment must report `info['success']`; its info has {sorted(info)}. For an environment that does "
+                "not report success, use a floqzoo.tasks.GymnasiumTask."
             )
         self._steps += 1
         self._outcome = StepOutcome(

@@ -184,8 +184,8 @@ class Exploration:
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(
-                f"the state must be that of {self._environments} environments for each of {self._seeds} seeds; "
-                f"it has {len(state['episodes'])} environments and {len(state['finished'])} seeds."
+                f"the saved state must be of {len(self._all)} environments, {self._environments} for each of {self._seeds} "
+                f"seeds; it has {len(state['episodes'])} environments and {len(state['finished'])} seeds."
             )
         # A checkpoint cannot hold the empty array of actions when all episodes have just started.
         actions, ends = state.get("actions", np.zeros((0, 0))), np.cumsum(state["lengths"])[:-1]
@@ -194,8 +194,8 @@ class Exploration:
         self.finished = FinishedEpisodes(state["finished"].copy())
         if not np.array_equal(self.observations, state["observations"]):
             warnings.warn(
-                "the environments reached other states than before with the same actions: another version of the "
-                "simulator, or another processor. The resumed run differs from an uninterrupted one.",
+                "replaying the same actions led to different states, probably because the version of the simulator or the "
+                "processor has changed. The resumed run will differ from an uninterrupted one.",
                 stacklevel=2,
             )
 
@@ -216,8 +216,8 @@ class Exploration:
             for index in stepping:
                 if self._all[index].receive_step().over:
                     raise ValueError(
-                        f"an episode must continue after {len(actions[index])} steps, as it did before; it ended after "
-                        f"{step + 1}. The environment has changed, or its seed does not determine it."
+                        f"an episode that had not ended after {len(actions[index])} steps ended after {step + 1} when its "
+                        "actions were replayed; the environment has changed, or is not deterministic for a fixed seed."
                     )
 
     def _begin_next(self, outcomes: Sequence[StepOutcome]) -> None:

@@ -45,9 +45,9 @@ class OpenLoop:
         if due.any():
             chunks = self.split(draw())
             self._chunks.update((int(rows[row]), chunks[row]) for row in np.flatnonzero(due))
-        missing = [int(row) for row in rows if int(row) not in self._chunks]
-        if missing:
-            raise ValueError(f"`steps` of row {missing[0]} must start at 0, where the first chunk is drawn.")
+        for row, step in zip(rows, steps, strict=True):
+            if int(row) not in self._chunks:
+                raise ValueError(f"`steps` of row {row} must start at 0, where the first chunk is drawn; got {step}.")
         return np.stack([self._chunks[int(row)][k] for row, k in zip(rows, number, strict=True)])
 
     def split(self, chunks: Float[np.ndarray, "*rows chunk"]) -> Float[np.ndarray, "*rows steps action"]:
@@ -57,8 +57,8 @@ class OpenLoop:
         """
         if chunks.shape[-1] % self.chunk_length:
             raise ValueError(
-                f"the policy must draw {self.chunk_length} actions of one size in a chunk; its chunks have "
-                f"{chunks.shape[-1]} coordinates."
+                f"the policy draws chunks of {chunks.shape[-1]} numbers, which cannot be divided into {self.chunk_length} "
+                "actions of equal size."
             )
         return chunks.reshape(*chunks.shape[:-1], self.chunk_length, -1)
 
@@ -78,6 +78,7 @@ class OpenLoop:
             return
         if state["chunks"].shape[1] != self.chunk_length:
             raise ValueError(
-                f"the chunks must have {self.chunk_length} steps, as those of the policy; they have {state['chunks'].shape[1]}."
+                f"the saved chunks must have {self.chunk_length} steps, like those of the policy; they have "
+                f"{state['chunks'].shape[1]}."
             )
         self._chunks = {int(row): chunk for row, chunk in zip(state["rows"], state["chunks"], strict=True)}

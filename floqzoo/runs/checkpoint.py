@@ -262,7 +262,7 @@ def latest_intact(directory: Path) -> int:
             warnings.warn(f"{error} The previous checkpoint is used.", stacklevel=2)
         else:
             return step
-    raise DamagedError(f"{directory} has no intact checkpoint; it has {_listed(directory)}.")
+    raise DamagedError(f"{directory} has no intact checkpoint: all are damaged (steps: {_listed(directory)}).")
 
 
 def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:

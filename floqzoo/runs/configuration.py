@@ -162,8 +162,7 @@ class RunConfig(Generic[AgentConfig]):
         updates = self.offline_steps + self.online_steps * self.utd_ratio
         if updates >= MOST_UPDATES:
             raise ValueError(
-                f"`offline_steps` and `online_steps` times `utd_ratio` must be less than 2^30 updates in all; got "
-                f"{updates}."
+                f"`offline_steps` + `online_steps` * `utd_ratio`, the number of updates, must be less than 2^30; got {updates}."
             )
         if self.online_steps:
             self._require_possible_online(batch_size)
@@ -210,14 +209,19 @@ class RunConfig(Generic[AgentConfig]):
         last_round = self.online_steps - self.online_environments
         if self.online_start > last_round:
             raise ValueError(
-                f"`online_start` must be at most {last_round}, so that a round of `online_steps` ({self.online_steps}) is "
-                f"left for updates; got {self.online_start}."
+                f"`online_start` must be at most {last_round}, `online_steps` ({self.online_steps}) minus "
+                f"`online_environments` ({self.online_environments}), so that at least one round of steps has updates; got "
+                f"{self.online_start}."
             )
 
     def _require_nothing_online(self) -> None:
         for one in fields(self):
-            if one.name in _ONLINE and getattr(self, one.name) != one.default:
-                raise ValueError(f"`{one.name}` is for online training; set `online_steps`, or leave it out.")
+            value = getattr(self, one.name)
+            if one.name in _ONLINE and value != one.default:
+                raise ValueError(
+                    f"`{one.name}` must be {one.default} if `online_steps` is 0, since it only affects online training; got "
+                    f"{value}."
+                )
 
 
 _SCORES = tuple(f"evaluation/{name}" for name in (SUCCESS, RETURN, NORMALISED, "episode.length"))

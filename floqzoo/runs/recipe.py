@@ -149,8 +149,8 @@ def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | N
         agent = build(key)
         if not hasattr(agent, "normaliser"):
             raise ValueError(
-                "`normalize_observations` must be False for a recipe whose agent has no field `normaliser`, as a "
-                f"floqzoo.Agent has; it builds a {type(agent).__name__}."
+                f"`normalize_observations` must be False for this recipe: it builds a {type(agent).__name__}, which has no "
+                "field `normaliser` (a floqzoo.Agent has one)."
             )
         return eqx.tree_at(lambda agent: agent.normaliser, agent, normaliser, is_leaf=lambda node: node is None)
 
@@ -168,7 +168,8 @@ def find_recipe(name: str) -> Recipe:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"there is no recipe {name!r}; there are {', '.join(names)}.{hint} Pass your own recipe as its file, --recipe FILE.py."
+            f"there is no recipe {name!r}; the recipes are {', '.join(names)}.{hint} To use a recipe of your own, pass its "
+            "file: --recipe FILE.py."
         )
     return importlib.import_module(f"recipes.{name}").RECIPE
 

@@ -118,8 +118,12 @@ def describe_progress(
     }
 
 
-def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, dict[str, int], Stopwatch]:
+def read_progress(
+    folder: Path, progress: Mapping[str, Any], seeds: int
+) -> tuple[MetricMean, dict[str, int], Stopwatch]:
     """Reads these values back.
+
+    - `folder`: The folder of the checkpoint, for error messages.
 
     **Raises** `ValueError` if they are not in the format of `describe_progress`.
     """
@@ -132,12 +136,12 @@ def read_progress(progress: Mapping[str, Any], seeds: int) -> tuple[MetricMean, 
         rows = {str(name): int(count) for name, count in progress["rows"].items()}
         mean = MetricMean(sums, counts, int(progress["mean"]["updates"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"the checkpoint lacks the progress of the run: {error!r}.") from error
+        raise ValueError(f"the checkpoint {folder} lacks the progress of the run: {error!r}.") from error
     every = (*sums.values(), *counts.values())
     if sums.keys() != counts.keys() or any(numbers.shape != (seeds,) for numbers in every):
-        raise ValueError(f"the checkpoint lacks the mean metrics of the {seeds} seeds of the run.")
+        raise ValueError(f"the checkpoint {folder} lacks the mean metrics of the {seeds} seeds of the run.")
     if any(count < 0 for count in rows.values()):
-        raise ValueError(f"the checkpoint lacks the progress of the {seeds} seeds of the run.")
+        raise ValueError(f"the checkpoint {folder} has a negative number of rows: {rows}.")
     return mean, rows, seconds
 
 
@@ -237,7 +241,8 @@ class RunStore:
             return None
         try:
             checkpoint = restore_checkpoint(self.checkpoints, like)
-            mean, rows, seconds = read_progress(checkpoint.progress, len(like.keys))
+            folder = checkpoint_folder(self.checkpoints, checkpoint.step)
+            mean, rows, seconds = read_progress(folder, checkpoint.progress, len(like.keys))
             for name in LOGS:
                 cut_metrics(self.directory / name, rows.get(name, 0))
         except ValueError as error:
@@ -285,7 +290,8 @@ class RunStore:
         if free < needed:
             raise NoSpaceError(
                 f"{self.directory} has {free / 1e6:,.1f} MB of free space; the checkpoints of the run need "
-                f"{needed / 1e6:,.1f} MB. Free some space, choose another `save_dir`, or keep fewer (`keep_checkpoints`)."
+                f"{needed / 1e6:,.1f} MB. Free some space, choose another `save_dir`, or keep fewer checkpoints "
+                "(`keep_checkpoints`)."
             )
 
     def _write(self, log: MetricLog, step: int, rows: Rows) -> None:
@@ -352,7 +358,8 @@ class ReadOnlyStore:
         if not self.checkpoint_steps:
             return None
         checkpoint = restore_checkpoint(self.checkpoints, like)
-        mean, _, seconds = read_progress(checkpoint.progress, len(like.keys))
+        folder = checkpoint_folder(self.checkpoints, checkpoint.step)
+        mean, _, seconds = read_progress(folder, checkpoint.progress, len(like.keys))
         return checkpoint.tree, checkpoint.step, mean, seconds
 
     def restore_online(self, step: int) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
         for path in ("curved", "straight")
     )
     if not curved or curved.keys() != straight.keys():
-        raise ValueError(f"the method {method!r} must have rows of the same seeds on both paths.")
+        raise ValueError(
+            f"the method {method!r} must have rows of the same horizons and seeds on the curved and the straight path; got "
+            f"{sorted(curved)} and {sorted(straight)}."
+        )
     return mean_of([curved[case] - straight[case] for case in straight])
 
 

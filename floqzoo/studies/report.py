@@ -54,7 +54,8 @@ def read_table(kind: type[Row], path: Path) -> list[Row]:
     """
     rows, types = read_rows(path), get_type_hints(kind)
     if not rows or list(rows[0]) != list(types):
-        raise ValueError(f"{path} must have the columns {', '.join(types)} and at least one row.")
+        found = f"it has the columns {', '.join(rows[0])}" if rows else "it has no row"
+        raise ValueError(f"{path} must have the columns {', '.join(types)} and at least one row; {found}.")
     return [kind(**{name: types[name](text) for name, text in row.items()}) for row in rows]
 
 

@@ -55,7 +55,7 @@ def probability_of_improvement(tasks: Sequence[Scores], others: Sequence[Scores]
     **Raises** `ValueError` if the methods have different numbers of tasks or no task, or if a task has no seed.
     """
     if len(tasks) != len(others):
-        raise ValueError(f"both methods must have the same tasks; got {len(tasks)} and {len(others)} tasks.")
+        raise ValueError(f"`others` must have as many tasks as `tasks`, {len(tasks)}; got {len(others)}.")
     pairs = zip(_some(tasks), _some(others), strict=True)
     signs = [np.sign(mine[..., :, None] - theirs[..., None, :]).mean(axis=(-2, -1)) for mine, theirs in pairs]
     return (1 + np.mean(signs, axis=0)) / 2

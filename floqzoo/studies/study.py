@@ -160,13 +160,13 @@ def run_study(
     wanted = [_Setting(name, str(value)) for name, value in asdict(settings).items()]
     known = directory / SETTINGS
     if known.exists():
-        differing = {row["name"]: row["value"] for row in read_rows(known)}
-        other = [row.name for row in wanted if differing.get(row.name) != row.value]
-        if other:
-            raise ValueError(
-                f"`directory` must be a new folder or hold this study with the same settings; {directory} has another "
-                f"{other[0]}."
-            )
+        theirs = {row["name"]: row["value"] for row in read_rows(known)}
+        for row in wanted:
+            if theirs.get(row.name) != row.value:
+                raise ValueError(
+                    f"`directory` must be new, or contain this study with the same settings; in {directory} `{row.name}` is "
+                    f"{theirs.get(row.name)}, here it is {row.value}."
+                )
     write_rows(wanted, known)
     trials, rows = study.trials(settings), []
     for index, (name, trial) in enumerate(trials.items()):

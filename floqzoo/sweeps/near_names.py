@@ -13,5 +13,5 @@ def require_known(what: str, name: object, known: Iterable[str]) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the known names are {', '.join(known)}."
     raise ValueError(f"there is no {what} {name!r}; {hint}")

@@ -70,7 +70,7 @@ def collect_script(
     """
     for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
-            raise ValueError(f"`{argument}` is {value}; it must be at least {least}.")
+            raise ValueError(f"`{argument}` must be at least {least}; got {value}.")
     require_ogbench()
     collection = Collection(script, episodes, seed, _checked_directory(directory))
     if collection.is_finished():
@@ -143,15 +143,21 @@ class Collection:
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
-                raise FileExistsError(f"{self.train} exists without {self.sidecar.name}, so its origin is unknown.")
+                raise FileExistsError(
+                    f"{self.train} exists without {self.sidecar.name}, so its origin is unknown. Move or remove it, or choose "
+                    "another `directory`."
+                )
             return False
         record = read_json(self.sidecar)
         _refuse_difference(self.sidecar, {"settings": record.get("settings")}, {"settings": self.settings()})
         for path in (self.train, self.validation):
             expected = record["files"][path.name]["bytes"]
-            if not path.exists() or path.stat().st_size != expected:
+            size = path.stat().st_size if path.exists() else None
+            if size != expected:
+                found = "is missing" if size is None else f"has {size}"
                 raise ValueError(
-                    f"{path} must have {expected} bytes according to {self.sidecar.name}. Remove both, and collect again."
+                    f"{path} must have {expected} bytes according to {self.sidecar.name}; it {found}. Remove "
+                    f"{self.train.name}, {self.validation.name} and {self.sidecar.name}, and collect again."
                 )
         return True
 
@@ -213,7 +219,8 @@ def _checked_directory(directory: Path) -> Path:
     official = Path(OGBENCH_DIRECTORY).expanduser().resolve()
     if resolved.is_relative_to(official):
         raise ValueError(
-            f"`directory` is {directory}, inside {official}, where collected data could be mistaken for official data."
+            f"`directory` must be outside of {official}, where collected data could be mistaken for official data; got "
+            f"{directory}."
         )
     return resolved
 

@@ -42,7 +42,7 @@ def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> E
     rows = len(arrays["observations"])
     for key, array in arrays.items():
         if len(array) != rows:
-            raise ValueError(f"{path}: `{key}` has {len(array)} rows; it needs {rows}, as in `observations`.")
+            raise ValueError(f"{path}: `{key}` must have {rows} rows, as `observations` has; got {len(array)}.")
     return arrays
 
 
@@ -108,8 +108,8 @@ def require_memory(size: int) -> None:
     limit = available_memory() // 2
     if size > limit:
         raise ValueError(
-            f"its arrays take {size:,} bytes; the limit is {limit:,} bytes, half of the memory that is available. Read it on "
-            "a machine with more, or split it: a folder of files is read one by one."
+            f"its arrays take {size:,} bytes; the limit is {limit:,} bytes, half of the available memory. Use a machine with "
+            "more memory, or split the data into several files: the files in a folder are read one at a time."
         )
 
 
@@ -213,16 +213,17 @@ def _checked(path: Path, key: str, array: np.ndarray, pixels: bool) -> np.ndarra
         return array
     rank = 1 if key == "terminals" else 2
     if array.ndim != rank:
-        raise ValueError(f"{path}: `{key}` has shape {array.shape}; it needs {rank} axes.")
+        raise ValueError(f"{path}: `{key}` must have `ndim` {rank}; got the shape {array.shape}.")
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs numbers.")
+        raise ValueError(f"{path}: `{key}` must be an array of real numbers; got dtype {array.dtype}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"{path}: `{key}` has a NaN or an infinity, first in row {row}.")
     if key == "terminals" and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{path}: `terminals` has a value that is neither 0 nor 1.")
+        row = int(np.argmin(np.isin(array, (0, 1))))
+        raise ValueError(f"{path}: `terminals` must be 0 or 1; row {row} has {array[row]}.")
     if ARRAY_DTYPES[key] is np.float32 and array.dtype != np.float32:
-        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs float32.")
+        raise ValueError(f"{path}: `{key}` must have dtype float32; got {array.dtype}.")
     if ARRAY_DTYPES[key] is np.int64 and array.dtype.kind not in "iub":
-        raise ValueError(f"{path}: `{key}` has dtype {array.dtype}; it needs whole numbers.")
+        raise ValueError(f"{path}: `{key}` must have a dtype of whole numbers; got {array.dtype}.")
     return array.astype(ARRAY_DTYPES[key], copy=False)

@@ -150,13 +150,14 @@ def make_dataset(
     for name, array in numbers.items():
         _check_numbers(name, array, first, numbers[first].dtype)
     if terminals.dtype != np.bool_:
-        raise ValueError(f"`terminals` has dtype {terminals.dtype}; it needs bool.")
+        raise ValueError(f"`terminals` must have dtype bool; got {terminals.dtype}.")
     if not terminals[-1]:
         raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")
     if np.abs(actions).max() > 1.0:
         raise ValueError(f"`actions` reach {np.abs(actions).max()}; they must lie in [-1, 1].")
     if not np.isin(masks, (0.0, 1.0)).all():
-        raise ValueError("`masks` has a value that is neither 0 nor 1.")
+        row = int(np.argmin(np.isin(masks, (0.0, 1.0))))
+        raise ValueError(f"`masks` must be 0 or 1; row {row} has {masks[row]}.")
     starts, ends = np.flatnonzero(~terminals), np.flatnonzero(terminals)
     if len(starts) == 0:
         raise ValueError("`terminals` is True everywhere; an episode of one state contains no transition.")
@@ -172,16 +173,19 @@ def make_dataset(
 
 def _check_shape(name: str, array: np.ndarray, rank: int, states: int) -> None:
     if array.ndim != rank or array.size == 0:
-        raise ValueError(f"`{name}` has shape {array.shape}; it needs {rank} axes, none of them empty.")
+        raise ValueError(f"`{name}` must have `ndim` {rank} and no empty axis; got the shape {array.shape}.")
     if len(array) != states:
-        raise ValueError(f"`{name}` has {len(array)} rows; it needs {states}, as in `observations`.")
+        raise ValueError(f"`{name}` must have {states} rows, as `observations` has; got {len(array)}.")
 
 
 def _check_numbers(name: str, array: np.ndarray, first: str, dtype: np.dtype) -> None:
     if not np.issubdtype(dtype, np.floating) or jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise ValueError(f"`{first}` has dtype {dtype}; it needs a floating dtype that JAX keeps, such as float32.")
+        raise ValueError(
+            f"`{first}` must have a floating-point dtype that JAX does not convert, such as float32 (float64 needs "
+            f"jax_enable_x64); got {dtype}."
+        )
     if array.dtype != dtype:
-        raise ValueError(f"`{name}` has dtype {array.dtype}; it needs {dtype}, as in `{first}`.")
+        raise ValueError(f"`{name}` must have dtype {dtype}, as `{first}` has; got {array.dtype}.")
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"`{name}` has a NaN or an infinity, first in row {row}; every value must be finite.")

@@ -50,13 +50,14 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
             path,
             archive,
             REQUIRED,
-            "it is no file of recorded episodes, which `floqzoo convert` makes of OGBench, D4RL, Minari and LeRobot data",
+            "it is not a file of recorded episodes, such as `floqzoo convert` writes from data of OGBench, D4RL, Minari or "
+            "LeRobot",
         )
         names = array_names(archive)
         unknown = sorted(names - {*REQUIRED, "final_actions"})
         if unknown:
             raise ValueError(
-                f"{path} must contain no other arrays than recorded episodes have; got {', '.join(unknown)}."
+                f"{path} must contain only the arrays of recorded episodes; it also has {', '.join(unknown)}."
             )
         arrays = read_arrays(path, archive, names)
     try:
@@ -83,6 +84,6 @@ def require_new_npz(path: Path) -> None:
     if path.suffix != ".npz":
         raise ValueError(f"the file to write must have a name that ends with .npz; got {path}.")
     if path.exists():
-        raise FileExistsError(f"{path} exists, and is not replaced.")
+        raise FileExistsError(f"{path} exists already, and a file is never replaced; choose another path.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}.")

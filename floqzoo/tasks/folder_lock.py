@@ -28,5 +28,5 @@ def folder_locked(folder: Path, work: str) -> Iterator[None]:
                 raise BlockingIOError
         # The latter two occur while the previous holder of the lock removes the folder.
         except (BlockingIOError, FileExistsError, FileNotFoundError) as error:
-            raise BlockingIOError(f"another process is {work} {folder}. Wait for it.") from error
+            raise BlockingIOError(f"another process is {work} {folder}. Wait until it ends.") from error
         yield

@@ -79,7 +79,7 @@ class LinearGaussian(eqx.Module):
         closed = np.asarray(dynamics) + np.asarray(control) @ np.asarray(gain)
         radius = np.abs(np.linalg.eigvals(closed)).max()
         if not radius < 1:
-            raise ValueError(f"`dynamics` + `control` `gain` must have a spectral radius below 1; got {radius}.")
+            raise ValueError(f"`dynamics + control @ gain` must have a spectral radius below 1; got {radius}.")
         if terms < 1:
             raise ValueError(f"`terms` must be at least 1; got {terms}.")
         powers, covariances = [np.eye(len(closed))], [np.asarray(noise)]

@@ -116,9 +116,9 @@ def load(
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):
-            raise ValueError(f"`{argument}` is {value!r}; it must be 'pre' or 'post'.")
+            raise ValueError(f"`{argument}` must be 'pre' or 'post'; got {value!r}.")
     if not 0.0 < action_limit <= 1.0:
-        raise ValueError(f"`action_limit` is {action_limit}; it must be in (0, 1].")
+        raise ValueError(f"`action_limit` must be in (0, 1]; got {action_limit}.")
     name = task_name(env_name)
     if name.pixels:
         select_renderer()  # before MuJoCo is imported; the environment reports that there is none
@@ -261,6 +261,6 @@ def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
     for key, array in arrays.items():
         if key in widths and array.ndim == 2 and array.shape[1] != widths[key]:
             raise ValueError(
-                f"{path}: `{key}` has {array.shape[1]} columns; {environment.spec.id} needs {widths[key]}. "
-                "The data belong to another environment."
+                f"{path}: `{key}` must have {widths[key]} columns for {environment.spec.id}; got {array.shape[1]}. "
+                "The data are from another environment."
             )

@@ -68,12 +68,17 @@ def task_name(name: str) -> TaskName:
     """
     match = _PATTERN.fullmatch(name)
     if match is None:
-        raise ValueError(f"`env_name` is {name!r}, which OGBench does not have as a single task.{_suggestions(name)}")
+        raise ValueError(
+            "`env_name` must be the name of a single task of OGBench, which contains '-singletask' and ends with a version, "
+            f"such as '-v0'; got {name!r}.{_suggestions(name)}"
+        )
     stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
     environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
     family, task = _family(stem), int(match["task"]) if match["task"] else None
     if kind not in DATASET_KINDS.get(family, ()) or environment not in registered_environments():
-        raise ValueError(f"`env_name` is {name!r}, which OGBench does not have.{_suggestions(name)}")
+        raise ValueError(
+            f"`env_name` must be the name of a single task of OGBench; it has no {name!r}.{_suggestions(name)}"
+        )
     return TaskName(name, environment, dataset, task, family)
 
 

@@ -60,10 +60,7 @@ class GymnasiumTask:
                 (data.observation_dim, data.action_dim, data.action_bounds) for data in (self.validation, self.dataset)
             )
             if ours != theirs:
-                raise ValueError(
-                    "`validation` must have the observations, actions and bounds of `dataset`, "
-                    f"{_spaces(*theirs)}; got {_spaces(*ours)}."
-                )
+                raise ValueError(f"`validation` must have {_spaces(*theirs)}, as `dataset` has; got {_spaces(*ours)}.")
         if self.environment is not None:
             environment = _prepared(self.environment, self.success_key, self.success_at, self.max_episode_steps)
             try:
@@ -78,7 +75,9 @@ class GymnasiumTask:
         if self.reference_returns is not None:
             returns = tuple(float(each) for each in self.reference_returns)
             if len(returns) != 2:
-                raise ValueError(f"`reference_returns` must be two returns, those of 0 and of 1; got {returns}.")
+                raise ValueError(
+                    f"`reference_returns` must be two returns, which count as 0 and as 1 in normalised returns; got {returns}."
+                )
             object.__setattr__(self, "reference_returns", returns)
 
     @property
@@ -133,8 +132,9 @@ class GymnasiumTask:
         numbers = self.dataset.observations.dtype if isinstance(self.dataset, Dataset) else None
         if numbers is not None and (numbers == np.uint8) != (seen.dtype == np.uint8):
             raise ValueError(
-                f"`dataset` must have observations of the environment's type, {seen.dtype}; got {numbers}. An environment's "
-                "bytes become numbers by gymnasium.wrappers.DtypeObservation(environment, numpy.float32)."
+                "the observations of `dataset` and of the environment must both be uint8, or neither; got "
+                f"{numbers} in `dataset` and {seen.dtype} in the environment. To convert an environment's uint8 observations, "
+                "wrap it in gymnasium.wrappers.DtypeObservation(environment, numpy.float32)."
             )
         bounds = self.dataset.action_bounds
         if bounds is not None and not np.allclose(bounds, (actions.low, actions.high), rtol=1e-6, atol=1e-6):
@@ -145,8 +145,8 @@ class GymnasiumTask:
 
 
 def _spaces(observation_dim: int, action_dim: int, bounds: Any) -> str:
-    between = "" if bounds is None else f" between {list(bounds[0])} and {list(bounds[1])}"
-    return f"{observation_dim} and {action_dim} numbers{between}"
+    between = "unknown bounds" if bounds is None else f"{list(bounds[0])} and {list(bounds[1])}"
+    return f"{observation_dim} numbers in an observation and {action_dim} in an action, between {between}"
 
 
 def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: Any) -> Any:

@@ -70,8 +70,8 @@ class RecordedEpisodes:
             raise ValueError(f"`actions` must have {steps} rows, the sum of `episode_lengths`; got {len(actions)}.")
         if len(observations) != steps + len(lengths):
             raise ValueError(
-                f"`observations` must have {steps + len(lengths)} rows, one more in each episode than it has steps; got "
-                f"{len(observations)}."
+                f"`observations` must have {steps + len(lengths)} rows, the sum of `episode_lengths` and one more for each "
+                f"episode; got {len(observations)}."
             )
         low, high = action_bounds(actions, self.action_low, self.action_high)
         checked = {
@@ -174,7 +174,7 @@ def episodes_from_transitions(
         row = int(torn[0])
         raise ValueError(
             f"`observations` of row {row + 1} must be `next_observations` of row {row}, which neither terminated nor was "
-            f"truncated; they differ in {len(torn):,} rows. Set `truncated` where an episode was cut, and in every row if "
+            f"truncated; {len(torn):,} rows differ. Set `truncated` where an episode was cut, and in every row if "
             "the transitions are unordered."
         )
     ends[-1] = True
@@ -236,10 +236,11 @@ def episodes_from_states(
         if len(lost):
             raise ValueError(
                 f"`{name}` must be {nothing:g} in the last row of an episode, where no transition starts; row {lost[0]} has "
-                f"{array[lost[0]]:g}. Arrays with one row for each step belong to `dataset_from_transitions`."
+                f"{array[lost[0]]:g}. For arrays with one row for each step, use `dataset_from_transitions`."
             )
     if not np.isin(mask_rows, (0, 1)).all():
-        raise ValueError("`masks` has a value that is neither 0 nor 1.")
+        row = int(np.argmin(np.isin(mask_rows, (0, 1))))
+        raise ValueError(f"`masks` must be 0 or 1; row {row} has {mask_rows[row]}.")
     return episodes_of_states(
         observations=state_rows, actions=action_rows, rewards=reward_rows, terminated=mask_rows == 0, ends=ends
     )
@@ -301,7 +302,7 @@ def _lengths(value: Numbers) -> np.ndarray:
     lengths = np.asarray(value)
     if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu":
         raise ValueError(
-            "`episode_lengths` must have one axis, not empty, of whole numbers; got the shape "
+            "`episode_lengths` must be a vector of at least one whole number; got the shape "
             f"{lengths.shape} and dtype {lengths.dtype}."
         )
     if (lengths < 1).any():

@@ -106,5 +106,6 @@ def find_script(name: str) -> ManipulationScript | MazeScript:
             f"`name` is {name!r}, a locomotion dataset. OGBench generated these with expert policies, which must "
             "first be trained by reinforcement learning, so they cannot be collected. Use OGBench's own files."
         )
-    near = difflib.get_close_matches(name, scripts, n=3, cutoff=0.6) or list(scripts)
-    raise ValueError(f"`name` is {name!r}, which no script generates. Similar names: {', '.join(near)}.")
+    near = difflib.get_close_matches(name, scripts, n=3, cutoff=0.6)
+    hint = f"Similar names: {', '.join(near)}." if near else f"The known names are {', '.join(scripts)}."
+    raise ValueError(f"`name` is {name!r}, which no script generates. {hint}")

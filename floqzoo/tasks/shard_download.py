@@ -61,7 +61,7 @@ def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, sha
     if name not in SHARDS:
         raise ValueError(f"`name` must be one of {', '.join(SHARDS)}; got {name!r}.")
     if shards is not None and not 1 <= shards <= SHARDS[name]:
-        raise ValueError(f"`shards` must be from 1 to {SHARDS[name]}, those of {name}; got {shards}.")
+        raise ValueError(f"`shards` must be from 1 to {SHARDS[name]}, the number of shards of {name}; got {shards}.")
     folder = Path(directory).expanduser() / name
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{name}.partial")
@@ -90,7 +90,7 @@ def _download_intact(name: str, file: Path, checksum: str | None) -> None:
         else:
             return
     raise DownloadError(
-        f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}); files so far are kept."
+        f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}); the files downloaded so far are kept."
     )
 
 

@@ -156,8 +156,8 @@ def form_of(dataset: Dataset) -> str:
     """The shapes and the dtype of a dataset, in words."""
     known = "" if dataset.next_starts is None else f" ({dataset.next_starts.shape[0]:,} with known next actions)"
     return (
-        f"{dataset.observations.shape[0]:,} states and {dataset.size:,} transitions{known} of {dataset.observation_dim} "
-        f"and {dataset.action_dim} {dataset.observations.dtype} numbers"
+        f"{dataset.observations.shape[0]:,} states and {dataset.size:,} transitions{known} with {dataset.observation_dim} "
+        f"{dataset.observations.dtype} numbers in an observation and {dataset.action_dim} in an action"
     )
 
 
@@ -188,4 +188,4 @@ def _require_same_arrays(path: Path, records: dict, first_path: Path, first: dic
     for name, record in records.items():
         found, wanted = (f"{each.dtype}{list(each.shape)}" for each in (record, first[name]))
         if found != wanted:
-            raise ValueError(f"{path}: `{name}` is {found}; every shard must have {wanted}, as {first_path.name}.")
+            raise ValueError(f"{path}: `{name}` is {found}; every shard must have {wanted}, as in {first_path.name}.")

@@ -12,7 +12,7 @@ import importlib.util
 
 
 if importlib.util.find_spec("hypothesis") is None:
-    raise ModuleNotFoundError("floqzoo.testing needs hypothesis, which is not installed: pip install 'floqzoo[test]'")
+    raise ModuleNotFoundError("floqzoo.testing needs hypothesis, which is not installed: pip install 'floqzoo[test]'.")
 
 from floqzoo.testing.closeness import assert_close as assert_close
 from floqzoo.testing.examples import Example as Example, Sizes as Sizes, examples as examples

@@ -82,4 +82,4 @@ def _verdict(law: Law, part: object, example: Example, error: Exception) -> str:
     statement = textwrap.indent(textwrap.dedent(law.__doc__ or "").strip(), "    ")
     problem = textwrap.indent(f"{type(error).__name__}: {str(error).strip()}", "    ")
     numbers = jax.tree.map(lambda leaf: leaf.item() if eqx.is_array_like(leaf) and np.size(leaf) == 1 else leaf, part)
-    return f"{numbers} breaks the law {law.__name__}:\n\n{statement}\n\nwitness: {example}\n\n{problem}"
+    return f"{numbers} breaks the law {law.__name__}:\n\n{statement}\n\ncounter-example: {example}\n\n{problem}"

@@ -302,7 +302,9 @@ class OnlinePhase:
         slots = stored["transitions.reward"].shape[1]
         if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
             raise ValueError(
-                f"the replay buffer must have {self._form.slots} slots; that of the checkpoint is full and has {slots}."
+                "the smaller one of `buffer_size` and `online_steps`, the number of slots in the replay buffer, must be "
+                f"{slots - self.steps}, as in the checkpoint, whose buffer is full; got {self._form.slots}. Restore the "
+                "previous values."
             )
         leaves = [_grown(name, stored[name], leaf) for name, leaf in form.items()]
         return jax.tree.unflatten(jax.tree.structure(self._form), leaves)
@@ -371,17 +373,25 @@ def require_online(config: RunConfig, task: Any) -> None:
         return
     dataset = task.dataset
     if getattr(task, "make_environment", None) is None:
-        raise ValueError(f"`online_steps` must be 0 on {config.env_name}, which has no environment to step.")
+        raise ValueError(
+            f"`online_steps` must be 0 on {config.env_name}, which has no environment to step; got {config.online_steps}."
+        )
     if config.online_processes:
         require_picklable(task.make_environment)
     if not hasattr(dataset, "empty_replay"):
-        raise ValueError(f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer.")
+        raise ValueError(
+            f"`online_steps` must be 0 with a {type(dataset).__name__}, which has no replay buffer; got "
+            f"{config.online_steps}."
+        )
     if jax.process_count() > 1:
-        raise ValueError("`online_steps` must be 0 with several processes; online training needs a single process.")
+        raise ValueError(
+            "`online_steps` must be 0 with several processes, since online training needs a single one; got "
+            f"{config.online_steps}."
+        )
     if not config.balanced_sampling and config.buffer_size < dataset.size:
         raise ValueError(
-            f"`buffer_size` must be at least {dataset.size:,}, the transitions of the dataset that the buffer is "
-            f"initialised with; got {config.buffer_size:,}. With `balanced_sampling` it holds new transitions only."
+            f"`buffer_size` must be at least {dataset.size:,}, the number of transitions in the dataset that the buffer is "
+            f"initialised with; got {config.buffer_size:,}. With `balanced_sampling` the buffer holds new transitions only."
         )
 
 
@@ -389,8 +399,8 @@ def _grown(name: str, stored: np.ndarray, form: jax.ShapeDtypeStruct) -> np.ndar
     """An array, padded with zeros to the given shape."""
     if stored.ndim != form.ndim or stored.dtype != form.dtype or any(map(int.__gt__, stored.shape, form.shape)):
         raise ValueError(
-            f"`{name}` of the replay buffer must fit into {form.dtype}{list(form.shape)}; it is "
-            f"{stored.dtype}{list(stored.shape)}."
+            f"`{name}` of the replay buffer is {stored.dtype}{list(stored.shape)} in the checkpoint, which must fit into "
+            f"{form.dtype}{list(form.shape)}. Restore the previous settings, such as `online_steps`."
         )
     whole = np.zeros(form.shape, form.dtype)
     whole[tuple(map(slice, stored.shape))] = stored

@@ -21,7 +21,7 @@ def require_pixels(config: RunConfig, task: Task) -> None:
                 raise ValueError(f"`{name}` must be {plain} on {config.env_name}, which has no pixels; got {value}.")
         return
     if encoder is None:
-        known = "set --agent.encoder=impala_small" if hasattr(config.agent, "encoder") else "this method has none"
+        known = "set --agent.encoder=impala_small" if hasattr(config.agent, "encoder") else "this method has no encoder"
         raise ValueError(f"{config.env_name} has observations of pixels, which need an encoder; {known}.")
     for name, value in (
         ("normalize_observations", config.normalize_observations),

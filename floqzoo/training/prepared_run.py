@@ -119,7 +119,7 @@ class StartingRun:
         facts = {
             "recipe": (self.run.recipe_name, recipe.name),
             "task": (self.run.env_name, config.env_name),
-            "data": (self.run.data.get("fingerprint"), fingerprint),
+            "fingerprint of the data": (self.run.data.get("fingerprint"), fingerprint),
             "`normalize_observations`": (
                 self.run.flags.get("normalize_observations", False),
                 config.normalize_observations,
@@ -127,12 +127,14 @@ class StartingRun:
         }
         for name, (theirs, ours) in facts.items():
             if theirs != ours:
-                raise ValueError(f"`start_from` must be a run of the same {name}, {ours}; {directory} has {theirs}.")
+                raise ValueError(
+                    f"`start_from` must be a run with the same {name}: here it is {ours}, in {directory} {theirs}."
+                )
         places = _places(self.seeds, self.run.seeds)
         if places is None:
             raise ValueError(
-                f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, equally many seeds, or one; {directory} has "
-                f"{', '.join(map(str, self.run.seeds))}."
+                f"`start_from` must have the seeds {', '.join(map(str, self.seeds))}, or as many seeds as this run, or a single "
+                f"seed; {directory} has the seeds {', '.join(map(str, self.run.seeds))}."
             )
         self.places = places
         if not self.run.checkpoint_steps:
@@ -165,7 +167,7 @@ def _require_same_form(build: Callable[[Array], PyTree], their_build: Callable[[
     for name, leaf in ours.items():
         if isinstance(leaf, jax.ShapeDtypeStruct) and _form(theirs.get(name)) != _form(leaf):
             raise ValueError(
-                f"`start_from` must have agents of the same form: `{name}` must be {_form(leaf)}; "
+                f"`start_from` must have agents of the same form as this run: their `{name}` must be {_form(leaf)}; "
                 f"it is {_form(theirs.get(name))}."
             )
 
@@ -271,7 +273,7 @@ def _require_score(config: RunConfig, task: Task, diagnostics: Callable[[], Sequ
     """**Raises** `ValueError` if evaluations on the task cannot have the metric `config.best_metric`."""
     metric = config.best_metric or ""
     if metric.startswith("diagnostics/") and metric not in (names := diagnostics()):
-        known = f"{', '.join(names)} and none else" if names else "no diagnostics"
+        known = f"only the diagnostics {', '.join(names)}" if names else "no diagnostics"
         raise ValueError(f"`best_metric` must not be {metric}; the critic has {known}.")
     # Only a task that says where success is can be known to lack it.
     lacks = {

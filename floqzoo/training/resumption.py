@@ -73,7 +73,7 @@ def _finished(run: StoredRun, recipe: Recipe | None) -> TrainingResult | None:
         return None
     checkpoint = run.restore(recipe, last)
     agents = checkpoint.tree.agents
-    _, _, seconds = read_progress(checkpoint.progress, len(run.seeds))
+    _, _, seconds = read_progress(checkpoint_folder(run.checkpoints, last), checkpoint.progress, len(run.seeds))
     updates = int(np.max(agents.step)) if run.flags.get("online_steps") else last
     return TrainingResult(run.seeds, agents, last, updates, {}, {}, math.nan, seconds, None)
 
@@ -97,11 +97,13 @@ def prepare_resumed(
     flags, data, machine = _as_of_checkpoint(run)
     fixed = differences(flags, run.flags, only=_FIXED)
     if fixed:
-        raise ValueError(f"{run.directory} cannot resume with different seeds: {'; '.join(fixed)}.")
+        raise ValueError(
+            f"{run.directory} cannot resume with a different recipe or different seeds: {'; '.join(fixed)}."
+        )
     fixed = differences(flags, run.flags, only=_FIXED_ONLINE) if flags.get("online_steps") else []
     if fixed:
         raise ValueError(
-            f"{run.directory} is in its online phase, in which some settings are fixed: {'; '.join(fixed)}."
+            f"{run.directory} trains online, so some settings are fixed: {'; '.join(fixed)}. Restore them."
         )
     run.require_form(recipe)
     require_agents_fit(run.builder(recipe), config.seeds)  # before any data are loaded
@@ -112,7 +114,7 @@ def prepare_resumed(
     if changes and not allow_changes:
         raise ValueError(
             f"{run.directory} would resume with different settings or data: {'; '.join(changes)}. "
-            "Restore them, or allow changes."
+            "Restore them, or resume with --allow_changes (in Python `allow_changes=True`)."
         )
     versions = differences(machine.get("packages", {}), describe_machine()["packages"])
     if changes or versions:

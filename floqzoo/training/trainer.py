@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.learner.devices import agreed, first_alone, is_first, local, mesh_for
 from floqzoo.learner.metric_mean import MetricMean, NonFiniteError, cause_in_data, require_finite
+from floqzoo.learner.pytree_utils import named_leaves
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.protocols import BatchSource, MetricWriter, TrainableAgent, require_protocol
 from floqzoo.rollout.evaluation import Evaluation
@@ -342,15 +343,16 @@ class Trainer:
     def require_finite_parameters(self, tree: PyTree) -> None:
         """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""
         # On the host and not on the device: a program for each shape takes a second to compile.
-        leaves = jax.device_get(jax.tree.leaves(partition_trainable(tree)[0]))
-        if not all(np.isfinite(leaf).all() for leaf in leaves):
-            raise NonFiniteError(f"a parameter became NaN or infinite within {self.updates:,} updates.")
+        for name, leaf in jax.device_get(named_leaves(partition_trainable(tree)[0])).items():
+            if not np.isfinite(leaf).all():
+                raise NonFiniteError(f"the parameter {name} became NaN or infinite within {self.updates:,} updates.")
 
     def checkpoint_message(self) -> str:
         """A message about the latest checkpoint."""
         steps = self.store.checkpoint_steps
-        kept = f"Step {steps[-1]:,} is kept in {self.store.checkpoints}." if steps else "There is no checkpoint yet."
-        return f"The run is stopped. {kept}"
+        if not steps:
+            return "The run has stopped. There is no checkpoint yet."
+        return f"The run has stopped. Its latest checkpoint, of step {steps[-1]:,}, is in {self.store.checkpoints}."
 
 
 def train(

@@ -93,7 +93,7 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
         (("{}",), "is not the folder of a run: it has no flags.json"),
         (
             ("{}/run",),
-            "there is no recipe 'toy'; there are bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, infom, iql, iqn, qc, "
+            "there is no recipe 'toy'; the recipes are bc, c51, codac, evor, fb, floq, fql, gaussian_bc, ifql, infom, iql, iqn, qc, "
             "rebrac, sac, sorl, td2_cfm, value_flows.",
         ),
         (("{}/run", "--recipe={}/nowhere.py"), "there is no file"),

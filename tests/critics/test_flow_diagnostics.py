@@ -137,7 +137,7 @@ def test_a_critic_that_computes_in_bfloat16_has_them_too():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="number of steps"):
+    with pytest.raises(ValueError, match="must be a fixed-step solver"):
         with_steps(dataclasses.replace(straight(), solver=accurate_solver()), 2)
     with pytest.raises(ValueError, match="`num_noise_samples`"):
         flow_diagnostics(learnt(), transitions(), jax.random.key(0), num_noise_samples=1)

@@ -144,3 +144,11 @@ def test_what_cannot_be_said_is_refused_in_one_sentence(reason):
     with pytest.raises(NotExportableError, match=reason) as error:
         programs(*arguments(REFUSED[reason]))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("others", [{"a.b": jnp.ones(6)}, {"a": {"b": jnp.ones(6)}}])
+def test_two_weights_of_one_name_are_refused(others):
+    with pytest.raises(
+        NotExportableError, match=r"`a.b` and `a_b` of the policy would have the same name in an export"
+    ):
+        trace(lambda weights, x: x * weights["a_b"], {"a_b": jnp.ones(6)} | others, INPUTS)

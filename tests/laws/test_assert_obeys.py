@@ -43,7 +43,7 @@ def test_a_broken_law_is_named_with_its_statement_the_part_and_the_simplest_witn
     assert "TooFast" in told
     assert "breaks the law velocity_is_the_rate_of_change" in told
     assert r"$\dot x_t = \frac{d}{dt} x_t$." in told
-    assert re.search(r"witness: Example\(t=0\.\d+, s=0\.\d+, x0=\[", told)
+    assert re.search(r"counter-example: Example\(t=0\.\d+, s=0\.\d+, x0=\[", told)
     assert "Mismatched elements" in told
 
 

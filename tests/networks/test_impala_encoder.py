@@ -103,12 +103,18 @@ def test_kernels_are_initialised_as_dense_layers_are(getkey):
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers"),
-    [("frames", 0), ("frame", (64, 0, 3)), ("channels", ()), ("blocks", 0), ("features", 0)],
+    ("name", "numbers", "message"),
+    [
+        ("frames", 0, "at least 1; got 0"),
+        ("frame", (64, 0, 3), r"one or more numbers, each at least 1; got \(64, 0, 3\)"),
+        ("channels", (), r"one or more numbers, each at least 1; got \(\)"),
+        ("blocks", 0, "at least 1; got 0"),
+        ("features", 0, "at least 1; got 0"),
+    ],
 )
-def test_sizes_below_one_are_refused(getkey, name, numbers):
+def test_sizes_below_one_are_refused(getkey, name, numbers, message):
     arguments = {"frames": 1, name: numbers}
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1"):
+    with pytest.raises(ValueError, match=f"`{name}` must be {message}"):
         fz.ImpalaEncoder(arguments.pop("frames"), **arguments, key=getkey())
 
 
@@ -149,12 +155,12 @@ def test_parts_of_one_dtype_are_joined_bit_for_bit(getkey):
 
 def test_other_inputs_than_the_networks_are_refused(getkey):
     network = pixel_network(BYTES + 2, 3, key=getkey())
-    with pytest.raises(ValueError, match=r"an observation must be 144 bytes \(uint8\).*float32\[146\] at input 0"):
+    with pytest.raises(ValueError, match=r"one uint8 array of shape \(144,\).*got float32\[146\] at offset 0"):
         network.stem.part(jnp.zeros(BYTES + 2), 0)
-    with pytest.raises(ValueError, match=r"an observation must be 144 bytes"):
+    with pytest.raises(ValueError, match=r"one uint8 array of shape \(144,\).* at offset 5"):
         network.stem.part(image(getkey())[5:], 5)
     with pytest.raises(
-        ValueError, match="`in_features` must contain a frame of 4 x 6 x 3 bytes for an encoder; got 71"
+        ValueError, match="`in_features` must be at least 72, the bytes of one frame of 4 x 6 x 3; got 71"
     ):
         pixel_network(71, 3, key=getkey())
 

@@ -111,7 +111,7 @@ def test_gradients_of_bfloat16_compute_are_those_of_float32_parameters(build, ge
 
 
 def test_networks_without_layers_are_refused(getkey):
-    with pytest.raises(ValueError, match="`hidden` must name at least one layer"):
+    with pytest.raises(ValueError, match="`hidden` must contain the size of at least one layer"):
         fz.MLP(3, 1, hidden=(), key=getkey())
     for name in ("blocks", "block_depth"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):

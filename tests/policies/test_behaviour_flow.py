@@ -68,7 +68,10 @@ def test_its_parts_are_those_of_fql():
     [
         ({"flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"action_dim": 0}, "`.*` must be at least 1; got 0"),
-        ({"network": functools.partial(fz.MLP, hidden=())}, r"`hidden` must name at least one layer; got \(\)"),
+        (
+            {"network": functools.partial(fz.MLP, hidden=())},
+            r"`hidden` must contain the size of at least one layer; got \(\)",
+        ),
         ({"network": functools.partial(fz.MLP, hidden=(0,))}, "must be at least 1; got 0"),
     ],
 )

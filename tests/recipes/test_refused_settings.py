@@ -139,7 +139,11 @@ def answer(recipe, words):
             "`agent.distillation_samples` must be in [1, 4], or None for all; got 9.",
         ),
         (td2_cfm, ["--agent.measure_of=trained", "--agent.policy_run=x", "--agent.tau=5"], "`agent.tau` must be in"),
-        (td2_cfm, ["--agent.method=mc-cfm", "--agent.measure_of=clone"], "mc-cfm needs `agent.measure_of` behaviour"),
+        (
+            td2_cfm,
+            ["--agent.method=mc-cfm", "--agent.measure_of=clone"],
+            "`agent.measure_of` must be behaviour if `agent.method` is mc-cfm",
+        ),
         # A setting of the method is named in full.
         (floq, ["--alpha=3"], "there is no flag --alpha; did you mean --agent.alpha?"),
         (floq, ["--noise-samples", "3"], "there is no flag --noise_samples; did you mean --agent.noise_samples?"),

@@ -58,7 +58,7 @@ def test_improvement_is_within_tasks_and_then_averaged(runs):
 
 def test_another_step_may_be_asked_for(runs):
     assert value(compare_runs([runs], step=10), MEAN, TASK, "fql") == pytest.approx(0.9)
-    with pytest.raises(ValueError, match=r"after 15 updates; all of them have 10, 20"):
+    with pytest.raises(ValueError, match=r"after 15 updates; all of them have one after 10, 20"):
         compare_runs([runs], step=15)
 
 
@@ -127,9 +127,19 @@ def test_different_success_timing_is_refused(tmp_path):
 def test_different_last_steps_are_refused_and_a_common_one_is_named(tmp_path):
     write_run(tmp_path / "a", success={0: [0.2, 0.3]})
     write_run(tmp_path / "b", recipe="fql", success={0: [0.4]})
-    with pytest.raises(ValueError, match=r"end at different updates \(floq at 20; fql at 10\).* all of them have 10"):
+    with pytest.raises(
+        ValueError, match=r"end at different updates \(floq at 20; fql at 10\).* at which all of them have a value: 10"
+    ):
         compare_runs([tmp_path])
     assert len(compare_runs([tmp_path], step=10).of(MEAN)) == 2
+
+
+@pytest.mark.parametrize("step", [None, 10])
+def test_runs_without_a_common_step_cannot_be_compared(tmp_path, step):
+    write_run(tmp_path / "a", success={0: [0.2]}, interval=15)
+    write_run(tmp_path / "b", recipe="fql", success={0: [0.4]})
+    with pytest.raises(ValueError, match="no step is common to all of them, so they cannot be compared"):
+        compare_runs([tmp_path], step=step)
 
 
 def test_the_same_seed_twice_is_refused(tmp_path):

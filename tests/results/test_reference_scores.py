@@ -95,7 +95,7 @@ def test_other_columns_are_refused(tmp_path):
 
 
 def test_per_cent_is_refused_for_a_success_rate_only():
-    with pytest.raises(ValueError, match="Divide per cent by 100"):
+    with pytest.raises(ValueError, match="Divide percentages by 100"):
         reference_groups([score(value=97.0)], [TASK], SUCCESS_METRIC)
     assert reference_groups([score(value=-97.0)], [TASK], RETURN_METRIC)[0].curve == [(10, -97)]
 

@@ -37,7 +37,9 @@ def test_each_seed_is_compared_with_itself(tmp_path):
 
 
 def test_both_paths_must_have_the_same_seeds():
-    with pytest.raises(ValueError, match="'td2-cfm' must have rows of the same seeds on both paths"):
+    with pytest.raises(
+        ValueError, match="'td2-cfm' must have rows of the same horizons and seeds on the curved and the straight path"
+    ):
         difference(rows()[1:], "emd", "td2-cfm")
     with pytest.raises(ValueError, match="'mc-cfm' must have rows"):
         difference(rows(), "emd", "mc-cfm")

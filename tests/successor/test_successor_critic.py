@@ -124,7 +124,7 @@ def test_improvement_needs_a_critic_for_each_policy():
     policy = FunctionPolicy(lambda s: s)
     with pytest.raises(ValueError, match="`policies` must have at least one"):
         GPIPolicy((), ())
-    with pytest.raises(ValueError, match="`critics` must be 2, one for each policy; got 1"):
+    with pytest.raises(ValueError, match="`critics` must have 2 entries, one for each policy; got 1"):
         GPIPolicy((policy, policy), (exact_critic(LinearGaussian.spiral(0.5)),))
 
 

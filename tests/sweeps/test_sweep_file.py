@@ -203,7 +203,7 @@ def test_what_is_no_sweep_file(read, text, says):
 
 
 def test_contradictory_flags_are_refused(read):
-    with pytest.raises(ValueError, match="`utd_ratio` is for online training"):
+    with pytest.raises(ValueError, match="`utd_ratio` must be 1 if `online_steps` is 0"):
         read(fields="{utd_ratio: 4}")
     with pytest.raises(ValueError, match="`utd_ratio` must be at least 1; got 0"):
         read(fields="{utd_ratio: 0, online_steps: 100}")

@@ -189,7 +189,7 @@ def test_a_finished_file_with_other_settings_is_refused(tmp_path):
 def test_a_file_of_unknown_origin_is_refused(tmp_path):
     path = Collection(NoiseScript(), 6, 0, tmp_path).train
     path.write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="its origin is unknown"):
+    with pytest.raises(FileExistsError, match=r"its origin is unknown\. Move or remove it"):
         run(NoiseScript(), tmp_path)
     assert path.read_bytes() == b"mine"
 
@@ -198,8 +198,15 @@ def test_a_file_of_unknown_origin_is_refused(tmp_path):
 def test_a_finished_file_that_was_cut_is_refused(tmp_path, suffix):
     path = run(NoiseScript(), tmp_path)
     cut = path.with_name(f"{path.stem}{suffix}.npz")
+    size = cut.stat().st_size
     cut.write_bytes(cut.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"{cut.name} must have"):
+    message = (
+        rf"{cut.name} must have {size} bytes .*; it has {size - 1}\. Remove .*ep-seed0.npz, .*-val.npz and .*json,"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(NoiseScript(), tmp_path)
+    cut.unlink()
+    with pytest.raises(ValueError, match=f"{cut.name} must have .*; it is missing"):
         run(NoiseScript(), tmp_path)
 
 
@@ -225,14 +232,14 @@ def test_nothing_is_written_among_the_official_files(tmp_path):
     (home / ".ogbench").mkdir(parents=True)
     (tmp_path / "link").symlink_to(home / ".ogbench")
     for directory in ("~/.ogbench", "~/.ogbench/data", str(tmp_path / "link" / "data")):
-        with pytest.raises(ValueError, match="could be mistaken for official"):
+        with pytest.raises(ValueError, match=r"must be outside of .* could be mistaken for official data; got"):
             collect("cube-single-play-v0", directory=directory)
     assert not list((home / ".ogbench").iterdir())
 
 
 @pytest.mark.parametrize(("argument", "value"), [("episodes", 0), ("workers", 0), ("seed", -1)])
 def test_numbers_out_of_range_are_refused(tmp_path, argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` is {value}; it must be at least"):
+    with pytest.raises(ValueError, match=f"`{argument}` must be at least .; got {value}"):
         collect("cube-single-play-v0", directory=tmp_path, **{argument: value})
 
 

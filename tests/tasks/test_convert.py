@@ -197,9 +197,9 @@ WHOLE = {
     ("changes", "message"),
     [
         ({"rewards": None}, "lacks rewards, and has action_high.*floqzoo convert"),
-        ({"final_action": np.zeros((1, 1))}, "no other arrays than recorded episodes have; got final_action"),
+        ({"final_action": np.zeros((1, 1))}, "only the arrays of recorded episodes; it also has final_action"),
         ({"observations": np.array([{}] * 4)}, "`observations` cannot be read as plain numbers.*Python objects"),
-        ({"observations": np.zeros((3, 2))}, r"`observations` must have 4 rows, one more in each episode.*got 3"),
+        ({"observations": np.zeros((3, 2))}, r"`observations` must have 4 rows, .*one more for each episode; got 3"),
         (
             {"observations": np.full((4, 2), [[1], [2], [np.nan], [4]])},
             r"`observations` must be finite; row 2 has \[nan",
@@ -208,7 +208,7 @@ WHOLE = {
         ({"rewards": np.zeros(2)}, r"`rewards` must have the shape \(3,\); got \(2,\)"),
         ({"terminated": np.array([0, 1, 2])}, "`terminated` must contain booleans, or 0 and 1"),
         ({"episode_lengths": np.array([3, 0])}, "`episode_lengths` must be at least 1; episode 1 has 0"),
-        ({"episode_lengths": np.array([3.0])}, "`episode_lengths` must have one axis, not empty, of whole numbers"),
+        ({"episode_lengths": np.array([3.0])}, "`episode_lengths` must be a vector of at least one whole number; got"),
         ({"action_low": np.array([0.5])}, r"`actions` must lie between.*row 0 is 0, outside of \[0.5, 1\]"),
         ({"final_actions": np.zeros((2, 1))}, r"`final_actions` must have the shape \(1, 1\).*got \(2, 1\)"),
     ],
@@ -227,7 +227,7 @@ def test_a_truncated_file_and_a_wrong_name_are_refused(tmp_path):
         read_dataset(path)
     write_episodes(path, recording)
     content = path.read_bytes()
-    with pytest.raises(FileExistsError, match="exists, and is not replaced"):
+    with pytest.raises(FileExistsError, match="exists already, and a file is never replaced"):
         write_episodes(path, recording)
     with pytest.raises(ValueError, match=r"must have a name that ends with \.npz"):
         write_episodes(tmp_path / "file.hdf5", recording)

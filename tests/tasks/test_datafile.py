@@ -60,15 +60,15 @@ def test_terminals_may_be_numbers(tmp_path, dtype):
         ("button_states", None, "lacks button_states"),
         ("observations", lambda a: a.astype(object), "`observations` cannot be read as plain numbers"),
         ("terminals", lambda a: a.astype(object), "`terminals` cannot be read as plain numbers"),
-        ("observations", lambda a: a.astype(str), "`observations` has dtype <U32; it needs numbers"),
-        ("observations", lambda a: a.astype(float), "`observations` has dtype float64; it needs float32"),
-        ("actions", lambda a: a.astype(int), "`actions` has dtype int64; it needs float32"),
-        ("actions", lambda a: a[:, 0], "`actions` has shape"),
-        ("qpos", lambda a: a[1:], "`qpos` has 11 rows; it needs 12"),
+        ("observations", lambda a: a.astype(str), "`observations` must be an array of real numbers; got dtype <U32"),
+        ("observations", lambda a: a.astype(float), "`observations` must have dtype float32; got float64"),
+        ("actions", lambda a: a.astype(int), "`actions` must have dtype float32; got int64"),
+        ("actions", lambda a: a[:, 0], "`actions` must have `ndim` 2; got the shape"),
+        ("qpos", lambda a: a[1:], "`qpos` must have 12 rows, as `observations` has; got 11"),
         ("qpos", with_nan, "`qpos` has a NaN or an infinity, first in row 2"),
-        ("terminals", lambda a: a + 1, "`terminals` has a value that is neither 0 nor 1"),
-        ("terminals", lambda a: a[:, None], "`terminals` has shape"),
-        ("button_states", lambda a: a + 0.5, "`button_states` has dtype float64; it needs whole numbers"),
+        ("terminals", lambda a: a + 1, "`terminals` must be 0 or 1; row . has 2"),
+        ("terminals", lambda a: a[:, None], "`terminals` must have `ndim` 1; got the shape"),
+        ("button_states", lambda a: a + 0.5, "`button_states` must have a dtype of whole numbers; got float64"),
     ],
 )
 def test_bad_arrays_are_refused(tmp_path, key, change, message):
@@ -143,7 +143,7 @@ def test_arrays_that_together_exceed_half_of_the_available_memory_are_refused_un
     monkeypatch.setattr(datafile, "_read_array", None)
     monkeypatch.setattr(datafile, "available_memory", lambda: 2 * 384_128)  # enough for `qpos` alone
     with pytest.raises(
-        ValueError, match=r"its arrays take 38[\d,]+ bytes; the limit is 384,128 bytes, half of the memory"
+        ValueError, match=r"its arrays take 38[\d,]+ bytes; the limit is 384,128 bytes, half of the available memory"
     ) as caught:
         read_datafile(path, needs_buttons=True)
     assert str(path) in str(caught.value)

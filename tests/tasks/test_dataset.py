@@ -90,27 +90,37 @@ def with_value(array, value):
 
 
 BAD = {
-    "`observations` has shape": lambda a: {"observations": a["observations"][:, 0]},
-    r"`actions` has shape \(7, 0\)": lambda a: {"actions": a["actions"][:, :0]},
-    "`actions` has 6 rows; it needs 7": lambda a: {"actions": a["actions"][1:]},
-    "`rewards` has shape": lambda a: {"rewards": a["rewards"][:, None]},
-    "`masks` has 5 rows; it needs 7": lambda a: {"masks": a["masks"][2:]},
-    "`terminals` has 6 rows; it needs 7": lambda a: {"terminals": a["terminals"][1:]},
-    "`observations` has dtype int64": lambda a: {"observations": a["observations"].astype(int)},
-    "`observations` has dtype float64": lambda a: {"observations": a["observations"].astype(float)},
-    "`rewards` has dtype float64; it needs float32": lambda a: {"rewards": a["rewards"].astype(float)},
-    "`masks` has dtype bool; it needs float32": lambda a: {"masks": a["masks"].astype(bool)},
-    "`terminals` has dtype float32; it needs bool": lambda a: {"terminals": a["terminals"].astype(np.float32)},
+    "`observations` must have `ndim` 2": lambda a: {"observations": a["observations"][:, 0]},
+    r"`actions` must have `ndim` 2 and no empty axis; got the shape \(7, 0\)": lambda a: {
+        "actions": a["actions"][:, :0]
+    },
+    "`actions` must have 7 rows, as `observations` has; got 6": lambda a: {"actions": a["actions"][1:]},
+    "`rewards` must have `ndim` 1": lambda a: {"rewards": a["rewards"][:, None]},
+    "`masks` must have 7 rows, as `observations` has; got 5": lambda a: {"masks": a["masks"][2:]},
+    "`terminals` must have 7 rows, as `observations` has; got 6": lambda a: {"terminals": a["terminals"][1:]},
+    "`observations` must have a floating-point dtype .*; got int64": lambda a: {
+        "observations": a["observations"].astype(int)
+    },
+    "`observations` must have a floating-point dtype .*; got float64": lambda a: {
+        "observations": a["observations"].astype(float)
+    },
+    "`rewards` must have dtype float32, as `observations` has; got float64": lambda a: {
+        "rewards": a["rewards"].astype(float)
+    },
+    "`masks` must have dtype float32, as `observations` has; got bool": lambda a: {"masks": a["masks"].astype(bool)},
+    "`terminals` must have dtype bool; got float32": lambda a: {"terminals": a["terminals"].astype(np.float32)},
     "`observations` has a NaN or an infinity, first in row 1": lambda a: {
         "observations": with_value(a["observations"], np.nan)
     },
     "`rewards` has a NaN or an infinity, first in row 2": lambda a: {"rewards": with_value(a["rewards"], np.inf)},
     r"`actions` reach 1\.5": lambda a: {"actions": with_value(a["actions"], -1.5)},
-    "`masks` has a value": lambda a: {"masks": with_value(a["masks"], 0.5)},
+    r"`masks` must be 0 or 1; row 2 has 0\.5": lambda a: {"masks": with_value(a["masks"], 0.5)},
     "`terminals` does not end with True": lambda a: {"terminals": np.zeros(7, bool)},
     "`terminals` is True everywhere": lambda a: {"terminals": np.ones(7, bool)},
-    r"`observations` has shape \(\)": lambda a: {"observations": np.array(0.0, np.float32)},
-    "none of them empty": lambda a: {key: array[:0] for key, array in a.items()},
+    r"`observations` must have `ndim` 2 and no empty axis; got the shape \(\)": lambda a: {
+        "observations": np.array(0.0, np.float32)
+    },
+    "no empty axis": lambda a: {key: array[:0] for key, array in a.items()},
 }
 
 

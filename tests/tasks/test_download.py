@@ -80,7 +80,7 @@ def files_in(directory):
 def test_of_those_that_begin_at_once_one_downloads_and_the_others_are_told(host, tmp_path):
     with in_the_midst_of_a_download(host, tmp_path):
         for _ in range(3):
-            with pytest.raises(BlockingIOError, match=r"another process is downloading into .*Wait for it"):
+            with pytest.raises(BlockingIOError, match=r"another process is downloading into .*Wait until it ends"):
                 official_file(NAME, tmp_path)
         assert not any(path.is_file() for path in tmp_path.iterdir())
     assert official_file(NAME, tmp_path) == tmp_path / FILES[-1]

@@ -164,7 +164,10 @@ def test_an_official_file_is_taken_where_it_is(files, tmp_path):
     ("name", "advice"),
     [
         (MAZE, "`floqzoo collect pointmaze-medium-navigate-v0`, and pass the file as `dataset_path`"),
-        ("antmaze-large-navigate-singletask-v0", "cannot be collected, since it needs expert policies"),
+        (
+            "antmaze-large-navigate-singletask-v0",
+            "cannot be collected on this machine, since that needs expert policies",
+        ),
     ],
 )
 @pytest.mark.parametrize("error", [urllib.error.URLError("no network"), TimeoutError("too slow")])
@@ -244,7 +247,7 @@ def test_a_truncated_file_is_refused(maze):
 
 
 def test_data_of_another_environment_are_refused(files):
-    with pytest.raises(ValueError, match="`observations` has 37 columns; cube-single-singletask-v0 needs 28"):
+    with pytest.raises(ValueError, match="`observations` must have 28 columns for cube-single-singletask-v0; got 37"):
         load("cube-single-play-singletask-v0", dataset_path=files["cube-double-play-singletask-v0"])
 
 
@@ -268,11 +271,11 @@ def test_an_episode_without_an_end_is_refused(maze):
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("success_timing", "late", "`success_timing` is 'late'; it must be 'pre' or 'post'"),
-        ("reward_timing", "", "`reward_timing` is ''; it must be 'pre' or 'post'"),
-        ("action_limit", 0.0, r"`action_limit` is 0.0; it must be in \(0, 1\]"),
-        ("action_limit", 1.5, "`action_limit` is 1.5"),
-        ("action_limit", float("nan"), "`action_limit` is nan"),
+        ("success_timing", "late", "`success_timing` must be 'pre' or 'post'; got 'late'"),
+        ("reward_timing", "", "`reward_timing` must be 'pre' or 'post'; got ''"),
+        ("action_limit", 0.0, r"`action_limit` must be in \(0, 1\]; got 0.0"),
+        ("action_limit", 1.5, r"`action_limit` must be .*; got 1.5"),
+        ("action_limit", float("nan"), r"`action_limit` must be .*; got nan"),
     ],
 )
 def test_bad_arguments_are_refused(argument, value, message):

@@ -42,7 +42,9 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
 )
 def test_unknown_names_are_refused_with_near_ones(name, message):
     pytest.importorskip("ogbench")
-    with pytest.raises(ValueError, match=f"`env_name` is '{name}'.*{message}"):
+    with pytest.raises(
+        ValueError, match=f"`env_name` must be the name of a single task of OGBench.* '{name}'.*{message}"
+    ):
         task_name(name)
 
 

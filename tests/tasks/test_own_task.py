@@ -210,9 +210,15 @@ def recorded_of_push():
         ({"environment": Choices}, r"action space of Choices must be a Box.*it is Discrete\(3\)"),
         ({"environment": Unbounded}, "action space of Unbounded must have finite bounds"),
         ({"environment": Counts}, r"action space of Counts must be of floating-point numbers; it is Box\(0, 3"),
-        ({"environment": Bytes}, "observations of the environment's type, uint8; got float32.*DtypeObservation"),
+        (
+            {"environment": Bytes},
+            "must both be uint8, or neither; got float32 in `dataset` and uint8 .*DtypeObservation",
+        ),
         ({"environment": Stronger}, r"between the environment's bounds, Box\(0.0, 4.0.*between \[0.0\] and \[3.0\]"),
-        ({"validation": UNMAPPED}, r"`validation` must .*1 numbers between \[0.0\] and \[3.0\]; got 2 and 1 numbers"),
+        (
+            {"validation": UNMAPPED},
+            r"`validation` must .* 1 in an action, between \[0.0\] and \[3.0\], as `dataset` has; got 2 numbers",
+        ),
         ({"environment": Wider}, "`dataset` must have actions of 2 numbers, as the environment has; got 1"),
         ({"max_episode_steps": None}, "episodes of Push may never end; set `max_episode_steps`"),
         ({"max_episode_steps": 0}, "`max_episode_steps` must be at least 1; got 0"),

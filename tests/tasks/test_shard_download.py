@@ -144,7 +144,9 @@ def test_names_and_numbers_that_do_not_exist_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`name` must be one of humanoidmaze-giant-navigate-100m-v0, .*; got 'cube'"):
         download_shards("cube", tmp_path)
     for shards in (0, 101):
-        with pytest.raises(ValueError, match=rf"`shards` must be from 1 to 100, those of {NAME}; got {shards}"):
+        with pytest.raises(
+            ValueError, match=rf"`shards` must be from 1 to 100, the number of shards of {NAME}; got {shards}"
+        ):
             download_shards(NAME, tmp_path, shards=shards)
     assert not list(tmp_path.iterdir())
 

@@ -103,7 +103,7 @@ def test_a_fingerprint_is_of_the_contents_in_their_order_and_of_nothing_else(tmp
         ({"observations": np.zeros((60, 3), np.float32)}, r"001.npz: `observations` is <f4\[60, 3\]; .* <f4\[60, 2\]"),
         (
             {"rewards": np.zeros(60)},
-            r"001.npz: `rewards` is <f8\[60\]; every shard must have <f4\[60\], as line-v0-000",
+            r"001.npz: `rewards` is <f8\[60\]; every shard must have <f4\[60\], as in line-v0-000",
         ),
         (random_arrays(1, states=80), r"001.npz: `actions` is <f4\[80, 1\]; every shard must have <f4\[60, 1\]"),
         ({"qpos": np.zeros(60)}, "001.npz has the arrays .*qpos.*; every shard must have those of line-v0-000.npz"),

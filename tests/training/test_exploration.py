@@ -115,10 +115,12 @@ def test_the_state_of_other_environments_is_refused():
     exploration = begun()
     explore(exploration, actions_of(3))
     state = exploration.state()
-    with pytest.raises(ValueError, match="must be that of 1 environments for each of 2 seeds; it has 4 environments"):
+    with pytest.raises(
+        ValueError, match="must be of 2 environments, 1 for each of 2 seeds; it has 4 environments and 2 seeds"
+    ):
         Exploration(Line, SEEDS, 1).restore(state)
     with pytest.raises(
-        ValueError, match=r"an episode must continue after \d steps, as it did before; it ended after 1"
+        ValueError, match=r"an episode that had not ended after \d steps ended after 1 when its actions were replayed"
     ):
         Exploration(Limited, SEEDS, 2).restore(state)
 
@@ -135,7 +137,7 @@ class Elsewhere(Line):
 def test_environments_that_come_to_another_place_are_told_of():
     exploration = begun()
     explore(exploration, actions_of(1))
-    with pytest.warns(UserWarning, match="the environments reached other states"):
+    with pytest.warns(UserWarning, match="replaying the same actions led to different states"):
         Exploration(Elsewhere, SEEDS, 2).restore(exploration.state())
 
 

@@ -102,7 +102,7 @@ def test_where_all_are_damaged_none_is_used(copy):
         lose_the_manifest(copy / f"step_00000000{step}")
     with (
         pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(DamagedError, match="no intact checkpoint; it has 1, 2"),
+        pytest.raises(DamagedError, match=r"no intact checkpoint: all are damaged \(steps: 1, 2\)"),
     ):
         restore_checkpoint(copy, toy_state(0))
 

@@ -104,7 +104,10 @@ def test_a_run_starts_from_one_that_normalises_as_it_does(trained, tmp_path, mon
     use(monkeypatch, task_of())
     config = toy_config(normalize_observations=ours, start_from=str(trained[0]), save_dir=str(tmp_path))
     if not ours:
-        with pytest.raises(ValueError, match="`start_from` must be a run of the same `normalize_observations`, False;"):
+        with pytest.raises(
+            ValueError,
+            match=r"`start_from` must be a run with the same `normalize_observations`: here it is False, in .* True",
+        ):
             prepare(TOY_RECIPE, config)
         return
     begun = prepare(TOY_RECIPE, config).start
@@ -219,7 +222,7 @@ def test_what_cannot_be_normalised_is_refused_in_one_sentence(tmp_path, monkeypa
         message = "`normalize_observations` needs a dataset with `observations`.*; got a OtherData"
     else:
         recipe = Recipe(name="toy", build=lambda **_: Walker(jnp.zeros(())), presets=TOY_RECIPE.presets)
-        message = "`normalize_observations` must be False for a recipe whose agent has no .*; it builds a Walker"
+        message = "`normalize_observations` must be False for this recipe: it builds a Walker, which has no field"
     use(monkeypatch, task)
     with pytest.raises(ValueError, match=message) as error:
         prepare(recipe, toy_config(normalize_observations=True, save_dir=str(tmp_path)))

@@ -96,6 +96,12 @@ def test_sigterm_keeps_what_was_explored(tmp_path):
     resume(directory, recipe=TOY_RECIPE)
     assert_same_run(straight, directory)
     assert_same_replay(straight, directory)
+    change_flags(directory, online_steps=10)
+    with (
+        pytest.warns(UserWarning, match="`online_steps` was 44 and is 10"),
+        pytest.raises(ValueError, match=r"the number of slots .* must be 16, as in the checkpoint, .*; got 10\."),
+    ):
+        resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
 @pytest.mark.slow
@@ -260,9 +266,12 @@ def test_from_nothing_and_from_a_finished_run(whole, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"env_name": "curve"}, "the same task, curve; .* has line"),
-        ({"agent": ToyConfig(width=4)}, r"have agents of the same form: `policy.flow.field.network.\S+` must be float"),
-        ({"seed": 9}, r"have the seeds 9, equally many seeds, or one; .* has 5, 6\."),
+        ({"env_name": "curve"}, "the same task: here it is curve, in .* line"),
+        (
+            {"agent": ToyConfig(width=4)},
+            r"have agents of the same form as this run: their `policy.flow.field.network.\S+` must be float",
+        ),
+        ({"seed": 9}, r"have the seeds 9, or as many seeds as this run, .* has the seeds 5, 6\."),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(changes, message, whole, tmp_path):
@@ -278,7 +287,7 @@ def test_a_task_that_cannot_be_stepped_is_refused(tmp_path):
         dataset: fz.Transition
 
     config = toy_config(online_steps=4, buffer_size=1000)
-    with pytest.raises(ValueError, match="`online_steps` must be 0 on line, which has no environment to step"):
+    with pytest.raises(ValueError, match="`online_steps` must be 0 on line, which has no environment to step; got 4"):
         train(toy_build, Pure(toy_task().dataset), config, tmp_path)
 
 
@@ -345,9 +354,7 @@ def test_a_longer_run_keeps_what_was_explored(tmp_path):
         longer["replay.transitions.observation"][:, :20], short["replay.transitions.observation"][:, :20]
     )
     change_flags(directory, offline_steps=16)
-    with pytest.raises(
-        ValueError, match="is in its online phase, in which some settings are fixed: `offline_steps` was 12"
-    ):
+    with pytest.raises(ValueError, match="trains online, so some settings are fixed: `offline_steps` was 12"):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
 
@@ -371,7 +378,7 @@ def test_a_policy_that_is_lost_is_named(tmp_path):
     config = toy_config(offline_steps=0, online_steps=20, buffer_size=200, log_interval=5, eval_episodes=0)
     build = lambda key: Spoiling(Walker(jnp.asarray(1.0)), fz.NullCritic(), jnp.asarray(0))  # noqa: E731
     with pytest.raises(
-        NonFiniteError, match=r"an action of seed 0 became NaN or infinite in round 3 .* The run is stopped"
+        NonFiniteError, match=r"an action of seed 0 became NaN or infinite in round 3 .* The run has stopped"
     ):
         train(build, toy_task(), config, tmp_path)
     # The row of the interval that was not finished.

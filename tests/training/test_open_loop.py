@@ -83,10 +83,10 @@ def test_the_state_of_an_executor_is_all_that_it_needs():
         found = [each.actions(rows, np.array(steps), lambda: pytest.fail("drawn")) for each in (one, other)]
         np.testing.assert_array_equal(found[0], [[k] for k in (steps[0], 4 + steps[1])])
         np.testing.assert_array_equal(*found)
-    with pytest.raises(ValueError, match="the chunks must have 3 steps, as those of the policy; they have 4"):
+    with pytest.raises(ValueError, match="the saved chunks must have 3 steps, like those of the policy; they have 4"):
         OpenLoop(fz.ChunkedPolicy(Planner(3), 3)).restore(one.state())
     other.restore({})
-    with pytest.raises(ValueError, match="`steps` of row 7 must start at 0"):
+    with pytest.raises(ValueError, match=r"`steps` of row 7 must start at 0, .* got 1"):
         other.actions(rows, np.array([1, 0]), lambda: chunks)
 
 
@@ -99,7 +99,9 @@ def test_single_actions_are_drawn_in_each_step_and_leave_no_state():
 
 
 def test_a_chunk_that_cannot_be_divided_is_refused():
-    with pytest.raises(ValueError, match="must draw 2 actions of one size in a chunk; its chunks have 3 coordinates"):
+    with pytest.raises(
+        ValueError, match="draws chunks of 3 numbers, which cannot be divided into 2 actions of equal size"
+    ):
         OpenLoop(fz.ChunkedPolicy(Planner(3), 2)).actions(np.arange(1), np.zeros(1, int), lambda: np.zeros((1, 3)))
 
 

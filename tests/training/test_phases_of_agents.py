@@ -176,5 +176,7 @@ def test_phases_that_cannot_be_meant_are_refused(phases, error):
 def test_phases_share_one_state_of_the_optimisers():
     rules = fz.JointUpdate(optax.adam(0.1)), fz.JointUpdate(optax.sgd(0.1))
     update = fz.PhasedUpdate(*(fz.Phase(name, rule, 1) for name, rule in zip("ab", rules, strict=True)))
-    with pytest.raises(ValueError, match="the optimisers of the phase 'b' must have a state of the same structure"):
+    with pytest.raises(
+        ValueError, match="the optimisers of the phases 'a' and 'b' must have states of the same structure"
+    ):
         fz.Agent(critic=fz.NullCritic(), policy=build(jax.random.key(0)).policy, update_rule=update)

@@ -158,7 +158,7 @@ def test_what_needs_states_says_so(trained, tmp_path):
         ("a video", lambda: film_run(directory, tmp_path / "video.mp4")),
         ("an inspection", lambda: inspect_run(directory, tmp_path / "inspection")),
     ):
-        with pytest.raises(ValueError, match=f"^{what} needs a run on states; .* was trained on pixels.$"):
+        with pytest.raises(ValueError, match=f"^{what} needs a state-based run; .* was trained on pixels.$"):
             call()
 
 

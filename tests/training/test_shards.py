@@ -153,7 +153,7 @@ def test_a_damaged_shard_stops_a_run_which_goes_on_when_it_is_repaired(whole, da
     before = damage(dataset.paths[2])
     try:
         with pytest.raises(
-            ShardError, match=r"002.npz: `observations` cannot be read .*CRC.* Step 8 is kept in"
+            ShardError, match=r"002.npz: `observations` cannot be read .*CRC.* latest checkpoint, of step 8, is in"
         ) as stop:
             resume(directory, recipe=TOY_RECIPE)
     finally:
@@ -249,7 +249,7 @@ def test_the_default_interval_is_that_of_the_official_code():
 
 
 def test_what_does_not_fit_the_dataset_is_refused(dataset):
-    with pytest.raises(ValueError, match=r"`dataset_replace_interval` is for a dataset of several files.* Got 5"):
+    with pytest.raises(ValueError, match=r"`dataset_replace_interval` must be None, since .* several files.*; got 5"):
         require_replaceable(toy_config(dataset_replace_interval=5), toy_task().dataset)
     with pytest.raises(ValueError, match="`online_steps` must be 0 with a ShardedDataset, which has no replay buffer"):
         require_online(toy_config(online_steps=8), ToyTask(dataset))

@@ -204,7 +204,7 @@ def test_settings_of_every_kind_are_read_back(agent):
 
 @pytest.mark.parametrize("name", ["flok", "os", "../evil", "__init__", ""])
 def test_only_recipes_are_found(name):
-    with pytest.raises(ValueError, match=r"there is no recipe .*; there are bc, c51"):
+    with pytest.raises(ValueError, match=r"there is no recipe .*; the recipes are bc, c51"):
         find_recipe(name)
 
 

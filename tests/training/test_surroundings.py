@@ -194,4 +194,4 @@ def test_an_error_of_an_environment_is_not_taken_for_a_full_disk(
         run_recipe(TOY_RECIPE)
     (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
     assert checkpoint_steps(folder / "checkpoints")
-    assert any("is kept in" in note for note in failure.value.__notes__)
+    assert any("Its latest checkpoint" in note for note in failure.value.__notes__)

@@ -43,8 +43,8 @@ def episodes_from_minari(
         )
         if (len(recorded.episode_lengths), len(recorded.actions)) != (dataset.total_episodes, dataset.total_steps):
             raise ValueError(
-                f"its metadata must agree with its data; they declare {dataset.total_episodes} episodes and "
-                f"{dataset.total_steps} steps, but it has {len(recorded.episode_lengths)} and {len(recorded.actions)}."
+                f"the metadata declare {dataset.total_episodes} episodes and {dataset.total_steps} steps, but the data have "
+                f"{len(recorded.episode_lengths)} and {len(recorded.actions)}."
             )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None

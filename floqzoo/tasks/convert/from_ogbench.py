@@ -27,7 +27,7 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
     if env_name is None:
         names = ("observations", "actions", "rewards", "masks", "terminals")
         with opened_npz(path) as archive:
-            require_arrays(path, archive, names, "name a single task, `env_name`, to label OGBench's own files")
+            require_arrays(path, archive, names, "to label one of OGBench's own files, set `env_name` to a single task")
             arrays = read_arrays(path, archive, names)
         try:
             return episodes_from_states(**arrays)
@@ -35,7 +35,9 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
             raise ValueError(f"{path}: {error}") from None
     name = task_name(env_name)
     if name.pixels:
-        raise ValueError(f"`env_name` must be a task of states, since frames are not converted; got {env_name}.")
+        raise ValueError(
+            f"`env_name` must be a state-based task, since observations of pixels are not converted; got {env_name}."
+        )
     environment = make(name.environment)
     try:
         labelled = labelled_arrays(path, name, environment)

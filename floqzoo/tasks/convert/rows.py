@@ -31,8 +31,8 @@ def episodes_from_rows(
     if cut.any() and not drop_last:
         raise ValueError(
             f"the observation after the last step of an episode is not in the data, and {cut.sum():,} episodes end without "
-            f"termination, first in row {np.argmax(cut)}; `drop_last` leaves these {cut.sum():,} of {len(ends):,} "
-            "transitions out."
+            f"termination, first in row {np.argmax(cut)}. Set `drop_last` to leave out their last transitions, {cut.sum():,} "
+            f"of {len(ends):,}."
         )
     # An episode of one incomplete transition leaves nothing.
     kept = ~(cut & np.concatenate([[True], ends[:-1]]))
