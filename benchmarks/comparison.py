@@ -1,7 +1,8 @@
 """The scores and the costs of the page "A small comparison": `python -m benchmarks.comparison SWEEP_FOLDER`.
 
-`SWEEP_FOLDER` is the output of `floqzoo sweep comparison`; finished trials only are read, and the stored scores of the others
-are kept. The results are written to `docs/comparison`, from which `docs/draw_figures.py` draws the figure and `docs/generate.py` writes the page.
+`SWEEP_FOLDER` is the output of `floqzoo sweep comparison`; only finished trials are read, and the stored scores of the
+others are kept. The results are written to `docs/comparison`, from which `docs/draw_figures.py` draws the figure and
+`docs/generate.py` writes the page.
 """
 
 import argparse

@@ -30,7 +30,7 @@ class Agent(eqx.Module):
     - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
     - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default a target critic with tau 0.005.
     - `normaliser`: The normalisation of the observations of `act`, `explore` and `update`: critic and policy take
-      normalised observations only, see `normalised`. None, the default, for observations as they are.
+      normalised observations only, see `normalised`. None, the default, leaves observations unchanged.
 
     Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
 
@@ -97,7 +97,7 @@ class Agent(eqx.Module):
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
         """One update on one batch: returns the updated agent, and the metrics of the batch before the update.
 
-        A pure function, to be compiled alone or inside a scan.
+        This is a pure function, which can be compiled alone or inside a scan.
         """
         if self.normaliser is not None:
             batch = batch.with_observations(jax.vmap(self.normaliser.normalise))

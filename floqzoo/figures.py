@@ -30,11 +30,11 @@ METHOD_COLOURS = {
     "td-cfm-c": GREEN,
     "mc-cfm": PURPLE,
 }
-"""The colours of methods that occur in several figures. FQL has a monolithic critic, so both have the same."""
+"""The colours of methods that occur in several figures. FQL has a monolithic critic, so the two share a colour."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each method of a figure: its own, or else the next one of the palette that the others leave free.
+    """A colour for each method of a figure: its fixed colour, or else the next unused colour of the palette.
 
     - `names`: Names such as "floq" or "floq alpha=10.0"; of several variants of a method, the first has its colour.
     """

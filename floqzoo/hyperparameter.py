@@ -50,7 +50,7 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number; a field converter, which permits `alpha=300.0`."""
+    """Wraps a number in a `Hyperparameter`: a field converter, with which `alpha=300.0` is allowed."""
     if isinstance(value, Hyperparameter):
         return value
     if isinstance(value, jax.Array):
@@ -59,7 +59,7 @@ def hyperparameter(value: Number) -> Hyperparameter:
 
 
 def optional_hyperparameter(value: Number | None) -> Hyperparameter | None:
-    """Wraps a number, and keeps None: a field converter."""
+    """Wraps a number in a `Hyperparameter`, and keeps None: a field converter."""
     return None if value is None else hyperparameter(value)
 
 

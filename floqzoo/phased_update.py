@@ -18,7 +18,7 @@ class Phase(eqx.Module):
 
     - `name`: Its name in logs and figures.
     - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
-    - `updates`: The number of updates; None for all that remain, which only the last phase may have.
+    - `updates`: The number of updates; None, which only the last phase may have, for all that remain.
 
     **Raises** `ValueError` if the name is empty, or the number negative.
     """
@@ -47,9 +47,9 @@ class PhasedUpdate(eqx.Module):
     resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
     phase.
 
-    Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates of
-    those that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator, where
-    all are.
+    Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates
+    of those that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator,
+    where all rules are computed.
 
     - `phases`: One or more, in order.
 

@@ -73,7 +73,7 @@ class ODESolver(Protocol):
         ...
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The solution that `solve` ends with, with all intermediate states."""
+        """All states of a solve, in order; `solve` returns the last one."""
         ...
 
 
@@ -113,7 +113,7 @@ class Network(Protocol):
         ...
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The output for one input: the body of the stem."""
+        """The output for one input: the first layer, then `body`."""
         ...
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
@@ -162,7 +162,7 @@ class Aggregation(Protocol):
     """The aggregation of the members of an ensemble into one value."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis."""
+        """Reduces the first axis, that of the members."""
         ...
 
 
@@ -318,7 +318,7 @@ class HasDensity(Protocol):
 class ActsFromNoise(Protocol):
     """Optional capability of a policy: a function of observation and noise, which can be exported.
 
-    `act` with a key equals `act_from_noise` with the noise from `draw_noise` with that key.
+    For the same key, `act` equals `act_from_noise` with the noise of `draw_noise`.
     """
 
     @property
@@ -349,7 +349,7 @@ class ScoresInSteps(Protocol):
     """Optional capability of a critic: the return of a policy that acts in a given number of solver steps."""
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """Q(observation, action) if later actions take this number of steps; as `score` otherwise."""
+        """Q(observation, action) if later actions take this number of steps; in other respects like `score`."""
         ...
 
 
@@ -501,7 +501,7 @@ class RewardModel(Protocol):
         ...
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """The loss of a batch; 0 without parameters."""
+        """The loss of a batch; 0 for a model without parameters."""
         ...
 
 
@@ -509,7 +509,7 @@ class RewardModel(Protocol):
 class EpisodeStore(Protocol):
     """Transitions in the order of their episodes: a dataset, or the replay of one seed.
 
-    A transition is addressed by an integer `at`, defined by the store; methods take arrays of them.
+    A transition is addressed by an integer `at`, defined by the store; methods take arrays of addresses.
     """
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:

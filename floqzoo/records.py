@@ -41,10 +41,10 @@ class ActionDraw(eqx.Module):
 
 
 class StepCount(eqx.Module):
-    """A number of solver steps, a power of two: a Python number, or drawn at random inside of an update.
+    """A number of solver steps, a power of two: a Python number, or drawn at random inside an update.
 
     - `value`: The number.
-    - `at_most`: A bound of it that does not depend on the draw; the number itself if that is known.
+    - `at_most`: An upper bound that does not depend on the draw; the number itself if it is known.
     """
 
     value: int | Int[Array, ""]
@@ -96,7 +96,7 @@ class Transition(eqx.Module):
         return replace(self, **{name: function(value) for name, value in present.items()})
 
     def require(self, name: str, who: str) -> Array:
-        """An optional field.
+        """The value of an optional field.
 
         **Raises** `ValueError` if it is absent.
         """
@@ -112,8 +112,8 @@ _OBSERVATIONS = ("observation", "next_observation", "future")
 class ActorCritic(eqx.Module):
     """A critic and a policy; also used for a pair of values for the two, such as optimiser states.
 
-    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations of both; None for observations as
-      they are.
+    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations of both; None leaves
+      observations unchanged.
     """
 
     critic: Any
@@ -152,7 +152,7 @@ class FrozenAgent(eqx.Module):
         return self.policy.act(observation, self.critic, key)
 
     def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
-        """The same agent with another policy and target policy: for the loss of a policy inside of another one."""
+        """The same agent with another policy and target policy, for the loss of a policy inside another one."""
         target = ActorCritic(self.target.critic, change(self.target.policy))
         return FrozenAgent(self.critic, change(self.policy), target, self.step)
 

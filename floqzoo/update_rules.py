@@ -47,13 +47,13 @@ class JointUpdate(eqx.Module):
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
       gradient of the policy is 0, but the optimiser moves it too: Adam by its moments. Metrics of the policy are averaged
       over the updates with a loss.
-    - `critic_loss`, `policy_loss`: Functions of a part and of what its loss takes, `(part, batch, agent, key)`. By default
-      `part.critic_loss` and `part.policy_loss`; a part that is pre-trained has another loss for it.
+    - `critic_loss`, `policy_loss`: Functions of a part and of what its loss takes, `(part, batch, agent, key)`. By
+      default `part.critic_loss` and `part.policy_loss`; a part that is pre-trained has another loss for pre-training.
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
-    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; a policy's loss in some updates, InFOM
-    (arXiv 2506.08902), official code.
+    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy's loss in some updates, the
+    official code of InFOM (arXiv 2506.08902).
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
@@ -196,7 +196,7 @@ class AlternatingUpdate(eqx.Module):
 
 
 def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
-    """One optimiser for a part with several networks, which trains each field of the part by an optimiser of its own.
+    """One optimiser for a part with several networks, which trains each field of the part with a separate optimiser.
 
         fz.AlternatingUpdate(fz.optimiser_per_field(forward=optax.adam(1e-4), backward=optax.adam(1e-6)))
 
@@ -215,8 +215,8 @@ class SequentialUpdate(eqx.Module):
     r"""A critic step, then a policy step, by one optimiser over the parameters of both parts.
 
     Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but the
-    optimiser moves that part too: Adam by its moments. With $g$ in every second step, Adam's mean gradient is $g / 2$ and
-    the root of its mean square $|g| / \sqrt 2$, so that with a steady gradient the two steps of an update together are
+    optimiser moves that part too: Adam by its moments. With $g$ in every second step, Adam's mean gradient is $g / 2$
+    and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of an update together are
     $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies to each loss alone.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
@@ -319,7 +319,7 @@ class PolyakAveraging(eqx.Module):
     - `copy_after`: The number of updates after which the targets are once set to the parameters, as InFOM does between
       its phases; None, the default, for never.
 
-    **Raises** `ValueError` if a tau is outside of [0, 1], or a number of updates below 1.
+    **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates below 1.
     """
 
     critic: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.005)

@@ -14,10 +14,10 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The encoder of pixels, named as in the official code of FQL."""
+    """The pixel encoder, named as in the official code of FQL."""
 
     encoder: Literal["impala_small"] | None = None
-    """On tasks of pixels, the encoder of each network; None for observations that are vectors."""
+    """On pixel tasks, the encoder of each network; None for observations that are vectors."""
 
     def __post_init__(self):
         require_choices(self)
@@ -154,7 +154,7 @@ def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOve
 
 
 def encoded(config: EncoderConfig, network: Callable[..., Network]) -> Callable[..., Network]:
-    """A constructor of the same networks, with an encoder of pixels if the settings have one."""
+    """A constructor of the same networks, with a pixel encoder if the settings have one."""
     if config.encoder is None:
         return network
     return partial(fz.PixelNetwork, build=network, encoder=fz.impala_small)

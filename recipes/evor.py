@@ -13,10 +13,10 @@ $$\begin{aligned}
 both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam. No loss depends on
 $Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
 
-Neither the code of EVOR nor its tables could be read, and the paper only in part. It has a reward-to-go distribution learnt by
-flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N actions of a flow with a
-second temperature. Everything else is our choice, as the page of the recipe lists: the noise, the path, the target network, the
-next action, two critics and every number.
+We could read neither the code of EVOR nor its tables, and the paper only in part. The paper has a reward-to-go
+distribution learnt by flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N
+actions of a flow with a second temperature. Everything else is our choice, as the page of the recipe lists: the noise,
+the path, the target network, the next action, two critics and every number.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from recipes.common import QUICKSTART, BestOfNConfig, behaviour_flow, value_netw
 
 @dataclass(frozen=True, kw_only=True)
 class EVORConfig(BestOfNConfig):
-    """EVOR's hyperparameters. Those of the paper were not found: every default is our choice."""
+    """EVOR's hyperparameters. We did not find those of the paper: every default is our choice."""
 
     q_agg: Literal["mean", "min"] = "mean"
     """How the two critics become one, in the target and in the score."""

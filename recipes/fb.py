@@ -47,7 +47,7 @@ class FBConfig:
     width: int = 1024
     """Width of F and of the policy."""
     embedding: int = 512
-    """Size of each of their two embeddings; for the policy a choice."""
+    """Size of each of the two embeddings in F and in the policy; for the policy our choice."""
     backward_width: int = 256
     """Width of B."""
     orthonormality: float = 1.0
@@ -57,7 +57,7 @@ class FBConfig:
     actor_noise: float = 0.2
     """Standard deviation of the noise on the policy's actions, in both losses."""
     actor_noise_clip: float = 0.3
-    """Limit of that noise."""
+    """Limit of the noise on the policy's actions."""
     actor_agg: Literal["min", "mean"] = "min"
     """Aggregation of the two F in the policy's loss: the minimum is the published pessimism of 0.5."""
     target_agg: Literal["mean", "min"] = "mean"
@@ -71,7 +71,7 @@ class FBConfig:
     reward_of: Literal["next", "current"] = "next"
     """The state that a reward of the data belongs to: the next one in metamotivo, the current one in OGBench and InFOM."""
     reward_shift: float = 0.0
-    """Added to the rewards of the data before the task is inferred (a choice): 1 makes OGBench's -1 and 0 into 0 and 1."""
+    """Added to the rewards of the data before the task is inferred (our choice): 1 turns OGBench's -1, 0 into 0, 1."""
 
     def __post_init__(self):
         require_choices(self)
@@ -159,7 +159,7 @@ def check(config: RunConfig) -> None:
 
 
 OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
-"""What a task of OGBench needs: its rewards are -1 and 0, of the current state, and its terminations depend on the task."""
+"""The settings for OGBench: rewards of -1 and 0, of the current state, and terminations that depend on the task."""
 
 
 def default(env_name: str | None) -> RunConfig:

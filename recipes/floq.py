@@ -55,9 +55,9 @@ class FloqConfig(DistilledPolicyConfig):
     use_prob_embed: bool = True
     """Whether the value is embedded as a smoothed histogram (HL-Gauss), or only normalised."""
     num_bins: int = 51
-    """Edges of that histogram."""
+    """Edges of the histogram that embeds the value."""
     sigma: float = 16.0
-    """Width of its Gaussian, in bins."""
+    """Width of the Gaussian of the value's embedding, in bins."""
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
     """The time embedding of the flow critics: cos(t) (the official code), 64 cosines (the paper), or t."""
     train_at_zero_only: bool = False

@@ -10,7 +10,7 @@ $$\begin{aligned}
 each averaged over the batch, the first also over the critics, and all minimised by one Adam; $\psi_1$ integrates
 $v$ from noise to an action.
 
-With `chunk_length` h above 1 actions are chunks of h actions, and rewards the discounted sums of h of them: QC-FQL
+If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards: QC-FQL
 (arXiv 2507.07969).
 """
 
@@ -79,17 +79,17 @@ def two_million(env_name: str | None) -> RunConfig:
 
 
 def ensemble(env_name: str | None) -> RunConfig:
-    """As 2m, with as many parameters in critics as floq."""
+    """The preset 2m with as many parameters in critics as floq."""
     return published_run(env_name, published.SAME_PARAMETERS, FQLConfig(ensemble_size=4), offline_steps=2_000_000)
 
 
 def matched_flops(env_name: str | None) -> RunConfig:
-    """As 2m, with as many FLOPs in an update as floq."""
+    """The preset 2m with as many FLOPs in an update as floq."""
     return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
 
 
 def residual(env_name: str | None) -> RunConfig:
-    """As 2m, with residual critics."""
+    """The preset 2m with residual critics."""
     return published_run(env_name, published.RESIDUAL, FQLConfig(use_resnets=True), offline_steps=2_000_000)
 
 
@@ -105,7 +105,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def qc(env_name: str | None) -> RunConfig:
-    """QC-FQL: chunks of 5 actions; 1M updates, then 1M steps. Alpha of QC's example."""
+    """QC-FQL: chunks of 5 actions, with alpha of QC's example; 1M updates, then 1M steps."""
     chunked = FQLConfig(chunk_length=5, alpha=100.0)
     return published_run(env_name, QC, chunked, online_steps=1_000_000, online_start=5_000)
 

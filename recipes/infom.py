@@ -68,17 +68,17 @@ class InFOMConfig:
     tau: float = 0.005
     """Step of the target flow, in [0, 1]."""
     num_flow_goals: int = 16
-    """Futures for a value."""
+    """Number of futures for each value."""
     num_flow_steps: int = 10
     """Euler steps of the flow."""
     actor_freq: int = 4
-    """In fine-tuning, updates for each loss of the policy."""
+    """In fine-tuning, the number of updates per loss of the policy."""
     q_agg: Literal["min", "mean"] = "min"
     """Aggregation of the two critics in the policy's loss."""
     value_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
     """Hidden layers of the flow and of the critics."""
     value_layer_norm: bool = False
-    """Whether these use layer norm."""
+    """Whether the flow and the critics use layer norm."""
     intention_encoder_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
     """Hidden layers of the intention encoder, which uses layer norm."""
     reward_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)

@@ -8,8 +8,8 @@ $$\begin{aligned}
 \end{aligned}$$
 
 each averaged over the batch, the first also over the two critics, and both minimised by one Adam; $\rho$ is the Huber
-quantile loss, $Q$ the mean of $Z$ over levels, and $a'$ an action of the same kind. A baseline of Value Flows
-(arXiv 2510.07650).
+quantile loss, $Q$ the mean of $Z$ over levels, and $a'$ is chosen in the same way. The method is a baseline of Value
+Flows (arXiv 2510.07650).
 """
 
 from collections.abc import Callable

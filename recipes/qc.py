@@ -68,7 +68,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def bfn(env_name: str | None) -> RunConfig:
-    """BFN, the paper's baseline: the same with single actions and N = 4, 1M updates."""
+    """BFN, the paper's baseline: QC with single actions and N = 4, 1M updates."""
     return published_run(env_name, published.BFN, QCConfig())
 
 

@@ -38,7 +38,7 @@ class ReBRACConfig(ActorCriticConfig):
     actor_noise: float = 0.2
     """Standard deviation of the noise on the target policy's actions, and of exploration."""
     actor_noise_clip: float = 0.5
-    """Limit of that noise."""
+    """Limit of the noise on the policy's actions."""
 
 
 def rebrac(

@@ -9,9 +9,9 @@ $$\begin{aligned}
 \quad \bar{\mathcal H} = -m d,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the critics, and all minimised by one Adam. The first has no entropy bonus,
-as in the official code of FQL. All presets train online from the first step: on a dataset alone nothing keeps the policy
-near the data, except for `bc_alpha`.
+each averaged over the batch, the first also over the critics, and all minimised by one Adam. The critic's loss has no
+entropy bonus, as in the official code of FQL. All presets train online from the first step: on a dataset alone nothing
+keeps the policy near the data, except for `bc_alpha`.
 """
 
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class SACConfig(EnsembleConfig):
     actor_q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics that the policy maximises: mean in FQL's code, min in SAC's paper."""
     num_qs: int = 2
-    """Critics: 2 in FQL's code, 10 in RLPD's paper and in QC's code."""
+    """Number of critics: 2 in FQL's code, 10 in RLPD's paper and in QC's code."""
     target_entropy_multiplier: float = 0.5
     """m: the target entropy is -m times the number of action coordinates. 0.5 in FQL's code, 1 in SAC's paper."""
     backup_entropy: bool = False
@@ -89,7 +89,7 @@ def rlpd(env_name: str | None) -> RunConfig:
 
 
 def default(env_name: str | None) -> RunConfig:
-    """1M environment steps from scratch, with a replay buffer that starts as the dataset."""
+    """1M environment steps from scratch, with a replay buffer that initially contains the dataset."""
     return replace(rlpd(env_name), balanced_sampling=False)
 
 

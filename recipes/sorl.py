@@ -1,7 +1,7 @@
 r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps and maximises Q through them (arXiv 2505.22866).
 
-The field $v_\theta(t, x \mid s, k)$ makes an action $a_k$ of noise $x_0$ in $k$ Euler steps. One $k$ is drawn for the whole batch in each
-of the first and the last term, $K = 8$, and $\bar v, \bar Q$ are target networks:
+The field $v_\theta(t, x \mid s, k)$ turns noise $x_0$ into an action $a_k$ in $k$ Euler steps. One $k$ is drawn for the
+whole batch in each of the first and the last term, $K = 8$, and $\bar v, \bar Q$ are target networks:
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a, k) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a', k) \bigr)^2,
@@ -47,7 +47,7 @@ class SORLConfig(EnsembleConfig):
     max_k_backprop: int = 8
     """Largest number of steps in the Q loss and in the TD target; a power of two."""
     denoise_steps: int = 8
-    """K, the number of the shortest steps; a power of two."""
+    """K, the largest number of steps, with the shortest steps; a power of two."""
     inference_steps: int = 8
     """Steps of an action in the environment; a power of two, which may be changed after training."""
     num_samples: int = 1

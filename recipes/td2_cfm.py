@@ -32,11 +32,11 @@ class TD2Config:
     measure_of: Literal["behaviour", "clone", "trained"] = "behaviour"
     """The policy of the measure: that of the data, a policy cloned from the data, or the policy of a finished run."""
     policy_run: str = ""
-    """The folder of that run."""
+    """The folder of the finished run, for its policy."""
     curved: bool = False
     """Whether the path of a flow is trigonometric (curved) instead of linear."""
     lr: float = 1e-4
-    """AdamW's learning rate (a choice)."""
+    """AdamW's learning rate (our choice)."""
     weight_decay: float = 1e-3
     """AdamW's weight decay."""
     batch_size: int = 1024
@@ -52,11 +52,11 @@ class TD2Config:
     network: Literal["unet", "mlp"] = "unet"
     """The network: the U-Net of dense layers of the paper, or an MLP."""
     widths: tuple[int, ...] = (512, 256, 128)
-    """Levels of the U (a choice)."""
+    """Widths of the levels of the U-Net (our choice)."""
     embedding: int = 256
-    """Size of the embeddings of time and condition (a choice)."""
+    """Size of the embeddings of time and condition (our choice)."""
     hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the plain perceptron, of the reward model and of the clone (a choice)."""
+    """Hidden layers of the plain perceptron, of the reward model and of the clone (our choice)."""
     count: int = 128
     """Number of samples for a value."""
 

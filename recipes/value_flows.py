@@ -13,9 +13,9 @@ $$\begin{aligned}
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam. $a'$ is an
-action of the same kind. Online a one-step policy acts, trained as in FQL by $\alpha \frac1d \lVert \mu(s, x_0) -
-\psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ together with the behaviour flow.
+each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam. $a'$ is chosen
+in the same way. Online a one-step policy acts, trained as in FQL by
+$\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ together with the behaviour flow.
 """
 
 from dataclasses import dataclass

@@ -25,8 +25,8 @@ def ogbench(
     Args:
         source: The file.
         out: The file to write.
-        env_name: The single task that labels the data with rewards, such as cube-single-play-singletask-v0; without it the
-            file's own rewards and masks.
+        env_name: The single task that labels the data with rewards, such as cube-single-play-singletask-v0; by default
+            the data keep the file's own rewards and masks.
     """
     from floqzoo.tasks.convert import episodes_from_ogbench
 
@@ -80,7 +80,7 @@ def minari(
     """Converts a dataset of Minari that is on this machine. Needs the extra floqzoo[minari].
 
     Args:
-        source: Its name, such as D4RL/pen/human-v2, or its folder.
+        source: The name of the dataset, such as D4RL/pen/human-v2, or its folder.
         out: The file to write.
         observation_keys: The entries to concatenate, if observations are dictionaries.
         action_low: The lower bound of actions, one number or one for each coordinate; without it the action space's.
@@ -152,7 +152,7 @@ def gymnasium(
     """Records episodes in a registered environment of Gymnasium.
 
     Args:
-        source: Its name, such as Pendulum-v1.
+        source: The name of the environment, such as Pendulum-v1.
         out: The file to write.
         episodes: The number of episodes to play.
         seed: Seeds environment and policy.

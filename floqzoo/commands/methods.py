@@ -4,7 +4,7 @@
 def methods() -> None:
     """Lists the methods: what each is, its critic and policy, its source, and the presets of its program.
 
-    A method is trained by `python recipes/NAME.py`; settings that its paper published follow from --env_name.
+    A method is trained by `python recipes/NAME.py`; --env_name selects the settings that its paper published.
     """
     import importlib
 

@@ -23,7 +23,7 @@ class CategoricalMetrics(eqx.Module):
     """The metrics of a categorical critic on a batch.
 
     - `critic_loss`: The cross-entropy, averaged over members and batch.
-    - `q_mean`, `q_max`, `q_min`: The expected returns over batch and members.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the expected return over batch and members.
     - `return_std`: The standard deviation of the return, averaged over batch and members.
     - `end_mass`: The probability of the first and the last atom together, averaged over batch and members; large values
       mean that the support is too small.
@@ -90,7 +90,7 @@ class CategoricalCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch atoms"]:
-        """$m$ of each transition."""
+        """The projected target $m$ of each transition."""
         target = agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_logits = target.batch_logits(batch.next_observation, next_action)

@@ -36,8 +36,8 @@ class ConservativeCritic(eqx.Module):
     with one level $\tau$ for each transition, $n$ uniform actions with $\log q = -d \log 2$, and $n$ actions of a
     policy with a density, where $\log q$ is the log-density of the action before clipping.
 
-    These come from the agent's policy if it [has a density][floqzoo.protocols.HasDensity], else from its `behaviour`:
-    for a `DistilledFlowPolicy`, whose one-step network has no density, from its behaviour flow.
+    This policy is the agent's if it [has a density][floqzoo.protocols.HasDensity], else its `behaviour`: for a
+    `DistilledFlowPolicy`, whose one-step network has no density, its behaviour flow.
 
     - `critic`: The critic that learns returns.
     - `weight`: $\lambda$, at least 0.

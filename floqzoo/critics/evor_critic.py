@@ -22,14 +22,14 @@ class EVORCritic(ReturnFlowCritic):
     \exp \bigl( \psi^e_1(\epsilon_j \mid s, a) / \tau_R \bigr),$$
 
     the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest
-    $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the divergence of its trajectories from those of the
-    behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and the greatest of them ($\tau_R \to 0$); of
-    a normal return it is mean + variance / ($2 \tau_R$). Where transitions are random, it treats lucky transitions as
-    choices, and overestimates.
+    $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the KL divergence of the policy's
+    trajectories from those of the behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and
+    the greatest of them ($\tau_R \to 0$); of a normally distributed return it is mean + variance / ($2 \tau_R$). Where
+    transitions are random, it treats lucky transitions as choices, and overestimates.
 
-    The $n$ noise samples $\epsilon_j$ are fixed, quantiles of the prior as for the mean, and each is transported by the whole
-    flow: $n K$ evaluations of each field, since one step yields only the mean of the return. No loss depends
-    on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
+    The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior, and each is transported by the whole flow, at
+    $n K$ evaluations of each field: one step would yield only the mean of the return. No loss depends on $Q^*$, so
+    $\tau_R$ and $n$ may be changed in a trained critic.
 
     It is trained as a `ReturnFlowCritic` with BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
     None by default. Both may be set.
@@ -42,9 +42,9 @@ class EVORCritic(ReturnFlowCritic):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: EVOR (arXiv 2510.08218): a distribution of returns learnt by flow matching with distributional backups, and the
-    log-mean-exp. Its code could not be read. The form of the loss is that of Value Flows (arXiv 2510.07650); that, the next
-    action, the fixed noise, the aggregation and all numbers are our choice.
+    Source: EVOR (arXiv 2510.08218): a distribution of returns learnt by flow matching with distributional backups, and
+    the log-mean-exp. We could not read the official code. The form of the loss is that of Value Flows (arXiv
+    2510.07650); this form, the next action, the fixed noise, the aggregation and all numbers are our choice.
     """
 
     dcfm_weight: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=None)

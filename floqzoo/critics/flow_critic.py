@@ -38,7 +38,7 @@ class FlowCriticMetrics(eqx.Module):
     - `critic_loss`: `flow_loss` + `distill_loss`.
     - `flow_loss`: Squared velocity error, summed over noise samples, averaged over members and batch.
     - `distill_loss`: Squared error of the distilled critic, averaged over members and batch.
-    - `q_mean`, `q_max`, `q_min`: The distilled critic over batch and members.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the distilled critic over batch and members.
     - `flow_q_mean`: The output of the flows, averaged over batch, members and noise samples.
     - `q_noise_variance`: The variance of the flows' output over noise samples, averaged over batch and members; 0 with
       one noise sample.
@@ -65,7 +65,7 @@ class FlowStarts(eqx.Module):
 class FlowCritic(eqx.Module):
     r"""Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
-    Trained by matching the velocity of the path from noise to TD target at every time,
+    The fields are trained by matching the velocity of the path from noise to TD target at every time,
 
     $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$

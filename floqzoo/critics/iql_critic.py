@@ -18,8 +18,8 @@ class IQLMetrics(eqx.Module):
     - `critic_loss`: `value_loss` + `q_loss`.
     - `value_loss`: The expectile loss of V.
     - `q_loss`: Squared TD error of Q, summed over members, averaged over the batch.
-    - `q_mean`, `q_max`, `q_min`: Q over batch and members.
-    - `v_mean`, `v_max`, `v_min`: V over the batch.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members.
+    - `v_mean`, `v_max`, `v_min`: Mean, maximum and minimum of V over the batch.
     """
 
     critic_loss: Scalar
@@ -64,11 +64,11 @@ class IQLCritic(eqx.Module):
         return jnp.min(self.networks.values(observation, action))
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        r"""$\min_e Q_e(s, a) - V(s)$."""
+        r"""The advantage, $\min_e Q_e(s, a) - V(s)$."""
         return self.score(observation, action) - self.state_value(observation)
 
     def state_value(self, observation: Observation) -> Scalar:
-        """V(s)."""
+        """The state value V(s)."""
         return self.value_network(observation)[0]
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IQLMetrics]:

@@ -10,7 +10,7 @@ from floqzoo.typing import Array
 
 
 class HuberQuantileLoss(eqx.Module):
-    r"""$\lvert \tau - 1[\delta < 0] \rvert \, H_\kappa(\delta) / \kappa$, with $\delta$ the target minus the prediction.
+    r"""The loss $\lvert \tau - 1[\delta < 0] \rvert \, H_\kappa(\delta) / \kappa$, with $\delta$ = target - prediction.
 
     $$H_\kappa(\delta) = \tfrac12 \delta^2 \text{ if } \lvert \delta \rvert \le \kappa, \text{ else }
     \kappa (\lvert \delta \rvert - \tfrac12 \kappa).$$
@@ -35,7 +35,9 @@ class HuberQuantileLoss(eqx.Module):
 
 
 class ExpectileLoss(eqx.Module):
-    r"""$\lvert \tau - 1[\delta < 0] \rvert \, \delta^2$: the minimiser is the expectile at level $\tau$.
+    r"""The loss $\lvert \tau - 1[\delta < 0] \rvert \, \delta^2$, with $\delta$ = target - prediction.
+
+    The minimiser is the expectile at level $\tau$.
 
     Source: the IQN critic in the official code of floq (arXiv 2509.06863), which uses this loss and not a quantile
     loss.

@@ -57,7 +57,7 @@ class MonolithicCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
-        """$y$ of each transition."""
+        """The TD target $y$ of each transition."""
         target = agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_q = target.aggregation.aggregate(target.networks.batch_values(batch.next_observation, next_action))

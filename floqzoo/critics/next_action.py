@@ -9,7 +9,7 @@ from floqzoo.typing import Array, Key
 
 
 class PolicyNextAction(eqx.Module):
-    """Next actions of the agent's policy (with the online critic): learns returns or successor measures of the policy."""
+    """Draws next actions from the agent's policy (with the online critic): learns its returns or successor measure."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """An action of the policy at each next observation.
@@ -27,7 +27,7 @@ class PolicyNextAction(eqx.Module):
 
 
 class DataNextAction(eqx.Module):
-    """The next action of the data: learns returns or successor measures of the behaviour policy.
+    """Takes the next actions of the data, to learn returns or successor measures of the behaviour policy.
 
     The batch must contain `next_action`.
     """
@@ -35,7 +35,7 @@ class DataNextAction(eqx.Module):
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """The recorded actions.
 
-        **Raises** `ValueError` if the batch has none.
+        **Raises** `ValueError` if the batch has no next actions.
         """
         del agent, key
         return batch.require("next_action", "DataNextAction")

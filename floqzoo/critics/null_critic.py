@@ -16,7 +16,7 @@ class NullCritic(eqx.Module):
         return jnp.zeros(())
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        """0: an `AWRPolicy` then clones the behaviour."""
+        """An advantage of 0, with which an `AWRPolicy` clones the behaviour."""
         return self.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:

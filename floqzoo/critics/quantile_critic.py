@@ -22,7 +22,7 @@ class QuantileMetrics(eqx.Module):
     """The metrics of a quantile critic on a batch.
 
     - `critic_loss`: The loss of the levels, summed over levels, averaged over target levels, members and batch.
-    - `q_mean`, `q_max`, `q_min`: The mean over the drawn levels, over batch and members.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of the mean over the drawn levels.
     - `return_std`: The standard deviation over the drawn levels, averaged over batch and members.
     """
 
@@ -40,7 +40,7 @@ class QuantileCritic(eqx.Module):
     y_j = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Z_e(s', a', \tau'_j), \quad a' \sim \pi(s'),$$
 
     with separate levels $\tau_i$ and $\tau'_j$ for each transition. The score is the mean over members and over the $n$
-    midpoints $(i - \frac12) / n$, so that it is deterministic.
+    midpoints $(i - \frac12) / n$, so it is deterministic.
 
     - `networks`: The ensemble $Z_1, \dots, Z_E$.
     - `discount`: $\gamma$ in [0, 1).
@@ -91,7 +91,7 @@ class QuantileCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch levels"]:
-        """$y_j$ of each transition."""
+        """The TD targets $y_j$ of each transition."""
         action_key, level_key = jax.random.split(key)
         size, target = batch.reward.shape[0], agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(action_key, size))

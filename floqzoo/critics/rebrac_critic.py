@@ -15,12 +15,13 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SmoothingNoise(eqx.Module):
-    r"""$\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$ with $\epsilon \sim N(0, I)$.
+    r"""Adds clipped noise to actions: $\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$
+    with $\epsilon \sim N(0, I)$.
 
     - `scale`: $\sigma$, at least 0.
     - `limit`: $c$, at least 0.
 
-    Source: TD3 (arXiv 1802.09477), section 5.3, with its 0.2 and 0.5.
+    Source: TD3 (arXiv 1802.09477), section 5.3, where $\sigma = 0.2$ and $c = 0.5$.
     """
 
     scale: Hyperparameter = eqx.field(converter=hyperparameter, default=0.2)

@@ -38,10 +38,10 @@ class ReturnFlowMetrics(eqx.Module):
     - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch;
       the second is None without DCFM.
-    - `q_mean`, `q_max`, `q_min`: The mean of the return, by one step, over the batch.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of the mean return, from one solver step.
     - `return_std`: The derivative of the return with respect to the noise, aggregated over members, averaged over the batch; None without
       the confidence weight.
-    - `confidence`: The confidence weight, averaged over the batch; in [0.5, 1]. Also None without it.
+    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if it is not used.
     """
 
     critic_loss: Scalar
@@ -91,9 +91,10 @@ class ReturnFlowCritic(eqx.Module):
     At the end of an episode there is no next distribution, and only BCFM is trained. The DCFM target has no factor
     $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
-    $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$:
-    `value` for noise drawn from a key; `score`, which has no key, as the mean over $n$ fixed noise samples, the quantiles
-    $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate the members of each noise sample.
+    $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$.
+    `value` makes this step from noise drawn with a key. `score`, which has no key, is the mean over $n$ fixed noise
+    samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate the members for
+    each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
     - `solver`: A `ClippedEuler` keeps returns in their range after each step.
@@ -101,8 +102,8 @@ class ReturnFlowCritic(eqx.Module):
     - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. With None for $\lambda_D$ DCFM is not computed.
     - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
     - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
-    - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: the same in targets.
-    - `num_score_samples`: $n$, at least 1. This is a choice of ours: the authors draw one noise sample for each score.
+    - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: how members become one value in targets.
+    - `num_score_samples`: $n$, at least 1. This is our choice: the authors draw one noise sample for each score.
     - `next_action`: The choice of $a'$; Value Flows: `BestOfNNextAction(16)`.
     - `prior`: The distribution of the noise; any prior with a `quantile`.
     - `path`: The probability path from noise to $R$.
@@ -292,7 +293,9 @@ class ReturnFlowCritic(eqx.Module):
         return ReturnTargets(end, reward + continuation * stopped, velocities)
 
     def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
-        """The derivative of the return at (s, a) with respect to the noise, aggregated over members: its standard deviation if Gaussian."""
+        """The derivative of the return at (s, a) with respect to the noise, aggregated over members. For a Gaussian
+        return it is the standard deviation.
+        """
 
         def of_member(field):
             flow = self.flow(field)

@@ -23,8 +23,8 @@ class SACCritic(eqx.Module):
     y = r + \gamma \, \text{discount} \bigl( \operatorname{agg}_e \bar Q_e(s', a')
     - \beta \log \pi(a' \mid s') \bigr), \quad a' \sim \pi(\cdot \mid s')$$
 
-    Next actions are samples of the agent's policy, which must have [a density][floqzoo.protocols.HasDensity], even where
-    the policy acts with its mode. $\beta$ is the temperature of the policy with `entropy_backup`, and else 0.
+    Next actions are samples of the agent's policy, which must have [a density][floqzoo.protocols.HasDensity], even if
+    the policy acts with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and else 0.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).
@@ -63,7 +63,7 @@ class SACCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
-        """$y$ of each transition."""
+        """The TD target $y$ of each transition."""
         require_protocol("agent.policy", agent.policy, HasDensity)
         keys = jax.random.split(key, batch.reward.shape[0])
         draws = jax.vmap(agent.policy.act_with_log_prob)(batch.next_observation, keys)

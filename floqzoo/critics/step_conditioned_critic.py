@@ -17,7 +17,7 @@ class StepConditionedCritic(eqx.Module):
     r"""$Q(s, a, k)$: a critic whose observations have one more coordinate, the number $k$ of steps of the policy.
 
     Each update draws one $k \in \{1, 2, 4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on
-    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. For `MonolithicCritic`
+    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. The loss of a wrapped `MonolithicCritic` is
 
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$

@@ -11,7 +11,7 @@ class MeanOverEnsemble(eqx.Module):
     """The mean over members: used by floq and FQL in most environments."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis."""
+        """Reduces the first axis, that of the members."""
         return jnp.mean(values, axis=0)
 
 
@@ -22,7 +22,7 @@ class MinOverEnsemble(eqx.Module):
     """
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis."""
+        """Reduces the first axis, that of the members."""
         return jnp.min(values, axis=0)
 
 
@@ -56,7 +56,7 @@ class DistributionalBackup(eqx.Module):
 
 
 class IndependentNoise(eqx.Module):
-    """Noise independent of the regression's noise: used by floq.
+    """The target flows start from noise that is independent of the regression's noise, as in floq.
 
     With a distributional backup, the flow learns the distribution of returns from an independent coupling of noise and
     return, as is usual in flow matching.
@@ -71,7 +71,7 @@ class IndependentNoise(eqx.Module):
 
 
 class SharedNoise(eqx.Module):
-    """The next return has the noise of the regression, as in Value Flows.
+    """The target flows start from the noise of the regression, as in Value Flows.
 
     With a distributional backup, trajectories become straighter and targets vary less given their noise.
 

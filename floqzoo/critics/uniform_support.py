@@ -31,7 +31,7 @@ class UniformSupport(eqx.Module):
 
     @staticmethod
     def from_rewards(reward_range: tuple[float, float], discount: float, num_atoms: int = 51) -> "UniformSupport":
-        r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+        r"""A support over the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).

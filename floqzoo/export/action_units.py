@@ -86,7 +86,7 @@ class ActionUnits:
 
 
 def _float32_within(bound: np.ndarray, direction: int) -> np.ndarray:
-    """A bound in float32, rounded inwards, so that no action is outside of a box in float64."""
+    """A bound in float32, rounded inwards, so that no action is outside a box in float64."""
     rounded = np.asarray(bound, np.float32)
     outside = direction * rounded.astype(np.float64) < direction * bound
     return np.where(outside, np.nextafter(rounded, np.float32(direction * np.inf)), rounded)

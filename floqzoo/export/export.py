@@ -96,10 +96,10 @@ def export_run(
     - `seed`: The seed of the run; by default the first.
     - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one of a run without
       evaluations.
-    - `episodes`: The number of episodes to play in each of the two, at least 0.
+    - `episodes`: The number of episodes to play in each of the two runtimes, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
     - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of finished episodes and the total.
 
@@ -160,7 +160,7 @@ def export_policy(
 ) -> Exported:
     """Exports the policy of an agent that is in memory.
 
-    Networks that compute in bfloat16 are exported in float32, in which they are evaluated too.
+    Networks that compute in bfloat16 are exported in float32, as in evaluations.
 
     - `actor`: An agent, or its `ActorCritic`.
     - `out`: A folder that does not exist yet, or is empty.
@@ -169,7 +169,8 @@ def export_policy(
       which the policy's -1 and 1 are mapped; None for -1 and 1.
     - `critic`, `hub_layout`: As in `export_run`.
     - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
-    - `played`: A function that takes the path of the ONNX file, and returns the results of both policies in the environment.
+    - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of JAX's
+      in the environment.
 
     **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
     """

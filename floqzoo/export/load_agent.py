@@ -26,7 +26,7 @@ def load_agent(
     - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
       is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
     - `seed`: A seed of the run; None for the first.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
     **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
     """
@@ -49,7 +49,7 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
     """The step of the checkpoint with the highest score, a mean over seeds, and the metric that is the score.
 
-    None and "latest" if none was evaluated.
+    Returns None and "latest" if no checkpoint was evaluated.
     """
     if not (run.directory / "eval.csv").exists():
         return None, "latest"

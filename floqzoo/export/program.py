@@ -142,7 +142,7 @@ def _needed(steps: Sequence[Step], output: Value) -> tuple[Step, ...]:
 
 
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""Where primitives that call a function keep it."""
+"""The names of the parameters in which primitives keep a function that they call."""
 LOOPS_AND_BRANCHES = {"while": "a loop whose length is not known, such as an adaptive solver's", "cond": "a branch"}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 TOLERANCE = 1e-5
 """The largest difference from JAX, in float32, of numbers of size 1."""
 CALLS = 200
-"""Calls of which the latency is the median."""
+"""The number of calls whose median time is the latency."""
 
 Runtime = Callable[..., np.ndarray]
 
@@ -100,7 +100,8 @@ def compare(
 
     - `golden`, `random`: Inputs by name.
     - `size`: What differences are relative to: a number, or one for each coordinate of the output.
-    - `tied`: From inputs, the action of the runtime and that of JAX to the rows in which both have the same score.
+    - `tied`: A function of the inputs, the runtime's action and JAX's action that returns the rows in which both
+      actions have the same score.
 
     **Raises** `ParityError` if a difference is above `TOLERANCE`.
     """

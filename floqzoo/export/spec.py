@@ -21,7 +21,7 @@ COMPATIBILITY = (
     "to three weeks older than the one that wrote it: docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
 )
 FACTS = ("method", "environment", "seed", "step", "chosen_by", "metrics", "control_rate_hz", "agent")
-"""What the caller knows, and the arrays do not."""
+"""The entries of `spec.json` that the caller may give, since the arrays do not contain them."""
 
 
 def spec_of(

@@ -16,7 +16,7 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 class Start:
     """The properties of a run's environment that an export records.
 
-    - `observations`: The first ones of the run's evaluation episodes.
+    - `observations`: The first observations of the run's evaluation episodes.
     - `action_bounds`: The bounds of its actions, in its own units.
     - `control_rate`: The rate of actions in Hz, if the environment has one.
     """

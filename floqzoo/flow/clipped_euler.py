@@ -34,7 +34,7 @@ class ClippedEuler(FixedStepSolver):
 
     @staticmethod
     def from_rewards(reward_range: tuple[float, float], discount: float, num_steps: int = 10) -> "ClippedEuler":
-        r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+        r"""A solver that clips to the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).

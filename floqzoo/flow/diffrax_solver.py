@@ -23,9 +23,10 @@ class DiffraxSolver(eqx.Module):
       where a loss is differentiated through it. Forward mode works with `DirectAdjoint` and `ForwardMode` only.
     - `max_steps`: The maximum number of steps of an adaptive solve.
 
-    A failed solve, with too few steps or from a point that is not finite, returns NaN; in a batch only its row.
+    A failed solve, with too few steps or from a point that is not finite, returns NaN; in a batch only the failed rows
+    are NaN.
 
-    **Raises** `ValueError` for less than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
+    **Raises** `ValueError` for fewer than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
     gradients of a solution at a finite time would be 0.
     """
 
@@ -75,7 +76,7 @@ class DiffraxSolver(eqx.Module):
         return _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True)))[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The states of the solution that `solve` ends with, at `num_steps + 1` equally spaced times."""
+        """The states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
         times = time_grid(t0, t1, self.num_steps, jnp.result_type(x0))
         return Trajectory(times, _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))))
 

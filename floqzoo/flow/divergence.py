@@ -19,9 +19,10 @@ class ExactDivergence(eqx.Module):
 
 
 class HutchinsonDivergence(eqx.Module):
-    r"""$\frac1n \sum_i \epsilon_i^\top \frac{\partial v}{\partial x} \epsilon_i$ with random signs $\epsilon_i$: unbiased.
+    r"""The unbiased estimate $\frac1n \sum_i \epsilon_i^\top \frac{\partial v}{\partial x} \epsilon_i$ with random
+    signs $\epsilon_i$.
 
-    The same signs are used throughout a solve, so that the integrated field is smooth.
+    The same signs are used throughout a solve, so the integrated field is smooth.
 
     - `probes`: The number $n$ of sign vectors, at least 1; the cost depends on it, and not on the dimension.
 
@@ -37,7 +38,7 @@ class HutchinsonDivergence(eqx.Module):
     def divergence(self, velocity: Callable[[Point], Point], x: Point, key: Key | None) -> Scalar:
         """The estimate at `x`.
 
-        **Raises** `ValueError` without a key.
+        **Raises** `ValueError` if there is no key.
         """
         if key is None:
             raise ValueError("`key` must be given: Hutchinson's divergence draws random signs.")

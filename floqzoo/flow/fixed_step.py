@@ -15,8 +15,8 @@ from floqzoo.typing import Point, Time, Velocity
 class FixedStepSolver(eqx.Module):
     """Integrates from `t0` to `t1` in `num_steps` equal steps.
 
-    Reverse-differentiable; the memory of the backward pass grows with `num_steps`. A subclass defines `step` and its
-    `order` $p$: for a smooth field the error decreases like $K^{-p}$.
+    It is reverse-differentiable; the memory of the backward pass grows with `num_steps`. A subclass defines `step` and
+    its `order` $p$: for a smooth field the error decreases like $K^{-p}$.
     """
 
     num_steps: eqx.AbstractVar[int]
@@ -42,7 +42,7 @@ class FixedStepSolver(eqx.Module):
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The states of the solution that `solve` ends with, at `num_steps + 1` equally spaced times."""
+        """The states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
         return Trajectory(time_grid(t0, t1, self.num_steps, jnp.result_type(x0)), jnp.concatenate([x0[None], states]))
 
@@ -57,7 +57,7 @@ class FixedStepSolver(eqx.Module):
 
 
 class Euler(FixedStepSolver):
-    r"""$x + \Delta t \, v(t, x)$. Order 1, one evaluation per step; used by floq and FQL.
+    r"""Euler's method, $x + \Delta t \, v(t, x)$: order 1, one evaluation per step; used by floq and FQL.
 
     - `num_steps`: The number K of steps, at least 1.
     - `unroll`: Whether to unroll the loop over steps.
@@ -74,7 +74,8 @@ class Euler(FixedStepSolver):
 
 
 class Midpoint(FixedStepSolver):
-    r"""$x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$. Order 2; used by TD-Flow.
+    r"""The midpoint rule, $x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$: order 2; used
+    by TD-Flow.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
@@ -91,7 +92,8 @@ class Midpoint(FixedStepSolver):
 
 
 class Heun(FixedStepSolver):
-    r"""$x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$, $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$. Order 2.
+    r"""Heun's method, $x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$,
+    $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$: order 2.
 
     Its last evaluation is at `t1`, where the field of a path that ends in a point is singular.
 

@@ -70,7 +70,7 @@ class Flow(eqx.Module):
     def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
         r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
 
-        The mean over coordinates, as in FQL, so that the scale does not depend on the dimension $d$.
+        It is a mean over coordinates, as in FQL, so its scale does not depend on the dimension $d$.
 
         - `weights`: Weights of the squared errors of the coordinates, before the mean over all $d$; None for 1.
         """
@@ -110,7 +110,7 @@ class Flow(eqx.Module):
     ) -> Scalar:
         r"""$\log p_1(x_1 \mid c) = \log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$.
 
-        The instantaneous change of variables: `x1` and the divergence are integrated back to $t = 0$.
+        This is the instantaneous change of variables: `x1` and the divergence are integrated back to $t = 0$.
 
         - `divergence`: Exact, or Hutchinson's estimate, which needs a `key` and is unbiased.
         - `solver`: `accurate_solver()` if `None`; pass the flow's own solver for the density of its samples.

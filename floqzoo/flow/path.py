@@ -144,8 +144,8 @@ class TrigonometricPath(AffinePath):
 
 
 class VariancePreservingPath(AffinePath):
-    r"""Diffusion's path: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$,
-    with $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
+    r"""The path of diffusion models: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$, with
+    $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
 
     Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
     e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
@@ -169,7 +169,9 @@ class VariancePreservingPath(AffinePath):
         return jnp.exp(-(jnp.asarray(self.low.value) + self.high.value) / 4)
 
     def coefficients(self, t: Time) -> PathCoefficients:
-        r"""$\alpha_t$ and $\beta_t$ as above; $\dot\alpha_t = \frac12 b(s) \alpha_t$, $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$."""
+        r"""$\alpha_t$, $\beta_t$ and their derivatives: $\dot\alpha_t = \frac12 b(s) \alpha_t$,
+        $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$.
+        """
         s = 1 - _inside(t)
         slope = self.high.value - self.low.value
         integral = self.low.value * s + slope * s**2 / 2

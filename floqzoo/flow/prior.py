@@ -72,7 +72,7 @@ class UniformPrior(eqx.Module):
 class GaussianPrior(eqx.Module):
     r"""$x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate: the prior of FQL and TD-Flow.
 
-    - `mean`: In units of the space.
+    - `mean`: The mean, in units of the space.
     - `scale`: The standard deviation, above 0.
     """
 

@@ -4,7 +4,7 @@
 def return_range(
     reward_range: tuple[float | int, float | int], discount: float | int, otherwise: str
 ) -> tuple[float, float]:
-    r"""$[r_{\min}, r_{\max}] / (1 - \gamma)$.
+    r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
     - `reward_range`: The minimum and the maximum reward of the dataset.
     - `discount`: $\gamma$ in [0, 1).

@@ -12,7 +12,7 @@ from floqzoo.typing import Array, Key, Point, Time, Velocity
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
     """Checks that a number is a power of two.
 
-    **Raises** `ValueError` if it is not one, or below `least`.
+    **Raises** `ValueError` if it is not a power of two, or is below `least`.
     """
     if value < least or value & (value - 1):
         raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")
@@ -24,9 +24,9 @@ def draw_step_count(key: Key, max_steps: int) -> StepCount:
 
 
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
-    r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: `Euler` in a number $k$ of steps that may be drawn.
+    r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: Euler's method in $k$ steps, where $k$ may be drawn.
 
-    Any drawn $k$ costs `steps.at_most` evaluations of the velocity. Reverse-differentiable.
+    Any drawn $k$ costs `steps.at_most` evaluations of the velocity. The solve is reverse-differentiable.
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)

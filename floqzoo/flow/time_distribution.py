@@ -34,7 +34,7 @@ class ZeroTime(eqx.Module):
 class UniformTimeUntil(eqx.Module):
     r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as diffusion's.
 
-    - `end`: In (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's thousand.
+    - `end`: The upper bound, in (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's thousand.
     """
 
     end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)

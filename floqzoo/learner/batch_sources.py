@@ -94,7 +94,7 @@ class ActionChunks(eqx.Module):
 
     **Raises** `ValueError` for a number out of its range.
 
-    Source: QC (arXiv 2507.07969). Its code also sums rewards after a termination, up to $h$ steps, and pads with the
+    Source: QC (arXiv 2507.07969). QC's code also sums rewards after a termination, up to $h$ steps, and pads with the
     next episode's actions; here rewards after a termination are ignored, and nothing is read from another episode.
     """
 
@@ -108,7 +108,7 @@ class ActionChunks(eqx.Module):
 
     @property
     def reads_next_action(self) -> bool:
-        """False."""
+        """False: the next chunk of the data is not read."""
         return False
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
@@ -145,7 +145,7 @@ class GeometricFuture(eqx.Module):
 
     @property
     def reads_next_action(self) -> bool:
-        """True."""
+        """True: the next action of the data is read."""
         return True
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:

@@ -83,7 +83,7 @@ def _instruction_sets() -> str:
 def require_writable(folder: Path) -> None:
     """Creates a folder that is private to the user if it does not exist, and checks that it is writable.
 
-    **Raises** `OSError` if it is not.
+    **Raises** `OSError` if it is not writable.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -79,8 +79,8 @@ def join_processes() -> None:
     `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two. Without
     an address this is a no-op. It must be called before any device is used.
 
-    **Raises** `ValueError` if one of them is not a number, or is missing and JAX cannot detect it; `ConnectionError` if
-    nothing answers at the address within five minutes.
+    **Raises** `ValueError` if one of the last two is not a number, or is missing and JAX cannot detect it;
+    `ConnectionError` if nothing answers at the address within five minutes.
     """
     if ADDRESS not in os.environ:
         return

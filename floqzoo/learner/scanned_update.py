@@ -212,7 +212,7 @@ def _itself(tree: PyTree) -> PyTree:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """`jax.vmap` on an accelerator. On a CPU, a loop over the seeds, and for a single seed a plain call.
+    """Maps a function over seeds: by `jax.vmap` on an accelerator; on a CPU by a loop, or a plain call for one seed.
 
     On a CPU, batched products over seeds are slower than separate ones: floq makes 2.8 seed-updates per second with
     four seeds, and 4.4 with one seed. An axis of length 1 costs 10 %.

@@ -36,7 +36,10 @@ MOST_SEEDS = 2**16
 
 
 def require_seed(name: str, seed: int) -> None:
-    """**Raises** `ValueError`, which names the argument, if a seed is not in [0, 2^32)."""
+    """Checks that a seed is in [0, 2^32).
+
+    **Raises** `ValueError`, which names the argument, if it is not.
+    """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"`{name}` must be in [0, 2^32); got {seed}.")
 
@@ -65,7 +68,9 @@ def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTr
 
 
 def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[Array], PyTree]:
-    """The same agents, with networks that compute in "float32" (the dtype of their parameters) or "bfloat16"."""
+    """Builds the agents of `build` with networks that compute in "float32" (the dtype of their parameters) or
+    "bfloat16".
+    """
     if precision == "float32":
         return build
     return lambda key: with_compute_dtype(build(key), precision)

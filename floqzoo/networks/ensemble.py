@@ -15,9 +15,9 @@ Member = TypeVar("Member")
 
 
 class Shared(eqx.Module, Generic[Member]):
-    """A part of a network that all members of an ensemble share, such as an encoder of pixels.
+    """A part of a network that all members of an ensemble share, such as a pixel encoder.
 
-    It is stored once, and is not batched over the members: what it computes of the same input is computed once.
+    It is stored once, and is not batched over the members: its output for one input is computed only once.
 
     - `shared`: The part.
     """

@@ -45,7 +45,7 @@ class Convolution(eqx.Module):
 class ImpalaStage(eqx.Module):
     r"""A convolution, a maximum over 3 x 3 pixels with stride 2, then residual blocks.
 
-    $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$ is a block.
+    A block is $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$.
     """
 
     first: Convolution

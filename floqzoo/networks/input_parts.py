@@ -1,4 +1,4 @@
-"""Inputs of a network in parts, of which an observation of pixels is one."""
+"""Inputs of a network that are given in parts, such as a pixel observation and an action."""
 
 from itertools import groupby
 
@@ -12,8 +12,8 @@ from floqzoo.typing import Array, Condition
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
     """The contribution of the first inputs of a layer, given in parts, without the bias.
 
-    Neighbours of the same dtype are joined to one product. The bytes of an observation of pixels thus stay bytes until
-    they are encoded, and where a caller adds `jax.vmap` over actions only, they are encoded once.
+    Neighbouring parts of the same dtype are joined in one product. The bytes of a pixel observation thus stay
+    bytes until they are encoded, and where a caller adds `jax.vmap` over actions only, they are encoded once.
     """
     product, start = None, 0
     for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):

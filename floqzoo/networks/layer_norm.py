@@ -35,10 +35,10 @@ class LayerNorm(eqx.Module):
 
 
 def one_pass_variance(x: Float[Array, " size"], mean: Scalar) -> Scalar:
-    r"""$\max(\overline{x^2} - \bar x^2, 0)$."""
+    r"""The variance in one pass over the input, $\max(\overline{x^2} - \bar x^2, 0)$."""
     return jnp.maximum(jnp.mean(jnp.square(x)) - jnp.square(mean), 0)
 
 
 def two_pass_variance(x: Float[Array, " size"], mean: Scalar) -> Scalar:
-    r"""$\overline{(x - \bar x)^2}$."""
+    r"""The variance in two passes over the input, $\overline{(x - \bar x)^2}$."""
     return jnp.mean(jnp.square(x - mean))

@@ -19,8 +19,9 @@ CHUNK = 65_536
 class Normaliser(eqx.Module):
     r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, stored with the model and not trained.
 
-    As a field of an [`Agent`][floqzoo.agent.Agent] it normalises every observation that the agent learns from or acts on.
-    $z$ is finite, and its derivative, for every finite $x$: a result beyond the largest number of the dtype is clipped to it.
+    As a field of an [`Agent`][floqzoo.agent.Agent] it normalises every observation that the agent learns from or acts
+    on. $z$ and its derivative are finite for every finite $x$: a result beyond the largest number of the dtype is
+    clipped to it.
 
     - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
     """
@@ -46,7 +47,7 @@ class Normaliser(eqx.Module):
     def from_observations(
         observations: Float[Array | np.ndarray, "states observation"], *, least_scale: float | None = None
     ) -> "Normaliser":
-        """Mean and standard deviation of each coordinate, over some observations; computed in float64.
+        """A normaliser by each coordinate's mean and standard deviation over some observations, in float64.
 
         A constant coordinate has its value as the mean and the scale 1: it becomes 0, and a deviation from it keeps its
         units.
@@ -85,13 +86,13 @@ class Normaliser(eqx.Module):
         return Normaliser(mean.astype(dtype), scale.astype(dtype))
 
     def normalise(self, x: Observation) -> Observation:
-        """Converts from the units of the observation."""
+        """Normalises an observation."""
         z = (jnp.asarray(x) - self.mean.value) / self.scale.value
         largest = jnp.finfo(z.dtype).max
         return jnp.clip(z, -largest, largest)
 
     def restore(self, z: Observation) -> Observation:
-        """Converts back to the units of the observation."""
+        """Converts a normalised observation back to the units of the observation."""
         return z * self.scale.value + self.mean.value
 
     def followed_by(self, other: "Normaliser") -> "Normaliser":

@@ -1,4 +1,4 @@
-"""Networks whose first input is an observation of pixels."""
+"""Networks whose first input is a pixel observation."""
 
 import math
 from collections.abc import Callable
@@ -53,13 +53,13 @@ class PixelStem(eqx.Module):
 
 
 class PixelNetwork(eqx.Module):
-    """A network of an observation of pixels, and of other inputs after it: an encoder, then a network of its features.
+    """An encoder of a pixel observation, then a network of its features and of other inputs.
 
     The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official code
     of FQL; any other two networks have an encoder each. The encoder is trained with the network, by the same loss.
 
-    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as there are, and the numbers
-      after it.
+    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as fit, and then the other
+      inputs.
     - `out_features`: The size of the output.
     - `build`: Builds the network of the features, called as `build(in_features, out_features, key=key)`.
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.

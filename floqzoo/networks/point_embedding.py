@@ -19,12 +19,12 @@ class RawPoint(eqx.Module):
         return dim
 
     def embed_point(self, x: Point) -> Point:
-        """`x`."""
+        """The point itself."""
         return x
 
 
 class NormalisedValue(eqx.Module):
-    r"""$(x - \text{low}) / (\text{high} - \text{low})$: floq without its categorical embedding.
+    r"""$(x - \text{low}) / (\text{high} - \text{low})$, as in floq without its categorical embedding.
 
     Values further away than a million times the range are clipped to that distance, to avoid overflow.
 

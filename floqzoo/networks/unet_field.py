@@ -41,11 +41,11 @@ class UNetCode(eqx.Module):
 class UNetField(eqx.Module):
     r"""$v_\theta(t, x \mid c)$: blocks of decreasing, then increasing width, with skip connections.
 
-    For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder $w_n \to w_{n-1} \to
-    \dots \to w_1$, where the block of width $w_i$ also takes the encoder output of that width. A linear layer computes
-    the velocity. Each block is dense, layer norm with FiLM, Mish. One two-layer perceptron encodes the embedded time,
-    another one the condition; their outputs determine the scale and shift of every block. `encode` computes the
-    contribution of the condition once.
+    For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder
+    $w_n \to w_{n-1} \to \dots \to w_1$, where the block of width $w_i$ also takes the encoder output of that width. A
+    linear layer computes the velocity. Each block is a dense layer, layer norm with FiLM, and Mish. One two-layer
+    perceptron encodes the embedded time, another one the condition; their outputs determine the scale and shift of
+    every block. `encode` computes the contribution of the condition once.
 
     - `dim`: The number of coordinates of a point.
     - `condition_features`: The total size of the condition.
@@ -55,7 +55,7 @@ class UNetField(eqx.Module):
     - `dtype`: The dtype of the matrix products; the output has the dtype of the point.
 
     Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this form. Its widths, number of levels and
-    embedding sizes are not published: the defaults here are a choice of ours.
+    embedding sizes are not published: the defaults here are our choice.
     """
 
     time_embedding: TimeEmbedding

@@ -45,7 +45,7 @@ class BestOfNPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """The noise prior of the behaviour policy, if that [acts from noise][floqzoo.protocols.ActsFromNoise]."""
+        """The noise prior of the behaviour policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise]."""
         return self._from_noise.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "draws *noise"]:

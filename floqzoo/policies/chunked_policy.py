@@ -45,7 +45,7 @@ class ChunkedPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """The noise prior of the inner policy, if that [acts from noise][floqzoo.protocols.ActsFromNoise]."""
+        """The noise prior of the inner policy, if it [acts from noise][floqzoo.protocols.ActsFromNoise]."""
         return self.policy.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
@@ -60,7 +60,7 @@ class ChunkedPolicy(eqx.Module):
     def behaviour(self) -> "ChunkedPolicy":
         """The behaviour policy of the policy, acting in the same chunks.
 
-        **Raises** `AttributeError` if it has none.
+        **Raises** `AttributeError` if the policy has no behaviour policy.
         """
         return ChunkedPolicy(self.policy.behaviour, self.chunk_length, self.execution_horizon)
 

@@ -77,7 +77,7 @@ class DistilledFlowPolicy(eqx.Module):
         normalise_q: bool = False,
         key: Key,
     ) -> "DistilledFlowPolicy":
-        """FQL's policy with two networks of the same form; arguments as in `BehaviourFlow.build` and above."""
+        """FQL's policy with two networks of the same form; for arguments see `BehaviourFlow.build` and the class."""
         behaviour_key, network_key = jax.random.split(key)
         behaviour = BehaviourFlow.build(
             observation_dim, action_dim, network=network, flow_steps=flow_steps, key=behaviour_key

@@ -19,8 +19,8 @@ class GPIPolicy(eqx.Module):
     function needs no training: each value is the mean reward over sampled futures, 128 by default.
 
     - `policies`: One or more.
-    - `critics`: One critic for each policy, which estimates its return with `value` if it has it, else with `score`.
-      Each policy acts with its own critic.
+    - `critics`: One critic for each policy, which estimates the policy's return, with `value` if the critic has it and
+      else with `score`. Each policy acts with its own critic.
 
     **Raises** `ValueError` if there is no policy, or the number of critics differs.
 
@@ -51,7 +51,7 @@ class GPIPolicy(eqx.Module):
         return self._values(observation, self._actions(observation, action_key), value_key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics: policies and critics are trained elsewhere."""
+        """A loss of 0, and no metrics: policies and critics are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

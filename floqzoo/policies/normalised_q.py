@@ -8,7 +8,7 @@ from floqzoo.typing import Array, Scalar
 
 
 LEAST_SIZE = 1e-8
-"""Where Q is smaller, as that of a critic without any reward, it is divided by this number instead of 0."""
+"""The least divisor of Q, for values near 0, such as those of a critic that has seen no reward."""
 
 
 def inverse_size(q: Float[Array, " batch"]) -> Scalar:

@@ -13,7 +13,7 @@ from floqzoo.typing import Action, Array, Key, Observation
 class PolicyWithMode(eqx.Module):
     """Acts with `mode`, an action of the observation alone, which a subclass defines.
 
-    It satisfies the protocol `ActsFromNoise` with noise of no coordinates.
+    It satisfies the protocol `ActsFromNoise` with noise that has no coordinates.
     """
 
     @abc.abstractmethod

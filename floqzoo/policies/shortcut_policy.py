@@ -65,11 +65,12 @@ class ShortcutPolicy(eqx.Module):
     \bar v_2 = \bar v(t + \tfrac1{2k}, x_t + \tfrac1{2k} \bar v_1 \mid s, 2 k).
     \end{aligned}$$
 
-    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second makes a step equal to
-    two steps of half its length of the target policy $\bar v$, which needs a `target_update` with a target policy; its $k$ are
-    $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and $t$ is uniform on the grid of $k$.
-    In the third $a_k$ is the policy's action in a number of steps that is drawn once for the whole batch, and the gradient
-    passes through all of them. $\overline{|Q|}$ is the mean absolute score, a constant.
+    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second makes a step
+    equal to two steps of half its length by the target policy $\bar v$, which needs a `target_update` with a target
+    policy; its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and $t$ is
+    uniform on the grid of $k$. In the third $a_k$ is the policy's action in a number of steps that is drawn once for
+    the whole batch, and the gradient passes through all of them. $\overline{|Q|}$ is the mean absolute score, a
+    constant.
 
     - `field`: $v_\theta$, conditioned on the observation and the embedded number of steps.
     - `dim`: The number $d$ of action coordinates, at least 1.
@@ -125,7 +126,7 @@ class ShortcutPolicy(eqx.Module):
         - `observation_dim`, `action_dim`: Sizes, at least 1.
         - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
         - `step_embedding`: The embedding of $\\log_2 k$.
-        - `numbers`: The numbers of steps and the weights, as above.
+        - `numbers`: The numbers of steps and the weights, as in the class.
         """
         field = ConditionalField(action_dim, observation_dim + step_embedding.time_features, build=network, key=key)
         return ShortcutPolicy(field, action_dim, step_embedding=step_embedding, **numbers)
@@ -250,7 +251,7 @@ class ShortcutPolicy(eqx.Module):
     def q_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
         """Minus the mean score divided by the mean absolute score, and the mean score.
 
-        The critic scores for the number of steps of the actions if it [can][floqzoo.protocols.ScoresInSteps].
+        If the critic [can][floqzoo.protocols.ScoresInSteps], it scores the actions for their number of steps.
         """
         steps_key, noise_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_value_steps)

@@ -13,15 +13,15 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SoftBestOfNPolicy(BestOfNPolicy):
-    r"""$\pi(s) = a_i$ with probability $\propto \exp(Q(s, a_i) / \tau)$, of $N$ actions $a_i$ of a behaviour policy.
+    r"""$\pi(s) = a_i$ with probability $\propto \exp(Q(s, a_i) / \tau)$, among $N$ actions $a_i$ of a behaviour policy.
 
     As $\tau \to 0$ it is `BestOfNPolicy`, as $\tau \to \infty$ the behaviour. As $N \to \infty$ the distribution of its
     action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised, for the behaviour $\beta$: the policy of the highest
     $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or $N$, so both may be changed in
     a trained policy.
 
-    - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior with a
-      `cdf`, such as a `BehaviourFlow`: one additional number of that noise selects the candidate.
+    - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior
+      with a `cdf`, such as a `BehaviourFlow`: one additional number from this prior selects the candidate.
     - `num_samples`: $N$, at least 1.
     - `temperature`: $\tau$, above 0, in units of reward.
 

@@ -64,11 +64,11 @@ class TanhGaussianPolicy(PolicyWithMode):
 
     The policy acts with its mode $\tanh \mu(s)$, as the official code does in evaluations, and explores with samples.
 
-    - `network`: From an observation to $\mu$ and then $\log \sigma$ of each of $d$ coordinates.
+    - `network`: A network from an observation to $\mu$ and then $\log \sigma$, each with $d$ coordinates.
     - `log_temperature`: $\log \beta$, trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
-    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official codes of QC and QAM have such a weight for RLPD, 0 in most
-      environments; the exact form of their term was not found, and maximum likelihood is our choice.
+    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official code of QC and that of QAM have such a weight for RLPD, 0
+      in most environments; we did not find the exact form of their term, and chose maximum likelihood.
     - `log_std_low`, `log_std_high`: The limits of $\log \sigma$, to which it is clipped; -5 and 2 in the official code.
 
     **Raises** `ValueError` if a number is out of its range.
@@ -107,7 +107,7 @@ class TanhGaussianPolicy(PolicyWithMode):
         return self.act_with_log_prob(observation, key).action
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """A sample and its exact log-density; both are differentiable by the parameters."""
+        """A sample and its exact log-density; both are differentiable with respect to the parameters."""
         mean, log_std = self.moments(observation)
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         u = mean + jnp.exp(log_std) * noise
@@ -116,8 +116,8 @@ class TanhGaussianPolicy(PolicyWithMode):
     def log_prob(self, action: Action, observation: Observation) -> Scalar:
         """The log-density of an action.
 
-        A coordinate nearer than 1e-5 to -1 or 1, where the density has its poles, counts as being at that distance, as
-        all actions of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] already are by default.
+        A coordinate nearer than 1e-5 to -1 or 1, where the density has its poles, is moved to that distance. The data
+        of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] are clipped in this way by default.
         """
         mean, log_std = self.moments(observation)
         u = jnp.arctanh(jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT))

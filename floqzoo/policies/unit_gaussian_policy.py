@@ -53,7 +53,7 @@ class UnitGaussianPolicy(PolicyWithMode):
     def cloning_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CloningMetrics]:
         """Minus the log-density of the data's actions, averaged over the batch; agent and key are not used.
 
-        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
+        It can be a loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         del agent, key
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)

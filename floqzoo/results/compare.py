@@ -23,7 +23,7 @@ from floqzoo.studies.statistics import (
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
 ENOUGH_SEEDS = 5
-"""Seeds of each task below which intervals are much too narrow; the guide on results has the simulation."""
+"""The number of seeds of a task below which intervals are much too narrow; the guide on results has the simulation."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def require_states(run: StoredRun, what: str) -> None:
 
     - `what`: What needs a state-based run, such as "a video".
 
-    **Raises** `ValueError` if the run has an encoder of pixels.
+    **Raises** `ValueError` if the run has a pixel encoder.
     """
     agent = run.flags.get("agent")
     if isinstance(agent, dict) and agent.get("encoder"):

@@ -18,7 +18,7 @@ class PlayedStep:
     - `reward`: The reward.
     - `success`: 1 if the step reported success, else 0; NaN in a task without success.
     - `last`: Whether the episode ended with this step.
-    - `terminated`: Whether it ended in a terminal state, with nothing after it.
+    - `terminated`: Whether the episode ended in a terminal state.
     """
 
     observation: Float[np.ndarray, " observation"]

@@ -1,4 +1,4 @@
-"""Scores from other sources, such as the tables of papers, to compare with one's own runs."""
+"""Scores from other sources, such as the tables of papers, to compare with your own runs."""
 
 import csv
 import math
@@ -22,7 +22,7 @@ class ReferenceScore:
     - `environment`: The name of a task, or the first part of it: `cube-single-play` for a mean over its tasks.
     - `step`: The number of steps after which it was evaluated.
     - `seed`: The seed, or None for a mean over seeds.
-    - `score`: In the unit of the metric; success rates in [0, 1].
+    - `score`: The score, in the unit of the metric; success rates are in [0, 1].
     - `spread`: What the source prints after ±, or None.
     - `source`, `protocol`: Where the number is from, and how it was measured.
     """

@@ -49,15 +49,14 @@ def evaluate_run(
 ) -> list[EvaluatedSeed]:
     """Evaluates the policies of a run's checkpoint.
 
-    With the same number of episodes as in the run, the episodes and thus the success rate are the same as those that it
-    logged.
+    With the same number of episodes as in the run, the episodes, and thus the success rate, are the same as in the run.
 
     - `directory`: The folder of the run.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: A seed of the run; by default all seeds.
     - `step`: The step of the checkpoint; by default the last one.
     - `episode_seed`: The seed of the episodes; by default the seed of the run.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of finished episodes, and the total number.
 

@@ -62,7 +62,7 @@ def inspect_run(
     - `transitions`: The number of transitions to draw from the run's data, at least 2.
     - `solver_steps`: At least two numbers of solver steps to try, ascending.
     - `dataset_path`: The location of the run's data, if they were moved.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
     **Raises** `ValueError` or `FileNotFoundError` if a run, seed or checkpoint does not exist, or if the run has no

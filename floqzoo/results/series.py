@@ -24,7 +24,8 @@ class Series:
 
     - `method`, `task`: Their names.
     - `points`: The values by step, for each seed.
-    - `phases`: The step at which each phase of the agents starts, by name; empty if they have none, or differ in them.
+    - `phases`: The step at which each phase of the agents starts, by name; empty if the agents have no phases, or
+      different ones.
     """
 
     method: str

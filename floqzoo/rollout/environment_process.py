@@ -170,7 +170,7 @@ class EnvironmentProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. Can be called again."""
+        """Closes the environment and ends the process. Can be called more than once."""
         atexit.unregister(self.close)
         if self._connection.closed:
             return

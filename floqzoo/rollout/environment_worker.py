@@ -81,7 +81,7 @@ class EnvironmentWorker:
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. Can be called again."""
+        """Closes the environment and ends the process. Can be called more than once."""
         self._process.close()
 
     def _ask(self, request: Begin | Step) -> None:

@@ -59,8 +59,8 @@ FIRST_EPISODE = 2**30
 def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int]:
     """The number of the first exploration episode of each seed, which depends on its update key.
 
-    It is `FIRST_EPISODE` in a run that starts from data or from nothing. A run that starts from another run has other
-    update keys, and so plays other episodes than that run did.
+    It is `FIRST_EPISODE` in a run that starts from data or from nothing. A run that starts from another run has
+    different update keys, and so plays different episodes.
 
     - `keys`, `seeds`: The update keys and the seeds of the run.
     """
@@ -180,7 +180,7 @@ class Exploration:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores every environment by replaying its actions; warns if the resulting observation differs.
 
-        **Raises** `ValueError` if the state is of other environments.
+        **Raises** `ValueError` if the state belongs to other environments.
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(

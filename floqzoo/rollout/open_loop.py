@@ -33,7 +33,7 @@ class OpenLoop:
     ) -> Float[np.ndarray, "rows action"]:
         """The action of each row.
 
-        - `rows`: An ID for each row, such as its episode number; its chunk is stored under it.
+        - `rows`: An ID for each row, such as its episode number, under which its chunk is stored.
         - `steps`: The step in the episode, from 0.
         - `draw`: Draws a chunk for each row; called if at least one row needs a new chunk, and used for these rows
           only.

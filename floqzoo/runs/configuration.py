@@ -49,9 +49,9 @@ class RunConfig(Generic[AgentConfig]):
     normalize_observations: bool = False
     """Whether observations are normalised by the mean and the standard deviation of the dataset, stored in the agent."""
     frame_stack: int = 1
-    """On tasks of pixels, the number of frames in an observation; 3 in the papers."""
+    """On pixel tasks, the number of frames in an observation; 3 in the papers."""
     p_aug: float = 0.0
-    """On tasks of pixels, the probability that the images of a batch are cropped at random; 0.5 in the papers."""
+    """On pixel tasks, the probability that the images of a batch are cropped at random; 0.5 in the papers."""
     offline_steps: int = 1_000_000
     """Updates on the dataset, before any online steps."""
     online_steps: int = 0
@@ -59,7 +59,7 @@ class RunConfig(Generic[AgentConfig]):
     online_environments: int = 1
     """Environments that each seed steps in parallel online; `online_steps` counts the steps of all of them."""
     online_processes: bool = False
-    """Whether each of these environments runs in its own process."""
+    """Whether each environment of online training runs in its own process."""
     online_start: int = 0
     """Online steps before the first online update."""
     utd_ratio: int = 1

@@ -82,7 +82,7 @@ def read_metrics(path: str | Path) -> dict[str, Float[np.ndarray, " rows"]]:
 def cut_metrics(path: Path, rows: int) -> None:
     """Truncates a metric log to its first `rows` rows; removes the file if `rows` is 0.
 
-    **Raises** `ValueError` if the log has fewer.
+    **Raises** `ValueError` if the log has fewer rows.
     """
     written = _whole_rows(path)
     if len(written[1:]) < rows:

@@ -70,8 +70,8 @@ class Recipe:
 def standard_batches(
     config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
 ) -> BatchSource:
-    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling. With
-    `config.p_aug` above 0 their images are cropped at random.
+    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling. If
+    `config.p_aug` is above 0, the images of a batch are cropped at random.
 
     - `reader`: A function from the settings of the method to what is read for each transition. The default reads action
       chunks if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1
@@ -111,7 +111,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
 
 
 def small_observation_dim(settings: Any) -> int:
-    """The size of a small observation for the settings of a method: 3, or that of one frame for an encoder of pixels."""
+    """The size of a small observation for the settings of a method: 3, or that of one frame for a pixel encoder."""
     return math.prod(FRAME) if getattr(settings, "encoder", None) else 3
 
 
@@ -137,7 +137,7 @@ def agent_builder(
 
 
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
-    """The same agents, with a normaliser of their observations; unchanged for None.
+    """Builds the agents of `build` with a normaliser of their observations; None leaves them unchanged.
 
     The returned function raises `ValueError` if the agents have no field `normaliser`, as an [`Agent`][floqzoo.agent.Agent]
     has.

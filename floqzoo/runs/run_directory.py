@@ -26,7 +26,7 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", 
 
 
 class CannotStartError(OSError):
-    """A run cannot start, for a reason outside of it: no login, no network or no space."""
+    """A run cannot start, for an external reason: no login, no network or no space."""
 
 
 def claim_directory(path: Path) -> Path:

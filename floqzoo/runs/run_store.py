@@ -40,7 +40,7 @@ class Stopwatch:
     """Seconds spent on each part of a run, and in total.
 
     Background evaluations overlap with updates, so their time is counted in both; `waiting` is the time that training
-    waited for them, and `reading` that it waited for the next shard of a dataset.
+    waited for them, and `reading` is the time that it waited for the next shard of a dataset.
     """
 
     compilation: float = 0.0
@@ -121,7 +121,7 @@ def describe_progress(
 def read_progress(
     folder: Path, progress: Mapping[str, Any], seeds: int
 ) -> tuple[MetricMean, dict[str, int], Stopwatch]:
-    """Reads these values back.
+    """Reads the plain values that `describe_progress` returned.
 
     - `folder`: The folder of the checkpoint, for error messages.
 
@@ -150,7 +150,7 @@ Rows = Mapping[int, Mapping[str, float]]
 SUCCESS_METRIC, RETURN_METRIC = f"evaluation/{SUCCESS}", f"evaluation/{RETURN}"
 LOGS = ("train.csv", "eval.csv")
 RECORDS = ("flags.json", "data.json", "machine.json")
-"""The files that identify a run folder; every checkpoint has a copy of them, as of its time."""
+"""The files that identify a run folder; every checkpoint has a copy of their contents at its time."""
 
 
 class NoSpaceError(CannotStartError):

@@ -91,7 +91,7 @@ class StoredRun:
     def train(self) -> Table:
         """The columns of `train.csv`; `step` and `seed` identify a row, and NaN is an empty cell.
 
-        **Raises** `FileNotFoundError` if there is none, `ValueError` if it is not a metric log.
+        **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
         """
         return read_metrics(self.directory / "train.csv")
 
@@ -136,8 +136,8 @@ class StoredRun:
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
         """The trained agent of one seed, from the latest intact checkpoint, or from that of `step`.
 
-        **Raises** `ValueError` for a seed that the run does not have, a damaged checkpoint, or another agent's;
-        `FileNotFoundError` if there is no such checkpoint.
+        **Raises** `ValueError` for a seed that the run does not have, or a checkpoint that is damaged or belongs to
+        another agent; `FileNotFoundError` if there is no such checkpoint.
         """
         if seed not in self.seeds:
             raise ValueError(f"`seed` must be one of {', '.join(map(str, self.seeds))}, as in the run; got {seed}.")

@@ -35,7 +35,7 @@ class WandbWriter:
         }
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics of a step; those of one step may come in several calls."""
+        """Logs the metrics of a step; several calls may log metrics of one step."""
         self._runs[seed].log({name: value for name, value in metrics.items() if not math.isnan(value)}, step=step)
 
     def close_writer(self) -> None:

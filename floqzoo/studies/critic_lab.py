@@ -215,7 +215,7 @@ class Checks(eqx.Module):
 
 
 def checks(looks: int = 4) -> Checks:
-    """The same checks for every critic."""
+    """The states and actions at which every critic is evaluated."""
     cells = len(MAZE.places)
     keys = jax.random.split(jax.random.key(11), (cells, looks))
     observation = jax.vmap(jax.vmap(MAZE.observe, (None, 0)))(jnp.arange(cells), keys)

@@ -11,8 +11,8 @@ def earth_movers_distance(
 ) -> float:
     r"""The exact minimum mean cost of moving one set of samples onto another, with the POT library.
 
-    With the Euclidean distance as the cost it is $W_1$; squared, $W_2^2$. TD-Flow's text describes the first, its
-    formula the second.
+    With the Euclidean distance as the cost it is $W_1$; with the squared distance it is $W_2^2$. TD-Flow's text
+    describes the first, its formula the second.
 
     - `squared`: Whether the cost is the squared distance.
 

@@ -41,7 +41,7 @@ class ValueRow:
 
 @dataclass(frozen=True)
 class FuturePoint:
-    """A point of the figure: the panel, 0 for all, what it is, a key of `KINDS`, and its position."""
+    """A point of the figure: its panel (0 for all panels), its kind (a key of `KINDS`), and its position."""
 
     panel: int
     kind: str
@@ -55,7 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "futures sampled from the measure": {"s": 5, "color": BLUE, "alpha": 0.6},
     "initial state": {"s": 110, "marker": "*", "color": "black"},
 }
-"""What the figure shows, and how."""
+"""The kinds of points in the figure, with their styles."""
 
 
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
@@ -86,7 +86,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None) -> SuccessorCritic:
-    """The critic of an agent with a normaliser, for observations of the environment: it also samples these."""
+    """The critic of an agent with a normaliser, in the units of the environment: it takes and samples its observations."""
     if normaliser is None:
         return critic
     measure, reward = critic.measure, critic.reward

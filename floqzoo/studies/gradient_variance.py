@@ -44,9 +44,9 @@ class GradientSpread:
     """Statistics of the gradients of single transitions.
 
     - `method`, `horizon`: The method and the horizon, $\\gamma = 1 - 1 / \\text{horizon}$.
-    - `variance`: The trace of their covariance.
+    - `variance`: The trace of the gradients' covariance.
     - `standard_error`: The standard error of that trace.
-    - `squared_mean`: The squared norm of their mean: the signal.
+    - `squared_mean`: The squared norm of the gradients' mean: the signal.
     """
 
     method: str

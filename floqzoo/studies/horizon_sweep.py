@@ -161,7 +161,7 @@ def _trained_rows(
 
 
 def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:
-    """Mean and standard error over seeds.
+    """The mean and standard error of a metric over the seeds of a method.
 
     **Raises** `ValueError` if there is no such row.
     """

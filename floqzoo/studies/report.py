@@ -42,7 +42,7 @@ def csv_table(rows: Sequence[Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of such a table, as strings."""
+    """Reads the rows of a CSV file, as strings."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -80,7 +80,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def number(value: float) -> str:
-    """Three significant digits."""
+    """A number with three significant digits."""
     return f"{value:.3g}"
 
 

@@ -26,7 +26,7 @@ class Rollout:
     rewards: Float[np.ndarray, " steps"]
 
     def discounted_return(self, discount: float) -> float:
-        r"""$\sum_{k \ge 0} \gamma^k r(s_{k+1})$, up to the end of the episode."""
+        r"""The return $\sum_{k \ge 0} \gamma^k r(s_{k+1})$, up to the end of the episode."""
         return float(np.sum(discount ** np.arange(len(self.rewards)) * self.rewards))
 
     def resampled(

@@ -20,7 +20,7 @@ Statistic = Float[np.ndarray | np.generic, "*resamples"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and the ends of its interval; these are NaN if there is a single seed."""
+    """A statistic, and the ends of its interval; the ends are NaN if there is a single seed."""
 
     value: float
     low: float
@@ -73,7 +73,7 @@ def bootstrap_interval(
     Each resample draws seeds with replacement within each task, so that tasks keep their weight. With very few seeds
     the interval is too narrow; see the guide on results for its coverage.
 
-    - `statistic`: One of the functions above, or another function of as many lists of scores as there are `methods`.
+    - `statistic`: A statistic of this module, or another function of as many lists of scores as there are `methods`.
     - `confidence`: The confidence level, in (0, 1).
     - `resamples`: The number of resamples, at least 1.
 

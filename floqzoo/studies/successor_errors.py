@@ -19,7 +19,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 @dataclass(frozen=True)
 class SuccessorErrors:
-    """Metrics, averaged over states.
+    """The errors of a successor measure, averaged over states.
 
     - `emd`: The earth mover's distance of samples from true samples.
     - `nll`: Minus the log-density of true samples, divided by the number of coordinates.

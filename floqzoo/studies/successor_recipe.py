@@ -103,7 +103,7 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
-    """`report_futures` for one seed of a run; with several seeds, each has a separate folder."""
+    """Calls `report_futures` for one seed of a run; with several seeds, each has a separate folder."""
     own = directory if config.seeds == 1 else directory / f"sd{seed:03d}"
     own.mkdir(exist_ok=True)
     report_futures(agent, task, replace(config, seed=seed, seeds=1), own)

@@ -71,7 +71,7 @@ class Probe(eqx.Module):
 
 
 def probe(task: PaidChain, states: int) -> Probe:
-    """The same states for every critic."""
+    """The states and actions at which every critic is evaluated."""
     batch = task.sample(jax.random.key(7), states)
     value = jax.vmap(lambda observation, action: task.chain.value(observation, action, REWARD))
     return Probe(batch.observation, batch.action, value(batch.observation, batch.action))

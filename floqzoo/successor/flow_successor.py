@@ -53,12 +53,12 @@ class FlowSuccessor(eqx.Module):
     - `next_action`: Whether to learn the measure of the policy (`PolicyNextAction`) or of the data (`DataNextAction`).
     - `normaliser`: The normalisation of observations.
     - `times`: The distribution of the times at which the field is trained.
-    - `velocity_error`: The error measure.
+    - `velocity_error`: The error measure of velocities.
     - `from_current`: Whether the measure starts at the *current* state, $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$,
       as in InFOM: $x_t$ is on the path from noise to $s$.
 
-    - `bootstrap_trains_conditions`: Whether the gradient of further conditions is that of both terms; of the one-step term
-      alone by default, as in InFOM.
+    - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions; by default
+      only the one-step term has, as in InFOM.
 
     The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
     `successor_loss` takes a row for each transition.
@@ -67,7 +67,7 @@ class FlowSuccessor(eqx.Module):
     start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
-    reading: the theorem on variances then holds unchanged.
+    interpretation: the theorem on variances then holds unchanged.
     """
 
     flow: Flow

@@ -24,8 +24,9 @@ class ForwardBackwardMetrics(eqx.Module):
 
     - `critic_loss`: `measure_loss` + the weighted `orthonormality_loss`.
     - `measure_loss`: The loss of the measure, summed over members.
-    - `orthonormality_loss`: Lowest, at -d / 2, where $\\mathbb E B B^\\top = I$.
-    - `m_mean`: The mean density of the measures over pairs: $1 / (1 - \\gamma)$ for exact ones without terminations.
+    - `orthonormality_loss`: The orthonormality loss; its minimum is -d / 2, where $\\mathbb E B B^\\top = I$.
+    - `m_mean`: The mean density of the measures over pairs: $1 / (1 - \\gamma)$ for exact measures without
+      terminations.
     - `m_next`: The mean density at the next state.
     """
 
@@ -40,10 +41,11 @@ class ForwardBackward(eqx.Module):
     r"""The successor measures of policies $\pi_z$ as $M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$, with the
     distribution $\rho$ of states in the data.
 
-    $M$ counts the states from $s'$ onwards, $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, of mass $1 / (1 - \gamma)$. The
-    values of any reward follow without training: $Q(s, a) = F(s, a, z)^\top w$ with $w = \mathbb E_\rho [r B]$, the sum of
-    rewards from the next state on, for the policy of $z = \sqrt d \, w / \lVert w \rVert$. With transitions $i$, pairs $i \ne j$
-    of them and $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$, the loss of each member $e$ is
+    $M$ counts the states from $s'$ onwards, $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass
+    $1 / (1 - \gamma)$. The values of any reward follow without training: $Q(s, a) = F(s, a, z)^\top w$ with
+    $w = \mathbb E_\rho [r B]$, the sum of rewards from the next state on, for the policy of
+    $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and pairs $i \ne j$ of a batch, let
+    $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2 - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
@@ -60,14 +62,15 @@ class ForwardBackward(eqx.Module):
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
     - `reward_vector`: $w$, in $\mathbb R^d$: the task that `score` is for. `infer_task` sets it; it may be 0 before.
     - `discount`: $\gamma$ in [0, 1).
-    - `orthonormality`: The weight of that loss, at least 0.
+    - `orthonormality`: The weight of the orthonormality loss, at least 0.
     - `latents`: The distribution of z in training.
     - `noise`: The noise on next actions.
     - `aggregation`: The aggregation of the members in `score`. The minimum of two members is their mean minus half their
       distance, as in the official code.
     - `target_aggregation`: The aggregation of the members in $\bar M$.
-    - `terminations`: Whether an episode that terminated has no future. If not, $\text{discount}_i$ is 1 for all: OGBench's
-      data have terminations where the task of the environment is solved, on which its dynamics do not depend.
+    - `terminations`: Whether an episode that terminated has no future. If not, $\text{discount}_i$ is 1 for all:
+      OGBench's data have terminations where the task of the environment is solved, although its dynamics do not depend
+      on the task.
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
 

@@ -38,7 +38,7 @@ class IntentionCriticMetrics(eqx.Module):
     - `q_loss`: The expectile loss of Q, averaged over members and batch.
     - `reward_loss`: The squared error of the reward model.
     - `target_mean`: The mean of the targets of Q.
-    - `q_mean`, `q_max`, `q_min`: Q over batch and members.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members.
     """
 
     critic_loss: Scalar
@@ -62,9 +62,9 @@ class IntentionCritic(eqx.Module):
     which replaces a maximum over intentions. There is no Bellman backup: targets use measure and reward before the step,
     and neither discounts nor a target critic. The measure's target network serves its own loss only.
 
-    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on. Earlier
-    versions, with which the published scores were measured, drew a separate z for each future, so that the expectile was over
-    means over intentions.
+    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on.
+    Earlier versions, with which the published scores were measured, drew a separate z for each future, so the expectile
+    was that of means over intentions.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `measure`: The successor measure. With `from_current`, Q is the return from the current reward on.
@@ -98,7 +98,7 @@ class IntentionCritic(eqx.Module):
     def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
         """The loss of the measure. Rewards are not read; Q and the reward model have no gradient.
 
-        A loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
+        It can be a loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         return loss, PretrainingMetrics(loss, metrics)

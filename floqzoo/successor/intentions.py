@@ -24,12 +24,12 @@ class Intention(eqx.Module):
     log_std: Float[Array, " latent"]
 
     def at(self, noise: Float[Array, " latent"]) -> Float[Array, " latent"]:
-        r"""$\mu + \sigma \epsilon$, differentiable."""
+        r"""The intention $\mu + \sigma \epsilon$ for a noise sample, differentiable."""
         return self.mean + jnp.exp(self.log_std) * noise
 
     @property
     def divergence(self) -> Scalar:
-        r"""$\frac1d D_{\text{KL}}$ from $N(0, I)$, the mean over coordinates."""
+        r"""The divergence $\frac1d D_{\text{KL}}$ from $N(0, I)$, a mean over coordinates."""
         return 0.5 * jnp.mean(self.mean**2 + jnp.exp(2 * self.log_std) - 1 - 2 * self.log_std)
 
 
@@ -80,8 +80,8 @@ class IntentionMetrics(eqx.Module):
 class IntentionSuccessor(eqx.Module):
     r"""$m(\cdot \mid s, a, z)$: the successor measure of the data's policy with the intention z.
 
-    A dataset of many policies has one measure for each. The measure that a transition belongs to is inferred from the next state
-    and action, $z \sim q(z \mid s', a')$, and both are trained by the evidence lower bound
+    A dataset of many policies has one measure for each. The encoder infers from the next state and action which measure
+    a transition belongs to, $z \sim q(z \mid s', a')$, and measure and encoder are trained by the evidence lower bound
 
     $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v(t, \hat x_t \mid s, a, \text{sg}(z)) - \hat u_t \rVert^2
@@ -92,7 +92,7 @@ class IntentionSuccessor(eqx.Module):
 
     - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and z.
     - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. If it is small, z, which depends on $(s', a')$, replaces the information of
+    - `kl_weight`: $\lambda$, at least 0. If it is small, z, which depends on $(s', a')$, can carry the information of
       the action, and the measure depends too little on the action.
 
     The batch must contain `next_action`.

@@ -40,8 +40,8 @@ class LatentPolicy(PolicyWithMode):
     + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
     with smoothing noise $\epsilon$; the gradient ignores its clipping to [-1, 1]. $\overline{|Q|}$ is the mean absolute
-    score of the batch, a constant, so that alpha does not depend on the scale of z. z is drawn as in the
-    critic's loss, independently of it.
+    score of the batch, a constant, so alpha does not depend on the scale of z. Each z is drawn as in the critic's loss,
+    but independently.
 
     - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.

@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
-    r"""$\sqrt d \, x / \lVert x \rVert$; 0 for $x = 0$."""
+    r"""The projection onto the sphere, $\sqrt d \, x / \lVert x \rVert$; 0 for $x = 0$."""
     square = jnp.sum(x**2)
     # Where x is 0, as after ReLUs that are all 0, another divisor keeps its gradient finite.
     return x * jnp.sqrt(x.shape[0] / jnp.where(square > 1e-24, square, 1.0))
@@ -32,7 +32,7 @@ class LatentMixture(eqx.Module):
     r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a state of the batch, in
     random order, else uniform on the sphere of radius $\sqrt d$.
 
-    - `goal_ratio`: $p$ in [0, 1]; 0.5 in both official codes.
+    - `goal_ratio`: $p$ in [0, 1]; 0.5 in the code of both sources.
 
     Source: metamotivo, and InFOM's FB.
     """
@@ -62,9 +62,10 @@ def infer_task(
     observations: Float[Array | np.ndarray, "count observation"],
     rewards: Float[Array | np.ndarray, " rewards"],
 ) -> Any:
-    r"""The agent with the task of some rewards: $w = \frac1n \sum_i r_i B(s_i)$, without training.
+    r"""Returns the agent with the task of the given rewards, $w = \frac1n \sum_i r_i B(s_i)$, without training.
 
-    Its policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and its critic scores $F(s, a, z)^\top w$, in units of reward.
+    The policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units
+    of reward.
 
     - `agent`: An agent of FB, or its `parts`.
     - `observations`: States of the environment, drawn from the data of the pre-training, over which $w$ is an expectation. A
@@ -93,7 +94,8 @@ def infer_task(
 
 
 def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> Any:
-    r"""The agent with the task of reaching a state and staying there: $w = B(g)$, the reward a point mass at $g$.
+    r"""Returns the agent with the task of reaching a state and staying there: $w = B(g)$, for a reward that is a point
+    mass at $g$.
 
     - `agent`: As in `infer_task`.
     - `goal`: $g$, a complete observation.
@@ -104,7 +106,7 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
-    """The agent with the task $w$, unchanged in the critic, and projected onto the sphere in the policy.
+    """Returns the agent with the task $w$: unchanged in the critic, and projected onto the sphere in the policy.
 
     - `agent`: As in `infer_task`.
     """

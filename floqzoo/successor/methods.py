@@ -47,7 +47,7 @@ def diffusion_measure(
     steps: int = 20,
     **parts: Any,
 ) -> FlowSuccessor:
-    """A successor measure by diffusion: a network predicts noise with a noise regression loss, and DDIM samples.
+    """A successor measure by diffusion: a network is trained to predict noise, and DDIM draws samples.
 
     TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, down to the lowest of
     these levels, and DDIM takes `steps` equal steps over any interval. The probability flow is the same, so

@@ -13,9 +13,9 @@ from floqzoo.typing import Observation, Scalar
 
 
 class KnownReward(eqx.Module):
-    """A given function of the observation.
+    """A reward that is a given function of the observation.
 
-    - `function`: From an observation to a scalar.
+    - `function`: A function from an observation to a scalar.
     """
 
     function: Callable[[Any], Any]
@@ -23,7 +23,7 @@ class KnownReward(eqx.Module):
     def reward_of(self, observation: Observation) -> Scalar:
         """The value of the function.
 
-        **Raises** `ValueError` if it is not a scalar.
+        **Raises** `ValueError` if the value is not a scalar.
         """
         reward = jnp.asarray(self.function(observation), dtype=float)
         if reward.shape != ():
@@ -34,13 +34,13 @@ class KnownReward(eqx.Module):
         return reward
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """0, since there are no parameters."""
+        """A loss of 0, since there are no parameters."""
         del batch
         return jnp.zeros(())
 
 
 class LearntReward(eqx.Module):
-    r"""A regression on the rewards of the data, $\frac1B \sum (\hat r(x) - r)^2$.
+    r"""A reward learnt by regression on the rewards of the data, $\frac1B \sum (\hat r(x) - r)^2$.
 
     - `network`: $\hat r$, from an observation to one number.
     - `of_next`: Whether the rewards of the data are functions of the next state ("post" in `floqzoo.tasks.load`) or of

@@ -38,8 +38,8 @@ class SuccessorCritic(eqx.Module):
       together with the measure.
     - `num_samples`: The number of samples for a value, at least 2; TD-Flow uses 128.
     - `num_score_samples`: The number of samples for a score, at least 1. Their noise is fixed, so that the score is a
-      differentiable function of the action. The default 8 is a choice of ours, a trade-off between cost and a bias of
-      the order of one standard error.
+      differentiable function of the action. The default of 8 is our choice, a trade-off between cost and a bias of the
+      order of one standard error.
 
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """

@@ -54,14 +54,14 @@ class CoupledTDTarget(eqx.Module):
     """A sample of the target flow, paired with the noise that generated it: TD-CFM(C)."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from that noise to the sampled future."""
+        """A point on the path to the sampled future from the noise that generated it."""
         del step
         noise = noise_of(flow, key)
         return flow.path.at(t, noise, flow.push_forward(noise, code))
 
 
 class TD2Target(eqx.Module):
-    """The target flow stopped at time t, and its velocity there: TD²-CFM. The flow is not integrated further."""
+    """The target flow stopped at time t, and its velocity at that point: TD²-CFM. The flow is not integrated further."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
         """A point on the trajectory of the target flow."""
@@ -73,8 +73,8 @@ class TD2Target(eqx.Module):
 class StraightTD2Target(eqx.Module):
     """The velocity of the target field on the straight line to its sample, instead of on its trajectory: SARSA².
 
-    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, its points have
-    another distribution than the flow has at that time, and the exact measure is not a fixed point.
+    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, its points do
+    not have the distribution of the flow at that time, and the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

@@ -40,7 +40,7 @@ class Attempt:
 
         - `where`: A description of the machine for the log.
 
-        **Raises** `OSError` if it cannot be started.
+        **Raises** `OSError` if the trial cannot be started.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / LOG).open("a") as log:

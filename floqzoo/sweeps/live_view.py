@@ -66,10 +66,10 @@ class LiveView:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def look(self, left: Sequence[Trial], *, now: bool = False) -> None:
-        """Reads the progress from the folders, unless it has just done so.
+        """Reads the progress from the folders, unless it was read just before.
 
         - `left`: The trials that have not ended.
-        - `now`: Whether to read even if it has just done so.
+        - `now`: Whether to read it in any case.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return

@@ -20,8 +20,9 @@ TIMEOUT_MINUTES = 24 * 60
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes; after time limits
-    at most as often as the sweep allows restarts. Once all jobs are done, `floqzoo sweep` writes the table.
+    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After time limits
+    it is requeued at most as often as the sweep allows restarts. Once all jobs are done, `floqzoo sweep` writes the
+    table.
 
     - `trials`: The trials to submit.
     - `cluster`: A cluster name of submitit; "local" runs the trials as processes on this machine.
@@ -44,9 +45,9 @@ class SlurmTrial:
         self.attempt = attempt
 
     def __call__(self) -> None:
-        """Runs it.
+        """Runs the trial.
 
-        **Raises** `RuntimeError` if it does not finish.
+        **Raises** `RuntimeError` if the trial does not finish.
         """
         where = ", job ".join([socket.gethostname(), *filter(None, [os.environ.get("SLURM_JOB_ID")])])
         ending = ending_of(self.attempt.run(where))

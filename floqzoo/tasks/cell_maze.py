@@ -30,8 +30,8 @@ class CellMaze(eqx.Module):
     An action $a \in [-1, 1]^2$ moves one column with probability $|a_1| / 2$ in the direction of its sign, and
     independently one row with probability $|a_2| / 2$; a move into a wall or the border has no effect. The reward is
     $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
-    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so that the data cover
-    everything, and all errors are those of the critic. With the transition matrix $P_a$,
+    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so the data cover all of
+    them, and all errors are those of the critic. With the transition matrix $P_a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
@@ -57,12 +57,12 @@ class CellMaze(eqx.Module):
 
     @property
     def observation_dim(self) -> int:
-        """2: the plane."""
+        """The number of observation coordinates, 2."""
         return 2
 
     @property
     def action_dim(self) -> int:
-        """2: a speed along each axis."""
+        """The number of action coordinates, 2: a speed along each axis."""
         return 2
 
     @property
@@ -82,7 +82,7 @@ class CellMaze(eqx.Module):
 
     @property
     def rewards(self) -> Float[np.ndarray, " cells"]:
-        """-1, and 0 at the goal."""
+        """The reward of each cell: -1, and 0 at the goal."""
         return -(np.arange(len(self.places)) != self.goal).astype(float)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:

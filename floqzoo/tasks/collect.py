@@ -41,14 +41,14 @@ def collect(
     - `seed`: An episode is determined by the seed, the name and its number.
     - `workers`: The number of processes that record in parallel. The files do not depend on it.
     - `directory`: The output folder; "~/.floqzoo/collected" by default. It must not be inside "~/.ogbench".
-    - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at first and after each episode.
+    - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at the start and after each episode.
 
     An interrupted collection resumes where it stopped, and a finished one is returned at once. The folder also contains
     a validation file ("-val.npz") and a record of how both were made (".json").
 
     **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
-    unknown origin has the name, `BlockingIOError` while another process collects the same, `ModuleNotFoundError`
-    without OGBench and `RuntimeError` if a worker dies.
+    unknown origin has the name, `BlockingIOError` while another process collects the same dataset,
+    `ModuleNotFoundError` without OGBench and `RuntimeError` if a worker dies.
     """
     script = find_script(name)
     return collect_script(
@@ -64,7 +64,7 @@ def collect(
 def collect_script(
     script: DatasetScript, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
 ) -> Path:
-    """`collect` for your own script.
+    """Generates a dataset as `collect` does, with your own script.
 
     **Raises** `ValueError` if a number is out of its range, as `collect` does.
     """

@@ -88,7 +88,7 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """The memory of this machine in bytes."""
 
 MOST_DEFLATED = 1032
-"""The largest ratio of unpacked to packed bytes that zip's compression has; a file that claims more lies."""
+"""The largest ratio of unpacked to packed bytes that zip can reach; a file that claims more is invalid."""
 
 
 def available_memory() -> int:
@@ -103,7 +103,7 @@ def require_memory(size: int) -> None:
 
     The other half is for the dataset that is built from them.
 
-    **Raises** `ValueError`, with both numbers, if they are larger.
+    **Raises** `ValueError`, with both numbers, if the arrays are larger.
     """
     limit = available_memory() // 2
     if size > limit:
@@ -159,7 +159,7 @@ def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> di
 
     Sizes are compared with the file and with the limit of `require_memory` before anything is unpacked.
 
-    **Raises** `ValueError` if one cannot be read, or all together are too large.
+    **Raises** `ValueError` if an array cannot be read, or all together are too large.
     """
     keys = list(keys)
     size = sum(_claimed_size(path, archive, key) for key in keys)

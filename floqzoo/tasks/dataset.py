@@ -133,7 +133,7 @@ def make_dataset(
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
       be bytes (uint8) instead.
     - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
-    - `terminals`: One bool per state: whether it is the last of its episode. The last one of all must be True.
+    - `terminals`: One bool per state: whether it is the last of its episode. The last row must be True.
 
     **Raises** `ValueError` with the array, its value and the requirement.
     """

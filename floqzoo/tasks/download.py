@@ -34,8 +34,8 @@ def official_file(name: TaskName, directory: Path) -> Path:
     """The training file of a task in `directory`; downloads missing files, including the validation file.
 
     **Raises** `UnreachableError` if the host cannot be reached, and `DownloadError` if the connection is lost or slow;
-    both are a `ConnectionError`, and their messages name ways to get the data without a download. `BlockingIOError` while another
-    process downloads the same; `OSError` if the files cannot be written.
+    both are a `ConnectionError`, and their messages name ways to get the data without a download. `BlockingIOError`
+    while another process downloads the same file; `OSError` if the files cannot be written.
     """
     path = directory / f"{name.dataset}.npz"
     files = (validation_path(path), path)  # in this order: if the second exists, both do

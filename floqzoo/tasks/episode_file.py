@@ -39,7 +39,7 @@ def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
 
 
 def read_episodes(path: str | Path) -> RecordedEpisodes:
-    """Reads a file of `write_episodes`.
+    """Reads a file that `write_episodes` wrote.
 
     **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, contains Python objects,
     lacks an array, has an unknown one, or has arrays that contradict each other.

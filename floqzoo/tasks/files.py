@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 PATIENCE_SECONDS = 60.0
-"""The age from which a temporary file is taken for one of a killed process."""
+"""The age from which a temporary file counts as left by a killed process."""
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -46,7 +46,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
-    **Raises** `ValueError` if the file does not contain one.
+    **Raises** `ValueError` if the file does not contain a JSON object.
     """
     try:
         content = json.loads(path.read_text())

@@ -24,7 +24,7 @@ class Moments(eqx.Module):
 
 
 class LinearAction(eqx.Module):
-    """$a = K s$."""
+    """The linear policy $a = K s$."""
 
     gain: Hyperparameter
 
@@ -34,7 +34,7 @@ class LinearAction(eqx.Module):
 
 
 class LinearGaussian(eqx.Module):
-    r"""$s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
+    r"""The chain $s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
 
     With $M = A + B K$ the $k$-th state after $(s, a)$ is Gaussian with mean $\mu_k$ and covariance $\Sigma_k$: $\mu_1 =
     A s + B a$, $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. The successor measure is
@@ -212,7 +212,7 @@ class LinearGaussian(eqx.Module):
         return Moments(mean, second - jnp.outer(mean, mean))
 
     def value(self, observation: Observation, action: Action, reward: QuadraticReward) -> Scalar:
-        r"""$\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the infinite series."""
+        r"""The value $\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the infinite series."""
         moments = self.moments(observation, action)
         expected = reward(moments.mean) + jnp.sum(reward.quadratic.value * moments.covariance)
         return expected / (1 - self.discount.value)

@@ -35,7 +35,7 @@ class OGBenchTask:
     - `action_limit`: The bound to which the actions of the data are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file, or the folder of shards.
-    - `frame_stack`: The number of frames in an observation of pixels.
+    - `frame_stack`: The number of frames in a pixel observation.
     """
 
     name: TaskName
@@ -108,7 +108,7 @@ def load(
       "post" with $r(s')$, to match an environment with that timing.
     - `action_limit`: The bound to which the actions of the data are clipped, in (0, 1], as in fql and floq, since the
       outputs of a flow or a tanh do not reach 1.
-    - `frame_stack`: For a task of pixels, the number of frames in an observation; 3 in the papers.
+    - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message has the command that collects the data instead), and
@@ -227,7 +227,7 @@ def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDa
 
 
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
-    """The arrays of a file in OGBench's format, one row a state, with the rewards and masks of a task.
+    """The arrays of a file in OGBench's format, one row per state, with the rewards and masks of a task.
 
     **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
     """

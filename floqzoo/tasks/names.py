@@ -18,7 +18,7 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "antsoccer": ("navigate", "stitch"),
 }
 PIXELS = "visual-"
-"""The first letters of the names of tasks of pixels."""
+"""The prefix of the names of pixel tasks."""
 ARMS = ("cube", "scene", "puzzle")
 """The families with a robot arm over a table."""
 
@@ -31,7 +31,7 @@ class TaskName:
     - `environment`: The environment's name as gymnasium registers it, "cube-single-singletask-task2-v0".
     - `dataset`: The name of the dataset's file, "cube-single-play-v0".
     - `task`: The task's number, or None for OGBench's default task.
-    - `family`: The first word, "cube"; for a task of pixels, the second.
+    - `family`: The first word, "cube"; for a pixel task, the second.
     """
 
     full: str

@@ -57,9 +57,9 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """What `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
+    """The object that `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
 
-    - `what`: What it is for, in messages.
+    - `what`: The purpose of the object, for messages.
 
     **Raises** `ValueError` if there is no such name, `FileNotFoundError` if there is no such file.
     """
@@ -88,8 +88,8 @@ class _FileFinder:
 class ForAnotherProcess:
     """A function or object for another process of this program, with the files of the user that may define parts of it.
 
-    Pickle stores a function as its module and name, and no other process can import the module of a file by its name, or
-    a module of the folder of that file. There, a file is executed only if it is needed.
+    Pickle stores a function as its module and name, and no other process can import the module of a file by its name,
+    or a module of the folder of that file. In the other process a file is executed only if it is needed.
     """
 
     packed: bytes

@@ -50,7 +50,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
         self._bounds = space.low, space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """The environment's own action; roundings do not lead out of its bounds."""
+        """The environment's own action; rounding does not lead outside its bounds."""
         return np.clip(super().action(action), *self._bounds)
 
 
@@ -89,7 +89,7 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 
 
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """An environment whose episodes end.
+    """An environment whose episodes have a step limit.
 
     **Raises** `ValueError` if it has no limit of its own and none is given.
     """

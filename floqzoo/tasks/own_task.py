@@ -19,12 +19,13 @@ class GymnasiumTask:
     """A dataset and the environment that it comes from; without one, only losses and diagnostics are logged.
 
     - `name`: The name in titles and tables.
-    - `dataset`: The transitions to train on; see `dataset_from_transitions` and its siblings, and `ShardedDataset`.
+    - `dataset`: The transitions to train on; see `dataset_from_transitions`, the other constructors, and
+      `ShardedDataset`.
     - `environment`: Makes a fresh Gymnasium environment, with vectors of numbers as observations and actions; None for
       no environment. It must be a function at the top of a module if environments run in separate processes.
     - `validation`: Held-out transitions.
-    - `success_key`: Where the environment's `info` reports success; None if it does not; an evaluation then
-      measures returns only.
+    - `success_key`: The key of `info` under which the environment reports success; None if it reports none, so that
+      evaluations measure returns only.
     - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
     - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
     - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as a random and an expert policy's.

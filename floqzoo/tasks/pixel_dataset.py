@@ -16,10 +16,10 @@ from floqzoo.typing import Array, Key
 class PixelDataset(eqx.Module):
     r"""Episodes of frames, whose observations are stacks of the latest frames.
 
-    The observation of state $i$ is the frames $i - k + 1, \dots, i$ of its episode, the oldest first; before the start of
-    the episode its first frame is repeated. A frame is stored once, as bytes, and a stack is read by index. For 3 frames
-    this takes a sixth of the memory of transitions with stacked observations and next observations, and a twenty-fourth of
-    that of the same in float32.
+    The observation of state $i$ is the frames $i - k + 1, \dots, i$ of its episode, the oldest first; before the start
+    of the episode its first frame is repeated. A frame is stored once, as bytes, and a stack is read by index. For 3
+    frames this takes a sixth of the memory of transitions with stacked observations and next observations, and a
+    twenty-fourth of their memory in float32.
 
     - `frames`: The dataset of single frames, with `observations` of bytes (uint8), one row of pixels for each state.
     - `first`: The first state of the episode of each state; `PixelDataset.of` finds them.

@@ -9,7 +9,7 @@ from floqzoo.typing import Array, Observation, Scalar
 
 
 class QuadraticReward(eqx.Module):
-    r"""$r(x) = x^\top C x + c^\top x + b$.
+    r"""The reward $r(x) = x^\top C x + c^\top x + b$.
 
     - `quadratic`, `linear`, `constant`: $C$, $c$ and $b$; zeros make it linear, or constant.
     """

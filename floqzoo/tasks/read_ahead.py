@@ -66,7 +66,7 @@ class ReadAhead:
             raise ShardError(str(error) or f"{self._paths[number]}: {error!r}") from error
 
     def close(self) -> None:
-        """Ends the process, after the file that it is reading. Can be called again."""
+        """Ends the process, after the file that it is reading. Can be called more than once."""
         self._ahead = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 

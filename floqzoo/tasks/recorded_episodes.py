@@ -24,8 +24,8 @@ class EpisodeArrays:
 
     - `observations`: $T + 1$ rows, from the reset to the last step.
     - `actions`, `rewards`: $T$ rows; row $t$ is the step from observation $t$ to $t + 1$.
-    - `terminated`: Whether it ended in a terminal state; else it was truncated, and its last state has a value. Or $T$ flags,
-      one for each step.
+    - `terminated`: Whether the episode ended in a terminal state; else it was truncated, and its last state has a
+      value. $T$ flags, one for each step, are also accepted.
     """
 
     observations: Numbers
@@ -43,7 +43,8 @@ class RecordedEpisodes:
     - `observations`: `(steps + episodes, observation)`.
     - `actions`: `(steps, action)`, between the bounds.
     - `rewards`: `(steps,)`.
-    - `terminated`: `(steps,)`, whether a step led to a terminal state. An episode whose last step did not was truncated.
+    - `terminated`: `(steps,)`, whether a step led to a terminal state. An episode whose last step did not terminate was
+      truncated.
     - `episode_lengths`: `(episodes,)`, each $T_i \ge 1$.
     - `final_actions`: `(episodes, action)`, the action at the last observation of each episode; None where unknown.
     - `action_low`, `action_high`: The bounds of the environment's action space, finite; a number, or one for each coordinate.

@@ -1,4 +1,4 @@
-"""The off-screen renderer of MuJoCo: for videos, and for tasks of pixels."""
+"""The off-screen renderer of MuJoCo: for videos, and for pixel tasks."""
 
 import faulthandler
 import multiprocessing
@@ -19,7 +19,7 @@ LIMIT = 600.0
 def select_renderer() -> bool:
     """Selects an off-screen renderer, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
 
-    Call this before MuJoCo is imported, since it reads the variable at import. Returns whether there is one that works.
+    Call this before MuJoCo is imported, since it reads the variable at import. Returns whether one of them works.
     """
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
@@ -59,7 +59,8 @@ def can_render(name: str) -> bool:
 def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
     """A block that ends its process, with a traceback, if it takes longer than a limit: a hanging renderer ignores signals.
 
-    Only in a process that `multiprocessing` started, whose parent starts another one or reports its end.
+    The limit applies only in a process that `multiprocessing` started, whose parent starts another one or reports its
+    end.
     """
     if multiprocessing.parent_process() is None:
         yield

@@ -90,7 +90,7 @@ class ReplayBuffer(eqx.Module):
 
         - `new`: The steps, with the axes seeds, environments.
 
-        **Raises** `ValueError` if it has another number of environments.
+        **Raises** `ValueError` if `new` has another number of environments.
         """
         if new.over.shape[1] != self.environments:
             raise ValueError(f"`new` must have {self.environments} environments per seed; got {new.over.shape[1]}.")

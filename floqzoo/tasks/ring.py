@@ -21,7 +21,7 @@ class Ring(eqx.Module):
 
     $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
 
-    over cells; over observations, uniform on the cells' discs.
+    over cells. Over observations it is uniform on the disc of each cell.
 
     - `cells`: The number of cells, at least 3.
     - `drift`: The policy's action, in [-1, 1].
@@ -43,12 +43,12 @@ class Ring(eqx.Module):
 
     @property
     def observation_dim(self) -> int:
-        """2: the plane."""
+        """The number of observation coordinates, 2."""
         return 2
 
     @property
     def action_dim(self) -> int:
-        """1."""
+        """The number of action coordinates, 1."""
         return 1
 
     @property

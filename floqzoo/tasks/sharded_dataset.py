@@ -63,10 +63,11 @@ class ShardedDataset:
 
     Training holds one shard on the device and reads the next one ahead; see
     [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards have the same numbers of states and
-    transitions, so a program that is compiled for one runs on all. Here only an excerpt of the first shard is kept, on
-    the device.
+    transitions, so a program that is compiled for one runs on all. This class keeps only an excerpt of the first shard
+    on the device.
 
-    - `paths`: The npz files, in the order in which they are used. Only their headers are read, and the first file.
+    - `paths`: The npz files, in the order in which they are used. Only the first file and the headers of the others are
+      read.
     - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function at the top of a
       module or file, not a lambda. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
       [`TaskReader`][floqzoo.tasks.load.TaskReader].
@@ -117,7 +118,7 @@ class ShardedDataset:
         return self.reader.read(self.paths[0]).observations
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions uniformly, with replacement, from the excerpt, so that no file is read."""
+        """Samples transitions uniformly, with replacement, from the excerpt, so no file is read."""
         return self.excerpt.sample(key, batch_size)
 
     def fingerprint(self) -> str:
@@ -134,7 +135,8 @@ def excerpt_of(dataset: Any) -> Any:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") there.
+    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") in the same
+    folder.
 
     **Raises** `FileNotFoundError` if there are no files, or if files are numbered, as "cube-single-play-v0-000.npz", and
     a number is missing.

@@ -86,7 +86,7 @@ def ogbench_module(module: str) -> Any:
 
 
 def _register_visual_pointmazes(gymnasium: Any) -> None:
-    """Registers the pixel mode of OGBench's point mass under the names of its other tasks of pixels, seen from above."""
+    """Registers the pixel mode of OGBench's point mass under the names of its other pixel tasks, seen from above."""
     for name, entry in list(gymnasium.registry.items()):
         if name.startswith("pointmaze-") and f"visual-{name}" not in gymnasium.registry:
             pixels = {"ob_type": "pixels", "render_mode": "rgb_array", "width": 64, "height": 64}

@@ -453,7 +453,7 @@ every_policy_from_noise = (
 
 
 def _of_vectors(tree: Any) -> Any:
-    """A mask of the arrays that are no scalars."""
+    """A mask of the arrays that are not scalars."""
     return jax.tree.map(lambda leaf: leaf.ndim > 0, tree)
 
 

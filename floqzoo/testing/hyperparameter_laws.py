@@ -133,6 +133,6 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     protocols.BatchSource: lambda source, x: draw(source, x.dataset, x.replay, 0, x.key, 4),
 }
 OUTPUTS: Mapping[type, Callable[[Any, Any], Any]] = MappingProxyType(_OUTPUTS)
-"""What a part of each kind computes, of which numbers that are not learnt get no gradient."""
+"""The outputs of each kind of part, whose gradient must not reach numbers that are not learnt."""
 
 hyperparameter_laws = (no_gradient_reaches_a_number_that_is_not_learnt,)

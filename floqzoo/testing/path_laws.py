@@ -42,7 +42,7 @@ def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, e
 def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, example: Example) -> None:
     r"""$\frac{d}{dt} \log \left| \det \frac{\partial x_t}{\partial x_0} \right| = \nabla \cdot u_t(x_t | x_1)$.
 
-    The continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density of $x_t$ given $x_1$,
+    This is the continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density of $x_t$ given $x_1$,
     along the path, for any density of the noise.
     """
     expansion, growth = compiled(_expansion_and_growth, path, example.t, example.x0, example.x1)
@@ -71,8 +71,9 @@ def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> Non
 def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
     r"""$\partial_t \log p_t + u_t \, \partial_x \log p_t + \partial_x u_t = 0$ for data $x_1 \sim N(m, s^2)$.
 
-    In one dimension and for unit noise, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$; the marginal velocity
-    $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is affine in $x_1$.
+    This is checked in one dimension and for unit noise, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$; the
+    marginal velocity $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is
+    affine in $x_1$.
     """
     terms = compiled(_continuity_of_gaussian_data, path, example.t, example.x0[0], example.x1[0], example.x1[1])
     # If all three terms are small, as at the start of a diffusion, they are differences of large rates.
@@ -83,7 +84,7 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
     r"""At $t = 0$ and $t = 1$ point, velocity, $u_t(x | x_1)$ and their gradients are finite, for points up to $10^{30}$.
 
-    A singularity may be large, as $(x_1 - x) / (1 - t)$ at the largest number below $t = 1$, but is no infinity.
+    A singularity may be large, as $(x_1 - x) / (1 - t)$ at the largest number below $t = 1$, but is finite.
     """
     for size in (0.0, 1.0, 1e10, 1e30):
         ends = size * example.x0, size * example.x1

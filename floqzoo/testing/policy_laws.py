@@ -33,12 +33,12 @@ class UniformPolicy(eqx.Module):
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """0 for every task, the mean of the draws."""
+        """The action 0 for every task, the mean of the draws."""
         del latent
         return jnp.zeros(self.dim, jnp.result_type(observation))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 
@@ -70,7 +70,7 @@ class SumCritic(eqx.Module):
         return jax.random.normal(key, (len(observations), self.latent), jnp.result_type(observations))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """0, and no metrics."""
+        """A loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 

@@ -60,7 +60,7 @@ def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
 def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
     r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, with $F$ the integral of the density.
 
-    The bound of Dvoretzky, Kiefer and Wolfowitz, with a false-alarm rate of $\alpha = 10^{-9}$.
+    This is the bound of Dvoretzky, Kiefer and Wolfowitz, with a false-alarm rate of $\alpha = 10^{-9}$.
     """
     grid, density = _density(prior, example)
     cells = np.diff(grid) * (density[1:] + density[:-1]) / 2

@@ -39,8 +39,9 @@ def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> No
 def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Example) -> None:
     r"""On $\dot x = \pm x + t$ a solve is at least as accurate as Euler's method with as many evaluations.
 
-    The sign is that of $t_1 - t_0$; the interval is [0, 1], most of it in both directions, or any other. Evaluating the
-    field at constant, late or reversed times, or at a constant state, gives another result in one of them.
+    The sign is that of $t_1 - t_0$; the interval is [0, 1], most of it in both directions, or any other. On one of
+    these intervals, evaluating the field at constant, late or reversed times, or at a constant state, gives a different
+    result.
     """
     for interval in ((0, 1), (1 / 32, 31 / 32), (31 / 32, 1 / 32), (float(example.s), float(example.t))):
         start, end = np.asarray(interval, example.x0.dtype)
@@ -60,7 +61,8 @@ def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Exampl
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
     r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ times the error with twice as many steps.
 
-    On $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones, are skipped.
+    This is checked on $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones,
+    are skipped.
     """
     order = getattr(solver, "order", None)
     if order is None or not hasattr(solver, "num_steps"):
@@ -144,7 +146,7 @@ def two_halves_are_the_whole_interval(solver: FixedStepSolver, example: Example)
 def a_trajectory_is_one_step_after_another(solver: FixedStepSolver, example: Example) -> None:
     r"""$x_{k+1} = \text{step}(t_k, \Delta t, x_k)$, with $t_k = t_0 + k \, \Delta t$ and $\Delta t = (t_1 - t_0) / K$.
 
-    Step by step, in a plain loop.
+    The steps are computed in a plain loop.
     """
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     way = compiled(_way, solver, velocity, example.x0, example.s, example.t)

@@ -220,7 +220,7 @@ def targets_lie_between(update: TargetUpdate, example: Example) -> None:
 
 
 def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
-    r"""$(1 - \tau) \bar\theta + \tau \theta$ in each `every`-th update, and $\bar\theta$ in the others.
+    r"""A target becomes $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and else stays $\bar\theta$.
 
     $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target copies `State`, and
     keeps its `Hyperparameter`s. After `copy_after` updates the target equals the parameters after the step.

@@ -44,8 +44,8 @@ def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int
     """The offline step at which each phase of the agents starts, by name, for those that the run has; empty for agents
     without phases.
 
-    - `agents`: The agents at step `step` of the run. Agents that start from those of another run have its updates behind
-      them.
+    - `agents`: The agents at step `step` of the run. Agents that start from those of another run have already made its
+      updates.
     """
     if not isinstance(agents, HasPhases) or not agents.phase_starts:
         return {}
@@ -71,7 +71,7 @@ def updates_in_a_call(
 
     - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
     - `at_most`: The limit; by default `call_limit()`.
-    - `sharded`: Whether the replacement of shards is such an event.
+    - `sharded`: Whether the replacement of shards is an event too.
     - `starts`: The steps at which phases of the agents start.
     """
     replacement = config.replace_interval if sharded else 0
@@ -135,9 +135,8 @@ class OfflinePhase:
         self.prepare(self._first)
 
     def prepare(self, step: int) -> None:
-        """Places the shard of the updates from `step` on the devices, if the dataset is sharded and it is not there.
-
-        **Raises** `ShardError` if it cannot be read.
+        """Places the shard of the updates from `step` on the devices, if the dataset is sharded and the shard is not
+        there yet. **Raises** `ShardError` if it cannot be read.
         """
         self._dataset_at(step)
 

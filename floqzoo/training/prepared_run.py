@@ -98,7 +98,7 @@ class StartingRun:
     - `directory`: The folder of the run.
     - `recipe`, `config`: The recipe and the config of the new run.
     - `build`: Builds an untrained agent of the new run.
-    - `fingerprint`: The fingerprint of its data.
+    - `fingerprint`: The fingerprint of the new run's data.
 
     A seed of the new run starts from the agent of the same seed. If the run lacks some of the seeds, they start from its
     agents in their order, or all from its only one; the new seeds still decide batches, noise and episodes.
@@ -254,9 +254,9 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
 
 def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> PyTree:
-    """The form of an agent, whose arrays are shapes, if as many as `seeds` fit into the memory of this machine.
+    """Checks that `seeds` agents fit into the memory of this machine; returns an agent with shapes in place of arrays.
 
-    **Raises** `ValueError` if they are larger.
+    **Raises** `ValueError` if the agents are larger.
     """
     agent = eqx.filter_eval_shape(build, jax.random.key(0))
     leaves = [leaf for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.ShapeDtypeStruct)]

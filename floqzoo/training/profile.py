@@ -22,7 +22,7 @@ from floqzoo.training.prepared_run import load_task, require_agents_fit
 
 
 OUTSIDE = "without a step"
-"""The name for kernels outside of all steps, and for kernels that the compiler added without a name, such as copies."""
+"""The name for kernels outside all steps, and for kernels that the compiler added without a name, such as copies."""
 
 
 @dataclass(frozen=True)

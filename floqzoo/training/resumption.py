@@ -34,7 +34,8 @@ def resume(
 
     Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
     parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the
-    beginning. Of a finished run the agents are returned, without evaluations, and nothing is trained, played or written.
+    beginning. For a finished run the agents are returned, without evaluations, and nothing is trained, played or
+    written.
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
@@ -52,7 +53,7 @@ def resume(
 
 
 def of_finished(directory: str | Path, task: str | None = None) -> str:
-    """What `floqzoo resume` prints for a finished run."""
+    """The text that `floqzoo resume` prints for a finished run."""
     named = "" if task is None else f" --task {task}"
     return (
         f"{directory} is finished. `floqzoo evaluate {directory}{named}` evaluates its policy again; to train "

@@ -187,7 +187,7 @@ class BackgroundEvaluation:
         threading.Thread(target=self._play, name="evaluation", daemon=True).start()
 
     def over(self, within: float = 0.0) -> bool:
-        """Whether it has finished or failed; waits up to `within` seconds for that."""
+        """Whether the evaluation has finished or failed; waits up to `within` seconds for its end."""
         return self._done.wait(within)
 
     def result(self) -> StepEvaluation:
@@ -261,7 +261,7 @@ class RunEvaluations:
         return self._pending.evaluation.note if self._pending else None
 
     def awaited(self, step: int) -> AwaitedEvaluation | None:
-        """The running evaluation, if it is of an earlier step than `step`."""
+        """The running evaluation, if it belongs to an earlier step than `step`."""
         if self._pending is None or self._pending.evaluation.step == step:
             return None
         evaluation = self._pending.evaluation

@@ -225,7 +225,7 @@ class Trainer:
             raise
 
     def save_despite(self, error: Exception) -> None:
-        """Writes a checkpoint after an error outside of the updates, if the state is consistent."""
+        """Writes a checkpoint after an error outside the updates, if the state is consistent."""
         if self.whole and self.ready and self.step and jax.process_count() == 1:
             try:
                 self.save()
@@ -383,14 +383,14 @@ def train(
       finished run.
     - `batch_source`: Returns the batch source of the updates, given the settings and whether the run is online; for a
       recipe, `recipe.batch_source`.
-    - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and the
-      result; training continues with the agent as it was.
+    - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and
+      the result; training continues with the original agent.
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
     another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
     checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something cannot be
-    written (the run can be resumed); `ValueError` if the run to resume is damaged, or if `task.make_environment` cannot
-    be pickled and has to be.
+    written (the run can be resumed); `ValueError` if the run to resume is damaged, or if `task.make_environment` must
+    be pickled but cannot be.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

@@ -29,7 +29,7 @@ from floqzoo.typing import Array, Scalar
 
 
 SIZES = (0.1, 0.3, 1.0)
-"""Standard deviations of the perturbation, as shares of that of what is perturbed over states."""
+"""Standard deviations of the perturbation, as fractions of that of the perturbed values over states."""
 MOVING, FIXED = "moving targets", "fixed targets"
 
 

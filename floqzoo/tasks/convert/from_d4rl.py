@@ -21,8 +21,8 @@ def episodes_from_d4rl(
 ) -> RecordedEpisodes:
     """Episodes from an HDF5 file of D4RL: `observations`, `actions`, `rewards`, `terminals`, `timeouts`, one row for each step.
 
-    A row of `terminals` terminates, a row of `timeouts` truncates, and each ends an episode. Other arrays of the file, such as
-    `infos`, are not converted. Needs the extra `floqzoo[d4rl]`.
+    A row marked in `terminals` terminates its episode, and a row marked in `timeouts` truncates it. Other arrays of the
+    file, such as `infos`, are not converted. Needs the extra `floqzoo[d4rl]`.
 
     - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each is an episode of one step; needs
       `next_observations`.
@@ -31,8 +31,8 @@ def episodes_from_d4rl(
       observation, which is a copy of the row's own observation.
     - `action_low`, `action_high`: The bounds of the environment's action space, finite.
 
-    **Raises** `FileNotFoundError`; `ValueError`, which names the array, the row and what it must be; `ModuleNotFoundError`
-    without h5py.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and what it
+    must be; `ModuleNotFoundError` without h5py.
     """
     path = Path(path).expanduser()
     if not path.is_file():

@@ -16,10 +16,10 @@ def record_episodes(
     seed: int = 0,
     max_episode_steps: int | None = None,
 ) -> RecordedEpisodes:
-    """Plays episodes in a Gymnasium environment with vectors of numbers, and records them.
+    """Plays episodes in a Gymnasium environment whose observations and actions are vectors, and records them.
 
     - `make_environment`: Makes the environment.
-    - `policy`: The action at an observation, with a generator for its random draws; None for uniformly random actions.
+    - `policy`: A function from an observation and a random generator to an action; None for uniformly random actions.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: Seeds environment and policy; the same seed gives the same episodes if the environment is deterministic given its
       seed.

@@ -22,15 +22,15 @@ def episodes_from_minari(
 ) -> RecordedEpisodes:
     """Episodes from a dataset of Minari that is on this machine. Needs the extra `floqzoo[minari]`.
 
-    - `source`: Its name, such as "D4RL/pen/human-v2", or its folder.
+    - `source`: The name of the dataset, such as "D4RL/pen/human-v2", or its folder.
     - `observation_keys`: The entries to concatenate, if observations are dictionaries; must be empty if they are
       vectors.
     - `action_low`, `action_high`: The bounds of actions; None for those of the dataset's action space.
 
     Each of Minari's episodes is an episode; one that neither terminated nor was truncated ends where its recording does.
 
-    **Raises** `FileNotFoundError` if it is not on this machine; `ValueError`, which names the episode, the array and what it
-    must be; `ModuleNotFoundError` without Minari.
+    **Raises** `FileNotFoundError` if the dataset is not on this machine; `ValueError`, which names the episode, the
+    array and what it must be; `ModuleNotFoundError` without Minari.
     """
     dataset = _opened(str(source))
     low, high = _bounds(dataset.spec.action_space, action_low, action_high)

@@ -21,7 +21,8 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
       `floqzoo[ogbench]`. None for the file's own `rewards` and `masks`, which must be 0 and 1 in the last row of an episode,
       as no transition starts there.
 
-    **Raises** `FileNotFoundError`; `ValueError`, which names the array, the row and what it must be.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and what it
+    must be.
     """
     path = Path(path).expanduser()
     if env_name is None:
