@@ -106,6 +106,6 @@ def _status(measured: int) -> str:
     if measured == TRIALS:
         return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
     return (
-        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run so far**; the table has a dash for the others. "
+        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run**; the others have a dash. "
         "The order of the trials, cheap methods first, was fixed before any score was known."
     )
