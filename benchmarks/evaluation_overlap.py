@@ -183,8 +183,8 @@ class Waits:
     """Updates a second."""
     eval_interval: int = 100_000
     """Updates between two evaluations."""
-    intervals: int = 2
-    """Intervals of a run, at least 2, each with an evaluation at its end; in the last one the behaviour flow plays, too."""
+    intervals: int = 4
+    """Intervals of a run, at least 3, each with an evaluation at its end; in the last one the behaviour flow plays, too."""
     episodes: int = 50
     """Episodes of an evaluation."""
 
@@ -248,6 +248,8 @@ def waits(settings: Annotated[Waits, tyro.conf.arg(name="")]) -> None:
     """Simulates runs, and shows how long training waits for evaluations."""
     from floqzoo.studies.report import number, print_table, write_rows
 
+    if settings.intervals < 3:  # training waits for the first evaluation, if at all, when it begins the second
+        raise ValueError(f"`intervals` must be at least 3; got {settings.intervals}.")
     settings = replace(settings, dataset_path=settings.dataset_path.expanduser().resolve())
     rows = [simulated_run(settings, workers, rate) for workers in settings.workers for rate in settings.rates]
     cells = [[number(float(value)) for value in vars(each).values()] for each in rows]
