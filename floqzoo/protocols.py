@@ -340,7 +340,7 @@ class ActsInSteps(Protocol):
     """Optional capability of a policy: acting in any of several numbers of solver steps."""
 
     def act_in_steps(self, observation: Observation, critic: "Critic", key: Key, steps: StepCount) -> Action:
-        """Draws an action by this number of steps, each coordinate in [-1, 1]."""
+        """Draws an action in `steps` solver steps; each coordinate is in [-1, 1]."""
         ...
 
 

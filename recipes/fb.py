@@ -163,7 +163,7 @@ OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings of the walker on an OGBench task, 3M updates."""
+    """The settings published for DeepMind Control's walker, applied to an OGBench task, with 3M updates."""
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
         agent=FBConfig(**OGBENCH),

@@ -177,7 +177,8 @@ class _Flattening:
             return self._scan(params, inputs)
         if name in LOOPS_AND_BRANCHES:
             raise NotExportableError(
-                f"the policy cannot be exported because it has {LOOPS_AND_BRANCHES[name]}: give its flow a solver with equal steps."
+                f"the policy cannot be exported because it has {LOOPS_AND_BRANCHES[name]}; if a flow's solver causes it, use a "
+                "fixed-step solver."
             )
         inner = next((params[key] for key in INNER if key in params), None)
         if inner is not None:

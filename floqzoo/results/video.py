@@ -62,7 +62,7 @@ def film_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> Path:
-    """Records the first episodes of an `evaluate_run` of the first seed of a run, or of `seed`.
+    """Records the first episodes that `evaluate_run` plays for `seed`, by default the first seed of the run.
 
     Call `require_video` before anything imports MuJoCo.
 

@@ -56,8 +56,8 @@ def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
 
 
 def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
-    """Episodes of an agent, or of its `ActorCritic`, in an environment with rewards of the current state, one after
-    another.
+    """Plays episodes one after another with an agent, or its `ActorCritic`, in an environment whose reward is that of the
+    current state.
 
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
 

@@ -75,7 +75,7 @@ def _alternatives(method: Method) -> dict[str, list[Any]]:
 def _values(method: Method, name: Any, kinds: Mapping[str, Any], given: Any) -> list[Any]:
     if name in _ELSEWHERE:
         raise ValueError(f"`{name}` is not a field of a sweep: it is set by `{_ELSEWHERE[name]}`.")
-    require_known(f"field of {method.recipe.name}", name, [kind for kind in kinds if kind not in _ELSEWHERE])
+    require_known(f"{method.recipe.name} has no field", name, [kind for kind in kinds if kind not in _ELSEWHERE])
     if isinstance(given, list) and not given:
         raise ValueError(f"`{name}` must not be an empty list.")
     values = [read_field(name, kinds[name], value) for value in (given if isinstance(given, list) else [given])]

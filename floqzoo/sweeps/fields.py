@@ -40,7 +40,7 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
     except ValueError:
         hint = ""
         if "tuple" in str(kind):
-            hint = ". A list gives alternatives, so one alternative is a list in a list: [[512, 512]]"
+            hint = ". A list is read as alternatives to try, so write a single tuple as a nested list: [[512, 512]]"
         needed = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         raise ValueError(f"`{name}` must be {needed}; got {value!r}{hint}.") from None
 

@@ -4,8 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
-def require_known(what: str, name: object, known: Iterable[str]) -> None:
+def require_known(problem: str, name: object, known: Iterable[str]) -> None:
     """Checks that a name is known.
+
+    - `problem`: The beginning of the message, such as "floq has no preset".
 
     **Raises** `ValueError` with the nearest known names, or all known names if none is near.
     """
@@ -14,4 +16,4 @@ def require_known(what: str, name: object, known: Iterable[str]) -> None:
         return
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the known names are {', '.join(known)}."
-    raise ValueError(f"there is no {what} {name!r}; {hint}")
+    raise ValueError(f"{problem} {name!r}; {hint}")

@@ -45,7 +45,7 @@ def find_sweep(name: str | Path) -> Path:
     if Path(name).suffix in (".yaml", ".yml"):
         raise FileNotFoundError(f"there is no file {name}.")
     try:
-        require_known("sweep file and no published sweep", str(name), published_sweeps())
+        require_known("there is no sweep file and no published sweep", str(name), published_sweeps())
     except ValueError as error:
         raise FileNotFoundError(str(error)) from None
     return PUBLISHED / f"{name}.yaml"
@@ -74,7 +74,7 @@ def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep
 def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> Sweep:
     content = {"name": path.stem, "save_dir": "exp", **content}
     for key in content:
-        require_known("key", key, _KEYS)
+        require_known("a sweep file has no key", key, _KEYS)
     for key in ("recipes", "tasks"):
         if key not in content:
             raise ValueError(f"`{key}` is required, but missing.")
@@ -118,7 +118,7 @@ def _method(entry: Any, folder: Path, common: dict[str, Any]) -> Method:
     """Reads a recipe entry: a name, or a mapping with preset and fields."""
     entry = entry if isinstance(entry, dict) else {"recipe": entry}
     for key in entry:
-        require_known("key of a recipe", key, ("recipe", "preset", "fields"))
+        require_known("a recipe has no key", key, ("recipe", "preset", "fields"))
     source, preset, own = entry.get("recipe"), entry.get("preset", "default"), entry.get("fields", {})
     if not isinstance(source, str):
         raise ValueError(f"`recipe` must be the name of a recipe; got {source!r}.")
@@ -128,7 +128,7 @@ def _method(entry: Any, folder: Path, common: dict[str, Any]) -> Method:
     if twice:
         raise ValueError(f"`{twice[0]}` is set twice for {source}: for all recipes, and for this recipe.")
     recipe, source = _recipe(source, folder)
-    require_known(f"preset of {recipe.name}", preset, recipe.presets)
+    require_known(f"{recipe.name} has no preset", preset, recipe.presets)
     return Method(recipe, source, preset, {**common, **own})
 
 
@@ -165,7 +165,7 @@ def _packed(seeds: Sequence[int], at_once: int | None) -> list[tuple[int, int]]:
 def _resources(given: dict[str, Any]) -> Resources:
     kinds = get_type_hints(Resources)
     for name in given:
-        require_known("resource", name, [field.name for field in fields(Resources)])
+        require_known("`resources` has no", name, [field.name for field in fields(Resources)])
     return Resources(**{name: read_field(f"resources.{name}", kinds[name], value) for name, value in given.items()})
 
 

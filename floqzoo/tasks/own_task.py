@@ -146,8 +146,8 @@ class GymnasiumTask:
 
 
 def _spaces(observation_dim: int, action_dim: int, bounds: Any) -> str:
-    between = "unknown bounds" if bounds is None else f"{list(bounds[0])} and {list(bounds[1])}"
-    return f"{observation_dim} numbers in an observation and {action_dim} in an action, between {between}"
+    recorded = "without recorded bounds" if bounds is None else f"between {list(bounds[0])} and {list(bounds[1])}"
+    return f"{observation_dim} numbers in an observation and {action_dim} in an action, {recorded}"
 
 
 def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: Any) -> Any:

@@ -16,10 +16,10 @@ KEYS = 32
 
 
 def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, example: Example, *rest: Any) -> None:
-    r"""The variance over keys of a mean over rows falls as $1 / n$ if rows draw independently; a shared draw remains.
+    r"""The variance over keys of a mean over rows falls as $1 / n$ if rows draw independently; that of a shared draw does not.
 
-    Compares the batch with 16 copies of it. Copies let losses couple their rows, such as by all pairs: that changes the
-    variance by a factor, but not how it falls. Both batches draw the same total number of rows.
+    Compares the batch with 16 copies of it, so that a loss may couple its rows, for example over all pairs: coupling scales
+    the variance, but does not change how it falls. Both batches draw the same total number of rows.
 
     - `loss_and_gradient`: A function of a key, part, batch and `rest`.
 

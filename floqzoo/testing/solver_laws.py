@@ -118,7 +118,7 @@ def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
     r"""A solve of $\dot x = c - x$ from a start up to $1 / 128$ of the largest number is finite, and so is its gradient.
 
     In float32 that is $2.6 \times 10^{36}$. For larger starts the solution itself may overflow, since it grows by up to a
-    factor of $e$ backwards, or a stage, whose weights are about a dozen.
+    factor of $e$ backwards in time; so may a stage of the solver, whose weights reach about 12.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):

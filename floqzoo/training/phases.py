@@ -301,9 +301,8 @@ class OnlinePhase:
         slots = stored["transitions.reward"].shape[1]
         if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
             raise ValueError(
-                "the smaller one of `buffer_size` and `online_steps`, the number of slots in the replay buffer, must be "
-                f"{slots - self.steps}, as in the checkpoint, whose buffer is full; got {self._form.slots}. Restore the "
-                "previous values."
+                f"the smaller of `buffer_size` and `online_steps` must be {slots - self.steps}, since the replay buffer of the "
+                f"checkpoint is full; got {self._form.slots}. Restore the previous values."
             )
         leaves = [_grown(name, stored[name], leaf) for name, leaf in form.items()]
         return jax.tree.unflatten(jax.tree.structure(self._form), leaves)

@@ -62,6 +62,6 @@ def require_replaceable(config: RunConfig, dataset: object) -> None:
     """
     if config.dataset_replace_interval is not None and not isinstance(dataset, ShardedDataset):
         raise ValueError(
-            "`dataset_replace_interval` must be None, since it only applies to a dataset of several files, such as a folder as "
-            f"`dataset_path`; got {config.dataset_replace_interval}."
+            "`dataset_replace_interval` must be None, since it only applies to a dataset of several files, for which "
+            f"`dataset_path` is a folder; got {config.dataset_replace_interval}."
         )

@@ -155,7 +155,7 @@ def test_the_noise_of_best_of_n_is_that_of_its_candidates():
 
 def test_an_adaptive_solver_is_refused_in_one_sentence():
     solver = DiffraxSolver(diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-3, atol=1e-3))
-    refused(with_flow(solver=solver), "equal steps")
+    refused(with_flow(solver=solver), "fixed-step solver")
 
 
 def test_reduced_precision_is_refused():

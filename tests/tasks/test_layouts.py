@@ -233,7 +233,7 @@ ROWS = by_step(recorded([(3, True), (2, False)]))
             {"terminated": np.zeros(5, bool)},
             "`observations` of row 3 must be `next_observations` of row 2, which neither",
         ),
-        ({"next_observations": ROWS["observations"]}, "of row 1 must be `next_observations` of row 0.* in 3 rows"),
+        ({"next_observations": ROWS["observations"]}, "of row 1 must be `next_observations` of row 0.* 3 rows differ"),
         ({"next_observations": ROWS["next_observations"][:, :2]}, "`next_observations` must have 3 columns"),
         (
             {"actions": ROWS["actions"] * 3},

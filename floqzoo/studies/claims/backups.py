@@ -46,8 +46,8 @@ STUDY = Study(
     name="backups",
     claim="Expected-value backups do as well as or better than distributional ones: modelling the distribution of "
     "returns does not explain flow critics. The variance of Q over noise is lower with expected-value backups.",
-    design="floq with the expected backup (every noise sample regresses to the mean target) and with the distributional "
-    "one (every noise sample has its own target); returns are random, since actions fail at random.",
+    design="Trains floq with the expected backup (every noise sample regresses to the mean target) and with the distributional "
+    "one (every noise sample has its own target). Returns are random, since actions fail at random.",
     settings=LabSettings(),
     trials=lambda settings: {arm: partial(trial, arm, settings) for arm in BACKUPS},
     level=None,

@@ -42,7 +42,7 @@ def trial(steps: int, settings: LabSettings) -> list[Measurement]:
 STUDY = Study(
     name="integration_length",
     claim="More integration steps in training help; more steps at test than in training do not.",
-    design="floq with K Euler steps in its targets and in the targets of the distilled critic; afterwards the same flows "
+    design="Trains floq with K Euler steps in its targets and in the targets of the distilled critic. Afterwards the same flows "
     "are integrated with other K. The policy acts by the distilled critic, so its score depends on the K of training only.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
