@@ -103,7 +103,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
 """The references of each part; a subclass also has those of its parents."""
 
 PROGRAMS = (eqx.Module, diffrax.AbstractSolver, optax.GradientTransformation)
-"""The use of each cited program."""
+"""What each cited program is used for."""
 
 WITHOUT_SOURCE: frozenset[type] = frozenset(
     {
@@ -156,7 +156,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX entries for some parts: each work once, with the names of the parts that it is cited for.
+    """The BibTeX entries of the works that some parts cite: each work once, with the names of these parts.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))

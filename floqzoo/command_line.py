@@ -62,7 +62,7 @@ def download(
     directory: Annotated[str, tyro.conf.arg(metavar="DIR")] = DEFAULT_DATASET_DIR,
     shards: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
 ) -> None:
-    """Downloads a dataset of 100 million transitions of OGBench, a folder of files.
+    """Downloads an OGBench dataset of 100 million transitions, a folder of files.
 
     An interrupted download resumes with the first missing file. Damaged files are discarded. The smaller datasets
     need no command: recipes download them.

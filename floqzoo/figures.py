@@ -1,7 +1,7 @@
 """The style of all figures: one palette, one size of text, and a fixed colour for each method.
 
-Figures are at most `WIDTH` wide, as a page of the documentation, and text has at least 10 points. The palette is that of
-Okabe and Ito, which is safe for readers with colour blindness.
+Figures are at most as wide as a page of the documentation (`WIDTH`), and text has at least 10 points. The palette is
+that of Okabe and Ito, which is safe for readers with colour blindness.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,8 @@ METHOD_COLOURS = {
 def method_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each method of a figure: its fixed colour, or else the next unused colour of the palette.
 
-    - `names`: Names such as "floq" or "floq alpha=10.0"; of several variants of a method, the first has its colour.
+    - `names`: Names such as "floq" or "floq alpha=10.0"; the first of several variants of a method gets the method's
+      colour.
     """
     chosen: dict[str, str] = {}
     for name in names:
@@ -113,7 +114,8 @@ def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
 
 
 def log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times each power of ten on a logarithmic axis; at the powers only, if there are many."""
+    """Ticks at 1, 2 and 5 times each power of ten on a logarithmic axis; at the powers only if there are many of
+    them."""
     low, high = axis.get_view_interval()
     digits = (1, 2, 5) if high < 200 * low else (1,)
     places = [digit * 10.0**power for power in range(-9, 10) for digit in digits]

@@ -30,8 +30,7 @@ class Hyperparameter(eqx.Module):
 
 
 class State(eqx.Module):
-    """An array that a loss updates, and that no optimiser updates: running statistics, a temperature schedule, a
-    counter.
+    """An array that is updated by a loss, not by an optimiser: running statistics, a temperature schedule, a counter.
 
     A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
 
@@ -50,7 +49,7 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number in a `Hyperparameter`: a field converter, with which `alpha=300.0` is allowed."""
+    """Wraps a number in a `Hyperparameter`: a field converter, which allows `alpha=300.0`."""
     if isinstance(value, Hyperparameter):
         return value
     if isinstance(value, jax.Array):
@@ -94,7 +93,7 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
-    """Checks that `low` is below `high`, and both finite.
+    """Checks that `low` is below `high`, and that both are finite.
 
     **Raises** `ValueError` otherwise.
     """

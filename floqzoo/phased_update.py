@@ -18,9 +18,9 @@ class Phase(eqx.Module):
 
     - `name`: Its name in logs and figures.
     - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
-    - `updates`: The number of updates; None, which only the last phase may have, for all that remain.
+    - `updates`: The number of updates; None, allowed only in the last phase, for all that remain.
 
-    **Raises** `ValueError` if the name is empty, or the number negative.
+    **Raises** `ValueError` if the name is empty, or the number is negative.
     """
 
     name: str = eqx.field(static=True)
@@ -43,13 +43,13 @@ class PhasedUpdate(eqx.Module):
         )
 
     The state of the optimisers continues from phase to phase, so all rules must have states of the same structure, as
-    rules with the same optimiser do. The number of updates of the agent determines its phase, and a checkpoint contains it: a run
-    resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
-    phase.
+    rules with the same optimiser do. The agent's number of updates determines its phase, and is part of a checkpoint: a
+    run resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the
+    end of each phase.
 
-    Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates
-    of those that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator,
-    where all rules are computed.
+    Metrics keep their names in the rules; a metric that only some phases have is averaged over the updates of these
+    phases. Only the rule of the current phase is computed, except for several seeds on an accelerator, where all rules
+    are computed.
 
     - `phases`: One or more, in order.
 

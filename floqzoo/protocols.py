@@ -1,13 +1,13 @@
 r"""Every protocol of floqzoo: the methods that a part must have.
 
-A class satisfies a protocol by having its methods; it inherits from nothing. Code that composes parts depends only on
+A class satisfies a protocol by having its methods; inheritance is not needed. Code that composes parts depends only on
 these protocols. Each protocol has distinct method names, so `isinstance(part, Protocol)` checks the composition.
 Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
 
 Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too, required only by the code
 that uses them.
 
-How the parts fit, in three lines:
+How the parts fit together, in three lines:
 
 - *FQL* is `Agent(MonolithicCritic, DistilledFlowPolicy)`.
 - *floq* is FQL with a `FlowCritic`, a flow over the real line.
@@ -69,7 +69,7 @@ class ODESolver(Protocol):
         ...
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
         ...
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
@@ -162,7 +162,7 @@ class Aggregation(Protocol):
     """The aggregation of the members of an ensemble into one value."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis, that of the members."""
+        """Reduces the first axis, which contains the members."""
         ...
 
 
@@ -210,7 +210,8 @@ class Critic(Protocol):
         ...
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` has the same class."""
+        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` has the class of this
+        critic."""
         ...
 
 
@@ -310,13 +311,13 @@ class HasDensity(Protocol):
     """Optional capability of a policy: the log-density of the actions that it draws."""
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws an action and the log-density of the draw before it is clipped to [-1, 1]."""
+        """Draws an action; returns it with the log-density of the draw before clipping to [-1, 1]."""
         ...
 
 
 @runtime_checkable
 class ActsFromNoise(Protocol):
-    """Optional capability of a policy: a function of observation and noise, which can be exported.
+    """Optional capability of a policy: acting by a function of observation and noise, which can be exported.
 
     For the same key, `act` equals `act_from_noise` with the noise of `draw_noise`.
     """
@@ -380,7 +381,8 @@ class ScoresForLatent(Protocol):
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """One z for each row of a batch, drawn from the distribution of tasks in training; constants, without a gradient."""
+        """One z for each row of a batch, drawn from the distribution of tasks in training; no gradient passes through
+        it."""
         ...
 
 
@@ -414,7 +416,7 @@ class HasPhases(Protocol):
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase, by name, in order; empty for no phases."""
+        """The number of updates before each phase, by name, in order; empty if there are no phases."""
         ...
 
 
@@ -467,7 +469,7 @@ class SuccessorMeasure(Protocol):
         ...
 
     def successor_loss(self, batch: Transition, target: Any, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. `target` has the same class; it and the agent are constant."""
+        """The loss of a batch and its metrics. `target`, of the same class, and `agent` are constant."""
         ...
 
 
@@ -517,7 +519,7 @@ class EpisodeStore(Protocol):
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The addresses some steps later in the same episodes, at most `steps_left`."""
+        """The addresses some steps later, at most `steps_left`, in the same episodes."""
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -527,7 +529,7 @@ class EpisodeStore(Protocol):
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """The content of a batch for each sampled transition: one step, an n-step return, a future."""
+    """What a batch contains for each sampled transition: one step, an n-step return, a future."""
 
     @property
     def reads_next_action(self) -> bool:
@@ -546,8 +548,8 @@ class BatchSource(Protocol):
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """The batch of one update of one seed, inside the compiled scan.
 
-        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on its
-        first axis.
+        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on
+        their first axis.
         """
         ...
 
@@ -588,7 +590,7 @@ class Task(Protocol):
     def make_environment(self) -> Callable[[], Any] | None:
         """Creates a new Gymnasium environment; must be picklable if environments run in worker processes.
 
-        None for a task without environment, for which only losses and diagnostics are computed.
+        The attribute is None for a task without an environment, for which only losses and diagnostics are computed.
         """
         ...
 

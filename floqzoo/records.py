@@ -44,7 +44,7 @@ class StepCount(eqx.Module):
     """A number of solver steps, a power of two: a Python number, or drawn at random inside an update.
 
     - `value`: The number.
-    - `at_most`: An upper bound that does not depend on the draw; the number itself if it is known.
+    - `at_most`: An upper bound that does not depend on the draw; the number itself if it is not drawn.
     """
 
     value: int | Int[Array, ""]
@@ -91,7 +91,8 @@ class Transition(eqx.Module):
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
     def with_observations(self, function: Callable[[Array], Array]) -> "Transition":
-        """The same transitions with a function of every observation: `observation`, `next_observation` and `future`."""
+        """The same transitions with a function applied to every observation: `observation`, `next_observation` and
+        `future`."""
         present = {name: value for name in _OBSERVATIONS if (value := getattr(self, name)) is not None}
         return replace(self, **{name: function(value) for name, value in present.items()})
 
@@ -110,10 +111,10 @@ _OBSERVATIONS = ("observation", "next_observation", "future")
 
 
 class ActorCritic(eqx.Module):
-    """A critic and a policy; also used for a pair of values for the two, such as optimiser states.
+    """A critic and a policy; also used for a pair of values, one for each of them, such as optimiser states.
 
-    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations of both; None leaves
-      observations unchanged.
+    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations that critic and policy take;
+      None leaves observations unchanged.
     """
 
     critic: Any
@@ -121,7 +122,8 @@ class ActorCritic(eqx.Module):
     normaliser: Any = None
 
     def normalised(self, observation: Observation) -> Observation:
-        """An observation of the environment as the critic and the policy take it: normalised, if there is a normaliser."""
+        """An observation of the environment as the critic and the policy take it: normalised if there is a
+        normaliser."""
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
@@ -138,7 +140,7 @@ class FrozenAgent(eqx.Module):
     """The agent as constants for the losses, without gradients.
 
     - `critic`, `policy`: The parts at the start of the optimiser step.
-    - `target`: The target networks of both.
+    - `target`: The target networks of critic and policy.
     - `step`: The number of updates before this one.
     """
 
@@ -171,8 +173,8 @@ class Stateful(eqx.Module):
 class Occasional(eqx.Module):
     """Metrics of an event that does not happen in every update; means are over the updates in which it happens.
 
-    - `metrics`: Their values; arbitrary finite numbers if it did not happen.
-    - `happened`: Whether it happened in this update.
+    - `metrics`: The values of the metrics; arbitrary finite numbers if the event did not happen.
+    - `happened`: Whether the event happened in this update.
     """
 
     metrics: Metrics
@@ -182,7 +184,8 @@ class Occasional(eqx.Module):
 class UpdateMetrics(eqx.Module):
     """The metrics of one update: a record of scalars from the critic and one from the policy.
 
-    Logged under the names of the fields, `critic/q_mean`, `actor/bc_flow_loss`, as in the official code of FQL.
+    The metrics are logged under the names of the fields, `critic/q_mean`, `actor/bc_flow_loss`, as in the official code
+    of FQL.
     """
 
     critic: Metrics
@@ -190,7 +193,7 @@ class UpdateMetrics(eqx.Module):
 
 
 class NamedMetric(NamedTuple):
-    """A metric, and whether it occurred in this update; None for a metric of every update."""
+    """A metric, and whether it occurred in this update; None if it occurs in every update."""
 
     value: Array
     happened: Bool[Array, ""] | None

@@ -42,13 +42,14 @@ class JointUpdate(eqx.Module):
 
     Each loss treats the other part as a constant, so each trains only its own part.
 
-    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
-      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
+    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
+      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
+      refused.
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
-      gradient of the policy is 0, but the optimiser moves it too: Adam by its moments. Metrics of the policy are averaged
-      over the updates with a loss.
-    - `critic_loss`, `policy_loss`: Functions of a part and of what its loss takes, `(part, batch, agent, key)`. By
-      default `part.critic_loss` and `part.policy_loss`; a part that is pre-trained has another loss for pre-training.
+      gradient of the policy is 0, but an optimiser such as Adam still moves it, by its moments. Metrics of the policy
+      are averaged over the updates with its loss.
+    - `critic_loss`, `policy_loss`: Loss functions, called as `loss(part, batch, agent, key)`; by default
+      `part.critic_loss` and `part.policy_loss`. A part that is pre-trained has another loss for pre-training.
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
@@ -214,13 +215,15 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
 class SequentialUpdate(eqx.Module):
     r"""A critic step, then a policy step, by one optimiser over the parameters of both parts.
 
-    Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but the
-    optimiser moves that part too: Adam by its moments. With $g$ in every second step, Adam's mean gradient is $g / 2$
-    and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of an update together are
-    $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies to each loss alone.
+    Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but an
+    optimiser such as Adam still moves that part, by its moments. With $g$ in every second step, Adam's mean gradient is
+    $g / 2$ and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of an update
+    together are $\sqrt 2$ times as long as a step of a separate Adam. Clipping of the gradient norm applies to each
+    loss separately.
 
-    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
-      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
+    - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
+      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
+      refused.
 
     Source: SORL (arXiv 2505.22866), official code.
     """
@@ -263,7 +266,7 @@ def gradient_step(
       with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
     - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as `grad`.
 
-    **Raises** `ValueError` if the optimiser requires other arguments, as a line search requires the loss as a function.
+    **Raises** `ValueError` if the optimiser requires other arguments, such as the loss as a function for a line search.
     """
     parameters, rest = partition_trainable(part)
 
@@ -319,7 +322,7 @@ class PolyakAveraging(eqx.Module):
     - `copy_after`: The number of updates after which the targets are once set to the parameters, as InFOM does between
       its phases; None, the default, for never.
 
-    **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates below 1.
+    **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates is below 1.
     """
 
     critic: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.005)

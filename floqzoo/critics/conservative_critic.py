@@ -36,10 +36,10 @@ class ConservativeCritic(eqx.Module):
     with one level $\tau$ for each transition, $n$ uniform actions with $\log q = -d \log 2$, and $n$ actions of a
     policy with a density, where $\log q$ is the log-density of the action before clipping.
 
-    This policy is the agent's if it [has a density][floqzoo.protocols.HasDensity], else its `behaviour`: for a
-    `DistilledFlowPolicy`, whose one-step network has no density, its behaviour flow.
+    This policy is the agent's policy if that [has a density][floqzoo.protocols.HasDensity], and otherwise its
+    `behaviour`, such as the behaviour flow of a `DistilledFlowPolicy`, whose one-step network has no density.
 
-    - `critic`: The critic that learns returns.
+    - `critic`: The wrapped critic, which learns returns.
     - `weight`: $\lambda$, at least 0.
     - `num_actions`: $n$, at least 1.
 

@@ -24,14 +24,14 @@ class EVORCritic(ReturnFlowCritic):
     the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest
     $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the KL divergence of the policy's
     trajectories from those of the behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and
-    the greatest of them ($\tau_R \to 0$); of a normally distributed return it is mean + variance / ($2 \tau_R$). Where
+    the greatest of them ($\tau_R \to 0$); for a normally distributed return it is mean + variance / ($2 \tau_R$). Where
     transitions are random, it treats lucky transitions as choices, and overestimates.
 
     The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior, and each is transported by the whole flow, at
     $n K$ evaluations of each field: one step would yield only the mean of the return. No loss depends on $Q^*$, so
     $\tau_R$ and $n$ may be changed in a trained critic.
 
-    It is trained as a `ReturnFlowCritic` with BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
+    It is trained like a `ReturnFlowCritic` with BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
     None by default. Both may be set.
 
     - `return_temperature`: $\tau_R$, above 0, in units of reward.

@@ -55,7 +55,7 @@ class FlowCriticMetrics(eqx.Module):
 
 
 class FlowStarts(eqx.Module):
-    """Initial points of flows over returns: states, and for each of their noise samples an action and the noise."""
+    """Initial points of flows over returns: states, each with an action and noise for every noise sample."""
 
     observation: Real[Array, "*members batch observation"]
     action: Float[Array, "*members batch samples action"]
@@ -73,7 +73,7 @@ class FlowCritic(eqx.Module):
     where each of the $m$ noise samples has its own time, next action and next noise, and the targets come from
     integrating the target fields, with the expected backup $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i
     \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$. A distilled critic is regressed to the mean output of the online
-    flows, from the same noise samples; it is the score for policy improvement. No gradient passes through an
+    flows, from the same noise samples; its output is the score for policy improvement. No gradient passes through an
     integration.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
@@ -90,7 +90,7 @@ class FlowCritic(eqx.Module):
     - `coupling`: Whether the target flows start from independent noise (floq) or from the noise of the regression.
     - `times`: The distribution of the times at which the field is trained.
 
-    Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in losses.
+    Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in the losses.
     """
 
     fields: Ensemble[VelocityField]

@@ -103,9 +103,9 @@ def batch_curvature(
 def batch_features(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
 ) -> Float[Array, "members batch width"]:
-    """The input of the last linear layer of each velocity field, at one time of a trajectory of each transition.
+    """The input of the last linear layer of each velocity field, at one time on the trajectory of each transition.
 
-    **Raises** `AttributeError` if the fields have no `last_features`, as `ConditionalField` has.
+    **Raises** `AttributeError` if the fields lack the method `last_features`, which `ConditionalField` has.
     """
 
     def of_member(field):
@@ -125,9 +125,10 @@ def batch_features(
 def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:
     r"""The effective rank of the rows: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
 
-    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. It is at most the rank of the matrix.
+    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. The result is at most the rank of the
+    matrix.
 
-    Source: implicit under-parameterisation (arXiv 2010.14498), srank, with its $\delta$.
+    Source: implicit under-parameterisation (arXiv 2010.14498), srank, with the same $\delta$.
     """
     share = jnp.cumsum(jnp.linalg.svd(features, compute_uv=False))
     return 1 + jnp.sum(share < (1 - delta) * share[-1])

@@ -45,7 +45,7 @@ class IQLCritic(eqx.Module):
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `value_network`: $V$, from an observation to one number.
     - `discount`: $\gamma$ in [0, 1).
-    - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean, and 1 the maximum over the actions of the data.
+    - `expectile`: $\kappa$ in (0, 1); 0.5 gives the mean, and the limit 1 the maximum over the actions of the data.
 
     Source: IQL (arXiv 2110.06169), equations 5 and 6; the sum over members as in the official code of FQL.
     """

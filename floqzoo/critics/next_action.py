@@ -9,12 +9,13 @@ from floqzoo.typing import Array, Key
 
 
 class PolicyNextAction(eqx.Module):
-    """Draws next actions from the agent's policy (with the online critic): learns its returns or successor measure."""
+    """Draws next actions from the agent's policy (with the online critic), to learn the policy's returns or successor
+    measure."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
         """An action of the policy at each next observation.
 
-        **Raises** `ValueError` if its actions do not have the shape of those in the data.
+        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data.
         """
         keys = jax.random.split(key, batch.action.shape[0])
         actions = jax.vmap(agent.act)(batch.next_observation, keys)

@@ -21,7 +21,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class QuantileMetrics(eqx.Module):
     """The metrics of a quantile critic on a batch.
 
-    - `critic_loss`: The loss of the levels, summed over levels, averaged over target levels, members and batch.
+    - `critic_loss`: The quantile loss, summed over levels, averaged over target levels, members and batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of the mean over the drawn levels.
     - `return_std`: The standard deviation over the drawn levels, averaged over batch and members.
     """

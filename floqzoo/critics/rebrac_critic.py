@@ -32,7 +32,7 @@ class SmoothingNoise(eqx.Module):
             require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def add(self, action: Float[Array, "*batch action"], key: Key) -> Float[Array, "*batch action"]:
-        """The action, or a batch of them, with noise."""
+        """The action, or a batch of actions, with noise added."""
         noise = self.scale.value * jax.random.normal(key, action.shape, jnp.result_type(action))
         return jnp.clip(action + jnp.clip(noise, -self.limit.value, self.limit.value), -1, 1)
 

@@ -37,11 +37,11 @@ class ReturnFlowMetrics(eqx.Module):
 
     - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch;
-      the second is None without DCFM.
+      `dcfm_loss` is None without DCFM.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of the mean return, from one solver step.
     - `return_std`: The derivative of the return with respect to the noise, aggregated over members, averaged over the batch; None without
       the confidence weight.
-    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if it is not used.
+    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if no such weight is used.
     """
 
     critic_loss: Scalar
@@ -97,9 +97,10 @@ class ReturnFlowCritic(eqx.Module):
     each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
-    - `solver`: A `ClippedEuler` keeps returns in their range after each step.
+    - `solver`: The ODE solver; a `ClippedEuler` keeps returns in their range after each step.
     - `discount`: $\gamma$ in [0, 1).
-    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. With None for $\lambda_D$ DCFM is not computed.
+    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. With None for $\lambda_D$, DCFM is not
+      computed.
     - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
     - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
     - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: how members become one value in targets.
@@ -111,7 +112,8 @@ class ReturnFlowCritic(eqx.Module):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: Value Flows (arXiv 2510.07650), section 4, and its official code, with the same sums and means in losses.
+    Source: Value Flows (arXiv 2510.07650), section 4, and its official code, with the same sums and means in the
+    losses.
     """
 
     fields: Ensemble[VelocityField]

@@ -1,4 +1,4 @@
-"""The critic of soft actor-critic: it bootstraps from actions that a policy with a density samples."""
+"""The critic of soft actor-critic: it bootstraps from actions sampled from a policy with a density."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ class SACCritic(eqx.Module):
     - `aggregation`: How members are aggregated in the target.
     - `score_aggregation`: How members are aggregated in the score, which the policy maximises. SAC's paper uses the
       minimum, the official code of FQL the mean.
-    - `entropy_backup`: Whether the target has the entropy bonus, as in SAC's paper; without it, as in the official code of
-      FQL, Q is the expected return. The policy must have a `temperature`, as a
+    - `entropy_backup`: Whether the target has the entropy bonus, as in SAC's paper; without it, as in the official code
+      of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
       [`TanhGaussianPolicy`][floqzoo.policies.TanhGaussianPolicy].
 
     Source: SAC (arXiv 1812.05905), equations 5 and 6, RLPD (arXiv 2302.02948), and the official code of FQL.

@@ -22,11 +22,12 @@ class StepConditionedCritic(eqx.Module):
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$
 
-    The policy is the agent's if it [acts in steps][floqzoo.protocols.ActsInSteps], else its behaviour, such as a
-    `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as usual, independently of $k$.
+    The policy is the agent's policy if that [acts in steps][floqzoo.protocols.ActsInSteps], and otherwise its behaviour
+    policy, such as a `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as usual, independently of $k$.
 
-    - `critic`: The critic of $(s, k)$, built for one more coordinate of observations.
-    - `num_steps`: The $k$ of the score, a power of two, at most `max_steps`: the policy's number of steps in acting.
+    - `critic`: The critic of $(s, k)$, built for observations with one more coordinate.
+    - `num_steps`: The $k$ of the score, which should be the one that the policy acts with: a power of two, at most
+      `max_steps`.
     - `max_steps`: $k_{\max}$, a power of two.
 
     **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is out of its range.
@@ -47,7 +48,7 @@ class StepConditionedCritic(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether the number of steps, which all rows of a batch share, is drawn."""
+        """Whether a number of steps is drawn, which all rows of a batch share."""
         return self.max_steps > 1
 
     def score(self, observation: Observation, action: Action) -> Scalar:
@@ -91,7 +92,7 @@ class _PolicyInSteps(eqx.Module):
 
 
 def with_steps(observation: Float[Array, "*batch observation"], steps: StepCount) -> Float[Array, "*batch more"]:
-    """An observation, or a batch of them, with the number of steps as the last coordinate."""
+    """An observation, or a batch of observations, with the number of steps as the last coordinate."""
     observation = jnp.asarray(observation)
     number = jnp.asarray(steps.value, observation.dtype)
     return jnp.concatenate([observation, jnp.broadcast_to(number, (*observation.shape[:-1], 1))], axis=-1)

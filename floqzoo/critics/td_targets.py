@@ -11,7 +11,7 @@ class MeanOverEnsemble(eqx.Module):
     """The mean over members: used by floq and FQL in most environments."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis, that of the members."""
+        """Reduces the first axis, which contains the members."""
         return jnp.mean(values, axis=0)
 
 
@@ -22,7 +22,7 @@ class MinOverEnsemble(eqx.Module):
     """
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis, that of the members."""
+        """Reduces the first axis, which contains the members."""
         return jnp.min(values, axis=0)
 
 
@@ -42,7 +42,7 @@ class ExpectedBackup(eqx.Module):
 class DistributionalBackup(eqx.Module):
     r"""$y_j = r + \gamma \, Q(s', a'_j, z'_j)$: each noise sample regresses to its own return sample.
 
-    Whether $z'_j$ is independent of the noise $z_j$ that the regression starts from is the critic's `coupling`.
+    The critic's `coupling` determines whether $z'_j$ is independent of the noise $z_j$ that the regression starts from.
 
     Source: the second backup of arXiv 2603.04333 (table 1), whose exact form is not published; Value Flows (arXiv
     2510.07650) uses it with shared noise.
@@ -73,7 +73,7 @@ class IndependentNoise(eqx.Module):
 class SharedNoise(eqx.Module):
     """The target flows start from the noise of the regression, as in Value Flows.
 
-    With a distributional backup, trajectories become straighter and targets vary less given their noise.
+    With a distributional backup, trajectories become straighter, and targets vary less for given noise.
 
     Source: Value Flows (arXiv 2510.07650), official code.
     """

@@ -15,7 +15,7 @@ class UniformSupport(eqx.Module):
     - `low`, `high`: The ends, in units of reward.
     - `num_atoms`: $N$, at least 2; C51 has 51.
 
-    **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` below 2.
+    **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` is below 2.
 
     Source: C51 (arXiv 1707.06887), section 4.
     """

@@ -18,7 +18,8 @@ class DDIM(FixedStepSolver):
     these are constant, and is an Euler step for the linear path. It does not evaluate the end of its interval, where
     the velocity of a diffusion may be singular. Order 1, deterministic.
 
-    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusions with 20.
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow uses 20 steps to bootstrap its
+      diffusions.
     - `path`: The probability path that the field was trained on.
 
     Source: DDIM (arXiv 2010.02502), $\eta = 0$, with equal time steps.

@@ -18,9 +18,9 @@ class DiffraxSolver(eqx.Module):
       `trajectory`. At least 1.
     - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
       atol=1e-5)` for adaptive steps.
-    - `adjoint`: How gradients pass through the solve, to the start and to the parameters of the field. `jax.grad` works
-      with all adjoints but `ForwardMode`, which is for sampling and for forward mode (`jax.jvp`): JAX raises an error
-      where a loss is differentiated through it. Forward mode works with `DirectAdjoint` and `ForwardMode` only.
+    - `adjoint`: How gradients pass through the solve, to the initial point and to the parameters of the field.
+      `jax.grad` works with all adjoints except `ForwardMode`, with which JAX raises an error: it is for sampling and
+      for forward mode (`jax.jvp`). Forward mode works with `DirectAdjoint` and `ForwardMode` only.
     - `max_steps`: The maximum number of steps of an adaptive solve.
 
     A failed solve, with too few steps or from a point that is not finite, returns NaN; in a batch only the failed rows
@@ -55,8 +55,8 @@ class DiffraxSolver(eqx.Module):
     def evaluations(self) -> int:
         """Velocity evaluations in one solve: exact for constant steps, the upper bound for adaptive ones.
 
-        `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers both count stages
-        only, without the evaluations of the implicit solve in each stage.
+        `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers both numbers count one
+        evaluation per stage, without those of the implicit solve in it.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
@@ -72,7 +72,7 @@ class DiffraxSolver(eqx.Module):
         return order
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
         return _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True)))[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:

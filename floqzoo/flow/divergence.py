@@ -24,7 +24,7 @@ class HutchinsonDivergence(eqx.Module):
 
     The same signs are used throughout a solve, so the integrated field is smooth.
 
-    - `probes`: The number $n$ of sign vectors, at least 1; the cost depends on it, and not on the dimension.
+    - `probes`: The number $n$ of sign vectors, at least 1; the cost depends on this number, not on the dimension.
 
     Source: FFJORD (arXiv 1810.01367).
     """

@@ -38,7 +38,7 @@ class FixedStepSolver(eqx.Module):
         return self.num_steps * self.evaluations_per_step
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1` that starts at `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
@@ -95,7 +95,7 @@ class Heun(FixedStepSolver):
     r"""Heun's method, $x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$,
     $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$: order 2.
 
-    Its last evaluation is at `t1`, where the field of a path that ends in a point is singular.
+    Its last evaluation is at `t1`, where the velocity is singular if the path ends in a single point.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """

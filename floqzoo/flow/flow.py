@@ -72,7 +72,7 @@ class Flow(eqx.Module):
 
         It is a mean over coordinates, as in FQL, so its scale does not depend on the dimension $d$.
 
-        - `weights`: Weights of the squared errors of the coordinates, before the mean over all $d$; None for 1.
+        - `weights`: Weights of the coordinates' squared errors, applied before the mean over all $d$; None for 1.
         """
         point = self.path.at(t, x0, x1)
         errors = (self.field.velocity(t, point.x, code) - point.velocity) ** 2

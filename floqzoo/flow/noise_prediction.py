@@ -14,11 +14,11 @@ class NoisePrediction(eqx.Module):
     with $\epsilon = \epsilon_\theta(t, x \mid c)$.
 
     - `network`: $\epsilon_\theta$, with the methods of a velocity field.
-    - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion.
+    - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion models.
     - `end`: A time in (0, 1); for later times the velocity is that at `end`, since at $t = 1$ the velocity of a
       diffusion is infinite. 0.999 is the lowest of DDPM's thousand noise levels.
 
-    Source: DDPM (arXiv 2006.11239); its probability flow, arXiv 2011.13456.
+    Source: DDPM (arXiv 2006.11239), with the probability flow of arXiv 2011.13456.
     """
 
     network: VelocityField

@@ -57,7 +57,7 @@ class AffinePath(eqx.Module):
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
         The velocity at `x` of the path that ends in `x1`, independent of the noise. It is singular where $\beta_t = 0$:
-        at $t = 1$ the result is that of the largest number below 1.
+        at $t = 1$ the result is that at the largest number below 1.
         """
         c = self.coefficients(_inside(t))
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
@@ -67,7 +67,7 @@ class AffinePath(eqx.Module):
         starts at `x0`.
 
         It converts a noise prediction, as in diffusion models, into a velocity. It is singular where $\alpha_t = 0$: at
-        $t = 0$ the result is that of $t = 2^{-24}$ (in float32).
+        $t = 0$ the result is that at $t = 2^{-24}$ (in float32).
         """
         c = self.coefficients(_inside(t))
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
@@ -149,7 +149,7 @@ class VariancePreservingPath(AffinePath):
 
     Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
     e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
-    t)^{-1/2}$: coefficients at $t = 0$ and $t = 1$ are those of the nearest number inside, $2^{-24}$ away in float32.
+    t)^{-1/2}$: coefficients at $t = 0$ and $t = 1$ are those at the nearest number inside, $2^{-24}$ away in float32.
 
     - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
 

@@ -54,7 +54,7 @@ class UniformPrior(eqx.Module):
         return jax.random.uniform(key, shape, minval=self.low.value, maxval=self.high.value)
 
     def quantile(self, level: float) -> Scalar:
-        """The quantile at `level`, in (0, 1)."""
+        """The quantile at a `level` in (0, 1)."""
         return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -88,7 +88,7 @@ class GaussianPrior(eqx.Module):
         return self.mean.value + self.scale.value * jax.random.normal(key, shape)
 
     def quantile(self, level: float) -> Scalar:
-        """The quantile at `level`, in (0, 1)."""
+        """The quantile at a `level` in (0, 1)."""
         return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

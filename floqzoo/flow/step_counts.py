@@ -1,4 +1,4 @@
-"""Numbers of Euler steps that are powers of two, for flows that are trained for several of them."""
+"""Numbers of Euler steps that are powers of two, for flows that are trained for several such numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def draw_step_count(key: Key, max_steps: int) -> StepCount:
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
     r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: Euler's method in $k$ steps, where $k$ may be drawn.
 
-    Any drawn $k$ costs `steps.at_most` evaluations of the velocity. The solve is reverse-differentiable.
+    For a drawn $k$ the cost is always `steps.at_most` evaluations of the velocity. The solve is reverse-differentiable.
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)

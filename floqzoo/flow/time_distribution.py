@@ -32,7 +32,7 @@ class ZeroTime(eqx.Module):
 
 
 class UniformTimeUntil(eqx.Module):
-    r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as diffusion's.
+    r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as that of diffusion models.
 
     - `end`: The upper bound, in (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's thousand.
     """

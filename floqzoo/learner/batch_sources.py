@@ -1,4 +1,4 @@
-r"""Batch sources: which transitions are sampled for an update, and what is read for each.
+r"""Batch sources: which transitions are sampled for an update, and what is read for each transition.
 
 | source | samples from |
 |---|---|
@@ -90,7 +90,7 @@ class ActionChunks(eqx.Module):
     ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
 
     - `length`: The number $h$ of steps, at least 1.
-    - `discount`: $\gamma$ in [0, 1), the critic's.
+    - `discount`: $\gamma$ in [0, 1), the discount of the critic.
 
     **Raises** `ValueError` for a number out of its range.
 
@@ -172,7 +172,7 @@ class UniformBatches(eqx.Module):
     reader: TransitionReader = NStep()
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """Samples from the dataset; a dataset that is not an `EpisodeStore` samples single transitions with its own
+        """Samples from the dataset; from one that is not an `EpisodeStore`, single transitions by its own method
         `sample`.
 
         **Raises** `ValueError` if the dataset is not an `EpisodeStore` and the reader is not `NStep(1)`.
@@ -191,11 +191,11 @@ class SeededReplay(eqx.Module):
     r"""A replay buffer that is initialised with the dataset, to which new transitions are appended.
 
     With $D$ transitions in the dataset and $n$ new ones, samples are drawn uniformly, with replacement, from the latest
-    $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, and those of the dataset first. The
+    $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, starting with those of the dataset. The
     dataset is not copied.
 
-    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must contain as many, or
-      all new transitions of the run.
+    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must hold that many
+      transitions, or all new transitions of the run.
     - `reader`: What is read for each transition.
 
     **Raises** `ValueError` if the capacity is below 1.

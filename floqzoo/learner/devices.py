@@ -26,9 +26,9 @@ def one_device() -> Mesh:
 def mesh_for(seeds: int, batch_size: int) -> Mesh:
     """Distributes seeds evenly over as many devices as possible, and each batch evenly over the remaining ones.
 
-    Seeds need no communication, so they are distributed first: with 4 devices, 8 seeds are two per device; 2 seeds use
-    two pairs of devices, each device with half of a batch; a single seed has a quarter of each batch on every device.
-    All devices of all processes are counted.
+    Seeds need no communication, so they are distributed first: with 4 devices, 8 seeds are placed two per device; each
+    of 2 seeds has a pair of devices, with half of its batch on each; a single seed has a quarter of each batch on every
+    device. All devices of all processes are counted.
 
     **Raises** `ValueError` if a process would have no work.
     """
@@ -76,10 +76,10 @@ def join_processes() -> None:
     """Connects to the other processes of a run, if the environment names a coordinator.
 
     `JAX_COORDINATOR_ADDRESS` is the `host:port` of the first process, `JAX_NUM_PROCESSES` the number of processes, and
-    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two. Without
-    an address this is a no-op. It must be called before any device is used.
+    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two
+    variables. Without an address this is a no-op. It must be called before any device is used.
 
-    **Raises** `ValueError` if one of the last two is not a number, or is missing and JAX cannot detect it;
+    **Raises** `ValueError` if one of the last two variables is not a number, or is missing and JAX cannot detect it;
     `ConnectionError` if nothing answers at the address within five minutes.
     """
     if ADDRESS not in os.environ:
@@ -91,7 +91,7 @@ def join_processes() -> None:
 
 
 PATIENCE_SECONDS = 300.0
-"""The time that a process waits for the first process, as JAX does."""
+"""How long a process waits for the first process; JAX waits equally long."""
 
 
 def _wait_for(address: str) -> None:
@@ -126,7 +126,7 @@ def first_alone() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """The maximum of a number over all processes; every process must call it, and waits for the others."""
+    """The maximum of a number over all processes; every process must call this, and waits for the others."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils

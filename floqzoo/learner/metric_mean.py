@@ -75,11 +75,11 @@ def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int,
 
 
 LARGE = 1e4
-"""The size from which numbers of a dataset are a likely cause of numbers that are not finite."""
+"""The size from which numbers in a dataset are a likely cause of non-finite metrics."""
 
 
 def cause_in_data(dataset: PyTree) -> str:
-    """The likely cause of a first update that is not finite: the data, or else the method."""
+    """The likely cause of non-finite metrics in the first update: the data, or else the method."""
     arrays = named_leaves(eqx.filter(dataset, eqx.is_inexact_array))
     sizes = {name: float(np.max(np.abs(np.asarray(array)))) for name, array in arrays.items() if array.size}
     for name, size in sizes.items():

@@ -16,7 +16,8 @@ from floqzoo.typing import Array, Key
 
 
 class RandomCrop(eqx.Module):
-    r"""Batches of pixels that are shifted at random: frames are padded by their border and cropped to their size.
+    r"""Batches of pixels that are shifted at random: frames are padded by repeating their border, and cropped to their
+    size.
 
     With probability $p$ all rows of a batch are cropped, each at its own position, uniform over $(2 \cdot \text{padding} + 1)^2$;
     otherwise none. All frames of a row, of `observation` and `next_observation`, are cropped at the same position.
@@ -28,7 +29,8 @@ class RandomCrop(eqx.Module):
 
     **Raises** `TypeError` if `source` is not a batch source, `ValueError` for a number out of its range.
 
-    Source: DrQ (arXiv 2004.13649), with one draw of $p$ for a batch as in the official code of FQL (arXiv 2502.02538), `--p_aug`.
+    Source: DrQ (arXiv 2004.13649), with one random choice per batch as in the official code of FQL (arXiv 2502.02538),
+    `--p_aug`.
     """
 
     source: BatchSource | Any

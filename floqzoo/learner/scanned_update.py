@@ -46,7 +46,7 @@ class ChunkMetrics(eqx.Module):
     """The metrics of a chunk of updates for each seed, by field path, such as `critic/q_mean`.
 
     - `mean`: The mean of the metric over the updates of the chunk; NaN if any value is NaN.
-    - `count`: For `Occasional` metrics, the number of updates in the mean; 0 if it never occurred.
+    - `count`: For `Occasional` metrics, the number of updates in the mean; 0 if the metric never occurred.
     - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the number of all
       updates if it never did.
     """
@@ -60,9 +60,9 @@ class ScannedUpdate:
     """`updates` updates of the agents of all seeds in one call: sampling, losses, optimiser and target networks stay on
     the device.
 
-    Seeds are a leading axis of every array of an agent, and of the keys. Update number `step` of a seed draws its batch
-    and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into calls, or on
-    other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset is an
+    Seeds are the leading axis of the keys and of every array of an agent. Update number `step` of a seed draws its
+    batch and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into calls, or
+    on other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset is an
     argument rather than a constant of the program, and is shared by all seeds.
 
     - `agents`: Has a pure method `update(batch, key) -> (agent, metrics)` for one seed. Its arrays, with the seeds as

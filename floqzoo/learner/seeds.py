@@ -28,7 +28,7 @@ class SeedUse(enum.IntEnum):
 
 
 SEEDS = 2**32
-"""The upper bound of seeds; JAX takes the remainder of larger ones, so that two seeds would be the same."""
+"""The upper bound of seeds; JAX takes the remainder of larger ones, so that different seeds would give the same key."""
 
 
 MOST_SEEDS = 2**16
@@ -60,7 +60,7 @@ MOST_UPDATES = 2**30
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
     """The untrained agents of some seeds as one tree: every array has the seeds as its first axis.
 
-    They share one optimiser; separately built agents have different optimisers and cannot be combined.
+    The agents share one optimiser; separately built agents have different optimisers and cannot be combined.
 
     - `build`: Builds an agent from the key `seed_key(seed, SeedUse.AGENT)`.
     """
@@ -92,12 +92,12 @@ def continued_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
 
 
 def keys_with_seeds(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The update keys of seeds that continue from agents of other seeds: each folds in its own seed."""
+    """The update keys of seeds that continue from agents of other seeds: each key folds in its own seed."""
     return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(seeds, jnp.uint32))
 
 
 def agent_of(agents: PyTree, index: int) -> PyTree:
-    """The agent of one seed, by its index on the axis."""
+    """The agent of one seed, given the index of the seed on the first axis."""
     return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, agents)
 
 

@@ -21,7 +21,7 @@ class ConditionalField(eqx.Module):
     for m noise samples do not repeat it K m times.
 
     - `dim`: The number of coordinates of a point.
-    - `condition_features`: The total size of the condition; 0 for a field without one.
+    - `condition_features`: The total size of the condition; 0 for a field without a condition.
     - `build`: Builds the network, called as `build(in_features, out_features, key=key)`; for other sizes pass
       `functools.partial(MLP, hidden=(256, 256))`.
     - `time_embedding`, `point_embedding`: The embeddings of time and point.
@@ -51,7 +51,7 @@ class ConditionalField(eqx.Module):
     def encode(self, *condition: Condition) -> Float[Array, " width"]:
         """The contribution of the condition to the pre-activation of the first layer, including the bias.
 
-        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries in total.
         """
         size = sum(part.shape[-1] for part in condition)
         if size != self.condition_features:

@@ -9,15 +9,15 @@ from floqzoo.typing import Array, Key
 
 
 class Dense(eqx.Module):
-    r"""A linear layer $x W + b$, initialised as fql and floq do.
+    r"""A linear layer $x W + b$, initialised as in fql and floq.
 
     $W_{ij} \sim U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, and $b = 0$. The weight has shape
     (in, out), so that a batch of rows needs one matrix product without a transpose: with `eqx.nn.Linear` the same
     networks train up to 1.7 times slower on a CPU.
 
     - `in_features`, `out_features`: Sizes, at least 1.
-    - `scale`: A factor of the variance of the initial weight ($\ell$ is multiplied by its square root); 0.01 for the
-      last layer of a Gaussian or deterministic policy.
+    - `scale`: A factor that multiplies the variance of the initial weight ($\ell$ is multiplied by its square root);
+      0.01 for the last layer of a Gaussian or deterministic policy.
     - `dtype`: The dtype of the product; `None` keeps that of the input. Parameters are not changed.
     """
 

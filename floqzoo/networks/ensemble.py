@@ -62,7 +62,7 @@ class Ensemble(eqx.Module, Generic[Member]):
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
         """The members of this ensemble followed by those of another one of the same structure.
 
-        **Raises** `ValueError` if the members share a part, since each ensemble has its own.
+        **Raises** `ValueError` if the members share a part, since each ensemble has its own copy of it.
         """
         if self.shares:
             raise ValueError(

@@ -18,8 +18,8 @@ Pixels = Float[Array, "height width channels"]
 class Convolution(eqx.Module):
     r"""A convolution with 3 x 3 kernels and zero padding, which keeps height and width.
 
-    The kernel is initialised as the weight of a [`Dense`][floqzoo.networks.Dense] layer between $9 \, \text{in}$ and $9 \,
-    \text{out}$ features, and the bias is 0, as in fql.
+    The kernel is initialised like the weight of a [`Dense`][floqzoo.networks.Dense] layer between $9 \, \text{in}$ and
+    $9 \, \text{out}$ features, and the bias is 0, as in fql.
 
     - `in_channels`, `out_channels`: Sizes, at least 1.
     """
@@ -43,7 +43,7 @@ class Convolution(eqx.Module):
 
 
 class ImpalaStage(eqx.Module):
-    r"""A convolution, a maximum over 3 x 3 pixels with stride 2, then residual blocks.
+    r"""A convolution, max pooling over 3 x 3 pixels with stride 2, then residual blocks.
 
     A block is $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$.
     """

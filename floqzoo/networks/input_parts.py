@@ -12,8 +12,8 @@ from floqzoo.typing import Array, Condition
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
     """The contribution of the first inputs of a layer, given in parts, without the bias.
 
-    Neighbouring parts of the same dtype are joined in one product. The bytes of a pixel observation thus stay
-    bytes until they are encoded, and where a caller adds `jax.vmap` over actions only, they are encoded once.
+    Neighbouring parts of the same dtype are joined in one product. The bytes of a pixel observation thus stay bytes
+    until they are encoded, and are encoded only once if a caller applies `jax.vmap` over actions only.
     """
     product, start = None, 0
     for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):
@@ -24,7 +24,7 @@ def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " ou
 
 
 def of_parts(network: Network, *parts: Condition) -> Float[Array, " out"]:
-    """The output of a network for an input in parts, at least one."""
+    """The output of a network for an input given in one or more parts."""
     parts = tuple(map(jnp.asarray, parts))
     if len({part.dtype for part in parts}) == 1:
         return network(jnp.concatenate(parts))

@@ -12,8 +12,8 @@ class LayerNorm(eqx.Module):
     r"""$\gamma \odot (x - \bar x) / \sqrt{\overline{(x - \bar x)^2} + \epsilon} + \beta$, with $\epsilon = 10^{-6}$ as in flax.
 
     Mean and variance are computed in at least float32, for any dtype of the input. A CPU computes both in one pass over
-    the input, $\overline{x^2} - \bar x^2$; an accelerator in two, which XLA fuses with the preceding activation into
-    one kernel. The results agree up to rounding.
+    the input, $\overline{x^2} - \bar x^2$; an accelerator in two passes, which XLA fuses with the preceding activation
+    into one kernel. The results agree up to rounding.
     """
 
     scale: Float[Array, " size"]

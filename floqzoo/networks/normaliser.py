@@ -52,7 +52,7 @@ class Normaliser(eqx.Module):
         A constant coordinate has its value as the mean and the scale 1: it becomes 0, and a deviation from it keeps its
         units.
 
-        - `least_scale`: The minimum scale, used for coordinates that vary less, also for constant ones. None for no
+        - `least_scale`: The minimum scale, used for coordinates that vary less, including constant ones. None for no
           minimum.
 
         **Raises** `ValueError` if there is no observation, one is not finite, or a coordinate is constant while
@@ -92,11 +92,11 @@ class Normaliser(eqx.Module):
         return jnp.clip(z, -largest, largest)
 
     def restore(self, z: Observation) -> Observation:
-        """Converts a normalised observation back to the units of the observation."""
+        """Converts a normalised observation back to its original units."""
         return z * self.scale.value + self.mean.value
 
     def followed_by(self, other: "Normaliser") -> "Normaliser":
-        """The composition of this normaliser and then another one."""
+        """This normaliser followed by another one, combined into one."""
         return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
 
     def log_volume(self, dim: int) -> Scalar:

@@ -35,7 +35,7 @@ class PixelStem(eqx.Module):
     def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
         """The contribution of an observation, which is at `start` 0, or of inputs after it.
 
-        **Raises** `ValueError` for a part of an observation, or an observation that is not of bytes.
+        **Raises** `ValueError` for a part of an observation, or an observation that does not consist of bytes.
         """
         pixels = self.encoder.observation_dim
         if start >= pixels:
@@ -56,10 +56,10 @@ class PixelNetwork(eqx.Module):
     """An encoder of a pixel observation, then a network of its features and of other inputs.
 
     The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official code
-    of FQL; any other two networks have an encoder each. The encoder is trained with the network, by the same loss.
+    of FQL; any other networks have separate encoders. The encoder is trained with the network, by the same loss.
 
-    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as fit, and then the other
-      inputs.
+    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as fit, followed by the
+      other inputs.
     - `out_features`: The size of the output.
     - `build`: Builds the network of the features, called as `build(in_features, out_features, key=key)`.
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
@@ -98,7 +98,7 @@ class PixelNetwork(eqx.Module):
 
     def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
         """The output for an observation without other inputs; `floqzoo.networks.input_parts.of_parts`
-        takes others too."""
+        also takes other inputs."""
         return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:

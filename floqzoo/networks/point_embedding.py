@@ -61,7 +61,7 @@ class HLGauss(eqx.Module):
     - `low`, `high`: The range of values, in units of return; low < high.
     - `edges`: The number of edges, at least 2. floq: 51.
     - `sigma`: The Gaussian's width in bins, above 0, and at most 100 times the number of bins, beyond which all
-      probabilities are the same to rounding. floq: 16, which keeps every bin active.
+      probabilities are equal up to rounding. floq: 16, which keeps every bin active.
 
     Source: floq (arXiv 2509.06863), official code, `use_prob_embed`; after HL-Gauss (arXiv 2403.03950).
     """

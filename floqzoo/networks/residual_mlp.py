@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 class ResidualBlock(eqx.Module):
-    """$x + f(x)$, where $f$ has `depth` layers of dense, GELU, layer norm."""
+    """$x + f(x)$, where $f$ has `depth` layers, each of which is dense, GELU, layer norm."""
 
     layers: tuple[Dense, ...]
     activated: tuple[Activated, ...]

@@ -16,7 +16,7 @@ class SinusoidalTime(eqx.Module):
     - `time_features`: The number $n$ of features, even and at least 4. TD-Flow's number is not published; we choose
       256, as in a public reproduction.
 
-    Source: TD-Flow (arXiv 2503.09817) names a sinusoidal embedding; its form is DDPM's (arXiv 2006.11239).
+    Source: TD-Flow (arXiv 2503.09817) names a sinusoidal embedding; the form here is DDPM's (arXiv 2006.11239).
     """
 
     time_features: int = eqx.field(static=True, default=256)

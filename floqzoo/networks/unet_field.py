@@ -102,7 +102,7 @@ class UNetField(eqx.Module):
     def encode(self, *condition: Condition) -> UNetCode:
         """The contribution of the condition to every modulation.
 
-        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries together.
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries in total.
         """
         size = sum(part.shape[-1] for part in condition)
         if size != self.condition_features:

@@ -76,7 +76,7 @@ class ChunkedPolicy(eqx.Module):
 def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
     """The execution horizon, or `chunk_length` if it is None.
 
-    **Raises** `ValueError` if one of them is out of its range.
+    **Raises** `ValueError` if either is out of its range.
     """
     if chunk_length < 1:
         raise ValueError(f"`chunk_length` must be at least 1; got {chunk_length}.")

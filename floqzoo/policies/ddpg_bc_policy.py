@@ -36,9 +36,9 @@ class DDPGBCPolicy(UnitGaussianPolicy):
     with unit variance, the second term is half the squared distance from the data, times alpha, plus a constant.
 
     - `network`: $f$, from an observation to the mean of an action.
-    - `alpha`: The weight of behaviour cloning, at least 0; to tune for each environment.
+    - `alpha`: The weight of behaviour cloning, at least 0; must be tuned for each environment.
 
-    Source: TD3+BC (arXiv 2106.06860) for a Gaussian, as in the official code of InFOM (arXiv 2506.08902).
+    Source: TD3+BC (arXiv 2106.06860) with a Gaussian, as in the official code of InFOM (arXiv 2506.08902).
     """
 
     alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)

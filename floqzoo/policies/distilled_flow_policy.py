@@ -25,7 +25,7 @@ class DistilledMetrics(eqx.Module):
 
     - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
     - `bc_flow_loss`: The behaviour flow's velocity error.
-    - `distill_loss`: Squared distance of the one-step action from the flow's, from the same noise.
+    - `distill_loss`: Squared distance of the one-step action from the flow's action for the same noise.
     - `q_loss`: Minus the mean score, normalised if `normalise_q`.
     - `q`: The mean score of the one-step actions.
     - `mse`: Squared distance of the one-step actions from the data's.

@@ -19,10 +19,10 @@ class GPIPolicy(eqx.Module):
     function needs no training: each value is the mean reward over sampled futures, 128 by default.
 
     - `policies`: One or more.
-    - `critics`: One critic for each policy, which estimates the policy's return, with `value` if the critic has it and
-      else with `score`. Each policy acts with its own critic.
+    - `critics`: One critic for each policy, which estimates the policy's return by its `value` if it has one, and
+      otherwise by its `score`. Each policy acts with its own critic.
 
-    **Raises** `ValueError` if there is no policy, or the number of critics differs.
+    **Raises** `ValueError` if there is no policy, or the numbers of policies and critics differ.
 
     Source: GPI (arXiv 1606.05312); over flows, TD-Flow (arXiv 2503.09817), section 5.
     """

@@ -12,7 +12,8 @@ LEAST_SIZE = 1e-8
 
 
 def inverse_size(q: Float[Array, " batch"]) -> Scalar:
-    r"""$1 / \overline{|Q|}$ of a batch, without gradient; $\overline{|Q|}$ is taken as at least 1e-8, so that it is finite.
+    r"""$1 / \overline{|Q|}$ of a batch, without gradient; $\overline{|Q|}$ is taken as at least 1e-8, so that the
+    result is finite.
 
     Source: FQL (arXiv 2502.02538), official code, `normalize_q_loss`; TD3+BC (arXiv 2106.06860), equation 5.
     """

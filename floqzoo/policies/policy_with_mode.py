@@ -11,7 +11,7 @@ from floqzoo.typing import Action, Array, Key, Observation
 
 
 class PolicyWithMode(eqx.Module):
-    """Acts with `mode`, an action of the observation alone, which a subclass defines.
+    """Acts with the action that `mode`, defined by a subclass, computes from the observation alone.
 
     It satisfies the protocol `ActsFromNoise` with noise that has no coordinates.
     """

@@ -39,7 +39,8 @@ class ShortcutMetrics(eqx.Module):
 
     - `actor_loss`: The sum of the three losses with their weights.
     - `bc_flow_loss`: The velocity error of the shortest steps.
-    - `consistency_loss`: Squared distance of the velocity of one step from the mean of two steps of half its length.
+    - `consistency_loss`: Squared distance of the velocity of one step from the mean velocity of two steps of half its
+      length.
     - `q_loss`: Minus the mean score, divided by the mean absolute score.
     - `q`: The mean score of the policy's actions.
     """
@@ -65,10 +66,10 @@ class ShortcutPolicy(eqx.Module):
     \bar v_2 = \bar v(t + \tfrac1{2k}, x_t + \tfrac1{2k} \bar v_1 \mid s, 2 k).
     \end{aligned}$$
 
-    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second makes a step
-    equal to two steps of half its length by the target policy $\bar v$, which needs a `target_update` with a target
+    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second trains a step
+    to equal two steps of half its length by the target policy $\bar v$, which needs a `target_update` with a target
     policy; its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and $t$ is
-    uniform on the grid of $k$. In the third $a_k$ is the policy's action in a number of steps that is drawn once for
+    uniform on the grid of $k$. In the third, $a_k$ is the policy's action in a number of steps that is drawn once for
     the whole batch, and the gradient passes through all of them. $\overline{|Q|}$ is the mean absolute score, a
     constant.
 
@@ -83,7 +84,7 @@ class ShortcutPolicy(eqx.Module):
     - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last must
       be tuned for each environment: 10 to 500.
 
-    **Raises** `TypeError` if a part is not of its protocol, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of its range.
 
     Source: SORL (arXiv 2505.22866), official code; shortcut models (arXiv 2410.12557).
     """
@@ -121,7 +122,7 @@ class ShortcutPolicy(eqx.Module):
         key: Key,
         **numbers: Any,
     ) -> "ShortcutPolicy":
-        """The policy with a `ConditionalField`.
+        """Builds the policy with a `ConditionalField`.
 
         - `observation_dim`, `action_dim`: Sizes, at least 1.
         - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
@@ -138,7 +139,7 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether the number of steps, which all rows of a batch share, is drawn."""
+        """Whether a number of steps is drawn, which all rows of a batch share."""
         return self.max_value_steps > 1
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
@@ -251,7 +252,7 @@ class ShortcutPolicy(eqx.Module):
     def q_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
         """Minus the mean score divided by the mean absolute score, and the mean score.
 
-        If the critic [can][floqzoo.protocols.ScoresInSteps], it scores the actions for their number of steps.
+        A critic that [scores in steps][floqzoo.protocols.ScoresInSteps] scores the actions for their number of steps.
         """
         steps_key, noise_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_value_steps)

@@ -15,10 +15,10 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class SoftBestOfNPolicy(BestOfNPolicy):
     r"""$\pi(s) = a_i$ with probability $\propto \exp(Q(s, a_i) / \tau)$, among $N$ actions $a_i$ of a behaviour policy.
 
-    As $\tau \to 0$ it is `BestOfNPolicy`, as $\tau \to \infty$ the behaviour. As $N \to \infty$ the distribution of its
-    action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised, for the behaviour $\beta$: the policy of the highest
-    $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or $N$, so both may be changed in
-    a trained policy.
+    As $\tau \to 0$ it tends to `BestOfNPolicy`, and as $\tau \to \infty$ to the behaviour. As $N \to \infty$ the
+    distribution of its action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised, for the behaviour $\beta$:
+    the policy with the highest $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$
+    or $N$, so both may be changed in a trained policy.
 
     - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior
       with a `cdf`, such as a `BehaviourFlow`: one additional number from this prior selects the candidate.
@@ -27,8 +27,8 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
     **Raises** `TypeError` if `behaviour` is not such a policy, `ValueError` if a number is out of its range.
 
-    Source: EVOR (arXiv 2510.08218), whose choice has a temperature; that it is a softmax over the scores is known from reviews
-    of the paper. The method of sampling the candidate is our choice.
+    Source: EVOR (arXiv 2510.08218), which selects an action with a temperature; we know from reviews of the paper that
+    it uses a softmax over the scores. The method of sampling the candidate is our choice.
     """
 
     temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)

@@ -19,14 +19,14 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 ACTION_LIMIT = 1 - 1e-5
-"""The largest size of a coordinate of an action in `TanhGaussianPolicy.log_prob`."""
+"""The largest absolute value of an action coordinate in `TanhGaussianPolicy.log_prob`."""
 
 
 class TanhGaussianMetrics(eqx.Module):
     """The metrics of a tanh-Gaussian policy on a batch.
 
     - `actor_loss`: `sac_loss` + alpha_bc * `bc_loss` + `temperature_loss`.
-    - `sac_loss`: The mean of temperature * log-density - score, of sampled actions.
+    - `sac_loss`: The mean of temperature * log-density - score, over sampled actions.
     - `bc_loss`: Minus the mean log-density of the data's actions.
     - `temperature_loss`: Temperature * (`entropy` - target entropy).
     - `temperature`: The temperature.
@@ -58,17 +58,17 @@ class TanhGaussianPolicy(PolicyWithMode):
     - \alpha_\text{bc} \, \mathbb E \log \pi(a_\text{data} \mid s)
     + \beta \bigl( \mathcal H - \bar{\mathcal H} \bigr), \qquad \bar{\mathcal H} = -m d,$$
 
-    where $a$ is a reparametrised sample, $\beta$ is constant in the first term, and the entropy $\mathcal H = -\mathbb E
-    \log \pi(a \mid s)$ is constant in the last, which trains the temperature $\beta$ alone: it falls while the entropy
-    is above its target, and rises below.
+    where $a$ is a reparametrised sample, $\beta$ is constant in the first term, and the entropy $\mathcal H = -\mathbb
+    E \log \pi(a \mid s)$ is constant in the last, which trains the temperature $\beta$ alone: $\beta$ falls while the
+    entropy is above its target, and rises while it is below.
 
     The policy acts with its mode $\tanh \mu(s)$, as the official code does in evaluations, and explores with samples.
 
     - `network`: A network from an observation to $\mu$ and then $\log \sigma$, each with $d$ coordinates.
     - `log_temperature`: $\log \beta$, trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
-    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official code of QC and that of QAM have such a weight for RLPD, 0
-      in most environments; we did not find the exact form of their term, and chose maximum likelihood.
+    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official codes of QC and QAM have such a weight for RLPD, which is
+      0 in most environments; we did not find the exact form of the term that it weights, and chose maximum likelihood.
     - `log_std_low`, `log_std_high`: The limits of $\log \sigma$, to which it is clipped; -5 and 2 in the official code.
 
     **Raises** `ValueError` if a number is out of its range.

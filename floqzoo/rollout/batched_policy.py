@@ -25,14 +25,15 @@ class BatchedPolicy:
     """Draws the actions of several environments at once, `ROWS` in each compiled call.
 
     The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, independent
-    of all other episodes. Action chunks are executed open loop, see `OpenLoop`; then each episode must be played from
-    its first step. Policies that differ only in their arrays share one compiled program. It always runs on the CPU:
-    eight rows are too few for an accelerator, which is busy training. Networks that compute in bfloat16 act in float32,
-    the dtype of their parameters: this is faster on a CPU, and makes actions independent of the training device.
+    of all other episodes. Action chunks are executed open loop (see `OpenLoop`), so their episodes must be played from
+    the first step. Policies that differ only in their arrays share one compiled program. The policy always runs on the
+    CPU: eight rows are too few for an accelerator, which is busy training. Networks that compute in bfloat16 act in
+    float32, the dtype of their parameters: this is faster on a CPU, and makes actions independent of the training
+    device.
 
     - `actor`: An agent, or its `ActorCritic`; draws one action for one observation.
 
-    **Raises** `TypeError` if it is a policy without its critic.
+    **Raises** `TypeError` if `actor` is a policy without its critic.
     """
 
     def __init__(self, actor: Any, seed: int):

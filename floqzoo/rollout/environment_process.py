@@ -110,7 +110,7 @@ class EnvironmentProcess:
     """A process that runs one environment and replies to one request at a time until it is closed.
 
     It starts at once and is ready some seconds later. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends
-    when this process ends, even if killed.
+    when this process ends, even if the latter is killed.
 
     - `make_environment`: Creates the environment; must be picklable.
     """
@@ -146,7 +146,7 @@ class EnvironmentProcess:
         return self._action_space
 
     def ask(self, request: Begin | Step) -> None:
-        """Sends a request; drops the reply to an earlier request that was not received.
+        """Sends a request; drops the reply to an earlier request if it was not received.
 
         **Raises** `WorkerCrashedError`, and what creating the environment raises.
         """

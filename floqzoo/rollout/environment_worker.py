@@ -25,12 +25,12 @@ class EnvironmentWorker:
         outcomes = [worker.receive_step() for worker in workers]
 
     An episode depends only on its number, its seed and its actions. If the process crashes, a new one is started and
-    replays the episode with the same actions, and the waiting call only takes longer. Errors of the environment are
+    replays the episode with the same actions, so the waiting call only takes longer. Errors of the environment are
     raised by the receiving call, and the worker remains usable.
 
     The process starts at once; the first receiving call waits until it is ready. It opens no accelerator, ignores
-    Ctrl-C and SIGTERM, and ends when this process ends, even if killed. A script must create workers under `if __name__
-    == "__main__":`, as always with Python's `multiprocessing`.
+    Ctrl-C and SIGTERM, and ends when this process ends, even if the latter is killed. A script must create workers
+    under `if __name__ == "__main__":`, as always with Python's `multiprocessing`.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`; must be picklable.
 
@@ -134,7 +134,7 @@ class EnvironmentWorker:
 def require_picklable(make_environment: Callable[[], Any]) -> None:
     """Checks that `make_environment` can be pickled.
 
-    **Raises** `ValueError`; the message explains how to stay in this process.
+    **Raises** `ValueError` otherwise; the message explains how to do without other processes.
     """
     try:
         ForkingPickler.dumps(make_environment)

@@ -18,7 +18,7 @@ class StepOutcome:
     - `observation`: The next observation.
     - `reward`: The reward.
     - `terminated`, `truncated`: Whether the episode ended with this step, as in Gymnasium.
-    - `success`: 1 if the step reported success, else 0; NaN from an environment without success.
+    - `success`: 1 if the step reported success, else 0; NaN if the environment has no success to report.
     """
 
     observation: Real[np.ndarray, " observation"]
@@ -34,7 +34,8 @@ class StepOutcome:
 
 
 class EnvironmentFailedError(RuntimeError):
-    """An environment raised an `OSError`; a separate type, since the trainer handles an `OSError` of a run's files."""
+    """An environment raised an `OSError`; a separate type, since the trainer attributes an `OSError` to the files of a
+    run."""
 
 
 def _described(error: Exception) -> str:
@@ -47,7 +48,7 @@ class EpisodePlayer:
     Episode i of a seed has its own randomness: the seed passed to `reset`, the seed of the action space, and NumPy's
     global state, from which OGBench's mazes draw starts, goals and teleports.
 
-    Requests and replies are separate calls, for the same interface as `EnvironmentWorker`.
+    Requests and replies are separate calls, as in `EnvironmentWorker`, which has the same interface.
 
     - `environment`: A Gymnasium environment that reports `info["success"]`.
     - `dtype`: The dtype of the observations; bytes (uint8), the pixels of an environment, stay bytes.
@@ -114,7 +115,7 @@ class EpisodePlayer:
     def receive_step(self) -> StepOutcome:
         """The outcome of the latest step.
 
-        **Raises** `RuntimeError` if there was none.
+        **Raises** `RuntimeError` if there was no step.
         """
         if self._outcome is None:
             raise RuntimeError("`step` must be called before `receive_step`.")

@@ -91,11 +91,11 @@ class Evaluator:
     Several environments advance in lockstep, and one compiled call draws the actions for eight of them. An episode
     depends only on the seed and its number, not on the number of environments or on their processes.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN without success), as
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN if it has no success), as
       [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
     - `environments`: The number of environments in this process, at least 1.
-    - `workers`: The number of environments in worker processes instead, see `EnvironmentWorker`; 0: none. At most one
-      per episode is started.
+    - `workers`: If above 0, environments run in this number of worker processes instead, at most one per episode; see
+      `EnvironmentWorker`.
 
     **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` are used and
     `make_environment` cannot be pickled.

@@ -35,7 +35,8 @@ class FinishedEpisodes:
         self.sums[place] += (1, episode_return, length, success)
 
     def take(self) -> list[dict[str, float]]:
-        """The metrics of each seed since the last call; without a finished episode only their number, 0."""
+        """The metrics of each seed since the last call; for a seed without a finished episode only the number of
+        episodes, 0."""
         sums, self.sums = self.sums, np.zeros_like(self.sums)
         return [_metrics(*(float(number) for number in row)) for row in sums]
 
@@ -90,8 +91,8 @@ class Round:
 class Exploration:
     """The environments of all seeds, which advance in lockstep.
 
-    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, whose first episode is f. Each has
-    its own random seed, so the transitions depend only on the actions.
+    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is the first. Each
+    episode has its own random seed, so the transitions depend only on the actions.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
     - `seeds`: The seeds.

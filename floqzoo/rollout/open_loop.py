@@ -16,7 +16,7 @@ class OpenLoop:
     of the same episode. An episode starts with a new chunk; the rest of the last chunk is dropped. A policy that does
     not act in chunks draws one action in each step.
 
-    - `policy`: A policy; one that is `ActsInChunks` draws chunks.
+    - `policy`: The policy; it draws chunks if it satisfies `ActsInChunks`.
     """
 
     def __init__(self, policy: Any):
@@ -35,10 +35,10 @@ class OpenLoop:
 
         - `rows`: An ID for each row, such as its episode number, under which its chunk is stored.
         - `steps`: The step in the episode, from 0.
-        - `draw`: Draws a chunk for each row; called if at least one row needs a new chunk, and used for these rows
-          only.
+        - `draw`: Draws a chunk for each row; called if any row needs a new chunk, and only the rows that need one use
+          it.
 
-        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and as in `split`.
+        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and what `split` raises.
         """
         number = steps % self.horizon
         due = number == 0

@@ -110,7 +110,7 @@ class Checkpoint:
     """The contents of a checkpoint.
 
     - `tree`: The tree that was saved.
-    - `step`: Its step.
+    - `step`: The step at which it was saved.
     - `progress`: The plain values that were saved with it.
     """
 
@@ -138,7 +138,7 @@ def save_checkpoint(
     - `beside`: Additional arrays by name, of any shape; read them with `restore_beside`.
     - `awaited`: An additional tree; read it with `restore_awaited`.
 
-    **Raises** `ValueError` if `step` is negative, `OSError` if it cannot be written.
+    **Raises** `ValueError` if `step` is negative, `OSError` if the checkpoint cannot be written.
     """
     import orbax.checkpoint as ocp
 
@@ -202,7 +202,7 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
 
 
 def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
-    """Compares shapes and dtypes with those of a checkpoint, before arrays of that size are made.
+    """Compares the shapes and dtypes of arrays with those in a checkpoint, before such arrays are made.
 
     - `form`: Some arrays of the tree by name.
 
@@ -223,7 +223,7 @@ def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
     """Reads the additional tree of an intact checkpoint; None if it has none.
 
-    **Raises** `ValueError` if its arrays differ from those of `like`.
+    **Raises** `ValueError` if the arrays of that tree differ from those of `like`.
     """
     path = checkpoint_folder(directory, step)
     return _read_tree(path, AWAITED, like) if (path / AWAITED).is_dir() else None
@@ -232,7 +232,7 @@ def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
     """The additional arrays of an intact checkpoint by name; empty arrays are left out.
 
-    **Raises** `ValueError` if it has none, or they cannot be read.
+    **Raises** `ValueError` if the checkpoint has none, or they cannot be read.
     """
     import orbax.checkpoint as ocp
 
@@ -375,7 +375,8 @@ def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Removes the checkpoints of all other steps atomically, and the leftovers of an interrupted write or removal."""
+    """Removes all checkpoints except those of the steps in `keep`, atomically, and the leftovers of an interrupted
+    write or removal."""
     for step in checkpoint_steps(directory):
         if step not in keep:
             folder = checkpoint_folder(directory, step)

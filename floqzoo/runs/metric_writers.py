@@ -18,7 +18,7 @@ def open_writers(
     - `settings`: The contents of `flags.json`.
 
     **Raises** `ModuleNotFoundError` if a library is not installed; the message gives the command that installs it.
-    `CannotStartError` if Weights & Biases cannot be used, as without a login or a network.
+    `CannotStartError` if Weights & Biases cannot be used, for example without a login or a network.
     """
     require_writers(tensorboard=tensorboard, wandb=wandb)
     writers: list[MetricWriter] = []

@@ -137,10 +137,10 @@ def agent_builder(
 
 
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
-    """Builds the agents of `build` with a normaliser of their observations; None leaves them unchanged.
+    """Builds the agents of `build` with a normaliser of their observations; None leaves the agents unchanged.
 
-    The returned function raises `ValueError` if the agents have no field `normaliser`, as an [`Agent`][floqzoo.agent.Agent]
-    has.
+    The returned function raises `ValueError` if the agents lack the field `normaliser`, which an
+    [`Agent`][floqzoo.agent.Agent] has.
     """
     if normaliser is None:
         return build

@@ -1,4 +1,4 @@
-"""Names the setting that a check refuses: parts report their own arguments, users type settings."""
+"""Names the setting that a check refuses: parts report their own arguments, but users type settings."""
 
 import dataclasses
 import re
@@ -11,9 +11,9 @@ import numpy as np
 def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "agent.") -> None:
     """Calls `check(settings)`; a `ValueError` names the settings that cause it.
 
-    Those are the settings that, at their default, make the check succeed or give another message. The argument in
-    "`edges` must be at least 2; got 1." is replaced by the one setting among them that has this value; if there is no
-    such setting, all of them precede the message.
+    A setting is a cause if the check succeeds, or gives another message, when this setting is at its default. The
+    argument in "`edges` must be at least 2; got 1." is replaced by the one cause that has this value; if there is no
+    such setting, all causes precede the message.
 
     - `check`: Raises `ValueError` for settings that it refuses.
     - `settings`: A dataclass.

@@ -26,7 +26,7 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", 
 
 
 class CannotStartError(OSError):
-    """A run cannot start, for an external reason: no login, no network or no space."""
+    """A run cannot start, for an external reason, such as no login, no network or no disk space."""
 
 
 def claim_directory(path: Path) -> Path:
@@ -43,9 +43,10 @@ def claim_directory(path: Path) -> Path:
 
 
 def new_run_directory(save_dir: str, run_group: str, method: str, seed: int, seeds: int = 1) -> Path:
-    """Creates `save_dir/floqzoo/run_group/<method>_sd<seed>_<date>_<time>`, with a numeric suffix if that exists.
+    """Creates `save_dir/floqzoo/run_group/<method>_sd<seed>_<date>_<time>`, with a numeric suffix if that folder
+    exists.
 
-    With several seeds the name has the first and the last: `floq_sd000-007_<date>_<time>`.
+    With several seeds, the name contains the first and the last: `floq_sd000-007_<date>_<time>`.
 
     **Raises** `OSError` if the folder cannot be made or written to.
     """
@@ -177,8 +178,8 @@ LOCK = ".lock"
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Locks a run against other writing processes, and removes what a killed one left; the system releases the lock when
-    this process ends, even if killed.
+    """Locks a run against other writing processes, and removes what a killed process left; the system releases the lock
+    when this process ends, even if it is killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """

@@ -88,8 +88,8 @@ def _bytes_of(tree: PyTree) -> int:
 class AwaitedEvaluation(eqx.Module):
     """A running evaluation, of agents at an earlier step.
 
-    - `step`: The step of those agents.
-    - `parts`: Their critics and policies at that step, with the seeds as the first axis of every array.
+    - `step`: The step of the evaluated agents.
+    - `parts`: The critics and policies of these agents, with the seeds as the first axis of every array.
     """
 
     step: int = eqx.field(static=True)
@@ -150,7 +150,7 @@ Rows = Mapping[int, Mapping[str, float]]
 SUCCESS_METRIC, RETURN_METRIC = f"evaluation/{SUCCESS}", f"evaluation/{RETURN}"
 LOGS = ("train.csv", "eval.csv")
 RECORDS = ("flags.json", "data.json", "machine.json")
-"""The files that identify a run folder; every checkpoint has a copy of their contents at its time."""
+"""The files that identify a run folder; every checkpoint has a copy of them from the time when it was written."""
 
 
 class NoSpaceError(CannotStartError):

@@ -1,4 +1,4 @@
-"""Reads the settings of a run from its `flags.json`, checked against their types."""
+"""Reads the settings of a run from its `flags.json`, and checks them against their types."""
 
 import dataclasses
 import difflib
@@ -57,7 +57,7 @@ def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
 def read_value(name: str, kind: Any, value: Any) -> Any:
     """Converts a JSON value to the type of its annotation: a list to a tuple, an integer to a float.
 
-    **Raises** `ValueError` for a value of another type; the message calls it `name`.
+    **Raises** `ValueError` for a value of another type; the message calls the value `name`.
     """
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _settings(name, kind, value)

@@ -146,18 +146,19 @@ class StoredRun:
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
         """The checkpoint of all seeds; its `tree` is a `RunState`.
 
-        **Raises** as `agent` does.
+        **Raises** what `agent` raises.
         """
         self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
         return restore_checkpoint(self.checkpoints, like, step)
 
     def require_form(self, recipe: Recipe, step: int | None = None) -> None:
-        """Compares the agents of the settings with those of a checkpoint, without making them.
+        """Compares the agents that the settings define with those in a checkpoint, without building them.
 
         - `step`: The step of the checkpoint; by default the latest.
 
-        **Raises** `ValueError` if an array is missing or of another shape or dtype; not if the run has no checkpoint.
+        **Raises** `ValueError` if an array is missing or of another shape or dtype; nothing is raised if the run has no
+        checkpoint.
         """
         step = max(self.checkpoint_steps, default=None) if step is None else step
         if step in self.checkpoint_steps:
@@ -180,7 +181,7 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
 
     - `task`: The task, or its location, `FILE.py:NAME` or `MODULE:NAME`.
 
-    **Raises** `ValueError` if it is required and missing, or given for a task of OGBench.
+    **Raises** `ValueError` if the task is required but missing, or given for a task of OGBench.
     """
     if not is_reference(run.env_name):
         if task is not None:
@@ -207,7 +208,7 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     - `directory`: The folder of a run of a recipe in the package `recipes`.
     - `observation_dim`, `action_dim`: The required dimensions of the policy.
 
-    **Raises** `ValueError` if it is not a run, has other observation or action dimensions, or acts in chunks;
+    **Raises** `ValueError` if the folder is not a run, or if the policy has other dimensions or acts in chunks;
     `FileNotFoundError` if there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)

@@ -56,15 +56,14 @@ class FlowSuccessor(eqx.Module):
     - `velocity_error`: The error measure of velocities.
     - `from_current`: Whether the measure starts at the *current* state, $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$,
       as in InFOM: $x_t$ is on the path from noise to $s$.
-
     - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions; by default
-      only the one-step term has, as in InFOM.
+      only the one-step term has one, as in InFOM.
 
     The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
     `successor_loss` takes a row for each transition.
 
-    **Raises** `ValueError` for a discount or a normaliser that does not fit, or for `from_current` with true futures, which
-    start at the next state.
+    **Raises** `ValueError` for a discount or a normaliser that does not fit, or for `from_current` with a
+    `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
     interpretation: the theorem on variances then holds unchanged.
@@ -113,7 +112,7 @@ class FlowSuccessor(eqx.Module):
     ) -> Scalar:
         """The log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
 
-        Reports divide it by the number of coordinates.
+        Reports divide the log-density by the number of coordinates.
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),

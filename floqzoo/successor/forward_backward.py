@@ -42,16 +42,16 @@ class ForwardBackward(eqx.Module):
     distribution $\rho$ of states in the data.
 
     $M$ counts the states from $s'$ onwards, $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass
-    $1 / (1 - \gamma)$. The values of any reward follow without training: $Q(s, a) = F(s, a, z)^\top w$ with
-    $w = \mathbb E_\rho [r B]$, the sum of rewards from the next state on, for the policy of
+    $1 / (1 - \gamma)$. The values of any reward follow without training: with $w = \mathbb E_\rho [r B]$,
+    $Q(s, a) = F(s, a, z)^\top w$ is the sum of rewards from the next state on, under the policy of
     $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and pairs $i \ne j$ of a batch, let
     $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2 - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
 
-    summed over members, where $a'$ is the action of $\pi_z(s')$ with smoothing noise. It needs no reward, and its gradient
-    is that of the squared error of the Bellman equation in the norm of $\rho$. The orthonormality loss
+    summed over members, where $a'$ is the action of $\pi_z(s')$ with smoothing noise. This loss needs no reward, and
+    its gradient is that of the squared error of the Bellman equation in the norm of $\rho$. The orthonormality loss
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
 
@@ -68,9 +68,9 @@ class ForwardBackward(eqx.Module):
     - `aggregation`: The aggregation of the members in `score`. The minimum of two members is their mean minus half their
       distance, as in the official code.
     - `target_aggregation`: The aggregation of the members in $\bar M$.
-    - `terminations`: Whether an episode that terminated has no future. If not, $\text{discount}_i$ is 1 for all:
-      OGBench's data have terminations where the task of the environment is solved, although its dynamics do not depend
-      on the task.
+    - `terminations`: Whether an episode that terminated has no future. If False, $\text{discount}_i$ is 1 for all
+      transitions: OGBench's data have terminations where the task of the environment is solved, although its dynamics
+      do not depend on the task.
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
 

@@ -60,7 +60,7 @@ class IntentionCritic(eqx.Module):
     $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a), \quad z \sim N(0, I),$$
 
     which replaces a maximum over intentions. There is no Bellman backup: targets use measure and reward before the step,
-    and neither discounts nor a target critic. The measure's target network serves its own loss only.
+    and neither discounts nor a target critic. The measure's target network is used only in the loss of the measure.
 
     One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on.
     Earlier versions, with which the published scores were measured, drew a separate z for each future, so the expectile

@@ -92,8 +92,8 @@ class IntentionSuccessor(eqx.Module):
 
     - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and z.
     - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. If it is small, z, which depends on $(s', a')$, can carry the information of
-      the action, and the measure depends too little on the action.
+    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is small, z, which depends on $(s', a')$, can carry the
+      information of the action, and the measure depends too little on the action.
 
     The batch must contain `next_action`.
 

@@ -22,8 +22,8 @@ class LatentPolicyMetrics(eqx.Module):
     """The metrics of a latent policy on a batch.
 
     - `actor_loss`: `q_loss` + alpha * `bc_loss`.
-    - `q_loss`: Minus the mean score of its actions, each for its z, divided by the mean absolute score.
-    - `bc_loss`: Half the squared distance of its actions from the data's, summed over coordinates.
+    - `q_loss`: Minus the mean score of the policy's actions, each for its z, divided by the mean absolute score.
+    - `bc_loss`: Half the squared distance of the policy's actions from the data's, summed over coordinates.
     - `q`: The mean score.
     """
 
@@ -47,7 +47,7 @@ class LatentPolicy(PolicyWithMode):
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it. It may be 0 before.
     - `alpha`: The weight of the distance from the data, at least 0.
-    - `noise`: The noise in the loss, and of exploration.
+    - `noise`: The noise in the loss and in exploration.
 
     The agent's critic must [score any z][floqzoo.protocols.ScoresForLatent], as a `ForwardBackward` does.
 

@@ -21,7 +21,8 @@ def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
 
 
 class LatentDraws(eqx.Module):
-    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and which of the two is used."""
+    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and whether each row uses a
+    goal."""
 
     normal: Float[Array, "batch latent"]
     order: Int[Array, " batch"]
@@ -30,7 +31,7 @@ class LatentDraws(eqx.Module):
 
 class LatentMixture(eqx.Module):
     r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a state of the batch, in
-    random order, else uniform on the sphere of radius $\sqrt d$.
+    random order, and otherwise uniform on the sphere of radius $\sqrt d$.
 
     - `goal_ratio`: $p$ in [0, 1]; 0.5 in the code of both sources.
 

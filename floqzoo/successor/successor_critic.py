@@ -59,7 +59,7 @@ class SuccessorCritic(eqx.Module):
         return jnp.mean(self._returns(observation, action, self.num_samples, key))
 
     def estimate(self, observation: Observation, action: Action, key: Key) -> ValueEstimate:
-        """The value and its standard error over samples, which excludes the error of the measure."""
+        """The value and its standard error over samples; the error of the measure is not included."""
         returns = self._returns(observation, action, self.num_samples, key)
         return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.num_samples**0.5)
 

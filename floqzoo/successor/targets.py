@@ -6,7 +6,7 @@ Each returns a point $\hat x_t$ and the velocity to learn there:
 |---|---|---|
 | `MonteCarloTarget` | on the path from independent noise to a true future | of that path |
 | `TDTarget` | on the path from independent noise to the output $\bar\psi_1(x_0)$ of the target flow | of that path |
-| `CoupledTDTarget` | on the path from the same $x_0$ to that output | of that path |
+| `CoupledTDTarget` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of that path |
 | `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | of the target field |
 | `StraightTD2Target` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of the target field |
 
@@ -54,7 +54,7 @@ class CoupledTDTarget(eqx.Module):
     """A sample of the target flow, paired with the noise that generated it: TD-CFM(C)."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path to the sampled future from the noise that generated it."""
+        """A point on the path from the noise that generated the sampled future to that future."""
         del step
         noise = noise_of(flow, key)
         return flow.path.at(t, noise, flow.push_forward(noise, code))
@@ -71,10 +71,10 @@ class TD2Target(eqx.Module):
 
 
 class StraightTD2Target(eqx.Module):
-    """The velocity of the target field on the straight line to its sample, instead of on its trajectory: SARSA².
+    """The velocity of the target field on the straight line to the flow's sample, not on the flow's trajectory: SARSA².
 
-    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, its points do
-    not have the distribution of the flow at that time, and the exact measure is not a fixed point.
+    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, points on the
+    line do not have the distribution of the flow at that time, and the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

@@ -25,8 +25,8 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     `_` or `-`, and take their value after `=` or a space; a switch without a value is True, and an integer may be written
     as 1e6. `--help` prints the common flags and `--help-all` every flag.
 
-    **Raises** `ValueError` for an unknown preset or a flag without its `agent.`, and the errors of the preset and the
-    recipe's `check`; exits with status 2 for an unknown flag or a value of the wrong type, and with 0 after help.
+    **Raises** `ValueError` for an unknown preset or a flag without its prefix `agent.`, and what the preset and the
+    recipe's `check` raise; exits with status 2 for an unknown flag or a value of the wrong type, and with 0 after help.
     """
     import tyro
 

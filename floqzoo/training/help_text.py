@@ -106,7 +106,8 @@ def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> s
 
 @cache
 def field_docs(settings: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass and its parents, in one line; empty where there is no source."""
+    """The docstring below each field of a dataclass and its parents, in one line; empty if the source code is not
+    available."""
     docs: dict[str, str] = {}
     for base in reversed(settings.__mro__[:-1]):
         try:

@@ -14,9 +14,10 @@ from floqzoo.typing import Array
 
 
 def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) -> Callable[[Array], PyTree]:
-    """The same agents, normalising observations if `config.normalize_observations`; unchanged if they already do.
+    """The same agents, normalising observations if `config.normalize_observations`; unchanged if they already have a
+    normaliser.
 
-    **Raises** as `fitted_normaliser` does.
+    **Raises** what `fitted_normaliser` raises.
     """
     if not config.normalize_observations:
         return build

@@ -41,11 +41,11 @@ def call_limit() -> int:
 
 
 def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int]:
-    """The offline step at which each phase of the agents starts, by name, for those that the run has; empty for agents
-    without phases.
+    """The offline step at which each phase of the agents starts, by name, for the phases that occur in the run; empty
+    for agents without phases.
 
-    - `agents`: The agents at step `step` of the run. Agents that start from those of another run have already made its
-      updates.
+    - `agents`: The agents at step `step` of the run. Agents that start from another run have already made the updates
+      of that run.
     """
     if not isinstance(agents, HasPhases) or not agents.phase_starts:
         return {}
@@ -102,7 +102,7 @@ class OfflinePhase:
     - `mesh`: The devices.
 
     Attributes: `steps`, the updates of a call; `update`, the scanned update; `dataset`, the dataset on the devices, or
-    the excerpt of a sharded one; `starts`, the step at which each phase of the agents starts, by name.
+    the excerpt of a sharded dataset; `starts`, the step at which each phase of the agents starts, by name.
 
     **Raises** `ValueError` if the interval of replacement does not fit the dataset.
     """
@@ -135,8 +135,8 @@ class OfflinePhase:
         self.prepare(self._first)
 
     def prepare(self, step: int) -> None:
-        """Places the shard of the updates from `step` on the devices, if the dataset is sharded and the shard is not
-        there yet. **Raises** `ShardError` if it cannot be read.
+        """Places on the devices the shard that update `step` samples from, if the dataset is sharded and the shard is
+        not there yet. **Raises** `ShardError` if it cannot be read.
         """
         self._dataset_at(step)
 

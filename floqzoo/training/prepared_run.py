@@ -100,8 +100,9 @@ class StartingRun:
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of the new run's data.
 
-    A seed of the new run starts from the agent of the same seed. If the run lacks some of the seeds, they start from its
-    agents in their order, or all from its only one; the new seeds still decide batches, noise and episodes.
+    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, the new
+    agents start from its agents in order, or all from its only agent; the new seeds still determine batches, noise and
+    episodes.
 
     **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run of the same recipe on the
     same task and data, lacks a checkpoint, or has another number of seeds or agents of another structure.
@@ -302,9 +303,9 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
-    """The run that `config.start_from` names; None if there is none.
+    """The run that `config.start_from` names; None if it is not set.
 
-    **Raises** as `StartingRun` does.
+    **Raises** what `StartingRun` raises.
     """
     if not config.start_from:
         return None

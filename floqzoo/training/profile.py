@@ -72,7 +72,7 @@ def profile_run(
     - `out`: The folder for the trace.
     - `updates`: The minimum number of updates to trace, in complete calls of the compiled program, after one call to
       warm up.
-    - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
+    - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
     **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what loading
@@ -142,8 +142,8 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """The JAX name of each operation of a compiled program, or an empty string; without loops, calls and branches,
-    whose time is that of the operations in them."""
+    """The JAX name of each operation of a compiled program, or an empty string; loops, calls and branches are left out,
+    since their time is that of the operations in them."""
     names = {}
     for line in text.splitlines():
         found = _INSTRUCTION.match(line)

@@ -21,7 +21,7 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
     """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, with a band of ± one standard
     error; the episode return for a task without success.
 
-    The standard error is over episodes for one seed, and over seeds for several; their curves are drawn as thin lines.
+    The standard error is over episodes for one seed, and over seeds for several, whose curves are drawn as thin lines.
     The score of the behaviour flow, if it was evaluated, is a horizontal line, and the start of each later phase of the
     agents a vertical one. Returns the path of the figure, or None if the run was never evaluated.
 

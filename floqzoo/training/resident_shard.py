@@ -56,7 +56,7 @@ class ResidentShard:
 
 
 def require_replaceable(config: RunConfig, dataset: object) -> None:
-    """Checks that an interval of replacement is for a sharded dataset.
+    """Checks that an interval of replacement is only used with a sharded dataset.
 
     **Raises** `ValueError` if the dataset is not sharded.
     """

@@ -38,7 +38,7 @@ def resume(
     written.
 
     - `directory`: The folder of the run.
-    - `recipe`: The recipe of the run; by default the one with its name in the package `recipes`.
+    - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `allow_changes`: Whether to resume even if settings in `flags.json` or the data differ from those of the
       checkpoint, for example to train for longer.

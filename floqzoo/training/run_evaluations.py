@@ -56,7 +56,7 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """The behaviour policy of a policy that has one (`HasBehaviour`), with its critic."""
+    """The behaviour policy of a policy that has one (`HasBehaviour`), together with the critic."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
@@ -75,7 +75,7 @@ def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource |
 
 
 def require_environment(config: RunConfig, make_environment: Callable[[], Any] | None) -> None:
-    """Checks that a task has an environment for the evaluations of a run, which worker processes can make.
+    """Checks that a task has an environment for the evaluations of a run, and that worker processes can make it.
 
     **Raises** `ValueError` if there is none, or if it cannot be pickled.
     """
@@ -215,7 +215,7 @@ class BackgroundEvaluation:
 
 
 class RunEvaluations:
-    """Evaluates the agents of a run on request, and logs the results under the step of those agents.
+    """Evaluates the agents of a run on request, and logs the results under the step of the evaluated agents.
 
     With worker processes, evaluations run in the background during training, one at a time, on copies of the agents.
     The training thread writes the results when it calls `look`.

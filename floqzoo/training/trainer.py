@@ -44,7 +44,7 @@ class TrainingResult:
     - `steps`: The steps of the run: offline updates, then environment steps.
     - `updates`: The updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
-    - `baselines`: The final evaluations of the policies' behaviour flows, if they have one.
+    - `baselines`: The final evaluations of the policies' behaviour flows, if they have any.
     - `updates_per_second`: The speed of the updates alone; one update of all seeds counts as one.
     - `seconds`: The time spent, including the earlier time of a resumed run.
     - `stopped_by`: The signal that ended the run early: SIGINT for Ctrl-C, or SIGTERM; None otherwise.
@@ -78,7 +78,7 @@ class Trainer:
     - `to_task`: As in `floqzoo.training.train`.
 
     Attributes: `step`, the current step; `seeds`; `seconds`, the time by part; `evaluations`; `whole`, whether agents,
-    step and environments are consistent, which they are not during a call.
+    step and environments are consistent; during a call they are not.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Trainer:
 
     @property
     def ready(self) -> bool:
-        """Whether the environments of a resumed run are at the latest checkpoint or later."""
+        """Whether the environments of a resumed run have reached the latest checkpoint."""
         return self.explored is None or self.explored is self.entered
 
     @property
@@ -234,7 +234,7 @@ class Trainer:
 
     def look_up(self) -> None:
         """Does everything that is due after a call. A checkpoint is written before the evaluation of its step, and
-        contains the agents of a running earlier evaluation, so a resumed run plays both again."""
+        contains the agents of a running earlier evaluation, so a resumed run plays both evaluations again."""
         self.evaluations.look(self.step)
         for name, start in self.offline.starts.items():
             if start == self.step:
