@@ -29,8 +29,8 @@ class Agent(eqx.Module):
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
     - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
     - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default a target critic with tau 0.005.
-    - `normaliser`: The normalisation of the observations of `act`, `explore` and `update`: critic and policy take
-      normalised observations only, see `normalised`. None, the default, leaves observations unchanged.
+    - `normaliser`: The normalisation of observations in `act`, `explore` and `update`; critic and policy take only
+      normalised observations, see `normalised`. None, the default, leaves observations unchanged.
 
     Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
 
@@ -87,7 +87,7 @@ class Agent(eqx.Module):
         return self.parts.act(observation, key)
 
     def normalised(self, observation: Observation) -> Observation:
-        """An observation of the environment as `critic` and `policy` take it: normalised, if there is a normaliser."""
+        """An observation in the form that `critic` and `policy` take: normalised if there is a normaliser."""
         return self.parts.normalised(observation)
 
     def explore(self, observation: Observation, key: Key) -> Action:

@@ -12,7 +12,7 @@ class Reference:
     - `title`, `author`, `year`: As in BibTeX.
     - `venue`: The conference or journal.
     - `arxiv`: The arXiv number of the preprint.
-    - `url`: The address, if it is not a preprint.
+    - `url`: The address of a work that is not a preprint.
     """
 
     key: str

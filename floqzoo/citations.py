@@ -156,7 +156,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX entries for some parts: each work once, with the names of the parts that it is cited for.
+    """The BibTeX entries for the given parts: each work once, with the names of the parts that cite it.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))

@@ -1,7 +1,7 @@
 """The style of all figures: one palette, one size of text, and a fixed colour for each method.
 
-Figures are at most `WIDTH` wide, as a page of the documentation, and text has at least 10 points. The palette is that of
-Okabe and Ito, which is safe for readers with colour blindness.
+Figures are at most `WIDTH` wide, the width of a documentation page, and text has a size of at least 10 points. The
+palette is that of Okabe and Ito, which is safe for readers with colour blindness.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,13 +30,15 @@ METHOD_COLOURS = {
     "td-cfm-c": GREEN,
     "mc-cfm": PURPLE,
 }
-"""The colours of methods that occur in several figures. FQL has a monolithic critic, so the two share a colour."""
+"""The colours of methods that occur in several figures. FQL shares its colour with the monolithic critic, which it
+uses."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each method of a figure: its fixed colour, or else the next unused colour of the palette.
 
-    - `names`: Names such as "floq" or "floq alpha=10.0"; of several variants of a method, the first has its colour.
+    - `names`: Names such as "floq" or "floq alpha=10.0"; the first of several variants of a method gets the fixed
+      colour.
     """
     chosen: dict[str, str] = {}
     for name in names:

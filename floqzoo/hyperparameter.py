@@ -15,8 +15,8 @@ from floqzoo.typing import Array
 class Hyperparameter(eqx.Module):
     """A number that a sweep may change, and that no optimiser updates.
 
-    As an array it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients, so the
-    gradient is always 0; `partition_trainable` excludes the number from training.
+    Stored as an array, it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients,
+    so the gradient is always 0; `partition_trainable` excludes the number from training.
 
     - `stored`: The number, or an array of numbers.
     """
@@ -30,7 +30,7 @@ class Hyperparameter(eqx.Module):
 
 
 class State(eqx.Module):
-    """An array that a loss updates, and that no optimiser updates: running statistics, a temperature schedule, a
+    """An array that a loss updates and no optimiser does: running statistics, a temperature schedule, a
     counter.
 
     A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
@@ -50,7 +50,7 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number in a `Hyperparameter`: a field converter, with which `alpha=300.0` is allowed."""
+    """Wraps a number in a `Hyperparameter`: a field converter that allows `alpha=300.0`."""
     if isinstance(value, Hyperparameter):
         return value
     if isinstance(value, jax.Array):
@@ -94,7 +94,7 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
-    """Checks that `low` is below `high`, and both finite.
+    """Checks that `low` is below `high`, and that both are finite.
 
     **Raises** `ValueError` otherwise.
     """

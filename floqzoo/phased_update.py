@@ -18,7 +18,7 @@ class Phase(eqx.Module):
 
     - `name`: Its name in logs and figures.
     - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
-    - `updates`: The number of updates; None, which only the last phase may have, for all that remain.
+    - `updates`: The number of updates; None, which only the last phase may have, for all remaining ones.
 
     **Raises** `ValueError` if the name is empty, or the number negative.
     """
@@ -43,17 +43,18 @@ class PhasedUpdate(eqx.Module):
         )
 
     The state of the optimisers continues from phase to phase, so all rules must have states of the same structure, as
-    rules with the same optimiser do. The number of updates of the agent determines its phase, and a checkpoint contains it: a run
-    resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the end of each
-    phase.
+    rules with the same optimiser do. The agent's number of updates, which checkpoints contain, determines its phase, so
+    a run resumes in the phase where it stopped. At the end of each phase, the trainer writes a row of metrics and a
+    checkpoint, and evaluates.
 
-    Metrics have the names that they have in the rules; a metric that not all phases have is averaged over the updates
-    of those that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator,
-    where all rules are computed.
+    Metrics keep their names from the rules; a metric that some phases lack is averaged over the updates of the phases
+    that have it. Only the rule of the current phase is computed, except for several seeds on an accelerator, where all
+    rules are computed.
 
     - `phases`: One or more, in order.
 
-    **Raises** `ValueError` if there is no phase, two have the same name, or a phase before the last has no number of updates.
+    **Raises** `ValueError` if there is no phase, two phases have the same name, or a phase before the last has no
+    number of updates.
     """
 
     phases: tuple[Phase, ...]

@@ -48,7 +48,7 @@ class NoisePrior(Protocol):
 
 @runtime_checkable
 class ProbabilityPath(Protocol):
-    """A probability path from noise to data, which a velocity field is trained on."""
+    """A probability path from noise to data, on which a velocity field is trained."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
         """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
@@ -117,7 +117,7 @@ class Network(Protocol):
         ...
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, from its pre-activation."""
+        """Everything after the first layer, applied to the first layer's pre-activation."""
         ...
 
 
@@ -162,7 +162,7 @@ class Aggregation(Protocol):
     """The aggregation of the members of an ensemble into one value."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis, that of the members."""
+        """Reduces the first axis, which runs over the members."""
         ...
 
 
@@ -337,7 +337,7 @@ class ActsFromNoise(Protocol):
 
 @runtime_checkable
 class ActsInSteps(Protocol):
-    """Optional capability of a policy: acting in any of several numbers of solver steps."""
+    """Optional capability of a policy: acting with different numbers of solver steps."""
 
     def act_in_steps(self, observation: Observation, critic: "Critic", key: Key, steps: StepCount) -> Action:
         """Draws an action in `steps` solver steps; each coordinate is in [-1, 1]."""
@@ -349,7 +349,7 @@ class ScoresInSteps(Protocol):
     """Optional capability of a critic: the return of a policy that acts in a given number of solver steps."""
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """Q(observation, action) if later actions take this number of steps; in other respects like `score`."""
+        """Q(observation, action) if later actions take this number of steps; otherwise like `score`."""
         ...
 
 
@@ -376,7 +376,7 @@ class ScoresForLatent(Protocol):
     """Optional capability of a critic: scores for each task vector z."""
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q of the action for the task z under the policy of z; deterministic and differentiable."""
+        """Q of the action for task z under the policy for z; deterministic and differentiable."""
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
@@ -414,7 +414,7 @@ class HasPhases(Protocol):
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase, by name, in order; empty for no phases."""
+        """The number of updates before each phase, by name, in order; empty if there are no phases."""
         ...
 
 
@@ -527,7 +527,7 @@ class EpisodeStore(Protocol):
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """The content of a batch for each sampled transition: one step, an n-step return, a future."""
+    """The content of a batch for each sampled transition: one step, an n-step return or a future."""
 
     @property
     def reads_next_action(self) -> bool:
@@ -546,8 +546,8 @@ class BatchSource(Protocol):
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """The batch of one update of one seed, inside the compiled scan.
 
-        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on its
-        first axis.
+        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on
+        their first axis.
         """
         ...
 

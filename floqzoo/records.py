@@ -80,7 +80,7 @@ class Transition(eqx.Module):
     valid: Float[Array, "*batch steps"] | None = None
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
-        """The losses of the examples of a batch, 0 for a chunk with padding; unchanged if `valid` is absent."""
+        """The losses of the examples in a batch, 0 for chunks with padding; unchanged if `valid` is absent."""
         return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
 
     @property
@@ -91,7 +91,8 @@ class Transition(eqx.Module):
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
     def with_observations(self, function: Callable[[Array], Array]) -> "Transition":
-        """The same transitions with a function of every observation: `observation`, `next_observation` and `future`."""
+        """The same transitions, with a function applied to every observation: `observation`, `next_observation` and
+        `future`."""
         present = {name: value for name in _OBSERVATIONS if (value := getattr(self, name)) is not None}
         return replace(self, **{name: function(value) for name, value in present.items()})
 
@@ -110,9 +111,9 @@ _OBSERVATIONS = ("observation", "next_observation", "future")
 
 
 class ActorCritic(eqx.Module):
-    """A critic and a policy; also used for a pair of values for the two, such as optimiser states.
+    """A critic and a policy; also used for a pair of values, one for each, such as optimiser states.
 
-    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations of both; None leaves
+    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations that both take; None leaves
       observations unchanged.
     """
 
@@ -121,7 +122,7 @@ class ActorCritic(eqx.Module):
     normaliser: Any = None
 
     def normalised(self, observation: Observation) -> Observation:
-        """An observation of the environment as the critic and the policy take it: normalised, if there is a normaliser."""
+        """An observation in the form that critic and policy take: normalised if there is a normaliser."""
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
@@ -158,8 +159,7 @@ class FrozenAgent(eqx.Module):
 
 
 class Stateful(eqx.Module):
-    """The return value of the loss of a part with state, instead of metrics: the metrics, and the part with its new
-    state.
+    """What the loss of a part with state returns instead of metrics: the metrics, and the part with its new state.
 
     The update takes every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
     """
@@ -171,8 +171,8 @@ class Stateful(eqx.Module):
 class Occasional(eqx.Module):
     """Metrics of an event that does not happen in every update; means are over the updates in which it happens.
 
-    - `metrics`: Their values; arbitrary finite numbers if it did not happen.
-    - `happened`: Whether it happened in this update.
+    - `metrics`: Their values; arbitrary finite numbers if the event did not happen.
+    - `happened`: Whether the event happened in this update.
     """
 
     metrics: Metrics
@@ -182,7 +182,7 @@ class Occasional(eqx.Module):
 class UpdateMetrics(eqx.Module):
     """The metrics of one update: a record of scalars from the critic and one from the policy.
 
-    Logged under the names of the fields, `critic/q_mean`, `actor/bc_flow_loss`, as in the official code of FQL.
+    Logged under field names such as `critic/q_mean` and `actor/bc_flow_loss`, as in the official code of FQL.
     """
 
     critic: Metrics
@@ -190,7 +190,7 @@ class UpdateMetrics(eqx.Module):
 
 
 class NamedMetric(NamedTuple):
-    """A metric, and whether it occurred in this update; None for a metric of every update."""
+    """A metric, and whether it occurred in this update; None for a metric that every update has."""
 
     value: Array
     happened: Bool[Array, ""] | None

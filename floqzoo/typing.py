@@ -12,7 +12,7 @@ Shapes are those of a single example; use `jax.vmap` for a batch.
 | `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
 | `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 
-Every argument that takes an array of JAX takes one of NumPy: floqzoo annotates with `Array` of this module.
+Every argument that takes a JAX array also takes a NumPy array: floqzoo annotates with this module's `Array`.
 """
 
 from collections.abc import Callable

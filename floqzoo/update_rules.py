@@ -43,17 +43,18 @@ class JointUpdate(eqx.Module):
     Each loss treats the other part as a constant, so each trains only its own part.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
-      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
+      `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other parameters, are
+      rejected.
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
-      gradient of the policy is 0, but the optimiser moves it too: Adam by its moments. Metrics of the policy are averaged
-      over the updates with a loss.
+      gradient of the policy is 0, but the optimiser still moves the policy, as Adam does through its moments. Metrics
+      of the policy are averaged over the updates with a loss.
     - `critic_loss`, `policy_loss`: Functions of a part and of what its loss takes, `(part, batch, agent, key)`. By
       default `part.critic_loss` and `part.policy_loss`; a part that is pre-trained has another loss for pre-training.
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
-    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy's loss in some updates, the
-    official code of InFOM (arXiv 2506.08902).
+    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy loss in only some updates,
+    the official code of InFOM (arXiv 2506.08902).
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
@@ -116,8 +117,8 @@ class JointUpdate(eqx.Module):
 class AlternatingUpdate(eqx.Module):
     r"""A critic step, then, in every `policy_every`-th update, `policy_steps` steps of the policy against the new critic.
 
-    Updates are counted from 1, so with `policy_every` = 2 the policy steps in the updates 2, 4, 6, ... Its metrics are
-    averaged over these updates only.
+    Updates are counted from 1, so with `policy_every` = 2 the policy steps in updates 2, 4, 6, ... Metrics of the
+    policy are averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
     - `policy_every`: The period of the policy's steps, at least 1.
@@ -215,12 +216,14 @@ class SequentialUpdate(eqx.Module):
     r"""A critic step, then a policy step, by one optimiser over the parameters of both parts.
 
     Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but the
-    optimiser moves that part too: Adam by its moments. With $g$ in every second step, Adam's mean gradient is $g / 2$
-    and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of an update together are
-    $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies to each loss alone.
+    optimiser still moves that part, as Adam does through its moments. With a gradient $g$ in every second step, Adam's
+    mean gradient is $g / 2$ and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of
+    an update together are $\sqrt 2$ times as long as a step of a separate Adam. A clip of the gradient's norm applies
+    to each loss alone.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. One that takes the loss as
-      `value`, such as `reduce_on_plateau`, gets it; line searches, which evaluate other parameters, are refused.
+      `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other parameters, are
+      rejected.
 
     Source: SORL (arXiv 2505.22866), official code.
     """
@@ -263,7 +266,7 @@ def gradient_step(
       with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
     - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as `grad`.
 
-    **Raises** `ValueError` if the optimiser requires other arguments, as a line search requires the loss as a function.
+    **Raises** `ValueError` if the optimiser requires other arguments, such as the loss as a function for a line search.
     """
     parameters, rest = partition_trainable(part)
 
@@ -316,8 +319,8 @@ class PolyakAveraging(eqx.Module):
     - `every`: The period of the averaging, at least 1; updates are counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,
       as in the official code of FQL and floq.
-    - `copy_after`: The number of updates after which the targets are once set to the parameters, as InFOM does between
-      its phases; None, the default, for never.
+    - `copy_after`: The number of updates after which the targets are set to the parameters once, as in InFOM between
+      its phases; None, the default, means never.
 
     **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates below 1.
     """
