@@ -70,7 +70,7 @@ def download(
     Args:
         name: The dataset, such as cube-quadruple-play-100m-v0.
         directory: The folder of datasets.
-        shards: The number of files to download, from the first one on, each with its validation file; by default all.
+        shards: The number of files to download, starting with the first, each with its validation file; by default all.
     """
     folder = download_shards(name, directory, shards=shards)
     print(f"dataset: {folder}")

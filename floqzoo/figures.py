@@ -30,7 +30,8 @@ METHOD_COLOURS = {
     "td-cfm-c": GREEN,
     "mc-cfm": PURPLE,
 }
-"""The colours of methods that occur in several figures. FQL has a monolithic critic, so the two share a colour."""
+"""The colours of methods that occur in several figures. FQL shares its colour with the monolithic critic, which it
+uses."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ from floqzoo.typing import Array
 class Hyperparameter(eqx.Module):
     """A number that a sweep may change, and that no optimiser updates.
 
-    As an array it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients, so the
-    gradient is always 0; `partition_trainable` excludes the number from training.
+    Stored as an array, it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients,
+    so the gradient is always 0; `partition_trainable` excludes the number from training.
 
     - `stored`: The number, or an array of numbers.
     """

@@ -53,7 +53,8 @@ class PhasedUpdate(eqx.Module):
 
     - `phases`: One or more, in order.
 
-    **Raises** `ValueError` if there is no phase, two have the same name, or a phase before the last has no number of updates.
+    **Raises** `ValueError` if there is no phase, two phases have the same name, or a phase before the last has no
+    number of updates.
     """
 
     phases: tuple[Phase, ...]

@@ -48,7 +48,7 @@ class NoisePrior(Protocol):
 
 @runtime_checkable
 class ProbabilityPath(Protocol):
-    """A probability path from noise to data, which a velocity field is trained on."""
+    """A probability path from noise to data, on which a velocity field is trained."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
         """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
@@ -117,7 +117,7 @@ class Network(Protocol):
         ...
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, from its pre-activation."""
+        """Everything after the first layer, applied to the first layer's pre-activation."""
         ...
 
 
@@ -338,7 +338,7 @@ class ActsFromNoise(Protocol):
 
 @runtime_checkable
 class ActsInSteps(Protocol):
-    """Optional capability of a policy: acting in any of several numbers of solver steps."""
+    """Optional capability of a policy: acting with different numbers of solver steps."""
 
     def act_in_steps(self, observation: Observation, critic: "Critic", key: Key, steps: StepCount) -> Action:
         """Draws an action in `steps` solver steps; each coordinate is in [-1, 1]."""
@@ -350,7 +350,7 @@ class ScoresInSteps(Protocol):
     """Optional capability of a critic: the return of a policy that acts in a given number of solver steps."""
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """Q(observation, action) if later actions take this number of steps; in other respects like `score`."""
+        """Q(observation, action) if later actions take this number of steps; otherwise like `score`."""
         ...
 
 
@@ -377,7 +377,7 @@ class ScoresForLatent(Protocol):
     """Optional capability of a critic: scores for each task vector z."""
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q of the action for the task z under the policy of z; deterministic and differentiable."""
+        """Q of the action for task z under the policy for z; deterministic and differentiable."""
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:

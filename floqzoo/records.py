@@ -80,7 +80,7 @@ class Transition(eqx.Module):
     valid: Float[Array, "*batch steps"] | None = None
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
-        """The losses of the examples of a batch, 0 for a chunk with padding; unchanged if `valid` is absent."""
+        """The losses of the examples in a batch, 0 for chunks with padding; unchanged if `valid` is absent."""
         return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
 
     @property
@@ -160,8 +160,7 @@ class FrozenAgent(eqx.Module):
 
 
 class Stateful(eqx.Module):
-    """The return value of the loss of a part with state, instead of metrics: the metrics, and the part with its new
-    state.
+    """What the loss of a part with state returns instead of metrics: the metrics, and the part with its new state.
 
     The update takes every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
     """

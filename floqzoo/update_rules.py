@@ -53,8 +53,8 @@ class JointUpdate(eqx.Module):
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
-    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy's loss in some updates, the
-    official code of InFOM (arXiv 2506.08902).
+    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy loss in only some updates,
+    the official code of InFOM (arXiv 2506.08902).
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
@@ -117,8 +117,8 @@ class JointUpdate(eqx.Module):
 class AlternatingUpdate(eqx.Module):
     r"""A critic step, then, in every `policy_every`-th update, `policy_steps` steps of the policy against the new critic.
 
-    Updates are counted from 1, so with `policy_every` = 2 the policy steps in the updates 2, 4, 6, ... Its metrics are
-    averaged over these updates only.
+    Updates are counted from 1, so with `policy_every` = 2 the policy steps in updates 2, 4, 6, ... Metrics of the
+    policy are averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
     - `policy_every`: The period of the policy's steps, at least 1.
@@ -319,8 +319,8 @@ class PolyakAveraging(eqx.Module):
     - `every`: The period of the averaging, at least 1; updates are counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,
       as in the official code of FQL and floq.
-    - `copy_after`: The number of updates after which the targets are once set to the parameters, as InFOM does between
-      its phases; None, the default, for never.
+    - `copy_after`: The number of updates after which the targets are set to the parameters once, as in InFOM between
+      its phases; None, the default, means never.
 
     **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates is below 1.
     """

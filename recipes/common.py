@@ -17,7 +17,7 @@ class EncoderConfig:
     """The pixel encoder, named as in the official code of FQL."""
 
     encoder: Literal["impala_small"] | None = None
-    """On pixel tasks, the encoder of each network; None for observations that are vectors."""
+    """On pixel tasks, the encoder of each network; None for vector observations."""
 
     def __post_init__(self):
         require_choices(self)
@@ -93,7 +93,7 @@ class ChunkedConfig(ActorCriticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(ActorCriticConfig):
-    """Settings of methods with a choice of aggregation of two critics."""
+    """Settings of methods whose two critics can be aggregated in several ways."""
 
     q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the two critics in the target."""
@@ -121,7 +121,7 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     """Settings of methods with FQL's policy, including floq."""
 
     alpha: float = 10.0
-    """Weight of the distillation of the policy: the main hyperparameter to tune for each environment."""
+    """Weight of the policy's distillation: the main hyperparameter to tune for each environment."""
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
     normalize_q_loss: bool = False
@@ -172,7 +172,7 @@ def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> 
 
 
 def refuse_encoder(config: EncoderConfig, method: str) -> None:
-    """Raises an error for pixels with a method that cannot learn from them.
+    """Raises an error if a method that cannot learn from pixels is given an encoder.
 
     **Raises** `ValueError` if the settings have an encoder.
     """
@@ -225,7 +225,7 @@ def published_run(
 
 
 def visual_preset(table: Mapping[str, Mapping[str, Any]], defaults: Any) -> Preset:
-    """The preset `visual` of a baseline: pixels as in the experiments of FQL.
+    """The preset `visual` of a baseline: pixel tasks as in the experiments of FQL.
 
     - `table`: The published settings by environment.
     - `defaults`: The settings of the method.
@@ -259,7 +259,7 @@ def published_presets(
     """The presets `default`, `online` and `quickstart` of a baseline in the experiments of a paper.
 
     - `defaults`: The settings of the method.
-    - `offline`, `online`: The published settings by environment; `offline` is used for both if `online` is None.
+    - `offline`, `online`: The published settings by environment; `offline` also serves as `online` if that is None.
     - `online_defaults`: The settings of the method in `online`; `defaults` if None.
     - `quickstart`: The settings of the small run.
     - `experiments`: The method whose paper has the experiments.

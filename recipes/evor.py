@@ -40,7 +40,7 @@ class EVORConfig(BestOfNConfig):
     """EVOR's hyperparameters. We did not find those of the paper: every default is our choice."""
 
     q_agg: Literal["mean", "min"] = "mean"
-    """How the two critics become one, in the target and in the score."""
+    """Aggregation of the two critics in the target and in the score."""
     flow_steps: int = 10
     """Euler steps of the return flows and of the behaviour flow."""
     next_action: Literal["data", "behaviour"] = "data"
@@ -56,7 +56,7 @@ class EVORConfig(BestOfNConfig):
 def evor(
     *, observation_dim: int, action_dim: int, reward_range: tuple[float, float], config: EVORConfig, key: Key
 ) -> fz.Agent:
-    """Builds the EVOR agent, untrained."""
+    """Builds the untrained EVOR agent."""
     critic_key, policy_key = jax.random.split(key)
     field = partial(fz.ConditionalField, 1, observation_dim + action_dim, build=value_network(config))
     return fz.Agent(
@@ -81,7 +81,7 @@ def evor(
 
 
 def reader(config: EVORConfig) -> NStep:
-    """n-step returns, and the next action of the data where it is used."""
+    """n-step returns, with the data's next action if the target uses it."""
     return NStep(config.n_step, config.discount, next_action=config.next_action == "data")
 
 

@@ -8,7 +8,8 @@ $$\begin{aligned}
 \text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert, \quad Q_z = \min_e F_e(s, a, z)^\top z
 \end{aligned}$$
 
-F, B and the policy have an optimiser each. Training reads no reward; the task of the run is inferred at each evaluation.
+F, B and the policy each have their own optimiser. Training reads no reward; the task of the run is inferred at each
+evaluation.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class FBConfig:
     actor_lr: float = 1e-4
     """Adam's learning rate of the policy; 1e-6 for the point mass."""
     batch_size: int = 1024
-    """Transitions per update; the loss reads all pairs of them."""
+    """Transitions per update; the loss uses all pairs of them."""
     latent_dim: int = 100
     """d, the dimension of z; 50 for cheetah and quadruped."""
     discount: float = 0.98
@@ -47,13 +48,13 @@ class FBConfig:
     width: int = 1024
     """Width of F and of the policy."""
     embedding: int = 512
-    """Size of each of the two embeddings in F and in the policy; for the policy our choice."""
+    """Size of each of the two embeddings in F and in the policy (our choice for the policy)."""
     backward_width: int = 256
     """Width of B."""
     orthonormality: float = 1.0
     """Weight of the orthonormality loss."""
     goal_ratio: float = 0.5
-    """Probability that z is B of a state of the batch, and not a random direction."""
+    """Probability that z is B of a state of the batch rather than a random direction."""
     actor_noise: float = 0.2
     """Standard deviation of the noise on the policy's actions, in both losses."""
     actor_noise_clip: float = 0.3

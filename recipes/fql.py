@@ -74,17 +74,17 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def two_million(env_name: str | None) -> RunConfig:
-    """FQL as the baseline of floq's paper: 2M updates."""
+    """FQL as the baseline in floq's paper: 2M updates."""
     return published_run(env_name, published.BASELINE_OF_FLOQ, FQLConfig(), offline_steps=2_000_000)
 
 
 def ensemble(env_name: str | None) -> RunConfig:
-    """The preset 2m with as many parameters in critics as floq."""
+    """The preset 2m with as many critic parameters as floq."""
     return published_run(env_name, published.SAME_PARAMETERS, FQLConfig(ensemble_size=4), offline_steps=2_000_000)
 
 
 def matched_flops(env_name: str | None) -> RunConfig:
-    """The preset 2m with as many FLOPs in an update as floq."""
+    """The preset 2m with as many FLOPs per update as floq."""
     return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
 
 
@@ -105,7 +105,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def qc(env_name: str | None) -> RunConfig:
-    """QC-FQL: chunks of 5 actions, with alpha of QC's example; 1M updates, then 1M steps."""
+    """QC-FQL: chunks of 5 actions, with the alpha of QC's example; 1M updates, then 1M steps."""
     chunked = FQLConfig(chunk_length=5, alpha=100.0)
     return published_run(env_name, QC, chunked, online_steps=1_000_000, online_start=5_000)
 

@@ -58,7 +58,8 @@ class InFOMConfig:
     kl_weight: float = 0.05
     """Weight of the divergence of intentions from the prior: to tune for each environment."""
     intention_gradient: Literal["current", "both"] = "current"
-    """The terms of the occupancy loss that train the encoder: the current state's, as published, or the bootstrap's too."""
+    """The terms of the occupancy loss that train the encoder: only that of the current state, as published, or also the
+    bootstrap."""
     expectile: float = 0.95
     """Expectile over intentions, in (0, 1): to tune for each environment."""
     alpha: float = 30.0

@@ -34,7 +34,7 @@ class SACConfig(EnsembleConfig):
 
     q_agg: Literal["mean", "min"] = "min"
     """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit only,
-    so what its RLPD used on OGBench is ambiguous."""
+    so which one its RLPD used on OGBench is unclear."""
     actor_q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics that the policy maximises: mean in FQL's code, min in SAC's paper."""
     num_qs: int = 2
@@ -42,7 +42,7 @@ class SACConfig(EnsembleConfig):
     target_entropy_multiplier: float = 0.5
     """m: the target entropy is -m times the number of action coordinates. 0.5 in FQL's code, 1 in SAC's paper."""
     backup_entropy: bool = False
-    """Whether the TD target has the entropy bonus, as in SAC's paper; not in FQL's code."""
+    """Whether the TD target has the entropy bonus, as in SAC's paper but not in FQL's code."""
     bc_alpha: float = 0.0
     """Weight of behaviour cloning by maximum likelihood; the published weights belong to another agent (QAM)."""
 

@@ -1,7 +1,7 @@
 r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps and maximises Q through them (arXiv 2505.22866).
 
 The field $v_\theta(t, x \mid s, k)$ turns noise $x_0$ into an action $a_k$ in $k$ Euler steps. One $k$ is drawn for the
-whole batch in each of the first and the last term, $K = 8$, and $\bar v, \bar Q$ are target networks:
+whole batch in the first term and another in the last, $K = 8$, and $\bar v, \bar Q$ are target networks:
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a, k) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a', k) \bigr)^2,

@@ -82,7 +82,8 @@ def td2_cfm(
     policy: Policy | None = None,
     reward: RewardModel | None = None,
 ) -> fz.Agent:
-    """Builds the agent, untrained: a successor measure as the critic; policy and reward model are learnt unless given."""
+    """Builds the untrained agent, with a successor measure as critic; policy and reward model are learnt unless
+    given."""
     del reward_range
     field_key, reward_key, policy_key = jax.random.split(key, 3)
     network = partial(fz.MLP, hidden=config.hidden_dims)
@@ -142,7 +143,8 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def maze(env_name: str | None) -> RunConfig:
-    """The measure of the behaviour in a maze, small enough for two cores: 100 episodes, collected on this machine."""
+    """The measure of the behaviour policy in a maze, small enough for two cores: 100 episodes, collected on this
+    machine."""
     config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",

@@ -20,7 +20,7 @@ def ogbench(
     *,
     env_name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
 ) -> None:
-    """Converts an npz of OGBench, official or collected.
+    """Converts an OGBench npz file, official or collected.
 
     Args:
         source: The file.
@@ -48,10 +48,10 @@ def d4rl(
     Args:
         source: The file.
         out: The file to write.
-        unordered: Whether its rows are unordered, as in a replay buffer.
+        unordered: Whether the file's rows are unordered, as in a replay buffer.
         drop_last: Leaves out the last transition of truncated episodes if the file has no next_observations.
-        action_low: The lower bound of actions, one number or one for each coordinate; without it -1.
-        action_high: The upper bound of actions; without it 1.
+        action_low: The lower bound of actions, one number or one for each coordinate; by default -1.
+        action_high: The upper bound of actions; by default 1.
     """
     from floqzoo.tasks.convert import episodes_from_d4rl
 
@@ -83,8 +83,8 @@ def minari(
         source: The name of the dataset, such as D4RL/pen/human-v2, or its folder.
         out: The file to write.
         observation_keys: The entries to concatenate, if observations are dictionaries.
-        action_low: The lower bound of actions, one number or one for each coordinate; without it the action space's.
-        action_high: The upper bound of actions; without it the action space's.
+        action_low: The lower bound of actions, one number or one for each coordinate; by default that of the action
+        space. action_high: The upper bound of actions; by default that of the action space.
     """
     from floqzoo.tasks.convert import episodes_from_minari
 
@@ -120,8 +120,8 @@ def lerobot(
         done: What next.done means where there is no next.truncated: terminated or truncated.
         constant_reward: The reward of each step of data without next.reward.
         drop_last: Leaves out the last transition of truncated episodes, whose next observation is not in the data.
-        action_low: The lower bound of actions, one number or one for each coordinate; without it the least in the data.
-        action_high: The upper bound of actions; without it the greatest in the data.
+        action_low: The lower bound of actions, one number or one for each coordinate; by default the least value in the
+        data. action_high: The upper bound of actions; by default the greatest value in the data.
     """
     from floqzoo.tasks.convert import episodes_from_lerobot
 
@@ -149,15 +149,15 @@ def gymnasium(
     policy: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
     max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
 ) -> None:
-    """Records episodes in a registered environment of Gymnasium.
+    """Records episodes in a registered Gymnasium environment.
 
     Args:
         source: The name of the environment, such as Pendulum-v1.
         out: The file to write.
         episodes: The number of episodes to play.
         seed: Seeds environment and policy.
-        policy: A function of an observation and a NumPy generator that returns an action; its file is executed. Without it
-            actions are uniformly random.
+        policy: A function of an observation and a NumPy generator that returns an action; its file is executed. By
+            default actions are uniformly random.
         max_episode_steps: A step limit, for environments that have none of their own.
     """
     from floqzoo.tasks.convert import record_episodes
@@ -183,7 +183,7 @@ _Format = Union[tuple(_subcommand(function) for function in (ogbench, d4rl, mina
 
 
 def convert(format: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[_Format]]) -> None:  # pyright: ignore
-    """Converts a dataset of another project to one npz of recorded episodes, and prints a summary.
+    """Converts a dataset of another project to one npz file of recorded episodes, and prints a summary.
 
     No transition, reward or termination of the source is lost; inconsistent data are an error. In Python,
     floqzoo.tasks.read_dataset reads the file for a task of your own.

@@ -96,7 +96,8 @@ def check_devices() -> Finding:
 def used_devices() -> list[str]:
     """The kinds of JAX's devices.
 
-    **Raises** the error of JAX if a product cannot be computed on the first device, and `RuntimeError` if it is wrong.
+    **Raises** JAX's error if a product cannot be computed on the first device, and `RuntimeError` if the product is
+    wrong.
     """
     # Another process may need the memory of the device.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -110,7 +111,7 @@ def used_devices() -> list[str]:
 
 
 def check_gpu() -> Finding:
-    """Checks that JAX's CUDA wheels match jaxlib and the driver of an NVIDIA GPU, and are used."""
+    """Checks that JAX's CUDA wheels match jaxlib and the NVIDIA driver, and that they are used."""
     gpus = nvidia_gpus()
     if not gpus:
         return Finding("GPU", OK, "not checked, since nvidia-smi is absent or finds no GPU")
@@ -182,7 +183,7 @@ def check_mujoco() -> Finding:
 
 
 def simulate() -> None:
-    """Simulates one step of a falling ball, in a separate process, which a broken library may crash.
+    """Simulates one step of a falling ball, in a separate process, since a broken library may crash it.
 
     **Raises** `RuntimeError` with the last line of the error.
     """

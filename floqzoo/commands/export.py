@@ -21,15 +21,16 @@ def export(
 ) -> None:
     """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
 
-    Actions are those of the run's environment, in its own units. Needs the extra floqzoo[export], or floqzoo[onnx] without
-    PyTorch, whose module is then not compared.
+    Actions are those of the run's environment, in its own units. Needs the extra floqzoo[export], or floqzoo[onnx] to
+    do without PyTorch; the PyTorch module is then not compared.
 
     Args:
         run: The folder of the run.
         out: The folder to write, new or empty.
         seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the best one, or the last one if none was evaluated.
-        episodes: The number of episodes to play with the ONNX policy, and with JAX's on the same seeds; 0 for a
+        episodes: The number of episodes to play with the ONNX policy, and with the JAX policy on the same seeds; 0 for
+        a
             task without an environment.
         critic: Also writes critic.onnx.
         hub_layout: Adds the metadata of a Hugging Face Hub model card to the README. Nothing is uploaded.

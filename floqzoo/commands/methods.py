@@ -16,7 +16,8 @@ def methods() -> None:
 
 
 def method_row(name: str) -> list[str]:
-    """A recipe's name, the first line of its page with the source, the classes of its critic and policy, its presets."""
+    """A recipe's name, the first line of its page with the source, the classes of its critic and policy, and its
+    presets."""
     import importlib
     import warnings
 

@@ -10,7 +10,7 @@ import tyro
 def train(method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")], /) -> None:
     """Trains and evaluates a method: `floqzoo train floq --preset quickstart` is `python recipes/floq.py --preset quickstart`.
 
-    All flags after the name are those of the method: `floqzoo train floq --help` lists them.
+    All flags after the name belong to the method: `floqzoo train floq --help` lists them.
 
     Args:
         method: The name of the method, from `floqzoo methods`.

@@ -18,8 +18,8 @@ class ActionUnits:
     $$u = \operatorname{clip}\bigl(\ell + \tfrac{a + 1}{2} (h - \ell), \ell, h\bigr)$$
 
     - `low`, `high`: The bounds $\ell < h$ of the environment's actions, finite.
-    - `chunk_length`: The steps of a chunk; None for single actions.
-    - `known`: Whether the bounds are those of an environment; False for the default -1 and 1.
+    - `chunk_length`: The number of steps in a chunk; None for single actions.
+    - `known`: Whether the bounds come from an environment; False for the default -1 and 1.
 
     **Raises** `ValueError` if a bound is not finite, or `low` is not below `high`.
     """
@@ -39,11 +39,11 @@ class ActionUnits:
     def of_policy(policy: Any, action_dim: int, bounds: tuple[Any, Any] | None) -> "ActionUnits":
         """The units of a policy in an environment.
 
-        - `policy`: A policy that acts in chunks if it is `ActsInChunks`.
-        - `action_dim`: The number of coordinates that it draws: of an action, or of a whole chunk.
+        - `policy`: The policy; it acts in chunks if it is `ActsInChunks`.
+        - `action_dim`: The number of coordinates that the policy draws, for an action or a whole chunk.
         - `bounds`: The bounds of one action; None for -1 and 1.
 
-        **Raises** `ValueError` if the bounds do not fit its actions.
+        **Raises** `ValueError` if the bounds do not fit the policy's actions.
         """
         steps = policy.chunk_length if isinstance(policy, ActsInChunks) else None
         width = action_dim // (steps or 1)
@@ -57,7 +57,7 @@ class ActionUnits:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of an action of the environment, or of a chunk of them, a row for each step."""
+        """The shape of an environment action, or of a chunk with one row per step."""
         return self.low.shape if self.chunk_length is None else (self.chunk_length, *self.low.shape)
 
     @property
@@ -74,7 +74,8 @@ class ActionUnits:
         return jnp.clip(low + (action + 1) / 2 * (high - low), low, high)
 
     def to_policy(self, action: Float[Array, "..."]) -> Float[Array, " numbers"]:
-        """The inverse: converts actions of the environment to an action of the policy, or to a flat chunk."""
+        """The inverse of `from_policy`: converts actions of the environment to an action of the policy, or to a flat
+        chunk."""
         if not self._same:
             low, high = (np.broadcast_to(bound, self.shape) for bound in (self.low, self.high))
             action = (action - low) / (high - low) * 2 - 1

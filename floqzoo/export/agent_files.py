@@ -22,7 +22,7 @@ from floqzoo.tasks.own_task import task_label
 
 AGENT_FILE, SPEC_FILE = "agent.safetensors", "spec.json"
 FORMAT = 1
-"""The version of the files of an export."""
+"""The version of the file format of exports."""
 
 
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
@@ -35,7 +35,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_agent(actor: ActorCritic, path: Path) -> None:
-    """Writes all arrays of policy and critic, by the path of their fields.
+    """Writes all arrays of policy and critic, named by their field paths.
 
     **Raises** `NotExportableError` for an array that safetensors cannot store, such as a random key.
     """
@@ -78,7 +78,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The facts about a run that `load_exported_agent` needs, without paths of the machine that trained it."""
+    """The facts about a run that `load_exported_agent` needs, without paths on the machine that trained it."""
     names = ("recipe", "precision", "normalize_observations", "agent")
     # A run of an earlier version does not say whether observations are normalised.
     settings = {name: flags[name] for name in names if name in flags}

@@ -56,7 +56,7 @@ from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
-"""Rows of the golden inputs, which are the first steps of an episode, and of the random ones."""
+"""The numbers of golden inputs (the first steps of an episode) and of random inputs."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Exported:
 
     - `folder`: The folder.
     - `parity`: How each runtime compares with JAX.
-    - `spec`: The contents of its `spec.json`.
+    - `spec`: The contents of the folder's `spec.json`.
     """
 
     folder: Path
@@ -94,7 +94,7 @@ def export_run(
     - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
     - `seed`: The seed of the run; by default the first.
-    - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one of a run without
+    - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one if the run has no
       evaluations.
     - `episodes`: The number of episodes to play in each of the two runtimes, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
@@ -158,7 +158,7 @@ def export_policy(
     facts: Mapping[str, Any] | None = None,
     played: Callable[[Path], dict[str, Any] | None] = lambda onnx: None,
 ) -> Exported:
-    """Exports the policy of an agent that is in memory.
+    """Exports the policy of an agent in memory.
 
     Networks that compute in bfloat16 are exported in float32, as in evaluations.
 
@@ -169,8 +169,8 @@ def export_policy(
       which the policy's -1 and 1 are mapped; None for -1 and 1.
     - `critic`, `hub_layout`: As in `export_run`.
     - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
-    - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of JAX's
-      in the environment.
+    - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of the
+      JAX policy in the environment.
 
     **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
     """

@@ -1,4 +1,4 @@
-"""The trained agent of a run or of an exported folder, in one line."""
+"""Loads the trained agent of a run or of an exported folder in one line."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def load_agent(
     - `directory`: The folder, which is not changed and whose code is not executed. An exported folder may be a copy from
       the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
     - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
-      is no success), and the latest if none was evaluated; "latest"; or the number of its steps.
+      is no success), or the latest if none was evaluated; "latest"; or a step number.
     - `seed`: A seed of the run; None for the first.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
@@ -47,7 +47,7 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 
 
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
-    """The step of the checkpoint with the highest score, a mean over seeds, and the metric that is the score.
+    """The step of the checkpoint with the highest score (a mean over seeds), and the metric used as the score.
 
     Returns None and "latest" if no checkpoint was evaluated.
     """

@@ -18,7 +18,7 @@ class OnnxActor(eqx.Module):
     - `run`: The graph in ONNX Runtime.
     - `action_dim`: The number of coordinates of an action, or of a chunk.
 
-    Its actions are those of the environment, in its own units; chunks are flat.
+    Actions are in the environment's own units; chunks are flat.
     """
 
     policy: Any

@@ -1,6 +1,6 @@
 """A program as an ONNX graph: standard operators of opset 18, no loops, and a batch of any size.
 
-The nodes are written here and not by jax2onnx, whose release 0.13 fails with the JAX that floqzoo needs.
+The nodes are written here and not by jax2onnx, whose release 0.13 fails with the JAX version that floqzoo needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -125,7 +125,7 @@ DIRECT = {
     "logistic": "Sigmoid", "lt": "Less", "max": "Max", "min": "Min", "mul": "Mul", "neg": "Neg", "not": "Not", "or": "Or",
     "pow": "Pow", "sign": "Sign", "sin": "Sin", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
 }  # fmt: skip
-"""Primitives of JAX that one operator of ONNX computes."""
+"""JAX primitives that correspond to a single ONNX operator."""
 REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min": "ReduceMin"}
 
 

@@ -29,7 +29,7 @@ class ExportedFunction:
 
     - `function`: Takes a tree of weights and one array for each input, and returns one array.
     - `weights`: The trained arrays.
-    - `inputs`: Name and shape of each input, without the batch.
+    - `inputs`: Name and shape of each input, without the batch axis.
     - `output`: The name of the output.
     """
 
@@ -62,9 +62,10 @@ class ExportedFunction:
 def policy_function(
     actor: ActorCritic, observation_dim: int, bounds: tuple[Any, Any] | None = None
 ) -> tuple[ExportedFunction, ActionUnits]:
-    """The action as a function of the observation and, unless the policy is deterministic, its noise; and its units.
+    """The action as a function of the observation and, unless the policy is deterministic, noise; also returns its
+    units.
 
-    - `bounds`: The bounds of the environment's actions, in its units; None for -1 and 1.
+    - `bounds`: The bounds of the environment's actions, in the environment's units; None for -1 and 1.
 
     **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the actions.
     """
@@ -84,7 +85,7 @@ def policy_function(
 def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits) -> ExportedFunction:
     """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed.
 
-    - `units`: The units of the action, an action of the environment or a chunk of them.
+    - `units`: The units of the action, which is an environment action or a chunk of them.
 
     **Raises** `NotExportableError` if there is no trained critic.
     """

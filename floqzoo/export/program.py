@@ -28,7 +28,7 @@ class Value:
     """An array of which only the name, shape and dtype are known.
 
     - `name`: Unique in its program, and an identifier.
-    - `shape`: Its sizes, of which those that depend on the batch are symbolic.
+    - `shape`: Its sizes; those that depend on the batch are symbolic.
     - `dtype`: Its NumPy dtype.
     """
 
@@ -142,7 +142,7 @@ def _needed(steps: Sequence[Step], output: Value) -> tuple[Step, ...]:
 
 
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""The names of the parameters in which primitives keep a function that they call."""
+"""The names of the parameters in which primitives store the functions that they call."""
 LOOPS_AND_BRANCHES = {"while": "a loop whose length is not known, such as an adaptive solver's", "cond": "a branch"}
 
 
@@ -252,14 +252,14 @@ def einsum_of(step: Step) -> str:
 
 
 def is_matrix_product(step: Step) -> bool:
-    """Whether a `dot_general` is a product of rows and one matrix."""
+    """Whether a `dot_general` multiplies rows by a single matrix."""
     contracted, batched = (tuple(map(tuple, pair)) for pair in step.params["dimension_numbers"])
     left, right = (len(each.shape) for each in step.inputs)
     return right == 2 and contracted == ((left - 1,), (0,)) and batched == ((), ())
 
 
 def chosen_axis(step: Step) -> tuple[int, int]:
-    """The axis along which a `gather` chooses one entry for each example, and the column of the indices that selects it.
+    """The axis along which a `gather` chooses one entry for each example, and the index column that selects the entry.
 
     **Raises** `NotExportableError` for any other gather.
     """

@@ -45,9 +45,9 @@ action = agent.act(observation, jax.random.key(0))"""
 def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool) -> str:
     """The README of a folder.
 
-    - `spec`: The contents of its `spec.json`.
+    - `spec`: The contents of the folder's `spec.json`.
     - `parity`: The comparison of the runtimes with JAX.
-    - `hub`: Whether it begins with the metadata of a model card of the Hugging Face Hub.
+    - `hub`: Whether the README begins with the metadata of a Hugging Face Hub model card.
     """
     inputs = json.dumps([each["name"] for each in spec["inputs"]])
     runtimes = [("ONNX Runtime", ONNX), ("PyTorch", TORCH), ("Plain JAX", JAX)]

@@ -14,7 +14,7 @@ import numpy as np
 
 
 TOLERANCE = 1e-5
-"""The largest difference from JAX, in float32, of numbers of size 1."""
+"""The largest allowed difference from JAX, in float32, for numbers of size 1."""
 CALLS = 200
 """The number of calls whose median time is the latency."""
 
@@ -27,7 +27,8 @@ class Parity:
 
     - `runtime`: Its name and version.
     - `golden`: The largest difference on the golden inputs, relative to the largest possible size of each coordinate of an
-      action, which is 1 for actions in [-1, 1]; of a critic, relative to its largest value, or 1 if that is larger.
+      action, which is 1 for actions in [-1, 1]; for a critic, relative to its largest value or to 1, whichever is
+      larger.
     - `random`: The largest relative difference on random inputs.
     - `ties`: Rows of a best-of-N policy in which another candidate was chosen because two scores agree to rounding; these are
       left out of the differences.
@@ -50,7 +51,7 @@ class ParityError(ValueError):
 
 
 def onnx_runtime(path: Path) -> Runtime:
-    """An ONNX file in ONNX Runtime, on one thread of the CPU."""
+    """An ONNX file in ONNX Runtime, on one CPU thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -37,7 +37,7 @@ def spec_of(
     - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is the exported program.
     - `example`: Inputs and outputs by name, in their order; `value` only with a critic.
     - `facts`: The values of some of `FACTS`; the others are null.
-    - `evaluation`: The results of the policies of both runtimes.
+    - `evaluation`: The results of the policy in both runtimes.
 
     **Raises** `ValueError` for an unknown fact.
     """

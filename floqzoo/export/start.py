@@ -17,7 +17,7 @@ class Start:
     """The properties of a run's environment that an export records.
 
     - `observations`: The first observations of the run's evaluation episodes.
-    - `action_bounds`: The bounds of its actions, in its own units.
+    - `action_bounds`: The bounds of the environment's actions, in its own units.
     - `control_rate`: The rate of actions in Hz, if the environment has one.
     """
 
@@ -27,7 +27,7 @@ class Start:
 
 
 def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed: int, *, count: int) -> Start:
-    """Plays until `count` observations are seen, in the episodes of the run's evaluation with this seed."""
+    """Plays the episodes of the run's evaluation with this seed until `count` observations are seen."""
     # Here, since gymnasium is imported when it is needed and not before.
     from floqzoo.tasks.own_environment import in_own_units
 

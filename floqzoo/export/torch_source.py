@@ -82,13 +82,13 @@ INFIX = {
     "add": "+", "add_any": "+", "and": "&", "div": "/", "eq": "==", "ge": ">=", "gt": ">", "le": "<=", "lt": "<", "mul": "*",
     "ne": "!=", "or": "|", "pow": "**", "sub": "-",
 }  # fmt: skip
-"""Primitives of JAX that are operators of Python."""
+"""JAX primitives that are Python operators."""
 FUNCTIONS = {
     "abs": "abs", "ceil": "ceil", "cos": "cos", "erf": "erf", "erfc": "erfc", "exp": "exp", "floor": "floor", "log": "log",
     "logistic": "sigmoid", "neg": "neg", "not": "logical_not", "rsqrt": "rsqrt", "sign": "sign", "sin": "sin",
     "sqrt": "sqrt", "square": "square", "tanh": "tanh",
 }  # fmt: skip
-"""Primitives of JAX that are functions of PyTorch of one argument."""
+"""JAX primitives that are PyTorch functions of one argument."""
 REDUCTIONS = {"reduce_sum": "sum", "reduce_max": "amax", "reduce_min": "amin"}
 
 

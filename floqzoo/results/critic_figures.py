@@ -140,7 +140,7 @@ def draw_inside(
     spectra: Float[np.ndarray, "members directions"],
     ranks: Sequence[int],
 ) -> Any:
-    """Noise, curvature and features over a batch of transitions.
+    """Draws noise, curvature and features over a batch of transitions.
 
     - `deviation`: The standard deviation of Q over noise samples, averaged over members.
     - `curvature`: The square root of the mean curvature of the value trajectories.

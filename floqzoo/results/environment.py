@@ -17,7 +17,7 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
     - `task`: The task of the run if it is your own: a task, or `FILE.py:NAME`, whose code is executed.
     - `settings`: Additional settings for OGBench, such as `width`.
 
-    **Raises** `ValueError` if OGBench has no such task, if the run's task is your own and is not given, or has no
+    **Raises** `ValueError` if OGBench has no such task, or if the run's task is your own and is not given or has no
     environment.
     """
     own = named_task(run, task)

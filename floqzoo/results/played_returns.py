@@ -31,7 +31,7 @@ class PlayedReturns(eqx.Module):
     success: Float[np.ndarray, " steps"]
 
     def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
-        """Which steps have a known return, up to the given weight of the truncated part."""
+        """Which steps have a known return: the weight of the truncated part is at most the given one."""
         return self.unknown <= at_most
 
 

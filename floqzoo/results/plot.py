@@ -29,10 +29,9 @@ def plot_runs(
 ) -> tuple[str, ...]:
     """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
 
-    Steps are offline updates and online environment steps. A vertical line is the start of a later phase of a method, such
-    as fine-tuning. Lines show the interquartile mean over seeds, and bands the
-    bootstrap interval (see `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs
-    were left out.
+    Steps are offline updates and online environment steps. A vertical line marks the start of a later phase of a
+    method, such as fine-tuning. Lines show the interquartile mean over seeds, and bands the bootstrap interval (see
+    `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs were left out.
 
     - `runs`: Folders of runs, or folders that contain runs.
     - `out`: The file to write, a `.png`.

@@ -11,7 +11,7 @@ from floqzoo.runs.run_store import SUCCESS_METRIC
 
 
 PUBLISHED_SCORES = Path(__file__).with_name("published_scores.csv")
-"""The scores of the papers whose methods floqzoo has; each row names its source and protocol."""
+"""The scores of the papers whose methods floqzoo implements; each row names its source and protocol."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ReferenceScore:
 
     - `method`: The name of the method in the source.
     - `environment`: The name of a task, or the first part of it: `cube-single-play` for a mean over its tasks.
-    - `step`: The number of steps after which it was evaluated.
+    - `step`: The number of steps before the evaluation.
     - `seed`: The seed, or None for a mean over seeds.
     - `score`: The score, in the unit of the metric; success rates are in [0, 1].
     - `spread`: What the source prints after ±, or None.
@@ -67,8 +67,8 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
 
     `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, an empty cell, or a cell that is
-    not a number, with its line.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, an empty cell, or a cell
+    that is not a number; the message has the line.
     """
     names = [field.name for field in fields(ReferenceScore)]
     with Path(path).open(newline="") as file:
@@ -79,7 +79,8 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
 
 
 def chosen_references(choice: str | None) -> tuple[ReferenceScore, ...]:
-    """The scores of the flag `--reference`: those of a file, `PUBLISHED_SCORES` for "published", none without the flag."""
+    """The scores that `--reference` selects: those of a file, `PUBLISHED_SCORES` for "published", or none without the
+    flag."""
     if choice is None:
         return ()
     return read_reference_scores(PUBLISHED_SCORES if choice == "published" else choice)

@@ -102,7 +102,7 @@ def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
 def checkpoint_step(run: StoredRun, step: int | None) -> int:
     """The given step, or the last one.
 
-    **Raises** `FileNotFoundError` if the run has no checkpoint, or none of that step.
+    **Raises** `FileNotFoundError` if the run has no checkpoint, or none at that step.
     """
     steps = run.checkpoint_steps
     if not steps:

@@ -58,7 +58,7 @@ def inspect_run(
     `value_and_return.png`, `inside.png` and, for a point in a maze, `value_map.png`.
 
     - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
-    - `episodes`: The number of episodes to play, at least 1: the first episodes of the run's own evaluation.
+    - `episodes`: The number of episodes to play, at least 1; they are the first episodes of the run's own evaluation.
     - `transitions`: The number of transitions to draw from the run's data, at least 2.
     - `solver_steps`: At least two numbers of solver steps to try, ascending.
     - `dataset_path`: The location of the run's data, if they were moved.
@@ -66,7 +66,7 @@ def inspect_run(
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
     **Raises** `ValueError` or `FileNotFoundError` if a run, seed or checkpoint does not exist, or if the run has no
-    flow critic or one over action chunks.
+    flow critic, or has one over action chunks.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))

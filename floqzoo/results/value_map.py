@@ -43,7 +43,7 @@ def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places
     - `places`: The number of positions along each side of a cell, at least 1.
     - `seed`: The seed of the episode's start and goal, the noise samples and the actions.
 
-    **Raises** `ValueError` if observations are more than positions, as those of the ant and the humanoid are.
+    **Raises** `ValueError` if observations contain more than positions, as they do for the ant and the humanoid.
     """
     environment = make_environment()
     try:

@@ -30,7 +30,7 @@ class AnalyticProblem:
 
     - `task`: The task.
     - `reward`: The reward of an observation.
-    - `value`: Its exact value for an observation and an action.
+    - `value`: The exact value of this reward for an observation and an action.
     """
 
     task: Any
@@ -73,9 +73,9 @@ class ComparisonRow:
 
 
 def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
-    """Trains the recipe's method and all others on an analytic task, and prints their errors and those of true samples.
+    """Trains the recipe's and all other methods on an analytic task, and prints their errors and those of true samples.
 
-    - `recipe`: Builds the agent of a method, which its config names.
+    - `recipe`: Builds the agent of the method that its config names.
     - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)

@@ -39,7 +39,7 @@ MAZE = CellMaze()
 
 @dataclass(frozen=True, kw_only=True)
 class LabSettings:
-    """Settings shared by both kinds of critics, and those of floq; published values are in brackets."""
+    """Settings shared by both kinds of critics, and settings of floq only; published values are in brackets."""
 
     seeds: int = 10
     """Number of agents of each kind, with separate networks and data."""
@@ -272,7 +272,7 @@ def of_each_seed(function: Callable[[Any], Any], agents: Agent) -> Any:
 
 
 def score_and_error(agents: Agent) -> dict[str, Float[Array, " seeds"]]:
-    """The metrics "score", that of the policy, and "error", that of Q, of every seed."""
+    """The metrics "score" (of the policy) and "error" (of Q) for every seed."""
     where = checks()
     return of_each_seed(
         lambda critic: {"score": policy_score(critic, where), "error": value_error(critic, where)}, agents

@@ -1,4 +1,4 @@
-"""The effect of a curved path on each method: its errors with the trigonometric path minus those with the linear one.
+"""The effect of a curved path on each method: the error with the trigonometric path minus that with the linear one.
 
 For TD²-CFM the path only affects the one-step term. Source: TD-Flow (arXiv 2503.09817), table 2, here on another task.
 """

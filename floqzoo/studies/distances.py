@@ -12,7 +12,7 @@ def earth_movers_distance(
     r"""The exact minimum mean cost of moving one set of samples onto another, with the POT library.
 
     With the Euclidean distance as the cost it is $W_1$; with the squared distance it is $W_2^2$. TD-Flow's text
-    describes the first, its formula the second.
+    describes the first, and its formula the second.
 
     - `squared`: Whether the cost is the squared distance.
 
@@ -32,8 +32,8 @@ def earth_movers_distance(
 def maximum_mean_discrepancy(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, bandwidth: float
 ) -> float:
-    r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, with the unbiased estimator, which may
-    be negative.
+    r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, computed by the unbiased estimator,
+    which may be negative.
 
     - `bandwidth`: $h$, above 0, in the units of the space.
 

@@ -86,7 +86,8 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None) -> SuccessorCritic:
-    """The critic of an agent with a normaliser, in the units of the environment: it takes and samples its observations."""
+    """The critic of an agent with a normaliser, in the units of the environment: it takes and samples unnormalised
+    observations."""
     if normaliser is None:
         return critic
     measure, reward = critic.measure, critic.reward

@@ -60,7 +60,7 @@ class SweepConfig:
     seeds: int = 3
     """Number of models of each kind, with different parameters, batches and noise."""
     path: Literal["straight", "curved"] = "straight"
-    """Path of the flow models; diffusions have their own."""
+    """Path of the flow models; diffusions have a path of their own."""
     states: int = 32
     """Number of states at which models are compared with the truth."""
     samples: int = 1024

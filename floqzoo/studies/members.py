@@ -29,8 +29,8 @@ def train_members(
     Returns the agents, and the losses of every update. Members differ only in their arrays: seeds, discounts, learning
     rates.
 
-    - `agents`, `datasets`: Objects with `update(batch, key)`, and with `sample(key, batch_size)`; all their JAX arrays
-      have the members as first axis, as returned by `eqx.filter_vmap`.
+    - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)` respectively; the first axis
+      of all their JAX arrays is that of the members, as `eqx.filter_vmap` returns them.
     - `keys`: One key for each member.
     - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.

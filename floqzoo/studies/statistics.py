@@ -1,8 +1,8 @@
 """Statistics of a few seeds: robust means, bootstrap intervals, and probabilities of improvement.
 
-The scores of a method are a list with one array per task; its last axis is the seeds, and tasks may have different
-numbers of seeds. Leading axes are resamples. Source of the definitions: Agarwal and others, *Deep reinforcement
-learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
+The scores of a method are a list with one array per task. The last axis of each array is the seeds, and tasks may have
+different numbers of seeds. Leading axes are resamples. Source of the definitions: Agarwal et al., *Deep
+reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
 """
 
 from collections.abc import Callable, Sequence

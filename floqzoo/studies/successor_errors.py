@@ -83,7 +83,8 @@ def probe(
 
     - `value`: The exact value of the reward.
 
-    **Raises** `ValueError` if `states` or `compared` is too small to compare anything, or `samples` below `compared`.
+    **Raises** `ValueError` if `states` or `compared` is too small to compare anything, or if `samples` is below
+    `compared`.
     """
     for name, number, least in (("states", states, 1), ("compared", compared, 2), ("samples", samples, compared)):
         if number < least:
@@ -102,7 +103,7 @@ def probe(
 
 
 def errors_of(measure: FlowSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model, with samples of its own solver and densities from 64 steps of Tsit5."""
+    """The errors of a model, from samples of its own solver and densities computed in 64 steps of Tsit5."""
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 

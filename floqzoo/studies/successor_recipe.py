@@ -1,4 +1,4 @@
-"""The program of the recipe of successor measures."""
+"""The program of the successor-measure recipe."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 def run_successor_recipe(recipe: Recipe) -> None:
     """Runs the recipe from the command line, on an analytic task or an OGBench task.
 
-    Exits like `floqzoo.training.run_recipe`.
+    The exit statuses are those of `floqzoo.training.run_recipe`.
     """
     with errors_explained():
         join_processes()
@@ -39,10 +39,10 @@ def run_successor_recipe(recipe: Recipe) -> None:
 
 
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
-    """The `check` of a recipe of successor measures with the given `build`.
+    """The `check` of a successor-measure recipe with the given `build`.
 
     The check raises `ValueError` for settings that an analytic task does not support, for a method that needs other
-    futures, for normalised observations with the policy of another run, and for settings that `build` refuses.
+    futures, for normalised observations with the policy of another run, and for settings that `build` rejects.
     """
     builds = buildable(build)
 

@@ -28,7 +28,7 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Training settings of a study. The values published by TD-Flow are in brackets; a study is smaller."""
+    """Training settings of a study. The values published by TD-Flow are in brackets; studies are smaller."""
 
     hidden: tuple[int, ...] = (64, 64, 64)
     """Hidden layers of the velocity field (a U-Net-style perceptron of unknown size)."""
@@ -46,7 +46,7 @@ class TrainingSettings:
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
-"""The reward of the studies: near the origin, and to the right."""
+"""The reward of the studies: high near the origin and to the right."""
 
 
 def train_on_chain(

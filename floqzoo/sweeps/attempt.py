@@ -34,7 +34,7 @@ class Attempt:
         self._process: subprocess.Popen | None = None
 
     def run(self, where: str) -> int:
-        """Runs the trial until it ends, and returns its exit status, or minus the number of a signal.
+        """Runs the trial until it ends, and returns its exit status, or minus the number of the signal that ended it.
 
         An exception in this process, such as Ctrl-C, stops the trial. If this process dies, the trial dies too.
 

@@ -69,7 +69,7 @@ class LiveView:
         """Reads the progress from the folders, unless it was read just before.
 
         - `left`: The trials that have not ended.
-        - `now`: Whether to read it in any case.
+        - `now`: Whether to read the progress even if it was read just before.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return

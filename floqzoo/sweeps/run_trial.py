@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def main(words: Sequence[str]) -> None:
-    """Runs a trial; exits like a recipe."""
+    """Runs a trial, and exits with the status of a recipe, `NO_DATA` or `UNEXPECTED`."""
     if END_WITH_PARENT in os.environ:
         _end_with_parent()
     with errors_explained():

@@ -20,7 +20,7 @@ TIMEOUT_MINUTES = 24 * 60
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After time limits
+    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After a time limit
     it is requeued at most as often as the sweep allows restarts. Once all jobs are done, `floqzoo sweep` writes the
     table.
 
@@ -55,7 +55,7 @@ class SlurmTrial:
             raise RuntimeError(f"the trial {ending.reason}; see {self.attempt.directory}.")
 
     def checkpoint(self, *_: Any) -> Any:
-        """The job to requeue after preemption: the same one, which resumes."""
+        """The job to requeue after preemption: this one, which then resumes."""
         import submitit
 
         self.attempt.stop()

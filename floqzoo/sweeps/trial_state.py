@@ -25,7 +25,7 @@ def is_finished(directory: Path) -> bool:
 
 
 def mark_finished(directory: Path) -> None:
-    """Marks a run as finished; this cannot be seen from its tables alone."""
+    """Marks a run as finished, which its tables alone do not show."""
     write_json(directory / _FINISHED, {"finished": datetime.now().astimezone().isoformat(timespec="seconds")})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads the mapping of a YAML file. Numbers such as 1e-3 are numbers, as in YAML 1.2.
+    """Reads the mapping of a YAML file. Values such as 1e-3 are read as numbers, as in YAML 1.2.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not valid YAML, has a duplicate key,
     or is not a mapping; `ModuleNotFoundError` without PyYAML.

@@ -25,19 +25,19 @@ CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 
 class CellMaze(eqx.Module):
-    r"""Cells of a plane with walls; every step costs 1 until the goal, as in OGBench's tasks.
+    r"""A plane of cells with walls; every step costs 1 until the goal is reached, as in OGBench's tasks.
 
     An action $a \in [-1, 1]^2$ moves one column with probability $|a_1| / 2$ in the direction of its sign, and
     independently one row with probability $|a_2| / 2$; a move into a wall or the border has no effect. The reward is
     $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
-    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so the data cover all of
-    them, and all errors are those of the critic. With the transition matrix $P_a$,
+    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so the data cover every
+    cell and action, and all errors are those of the critic. With the transition matrix $P_a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
     and $V^\pi$ solves a linear system.
 
-    - `rows`: The map, strings of equal length, of `.` (free), `#` (wall) and one `G` (goal).
+    - `rows`: The map: strings of equal length with `.` (free), `#` (wall) and one `G` (goal).
     - `discount`: $\gamma$ in [0, 1).
     - `spread`: The noise of an observation as a fraction of the cell, in [0, 1).
 

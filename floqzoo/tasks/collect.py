@@ -44,10 +44,10 @@ def collect(
     - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at the start and after each episode.
 
     An interrupted collection resumes where it stopped, and a finished one is returned at once. The folder also contains
-    a validation file ("-val.npz") and a record of how both were made (".json").
+    a validation file ("-val.npz") and a record of how both files were made (".json").
 
     **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
-    unknown origin has the name, `BlockingIOError` while another process collects the same dataset,
+    that name has an unknown origin, `BlockingIOError` while another process collects the same dataset,
     `ModuleNotFoundError` without OGBench and `RuntimeError` if a worker dies.
     """
     script = find_script(name)
@@ -96,7 +96,7 @@ class Collection:
 
     @property
     def train(self) -> Path:
-        """The training file; its name differs from all published files."""
+        """The training file; its name differs from those of all published files."""
         return self.directory / f"{self.script.name}-collected-{self.episodes}ep-seed{self.seed}.npz"
 
     @property
@@ -192,7 +192,7 @@ class Collection:
         record_all(self.script, missing, workers, finished_one)
 
     def join(self) -> None:
-        """Joins the episodes into the two files, and writes the record of both."""
+        """Joins the episodes into the training and validation files, and writes their record."""
         jobs = self.jobs()
         files = {}
         for path, split in ((self.train, TRAIN), (self.validation, VALIDATION)):

@@ -92,7 +92,7 @@ MOST_DEFLATED = 1032
 
 
 def available_memory() -> int:
-    """The available memory in bytes: Linux's estimate, on other systems the memory of the machine."""
+    """The available memory in bytes: Linux's estimate, or on other systems the memory of the machine."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), MEMORY)
@@ -131,7 +131,7 @@ def _claimed_bytes(entry: Any) -> int:
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """What an npz records of an array: its shape, its dtype, and the CRC-32 of its bytes, which reading verifies."""
+    """What an npz records about an array: its shape, its dtype, and the CRC-32 of its bytes, which reading verifies."""
 
     shape: tuple[int, ...]
     dtype: str

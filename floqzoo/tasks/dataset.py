@@ -26,7 +26,7 @@ class Dataset(eqx.Module):
     - `observations`, `actions`: One row per state; actions are in [-1, 1].
     - `rewards`, `masks`: The reward of the transition that starts at a state, and its mask: 0 if it terminates, else 1.
     - `starts`: The states at which a transition starts, ascending.
-    - `last`: The last state of the episode of each state.
+    - `last`: For each state, the last state of its episode.
     - `next_starts`, `next_last`: `starts` and `last` for readers of next actions, without the last transition of each truncated
       episode, whose next action is unknown. None if every action is known.
     - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
@@ -125,10 +125,9 @@ def make_dataset(
 ) -> Dataset:
     """Validates the arrays of concatenated episodes in OGBench's layout, and places them on the device.
 
-    No transition starts in the last row of an episode, whose reward and mask are ignored. For arrays of your own
-    there are [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0
-    and a mask of 1 in these rows, and
-    [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
+    No transition starts in the last row of an episode, whose reward and mask are ignored. For your own arrays, use
+    [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0 and a mask of 1 in these
+    rows, or [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
       be bytes (uint8) instead.

@@ -20,7 +20,7 @@ def storage_dtype() -> np.dtype:
 def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
     """An array of rows and coordinates.
 
-    **Raises** `ValueError` unless it has two axes, none of them empty, of finite numbers.
+    **Raises** `ValueError` unless it has two axes, neither of them empty, and only finite numbers.
     """
     array = _numbers(name, value)
     if array.ndim != 2 or not array.size:

@@ -31,10 +31,11 @@ class DatasetSummary:
     - `episodes`, `transitions`: Their numbers.
     - `terminations`: Transitions into a terminal state.
     - `truncations`: Episodes whose last transition is not a termination.
-    - `reward_range`, `return_range`: The least and the greatest reward of a transition, and undiscounted return of an episode.
-    - `ending_rewards`, `other_rewards`: The least and the greatest reward of the transitions that terminate, or without
-      terminations of the last transitions of episodes, and of the others, which show whether a goal is rewarded by the
-      step that reaches it, or by the next one. None if there are none.
+    - `reward_range`, `return_range`: The ranges of the rewards of transitions and of the undiscounted returns of
+      episodes.
+    - `ending_rewards`, `other_rewards`: The ranges of the rewards of terminating transitions (without terminations, of
+      the last transitions of episodes) and of all others. They show whether a goal is rewarded by the step that reaches
+      it, or by the next one. None if there are no such transitions.
     - `mean_return`: The mean return of an episode.
     - `observation_dim`, `action_dim`: The sizes of an observation and of an action.
     - `without_next_action`: Transitions that readers of next actions leave out, as the action after them is unknown.
@@ -119,17 +120,17 @@ def dataset_from_transitions(
     r"""A dataset from one row for each step, episodes one after another, as a loop over `env.step` records them.
 
     Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated is followed by the
-    row of $s_{t+1}$; unordered transitions are each `truncated`. A last row that neither terminated nor was truncated
-    counts as truncated: the recording ended there.
+    row of $s_{t+1}$; if transitions are unordered, each is `truncated`. A last row that neither terminated nor was
+    truncated counts as truncated: the recording ended there.
 
     - `observations`, `next_observations`: `(steps, observation)`.
     - `actions`: `(steps, action)`, between `action_low` and `action_high`, which are mapped to -1 and 1.
-    - `rewards`, `terminated`, `truncated`: `(steps,)`; the last two of booleans, or of 0 and 1.
+    - `rewards`, `terminated`, `truncated`: `(steps,)`; the last two are booleans, or 0 and 1.
     - `action_low`, `action_high`: The bounds of the environment's action space, finite; a number, or one for each coordinate.
 
     Numbers are stored as JAX's default floating dtype, float32 unless 64 bits are enabled.
 
-    **Raises** `ValueError`, which names the array, the row, its value and what it must be.
+    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
     """
     return episodes_from_transitions(
         observations=observations,
@@ -146,11 +147,11 @@ def dataset_from_transitions(
 def dataset_from_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> Dataset:
-    """A dataset from whole episodes, each with one observation more than it has actions.
+    """A dataset from whole episodes, each with one more observation than actions.
 
     - `action_low`, `action_high`: As in `dataset_from_transitions`.
 
-    **Raises** `ValueError`, which names the episode, the array and what it must be.
+    **Raises** `ValueError`, which names the episode, the array and the requirement.
     """
     return concatenated_episodes(episodes, action_low=action_low, action_high=action_high).dataset()
 
@@ -158,14 +159,14 @@ def dataset_from_episodes(
 def dataset_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> Dataset:
-    """A dataset from one row for each state, as OGBench's files have it: the last row of an episode starts no transition.
+    """A dataset from one row for each state, as in OGBench's files: the last row of an episode starts no transition.
 
-    - `observations`, `actions`: `(states, ...)`; actions in [-1, 1], in the last row of an episode too.
-    - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if that terminates, else 1. In
-      the last row of an episode they must be 0 and 1, as nothing starts there.
+    - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], also in the last row of an episode.
+    - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if the transition
+      terminates, else 1. In the last row of an episode they must be 0 and 1, as nothing starts there.
     - `terminals`: `(states,)`, whether a row is the last of its episode.
 
-    **Raises** `ValueError`, which names the array, the row, its value and what it must be.
+    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
     """
     dataset = episodes_from_states(
         observations=observations, actions=actions, rewards=rewards, masks=masks, terminals=terminals

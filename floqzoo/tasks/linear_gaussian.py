@@ -115,7 +115,7 @@ class LinearGaussian(eqx.Module):
         long horizon the measure is a spiral with a dense centre. Actions move the state by a tenth of their size.
 
         - `tolerance`: The maximum truncated weight $\gamma^{\text{terms}}$ of the series. For a traced discount, inside
-          `jax.vmap`, it holds for discounts up to 0.99.
+          `jax.vmap`, this bound holds for discounts up to 0.99.
         """
         angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

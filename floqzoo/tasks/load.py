@@ -50,7 +50,8 @@ class OGBenchTask:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of the training data; of shards, those that the task can give."""
+        """The minimum and the maximum reward of the training data, or for shards, of all rewards that the task can
+        give."""
         return self.dataset.reward_range
 
     @property
@@ -65,7 +66,7 @@ class OGBenchTask:
 
     @property
     def make_environment(self) -> Callable[[], Any]:
-        """A function that creates a new environment of the task; it can be pickled, without the data."""
+        """A function that creates a new environment of the task; it can be pickled, and does not contain the data."""
         if self.name.pixels:
             return partial(make_pixels, self.name.environment, self.frame_stack, success_timing=self.success_timing)
         return partial(make, self.name.environment, success_timing=self.success_timing)

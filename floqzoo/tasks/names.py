@@ -27,11 +27,11 @@ ARMS = ("cube", "scene", "puzzle")
 class TaskName:
     """The parsed name of a single-task problem.
 
-    - `full`: As OGBench spells it, "cube-single-play-singletask-task2-v0".
-    - `environment`: The environment's name as gymnasium registers it, "cube-single-singletask-task2-v0".
-    - `dataset`: The name of the dataset's file, "cube-single-play-v0".
+    - `full`: The name in OGBench's spelling, such as "cube-single-play-singletask-task2-v0".
+    - `environment`: The environment's name as gymnasium registers it, such as "cube-single-singletask-task2-v0".
+    - `dataset`: The name of the dataset's file, such as "cube-single-play-v0".
     - `task`: The task's number, or None for OGBench's default task.
-    - `family`: The first word, "cube"; for a pixel task, the second.
+    - `family`: The first word of the name, such as "cube", or the second for a pixel task.
     """
 
     full: str

@@ -88,8 +88,8 @@ class _FileFinder:
 class ForAnotherProcess:
     """A function or object for another process of this program, with the files of the user that may define parts of it.
 
-    Pickle stores a function as its module and name, and no other process can import the module of a file by its name,
-    or a module of the folder of that file. In the other process a file is executed only if it is needed.
+    Pickle stores a function as its module and name, but another process cannot import the user's file, or a module in
+    the folder of that file, by name. In the other process a file is executed only if it is needed.
     """
 
     packed: bytes

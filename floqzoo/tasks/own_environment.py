@@ -41,7 +41,7 @@ class ReportedSuccess(gymnasium.Wrapper):
 
 
 class UnitActions(gymnasium.wrappers.RescaleAction):
-    """Takes actions in [-1, 1], which it maps affinely to the bounds of an environment's own actions."""
+    """Maps actions in [-1, 1] affinely to the bounds of an environment's own actions."""
 
     def __init__(self, environment: gymnasium.Env):
         space: Any = environment.action_space

@@ -16,7 +16,7 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 @dataclass(frozen=True, kw_only=True)
 class GymnasiumTask:
-    """A dataset and the environment that it comes from; without one, only losses and diagnostics are logged.
+    """A dataset and the environment that it comes from; without an environment, only losses and diagnostics are logged.
 
     - `name`: The name in titles and tables.
     - `dataset`: The transitions to train on; see `dataset_from_transitions`, the other constructors, and
@@ -28,13 +28,14 @@ class GymnasiumTask:
       evaluations measure returns only.
     - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
     - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
-    - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as a random and an expert policy's.
+    - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as those of a random and an expert
+      policy.
 
-    Actions are affinely mapped: the policy's [-1, 1] to the bounds of the action space, which must be those that the
-    constructor of the dataset was given.
+    Actions are mapped affinely from the policy's [-1, 1] to the bounds of the action space, which must be the bounds
+    that were given to the constructor of the dataset.
 
-    **Raises** `ValueError` if the environment's spaces are not vectors with finite bounds of actions, if they do not fit the
-    dataset or the validation data, or if episodes have no end.
+    **Raises** `ValueError` if the environment's spaces are not vectors with finite action bounds, if they do not fit
+    the dataset or the validation data, or if episodes have no end.
     """
 
     name: str

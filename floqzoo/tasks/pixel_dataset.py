@@ -22,7 +22,7 @@ class PixelDataset(eqx.Module):
     twenty-fourth of their memory in float32.
 
     - `frames`: The dataset of single frames, with `observations` of bytes (uint8), one row of pixels for each state.
-    - `first`: The first state of the episode of each state; `PixelDataset.of` finds them.
+    - `first`: For each state, the first state of its episode; `PixelDataset.of` finds these.
     - `frame_stack`: $k$, at least 1; 3 in the papers.
 
     **Raises** `ValueError` if `frame_stack` is out of range or the observations are not bytes.
@@ -40,7 +40,7 @@ class PixelDataset(eqx.Module):
 
     @staticmethod
     def of(frames: Dataset, frame_stack: int) -> "PixelDataset":
-        """The dataset of stacks of the frames of another one.
+        """The dataset whose observations are stacks of another dataset's frames.
 
         **Raises** `ValueError` if `frame_stack` is out of range or the observations are not bytes.
         """
@@ -51,7 +51,7 @@ class PixelDataset(eqx.Module):
         return PixelDataset(frames, jnp.asarray(first.astype(np.int32)), frame_stack)
 
     def with_next_actions(self) -> "PixelDataset":
-        """The dataset without the transitions whose next action is unknown, as `Dataset.with_next_actions`."""
+        """The dataset without the transitions whose next action is unknown, as in `Dataset.with_next_actions`."""
         return PixelDataset(self.frames.with_next_actions(), self.first, self.frame_stack)
 
     @property
@@ -106,7 +106,7 @@ class PixelDataset(eqx.Module):
         return self.frames.observations[rows].reshape(*at.shape, -1)
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the frames and everything else, as `Dataset.fingerprint`."""
+        """The SHA-256 of the frames and everything else, as in `Dataset.fingerprint`."""
         return self.frames.fingerprint()
 
 

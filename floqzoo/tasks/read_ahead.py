@@ -22,7 +22,7 @@ class ReadAhead:
     """Reads shards of a dataset in another process, at most one ahead of its use.
 
     The process starts with the first request. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends when this
-    process ends, even if killed.
+    process ends, even if this process is killed.
 
     - `dataset`: The sharded dataset.
     """

@@ -51,7 +51,7 @@ class RecordedEpisodes:
 
     The arrays keep their dtypes.
 
-    **Raises** `ValueError`, which names the array, the row, its value and what it must be.
+    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
     """
 
     observations: Numbers
@@ -146,9 +146,9 @@ def episodes_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> RecordedEpisodes:
-    """Episodes from one row for each step, as [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions] takes them.
+    """Episodes from one row for each step, as in [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
-    **Raises** `ValueError`, which names the array, the row, its value and what it must be.
+    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
     """
     rows, next_rows, action_rows = (
         matrix(name, value)
@@ -195,7 +195,7 @@ def concatenated_episodes(
 ) -> RecordedEpisodes:
     """Episodes from the arrays of each episode.
 
-    **Raises** `ValueError`, which names the episode, the array and what it must be.
+    **Raises** `ValueError`, which names the episode, the array and the requirement.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("observations", "actions", "rewards", "terminated")}
     for number, episode in enumerate(episodes):
@@ -223,9 +223,9 @@ def concatenated_episodes(
 def episodes_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> RecordedEpisodes:
-    """Episodes from one row for each state, as [`dataset_from_states`][floqzoo.tasks.dataset_from_states] takes them.
+    """Episodes from one row for each state, as in [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
 
-    **Raises** `ValueError`, which names the array, the row, its value and what it must be.
+    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
     """
     state_rows, action_rows = matrix("observations", observations), matrix("actions", actions)
     states = len(state_rows)
@@ -272,7 +272,7 @@ def episodes_of_states(
 
 
 def lengths_between(ends: np.ndarray) -> np.ndarray:
-    """The steps of each episode, from whether each row is the last of its episode; True for the last row of all."""
+    """The steps of each episode, from whether each row is the last of its episode; True for the very last row."""
     return np.diff(np.flatnonzero(ends), prepend=-1)
 
 

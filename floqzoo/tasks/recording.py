@@ -42,8 +42,8 @@ def record_all(
 ) -> None:
     """Records every job, in this process for one worker, and otherwise in worker processes.
 
-    A script that renders has a single worker process, which ends if an episode takes longer than `LIMIT`: a renderer can
-    hang.
+    A script that renders has a single worker process, which ends if an episode takes longer than `LIMIT`, since a
+    renderer can hang.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """

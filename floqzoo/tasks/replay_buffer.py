@@ -30,7 +30,7 @@ class ReplayBuffer(eqx.Module):
 
     It is written in rounds of one step in each of `environments` environments. Transition number $w$, from 0, is in
     slot $w \bmod \text{slots}$ until number $w + \text{slots}$ replaces it, and the next step of its environment is
-    number $w + \text{environments}$. The next action of a transition is that of the next round; at the end of an
+    number $w + \text{environments}$. The next action of a transition is the action of the next round; at the end of an
     episode, it is the action that the policy would have taken.
 
     - `transitions`: The transitions, with the axes seeds, slots; unwritten slots are 0.
@@ -78,7 +78,8 @@ class ReplayBuffer(eqx.Module):
         return self.transitions.reward.shape[1] - self.environments
 
     def known(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The total number of transitions of each seed so far, all or only those with known `next_actions`."""
+        """The total number of transitions of each seed so far, either all, or with `next_actions` only those whose next
+        action is known."""
         return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
     def size(self, next_actions: bool) -> Int[Array, " seeds"]:
@@ -123,14 +124,14 @@ class SeedReplay(eqx.Module):
     """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore] addressed by transition number.
 
     - `replay`: The replay of all seeds; slicing it would copy it in every update.
-    - `place`: The index of the seed on its first axis.
+    - `place`: The index of the seed on the first axis of `replay`.
     """
 
     replay: ReplayBuffer
     place: Int[Array, ""]
 
     def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
-        """The addresses of transitions by age, below `size`: 0 is the latest that is available."""
+        """The addresses of transitions by age, below `size`: 0 is the latest available one."""
         held_back = self.replay.environments if next_actions else 0
         return self.replay.written[self.place] - held_back - 1 - age
 
@@ -140,11 +141,11 @@ class SeedReplay(eqx.Module):
         return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The numbers some steps later in the same environments."""
+        """The transition numbers some steps later in the same environments."""
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The number of later transitions in the same episode for each."""
+        """The number of later transitions in the same episode for each transition."""
         slot = at % self.replay.transitions.reward.shape[1]
         episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
         last = self.replay.last[self.place, at % self.replay.environments, episode]

@@ -16,8 +16,8 @@ class Ring(eqx.Module):
     r"""Cells on the unit circle; an action $a$ moves one cell forward with probability $(1 + a) / 2$, else one back.
 
     An observation is the cell's centre plus uniform noise on a disc, small enough to identify the cell. The policy's
-    action is the constant `drift`; the behaviour policy draws cells and actions uniformly. With the policy's transition
-    matrix $P$ and that of the first step $P_a$,
+    action is the constant `drift`; the behaviour policy draws cells and actions uniformly. With the transition matrices
+    $P$ of the policy and $P_a$ of the first step,
 
     $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
 

@@ -16,9 +16,9 @@ MIRRORS = (
     "https://rail.eecs.berkeley.edu/datasets/ogbench",
     "https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main",
 )
-"""The folders that hold the folders of shards, in the order in which they are tried: OGBench's own server, and a copy
-of its datasets by others. It is not known whether the copy has the large datasets; a file that it lacks is an error of
-that mirror.
+"""The folders that hold the folders of shards, in the order in which they are tried: OGBench's own server, and a
+third-party copy of its datasets. It is not known whether the copy has the large datasets; a file that it lacks is an
+error of that mirror.
 """
 
 SHARDS = {

@@ -19,7 +19,7 @@ from floqzoo.typing import Array, Key
 
 
 EXCERPT = 10_000
-"""The least number of transitions in the excerpt of a sharded dataset, if its first shard has as many."""
+"""The least number of transitions in the excerpt of a sharded dataset, if its first shard has that many."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class ShardedDataset:
     - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
       checked against it.
 
-    Attribute: `excerpt`, the first episodes of the first shard with at least 10,000 transitions, or all of it.
+    Attribute: `excerpt`, the first episodes of the first shard, with at least 10,000 transitions in total, or the whole
+    shard.
 
     **Raises** `ValueError` if there is no file, if a file is damaged, or if its arrays have other shapes or dtypes than
     those of the first one, and what `read` raises.
@@ -138,8 +139,8 @@ def shard_paths(folder: Path) -> list[Path]:
     """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") in the same
     folder.
 
-    **Raises** `FileNotFoundError` if there are no files, or if files are numbered, as "cube-single-play-v0-000.npz", and
-    a number is missing.
+    **Raises** `FileNotFoundError` if there are no files, or if files are numbered, such as
+    "cube-single-play-v0-000.npz", and a number is missing.
     """
     paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
     if not paths:
@@ -164,8 +165,7 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The first episodes of a dataset, the smallest number of them with at least this many transitions; all if there are
-    fewer."""
+    """The fewest first episodes of a dataset with at least this many transitions in total; all if there are fewer."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

@@ -43,7 +43,7 @@ def _cast_smaller_shadows(maze: Any) -> None:
 
 
 def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
-    """Creates an environment of OGBench whose observations are pixels, as `PixelDataset` has them.
+    """Creates an environment of OGBench whose observations are pixels, as in `PixelDataset`.
 
     An observation is a vector of bytes, the latest `frame_stack` frames, the oldest first; at a reset the first frame is
     repeated. In a process that `multiprocessing` started, a step that takes more than ten minutes ends the process.

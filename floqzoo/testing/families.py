@@ -118,7 +118,7 @@ def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
 
 
 def field(dim: int = sizes.point, condition: int = sum(sizes.condition), *, key: Key, **parts: Any) -> ConditionalField:
-    """A small velocity field, with some parts exchanged."""
+    """A small velocity field, with some parts replaced."""
     return ConditionalField(dim, condition, key=key, **{"build": narrow, **parts})
 
 
@@ -128,12 +128,12 @@ def noise_prediction(*, key: Key) -> NoisePrediction:
 
 
 def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
-    """A small critic, with some parts exchanged."""
+    """A small critic, with some parts replaced."""
     return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
-    """A small floq critic, with some parts exchanged."""
+    """A small floq critic, with some parts replaced."""
     field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
@@ -151,7 +151,7 @@ def fixed_policy(*, key: Key) -> FixedPolicy:
 
 
 def best_of_two(*, key: Key) -> GPIPolicy:
-    """A policy that chooses between two."""
+    """A policy that chooses between the actions of two policies."""
     keys = jax.random.split(key, 4)
     return GPIPolicy(tuple(policy(key=k) for k in keys[:2]), tuple(critic(key=k) for k in keys[2:]))
 
@@ -180,7 +180,7 @@ def rebrac_critic(*, key: Key) -> ReBRACCritic:
 
 
 def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
-    """A small critic of SAC, with some parts exchanged."""
+    """A small critic of SAC, with some parts replaced."""
     return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
@@ -218,24 +218,24 @@ def categorical_critic(*, key: Key) -> CategoricalCritic:
 
 
 def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
-    """A small critic of Value Flows, with some parts exchanged."""
+    """A small critic of Value Flows, with some parts replaced."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
 def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
-    """A small critic of EVOR, with some parts exchanged."""
+    """A small critic of EVOR, with some parts replaced."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return EVORCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), return_temperature=0.5, num_score_samples=3, **parts)
 
 
 def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
-    """One of three actions of a small behaviour flow, drawn by a temperature."""
+    """One of three actions of a small behaviour flow, drawn at random with a temperature."""
     return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
 
 
 def shortcut_policy(*, key: Key, **numbers: Any) -> ShortcutPolicy:
-    """A small policy of SORL, with some numbers exchanged."""
+    """A small policy of SORL, with some numbers changed."""
     numbers = {"num_steps": 2, "max_steps": 4, "max_value_steps": 4, **numbers}
     return ShortcutPolicy.build(sizes.observation, sizes.action, network=narrow, key=key, **numbers)
 
@@ -246,7 +246,7 @@ def best_of_n(*, key: Key) -> BestOfNPolicy:
 
 
 def chunked_policy(*, key: Key) -> ChunkedPolicy:
-    """A small policy whose action is a chunk of actions of one coordinate, of which the first is executed."""
+    """A small policy whose action is a chunk of one-coordinate actions, of which the first is executed."""
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 
@@ -271,7 +271,7 @@ def latent_network(groups: tuple[int, ...], out_features: int, *, key: Key, **pa
 
 
 def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
-    """A small critic of FB, with some parts exchanged."""
+    """A small critic of FB, with some parts replaced."""
     forward_key, backward_key, task_key = jax.random.split(key, 3)
     with_latent, with_action = sizes.observation + sizes.inputs, sizes.observation + sizes.action
     forward = Ensemble.build(

@@ -51,7 +51,7 @@ class Numbers(eqx.Module):
         return Numbers(**numbers, parts=example_parts(example))
 
     def agent(self, part: Any) -> FrozenAgent:
-        """An agent with a critic or policy, and a known part of the other kind."""
+        """An agent with the given critic or policy, and a known part of the other kind."""
         critic = part if isinstance(part, protocols.Critic) else SumCritic(self.inputs.size)
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)

@@ -56,7 +56,8 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 def laws_of(part: object) -> tuple[Law, ...]:
     """The laws of the protocols that a part satisfies, and of the families with additional laws that it belongs to.
 
-    **Raises** `TypeError` if there are none; the message lists the methods that it lacks for the nearest protocol.
+    **Raises** `TypeError` if there are none; the message lists the methods that the part lacks for the nearest
+    protocol.
     """
     if isinstance(part, Flow):
         raise TypeError(

@@ -44,7 +44,7 @@ class UniformPolicy(eqx.Module):
 
 
 class SumCritic(eqx.Module):
-    """Q, of every task, and advantage are the sum of the action: a simple critic for the laws of other parts.
+    """Q (for every task) and the advantage are the sum of the action: a simple critic for the laws of other parts.
 
     - `latent`: The dimension of z.
     """

@@ -1,4 +1,4 @@
-"""Laws of update rules and target updates, and additional laws of those in floqzoo."""
+"""Laws of update rules and target updates, and additional laws of floqzoo's own."""
 
 from typing import Any
 
@@ -157,7 +157,8 @@ def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> 
 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
-    """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy if it is due."""
+    """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy if they are
+    due."""
     parts, _, metrics = _updated(rule, example, steps=4)
     wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)

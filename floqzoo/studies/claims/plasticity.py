@@ -39,7 +39,7 @@ FLOQ, MONOLITHIC = "floq", "monolithic"
 def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
     """An optimiser that after some updates changes only the last linear layer of each MLP.
 
-    - `layers`: The number of linear layers of each MLP without its first.
+    - `layers`: The number of linear layers of each MLP, excluding the first.
     """
 
     def init(params: PyTree) -> Any:
@@ -61,8 +61,8 @@ def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransforma
 def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
     """The effective rank of the last hidden layer's features, and the share of hidden units that are dormant.
 
-    A unit is dormant if the mean size of its activation is below 0.025 of the mean of its layer (arXiv 2302.12902). The
-    field of a flow is evaluated at random times on the paths from noise to the exact value.
+    A unit is dormant if the mean size of its activation is below 0.025 times the mean of its layer (arXiv 2302.12902).
+    The field of a flow is evaluated at random times on the paths from noise to the exact value.
     """
     observation, action, value = (array[:, 0].reshape(-1, *array.shape[3:]) for array in vars(where).values())
     condition = jnp.concatenate([observation, action], axis=1)
@@ -109,7 +109,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
 
 
 def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The difference of a metric from that of features that were never frozen, averaged over the freezing times."""
+    """The difference of a metric from its value with features that were never frozen, averaged over the freezing
+    times."""
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 

@@ -29,7 +29,7 @@ from floqzoo.typing import Array, Scalar
 
 
 SIZES = (0.1, 0.3, 1.0)
-"""Standard deviations of the perturbation, as fractions of that of the perturbed values over states."""
+"""Standard deviations of the perturbation, as fractions of the perturbed values' standard deviation over states."""
 MOVING, FIXED = "moving targets", "fixed targets"
 
 
@@ -65,7 +65,8 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
 
 
 def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
-    """For each hidden layer, the error of Q per perturbation of its pre-activations, each relative to its own spread."""
+    """For each hidden layer, the error of Q per perturbation of the pre-activations, each relative to its own
+    spread."""
     x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
 
     def of_member(network: MLP) -> list[Scalar]:

@@ -26,7 +26,7 @@ def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[M
 
 
 def at_best_rate(table: Table, kind: str, noise: float, metric: str) -> np.ndarray:
-    """A metric with the learning rate that has the smallest mean error of Q at this scale of noise."""
+    """A metric at the learning rate with the smallest mean error of Q for this scale of noise."""
     rate = min(RATES, key=lambda rate: table.of(arm_of(kind, rate), noise, "error").mean())
     return table.of(arm_of(kind, rate), noise, metric)
 

@@ -1,4 +1,4 @@
-"""The libraries of other formats, which are optional."""
+"""Optional libraries that read other formats."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 def library(name: str, extra: str) -> Any:
     """Imports a library.
 
-    **Raises** `ModuleNotFoundError`, with the command that installs it, if it is missing.
+    **Raises** `ModuleNotFoundError`, with the command that installs the library, if it is missing.
     """
     try:
         return importlib.import_module(name)

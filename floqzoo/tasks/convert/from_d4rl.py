@@ -24,15 +24,15 @@ def episodes_from_d4rl(
     A row marked in `terminals` terminates its episode, and a row marked in `timeouts` truncates it. Other arrays of the
     file, such as `infos`, are not converted. Needs the extra `floqzoo[d4rl]`.
 
-    - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each is an episode of one step; needs
-      `next_observations`.
+    - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each row is an episode of one step;
+      needs `next_observations`.
     - `drop_last`: Whether to leave out the last transition of truncated episodes if the file has no `next_observations`,
       since the observation after it is unknown. Transitions that terminate are kept; no value is read from their next
       observation, which is a copy of the row's own observation.
     - `action_low`, `action_high`: The bounds of the environment's action space, finite.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and what it
-    must be; `ModuleNotFoundError` without h5py.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and the
+    requirement; `ModuleNotFoundError` without h5py.
     """
     path = Path(path).expanduser()
     if not path.is_file():

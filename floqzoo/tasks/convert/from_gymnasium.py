@@ -26,7 +26,7 @@ def record_episodes(
     - `max_episode_steps`: A step limit, for environments that have none of their own.
 
     **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, and for an action, a reward or
-    an observation that is not finite or out of its bounds.
+    an observation that is not finite or is out of bounds.
     """
     # Here, since gymnasium is imported when it is needed and not before.
     from floqzoo.tasks.own_environment import action_bounds_of, with_step_limit

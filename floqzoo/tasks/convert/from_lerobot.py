@@ -36,10 +36,11 @@ def episodes_from_lerobot(
     - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations.
     - `drop_last`: Whether to leave out the last transition of truncated episodes, whose next observation is unknown. Transitions
       that terminate are kept; no value is read from their next observation, which is a copy of the frame's own observation.
-    - `action_low`, `action_high`: The bounds of actions; None for the least and the greatest of each coordinate in the data.
+    - `action_low`, `action_high`: The bounds of actions; None for the least and the greatest value of each coordinate
+      in the data.
 
-    **Raises** `FileNotFoundError` if a file is missing; `ValueError`, which names the column, the frame and what it
-    must be; `ModuleNotFoundError` without pyarrow.
+    **Raises** `FileNotFoundError` if a file is missing; `ValueError`, which names the column, the frame and the
+    requirement; `ModuleNotFoundError` without pyarrow.
     """
     folder = Path(folder).expanduser()
     info = read_json(folder / "meta" / "info.json")

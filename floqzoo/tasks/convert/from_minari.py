@@ -30,7 +30,7 @@ def episodes_from_minari(
     Each of Minari's episodes is an episode; one that neither terminated nor was truncated ends where its recording does.
 
     **Raises** `FileNotFoundError` if the dataset is not on this machine; `ValueError`, which names the episode, the
-    array and what it must be; `ModuleNotFoundError` without Minari.
+    array and the requirement; `ModuleNotFoundError` without Minari.
     """
     dataset = _opened(str(source))
     low, high = _bounds(dataset.spec.action_space, action_low, action_high)

@@ -19,11 +19,11 @@ def episodes_from_rows(
 ) -> RecordedEpisodes:
     """Episodes from one row for each step, where the next observation is that of the next row.
 
-    The last row of an episode has none. If it terminated, no value is read from its next observation, which is set to
-    the row's own observation. Otherwise its transition is incomplete: an error, or with `drop_last` it is left out, and its
-    observation and action become the final ones of the episode.
+    The last row of an episode has no next observation. If it terminated, the row's own observation takes that place,
+    and no value is read from it. Otherwise its transition is incomplete, which is an error without `drop_last`; with
+    it, the transition is left out, and its observation and action become the final ones of the episode.
 
-    - `ends`: Whether each row is the last of its episode; True for the last row of all.
+    - `ends`: Whether each row is the last of its episode; True for the very last row.
 
     **Raises** `ValueError` for an incomplete transition that is not dropped, and if nothing is left.
     """
