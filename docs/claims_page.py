@@ -8,7 +8,7 @@ from floqzoo.studies.report import markdown_table, read_table
 from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, result_table, verdict_table
 
 
-MEASURED = "2026-11-27"
+MEASURED = "2026-11-27 and 2026-11-28"
 INTRODUCTION = """# What flow matching brings: measured
 
 <!-- Written by docs/generate.py from docs/studies. -->

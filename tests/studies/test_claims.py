@@ -12,6 +12,7 @@ import optax
 import pytest
 from hypothesis import given, strategies as st
 
+from benchmarks.counted_flops import matrix_flops
 from floqzoo.critics import MonolithicCritic
 from floqzoo.critics.q_ensemble import QEnsemble
 from floqzoo.flow import Euler
@@ -19,7 +20,7 @@ from floqzoo.learner import agent_of
 from floqzoo.networks import MLP
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.records import Transition
-from floqzoo.studies.claims import plasticity, recovery, study_named, study_names
+from floqzoo.studies.claims import capacity, plasticity, recovery, study_named, study_names
 from floqzoo.studies.critic_lab import (
     CORNERS,
     MAZE,
@@ -161,7 +162,7 @@ class TestStudy:
         assert calls == ["a", "b", "b", "c"] and again.rows == table.rows
         assert tuple(read_table(Measurement, tmp_path / "measurements.csv")) == table.rows
         np.testing.assert_array_equal(table.of("c", 1.5, "m"), [1 / 3, -2e-9])
-        with pytest.raises(ValueError, match=r"`tau` is .*, here it is 0\.5"):
+        with pytest.raises(ValueError, match="has another tau"):
             run_study(study_of(trials(False)), replace(TINY, tau=0.5), tmp_path)
 
     def test_what_was_not_measured_is_asked_for_in_vain(self):
@@ -205,6 +206,25 @@ def test_a_constant_field_passes_a_perturbation_on_and_a_contracting_one_removes
     errors = recovery.flow_errors(critic, checks(looks=1), size)
     assert list(errors) == [0.0, 0.25, 0.5, 0.75]
     np.testing.assert_allclose(list(errors.values()), expected, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_larger_critics_cost_as_much_as_floq():
+    settings = replace(LabSettings(), seeds=1, transitions=100)
+    data = jax.tree.map(lambda array: array[0], lab_data(settings))
+
+    def flops(agents):
+        agent = agent_of(agents, 0)
+
+        def update(key):
+            sample_key, update_key = jax.random.split(key)
+            return jax.tree.leaves(agent.update(data.sample(sample_key, settings.batch_size), update_key)[1])
+
+        return matrix_flops(update, jax.random.key(0))
+
+    wanted = flops(capacity.BUILDERS["floq"](settings))
+    costs = [flops(capacity.BUILDERS[arm](settings)) for arm in capacity.LARGER]
+    assert 0.99 * wanted < min(costs) and max(costs) < 1.06 * wanted
 
 
 @pytest.mark.slow

@@ -1,0 +1,53 @@
+"""Little data: which critic needs fewer transitions?"""
+
+from functools import partial
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from floqzoo.studies.critic_lab import AGENTS, ERROR, SCORE, LabSettings, lab_data, score_and_error, train
+from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+
+
+TRANSITIONS = (300, 1_000, 3_000, 10_000)
+
+
+def trial(arm: str, transitions: int, settings: LabSettings) -> list[Measurement]:
+    """Trains one kind of critic on the first transitions of the dataset."""
+    data = lab_data(settings)
+    data = eqx.tree_at(lambda data: data.count, data, jnp.full_like(data.count, transitions))
+    agents = train(AGENTS[arm](settings), data, settings)
+    return measurements(arm, transitions, score_and_error(agents))
+
+
+def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
+    """The mean of a metric over the sizes below that of the whole dataset."""
+    return np.mean([table.of(arm, size, metric) for size in TRANSITIONS[:-1]], axis=0)
+
+
+STUDY = Study(
+    name="little_data",
+    claim="Flow critics work with little data, where monolithic critics fail.",
+    design="Both critics on the first transitions of the same dataset, with the same number of updates. Transitions are "
+    "independent of each other, since the data of this maze have no episodes.",
+    settings=LabSettings(),
+    trials=lambda settings: {
+        f"{arm}-{size}": partial(trial, arm, size, settings) for arm in AGENTS for size in TRANSITIONS
+    },
+    level="transitions",
+    panels={"score": SCORE, "error": ERROR},
+    statements=[
+        Statement(
+            "With 300 to 3,000 transitions floq's policy has a higher score.",
+            lambda table: with_few(table, "floq", "score") - with_few(table, "monolithic", "score"),
+            "of the score",
+        ),
+        Statement(
+            "With 300 to 3,000 transitions floq's Q has a smaller error.",
+            lambda table: with_few(table, "monolithic", "error") - with_few(table, "floq", "error"),
+            "units of return",
+        ),
+    ],
+    log_level=True,
+)
