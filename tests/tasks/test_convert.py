@@ -569,7 +569,7 @@ def test_lerobot_without_rewards_or_ends(parquet, tmp_path):
     [
         ({}, ("action",), "it lacks action, and has episode_index"),
         ({}, ("episode_index",), "it lacks episode_index"),
-        ({}, ("next.truncated",), "`done` must be 'terminated' or 'truncated'.* 1 frames are done"),
+        ({}, ("next.truncated",), "`done` must be the meaning of .*'terminated' or 'truncated'.* 1 frames are done"),
         (
             {"frame_index": [0, 1, 3]},
             (),
