@@ -99,7 +99,7 @@ def test_sigterm_keeps_what_was_explored(tmp_path):
     change_flags(directory, online_steps=10)
     with (
         pytest.warns(UserWarning, match="`online_steps` was 44 and is 10"),
-        pytest.raises(ValueError, match=r"the number of slots .* must be 16, as in the checkpoint, .*; got 10\."),
+        pytest.raises(ValueError, match=r"must be 16, since the replay buffer of the checkpoint is full; got 10\."),
     ):
         resume(directory, recipe=TOY_RECIPE, allow_changes=True)
 
