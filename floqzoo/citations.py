@@ -156,7 +156,7 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX entries of the works that some parts cite: each work once, with the names of these parts.
+    """The BibTeX entries of the works cited by the given parts: each work once, with the names of the parts that cite it.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))

@@ -267,8 +267,8 @@ class ReturnFlowCritic(eqx.Module):
         """The targets of a batch from these flows, with one noise sample and time per transition."""
 
         def states_of(field):
-            """The states of the flows at t = 1 and, for DCFM, at the time of each transition, integrated with equally many
-            steps."""
+            """The states of the flows at t = 1 and, for DCFM, at the time of each transition; both integrations take
+            the same number of steps."""
             flow = self.flow(field)
 
             def of_transition(observation, action, noise, t):

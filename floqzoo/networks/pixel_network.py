@@ -33,9 +33,9 @@ class PixelStem(eqx.Module):
         return self.with_bias(self.part(observation, 0))
 
     def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
-        """The contribution of an observation, which is at `start` 0, or of inputs after it.
+        """The contribution to the layer's output of the observation (`start` 0), or of inputs that follow it.
 
-        **Raises** `ValueError` for a part of an observation, or an observation that does not consist of bytes.
+        **Raises** `ValueError` for a slice of the observation, or an observation that does not consist of bytes.
         """
         pixels = self.encoder.observation_dim
         if start >= pixels:

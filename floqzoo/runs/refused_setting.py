@@ -1,4 +1,4 @@
-"""Names the setting that a check refuses: parts report their own arguments, but users type settings."""
+"""Names the setting behind a failed check: the error of a part names its argument, but a user knows the setting."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Training of flow critics for the analytic chain's policy with floq's loss; all values are known."""
+"""Trains flow critics with floq's loss on the analytic chain, where the exact values of the policy are known."""
 
 from dataclasses import dataclass, replace
 from functools import partial

@@ -190,8 +190,8 @@ def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None
 
 
 def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
-    """Four updates equal eight steps of one optimiser, alternately with the gradient of the critic and of the policy, and 0 for
-    the other part."""
+    """Four updates equal eight steps of one optimiser: steps alternate between the critic's gradient and the policy's, with a
+    gradient of 0 for the other part."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_sequential_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
