@@ -162,7 +162,7 @@ class TestStudy:
         assert calls == ["a", "b", "b", "c"] and again.rows == table.rows
         assert tuple(read_table(Measurement, tmp_path / "measurements.csv")) == table.rows
         np.testing.assert_array_equal(table.of("c", 1.5, "m"), [1 / 3, -2e-9])
-        with pytest.raises(ValueError, match="has another tau"):
+        with pytest.raises(ValueError, match=r"`tau` is .*, here it is 0\.5"):
             run_study(study_of(trials(False)), replace(TINY, tau=0.5), tmp_path)
 
     def test_what_was_not_measured_is_asked_for_in_vain(self):
