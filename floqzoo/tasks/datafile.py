@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from floqzoo.tasks.episodes import ARRAY_DTYPES, Episode
+from floqzoo.tasks.input_arrays import require_zeros_and_ones
 
 
 FRAME = (64, 64, 3)
@@ -219,9 +220,8 @@ def _checked(path: Path, key: str, array: np.ndarray, pixels: bool) -> np.ndarra
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"{path}: `{key}` has a NaN or an infinity, first in row {row}.")
-    if key == "terminals" and not np.isin(array, (0, 1)).all():
-        row = int(np.argmin(np.isin(array, (0, 1))))
-        raise ValueError(f"{path}: `terminals` must be 0 or 1; row {row} has {array[row]}.")
+    if key == "terminals":
+        require_zeros_and_ones(f"{path}: `terminals`", array)
     if ARRAY_DTYPES[key] is np.float32 and array.dtype != np.float32:
         raise ValueError(f"{path}: `{key}` must have dtype float32; got {array.dtype}.")
     if ARRAY_DTYPES[key] is np.int64 and array.dtype.kind not in "iub":

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from floqzoo.records import Transition
+from floqzoo.tasks.input_arrays import require_zeros_and_ones
 from floqzoo.tasks.replay_buffer import ReplayBuffer
 from floqzoo.typing import Array, Key
 
@@ -154,9 +155,7 @@ def make_dataset(
         raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")
     if np.abs(actions).max() > 1.0:
         raise ValueError(f"`actions` reach {np.abs(actions).max()}; they must lie in [-1, 1].")
-    if not np.isin(masks, (0.0, 1.0)).all():
-        row = int(np.argmin(np.isin(masks, (0.0, 1.0))))
-        raise ValueError(f"`masks` must be 0 or 1; row {row} has {masks[row]}.")
+    require_zeros_and_ones("`masks`", masks)
     starts, ends = np.flatnonzero(~terminals), np.flatnonzero(terminals)
     if len(starts) == 0:
         raise ValueError("`terminals` is True everywhere; an episode of one state contains no transition.")

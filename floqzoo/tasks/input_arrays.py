@@ -117,3 +117,14 @@ def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
             f"got {value!r}."
         )
     return np.broadcast_to(bound, actions.shape[1:])
+
+
+def require_zeros_and_ones(name: str, array: np.ndarray) -> None:
+    """Checks that every number of a vector is 0 or 1.
+
+    **Raises** `ValueError` with the first row that has another number.
+    """
+    valid = np.isin(array, (0, 1))
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise ValueError(f"{name} must be 0 or 1; row {row} has {array[row]}.")

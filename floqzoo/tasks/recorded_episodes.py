@@ -13,6 +13,7 @@ from floqzoo.tasks.input_arrays import (
     flags,
     matrix,
     require_rows,
+    require_zeros_and_ones,
     storage_dtype,
     vector,
 )
@@ -239,9 +240,7 @@ def episodes_from_states(
                 f"`{name}` must be {nothing:g} in the last row of an episode, where no transition starts; row {lost[0]} has "
                 f"{array[lost[0]]:g}. For arrays with one row for each step, use `dataset_from_transitions`."
             )
-    if not np.isin(mask_rows, (0, 1)).all():
-        row = int(np.argmin(np.isin(mask_rows, (0, 1))))
-        raise ValueError(f"`masks` must be 0 or 1; row {row} has {mask_rows[row]}.")
+    require_zeros_and_ones("`masks`", mask_rows)
     return episodes_of_states(
         observations=state_rows, actions=action_rows, rewards=reward_rows, terminated=mask_rows == 0, ends=ends
     )
