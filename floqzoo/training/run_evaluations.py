@@ -227,6 +227,8 @@ class RunEvaluations:
     - `seconds`: Measures the time of the evaluations, and the time that training waited for them.
     - `clock`: The time since the run began.
     - `batches`: The batch source of the updates.
+    - `check_stop`: Called at least once a second while training waits; may raise, as that of
+      [`stoppable`][floqzoo.training.interruption.stoppable] does after a signal.
     - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
       not logged.
 
@@ -243,6 +245,7 @@ class RunEvaluations:
         clock: Callable[[], float],
         batches: BatchSource,
         *,
+        check_stop: Callable[[], None] = lambda: None,
         reference_returns: tuple[float, float] | None = None,
     ):
         require_environment(config, make_environment)
@@ -250,7 +253,7 @@ class RunEvaluations:
         self.reference_returns = reference_returns
         self.evaluator = Evaluator(make_environment, workers=config.eval_workers if config.eval_episodes else 0)
         self.config, self.store, self.progress, self.seconds, self.clock = config, store, progress, seconds, clock
-        self.batches = batches
+        self.batches, self.check_stop = batches, check_stop
         self.evaluations: dict[int, Evaluation] = {}
         self.baselines: dict[int, Evaluation] = {}
         self._pending: BackgroundEvaluation | None = None
@@ -287,8 +290,9 @@ class RunEvaluations:
             last=step == self.config.total_steps,
         )
         if self.config.eval_workers:
-            self._pending = BackgroundEvaluation(evaluation, self.evaluator)
-            self.store.awaited = step
+            with interrupt_held():  # an evaluation that nobody knows of could not be cancelled
+                self._pending = BackgroundEvaluation(evaluation, self.evaluator)
+                self.store.awaited = step
         else:
             self._play_here(evaluation)
 
@@ -310,7 +314,7 @@ class RunEvaluations:
         waited = not self._pending.over()
         with self.seconds.measure("waiting"):
             while not self._pending.over(within=1.0):
-                self._show(step, self._pending.evaluation.note)
+                self._wait(self._pending.evaluation, step)
         with interrupt_held():
             evaluation = self._pending.result()
             self._pending = None
@@ -332,7 +336,7 @@ class RunEvaluations:
     def _play_here(self, evaluation: StepEvaluation) -> None:
         try:
             with self.seconds.measure("waiting"):
-                evaluation.play(self.evaluator, progress=lambda: self._show(evaluation.step, evaluation.note))
+                evaluation.play(self.evaluator, progress=lambda: self._wait(evaluation, evaluation.step))
         finally:  # also after an interrupted evaluation
             if evaluation.rows:
                 self._record(evaluation, evaluation.step)
@@ -365,6 +369,10 @@ class RunEvaluations:
                 self.progress.say(
                     f"after {evaluation.step:,} {self.config.unit} the {whose} {did} {evaluation.episodes} episodes"
                 )
+
+    def _wait(self, evaluation: StepEvaluation, step: int) -> None:
+        self._show(step, evaluation.note)
+        self.check_stop()
 
     def _show(self, step: int, note: str) -> None:
         self.progress.update(step, self.config.total_steps, note)

@@ -76,6 +76,7 @@ class Trainer:
     - `progress`: Shows the progress.
     - `writers`: Metric writers that receive every logged metric.
     - `to_task`: As in `floqzoo.training.train`.
+    - `check_stop`: Raises an exception after a signal.
 
     Attributes: `step`, the current step; `seeds`; `seconds`, the time by part; `evaluations`; `whole`, whether agents,
     step and environments are consistent; during a call they are not.
@@ -93,9 +94,11 @@ class Trainer:
         writers: Sequence[MetricWriter],
         batch_source: Callable[[RunConfig, bool], BatchSource],
         to_task: Callable[[PyTree], PyTree] | None,
+        check_stop: Callable[[], None],
     ):
         first = is_first()
         self.to_task = None if to_task is None else eqx.filter_vmap(to_task)
+        self.check_stop = check_stop
         self.store = (
             RunStore(directory, config.keep_checkpoints, resumed, writers, config.best_metric)
             if first
@@ -137,6 +140,8 @@ class Trainer:
             self.seconds,
             self.total_seconds,
             offline_batches,
+            # Several processes must call it equally often, and only one of them evaluates.
+            check_stop=check_stop if jax.process_count() == 1 else lambda: None,
             reference_returns=getattr(task, "reference_returns", None),
         )
         if is_first():
@@ -179,7 +184,7 @@ class Trainer:
         spent = self.seconds.updates - self.earlier
         return (self.updates - self.first_update) / spent if spent else math.nan
 
-    def train(self, check_stop: Callable[[], None]) -> None:
+    def train(self) -> None:
         """Trains until the end, unless `check_stop` raises."""
         self.enter(self.phase)
         awaited, self.awaited = self.awaited, None
@@ -187,7 +192,7 @@ class Trainer:
             self.evaluations.begin(awaited.step, awaited.parts, local(self.dataset))
         self.look_up()
         while self.step < self.config.total_steps:
-            check_stop()
+            self.check_stop()
             if self.phase is not self.entered:
                 self.enter(self.phase)
             self.advance()
@@ -408,11 +413,23 @@ def train(
         )
         for writer in writers:
             stack.callback(writer.close_writer)
-        run = Trainer(build, task, config, run_directory, progress, resumed, begin_with, writers, batch_source, to_task)
+        run = Trainer(
+            build,
+            task,
+            config,
+            run_directory,
+            progress,
+            resumed,
+            begin_with,
+            writers,
+            batch_source,
+            to_task,
+            check_stop,
+        )
         stack.callback(run.close)
         with run.errors_explained():
             try:
-                run.train(check_stop)
+                run.train()
             except KeyboardInterrupt as interrupt:
                 if not run.whole:
                     raise

@@ -81,10 +81,14 @@ def test_a_trial_that_is_stopped_in_a_long_evaluation_ends_by_itself(toy_sweep):
     forever = "offline_steps: 40, log_interval: 10, save_interval: 0, eval_interval: 10, eval_episodes: 100000"
     (trial,) = toy_sweep(fields=f"{forever}, eval_workers: 1").trials
     attempt = Attempt(trial.directory, trial.words, {}, os.getcwd())
-    until_second_evaluation = (lambda: logged_progress(trial.directory)[0] == 20,)
-    threading.Thread(target=interrupt_once, args=until_second_evaluation).start()
     killer = threading.Timer(STOP_SECONDS, attempt._clear_up)
-    killer.start()
+
+    def interrupt_second_evaluation():
+        wait_until(lambda: logged_progress(trial.directory)[0] == 20)
+        killer.start()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_second_evaluation).start()
     with pytest.raises(KeyboardInterrupt):
         attempt.run("a place")
     killer.cancel()

@@ -1,5 +1,6 @@
 """Evaluations beside training: the same rows as between updates, and nothing is lost."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics
 from floqzoo.runs.run_directory import LOCK
 from floqzoo.runs.run_store import AwaitedEvaluation, RunStore, Stopwatch
 from floqzoo.training import prepared_run, resume, train
+from floqzoo.training.progress import ProgressReport
 
 
 BESIDE = {"eval_workers": 2}
@@ -167,6 +169,26 @@ def test_what_an_environment_raises_costs_no_update(whole, tmp_path, monkeypatch
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
     assert resume(directory, recipe=TOY_RECIPE).stopped_by is None
     assert_same_tables(whole, directory)
+
+
+@pytest.mark.parametrize("beside", [{}, BESIDE])
+def test_a_signal_whose_exception_is_lost_ends_the_wait_for_an_evaluation(tmp_path, monkeypatch, beside):
+    """As in a destructor, or in a callback of the garbage collector; the wait would last as long as the evaluation."""
+    update = ProgressReport.update
+
+    def losing_a_signal(report, step, total, note=None):
+        update(report, step, total, note)
+        if note is not None and note.startswith("evaluating"):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ProgressReport, "update", losing_a_signal)
+    (tmp_path / "gate").mkdir()
+    environment = partial(Gated, tmp_path / "gate") if beside else Line
+    task = ToyTask(toy_task().dataset, make_environment=environment)
+    result = train(toy_build, task, toy_config(offline_steps=14, eval_interval=14, **beside), tmp_path / "run")
+    assert result.stopped_by == signal.SIGTERM
+    assert not (tmp_path / "run" / "eval.csv").exists()
 
 
 def test_an_environment_that_cannot_go_to_a_process_is_refused_before_anything_begins(tmp_path):
