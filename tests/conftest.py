@@ -50,14 +50,17 @@ def getkey():
     return lambda: jr.fold_in(jr.key(0), next(count))
 
 
-_tests = itertools.count(1)
+_weight = 0
 
 
 @pytest.fixture(autouse=True)
-def _limited_number_of_programs():
-    """A compiled program takes memory, and memory maps, of which Linux gives a process 65,530."""
+def _limited_number_of_programs(request):
+    """A compiled program takes memory, and memory maps, of which Linux gives a process 65,530; a slow test has more."""
+    global _weight
     yield
-    if next(_tests) % 150 == 0:
+    _weight += 1 if request.node.get_closest_marker("slow") is None else 3
+    if _weight >= 150:
+        _weight = 0
         jax.clear_caches()
 
 
