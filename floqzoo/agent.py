@@ -27,12 +27,15 @@ class Agent(eqx.Module):
 
     - `critic`: Any [`Critic`][floqzoo.protocols.Critic].
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
-    - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; one Adam step on the sum of both losses by default.
-    - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default a target critic with tau 0.005.
+    - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; by default one Adam step on the sum of both
+      losses.
+    - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default Polyak averaging of the critic
+      with $\tau = 0.005$, without a target policy.
     - `normaliser`: Normalises the observations that `act`, `explore` and `update` receive, so critic and policy take
       normalised observations only; see `normalised`. None, the default, leaves observations unchanged.
 
-    Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates.
+    Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates
+    so far.
 
     **Raises** `TypeError` if a part does not satisfy its protocol; the message lists the missing methods.
     """
@@ -68,17 +71,17 @@ class Agent(eqx.Module):
 
     @property
     def parts(self) -> ActorCritic:
-        """The critic, the policy and the normaliser, which suffice for acting."""
+        """The critic, the policy and the normaliser, which are sufficient for acting."""
         return ActorCritic(self.critic, self.policy, self.normaliser)
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase of training, by name; empty for an update rule without phases."""
+        """The number of updates before each phase of training, by the phase's name; empty if there are no phases."""
         return self.update_rule.phase_starts if isinstance(self.update_rule, HasPhases) else {}
 
     @property
     def frozen(self) -> FrozenAgent:
-        """The agent as constants, for the losses."""
+        """The agent as the losses take it: as a constant, without gradients."""
         critic, policy, target = with_cast_weights(frozen((self.critic, self.policy, self.target)))
         return FrozenAgent(critic, policy, target, self.step)
 
@@ -87,7 +90,8 @@ class Agent(eqx.Module):
         return self.parts.act(observation, key)
 
     def normalised(self, observation: Observation) -> Observation:
-        """An observation of the environment as `critic` and `policy` take it: normalised if there is a normaliser."""
+        """Converts an observation of the environment to the input of `critic` and `policy`: normalised if there is a
+        normaliser."""
         return self.parts.normalised(observation)
 
     def explore(self, observation: Observation, key: Key) -> Action:
@@ -95,7 +99,7 @@ class Agent(eqx.Module):
         return self.parts.explore(observation, key)
 
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
-        """One update on one batch: returns the updated agent, and the metrics of the batch before the update.
+        """The agent after one update on a batch, and the metrics of the batch before the update.
 
         This is a pure function, which can be compiled alone or inside a scan.
         """

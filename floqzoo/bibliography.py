@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """An entry of a bibliography; fields without a value are omitted.
+    """A bibliography entry; `bibtex` omits fields that are None.
 
     - `key`: The citation key.
     - `kind`: The BibTeX entry type.
     - `title`, `author`, `year`: As in BibTeX.
     - `venue`: The conference or journal.
-    - `arxiv`: The arXiv number of the preprint.
-    - `url`: The address of a work that is not a preprint.
+    - `arxiv`: The arXiv identifier of the preprint.
+    - `url`: The URL of a work without an arXiv preprint.
     """
 
     key: str
@@ -25,7 +25,7 @@ class Reference:
     url: str | None = None
 
     def bibtex(self) -> str:
-        """The entry as BibTeX."""
+        """The entry in BibTeX format."""
         venue = {"inproceedings": "booktitle", "phdthesis": "school"}.get(self.kind, "journal")
         fields = {"title": f"{{{self.title}}}", "author": self.author, "year": str(self.year)}
         fields |= {venue: self.venue} if self.venue else {}

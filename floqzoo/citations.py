@@ -100,10 +100,10 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         optax.GradientTransformation: (bib.OPTAX,),
     }
 )
-"""The references of each part; a subclass also has those of its parents."""
+"""The references of each class; a subclass also has those of its base classes."""
 
 PROGRAMS = (eqx.Module, diffrax.AbstractSolver, optax.GradientTransformation)
-"""What each cited program is used for."""
+"""The classes in `SOURCES` whose references are programs; `citation` lists programs after papers."""
 
 WITHOUT_SOURCE: frozenset[type] = frozenset(
     {
@@ -152,17 +152,18 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         successor.VelocityError,
     }
 )
-"""Parts that are common knowledge, or our own."""
+"""Parts that cite no work: they are common knowledge, or original to floqzoo."""
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX entries of the works cited by the given parts: each work once, with the names of the parts that cite it.
+    """The BibTeX entries of the works cited by the given parts, each work once.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))
 
-    Papers come first, then programs: JAX and Equinox for every module, optax and diffrax if they are used. An `OGBenchTask`
-    adds OGBench. Your own part adds no entry, but the parts inside it do. For floqzoo itself, see `CITATION.cff`.
+    Papers come first, each below a comment with the names of the parts that cite it. Programs follow: JAX and Equinox
+    for every module, optax and diffrax if they are used. An `OGBenchTask` adds OGBench. Your own parts add no entry,
+    but the parts inside them do. For floqzoo itself, see `CITATION.cff`.
 
     - `parts`: Agents, tasks, or other objects that contain parts.
     """

@@ -1,4 +1,4 @@
-"""The command `floqzoo`."""
+"""The `floqzoo` command."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ def collect(
     workers: int = os.cpu_count() or 1,
     directory: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None,
 ) -> None:
-    """Collects an OGBench dataset on this machine, with the scripted oracles of OGBench.
+    """Collects an OGBench dataset on this machine, with OGBench's scripted oracles.
 
     An interrupted collection resumes where it stopped; a finished one is reused.
 
@@ -62,14 +62,14 @@ def download(
     directory: Annotated[str, tyro.conf.arg(metavar="DIR")] = DEFAULT_DATASET_DIR,
     shards: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
 ) -> None:
-    """Downloads an OGBench dataset of 100 million transitions, a folder of files.
+    """Downloads an OGBench dataset of 100 million transitions, which is a folder of files.
 
     An interrupted download resumes with the first missing file. Damaged files are discarded. The smaller datasets
     need no command: recipes download them.
 
     Args:
         name: The dataset, such as cube-quadruple-play-100m-v0.
-        directory: The folder of datasets.
+        directory: The folder that contains all datasets.
         shards: The number of files to download, starting with the first, each with its validation file; by default all.
     """
     folder = download_shards(name, directory, shards=shards)
@@ -99,7 +99,7 @@ COMMANDS = {
 
 
 def overview() -> str:
-    """The subcommands with the first line of their docstrings, in 80 columns."""
+    """The subcommands, each with the first line of its docstring, wrapped to 80 columns."""
     return "\n".join(
         textwrap.fill(
             str(command.__doc__).split("\n")[0],

@@ -1,7 +1,7 @@
-"""The style of all figures: one palette, one size of text, and a fixed colour for each method.
+"""The style of all figures: one palette, consistent font sizes, and fixed colours for common methods.
 
-Figures are at most as wide as a page of the documentation (`WIDTH`), and text has at least 10 points. The palette is
-that of Okabe and Ito, which is safe for readers with colour blindness.
+Figures are at most as wide as a page of the documentation (`WIDTH`), and text is at least 10 pt. The palette is that of
+Okabe and Ito, which is safe for readers with colour blindness.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ uses."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each method of a figure: its fixed colour, or else the next unused colour of the palette.
+    """The colour of each method in a figure: its fixed colour, or else the next unused colour of the palette.
 
     - `names`: Names such as "floq" or "floq alpha=10.0"; the first of several variants of a method gets the method's
       colour.
@@ -72,7 +72,7 @@ Result = TypeVar("Result")
 
 
 def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Runs a function that draws or saves a figure with `STYLE`, without changing the settings of matplotlib."""
+    """Decorates a function that draws or saves a figure to use `STYLE`; matplotlib's settings do not change."""
 
     @wraps(function)
     def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -97,7 +97,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_below(figure: Any, columns: int = 4) -> None:
-    """A legend under all panels, outside the data, with each label once."""
+    """Adds one legend below all panels, outside the axes, which lists each label once."""
     shown = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -109,14 +109,14 @@ def legend_below(figure: Any, columns: int = 4) -> None:
 
 
 def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
-    """Ticks at these values only, written in full: 10,000 instead of a power of ten."""
+    """Sets ticks at these values only, labelled in full: 10,000 instead of a power of ten."""
     axis.set_ticks(values, [f"{value:,.12g}" for value in values])
     axis.set_ticks([], minor=True)
 
 
 def log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times each power of ten on a logarithmic axis; at the powers only if there are many of
-    them."""
+    """Sets ticks at 1, 2 and 5 times each power of ten on a logarithmic axis, or only at the powers of ten if the axis
+    covers a factor of 200 or more."""
     low, high = axis.get_view_interval()
     digits = (1, 2, 5) if high < 200 * low else (1,)
     places = [digit * 10.0**power for power in range(-9, 10) for digit in digits]
@@ -125,7 +125,7 @@ def log_ticks(axis: Any) -> None:
 
 @styled
 def save_figure(figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG, atomically."""
+    """Writes a figure as PNG, atomically; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=200, format="png")

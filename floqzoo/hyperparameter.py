@@ -1,4 +1,4 @@
-"""Numbers and arrays of a part that no optimiser updates."""
+"""Numbers and arrays in parts that no optimiser updates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ class Hyperparameter(eqx.Module):
 
 
 class State(eqx.Module):
-    """An array that is updated by a loss, not by an optimiser: running statistics, a temperature schedule, a counter.
+    """An array that is updated by a loss, not by an optimiser, such as running statistics or a counter.
 
     A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
 
@@ -82,9 +82,9 @@ def frozen(tree: PyTree) -> PyTree:
 
 
 def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.ndarray | np.bool_], need: str) -> None:
-    """Validates a number; inside a trace its value is unknown and not checked.
+    """Validates a number, except inside a JAX trace, where its value is unknown.
 
-    **Raises** `ValueError` with the argument, its value and the requirement, if `holds` returns false.
+    **Raises** `ValueError` if `holds` returns False; the message contains the argument, its value and the requirement.
     """
     if isinstance(number.stored, Tracer):
         return
@@ -93,7 +93,7 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
-    """Checks that `low` is below `high`, and that both are finite.
+    """Checks that `low` is below `high`, and that both and their difference are finite.
 
     **Raises** `ValueError` otherwise.
     """
@@ -108,5 +108,5 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
 
 
 def _text(number: Hyperparameter) -> str:
-    """The number in its own precision: Python would print a float32 as a float64, -0.1 as -0.10000000149011612."""
+    """The number as text in its own precision: as a float64, the float32 -0.1 would be -0.10000000149011612."""
     return str(np.asarray(number.stored))

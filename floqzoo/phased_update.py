@@ -16,11 +16,11 @@ from floqzoo.typing import Array, Key
 class Phase(eqx.Module):
     """A phase of training.
 
-    - `name`: Its name in logs and figures.
+    - `name`: The name of the phase in logs and figures.
     - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
     - `updates`: The number of updates; None, allowed only in the last phase, for all that remain.
 
-    **Raises** `ValueError` if the name is empty, or the number is negative.
+    **Raises** `ValueError` if the name is empty, or `updates` is negative.
     """
 
     name: str = eqx.field(static=True)
@@ -35,7 +35,7 @@ class Phase(eqx.Module):
 
 
 class PhasedUpdate(eqx.Module):
-    """One update rule after another, each for a number of updates: pre-training, then fine-tuning.
+    """Applies update rules one after another, each for a number of updates, such as pre-training, then fine-tuning.
 
         fz.PhasedUpdate(
             fz.Phase("pretraining", fz.JointUpdate(critic_loss=MyCritic.pretraining_loss), 1_000_000),
@@ -44,17 +44,17 @@ class PhasedUpdate(eqx.Module):
 
     The state of the optimisers continues from phase to phase, so all rules must have states of the same structure, as
     rules with the same optimiser do. The agent's number of updates determines its phase, and is part of a checkpoint: a
-    run resumes in the phase where it stopped. The trainer writes a row of metrics and a checkpoint and evaluates at the
-    end of each phase.
+    run resumes in the phase where it stopped. At the end of each phase, the trainer writes a row of metrics, saves a
+    checkpoint and evaluates the agent.
 
-    Metrics keep their names in the rules; a metric that only some phases have is averaged over the updates of these
-    phases. Only the rule of the current phase is computed, except for several seeds on an accelerator, where all rules
-    are computed.
+    Metrics keep the names that the rules give them; a metric that only some phases have is averaged over the updates of
+    these phases. Only the rule of the current phase is computed, except for several seeds on an accelerator, where all
+    rules are computed.
 
-    - `phases`: One or more, in order.
+    - `phases`: One or more phases, in order.
 
-    **Raises** `ValueError` if there is no phase, two phases have the same name, or a phase before the last has no
-    number of updates.
+    **Raises** `ValueError` if there is no phase, two phases have the same name, or `updates` is None in a phase before
+    the last.
     """
 
     phases: tuple[Phase, ...]
@@ -97,7 +97,7 @@ class PhasedUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The update of the current phase's rule."""
+        """The parts, the optimiser states and the metrics after one update by the rule of the current phase."""
         arrays, rest = eqx.partition((parts, optimisers), eqx.is_array)
 
         def updated(phase: Phase, arrays: PyTree) -> tuple[PyTree, dict[str, NamedMetric]]:
@@ -124,14 +124,14 @@ class PhasedUpdate(eqx.Module):
 
 
 def _found(metric: NamedMetric | None, like: jax.ShapeDtypeStruct) -> tuple[Array, Bool[Array, ""]]:
-    """A metric and whether it occurred; 0 and False for one that a phase does not have."""
+    """A metric, and whether it occurred; 0 and False for a metric that a phase does not have."""
     if metric is None:
         return jnp.zeros(like.shape, like.dtype), jnp.array(False)
     return metric.value, jnp.array(True) if metric.happened is None else metric.happened
 
 
 def _of_part(part: str, named: Mapping[str, Any]) -> Any:
-    """The metrics of a part by path; without a path if the loss returns one number."""
+    """The metrics of a part, by their path within it; a single metric if the loss returns only one number."""
     return named.get(
         part, {name.removeprefix(f"{part}/"): metric for name, metric in named.items() if name.startswith(f"{part}/")}
     )

@@ -1,8 +1,8 @@
-r"""Every protocol of floqzoo: the methods that a part must have.
+r"""All protocols of floqzoo: the methods that each kind of part must have.
 
 A class satisfies a protocol by having its methods; inheritance is not needed. Code that composes parts depends only on
 these protocols. Each protocol has distinct method names, so `isinstance(part, Protocol)` checks the composition.
-Methods take one example, and the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
+Methods take one example, and the caller applies `jax.vmap`; losses take a batch, whose axis comes first.
 
 Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too, required only by the code
 that uses them.
@@ -11,7 +11,7 @@ How the parts fit together, in three lines:
 
 - *FQL* is `Agent(MonolithicCritic, DistilledFlowPolicy)`.
 - *floq* is FQL with a `FlowCritic`, a flow over the real line.
-- *TD²-CFM* is a `SuccessorMeasure`, the same flow over observations.
+- *TD²-CFM* is a `SuccessorMeasure`, the same kind of flow, over observations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,7 @@ class Network(Protocol):
         ...
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, applied to the first layer's pre-activation."""
+        """The output of the network, given the pre-activation of the first layer."""
         ...
 
 
@@ -173,31 +173,31 @@ class Backup(Protocol):
     def td_targets(
         self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
     ) -> Float[Array, " samples"]:
-        """The regression target of each noise sample; `continuation` is $\\gamma$ times the discount of the transition."""
+        """The regression target for each noise sample; `continuation` is $\\gamma$ times the transition's discount."""
         ...
 
 
 @runtime_checkable
 class NoiseCoupling(Protocol):
-    """The noise of the target flow, given the noise of the regression."""
+    """How the noise of the target flow depends on the noise of the regression."""
 
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The noise of the target flow, given the noise of the regression and an independent sample."""
+        """The noise of the target flow, given the noise of the regression and independent samples, `fresh`."""
         ...
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Draws actions, and has a loss."""
+    """Draws actions, and defines the loss that trains it."""
 
     def act(self, observation: Observation, critic: "Critic", key: Key) -> Action:
-        """Draws an action, each coordinate in [-1, 1]; it may use the critic, as best-of-N sampling does."""
+        """Draws an action, each coordinate in [-1, 1]; the policy may use the critic, as best-of-N sampling does."""
         ...
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of a batch and its metrics; `agent` is constant."""
+        """The loss on a batch and its metrics; `agent` is treated as a constant."""
         ...
 
 
@@ -210,8 +210,8 @@ class Critic(Protocol):
         ...
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of a batch and its metrics; `agent` is constant, and `agent.target.critic` has the class of this
-        critic."""
+        """The loss on a batch and its metrics; `agent` is treated as a constant, and `agent.target.critic` has the
+        class of this critic."""
         ...
 
 
@@ -229,7 +229,7 @@ class Diagnosable(Protocol):
     """Optional capability of a critic: diagnostics that are logged at each evaluation."""
 
     def diagnose(self, batch: Transition, key: Key) -> Metrics:
-        """A record of scalars, computed on a batch of the dataset."""
+        """The diagnostics on a batch of the dataset, as a record of scalars."""
         ...
 
 
@@ -324,7 +324,7 @@ class ActsFromNoise(Protocol):
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """The distribution of each independent coordinate of the noise; None for a deterministic policy."""
+        """The distribution of each coordinate of the noise, all independent; None for a deterministic policy."""
         ...
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
@@ -347,10 +347,11 @@ class ActsInSteps(Protocol):
 
 @runtime_checkable
 class ScoresInSteps(Protocol):
-    """Optional capability of a critic: the return of a policy that acts in a given number of solver steps."""
+    """Optional capability of a critic: the value of a policy that acts in a given number of solver steps."""
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """Q(observation, action) if later actions take this number of steps; otherwise like `score`."""
+        """Q(observation, action) of the policy that draws later actions in `steps` solver steps; differentiable, like
+        `score`."""
         ...
 
 
@@ -431,7 +432,7 @@ class TargetUpdate(Protocol):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update number `step`, counted from 0, which changed the parts from `before` to `after`."""
+        """The targets after the update with index `step`, from 0, which changed the parts from `before` to `after`."""
         ...
 
 
@@ -461,7 +462,7 @@ class SuccessorMeasure(Protocol):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws future observations."""
+        """Draws `count` future observations from the measure."""
         ...
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
@@ -469,7 +470,7 @@ class SuccessorMeasure(Protocol):
         ...
 
     def successor_loss(self, batch: Transition, target: Any, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss of a batch and its metrics. `target`, of the same class, and `agent` are constant."""
+        """The loss on a batch and its metrics; `target`, of the same class, and `agent` are treated as constants."""
         ...
 
 
@@ -490,7 +491,7 @@ class NextAction(Protocol):
     """The next action, which defines the policy whose return or successor measure is learnt."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """The action at each next observation, in the units of the environment."""
+        """The action at each next observation, each coordinate in [-1, 1] as in `batch.action`."""
         ...
 
 
@@ -503,13 +504,13 @@ class RewardModel(Protocol):
         ...
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """The loss of a batch; 0 for a model without parameters."""
+        """The loss on a batch; 0 for a model without parameters."""
         ...
 
 
 @runtime_checkable
 class EpisodeStore(Protocol):
-    """Transitions in the order of their episodes: a dataset, or the replay of one seed.
+    """Transitions in the order of their episodes: a dataset, or the replay buffer of one seed.
 
     A transition is addressed by an integer `at`, defined by the store; methods take arrays of addresses.
     """
@@ -519,7 +520,7 @@ class EpisodeStore(Protocol):
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The addresses some steps later, at most `steps_left`, in the same episodes."""
+        """The addresses that many steps later in the same episodes; `steps` is at most `steps_left`."""
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -529,15 +530,15 @@ class EpisodeStore(Protocol):
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """What a batch contains for each sampled transition: one step, an n-step return, a future."""
+    """Defines what a batch contains for each sampled transition: one step, an n-step return, a future."""
 
     @property
     def reads_next_action(self) -> bool:
-        """Whether reading a transition needs the action after it."""
+        """Whether reading a transition requires its next action."""
         ...
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The examples that start at the given addresses of a store."""
+        """The examples that start at the given addresses in the store."""
         ...
 
 
@@ -610,13 +611,13 @@ class Task(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """Plain values that identify the data and the environment, stored with the results."""
+        """JSON-serialisable values that identify the data and the environment; they are stored with the results."""
         ...
 
 
 @runtime_checkable
 class MetricWriter(Protocol):
-    """Receives the metrics of a run, under the same names as in its tables."""
+    """Receives the metrics of a run, under the same names as in the run's tables."""
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
         """Receives the metrics of one seed after `step` updates; NaN means no value."""
@@ -638,7 +639,7 @@ class EpisodeRecorder(Protocol):
 
 @runtime_checkable
 class DatasetScript(Protocol):
-    """The definition of a generated dataset: its name, its size and its recorder. A dataclass of plain values."""
+    """The definition of a generated dataset: its name, size and recorder. A dataclass of JSON-serialisable values."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -671,7 +672,7 @@ class Launcher(Protocol):
         ...
 
     def ended(self, seconds: float) -> Sequence[tuple[Any, Any]]:
-        """The trials that ended since the last call; waits at most `seconds` seconds."""
+        """The trials that ended since the last call, each with its outcome; waits at most `seconds` seconds."""
         ...
 
     def stop(self) -> None:

@@ -41,10 +41,10 @@ class ActionDraw(eqx.Module):
 
 
 class StepCount(eqx.Module):
-    """A number of solver steps, a power of two: a Python number, or drawn at random inside an update.
+    """A number of solver steps, a power of two: a Python integer, or an array if drawn at random during an update.
 
-    - `value`: The number.
-    - `at_most`: An upper bound that does not depend on the draw; the number itself if it is not drawn.
+    - `value`: The number of steps.
+    - `at_most`: A static upper bound on `value`; equal to it if it is not drawn.
     """
 
     value: int | Int[Array, ""]
@@ -52,7 +52,7 @@ class StepCount(eqx.Module):
 
     @staticmethod
     def known(value: int) -> "StepCount":
-        """A number that is not drawn."""
+        """A fixed number of steps, not drawn at random."""
         return StepCount(value, value)
 
 
@@ -91,15 +91,15 @@ class Transition(eqx.Module):
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
     def with_observations(self, function: Callable[[Array], Array]) -> "Transition":
-        """The same transitions with a function applied to every observation: `observation`, `next_observation` and
-        `future`."""
+        """The same transitions with a function applied to each array of observations: `observation`,
+        `next_observation` and `future`."""
         present = {name: value for name in _OBSERVATIONS if (value := getattr(self, name)) is not None}
         return replace(self, **{name: function(value) for name, value in present.items()})
 
     def require(self, name: str, who: str) -> Array:
-        """The value of an optional field.
+        """The value of the optional field `name`.
 
-        **Raises** `ValueError` if it is absent.
+        **Raises** `ValueError` if it is absent; the message names `who` as the part that needs it.
         """
         value = getattr(self, name)
         if value is None:
@@ -122,7 +122,7 @@ class ActorCritic(eqx.Module):
     normaliser: Any = None
 
     def normalised(self, observation: Observation) -> Observation:
-        """An observation of the environment as the critic and the policy take it: normalised if there is a
+        """Converts an observation of the environment to the input of critic and policy: normalised if there is a
         normaliser."""
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
@@ -131,13 +131,13 @@ class ActorCritic(eqx.Module):
         return self.policy.act(self.normalised(observation), self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """An action for exploration: the policy's `explore`, or `act` for a policy without it."""
+        """An action for exploration, by the policy's `explore`, or by `act` if it has none."""
         act = getattr(self.policy, "explore", self.policy.act)
         return act(self.normalised(observation), self.critic, key)
 
 
 class FrozenAgent(eqx.Module):
-    """The agent as constants for the losses, without gradients.
+    """The agent as passed to the losses: a constant, through which no gradient passes.
 
     - `critic`, `policy`: The parts at the start of the optimiser step.
     - `target`: The target networks of critic and policy.
@@ -154,7 +154,8 @@ class FrozenAgent(eqx.Module):
         return self.policy.act(observation, self.critic, key)
 
     def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
-        """The same agent with another policy and target policy, for the loss of a policy inside another one."""
+        """The same agent with `change` applied to its policy and target policy, for the loss of a policy inside another
+        one."""
         target = ActorCritic(self.target.critic, change(self.target.policy))
         return FrozenAgent(self.critic, change(self.policy), target, self.step)
 
@@ -162,7 +163,7 @@ class FrozenAgent(eqx.Module):
 class Stateful(eqx.Module):
     """What the loss of a part with state returns instead of metrics: the metrics, and the part with its new state.
 
-    The update takes every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
+    The update copies every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
     """
 
     metrics: Metrics
@@ -170,7 +171,7 @@ class Stateful(eqx.Module):
 
 
 class Occasional(eqx.Module):
-    """Metrics of an event that does not happen in every update; means are over the updates in which it happens.
+    """Metrics of an event that does not happen in every update; they are averaged over the updates in which it happens.
 
     - `metrics`: The values of the metrics; arbitrary finite numbers if the event did not happen.
     - `happened`: Whether the event happened in this update.

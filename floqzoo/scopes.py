@@ -7,11 +7,11 @@ import jax
 
 
 def update_step(name: str) -> Any:
-    """Names the computation of a `with` block or a decorated function: `jax.named_scope`, marked as a step.
+    """Names the computation of a `with` block or a decorated function, by a `jax.named_scope` that is marked as a step.
 
     Steps can be nested, and do not change results. `floqzoo profile` also shows the named steps of your own parts.
 
-    - `name`: Letters, digits and underscores.
+    - `name`: The name of the step, of letters, digits and underscores.
     """
     return jax.named_scope(f"step:{name}")
 

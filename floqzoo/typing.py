@@ -1,4 +1,4 @@
-"""Type aliases of arrays.
+"""Type aliases of arrays and velocity fields.
 
 Shapes are those of a single example; use `jax.vmap` for a batch.
 
@@ -8,7 +8,7 @@ Shapes are those of a single example; use `jax.vmap` for a batch.
 | `Point` | `(dim,)` | a point of the space that a flow transports |
 | `Condition` | `(_,)` | a part of the condition of a velocity field, such as an observation |
 | `Code` | `(...)` | an encoded condition, used only by its velocity field |
-| `Observation` | `(observation,)` | an observation of the environment; bytes (uint8) if it is pixels |
+| `Observation` | `(observation,)` | an observation of the environment; of dtype uint8 if it consists of pixels |
 | `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
 | `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 
@@ -32,7 +32,7 @@ else:
             return isinstance(value, jax.Array | np.ndarray | np.generic)
 
     class Array(metaclass=_IsArray):
-        """An array of JAX or of NumPy, or a number of NumPy, which is an array without axes."""
+        """A JAX array, a NumPy array, or a NumPy scalar, which is an array without axes."""
 
 
 Scalar = Float[Array, ""]

@@ -38,7 +38,7 @@ def _policy_loss(policy: Any, batch: Transition, agent: FrozenAgent, key: Key) -
 
 
 class JointUpdate(eqx.Module):
-    """One optimiser step on the sum of both losses, over the parameters of critic and policy.
+    """Takes one optimiser step on the sum of both losses, over the parameters of critic and policy.
 
     Each loss treats the other part as a constant, so each trains only its own part.
 
@@ -46,8 +46,8 @@ class JointUpdate(eqx.Module):
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
       refused.
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
-      gradient of the policy is 0, but an optimiser such as Adam still moves it, by its moments. Metrics of the policy
-      are averaged over the updates with its loss.
+      gradient of the policy is 0, but an optimiser such as Adam still changes its parameters, because of its moments.
+      Metrics of the policy are averaged over the updates with its loss.
     - `critic_loss`, `policy_loss`: Loss functions, called as `loss(part, batch, agent, key)`; by default
       `part.critic_loss` and `part.policy_loss`. A part that is pre-trained has another loss for pre-training.
 
@@ -67,7 +67,7 @@ class JointUpdate(eqx.Module):
             raise ValueError(f"`policy_every` must be at least 1; got {self.policy_every}.")
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The state of the optimiser."""
+        """The initial state of the optimiser."""
         return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
 
     def update_parts(
@@ -96,7 +96,7 @@ class JointUpdate(eqx.Module):
     def _occasional_policy_loss(
         self, policy: Any, batch: Transition, agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the policy and its metrics; in an update without it 0, zeros, and the unchanged state."""
+        """The loss of the policy and its metrics; in an update without this loss, zeros and the unchanged state."""
 
         def loss() -> tuple[Scalar, Metrics | Stateful]:
             return self.policy_loss(policy, batch, agent, key)
@@ -115,16 +115,16 @@ class JointUpdate(eqx.Module):
 
 
 class AlternatingUpdate(eqx.Module):
-    r"""A critic step, then, in every `policy_every`-th update, `policy_steps` steps of the policy against the new critic.
+    r"""Takes a critic step and, in every `policy_every`-th update, `policy_steps` policy steps with the new critic.
 
-    Updates are counted from 1, so with `policy_every` = 2 the policy steps in updates 2, 4, 6, ... Metrics of the
+    Updates are counted from 1, so with `policy_every` = 2 the policy is trained in updates 2, 4, 6, ... Metrics of the
     policy are averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
     - `policy_every`: The period of the policy's steps, at least 1.
-    - `policy_steps`: The number of policy steps each time, at least 1; each uses a separate key.
+    - `policy_steps`: The number of policy steps in such an update, at least 1; each uses a separate key.
 
-    **Raises** `ValueError` if a number is below 1.
+    **Raises** `ValueError` if `policy_every` or `policy_steps` is below 1.
 
     Source: TD3 (arXiv 1802.09477), algorithm 1.
     """
@@ -140,7 +140,7 @@ class AlternatingUpdate(eqx.Module):
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
 
     def init_optimisers(self, parts: ActorCritic) -> ActorCritic:
-        """The state of each optimiser."""
+        """The initial state of each optimiser."""
         return ActorCritic(
             self.critic_optimiser.init(partition_trainable(parts.critic)[0]),
             self.policy_optimiser.init(partition_trainable(parts.policy)[0]),
@@ -197,7 +197,7 @@ class AlternatingUpdate(eqx.Module):
 
 
 def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
-    """One optimiser for a part with several networks, which trains each field of the part with a separate optimiser.
+    """An optimiser for a part with several networks, which trains each field of the part with a separate optimiser.
 
         fz.AlternatingUpdate(fz.optimiser_per_field(forward=optax.adam(1e-4), backward=optax.adam(1e-6)))
 
@@ -213,13 +213,13 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
 
 
 class SequentialUpdate(eqx.Module):
-    r"""A critic step, then a policy step, by one optimiser over the parameters of both parts.
+    r"""Takes a critic step, then a policy step, by one optimiser over the parameters of both parts.
 
     Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but an
-    optimiser such as Adam still moves that part, by its moments. With $g$ in every second step, Adam's mean gradient is
-    $g / 2$ and the root of its mean square $|g| / \sqrt 2$, so with a steady gradient the two steps of an update
-    together are $\sqrt 2$ times as long as a step of a separate Adam. Clipping of the gradient norm applies to each
-    loss separately.
+    optimiser such as Adam still changes that part, because of its moments. With a constant gradient $g$ in every second
+    step, Adam's mean gradient is $g / 2$ and its root mean square is $|g| / \sqrt 2$, so the two steps of an update
+    together are $\sqrt 2$ times as long as a step of a separate Adam optimiser. Clipping of the gradient norm applies
+    to each loss separately.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
@@ -231,7 +231,7 @@ class SequentialUpdate(eqx.Module):
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The state of the optimiser."""
+        """The initial state of the optimiser."""
         return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
 
     def update_parts(
@@ -259,12 +259,13 @@ class SequentialUpdate(eqx.Module):
 def gradient_step(
     loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
 ) -> tuple[PyTree, PyTree, Metrics]:
-    """One optimiser step on a loss of a part, or of a tuple of parts. Returns the part and the optimiser state after
-    the step, and the metrics of the loss before it.
+    """Takes one optimiser step on the loss of a part, or of a tuple of parts; returns the part and the optimiser state
+    after the step, and the metrics of the loss before it.
 
     - `loss`: A function from the part to the loss and its metrics (a tuple of metrics for a tuple of parts). A part
       with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
-    - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as `grad`.
+    - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as
+      `grad`.
 
     **Raises** `ValueError` if the optimiser requires other arguments, such as the loss as a function for a line search.
     """
@@ -322,7 +323,7 @@ class PolyakAveraging(eqx.Module):
     - `copy_after`: The number of updates after which the targets are set to the parameters once, as in InFOM between
       its phases; None, the default, means never.
 
-    **Raises** `ValueError` if a tau is outside [0, 1], or a number of updates is below 1.
+    **Raises** `ValueError` if `critic` or `policy` is outside [0, 1], or `every` or `copy_after` is below 1.
     """
 
     critic: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=0.005)
@@ -341,7 +342,7 @@ class PolyakAveraging(eqx.Module):
             raise ValueError(f"`copy_after` must be at least 1, or None; got {self.copy_after}.")
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
-        """Copies of the parts that have a target."""
+        """Copies of the parts that have a target; a `NoTarget` for each of the others."""
         return ActorCritic(
             NoTarget("critic") if self.critic is None else copied(parts.critic),
             NoTarget("policy") if self.policy is None else copied(parts.policy),
@@ -350,7 +351,7 @@ class PolyakAveraging(eqx.Module):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update number `step`, counted from 0, which changed the parts from `before` to `after`."""
+        """The targets after update `step`, counted from 0, which changed the parts from `before` to `after`."""
         online = after if self.of_new else before
         happens = (step + 1) % self.every == 0
 
@@ -401,5 +402,6 @@ def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
 
 
 def copied(tree: PyTree) -> PyTree:
-    """The same tree with separate array buffers: state is donated to the compiled update, and each buffer only once."""
+    """A copy of the tree with separate array buffers: arrays are donated to the compiled update, and no buffer can be
+    donated twice."""
     return jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, tree)

@@ -20,4 +20,4 @@ NAMES = (
     "td2_cfm",
     "value_flows",
 )
-"""The modules of this package, each with a `RECIPE` of its name."""
+"""The names of the recipes; each is a module of this package, with a `RECIPE` of the same name."""

@@ -3,13 +3,15 @@ r"""CODAC: IQN's critic with a conservative term, and FQL's one-step policy (arX
 $$\begin{aligned}
 \text{critic:} \quad & \textstyle\sum_i \tfrac1{n'} \sum_j \rho_{\tau_i} \bigl( r + \gamma \operatorname{agg}_e
 \bar Z_e(s', \mu(s', x'_0), \tau'_j) - Z_e(s, a, \tau_i) \bigr) \\
-& + \lambda \Bigl( \log \textstyle\sum_k \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr) \\
+& + \lambda \Bigl( \log \textstyle\sum_k \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr)
+- Z_e(s, a, \tau) \Bigr) \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
 \text{one step:} \quad & \alpha \tfrac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and all minimised by one Adam. Half of the actions
-$a_k$ are uniform, half are drawn from the behaviour flow. The method is a baseline of Value Flows (arXiv 2510.07650).
+each averaged over the batch, the first also over the two critics, and all minimised by one Adam optimiser. Half of the
+actions $a_k$ are uniform, half are drawn from the behaviour flow. The method is a baseline of Value Flows
+(arXiv 2510.07650).
 """
 
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class CODACConfig(QuantileConfig, DistilledPolicyConfig):
     conservative_weight: float = 0.1
     """Weight of the conservative term, at least 0."""
     conservative_actions: int = 10
-    """Number of uniform actions in the conservative term, and of actions of the behaviour flow."""
+    """Number of uniform actions in the conservative term; as many are drawn from the behaviour flow."""
 
 
 def codac(

@@ -14,7 +14,7 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The pixel encoder, named as in the official code of FQL."""
+    """The setting of the pixel encoder, named as in the official code of FQL."""
 
     encoder: Literal["impala_small"] | None = None
     """On pixel tasks, the encoder of each network; None for vector observations."""
@@ -32,7 +32,7 @@ class CloningConfig(EncoderConfig):
     batch_size: int = 256
     """Transitions per update."""
     actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the policy's network."""
+    """Widths of the hidden layers of the policy's network."""
     actor_layer_norm: bool = False
     """Whether the network uses layer norm."""
 
@@ -46,9 +46,9 @@ class ActorCriticConfig(EncoderConfig):
     batch_size: int = 256
     """Transitions per update."""
     actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the policy's networks."""
+    """Widths of the hidden layers of the policy's networks."""
     value_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of monolithic value networks."""
+    """Widths of the hidden layers of monolithic value networks."""
     layer_norm: bool = True
     """Whether critics use layer norm."""
     actor_layer_norm: bool = False
@@ -56,9 +56,9 @@ class ActorCriticConfig(EncoderConfig):
     discount: float = 0.99
     """Discount in [0, 1)."""
     tau: float = 0.005
-    """Step of the target networks, in [0, 1]."""
+    """Polyak averaging coefficient of the target networks, in [0, 1]."""
     n_step: int = 1
-    """Steps of the returns in TD targets, at least 1."""
+    """Number of steps of the n-step returns in TD targets, at least 1."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -71,9 +71,9 @@ class ChunkedConfig(ActorCriticConfig):
     """Settings of methods that can act in chunks."""
 
     chunk_length: int = 1
-    """Steps of an action chunk, in training; 1 for single actions, 5 in QC."""
+    """Number of steps of an action chunk; 1 for single actions, 5 in QC."""
     execution_horizon: int | None = None
-    """Steps of a chunk that are executed before the next one is drawn; None for all."""
+    """Number of steps of a chunk that are executed before the next one is drawn; None for all."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -85,7 +85,7 @@ class ChunkedConfig(ActorCriticConfig):
             )
 
     def chunked(self, policy: Policy) -> Policy:
-        """Wraps a policy with `chunk_length` times as many coordinates to act in chunks; unchanged for length 1."""
+        """Wraps a policy whose actions are flat chunks, so that it acts in chunks; unchanged for chunks of length 1."""
         if self.chunk_length == 1:
             return policy
         return fz.ChunkedPolicy(policy, self.chunk_length, self.execution_horizon)
@@ -125,7 +125,7 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     flow_steps: int = 10
     """Euler steps of the behaviour flow."""
     normalize_q_loss: bool = False
-    """Whether the policy's value term is divided by its mean absolute value."""
+    """Whether the Q term of the policy's loss is divided by the mean absolute Q."""
     use_resnets: bool = False
     """Whether critics are residual networks."""
     block_width: int = 512
@@ -133,7 +133,7 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     block_depth: int = 4
     """Layers in each block of a residual critic, or hidden layers of a plain flow critic."""
     num_transformations: int = 2
-    """Residual blocks."""
+    """Number of residual blocks in a residual critic."""
 
     @property
     def residual_network(self) -> Callable[..., Network]:
@@ -149,12 +149,12 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
 
 def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-    """The aggregation of the members of an ensemble."""
+    """The aggregation over the members of an ensemble that has this name."""
     return fz.MinOverEnsemble() if name == "min" else fz.MeanOverEnsemble()
 
 
 def encoded(config: EncoderConfig, network: Callable[..., Network]) -> Callable[..., Network]:
-    """A constructor of the same networks, with a pixel encoder if the settings have one."""
+    """A constructor of the same networks, preceded by a pixel encoder if the settings have one."""
     if config.encoder is None:
         return network
     return partial(fz.PixelNetwork, build=network, encoder=fz.impala_small)
@@ -172,7 +172,7 @@ def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> 
 
 
 def refuse_encoder(config: EncoderConfig, method: str) -> None:
-    """Raises an error if a method that cannot learn from pixels is given an encoder.
+    """Checks that no encoder is set for a method that cannot learn from pixels.
 
     **Raises** `ValueError` if the settings have an encoder.
     """
@@ -195,14 +195,15 @@ def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action
 
 
 def behaviour_flow(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BehaviourFlow:
-    """A behaviour flow, with the setting `flow_steps` of a method."""
+    """A behaviour flow with the settings of a method, which include `flow_steps`."""
     return fz.BehaviourFlow.build(
         observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=key
     )
 
 
 def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
-    """The best of N actions of a behaviour flow, with the settings `num_samples` and `flow_steps` of a method."""
+    """A policy that selects the best of N actions of a behaviour flow, with the settings of a method, which include
+    `num_samples` and `flow_steps`."""
     return fz.BestOfNPolicy(behaviour_flow(config, observation_dim, action_dim, key=key), config.num_samples)
 
 
@@ -214,7 +215,7 @@ def published_run(
     otherwise: str = "cube-double-play-singletask-v0",
     **run: Any,
 ) -> RunConfig:
-    """A run with the settings that were published for its environment.
+    """The settings of a run, with those of the method as published for its environment.
 
     - `env_name`: The environment; None for `otherwise`.
     - `table`, `defaults`: As in `published_settings`.
@@ -282,7 +283,7 @@ def published_presets(
         )
 
     def small(env_name: str | None) -> RunConfig:
-        """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+        """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
         return small_run(env_name, quickstart)
 
     return {"default": default, "online": offline_to_online, "quickstart": small}
@@ -296,4 +297,4 @@ QUICKSTART: Mapping[str, Any] = {
     "discount": 0.97,
     "tau": 0.02,
 }
-"""Small networks and a shorter horizon: minutes on two cores."""
+"""Small networks and a shorter horizon, with which a run takes minutes on two cores."""

@@ -1,22 +1,24 @@
-r"""EVOR: a flow over the returns of the behaviour policy, and actions chosen by a KL-regularised optimum (arXiv 2510.08218).
+r"""EVOR: a flow over the behaviour policy's returns, and actions drawn by KL-regularised values (arXiv 2510.08218).
 
-The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return of the policy that recorded the data. With
-$\bar z_1$ the target flow from $\epsilon$ at $(s', a')$, and $a'$ an action of that policy:
+The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return of the policy that recorded the
+data. With $\bar z_1$ the output of the target flow for $\epsilon$ at $(s', a')$, and $a'$ an action of that policy:
 
 $$\begin{aligned}
-\text{critic:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2, \quad R = r + \gamma \bar z_1 \\
+\text{critic:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
+\quad R = r + \gamma \bar z_1 \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & a_i \text{ with probability} \propto \exp(Q^*(s, a_i) / \tau_Q), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \\
+\text{acts by} \quad & a_i \text{ with probability} \propto \exp(Q^*(s, a_i) / \tau_Q),
+\quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \\
 & Q^*(s, a) = \tau_R \log \tfrac1n \textstyle\sum_j \exp(z_1^j / \tau_R),
 \end{aligned}$$
 
-both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam. No loss depends on
-$Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
+both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam optimiser. No
+loss depends on $Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
 
-We could read neither the code of EVOR nor its tables, and the paper only in part. The paper has a reward-to-go
+We had no access to the code of EVOR or to its tables, and only to part of the paper. The paper has a reward-to-go
 distribution learnt by flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N
-actions of a flow with a second temperature. Everything else is our choice, as the page of the recipe lists: the noise,
-the path, the target network, the next action, two critics and every number.
+actions of a flow with a second temperature. Everything else is our choice, and is listed on the page of the recipe: the
+noise, the path, the target network, the next action, the use of two critics, and all default values.
 """
 
 from dataclasses import dataclass
@@ -46,11 +48,11 @@ class EVORConfig(BestOfNConfig):
     next_action: Literal["data", "behaviour"] = "data"
     """The next action of the target: that of the data, or a draw from the behaviour flow."""
     return_temperature: float = 10.0
-    """Temperature of the log-mean-exp of returns, above 0, in units of reward; only for acting."""
+    """Temperature of the log-mean-exp of returns, above 0, in units of reward; affects only acting."""
     selection_temperature: float = 1.0
-    """Temperature of the choice among N actions, above 0, in units of reward; only for acting."""
+    """Temperature of the choice among N actions, above 0, in units of reward; affects only acting."""
     num_score_samples: int = 8
-    """Returns in each log-mean-exp; only for acting."""
+    """Number of returns in each log-mean-exp; affects only acting."""
 
 
 def evor(
@@ -81,7 +83,7 @@ def evor(
 
 
 def reader(config: EVORConfig) -> NStep:
-    """n-step returns, with the data's next action if the target uses it."""
+    """A reader of n-step returns, with the data's next action if the target uses it."""
     return NStep(config.n_step, config.discount, next_action=config.next_action == "data")
 
 
@@ -91,7 +93,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
     agent = EVORConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_score_samples=4, return_temperature=3.0)
     return small_run(env_name, agent)
 

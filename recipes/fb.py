@@ -1,15 +1,19 @@
-r"""FB: forward-backward representations, a policy for any reward without training on it (arXiv 2103.07945).
+r"""FB: forward-backward representations, which give a policy for any reward without retraining (arXiv 2103.07945).
 
 $$\begin{aligned}
 \text{measure:} \quad & \textstyle\sum_e \Bigl[ \tfrac12 \mathbb E_{i \ne j} \bigl( F_e(s_i, a_i, z_i)^\top B(s'_j)
-- \gamma \, \overline{\bar F(s'_i, a'_i, z_i)}^\top \bar B(s'_j) \bigr)^2 - \mathbb E_i F_e(s_i, a_i, z_i)^\top B(s'_i) \Bigr] \\
-\text{orthonormality:} \quad & \tfrac12 \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2 \\
-\text{policy:} \quad & -\mathbb E \, Q_z(s, \pi_z(s) + \epsilon) \, / \, \overline{|Q|} + \tfrac\alpha2 \lVert \pi_z(s) - a \rVert^2 \\
-\text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert, \quad Q_z = \min_e F_e(s, a, z)^\top z
+- \gamma \, \overline{\bar F(s'_i, a'_i, z_i)}^\top \bar B(s'_j) \bigr)^2
+- \mathbb E_i F_e(s_i, a_i, z_i)^\top B(s'_i) \Bigr] \\
+\text{orthonormality:} \quad & \tfrac12 \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2
+- \mathbb E_i \lVert B(s'_i) \rVert^2 \\
+\text{policy:} \quad & -\mathbb E \, Q_z(s, \pi_z(s) + \epsilon) \, / \, \overline{|Q|}
++ \tfrac\alpha2 \lVert \pi_z(s) - a \rVert^2 \\
+\text{task:} \quad & w = \mathbb E [r B(s)], \quad z = \sqrt d \, w / \lVert w \rVert,
+\quad Q_z = \min_e F_e(s, a, z)^\top z
 \end{aligned}$$
 
-F, B and the policy each have their own optimiser. Training reads no reward; the task of the run is inferred at each
-evaluation.
+F, B and the policy each have their own optimiser. Training does not use rewards; the task of the run is inferred from
+them before each evaluation.
 """
 
 from dataclasses import dataclass
@@ -44,7 +48,7 @@ class FBConfig:
     discount: float = 0.98
     """Discount in [0, 1); 0.99 for the point mass."""
     tau: float = 0.01
-    """Step of the targets of F and B, in [0, 1]."""
+    """Polyak averaging coefficient of the targets of F and B, in [0, 1]."""
     width: int = 1024
     """Width of F and of the policy."""
     embedding: int = 512
@@ -54,25 +58,28 @@ class FBConfig:
     orthonormality: float = 1.0
     """Weight of the orthonormality loss."""
     goal_ratio: float = 0.5
-    """Probability that z is B of a state of the batch rather than a random direction."""
+    """Probability that z is B(s) of a state s of the batch rather than a random direction."""
     actor_noise: float = 0.2
     """Standard deviation of the noise on the policy's actions, in both losses."""
     actor_noise_clip: float = 0.3
-    """Limit of the noise on the policy's actions."""
+    """Limit to which the noise on the policy's actions is clipped."""
     actor_agg: Literal["min", "mean"] = "min"
     """Aggregation of the two F in the policy's loss: the minimum is the published pessimism of 0.5."""
     target_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the two target F in the measure's loss."""
     alpha: float = 0.0
-    """Weight of behaviour cloning in the policy's loss: 0 in metamotivo, to tune for narrow data."""
+    """Weight of behaviour cloning in the policy's loss: 0 in metamotivo; must be tuned for narrow data."""
     terminations: bool = True
-    """Whether an episode that terminated has no future; False ignores terminations, which in OGBench depend on the task."""
+    """Whether the future ends where an episode terminates; False ignores terminations, which in OGBench depend on the
+    task."""
     inference_samples: int = 50_000
-    """Transitions from which the task is inferred."""
+    """Number of transitions from which the task is inferred."""
     reward_of: Literal["next", "current"] = "next"
-    """The state that a reward of the data belongs to: the next one in metamotivo, the current one in OGBench and InFOM."""
+    """The state that a reward of the data belongs to: the next one in metamotivo, the current one in OGBench and
+    InFOM."""
     reward_shift: float = 0.0
-    """Added to the rewards of the data before the task is inferred (our choice): 1 turns OGBench's -1, 0 into 0, 1."""
+    """Number added to the data's rewards before the task is inferred (our choice): 1 turns OGBench's -1 and 0 into 0
+    and 1."""
 
     def __post_init__(self):
         require_choices(self)
@@ -143,7 +150,7 @@ def fb(
 
 
 def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
-    """The agent with the task of the run, inferred from the rewards of its data; the transitions are always the same."""
+    """The agent with the task of the run, inferred from the rewards of its data, always from the same transitions."""
     drawn = task.dataset.sample(jax.random.key(0), config.agent.inference_samples)
     states = drawn.observation if config.agent.reward_of == "current" else drawn.next_observation
     return fz.infer_task(agent, states, drawn.reward + config.agent.reward_shift)
@@ -174,7 +181,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Small networks on a maze: minutes on two cores, data collected on this machine."""
+    """Runs in minutes on two cores: small networks on a maze, and locally collected data if none exist."""
     config = FBConfig(
         forward_lr=1e-3,
         backward_lr=1e-3,

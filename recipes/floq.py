@@ -6,11 +6,11 @@ TD targets $y = r + \gamma \, \frac1m \sum_i \bar z_1(s', a'_i, z'_i)$ the losse
 $$\begin{aligned}
 \text{flow:} \quad & \sum_{j=1}^m \bigl( v_\theta(t_j, (1 - t_j) z_j + t_j y \mid s, a) - (y - z_j) \bigr)^2 \\
 \text{distillation:} \quad & \Bigl( Q_\omega(s, a) - \tfrac1m \textstyle\sum_j z_1(s, a, z_j) \Bigr)^2 \\
-\text{policy:} \quad & \mathcal L_{\text{flow BC}} + \alpha \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2
+\text{policy:} \quad & \mathcal L_{\text{flow BC}} + \alpha \tfrac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2
 - Q_\omega(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch; the flow loss also over the two critics. All are minimised by one Adam.
+each averaged over the batch, and the flow loss also over the two critics. All are minimised by one Adam optimiser.
 
 If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards, as in QC
 (arXiv 2507.07969): chunked floq.
@@ -45,9 +45,9 @@ class FloqConfig(DistilledPolicyConfig):
     critic_flow_steps: int = 8
     """K, the number of Euler steps of the flow critics; recommended: 4, 8, 16."""
     noise_samples: int = 8
-    """Noise samples of each transition."""
+    """Number of noise samples for each transition."""
     distillation_samples: int | None = None
-    """Noise samples for which the distilled critic is trained; None for all, as in the paper. Fewer are faster."""
+    """Number of noise samples that train the distilled critic; None for all, as in the paper. Fewer are faster."""
     noise_coverage: float = 0.1
     """Width of the noise interval as a fraction of the range of returns; recommended: 0.1, 0.25."""
     reward_offset: float = 0.01
@@ -55,7 +55,7 @@ class FloqConfig(DistilledPolicyConfig):
     use_prob_embed: bool = True
     """Whether the value is embedded as a smoothed histogram (HL-Gauss), or only normalised."""
     num_bins: int = 51
-    """Edges of the histogram that embeds the value."""
+    """Number of edges of the histogram that embeds the value."""
     sigma: float = 16.0
     """Width of the Gaussian of the value's embedding, in bins."""
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
@@ -151,7 +151,7 @@ def chunked(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
     small = FloqConfig(
         **QUICKSTART,
         alpha=100.0,

@@ -7,8 +7,8 @@ $$\begin{aligned}
 - \tfrac1E \textstyle\sum_e Q_e(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the critics, and all minimised by one Adam; $\psi_1$ integrates
-$v$ from noise to an action.
+each averaged over the batch, the first also over the critics, and all minimised by one Adam optimiser; $\psi_1$
+integrates $v$ from noise to an action.
 
 If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards: QC-FQL
 (arXiv 2507.07969).
@@ -111,7 +111,7 @@ def qc(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, locally collected data."""
+    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
     return small_run(env_name, FQLConfig(**QUICKSTART, alpha=100.0, flow_steps=5))
 
 

@@ -1,9 +1,9 @@
-r"""Gaussian behaviour cloning: maximum likelihood of a Gaussian policy, the column BC of FQL (arXiv 2502.02538).
+r"""Gaussian behaviour cloning: maximum likelihood of a Gaussian policy, the baseline BC of FQL (arXiv 2502.02538).
 
 $$-\mathbb E \log \pi(a \mid s), \qquad \pi(\cdot \mid s) = N(f(s), I).$$
 
-It is IQL's policy with weights of 1: advantage-weighted regression with the null critic. Up to a constant the loss is half
-the squared distance of $f(s)$ from the data's actions, and the policy acts with $f(s)$, clipped to [-1, 1].
+It is IQL's policy with weights of 1: advantage-weighted regression with the null critic. Up to a constant, the loss is
+half the squared distance of $f(s)$ from the data's actions. The policy acts with $f(s)$, clipped to [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from recipes.common import CloningConfig, actor_network
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianBCConfig(CloningConfig):
-    """The hyperparameters of the Gaussian policy: network and optimiser of FQL's code, since its paper names no others."""
+    """The hyperparameters of the Gaussian policy: network and optimiser are those of FQL's code, since its paper names
+    no others."""
 
 
 def gaussian_bc(
@@ -42,7 +43,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: a small network, data collected on this machine."""
+    """Runs in minutes on two cores: a small network, and locally collected data if none exist."""
     return small_run(env_name, GaussianBCConfig(lr=1e-3, batch_size=192, actor_hidden_dims=(128, 128, 128)))
 
 

@@ -1,6 +1,6 @@
 r"""InFOM: successor measures of the data's intentions, pre-trained without rewards (arXiv 2506.08902).
 
-Pre-training, which reads no reward:
+Pre-training, without rewards:
 
 $$\begin{aligned}
 \text{intention:} \quad & z \sim q(z \mid s', a'), \quad
@@ -16,13 +16,15 @@ Fine-tuning, after the target flow is set to the flow: the first two losses, and
 $$\begin{aligned}
 \text{reward:} \quad & (\hat r(s) - r)^2 \\
 \text{critic:} \quad & \lvert \kappa - 1[u < 0] \rvert u^2, \quad
-u = \tfrac1{1 - \gamma} \tfrac1N \textstyle\sum_i \hat r\bigl(\psi_1(x_0^i \mid s, a, z)\bigr) - Q_e(s, a), \quad z \sim N(0, I) \\
-\text{policy:} \quad & -\min_e Q_e(s, f(s)) - \alpha \log \pi(a \mid s), \quad \pi = N(f(s), I), \quad \text{in every fourth update}
+u = \tfrac1{1 - \gamma} \tfrac1N \textstyle\sum_i \hat r\bigl(\psi_1(x_0^i \mid s, a, z)\bigr) - Q_e(s, a),
+\quad z \sim N(0, I) \\
+\text{policy:} \quad & -\min_e Q_e(s, f(s)) - \alpha \log \pi(a \mid s), \quad \pi = N(f(s), I),
+\quad \text{in every fourth update}
 \end{aligned}$$
 
-The losses are averaged over the batch (the critic's also over its two members), and minimised by one Adam. One z is shared by
-the N futures of a transition, as in the official code from May 2026 on; published scores are from earlier code, with a
-separate z for each future.
+The losses are averaged over the batch (the critic's also over its two members), and minimised by one Adam optimiser.
+One z is shared by the N futures of a transition, as in the official code since May 2026; the published scores are from
+earlier code, with a separate z for each future.
 """
 
 from collections.abc import Mapping
@@ -48,44 +50,44 @@ class InFOMConfig:
     """InFOM's hyperparameters, named as in its official code."""
 
     pretraining_steps: int = 1_000_000
-    """Updates without rewards; the other updates of the run fine-tune."""
+    """Number of updates without rewards; the other updates of the run fine-tune."""
     lr: float = 3e-4
     """Adam's learning rate."""
     batch_size: int = 256
     """Transitions per update."""
     latent_dim: int = 512
-    """Coordinates of an intention z."""
+    """Number of coordinates of an intention z."""
     kl_weight: float = 0.05
-    """Weight of the divergence of intentions from the prior: to tune for each environment."""
+    """Weight of the KL divergence of intentions from the prior; must be tuned for each environment."""
     intention_gradient: Literal["current", "both"] = "current"
     """The terms of the occupancy loss that train the encoder: only that of the current state, as published, or also the
     bootstrap."""
     expectile: float = 0.95
-    """Expectile over intentions, in (0, 1): to tune for each environment."""
+    """Expectile over intentions, in (0, 1); must be tuned for each environment."""
     alpha: float = 30.0
-    """Weight of behaviour cloning in fine-tuning: to tune for each environment."""
+    """Weight of behaviour cloning in fine-tuning; must be tuned for each environment."""
     discount: float = 0.99
     """Discount in [0, 1)."""
     tau: float = 0.005
-    """Step of the target flow, in [0, 1]."""
+    """Polyak averaging coefficient of the target flow, in [0, 1]."""
     num_flow_goals: int = 16
     """Number of futures for each value."""
     num_flow_steps: int = 10
     """Euler steps of the flow."""
     actor_freq: int = 4
-    """In fine-tuning, the number of updates per loss of the policy."""
+    """Period of the policy's loss in fine-tuning, in updates."""
     q_agg: Literal["min", "mean"] = "min"
     """Aggregation of the two critics in the policy's loss."""
     value_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the flow and of the critics."""
+    """Widths of the hidden layers of the flow and of the critics."""
     value_layer_norm: bool = False
     """Whether the flow and the critics use layer norm."""
     intention_encoder_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the intention encoder, which uses layer norm."""
+    """Widths of the hidden layers of the intention encoder, which uses layer norm."""
     reward_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the reward model, which uses layer norm."""
+    """Widths of the hidden layers of the reward model, which uses layer norm."""
     actor_hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the policy."""
+    """Widths of the hidden layers of the policy's network."""
 
     def __post_init__(self):
         require_choices(self)
@@ -103,7 +105,7 @@ def infom(
     low: Any = None,
     high: Any = None,
 ) -> fz.Agent:
-    """Builds the untrained InFOM agent; futures are between `low` and `high`, in the units that the flow takes."""
+    """Builds the untrained InFOM agent; futures are clipped to `low` and `high`, in the units of the flow."""
     del reward_range
     q_key, flow_key, encoder_key, reward_key, policy_key = jax.random.split(key, 5)
     value_network = partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.value_layer_norm)
@@ -162,12 +164,13 @@ def infom(
 
 
 def with_next_actions(config: InFOMConfig) -> NStep:
-    """Transitions with the data's next action."""
+    """A reader of transitions with the data's next actions."""
     return NStep(1, config.discount, next_action=True)
 
 
 def range_of_data(task: Any, config: RunConfig) -> Mapping[str, Any]:
-    """The range of each coordinate of the observations, in the units of the flow, slightly widened."""
+    """The arguments `low` and `high` of `infom`: the range of each coordinate of the observations, slightly widened, in
+    the units of the flow."""
     states = np.asarray(task.dataset.observations)
     low, high = states.min(axis=0), states.max(axis=0)
     if config.normalize_observations:
@@ -179,7 +182,8 @@ def range_of_data(task: Any, config: RunConfig) -> Mapping[str, Any]:
 def check(config: RunConfig) -> None:
     """Checks the settings of a run.
 
-    **Raises** `ValueError` for online training, for a pre-training that is longer than the run, and what `infom` raises.
+    **Raises** `ValueError` for online training, for a pre-training phase that is longer than the run, and what `infom`
+    raises.
     """
     if config.online_steps:
         raise ValueError(
@@ -207,7 +211,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Small networks on a maze: minutes on two cores, data collected on this machine."""
+    """Runs in minutes on two cores: small networks on a maze, and locally collected data if none exist."""
     small = (96, 96)
     config = InFOMConfig(
         pretraining_steps=15_000,

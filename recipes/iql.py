@@ -6,7 +6,7 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min\bigl( e^{\alpha (\min_e Q_e(s, a) - V(s))}, 100 \bigr) \log \pi(a \mid s),
 \end{aligned}$$
 
-each averaged over the batch, and all minimised by one Adam. No action outside the data is evaluated.
+each averaged over the batch, and all minimised by one Adam optimiser. No action outside the data is evaluated.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class IQLConfig(ExpectileConfig):
 
 
 def iql_critic(config: ExpectileConfig, observation_dim: int, action_dim: int, key: Key) -> fz.IQLCritic:
-    """Two Q-networks and a V-network."""
+    """IQL's critic, with two Q-networks and a V-network."""
     q_key, v_key = jax.random.split(key)
     network = value_network(config)
     return fz.IQLCritic(

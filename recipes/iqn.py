@@ -7,9 +7,9 @@ $$\begin{aligned}
 \text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and both minimised by one Adam; $\rho$ is the Huber
-quantile loss, $Q$ the mean of $Z$ over levels, and $a'$ is chosen in the same way. The method is a baseline of Value
-Flows (arXiv 2510.07650).
+each averaged over the batch, the first also over the two critics, and both minimised by one Adam optimiser; $\rho$ is
+the Huber quantile loss, $Q$ the mean of $Z$ over levels and critics, and $a'$ is selected in the same way as when
+acting. The method is a baseline of Value Flows (arXiv 2510.07650).
 """
 
 from collections.abc import Callable
@@ -40,13 +40,13 @@ class QuantileConfig(EnsembleConfig):
     """Settings of methods with a quantile critic."""
 
     kappa: float = 0.9
-    """Half the width of the quadratic part of the quantile loss, above 0: to tune for each environment."""
+    """Half the width of the quadratic part of the quantile loss, above 0; must be tuned for each environment."""
     num_levels: int = 16
-    """Levels of the critic in each update, and of its mean in the score."""
+    """Number of quantile levels of the critic in each update, and in the mean that is its score."""
     num_target_levels: int = 16
-    """Levels of the target in each update."""
+    """Number of quantile levels of the target in each update."""
     num_cosines: int = 64
-    """Features of a level."""
+    """Number of cosine features of a quantile level."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -10,8 +10,9 @@ $$\begin{aligned}
 \end{aligned}$$
 
 Actions are chunks $a_{t:t+h}$ of $h$ actions; $m_k$ is 1 where step $t + k$ lies in the episode of step $t$, else 0.
-The losses are averaged over the whole batch, the first also over the two critics, and minimised by one Adam. The next
-chunk $a'$ is the chunk that the agent would execute: selected by the online critic, and evaluated by the target critic.
+The losses are averaged over the whole batch, the first also over the two critics, and minimised by one Adam optimiser.
+The next chunk $a'$ is the chunk that the agent would execute: it is selected by the online critic, and evaluated by the
+target critic.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class QCConfig(ChunkedConfig):
     """QC's hyperparameters."""
 
     chunk_length: int = 5
-    """Steps of an action chunk (`horizon_length` in the official code)."""
+    """Number of steps of an action chunk (`horizon_length` in the official code)."""
     num_samples: int = 32
     """N, the number of candidate chunks (`actor_num_samples`)."""
     flow_steps: int = 10
@@ -58,7 +59,7 @@ def qc(
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings, 1M updates: the offline part."""
+    """The offline part of the published run: 1M updates."""
     return published_run(env_name, published.QC, QCConfig())
 
 
@@ -73,7 +74,7 @@ def bfn(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Minutes on two cores: small networks, a shorter horizon, data collected on this machine."""
+    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
     return small_run(env_name, QCConfig(**QUICKSTART, num_samples=8, flow_steps=5))
 
 

@@ -6,8 +6,8 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min_e Q_e(s, \pi(s)) \,/\, \overline{|Q|} + \alpha \lVert \pi(s) - a \rVert^2,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics. In every second update the policy makes a step, and
-the target networks of both parts are updated.
+each averaged over the batch, the first also over the two critics. In every second update, the policy and the target
+networks of both parts are updated.
 """
 
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ class ReBRACConfig(ActorCriticConfig):
     """ReBRAC's hyperparameters, named as in the official code of FQL."""
 
     alpha_actor: float = 0.1
-    """Weight of the policy's penalty: to tune for each environment."""
+    """Weight of the penalty in the policy's loss; must be tuned for each environment."""
     alpha_critic: float = 0.01
-    """Weight of the penalty in the TD target: to tune for each environment."""
+    """Weight of the penalty in the TD target; must be tuned for each environment."""
     actor_freq: int = 2
-    """Updates for each step of the policy and of the target networks."""
+    """Number of updates per update of the policy and of the target networks."""
     actor_noise: float = 0.2
-    """Standard deviation of the noise on the target policy's actions, and of exploration."""
+    """Standard deviation of the noise on the target policy's actions, and of the exploration noise."""
     actor_noise_clip: float = 0.5
-    """Limit of the noise on the policy's actions."""
+    """Limit to which both kinds of noise are clipped."""
 
 
 def rebrac(
@@ -63,7 +63,7 @@ def rebrac(
 
 
 def with_next_actions(config: ReBRACConfig) -> NStep:
-    """n-step returns with the data's next action."""
+    """A reader of n-step returns with the data's next actions."""
     return NStep(config.n_step, config.discount, next_action=True)
 
 

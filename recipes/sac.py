@@ -1,4 +1,4 @@
-r"""SAC and RLPD: soft actor-critic (arXiv 1812.05905), online with the dataset in half of each batch (arXiv 2302.02948).
+r"""SAC and RLPD: soft actor-critic (arXiv 1812.05905), online with half of each batch from data (arXiv 2302.02948).
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a') \bigr)^2,
@@ -9,9 +9,9 @@ $$\begin{aligned}
 \quad \bar{\mathcal H} = -m d,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the critics, and all minimised by one Adam. The critic's loss has no
-entropy bonus, as in the official code of FQL. All presets train online from the first step: on a dataset alone nothing
-keeps the policy near the data, except for `bc_alpha`.
+each averaged over the batch, the first also over the critics, and all minimised by one Adam optimiser. The critic's
+loss has no entropy bonus, as in the official code of FQL. All presets train online from the first step: in offline
+training, nothing but `bc_alpha` would keep the policy near the data.
 """
 
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ class SACConfig(EnsembleConfig):
     """SAC's hyperparameters, named as in the official code of FQL where it has them."""
 
     q_agg: Literal["mean", "min"] = "min"
-    """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit only,
-    so which one its RLPD used on OGBench is unclear."""
+    """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit
+    only, so it is unclear which one its RLPD used on OGBench."""
     actor_q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics that the policy maximises: mean in FQL's code, min in SAC's paper."""
     num_qs: int = 2
@@ -42,7 +42,7 @@ class SACConfig(EnsembleConfig):
     target_entropy_multiplier: float = 0.5
     """m: the target entropy is -m times the number of action coordinates. 0.5 in FQL's code, 1 in SAC's paper."""
     backup_entropy: bool = False
-    """Whether the TD target has the entropy bonus, as in SAC's paper but not in FQL's code."""
+    """Whether the TD target includes the entropy bonus, as in SAC's paper but not in FQL's code."""
     bc_alpha: float = 0.0
     """Weight of behaviour cloning by maximum likelihood; the published weights belong to another agent (QAM)."""
 
@@ -94,7 +94,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """RLPD for 15,000 environment steps on cube-single: small networks, data collected on this machine."""
+    """RLPD for 15,000 environment steps: small networks on cube-single, and locally collected data if none exist."""
     return replace(
         small_run(env_name, SACConfig(**QUICKSTART)),
         offline_steps=0,

@@ -1,7 +1,7 @@
 r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps and maximises Q through them (arXiv 2505.22866).
 
 The field $v_\theta(t, x \mid s, k)$ turns noise $x_0$ into an action $a_k$ in $k$ Euler steps. One $k$ is drawn for the
-whole batch in the first term and another in the last, $K = 8$, and $\bar v, \bar Q$ are target networks:
+whole batch in the first loss and another in the last, $K = 8$, and $\bar v, \bar Q$ are target networks:
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a, k) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a', k) \bigr)^2,
@@ -12,8 +12,8 @@ $$\begin{aligned}
 \text{Q:} \quad & -Q(s, a_k, k) \,/\, \overline{|Q|},
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics. A critic step is followed by a policy step on the weighted sum
-of the others, both by one Adam with clipped gradients.
+each averaged over the batch, the first also over the two critics. A critic step is followed by a policy step on the
+weighted sum of the other losses, both by one Adam optimiser with clipped gradients.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class SORLConfig(EnsembleConfig):
     lr: float = 1e-4
     """Adam's learning rate."""
     max_grad_norm: float = 1.0
-    """Limit of the norm of the gradient of each loss."""
+    """Limit to which the gradient norm of each loss is clipped."""
     q_loss_coef: float = 100.0
     """Weight of the Q loss: the main hyperparameter to tune for each environment."""
     bc_flow_loss_coef: float = 10.0
@@ -47,9 +47,9 @@ class SORLConfig(EnsembleConfig):
     max_k_backprop: int = 8
     """Largest number of steps in the Q loss and in the TD target; a power of two."""
     denoise_steps: int = 8
-    """K, the largest number of steps, with the shortest steps; a power of two."""
+    """K, the largest number of steps of an action; a power of two."""
     inference_steps: int = 8
-    """Steps of an action in the environment; a power of two, which may be changed after training."""
+    """Number of steps of an action in the environment; a power of two, which may be changed after training."""
     num_samples: int = 1
     """N, the number of candidate actions in the environment; above 1, the one with the highest Q is taken."""
 
@@ -87,7 +87,7 @@ def sorl(
     return fz.Agent(
         critic=fz.StepConditionedCritic(
             fz.MonolithicCritic(networks, discount=config.discount, aggregation=config.aggregation),
-            num_steps=min(config.inference_steps, config.max_k_backprop),  # It knows no larger number.
+            num_steps=min(config.inference_steps, config.max_k_backprop),  # It is not trained for more steps.
             max_steps=config.max_k_backprop,
         ),
         policy=policy if config.num_samples == 1 else fz.BestOfNPolicy(policy, config.num_samples),

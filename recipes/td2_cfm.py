@@ -44,7 +44,7 @@ class TD2Config:
     discount: float = 0.99
     """Discount in [0, 1)."""
     tau: float = 0.001
-    """Step of the target, in [0, 1]."""
+    """Polyak averaging coefficient of the target measure, in [0, 1]."""
     flow_steps: int = 10
     """Midpoint steps of a flow, also for a solve that stops at t < 1."""
     diffusion_steps: int = 20
@@ -56,9 +56,9 @@ class TD2Config:
     embedding: int = 256
     """Size of the embeddings of time and condition (our choice)."""
     hidden_dims: tuple[int, ...] = (512, 512, 512, 512)
-    """Hidden layers of the plain perceptron, of the reward model and of the clone (our choice)."""
+    """Widths of the hidden layers of the MLP, of the reward model and of the cloned policy (our choice)."""
     count: int = 128
-    """Number of samples for a value."""
+    """Number of sampled futures in the estimate of a value."""
 
     def __post_init__(self):
         require_choices(self)
@@ -82,8 +82,10 @@ def td2_cfm(
     policy: Policy | None = None,
     reward: RewardModel | None = None,
 ) -> fz.Agent:
-    """Builds the untrained agent, with a successor measure as critic; policy and reward model are learnt unless
-    given."""
+    """Builds the untrained agent, whose critic is based on a successor measure.
+
+    The reward model is learnt unless given; the policy is given, loaded from `policy_run`, or cloned from the data.
+    """
     del reward_range
     field_key, reward_key, policy_key = jax.random.split(key, 3)
     network = partial(fz.MLP, hidden=config.hidden_dims)
@@ -108,7 +110,7 @@ def td2_cfm(
 
 
 def with_futures(config: TD2Config) -> GeometricFuture:
-    """Transitions with next actions and futures."""
+    """A reader of transitions with next actions and futures."""
     return GeometricFuture(config.discount)
 
 
@@ -121,7 +123,7 @@ def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: K
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):
-    """The measure of a method, over a velocity field."""
+    """The successor measure of `config.method`, with the given velocity field."""
     if config.method.endswith("-dd"):
         return METHODS[config.method](field, dim, steps=config.diffusion_steps, **parts)
     path = fz.TrigonometricPath() if config.curved else fz.LinearPath()
@@ -143,8 +145,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def maze(env_name: str | None) -> RunConfig:
-    """The measure of the behaviour policy in a maze, small enough for two cores: 100 episodes, collected on this
-    machine."""
+    """The measure of the behaviour policy in a maze, small enough for two cores: 100 locally collected episodes."""
     config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",
@@ -157,7 +158,7 @@ def maze(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """All methods on an analytic task, compared with the truth: a few minutes on two cores."""
+    """Compares all methods with the exact measure of an analytic task, in a few minutes on two cores."""
     config = TD2Config(
         lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(64, 64, 64), discount=0.9, measure_of="clone"
     )

@@ -1,20 +1,23 @@
-r"""Value Flows: the distribution of returns as a flow, and the best of N actions of a behaviour flow (arXiv 2510.07650).
+r"""Value Flows: the return distribution as a flow, and the best of N actions of a behaviour flow (arXiv 2510.07650).
 
 The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return by K Euler steps, each clipped to
-$[r_{\min}, r_{\max}] / (1 - \gamma)$. With $\bar z_t$ the target flow from $\epsilon$ at $(s', a')$, stopped at time t:
+$[r_{\min}, r_{\max}] / (1 - \gamma)$. With $\bar z_t$ the state of the target flow from $\epsilon$ at $(s', a')$,
+stopped at time $t$:
 
 $$\begin{aligned}
-\text{BCFM:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2, \quad R = r + \gamma \bar z_1 \\
+\text{BCFM:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
+\quad R = r + \gamma \bar z_1 \\
 \text{DCFM:} \quad & \bigl( v(t, r + \gamma \bar z_t \mid s, a) - \bar v(t, \bar z_t \mid s', a') \bigr)^2 \\
-\text{critic:} \quad & \bigl( \sigma(-T / \text{std}) + \tfrac12 \bigr) (\lambda_B \, \text{BCFM} + \lambda_D \, \text{DCFM}), \quad
-\text{std} = \lvert \partial z_1(s, a) / \partial \epsilon \rvert \\
+\text{critic:} \quad & \bigl( \sigma(-T / \text{std}) + \tfrac12 \bigr)
+(\lambda_B \, \text{BCFM} + \lambda_D \, \text{DCFM}),
+\quad \text{std} = \lvert \partial z_1(s, a) / \partial \epsilon \rvert \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
 \text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \quad
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam. $a'$ is chosen
-in the same way. Online, a one-step policy acts, trained as in FQL by
+each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam optimiser. $a'$
+is selected in the same way, also online. Online, a one-step policy acts, trained as in FQL by
 $\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ together with the behaviour flow.
 """
 
@@ -58,11 +61,12 @@ class ValueFlowsConfig(BestOfNConfig, DistilledPolicyConfig):  # In this order a
     dcfm_lambda: float = 1.0
     """Weight of DCFM, at least 0."""
     confidence_weight_temp: float = 0.3
-    """Temperature of the confidence weight, above 0, in units of reward: to tune for each environment."""
+    """Temperature of the confidence weight, above 0, in units of reward; must be tuned for each environment."""
     num_score_samples: int = 4
     """Number of fixed noise samples in each score."""
     acting: Literal["best-of-n", "one-step"] = "best-of-n"
-    """Which policy acts: the best of N actions (offline), or the one-step policy (online), which is trained only then."""
+    """Which policy acts: the best of N actions (offline), or the one-step policy (online), which is trained only if
+    selected."""
 
 
 def value_flows(

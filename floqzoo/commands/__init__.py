@@ -1,1 +1,1 @@
-"""The subcommands of `floqzoo`, one file each: arguments and output. The work is done in other packages."""
+"""The subcommands of `floqzoo`, one per file. They only handle arguments and output; other packages do the work."""

@@ -17,7 +17,7 @@ def compare(
     format: Literal["text", "markdown", "csv"] = "text",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
 ) -> None:
-    """Compares methods on each task, and over the tasks that they share.
+    """Compares methods on each task, and across the tasks that they share.
 
     Prints means and interquartile means over seeds with bootstrap intervals, and for each pair of methods the
     probability that a random seed of the first scores higher than a random seed of the second.
@@ -28,8 +28,9 @@ def compare(
             without success.
         step: The number of updates; by default the end of the runs.
         confidence: The confidence level of the intervals.
-        reference: A CSV file of scores from elsewhere, listed below the runs' own; "published" for the scores of the papers.
-        format: A text table, a Markdown table, or CSV.
+        reference: A CSV file of scores from other sources, listed below those of the runs; "published" for the scores
+            of the papers.
+        format: The output format: a text table, a Markdown table, or CSV.
         out: The file to write; by default standard output.
     """
     from floqzoo.results.compare import compare_runs

@@ -23,10 +23,10 @@ def ogbench(
     """Converts an OGBench npz file, official or collected.
 
     Args:
-        source: The file.
+        source: The file to convert.
         out: The file to write.
-        env_name: The single task that labels the data with rewards, such as cube-single-play-singletask-v0; by default
-            the data keep the file's own rewards and masks.
+        env_name: The single-task environment that labels the data with rewards, such as
+            cube-single-play-singletask-v0; by default the data keep the file's own rewards and masks.
     """
     from floqzoo.tasks.convert import episodes_from_ogbench
 
@@ -43,14 +43,14 @@ def d4rl(
     action_low: _Bound = None,
     action_high: _Bound = None,
 ) -> None:
-    """Converts an HDF5 file of D4RL. Needs the extra floqzoo[d4rl].
+    """Converts a D4RL HDF5 file. Needs the extra floqzoo[d4rl].
 
     Args:
-        source: The file.
+        source: The file to convert.
         out: The file to write.
         unordered: Whether the file's rows are unordered, as in a replay buffer.
-        drop_last: Leaves out the last transition of truncated episodes if the file has no next_observations.
-        action_low: The lower bound of actions, one number or one for each coordinate; by default -1.
+        drop_last: Whether to leave out the last transition of truncated episodes if the file has no next_observations.
+        action_low: The lower bound of actions: one number, or one for each coordinate; by default -1.
         action_high: The upper bound of actions; by default 1.
     """
     from floqzoo.tasks.convert import episodes_from_d4rl
@@ -77,14 +77,15 @@ def minari(
     action_low: _Bound = None,
     action_high: _Bound = None,
 ) -> None:
-    """Converts a dataset of Minari that is on this machine. Needs the extra floqzoo[minari].
+    """Converts a Minari dataset that is on this machine. Needs the extra floqzoo[minari].
 
     Args:
         source: The name of the dataset, such as D4RL/pen/human-v2, or its folder.
         out: The file to write.
         observation_keys: The entries to concatenate, if observations are dictionaries.
-        action_low: The lower bound of actions, one number or one for each coordinate; by default that of the action
-        space. action_high: The upper bound of actions; by default that of the action space.
+        action_low: The lower bound of actions: one number, or one for each coordinate; by default that of the action
+            space.
+        action_high: The upper bound of actions; by default that of the action space.
     """
     from floqzoo.tasks.convert import episodes_from_minari
 
@@ -111,17 +112,19 @@ def lerobot(
     action_low: _Bound = None,
     action_high: _Bound = None,
 ) -> None:
-    """Converts a dataset of LeRobot, without its images. Needs the extra floqzoo[lerobot].
+    """Converts a LeRobot dataset, without its images. Needs the extra floqzoo[lerobot].
 
     Args:
-        source: The folder that holds meta/info.json and data/.
+        source: The folder that contains meta/info.json and data/.
         out: The file to write.
-        observation_keys: The columns of numbers to concatenate.
-        done: What next.done means where there is no next.truncated: terminated or truncated.
+        observation_keys: The numeric columns to concatenate.
+        done: What next.done means in data without next.truncated: terminated or truncated.
         constant_reward: The reward of each step of data without next.reward.
-        drop_last: Leaves out the last transition of truncated episodes, whose next observation is not in the data.
-        action_low: The lower bound of actions, one number or one for each coordinate; by default the least value in the
-        data. action_high: The upper bound of actions; by default the greatest value in the data.
+        drop_last: Whether to leave out the last transition of truncated episodes, whose next observation is not in the
+            data.
+        action_low: The lower bound of actions: one number, or one for each coordinate; by default the least value of
+            each coordinate in the data.
+        action_high: The upper bound of actions; by default the greatest value of each coordinate in the data.
     """
     from floqzoo.tasks.convert import episodes_from_lerobot
 
@@ -155,9 +158,9 @@ def gymnasium(
         source: The name of the environment, such as Pendulum-v1.
         out: The file to write.
         episodes: The number of episodes to play.
-        seed: Seeds environment and policy.
-        policy: A function of an observation and a NumPy generator that returns an action; its file is executed. By
-            default actions are uniformly random.
+        seed: The seed of the environment and the policy.
+        policy: A function that takes an observation and a NumPy generator, and returns an action; its file is executed.
+            By default actions are uniformly random.
         max_episode_steps: A step limit, for environments that have none of their own.
     """
     from floqzoo.tasks.convert import record_episodes
@@ -197,7 +200,7 @@ def _convert(out: Path, read: Callable[[], "RecordedEpisodes"]) -> None:
     out = out.expanduser()
     require_new_npz(out)
     write_episodes(out, read())
-    # Of the file, to see what is in it.
+    # The summary is that of the written file, not of the data in memory.
     print(summarise(read_dataset(out)))
     print(f"dataset: {out}")
 

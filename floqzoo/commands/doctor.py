@@ -14,10 +14,10 @@ from pathlib import Path
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 
 OLDEST_DRIVER = {"12": 525, "13": 580}
-"""The NVIDIA driver that each CUDA version needs, from JAX's installation guide."""
+"""The oldest NVIDIA driver (major version) for each CUDA version, from JAX's installation guide."""
 
 LEAST_GB = 2.0
-"""The disk space that a small run needs for data, checkpoints and logs."""
+"""The disk space in GB that a small run needs for data, checkpoints and logs."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def installed(package: str) -> str | None:
 
 
 def check_python() -> Finding:
-    """Checks the version of Python; reports the usable cores."""
+    """Reports the version of Python and the number of usable cores."""
     import platform
 
     from floqzoo.runs.configuration import usable_cores
@@ -75,7 +75,7 @@ def check_python() -> Finding:
 
 
 def check_jax() -> Finding:
-    """Checks that JAX and jaxlib have the same release."""
+    """Checks that JAX and jaxlib are installed, with the same major and minor version."""
     jax, jaxlib = installed("jax"), installed("jaxlib")
     text = f"jax {jax or 'is not installed'}, jaxlib {jaxlib or 'is not installed'}"
     if jax is None or jaxlib is None or jax.split(".")[:2] != jaxlib.split(".")[:2]:
@@ -84,7 +84,7 @@ def check_jax() -> Finding:
 
 
 def check_devices() -> Finding:
-    """Lists the devices, and checks a compiled matrix product on the first one."""
+    """Lists JAX's devices, and checks a compiled matrix product on the first one."""
     try:
         devices = used_devices()
     except Exception as error:  # drivers and plugins may raise any error
@@ -94,7 +94,7 @@ def check_devices() -> Finding:
 
 
 def used_devices() -> list[str]:
-    """The kinds of JAX's devices.
+    """The platform and the kind of each of JAX's devices, after a test of the first one.
 
     **Raises** JAX's error if a product cannot be computed on the first device, and `RuntimeError` if the product is
     wrong.
@@ -111,7 +111,7 @@ def used_devices() -> list[str]:
 
 
 def check_gpu() -> Finding:
-    """Checks that JAX's CUDA wheels match jaxlib and the NVIDIA driver, and that they are used."""
+    """Checks that JAX's CUDA wheels match jaxlib and the NVIDIA driver, and that JAX uses the GPU."""
     gpus = nvidia_gpus()
     if not gpus:
         return Finding("GPU", OK, "not checked, since nvidia-smi is absent or finds no GPU")
@@ -174,7 +174,7 @@ def check_ogbench() -> Finding:
 
 
 def check_mujoco() -> Finding:
-    """Checks MuJoCo with one simulation step."""
+    """Checks that MuJoCo can simulate a step."""
     try:
         simulate()
     except Exception as error:  # a broken installation may raise any error
@@ -183,9 +183,9 @@ def check_mujoco() -> Finding:
 
 
 def simulate() -> None:
-    """Simulates one step of a falling ball, in a separate process, since a broken library may crash it.
+    """Simulates one step of a falling ball in a separate process, since a broken library could crash this one.
 
-    **Raises** `RuntimeError` with the last line of the error.
+    **Raises** `RuntimeError` if the process fails; the message is the last line of its error output.
     """
     environment = os.environ | {"MUJOCO_GL": "disabled"}
     ball = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
@@ -196,7 +196,7 @@ def simulate() -> None:
 
 
 def check_renderer() -> Finding:
-    """Checks MuJoCo's renderer, which only videos need."""
+    """Checks MuJoCo's renderer, which only videos and tasks of pixels need."""
     from floqzoo.tasks.renderer import can_render
 
     asked = os.environ.get("MUJOCO_GL")
@@ -210,7 +210,7 @@ def check_renderer() -> Finding:
 
 
 def check_data() -> Finding:
-    """Lists the datasets that recipes find without a flag, and the large ones, which need `--dataset_path`."""
+    """Counts the datasets that recipes find without a flag, and the large ones, which need `--dataset_path`."""
     found = []
     for folder in data_folders():
         files = datasets_in(folder)
@@ -255,7 +255,7 @@ def check_writable() -> Finding:
 
 
 def check_cache() -> Finding:
-    """Checks the compilation cache, without which every start compiles again."""
+    """Checks the compilation cache, without which every run compiles its programs again."""
     import jax
 
     from floqzoo.learner.compilation_cache import user_cache_folder

@@ -21,7 +21,7 @@ def evaluate(
 ) -> None:
     """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    With the same number of episodes as in the run, the episodes are the same, so both rates agree.
+    If the number of episodes is that of the run's evaluations, the episodes are the same, so both rates agree.
 
     Args:
         run: The folder of the run.
@@ -30,8 +30,8 @@ def evaluate(
         step: The step of the checkpoint; by default the last one.
         episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the run's
             own seed.
-        video: The .mp4 file for a video of the first episodes of the first seed. Needs EGL or OSMesa and the extra
-            floqzoo[video], but no screen.
+        video: The .mp4 file to write, a video of the first episodes of the first seed. Needs EGL or OSMesa and the
+            extra floqzoo[video], but no display.
         video_episodes: The number of episodes in the video.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.

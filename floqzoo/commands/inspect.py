@@ -21,9 +21,9 @@ def inspect(
 ) -> None:
     """Inspects the flow critic of a run: how noise is transported to values, and whether the values are accurate.
 
-    Writes figures and tables, and prints their numbers: value trajectories, the variance of Q over noise, the curvature
-    of the trajectories, the norm and the effective rank of the last features, Q by the number of solver steps, Q
-    against the returns of played episodes, and for pointmaze a map of values.
+    Writes figures and tables, and prints the main results: value trajectories, the variance of Q over noise, the
+    curvature of the trajectories, the norm and the effective rank of the last features, Q for different numbers of
+    solver steps, Q against the returns of played episodes, and a map of values for pointmaze.
 
     Args:
         run: The folder of the run.

@@ -9,7 +9,8 @@ import tyro
 def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("exp"), /) -> None:
     """Lists the runs in a folder: their method and task, progress, last success rate, and state.
 
-    Success is a mean over seeds with its standard error; for a single seed the error is over its episodes.
+    The success rate is a mean over seeds with its standard error; for a single seed, the standard error is over its
+    episodes.
 
     Args:
         directory: The folder to search recursively; by default exp.

@@ -2,9 +2,9 @@
 
 
 def methods() -> None:
-    """Lists the methods: what each is, its critic and policy, its source, and the presets of its program.
+    """Lists the methods: the description, source, critic, policy and presets of each.
 
-    A method is trained by `python recipes/NAME.py`; --env_name selects the settings that its paper published.
+    To train a method, run `python recipes/NAME.py`; --env_name selects the settings that its paper published.
     """
     import importlib
 
@@ -16,8 +16,8 @@ def methods() -> None:
 
 
 def method_row(name: str) -> list[str]:
-    """A recipe's name, the first line of its page with the source, the classes of its critic and policy, and its
-    presets."""
+    """The row of a recipe: its name, the first line of its docstring (with the source), the classes of its critic and
+    policy, and its presets."""
     import importlib
     import warnings
 

@@ -18,7 +18,7 @@ def plot(
     """Draws learning curves: a panel for each task, a line for each method, and a band for its seeds.
 
     A line is the interquartile mean over the seeds, and the band its bootstrap interval. Runs of one method on one task
-    are its seeds; if runs of a recipe differ in a setting, each value is a separate method.
+    count as its seeds; if runs of a recipe differ in a setting, each value of the setting is a separate method.
 
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
@@ -26,7 +26,7 @@ def plot(
         metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
             without success.
         confidence: The confidence level of the bands.
-        reference: A CSV file of scores from elsewhere, drawn in grey; "published" for the scores of the papers.
+        reference: A CSV file of scores from other sources, drawn in grey; "published" for the scores of the papers.
     """
     from floqzoo.results.plot import plot_runs
     from floqzoo.results.reference_scores import chosen_references

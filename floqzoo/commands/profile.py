@@ -15,11 +15,11 @@ def profile(
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
     task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
-    """Traces some updates with the settings and the data of a run, and prints the time of each step of an update.
+    """Traces updates with the settings and the data of a run, and prints the time that each step of an update takes.
 
     Args:
         run: The folder of the run, which is not changed.
-        out: The folder for the trace, for XProf or Perfetto.
+        out: The folder for the trace, which XProf and Perfetto can open.
         updates: The minimum number of updates to trace; only complete calls of the compiled program are traced.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.

@@ -16,15 +16,15 @@ def resume(
 ) -> None:
     """Resumes a run that was stopped or killed, from its latest intact checkpoint, as if it had not been interrupted.
 
-    Rows of the logs after the checkpoint are removed and written again. A run without a checkpoint starts from the
-    beginning; for a finished run nothing is done. Exit statuses are those of a recipe.
+    Log rows after the checkpoint are removed and written again. A run without a checkpoint starts from the beginning; a
+    finished run is left unchanged. The exit status is that of a recipe.
 
     Args:
         run: The folder of the run.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
-        allow_changes: Resume even if settings in the run's flags.json, or the data, differ from those of the
-            checkpoint. To train for longer, raise offline_steps there, or online_steps for an online run.
+        allow_changes: Whether to resume even if settings in the run's flags.json, or the data, differ from those of the
+            checkpoint. To train for longer, increase offline_steps in flags.json, or online_steps for an online run.
     """
     from floqzoo.learner.compilation_cache import AUTO, use_compilation_cache
     from floqzoo.learner.devices import join_processes

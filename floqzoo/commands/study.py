@@ -22,14 +22,14 @@ def study(
 
     Args:
         name: The name of the study.
-        seeds: The number of agents of each kind, instead of the study's default.
+        seeds: The number of seeds for each kind of agent, instead of the study's default.
         updates: The number of updates of each agent, instead of the study's default.
         directory: The output folder; by default exp/studies/NAME.
-        read: A folder with the measurements of an earlier study; the table and the figure are made from them without
+        read: A folder with the measurements of an earlier study. The table and the figure are made from them without
             training, and written to `directory`, or by default to the same folder.
 
-    **Raises** `ValueError` for `seeds` or `updates` together with `from`, and what [`study_named`][floqzoo.studies.claims.study_named] and
-    [`run_study`][floqzoo.studies.study.run_study] raise.
+    **Raises** `ValueError` if `seeds` or `updates` is given together with `from`, and the errors of
+    [`study_named`][floqzoo.studies.claims.study_named] and [`run_study`][floqzoo.studies.study.run_study].
     """
     from floqzoo.studies.claims import study_named, study_names
     from floqzoo.studies.report import print_table, read_table

@@ -17,18 +17,18 @@ def sweep(
     dry_run: bool = False,
     slurm: bool = False,
 ) -> None:
-    """Runs recipes x tasks x seeds x settings on Ray, and compares the results.
+    """Runs each combination of recipes, tasks, seeds and settings on Ray, and compares the results.
 
-    The same command continues a sweep that was stopped: finished trials are skipped, others resume from their
-    checkpoints. The file is validated completely before anything starts. The exit status is 1 if a trial failed.
+    Run the same command again to continue a sweep that was stopped: finished trials are skipped, others resume from
+    their checkpoints. The whole file is validated before any trial starts. The exit status is 1 if a trial failed.
 
     Args:
         file: A YAML file, or the name of a published sweep: floq-def, floq-best, fql, small, chunks, comparison.
         address: The address of a Ray cluster, such as auto; by default Ray is started on this machine and shut down at
             the end.
-        save_dir: The folder of all runs; by default that of the file, or exp.
-        dry_run: Only print the commands of all trials.
-        slurm: Submit the unfinished trials to Slurm as a job array; needs floqzoo[slurm] instead of Ray.
+        save_dir: The folder of all runs; by default the one that the file names, or else exp.
+        dry_run: Whether to only print the commands of all trials.
+        slurm: Whether to submit the unfinished trials to Slurm as a job array; needs floqzoo[slurm] instead of Ray.
     """
     from floqzoo.sweeps.launcher import run_sweep, unfinished_trials
     from floqzoo.sweeps.outcome import failure_report

@@ -8,7 +8,7 @@ import tyro
 
 
 def train(method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")], /) -> None:
-    """Trains and evaluates a method: `floqzoo train floq --preset quickstart` is `python recipes/floq.py --preset quickstart`.
+    """Trains and evaluates a method: `floqzoo train floq` is the same as `python recipes/floq.py`.
 
     All flags after the name belong to the method: `floqzoo train floq --help` lists them.
 
@@ -19,7 +19,7 @@ def train(method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ME
 
 
 def train_with(method: str, flags: Sequence[str]) -> None:
-    """Runs a method with its flags.
+    """Trains and evaluates a method with the given flags.
 
     **Raises** `ValueError` for an unknown method; the message suggests the nearest one.
     """

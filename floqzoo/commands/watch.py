@@ -18,9 +18,9 @@ def watch(
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE.py")] = None,
     task: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None,
 ) -> None:
-    """Records a video of the policy of a run's checkpoint, in episodes of its task.
+    """Records a video of the policy of a run's checkpoint in its environment.
 
-    Needs EGL or OSMesa and the extra floqzoo[video], but no screen.
+    Needs EGL or OSMesa and the extra floqzoo[video], but no display.
 
     Args:
         run: The folder of the run.
@@ -28,7 +28,8 @@ def watch(
         episodes: The number of episodes to record.
         seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the last one.
-        episode_seed: The seed of the episodes, for episodes that the run has not evaluated; by default the run's own.
+        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the run's
+            own seed.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
     """

@@ -1,4 +1,4 @@
-"""The categorical critic: the distribution of returns on fixed atoms."""
+"""The categorical critic: a distribution of returns over fixed atoms."""
 
 from functools import partial
 from typing import Any
@@ -25,8 +25,8 @@ class CategoricalMetrics(eqx.Module):
     - `critic_loss`: The cross-entropy, averaged over members and batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the expected return over batch and members.
     - `return_std`: The standard deviation of the return, averaged over batch and members.
-    - `end_mass`: The probability of the first and the last atom together, averaged over batch and members; large values
-      mean that the support is too small.
+    - `end_mass`: The total probability of the first and the last atom, averaged over batch and members; large values
+      mean that the support is too narrow.
     """
 
     critic_loss: Scalar
@@ -38,10 +38,12 @@ class CategoricalMetrics(eqx.Module):
 
 
 class CategoricalCritic(eqx.Module):
-    r"""Probabilities $p_e(s, a) = \operatorname{softmax} f_e(s, a)$ of the returns $z_1, \dots, z_N$.
+    r"""A critic that learns the probabilities $p_e(s, a) = \operatorname{softmax} f_e(s, a)$ of the returns
+    $z_1, \dots, z_N$.
 
     $$-\frac1{EB} \sum_{e,b} \sum_i m_i \log p_{e,i}(s, a), \qquad
-    m = \Pi \Bigl( r + \gamma \, \text{discount} \cdot z, \ \frac1E \sum_e \bar p_e(s', a') \Bigr), \quad a' \sim \pi(s'),$$
+    m = \Pi \Bigl( r + \gamma \, \text{discount} \cdot z, \ \frac1E \sum_e \bar p_e(s', a') \Bigr),
+    \quad a' \sim \pi(s'),$$
 
     where $\Pi$ is the [projection][floqzoo.critics.UniformSupport.project] onto the atoms. The score aggregates the
     expectations $\sum_i z_i \, p_{e,i}$ of the members.
@@ -72,7 +74,7 @@ class CategoricalCritic(eqx.Module):
     def batch_logits(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch atoms"]:
-        """The logits of each member."""
+        """The logits of each member for each pair of a batch."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CategoricalMetrics]:
@@ -90,7 +92,7 @@ class CategoricalCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch atoms"]:
-        """The projected target $m$ of each transition."""
+        """The projected target distribution $m$ of each transition."""
         target = agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_logits = target.batch_logits(batch.next_observation, next_action)

@@ -18,7 +18,7 @@ class ConservativeMetrics(eqx.Module):
     """The metrics of a conservative critic on a batch.
 
     - `critic_loss`: `td.critic_loss` + weight * `conservative_loss`.
-    - `conservative_loss`: The log-sum-exp of the quantiles minus the quantile of the data's action.
+    - `conservative_loss`: The conservative term without its weight, averaged over members and batch.
     - `td`: The metrics of the wrapped critic.
     """
 
@@ -28,18 +28,18 @@ class ConservativeMetrics(eqx.Module):
 
 
 class ConservativeCritic(eqx.Module):
-    r"""A quantile critic with a conservative term in its loss.
+    r"""A quantile critic with a conservative term added to its loss:
 
-    $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n} \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr)
-    - Z_e(s, a, \tau) \Bigr),$$
+    $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n}
+    \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr),$$
 
     with one level $\tau$ for each transition, $n$ uniform actions with $\log q = -d \log 2$, and $n$ actions of a
     policy with a density, where $\log q$ is the log-density of the action before clipping.
 
-    This policy is the agent's policy if that [has a density][floqzoo.protocols.HasDensity], and otherwise its
+    This policy is the agent's policy if it [has a density][floqzoo.protocols.HasDensity], and otherwise its
     `behaviour`, such as the behaviour flow of a `DistilledFlowPolicy`, whose one-step network has no density.
 
-    - `critic`: The wrapped critic, which learns returns.
+    - `critic`: The wrapped quantile critic.
     - `weight`: $\lambda$, at least 0.
     - `num_actions`: $n$, at least 1.
 
@@ -64,7 +64,7 @@ class ConservativeCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ConservativeMetrics]:
         """The loss of the wrapped critic plus the weighted conservative term.
 
-        **Raises** `TypeError` if neither the policy nor its behaviour has a density.
+        **Raises** `TypeError` if neither the policy nor its `behaviour` has a density.
         """
         td_key, term_key = jax.random.split(key)
         target = ActorCritic(agent.target.critic.critic, agent.target.policy)

@@ -1,4 +1,4 @@
-"""EVOR's critic: a flow over the returns of the behaviour policy, scored by a KL-regularised optimum."""
+"""EVOR's critic: a flow over the returns of the behaviour policy, whose score is a KL-regularised optimum."""
 
 from typing import Any
 
@@ -16,35 +16,36 @@ from floqzoo.typing import Action, Array, Observation, Scalar
 
 
 class EVORCritic(ReturnFlowCritic):
-    r"""A `ReturnFlowCritic` of the policy that recorded the data, whose score is the optimum over policies close to it:
+    r"""A `ReturnFlowCritic` of the behaviour policy, whose score is the KL-regularised optimum over all policies:
 
     $$Q^*(s, a) = \operatorname{agg}_e \tau_R \log \tfrac1n \textstyle\sum_{j=1}^n
     \exp \bigl( \psi^e_1(\epsilon_j \mid s, a) / \tau_R \bigr),$$
 
-    the log-mean-exp of $n$ returns. Where transitions are deterministic, it is the highest
+    the log-mean-exp of $n$ returns. If transitions are deterministic, it is the highest
     $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the KL divergence of the policy's
     trajectories from those of the behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and
-    the greatest of them ($\tau_R \to 0$); for a normally distributed return it is mean + variance / ($2 \tau_R$). Where
-    transitions are random, it treats lucky transitions as choices, and overestimates.
+    the greatest of them ($\tau_R \to 0$); for a normally distributed return it is mean + variance / ($2 \tau_R$). If
+    transitions are random, $Q^*$ overestimates, as if the policy could choose their outcomes.
 
     The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior, and each is transported by the whole flow, at
-    $n K$ evaluations of each field: one step would yield only the mean of the return. No loss depends on $Q^*$, so
-    $\tau_R$ and $n$ may be changed in a trained critic.
+    $n K$ evaluations of each field: one step would yield only the mean of the return. The loss of the critic does not
+    depend on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
 
-    It is trained like a `ReturnFlowCritic` with BCFM alone, each transition with weight 1: `dcfm_weight` and `temperature` are
-    None by default. Both may be set.
+    By default, it is trained like a `ReturnFlowCritic` with BCFM alone and without confidence weights: `dcfm_weight`
+    and `temperature` are None. Both may be set.
 
     - `return_temperature`: $\tau_R$, above 0, in units of reward.
     - `num_score_samples`: $n$, at least 1.
-    - `next_action`: The source of $a'$, an action of the behaviour policy: the data by default; `BestOfNNextAction(1)` draws from
-      the behaviour flow of the policy.
-    - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` applies to the members' $Q^*$.
+    - `next_action`: The source of $a'$, an action of the behaviour policy: the data by default; `BestOfNNextAction(1)`
+      draws from the behaviour flow of the policy.
+    - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` applies to the
+      members' $Q^*$.
 
     **Raises** `ValueError` if a number is out of its range.
 
     Source: EVOR (arXiv 2510.08218): a distribution of returns learnt by flow matching with distributional backups, and
     the log-mean-exp. We could not read the official code. The form of the loss is that of Value Flows (arXiv
-    2510.07650); this form, the next action, the fixed noise, the aggregation and all numbers are our choice.
+    2510.07650); this form, the next action, the fixed noise, the aggregation and all default values are our choices.
     """
 
     dcfm_weight: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=None)
@@ -65,6 +66,6 @@ class EVORCritic(ReturnFlowCritic):
 
 def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Any) -> Float[Array, "*rest"]:
     r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ over the first axis, for a temperature $\tau > 0$."""
-    # Subtracted before the division, the maximum leaves nothing that a small temperature could make overflow.
+    # The maximum is subtracted before the division, so that a small temperature cannot cause an overflow.
     largest = jax.lax.stop_gradient(jnp.max(values, axis=0, keepdims=True))
     return largest[0] + temperature * jnp.log(jnp.mean(jnp.exp((values - largest) / temperature), axis=0))

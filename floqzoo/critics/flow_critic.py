@@ -55,7 +55,7 @@ class FlowCriticMetrics(eqx.Module):
 
 
 class FlowStarts(eqx.Module):
-    """Initial points of flows over returns: states, each with an action and noise for every noise sample."""
+    """Initial points of flows over returns: each observation has several noise samples, and an action for each."""
 
     observation: Real[Array, "*members batch observation"]
     action: Float[Array, "*members batch samples action"]
@@ -65,7 +65,7 @@ class FlowStarts(eqx.Module):
 class FlowCritic(eqx.Module):
     r"""Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
-    The fields are trained by matching the velocity of the path from noise to TD target at every time,
+    The fields are trained to match the velocity of the path from noise to TD target at every time,
 
     $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
@@ -81,10 +81,11 @@ class FlowCritic(eqx.Module):
     - `prior`: $p_0$; floq's is `UniformPrior.from_rewards(...)`.
     - `path`, `solver`: The probability path and the ODE solver; floq: linear path, K = 8 Euler steps.
     - `discount`: $\gamma$ in [0, 1).
-    - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over them.
+    - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over
+      them.
     - `num_distillation_samples`: The number of noise samples for which the online flows are integrated to train the
-      distilled critic, 1 to `num_noise_samples`; None for all, as in floq. Fewer are faster but noisier: half of the
-      integrations in the loss are for the distilled critic.
+      distilled critic, 1 to `num_noise_samples`; None for all, as in floq. Fewer are faster but noisier: with all,
+      half of the integrations in the loss are for the distilled critic.
     - `aggregation`: How members are aggregated in the target, for each noise sample, before the backup.
     - `backup`: Expected (floq) or distributional.
     - `coupling`: Whether the target flows start from independent noise (floq) or from the noise of the regression.
@@ -152,7 +153,7 @@ class FlowCritic(eqx.Module):
         return flow_diagnostics(self, batch, key)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
-        """The velocity error and the error of the distilled critic on a batch.
+        """The velocity error plus the error of the distilled critic on a batch, and the metrics.
 
         A padded action chunk counts as 0 in both means.
         """
@@ -203,7 +204,8 @@ class FlowCritic(eqx.Module):
         next_noise: Float[Array, "batch samples 1"],
         key: Key,
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "members batch distilled"]]:
-        """The TD target of each noise sample, and the online outputs for the distilled critic, both without gradients."""
+        """The TD target of each noise sample, and the outputs of the online flows for the distilled critic; both
+        without gradients."""
         target = agent.target.critic
         act = jax.vmap(jax.vmap(agent.act, (None, 0)))
         with update_step("next_actions"):
@@ -216,11 +218,11 @@ class FlowCritic(eqx.Module):
         return jax.lax.stop_gradient(td_target), flow_q
 
     def outputs(self, starts: FlowStarts) -> Float[Array, "members batch samples"]:
-        """The outputs of the members' flows."""
+        """The outputs of the members' flows from the given initial points."""
         return self.fields.each(lambda field: self.outputs_of(field, starts))
 
     def outputs_of(self, field: VelocityField, starts: FlowStarts) -> Float[Array, "batch samples"]:
-        """The outputs of one member's flow."""
+        """The outputs of one member's flow from the given initial points."""
         flow = self.flow(field)
 
         def output(observation, action, noise):
@@ -230,7 +232,7 @@ class FlowCritic(eqx.Module):
 
 
 def _starts(batch: Transition, noise: Float[Array, "batch samples 1"]) -> FlowStarts:
-    """(s, a) with each of its noise samples."""
+    """The initial points at (s, a), one for each noise sample."""
     action = jnp.broadcast_to(batch.action[:, None], (*noise.shape[:2], batch.action.shape[1]))
     return FlowStarts(batch.observation, action, noise)
 
@@ -238,10 +240,11 @@ def _starts(batch: Transition, noise: Float[Array, "batch samples 1"]) -> FlowSt
 def _outputs_of_both(
     target: FlowCritic, next_starts: FlowStarts, online: FlowCritic, starts: FlowStarts
 ) -> tuple[Float[Array, "members batch samples"], Float[Array, "members batch distilled"]]:
-    """The outputs of the target's flows and of the online flows.
+    """The outputs of the target flows and of the online flows.
 
-    On an accelerator they are integrated as one ensemble, since fewer, larger kernels are faster; on a CPU sequential
-    integration is faster, and ensembles whose members share an encoder are not joined.
+    On an accelerator both are integrated as one ensemble, since fewer, larger kernels are faster. They are integrated
+    one after the other on a CPU, where this is faster, and also if the members share an encoder, or if the target and
+    online flows have different numbers of noise samples.
     """
     apart = jax.default_backend() == "cpu" or online.fields.shares
     if apart or starts.noise.shape != next_starts.noise.shape:

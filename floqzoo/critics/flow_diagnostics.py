@@ -24,8 +24,8 @@ class FlowDiagnostics(eqx.Module):
       squared units of reward; 0 if one Euler step is exact.
     - `q_one_step`: `q` with one solver step instead of $K$.
     - `feature_norm`: The Euclidean norm of the input of the last linear layer; None for fields without `last_features`.
-    - `effective_rank`: The rank of these features over the batch, see `effective_rank`; at most the number of features.
-      None for fields without `last_features`.
+    - `effective_rank`: The effective rank of these features over the batch, at most the number of features; see the
+      function `effective_rank`. None for fields without `last_features`.
     """
 
     q: Scalar
@@ -41,7 +41,7 @@ def flow_diagnostics(
 ) -> FlowDiagnostics:
     """The diagnostics of a critic on a batch; a pure function, which can be compiled and mapped over seeds.
 
-    - `num_noise_samples`: Noise samples for each transition, at least 2.
+    - `num_noise_samples`: The number of noise samples for each transition, at least 2.
 
     **Raises** `ValueError` if `num_noise_samples` is below 2.
     """
@@ -65,7 +65,7 @@ def flow_diagnostics(
 
 
 def has_features(critic: FlowValued | Any) -> bool:
-    """Whether the velocity fields of a critic provide the input of their last linear layer."""
+    """Whether the velocity fields of a critic can return the input of their last linear layer."""
     field: Any = critic.fields.members
     return isinstance(field, HasFeatures) and hasattr(getattr(field, "network", field), "features")
 
@@ -92,7 +92,7 @@ def value_paths(
 def batch_curvature(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"]
 ) -> Float[Array, "batch members samples"]:
-    """The curvature of each trajectory, see `path_curvature`; always 0 with one solver step."""
+    """The curvature of each trajectory (see `path_curvature`); always 0 with one solver step."""
 
     def of_example(observation, action, noise_samples):
         return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noise_samples))
@@ -103,7 +103,9 @@ def batch_curvature(
 def batch_features(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
 ) -> Float[Array, "members batch width"]:
-    """The input of the last linear layer of each velocity field, at one time on the trajectory of each transition.
+    """The input of the last linear layer of each velocity field, at a point on the trajectory of each transition.
+
+    - `noise`, `times`: The start of the trajectory, and the time of the point on it.
 
     **Raises** `AttributeError` if the fields lack the method `last_features`, which `ConditionalField` has.
     """
@@ -144,7 +146,7 @@ def q_by_steps(
 def with_steps(critic: Any, steps: int) -> Any:
     """The same critic with `steps` solver steps.
 
-    **Raises** `ValueError` if its solver is adaptive.
+    **Raises** `ValueError` if its solver has no fixed number of steps.
     """
     solver: Any = critic.solver
     if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):
@@ -155,7 +157,7 @@ def with_steps(critic: Any, steps: int) -> Any:
 
 
 def _paths(critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]):
-    """Trajectories with leading axes of members and noise samples."""
+    """The trajectories of one example, with the leading axes member and noise sample."""
 
     def of_member(field):
         flow = critic.flow(field)

@@ -1,4 +1,4 @@
-"""The critic of implicit Q-learning: a Q-function, and a state value that is its expectile."""
+"""The critic of implicit Q-learning: a Q-function, and a state value trained as an expectile of Q over actions."""
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ class IQLMetrics(eqx.Module):
     """The metrics of an IQL critic on a batch.
 
     - `critic_loss`: `value_loss` + `q_loss`.
-    - `value_loss`: The expectile loss of V.
+    - `value_loss`: The expectile loss of V, averaged over the batch.
     - `q_loss`: Squared TD error of Q, summed over members, averaged over the batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members.
     - `v_mean`, `v_max`, `v_min`: Mean, maximum and minimum of V over the batch.
@@ -34,16 +34,16 @@ class IQLMetrics(eqx.Module):
 
 
 class IQLCritic(eqx.Module):
-    r"""Q and V, learnt without actions outside the data.
+    r"""Q and V, learnt without evaluating actions outside the data.
 
     $$\frac1B \sum_b \left|\kappa - 1[u < 0]\right| u^2, \quad u = \min_e \bar Q_e(s, a) - V(s), \qquad
     \frac1B \sum_b \sum_e \bigl(Q_e(s, a) - r - \gamma \, \text{discount} \cdot V(s')\bigr)^2$$
 
-    V is the expectile of the minimum of the target critic; Q bootstraps from V before the step. Neither loss uses the
-    policy.
+    V is an expectile of the target critic's minimum over its members; Q bootstraps from V before the optimiser step.
+    Neither loss uses the policy.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `value_network`: $V$, from an observation to one number.
+    - `value_network`: $V$, a network from an observation to one number.
     - `discount`: $\gamma$ in [0, 1).
     - `expectile`: $\kappa$ in (0, 1); 0.5 gives the mean, and the limit 1 the maximum over the actions of the data.
 
@@ -60,7 +60,7 @@ class IQLCritic(eqx.Module):
         require("expectile", self.expectile, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The minimum over the members of Q."""
+        """The minimum of Q over the members."""
         return jnp.min(self.networks.values(observation, action))
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
@@ -72,7 +72,7 @@ class IQLCritic(eqx.Module):
         return self.value_network(observation)[0]
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IQLMetrics]:
-        """The losses of V and Q; the key is not used."""
+        """The sum of the losses of V and Q; the key is not used."""
         del key
         with update_step("targets"):
             target_q = agent.target.critic.networks.batch_values(batch.observation, batch.action)

@@ -17,7 +17,8 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class MonolithicMetrics(eqx.Module):
-    """The metrics of a monolithic critic on a batch: its loss, and its values over batch and members."""
+    """The metrics of a monolithic critic on a batch: its loss, and the mean, maximum and minimum of Q over batch and
+    members."""
 
     critic_loss: Scalar
     q_mean: Scalar
@@ -67,7 +68,7 @@ class MonolithicCritic(eqx.Module):
 def squared_td_error(
     networks: QEnsemble, batch: Transition, td_target: Float[Array, " batch"]
 ) -> tuple[Scalar, MonolithicMetrics]:
-    """The squared error of Q at the actions of the data, averaged over batch and members, and its metrics; a padded chunk
+    """The squared TD error at the actions of the data, averaged over batch and members, and the metrics; a padded chunk
     counts as 0 in the mean.
     """
     q = networks.batch_values(batch.observation, batch.action)

@@ -1,4 +1,4 @@
-"""The action at the next state in TD targets."""
+"""Sources of the next action in TD targets."""
 
 import equinox as eqx
 import jax

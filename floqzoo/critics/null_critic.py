@@ -8,7 +8,7 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class NullCritic(eqx.Module):
-    """Q = 0, without parameters: for behaviour cloning."""
+    """A critic without parameters, whose value is always 0: for behaviour cloning."""
 
     def score(self, observation: Observation, action: Action) -> Scalar:
         """Q = 0 for every observation and action."""
@@ -16,7 +16,7 @@ class NullCritic(eqx.Module):
         return jnp.zeros(())
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        """An advantage of 0, with which an `AWRPolicy` clones the behaviour."""
+        """An advantage of 0, for which an `AWRPolicy` reduces to behaviour cloning."""
         return self.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:

@@ -16,9 +16,9 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class QEnsemble(eqx.Module):
-    r"""$Q_1, \dots, Q_E : (s, a) \mapsto \mathbb R$, with separate parameters.
+    r"""An ensemble of Q-functions $Q_1, \dots, Q_E : (s, a) \mapsto \mathbb R$, with separate parameters.
 
-    - `observation_dim`, `action_dim`: Sizes, at least 1.
+    - `observation_dim`, `action_dim`: The number of coordinates of an observation and of an action, at least 1.
     - `size`: The number $E$ of members, at least 1; the papers use 2.
     - `build`: Builds one network, called as `build(in_features, out_features, key=key)`.
     """
@@ -43,7 +43,7 @@ class QEnsemble(eqx.Module):
     def batch_values(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
-        """`values` of each pair of a batch, with the ensemble as the outer `vmap`."""
+        """The value of each member for each pair of a batch, with the ensemble as the outer `vmap`."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions)[:, 0])
 
     def mean(self, observation: Observation, action: Action) -> Scalar:

@@ -1,4 +1,4 @@
-"""The quantile critic: the distribution of returns by its quantile function."""
+"""The quantile critic, which learns the distribution of returns as its quantile function."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class QuantileMetrics(eqx.Module):
     """The metrics of a quantile critic on a batch.
 
     - `critic_loss`: The quantile loss, summed over levels, averaged over target levels, members and batch.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of the mean over the drawn levels.
-    - `return_std`: The standard deviation over the drawn levels, averaged over batch and members.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of Q, the mean over the drawn levels.
+    - `return_std`: The standard deviation of the quantiles at the drawn levels, averaged over batch and members.
     """
 
     critic_loss: Scalar
@@ -34,9 +34,10 @@ class QuantileMetrics(eqx.Module):
 
 
 class QuantileCritic(eqx.Module):
-    r"""The quantile function of the return, $Z_e(s, a, \tau)$, and $Q = \int_0^1 Z \, d\tau$.
+    r"""A critic that learns the quantile function of the return, $Z_e(s, a, \tau)$, with $Q = \int_0^1 Z \, d\tau$.
 
-    $$\frac1{EB} \sum_{e,b} \sum_{i=1}^n \frac1{n'} \sum_{j=1}^{n'} \rho_{\tau_i} \bigl( y_j - Z_e(s, a, \tau_i) \bigr), \qquad
+    $$\frac1{EB} \sum_{e,b} \sum_{i=1}^n \frac1{n'} \sum_{j=1}^{n'}
+    \rho_{\tau_i} \bigl( y_j - Z_e(s, a, \tau_i) \bigr), \qquad
     y_j = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Z_e(s', a', \tau'_j), \quad a' \sim \pi(s'),$$
 
     with separate levels $\tau_i$ and $\tau'_j$ for each transition. The score is the mean over members and over the $n$
@@ -52,7 +53,8 @@ class QuantileCritic(eqx.Module):
 
     **Raises** `ValueError` if `discount` or a number of levels is out of its range.
 
-    Source: IQN (arXiv 1806.06923), section 3, with the reductions of the official code of Value Flows (arXiv 2510.07650).
+    Source: IQN (arXiv 1806.06923), section 3, with the same sums and means as in the official code of Value Flows
+    (arXiv 2510.07650).
     """
 
     networks: QuantileEnsemble
@@ -72,7 +74,7 @@ class QuantileCritic(eqx.Module):
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over members and midpoint levels."""
+        """Q(s, a), the mean of the quantiles over members and midpoint levels."""
         midpoints = (jnp.arange(self.num_levels, dtype=jnp.result_type(observation)) + 0.5) / self.num_levels
         return jnp.mean(self.networks.quantiles(observation, action, midpoints))
 

@@ -17,15 +17,16 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class LevelProduct(eqx.Module):
-    r"""$(W_c \, (s, a) + b_c) \odot (W_\tau \, \phi(\tau) + b_\tau)$: the features of the condition times those of the level.
+    r"""The features of the condition times those of the level, $(W_c \, (s, a) + b_c) \odot (W_\tau \, \phi(\tau) +
+    b_\tau)$.
 
-    - `condition_features`: The size of observation and action together, at least 1.
+    - `condition_features`: The number of coordinates of observation and action together, at least 1.
     - `width`: The number of features, at least 1; 512 in Value Flows' experiments.
     - `embedding`: $\phi$, any [`TimeEmbedding`][floqzoo.protocols.TimeEmbedding]; IQN's is
       $(\cos \pi \tau, \dots, \cos 64 \pi \tau)$.
 
-    Source: IQN (arXiv 1806.06923), equation 4, with a linear layer for each factor as in the official code of Value Flows
-    (arXiv 2510.07650).
+    Source: IQN (arXiv 1806.06923), equation 4, with a linear layer for each factor as in the official code of Value
+    Flows (arXiv 2510.07650).
     """
 
     condition: Dense
@@ -52,9 +53,9 @@ class LevelProduct(eqx.Module):
 
 
 class LevelConcatenation(eqx.Module):
-    r"""$(s, a, \phi(\tau))$: the condition followed by the embedding of the level.
+    r"""The condition followed by the embedding of the level, $(s, a, \phi(\tau))$.
 
-    - `condition_features`: The size of observation and action together, at least 1.
+    - `condition_features`: The number of coordinates of observation and action together, at least 1.
     - `embedding`: $\phi$, as in `LevelProduct`.
 
     **Raises** `ValueError` if `condition_features` is below 1.
@@ -81,7 +82,7 @@ class LevelConcatenation(eqx.Module):
 
 
 class QuantileEnsemble(eqx.Module):
-    r"""$Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$, the quantile of the return at level $\tau$.
+    r"""An ensemble $Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$ for the quantile of the return at level $\tau$.
 
     - `level_features`: A `LevelProduct` or a `LevelConcatenation`; all members share it.
     - `size`: The number $E$ of members, at least 1; 2 in Value Flows' and floq's experiments.
@@ -116,7 +117,7 @@ class QuantileEnsemble(eqx.Module):
         actions: Float[Array, "batch action"],
         levels: Float[Array, "batch levels"],
     ) -> Float[Array, "members batch levels"]:
-        """`quantiles` of each pair of a batch, with separate levels for each pair."""
+        """The quantiles of each member for each pair of a batch, with separate levels for each pair."""
         conditions = jnp.concatenate([observations, actions], axis=1)
         of_levels = jax.vmap(self.level_features.features, (None, 0))
         features = jax.vmap(of_levels)(conditions, levels)

@@ -15,8 +15,8 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SmoothingNoise(eqx.Module):
-    r"""Adds clipped noise to actions: $\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$
-    with $\epsilon \sim N(0, I)$.
+    r"""Adds clipped Gaussian noise to actions:
+    $\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$ with $\epsilon \sim N(0, I)$.
 
     - `scale`: $\sigma$, at least 0.
     - `limit`: $c$, at least 0.
@@ -41,7 +41,8 @@ class ReBRACCritic(eqx.Module):
     r"""A Q-function with a behaviour-regularised target.
 
     $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
-    y = r + \gamma \, \text{discount} \Bigl( \min_e \bar Q_e(s', a') - \beta \lVert a' - a'_{\text{data}} \rVert^2 \Bigr),$$
+    y = r + \gamma \, \text{discount}
+    \Bigl( \min_e \bar Q_e(s', a') - \beta \lVert a' - a'_{\text{data}} \rVert^2 \Bigr),$$
 
     where $a' = \operatorname{clip}(\bar\pi(s') + \epsilon)$ is the target policy's action with smoothing noise, and
     $a'_{\text{data}}$ the action of the data at $s'$: the batch must contain `next_action`.

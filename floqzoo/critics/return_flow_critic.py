@@ -36,12 +36,12 @@ class ReturnFlowMetrics(eqx.Module):
     """The metrics of a return flow critic on a batch.
 
     - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
-    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the batch;
-      `dcfm_loss` is None without DCFM.
+    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the
+      batch; `dcfm_loss` is None without DCFM.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of the mean return, from one solver step.
-    - `return_std`: The derivative of the return with respect to the noise, aggregated over members, averaged over the batch; None without
-      the confidence weight.
-    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if no such weight is used.
+    - `return_std`: The absolute derivative of the return with respect to the noise, aggregated over members, averaged
+      over the batch; None without the confidence weight.
+    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None without this weight.
     """
 
     critic_loss: Scalar
@@ -67,32 +67,33 @@ class ReturnTargets(eqx.Module):
 
 
 class ReturnFlowCritic(eqx.Module):
-    r"""The distribution of the return as a flow from noise: $z_0 \sim N(0, 1)$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $z_1 \sim Z(s, a)$.
+    r"""The distribution of the return as a flow from noise: $z_0 \sim N(0, 1)$,
+    $\dot z_t = v_\theta(t, z_t \mid s, a)$, $z_1 \sim Z(s, a)$.
 
     Two losses share the noise $\epsilon$, the time $t$ and the next action $a'$ of a transition. With
-    $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$, the target flows stopped at time $t$, and
-    $\gamma_d = \gamma \cdot \text{discount}$:
+    $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$, the target flows stopped at time
+    $t$, and $\gamma_d = \gamma \cdot \text{discount}$:
 
     $$\begin{aligned}
-    \text{BCFM:} \quad & \textstyle\sum_e \bigl( v_e(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2, \quad
-    R = r + \gamma_d \, \bar z_1 \\
+    \text{BCFM:} \quad & \textstyle\sum_e \bigl( v_e(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
+    \quad R = r + \gamma_d \, \bar z_1 \\
     \text{DCFM:} \quad & 1[\gamma_d > 0] \textstyle\sum_e \bigl( v_e(t, r + \gamma_d \, \bar z_t \mid s, a)
     - \operatorname{agg}^{\text{ret}}_e \bar v_e(t, \bar z_t \mid s', a') \bigr)^2 \\
     \text{critic:} \quad & w \, (\lambda_B \, \text{BCFM} + \lambda_D \, \text{DCFM}), \quad
     w = \sigma(-T / \text{std}) + \tfrac12,
     \end{aligned}$$
 
-    averaged over the batch. The confidence weight $w$, a constant, is larger where the return varies more: $\text{std}
+    averaged over the batch. The confidence weight $w$, a constant in the loss, increases with $\text{std}
     = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
     flows at the data's action with separate noise $\epsilon'$, which is $\lvert \prod_k (1 + \Delta t \, \partial_z
     \bar v_e(t_k, z_k)) \rvert$ along the trajectory of the solver: clipping changes the trajectory, but is ignored in
     the derivative.
 
-    At the end of an episode there is no next distribution, and only BCFM is trained. The DCFM target has no factor
-    $\gamma$, as in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
+    At a termination there is no next distribution, and only BCFM is trained. The DCFM target has no factor $\gamma$, as
+    in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
     $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$.
-    `value` makes this step from noise drawn with a key. `score`, which has no key, is the mean over $n$ fixed noise
+    `value` takes this step from noise drawn with a key. `score`, which takes no key, is the mean over $n$ fixed noise
     samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate the members for
     each noise sample.
 
@@ -104,8 +105,9 @@ class ReturnFlowCritic(eqx.Module):
     - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
     - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
     - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: how members become one value in targets.
-    - `num_score_samples`: $n$, at least 1. This is our choice: the authors draw one noise sample for each score.
-    - `next_action`: The choice of $a'$; Value Flows: `BestOfNNextAction(16)`.
+    - `num_score_samples`: $n$, at least 1. Fixed samples are our choice: the authors draw one noise sample for each
+      score.
+    - `next_action`: The source of $a'$; Value Flows: `BestOfNNextAction(16)`.
     - `prior`: The distribution of the noise; any prior with a `quantile`.
     - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
@@ -151,11 +153,11 @@ class ReturnFlowCritic(eqx.Module):
     # Values
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q as the mean of the return distribution, over noise samples and members."""
+        """Q(s, a), the mean of the return distribution; see `mean_return`."""
         return self.mean_return(observation, action)
 
     def mean_return(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over fixed noise samples of the aggregated outputs of one step, in units of reward."""
+        """The mean over fixed noise samples of the aggregated outputs of one solver step, in units of reward."""
         return jnp.mean(self._one_step(observation, action, self.fixed_noise()))
 
     def fixed_noise(self) -> Float[Array, "samples 1"]:
@@ -163,13 +165,13 @@ class ReturnFlowCritic(eqx.Module):
         return quantile_noise(self.prior, self.num_score_samples)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The aggregated outputs of one step from one noise sample, in units of reward."""
+        """The aggregated outputs of one solver step from one noise sample, in units of reward."""
         return self._one_step(observation, action, self.prior.sample(key, (1, 1)))[0]
 
     def _one_step(
         self, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
     ) -> Float[Array, " samples"]:
-        """Q for each noise sample."""
+        """The aggregated outputs of one solver step from each noise sample."""
 
         def of_member(field):
             code = field.encode(observation, action)
@@ -236,7 +238,7 @@ class ReturnFlowCritic(eqx.Module):
         bcfm, dcfm = jax.tree.map(lambda losses: jnp.sum(losses, axis=0), self.fields.each(losses_of))
         losses = self.bcfm_weight.value * bcfm
         if self.dcfm_weight is not None:
-            # After the end of an episode there is no next distribution, whose velocity the label would be.
+            # After a termination there is no next distribution, so DCFM has no target velocity.
             dcfm = jnp.where(target.discount.value * batch.discount > 0, dcfm, 0.0)
             losses = losses + self.dcfm_weight.value * dcfm
         stds = confidence = None
@@ -264,7 +266,8 @@ class ReturnFlowCritic(eqx.Module):
         noise: Float[Array, "batch 1"],
         times: Float[Array, " batch"],
     ) -> ReturnTargets:
-        """The targets of a batch from these flows, with one noise sample and time per transition."""
+        """The regression targets of a batch, computed with this critic's flows, one noise sample and time per
+        transition."""
 
         def states_of(field):
             """The states of the flows at t = 1 and, for DCFM, at the time of each transition; both integrations take
@@ -295,8 +298,8 @@ class ReturnFlowCritic(eqx.Module):
         return ReturnTargets(end, reward + continuation * stopped, velocities)
 
     def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
-        """The derivative of the return at (s, a) with respect to the noise, aggregated over members. For a Gaussian
-        return it is the standard deviation.
+        """The absolute derivative of the return at (s, a) with respect to the noise, aggregated over members. For a
+        Gaussian return and the default prior it is the standard deviation.
         """
 
         def of_member(field):

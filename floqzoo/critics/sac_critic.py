@@ -24,15 +24,15 @@ class SACCritic(eqx.Module):
     - \beta \log \pi(a' \mid s') \bigr), \quad a' \sim \pi(\cdot \mid s')$$
 
     Next actions are samples of the agent's policy, which must have [a density][floqzoo.protocols.HasDensity], even if
-    the policy acts with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and else 0.
+    it acts with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0 otherwise.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).
     - `aggregation`: How members are aggregated in the target.
     - `score_aggregation`: How members are aggregated in the score, which the policy maximises. SAC's paper uses the
       minimum, the official code of FQL the mean.
-    - `entropy_backup`: Whether the target has the entropy bonus, as in SAC's paper; without it, as in the official code
-      of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
+    - `entropy_backup`: Whether the target includes the entropy bonus, as in SAC's paper; without it, as in the official
+      code of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
       [`TanhGaussianPolicy`][floqzoo.policies.TanhGaussianPolicy].
 
     Source: SAC (arXiv 1812.05905), equations 5 and 6, RLPD (arXiv 2302.02948), and the official code of FQL.
@@ -56,7 +56,7 @@ class SACCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
         """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean.
 
-        **Raises** `TypeError` if the policy has no density.
+        **Raises** `TypeError` if the policy does not satisfy `HasDensity`.
         """
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         return squared_td_error(self.networks, batch, td_target)

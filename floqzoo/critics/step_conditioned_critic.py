@@ -22,10 +22,11 @@ class StepConditionedCritic(eqx.Module):
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$
 
-    The policy is the agent's policy if that [acts in steps][floqzoo.protocols.ActsInSteps], and otherwise its behaviour
-    policy, such as a `ShortcutPolicy` in a `BestOfNPolicy`. Any other policy acts as usual, independently of $k$.
+    The policy is the agent's policy if it [acts in steps][floqzoo.protocols.ActsInSteps], or else its behaviour policy
+    if that does, such as a `ShortcutPolicy` in a `BestOfNPolicy`. If neither does, the agent's policy acts as usual,
+    independently of $k$.
 
-    - `critic`: The critic of $(s, k)$, built for observations with one more coordinate.
+    - `critic`: The wrapped critic, built for observations with one more coordinate.
     - `num_steps`: The $k$ of the score, which should be the one that the policy acts with: a power of two, at most
       `max_steps`.
     - `max_steps`: $k_{\max}$, a power of two.
@@ -48,7 +49,7 @@ class StepConditionedCritic(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether a number of steps is drawn, which all rows of a batch share."""
+        """Whether each update draws a number of steps that all rows of the batch share."""
         return self.max_steps > 1
 
     def score(self, observation: Observation, action: Action) -> Scalar:
@@ -56,7 +57,7 @@ class StepConditionedCritic(eqx.Module):
         return self.score_in_steps(observation, action, StepCount.known(self.num_steps))
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """The score of the wrapped critic for a number of steps."""
+        """The score of the wrapped critic for the given number of steps."""
         return self.critic.score(with_steps(observation, steps), action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
@@ -75,14 +76,15 @@ class StepConditionedCritic(eqx.Module):
 
 
 class _PolicyInSteps(eqx.Module):
-    """A policy that acts in the number of steps that is the last coordinate of its observations."""
+    """A policy that acts in `steps` solver steps, for observations with the number of steps as the last coordinate."""
 
     policy: Any
     critic: Any
     steps: StepCount
 
     def act(self, observation: Observation, critic: Any, key: Key) -> Action:
-        """The policy's action; `critic` takes observations with the number of steps, the policy those without."""
+        """The policy's action for the observation without its last coordinate; `critic` is not used, since it takes
+        observations with that coordinate."""
         del critic
         behaviour = getattr(self.policy, "behaviour", None)
         for policy in (self.policy, behaviour):

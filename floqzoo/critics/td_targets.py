@@ -16,7 +16,7 @@ class MeanOverEnsemble(eqx.Module):
 
 
 class MinOverEnsemble(eqx.Module):
-    """The minimum over members, against overestimation: used by the papers for antmaze-giant.
+    """The minimum over members, which counters overestimation: used by floq and FQL for antmaze-giant.
 
     Source: clipped double Q-learning (arXiv 1802.09477).
     """
@@ -27,7 +27,7 @@ class MinOverEnsemble(eqx.Module):
 
 
 class ExpectedBackup(eqx.Module):
-    r"""$y_j = r + \gamma \, \frac1m \sum_i Q(s', a'_i, z'_i)$: every noise sample regresses to the mean.
+    r"""The same target for every noise sample, the mean: $y_j = r + \gamma \, \frac1m \sum_i Q(s', a'_i, z'_i)$.
 
     Source: floq (arXiv 2509.06863).
     """
@@ -40,7 +40,7 @@ class ExpectedBackup(eqx.Module):
 
 
 class DistributionalBackup(eqx.Module):
-    r"""$y_j = r + \gamma \, Q(s', a'_j, z'_j)$: each noise sample regresses to its own return sample.
+    r"""A separate target for each noise sample, a sample of the return: $y_j = r + \gamma \, Q(s', a'_j, z'_j)$.
 
     The critic's `coupling` determines whether $z'_j$ is independent of the noise $z_j$ that the regression starts from.
 
@@ -73,7 +73,7 @@ class IndependentNoise(eqx.Module):
 class SharedNoise(eqx.Module):
     """The target flows start from the noise of the regression, as in Value Flows.
 
-    With a distributional backup, trajectories become straighter, and targets vary less for given noise.
+    With a distributional backup, trajectories become straighter, and the targets of a given noise sample vary less.
 
     Source: Value Flows (arXiv 2510.07650), official code.
     """

@@ -10,10 +10,10 @@ from floqzoo.typing import Array
 
 
 class UniformSupport(eqx.Module):
-    r"""$N$ atoms $z_1 < \dots < z_N$ with equal gaps, from `low` to `high`.
+    r"""$N$ equally spaced atoms $z_1 < \dots < z_N$, from `low` to `high`.
 
-    - `low`, `high`: The ends, in units of reward.
-    - `num_atoms`: $N$, at least 2; C51 has 51.
+    - `low`, `high`: The first and the last atom, in units of reward; low < high.
+    - `num_atoms`: $N$, at least 2; C51 uses 51.
 
     **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` is below 2.
 
@@ -35,8 +35,9 @@ class UniformSupport(eqx.Module):
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
+        - `num_atoms`: $N$, at least 2.
 
-        **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
 
         Source: the official code of Value Flows (arXiv 2510.07650).
         """
@@ -45,15 +46,15 @@ class UniformSupport(eqx.Module):
 
     @property
     def atoms(self) -> Float[Array, " atoms"]:
-        """$z_1, ..., z_N$."""
+        """The atoms $z_1, ..., z_N$, in units of reward."""
         share = jnp.linspace(0.0, 1.0, self.num_atoms)
         return self.low.value + share * (self.high.value - self.low.value)
 
     def project(self, points: Float[Array, " points"], weights: Float[Array, " points"]) -> Float[Array, " atoms"]:
         r"""The projection of point masses onto the atoms, $\sum_j p_j \, h(z_i - y_j)$.
 
-        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the gap $\Delta$ of the atoms: each mass is divided between
-        its two neighbours, which preserves the mean. A point outside the support is moved to the nearest end.
+        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the spacing $\Delta$ of the atoms: each mass is divided
+        between its two neighbours, which preserves the mean. A point outside the support is moved to the nearest end.
 
         - `points`: $y_j$, in units of reward.
         - `weights`: $p_j$, at least 0.

@@ -37,11 +37,11 @@ class ActionUnits:
 
     @staticmethod
     def of_policy(policy: Any, action_dim: int, bounds: tuple[Any, Any] | None) -> "ActionUnits":
-        """The units of a policy in an environment.
+        """The conversion for the actions of a policy in an environment.
 
-        - `policy`: The policy; it acts in chunks if it is `ActsInChunks`.
+        - `policy`: The policy; it acts in chunks if it satisfies `ActsInChunks`.
         - `action_dim`: The number of coordinates that the policy draws, for an action or a whole chunk.
-        - `bounds`: The bounds of one action; None for -1 and 1.
+        - `bounds`: The bounds of the environment's actions, each with one number per coordinate; None for -1 and 1.
 
         **Raises** `ValueError` if the bounds do not fit the policy's actions.
         """
@@ -57,12 +57,12 @@ class ActionUnits:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of an environment action, or of a chunk with one row per step."""
+        """The shape of an action of the environment, or of a chunk with one row per step."""
         return self.low.shape if self.chunk_length is None else (self.chunk_length, *self.low.shape)
 
     @property
     def size(self) -> Float[np.ndarray, " action"]:
-        """The largest absolute value of each coordinate."""
+        """The largest absolute value of each coordinate of the environment's actions."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def from_policy(self, action: Float[Array, " numbers"]) -> Float[Array, "..."]:
@@ -87,7 +87,7 @@ class ActionUnits:
 
 
 def _float32_within(bound: np.ndarray, direction: int) -> np.ndarray:
-    """A bound in float32, rounded inwards, so that no action is outside a box in float64."""
+    """A bound in float32, rounded inwards, so that no action is outside a `Box` with bounds in float64."""
     rounded = np.asarray(bound, np.float32)
     outside = direction * rounded.astype(np.float64) < direction * bound
     return np.where(outside, np.nextafter(rounded, np.float32(direction * np.inf)), rounded)

@@ -1,4 +1,4 @@
-"""The agent of an export, as safetensors and plain settings: written, and read back without executing any code."""
+"""Writes the agent of an export as safetensors and plain settings, and loads it without executing any of its code."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ FORMAT = 1
 
 
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Writes arrays by name."""
+    """Writes named arrays to a safetensors file."""
     from safetensors.numpy import save
 
     path.write_bytes(
@@ -35,7 +35,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_agent(actor: ActorCritic, path: Path) -> None:
-    """Writes all arrays of policy and critic, named by their field paths.
+    """Writes all arrays of policy, critic and normaliser to a safetensors file, named by their field paths.
 
     **Raises** `NotExportableError` for an array that safetensors cannot store, such as a random key.
     """
@@ -48,13 +48,13 @@ def write_agent(actor: ActorCritic, path: Path) -> None:
 
 
 def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> ActorCritic:
-    """The policy and the critic of a folder that `export_run` wrote; no code of the folder is executed.
+    """Loads the policy, the critic and the normaliser from a folder that `export_run` wrote; executes no code from it.
 
     - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
-    **Raises** `FileNotFoundError` if a file is missing, `DamagedError` if a file was changed, `ValueError` for
-    another recipe, or settings that this version does not know.
+    **Raises** `FileNotFoundError` if a file is missing; `DamagedError` if a file was changed; `ValueError` for another
+    export format, the wrong recipe, or settings that this version does not know.
     """
     from safetensors.numpy import load_file
 
@@ -78,9 +78,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The facts about a run that `load_exported_agent` needs, without paths on the machine that trained it."""
+    """The settings of a run that `load_exported_agent` needs, without paths on the machine that trained it."""
     names = ("recipe", "precision", "normalize_observations", "agent")
-    # A run of an earlier version does not say whether observations are normalised.
+    # A run of an earlier version does not record whether observations are normalised.
     settings = {name: flags[name] for name in names if name in flags}
     sizes = {name: data[name] for name in ("observation_dim", "action_dim", "reward_range")}
     return settings | sizes | {"env_name": task_label(flags["env_name"])}

@@ -1,4 +1,4 @@
-"""A trained policy as a folder that other runtimes read."""
+"""Exports a trained policy to a folder that other runtimes can read."""
 
 import importlib.metadata
 import importlib.util
@@ -56,15 +56,15 @@ from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
-"""The numbers of golden inputs (the first steps of an episode) and of random inputs."""
+"""The number of golden inputs (observations of an episode or of the dataset), and the number of random inputs."""
 
 
 @dataclass(frozen=True)
 class Exported:
     """The files and measurements of an export.
 
-    - `folder`: The folder.
-    - `parity`: How each runtime compares with JAX.
+    - `folder`: The folder of the export.
+    - `parity`: The comparison of each runtime with JAX.
     - `spec`: The contents of the folder's `spec.json`.
     """
 
@@ -88,8 +88,8 @@ def export_run(
 ) -> Exported:
     """Exports the policy of a stored run, and plays it in ONNX Runtime and in JAX on the same episodes.
 
-    Actions are in the units of the run's environment. For a task without environment `episodes` must be 0, and actions are
-    in [-1, 1], as in the dataset.
+    Actions are in the units of the run's environment. For a task without an environment, `episodes` must be 0, and
+    actions are in [-1, 1], as in the dataset.
 
     - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
@@ -98,13 +98,15 @@ def export_run(
       evaluations.
     - `episodes`: The number of episodes to play in each of the two runtimes, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
-    - `hub_layout`: Whether the folder is a model repository of the Hugging Face Hub: its README has the metadata of a model card.
+    - `hub_layout`: Whether the folder is laid out as a Hugging Face Hub repository: the README starts with the metadata
+      of a model card.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of finished episodes and the total.
 
-    **Raises** `ValueError` or `FileNotFoundError` if something is missing, `NotExportableError` for a policy with operations
-    that other runtimes do not have, `ParityError` if a runtime differs from JAX, `ModuleNotFoundError` without the extra `export`.
+    **Raises** `FileNotFoundError` if a file is missing; `ValueError` for an invalid argument; `NotExportableError` for
+    a policy with operations that other runtimes do not have; `ParityError` if a runtime differs from JAX;
+    `ModuleNotFoundError` if neither the extra `export` nor `onnx` is installed.
     """
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
@@ -168,11 +170,12 @@ def export_policy(
     - `action_bounds`: The least and the greatest value of each coordinate of an action, in the environment's units, to
       which the policy's -1 and 1 are mapped; None for -1 and 1.
     - `critic`, `hub_layout`: As in `export_run`.
-    - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz, agent.
+    - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz,
+      agent.
     - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of the
-      JAX policy in the environment.
+      JAX policy in the environment; None for no results.
 
-    **Raises** as `export_run` does, and `ValueError` if `out` is not empty.
+    **Raises** the same errors as `export_run`, and `ValueError` if `out` is not a new or empty folder.
     """
     _require_extra()
     out, actor = Path(out).expanduser(), in_parameter_dtype(getattr(actor, "parts", actor))
@@ -263,7 +266,7 @@ def _inputs(policy: ExportedFunction, actor: ActorCritic, observations: np.ndarr
 
 
 def _like(observations: np.ndarray, actor: ActorCritic) -> np.ndarray:
-    """Random observations with the shape of the given ones."""
+    """Random observations with about the mean and the scale of the given ones."""
     unit = 1.0 if actor.normaliser is None else np.asarray(actor.normaliser.scale.value)
     scale = observations.std(axis=0) + 0.1 * unit
     return observations.mean(axis=0) + scale * np.random.default_rng(0).normal(size=(RANDOM, observations.shape[1]))
@@ -274,7 +277,7 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
 
 
 def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
-    """Whether two actions have the same score up to rounding, in each row."""
+    """A function that returns the rows in which two actions have the same score, up to rounding."""
     score = jax.jit(
         jax.vmap(lambda observation, action: actor.critic.score(actor.normalised(observation), units.to_policy(action)))
     )
@@ -301,7 +304,8 @@ def _runtimes(folder: Path, reference: Runtime) -> dict[str, Runtime]:
 def _critic(
     actor: ActorCritic, folder: Path, units: ActionUnits, example: Arrays, random: Arrays, act: Runtime
 ) -> tuple[Arrays, Parity]:
-    """Writes the critic, and compares it at the actions of the policy."""
+    """Writes the critic as ONNX, and compares it with JAX at the actions of the policy. Returns the golden inputs and
+    outputs with the values added, and the comparison."""
     observation, action = example["observation"], example["action"]
     function = critic_function(actor, observation.shape[1], units)
     _write_onnx(function.program(), "value", folder / "critic.onnx")
@@ -315,7 +319,7 @@ def _critic(
 
 
 def _metrics(run: StoredRun, seed: int, step: int) -> dict[str, float]:
-    """The metrics of the run's evaluation of this checkpoint; empty if it was not evaluated."""
+    """The metrics that the run logged for this checkpoint; empty if it was not evaluated."""
     columns = evaluations(run)
     if not columns:
         return {}
@@ -335,7 +339,7 @@ def _played(
 ) -> dict[str, Any]:
     from floqzoo.tasks.own_environment import in_own_units
 
-    # The exported policy acts in the environment's own units, so nothing is left that would rescale its actions.
+    # The exported policy acts in the environment's own units, so its actions must not be rescaled again.
     players = {
         "onnx": (OnnxActor.load(onnx, actor.policy, action_dim), lambda: in_own_units(make_environment())),
         "jax": (actor, make_environment),
@@ -350,7 +354,7 @@ def _played(
         success = evaluation.reports_success
         found["metric"] = SUCCESS if success else RETURN
         found[name] = evaluation.success_rate if success else evaluation.mean_return
-        # Of a single return it is unknown, and JSON has no NaN.
+        # The standard error of a single return is unknown, and JSON has no NaN.
         error = evaluation.standard_error if success else evaluation.return_error
         found["standard_error"] = None if np.isnan(error) else error
     return found

@@ -18,17 +18,18 @@ def load_agent(
     seed: int | None = None,
     recipe: Recipe | None = None,
 ) -> PyTree:
-    """The trained agent of a run, or of a folder that `floqzoo export` wrote: `load_agent(run).act(observation, key)` draws
-    an action.
+    """Loads the trained agent of a run, or of a folder that `floqzoo export` wrote.
 
-    - `directory`: The folder, which is not changed and whose code is not executed. An exported folder may be a copy from
-      the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
-    - `checkpoint`: "best", the checkpoint with the highest `best_metric` (the success rate, or the mean return where there
-      is no success), or the latest if none was evaluated; "latest"; or a step number.
-    - `seed`: A seed of the run; None for the first.
+    `load_agent(run).act(observation, key)` draws an action.
+
+    - `directory`: The folder, which is not changed, and from which no code is executed. An exported folder may be a
+      copy from the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
+    - `checkpoint`: "best", the checkpoint with the highest `best_metric` (by default the success rate, or the mean
+      return for tasks without success), or the latest one if none was evaluated; "latest"; or a number of steps.
+    - `seed`: A seed of the run; by default the first.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
-    **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or a file is damaged.
+    **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or if a file is damaged.
     """
     if (Path(directory).expanduser() / SPEC_FILE).is_file():
         for name, given in (("checkpoint", checkpoint != "best"), ("seed", seed is not None)):
@@ -47,7 +48,7 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 
 
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
-    """The step of the checkpoint with the highest score (a mean over seeds), and the metric used as the score.
+    """The step of the checkpoint with the highest score (a mean over seeds), and the name of the scoring metric.
 
     Returns None and "latest" if no checkpoint was evaluated.
     """

@@ -12,10 +12,10 @@ from floqzoo.typing import Action, Key, Observation
 
 
 class OnnxActor(eqx.Module):
-    """Draws noise as the policy in JAX does with the same key, and computes the action in ONNX Runtime.
+    """An actor that draws the same noise as the policy in JAX, and computes the action in ONNX Runtime.
 
     - `policy`: The policy, of which only `draw_noise` is used.
-    - `run`: The graph in ONNX Runtime.
+    - `run`: Runs the graph in ONNX Runtime.
     - `action_dim`: The number of coordinates of an action, or of a chunk.
 
     Actions are in the environment's own units; chunks are flat.
@@ -27,11 +27,11 @@ class OnnxActor(eqx.Module):
 
     @staticmethod
     def load(path: Path, policy: Any, action_dim: int) -> "OnnxActor":
-        """The actor of an ONNX file."""
+        """Loads the actor from an ONNX file."""
         return OnnxActor(policy, onnx_runtime(path), action_dim)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """The action of the ONNX graph."""
+        """The action that the ONNX graph computes."""
         noise = self.policy.draw_noise(key)
         inputs = [observation] if noise.size == 0 else [observation, noise]
 

@@ -1,4 +1,4 @@
-"""A program as an ONNX graph: standard operators of opset 18, no loops, and a batch of any size.
+"""Converts a program to an ONNX graph: standard operators of opset 18, no loops, and a batch of any size.
 
 The nodes are written here and not by jax2onnx, whose release 0.13 fails with the JAX version that floqzoo needs.
 """
@@ -54,7 +54,7 @@ def onnx_model(program: Program, output: str) -> Any:
 
 
 class _Graph:
-    """Nodes and named arrays, as they are added."""
+    """The nodes and named arrays of a graph under construction."""
 
     def __init__(self):
         self.nodes: list[Any] = []
@@ -71,7 +71,7 @@ class _Graph:
         return name
 
     def array(self, array: Any, dtype: Any = None) -> str:
-        """The name of a known array."""
+        """Adds a constant array, unless the graph has an equal one, and returns its name."""
         array = np.asarray(array, dtype)
         for name, each in self.named.items():
             if (
@@ -86,11 +86,14 @@ class _Graph:
         return name
 
     def reference(self, operand: Value | np.ndarray) -> str:
-        """The name of an operand of a step."""
+        """The name of an operand of a step; a constant array is added to the graph."""
         return self.array(operand) if isinstance(operand, np.ndarray) else operand.name
 
     def shape(self, shape: Sequence[Any], first_input: str = "observation") -> str:
-        """The name of a shape, as a vector of int64."""
+        """Adds a shape as a vector of int64, and returns its name.
+
+        - `first_input`: The input whose first axis is the batch.
+        """
         factors = [size_of_batch(size) for size in shape]
         if not any(factors):
             return self.array([int(size) for size in shape], np.int64)
@@ -130,7 +133,7 @@ REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min"
 
 
 def _write(graph: _Graph, step: Step) -> None:
-    """Adds the nodes of one step; the last one has the name of its output."""
+    """Adds the nodes of one step; the last node is named after the step's output."""
     names = [graph.reference(operand) for operand in step.inputs]
     if step.operation in DIRECT:
         graph.node(DIRECT[step.operation], names, step.output.name)

@@ -1,4 +1,4 @@
-"""How the runtimes of an export compare with JAX, as a table."""
+"""A table that compares the runtimes of an export with JAX."""
 
 from floqzoo.export.export import Exported
 from floqzoo.export.readme import NAMES, checkpoint, reached
@@ -9,7 +9,7 @@ COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
 
 
 def parity_text(exported: Exported) -> str:
-    """The differences from JAX, the latencies, and the results of both policies in the environment."""
+    """The differences from JAX, the latencies, and the results of both policies in the environment, as text."""
     rows = [
         [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity
     ]

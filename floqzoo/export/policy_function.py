@@ -39,14 +39,14 @@ class ExportedFunction:
     output: str
 
     def program(self) -> Program:
-        """The function as array operations, over a batch.
+        """The function as a list of array operations on a batch.
 
         **Raises** `NotExportableError` for operations that other runtimes do not have.
         """
         return trace(self.function, self.weights, self.inputs)
 
     def compiled(self) -> Any:
-        """The function in JAX, over a batch."""
+        """The function compiled by JAX, for a batch of inputs."""
         weights = self.weights
         return jax.jit(jax.vmap(lambda *inputs: self.function(weights, *inputs)))
 
@@ -54,7 +54,7 @@ class ExportedFunction:
         """The function exported with `jax.export`, for batches of any size, on CPU and CUDA."""
         (n,) = jax.export.symbolic_shape("n")
         shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in self.inputs.values()]
-        # On CUDA, products of float32 are else rounded to fewer bits than in the other runtimes.
+        # Otherwise, on CUDA, products of float32 are rounded to fewer bits than in the other runtimes.
         with jax.default_matmul_precision("highest"):
             return bytes(jax.export.export(self.compiled(), platforms=["cpu", "cuda"])(*shapes).serialize())
 
@@ -62,12 +62,13 @@ class ExportedFunction:
 def policy_function(
     actor: ActorCritic, observation_dim: int, bounds: tuple[Any, Any] | None = None
 ) -> tuple[ExportedFunction, ActionUnits]:
-    """The action as a function of the observation and, unless the policy is deterministic, noise; also returns its
-    units.
+    """The action as a function of the observation and, unless the policy is deterministic, of noise; and the units of
+    the action.
 
     - `bounds`: The bounds of the environment's actions, in the environment's units; None for -1 and 1.
 
-    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the actions.
+    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the
+    actions.
     """
     noise_shape = noise_of(actor).shape
     weights, rest = partition_trainable(actor)
@@ -85,7 +86,7 @@ def policy_function(
 def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits) -> ExportedFunction:
     """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed.
 
-    - `units`: The units of the action, which is an environment action or a chunk of them.
+    - `units`: The units of the action, which is one action of the environment or a chunk of them.
 
     **Raises** `NotExportableError` if there is no trained critic.
     """
@@ -101,7 +102,7 @@ def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits
 
 
 def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the noise of one action.
+    """The shape and dtype of the noise of one action.
 
     **Raises** `NotExportableError` if the policy does not act from noise.
     """
@@ -118,7 +119,7 @@ def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
 
 
 def draw_noise(actor: ActorCritic, count: int, seed: int) -> np.ndarray:
-    """The noise of some actions."""
+    """Draws the noise of `count` actions."""
     return np.asarray(jax.vmap(actor.policy.draw_noise)(jax.random.split(jax.random.key(seed), count)))
 
 

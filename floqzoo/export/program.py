@@ -1,4 +1,4 @@
-"""A JAX function as a flat list of array operations, which can be translated to other runtimes."""
+"""Converts a JAX function to a flat list of array operations, which can be translated to other runtimes."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ BATCH = "n"
 
 
 class NotExportableError(ValueError):
-    """A policy uses an operation that other runtimes do not have."""
+    """A policy or critic cannot be exported, for example since it uses an operation that other runtimes do not have."""
 
 
 @dataclass(frozen=True)
 class Value:
     """An array of which only the name, shape and dtype are known.
 
-    - `name`: Unique in its program, and an identifier.
-    - `shape`: Its sizes; those that depend on the batch are symbolic.
-    - `dtype`: Its NumPy dtype.
+    - `name`: A valid identifier, unique in its program.
+    - `shape`: The size of each axis; sizes that depend on the batch are symbolic.
+    - `dtype`: The NumPy dtype.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation.
+    """One operation of a program.
 
-    - `operation`: The name of a primitive of JAX.
+    - `operation`: The name of a JAX primitive.
     - `inputs`: Values, and constant arrays.
     - `output`: The result.
     - `params`: The parameters of the primitive.
@@ -72,14 +72,15 @@ class Program:
 def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple[int, ...]]) -> Program:
     """The program of `function(weights, *inputs)`, mapped over a batch of the inputs.
 
-    Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export. Operations
-    and weights that the output does not depend on are left out.
+    Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export.
+    Operations and weights that the output does not depend on are left out.
 
     - `function`: Takes a tree of arrays and one array for each input, and returns one array.
     - `weights`: The tree of arrays.
-    - `inputs`: The name and the shape of each input, without the batch.
+    - `inputs`: The name and the shape of each input, without the batch axis.
 
-    **Raises** `NotExportableError` for a loop of unknown length, a branch on a value, or random numbers.
+    **Raises** `NotExportableError` for operations that cannot be exported, such as a loop of unknown length, a branch
+    on a value, or random numbers.
     """
     (n,) = export.symbolic_shape(BATCH)
     named = named_leaves(weights)
@@ -114,7 +115,7 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
 
 
 def size_of_batch(size: Any) -> int | None:
-    """c for a size of the form c n, where n is the size of the batch; None for a size that is known.
+    """The factor c of a size of the form c n, where n is the size of the batch; None for a size that is known.
 
     **Raises** `NotExportableError` for any other size.
     """
@@ -147,14 +148,14 @@ LOOPS_AND_BRANCHES = {"while": "a loop whose length is not known, such as an ada
 
 
 class _Flattening:
-    """Reads a jaxpr, and writes steps."""
+    """Converts a jaxpr to steps: inlines its calls and unrolls its loops."""
 
     def __init__(self):
         self.steps: list[Step] = []
         self._count = 0
 
     def run(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """The outputs for some arguments, each a value or a constant array."""
+        """Adds the steps of a jaxpr, and returns its outputs. Each argument and output is a `Value` or a constant."""
         known = {}
 
         def read(atom: Any) -> Any:
@@ -238,7 +239,7 @@ class _Flattening:
 
 
 def einsum_of(step: Step) -> str:
-    """The equation of a `dot_general` in Einstein's notation."""
+    """The einsum equation of a `dot_general`."""
     (contract_a, contract_b), (batch_a, batch_b) = step.params["dimension_numbers"]
     ranks = [len(each.shape) for each in step.inputs]
     letters = iter("abcdefghijklmnopqrstuvwxyz")
@@ -252,14 +253,15 @@ def einsum_of(step: Step) -> str:
 
 
 def is_matrix_product(step: Step) -> bool:
-    """Whether a `dot_general` multiplies rows by a single matrix."""
+    """Whether a `dot_general` multiplies the last axis of its first operand by a single matrix."""
     contracted, batched = (tuple(map(tuple, pair)) for pair in step.params["dimension_numbers"])
     left, right = (len(each.shape) for each in step.inputs)
     return right == 2 and contracted == ((left - 1,), (0,)) and batched == ((), ())
 
 
 def chosen_axis(step: Step) -> tuple[int, int]:
-    """The axis along which a `gather` chooses one entry for each example, and the index column that selects the entry.
+    """The axis along which a `gather` selects one entry for each example, and the column of the indices that contains
+    the index of the entry.
 
     **Raises** `NotExportableError` for any other gather.
     """

@@ -1,4 +1,4 @@
-"""The README of an export: the policy, ten lines of code for each runtime, and the parity of the runtimes."""
+"""The README of an export: the policy, a few lines of code for each runtime, and the parity of the runtimes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ action = agent.act(observation, jax.random.key(0))"""
 
 
 def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool) -> str:
-    """The README of a folder.
+    """The README of an export's folder.
 
     - `spec`: The contents of the folder's `spec.json`.
     - `parity`: The comparison of the runtimes with JAX.
@@ -167,7 +167,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _card(spec: Mapping[str, Any]) -> str:
-    """The metadata of a model card, as YAML; JSON's strings are YAML's."""
+    """The metadata of a model card, as YAML; JSON strings are valid YAML."""
     tags = ["reinforcement-learning", "offline-rl", "flow-matching", "jax", "onnx", spec["method"], spec["environment"]]
     lines = ["library_name: floqzoo", "pipeline_tag: reinforcement-learning", "tags:"]
     lines += [f"- {json.dumps(tag)}" for tag in tags if tag]
@@ -190,7 +190,7 @@ def _card(spec: Mapping[str, Any]) -> str:
 
 
 def checkpoint(spec: Mapping[str, Any]) -> str:
-    """Which checkpoint was exported, and how it was chosen."""
+    """Describes which checkpoint was exported, and how it was chosen."""
     reasons = {None: "", "step": "", "latest": ", the latest"}
     why = reasons.get(spec["chosen_by"], f", the best by {spec['chosen_by']}")
     return f"checkpoint of update {spec['step']:,}, seed {spec['seed']}{why}"
@@ -200,5 +200,5 @@ NAMES = {SUCCESS: "success", RETURN: "mean return"}
 
 
 def reached(played: Mapping[str, Any], name: str) -> str:
-    """One result of an evaluation, as text."""
+    """One result of an evaluation, formatted as text."""
     return f"{100 * played[name]:.0f} %" if played["metric"] == SUCCESS else f"{played[name]:.4g}"

@@ -1,4 +1,4 @@
-"""The exported function in every runtime, compared with JAX."""
+"""Runs the exported function in each runtime, and compares it with JAX."""
 
 import importlib.util
 import statistics
@@ -14,7 +14,7 @@ import numpy as np
 
 
 TOLERANCE = 1e-5
-"""The largest allowed difference from JAX, in float32, for numbers of size 1."""
+"""The largest allowed difference from JAX, relative to the size of the output; all runtimes compute in float32."""
 CALLS = 200
 """The number of calls whose median time is the latency."""
 
@@ -23,15 +23,15 @@ Runtime = Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Parity:
-    """How a runtime compares with JAX.
+    """The comparison of a runtime with JAX.
 
-    - `runtime`: Its name and version.
-    - `golden`: The largest difference on the golden inputs, relative to the largest possible size of each coordinate of an
-      action, which is 1 for actions in [-1, 1]; for a critic, relative to its largest value or to 1, whichever is
-      larger.
+    - `runtime`: The name and version of the runtime.
+    - `golden`: The largest difference on the golden inputs, relative to the largest possible absolute value of each
+      coordinate of an action, which is 1 for actions in [-1, 1]; for a critic, relative to its largest absolute value
+      or to 1, whichever is larger.
     - `random`: The largest relative difference on random inputs.
-    - `ties`: Rows of a best-of-N policy in which another candidate was chosen because two scores agree to rounding; these are
-      left out of the differences.
+    - `ties`: The number of rows in which a best-of-N policy chose another candidate because two scores are equal up to
+      rounding; these rows are left out of the differences.
     - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.
     """
 
@@ -42,7 +42,7 @@ class Parity:
     latency_ms: float
 
     def record(self) -> dict[str, Any]:
-        """The numbers by name."""
+        """The fields as a dictionary."""
         return asdict(self)
 
 
@@ -51,7 +51,7 @@ class ParityError(ValueError):
 
 
 def onnx_runtime(path: Path) -> Runtime:
-    """An ONNX file in ONNX Runtime, on one CPU thread."""
+    """Loads an ONNX file into ONNX Runtime, on one CPU thread; returns the function."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -62,13 +62,13 @@ def onnx_runtime(path: Path) -> Runtime:
 
 
 def stablehlo_runtime(path: Path) -> Runtime:
-    """A file of `jax.export`, in plain JAX."""
+    """Loads a file of `jax.export` into plain JAX; returns the function."""
     call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
     return lambda *inputs: np.asarray(call(*inputs))
 
 
 def torch_runtime(source: Path, weights: Path) -> Runtime:
-    """A generated module in PyTorch, on the CPU."""
+    """Loads a generated PyTorch module and its weights, on the CPU; returns the function."""
     import torch  # pyright: ignore[reportMissingImports]
 
     scope: dict[str, Any] = {}
@@ -99,12 +99,14 @@ def compare(
 ) -> Parity:
     """Compares a runtime with JAX.
 
+    - `name`: The name and version of the runtime.
+    - `runtime`, `reference`: The function in the runtime and in JAX.
     - `golden`, `random`: Inputs by name.
-    - `size`: What differences are relative to: a number, or one for each coordinate of the output.
+    - `size`: Differences are divided by it: a number, or one for each coordinate of the output.
     - `tied`: A function of the inputs, the runtime's action and JAX's action that returns the rows in which both
       actions have the same score.
 
-    **Raises** `ParityError` if a difference is above `TOLERANCE`.
+    **Raises** `ParityError` if a difference is NaN or above `TOLERANCE`.
     """
     differences, ties = [], 0
     for inputs in (golden, random):
@@ -124,7 +126,7 @@ def compare(
 
 
 def latency(runtime: Runtime, inputs: Iterable[np.ndarray]) -> float:
-    """The median time of a call in milliseconds."""
+    """The median time of a call, in milliseconds."""
     inputs, times = list(inputs), []
     for _ in range(CALLS):
         start = time.perf_counter()

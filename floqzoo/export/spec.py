@@ -34,10 +34,12 @@ def spec_of(
 ) -> dict[str, Any]:
     """The contents of `spec.json` without the hashes of the files.
 
-    - `actor`: Policy and critic; `units` are those of the policy's actions, `program` is the exported program.
-    - `example`: Inputs and outputs by name, in their order; `value` only with a critic.
+    - `actor`: The policy, the critic and the normaliser.
+    - `units`: The units of the policy's actions.
+    - `program`: The exported program.
+    - `example`: Inputs and outputs by name, in order; it has `value` only if the critic is exported.
     - `facts`: The values of some of `FACTS`; the others are null.
-    - `evaluation`: The results of the policy in both runtimes.
+    - `evaluation`: The results of the policy in ONNX Runtime and in JAX; None if no episodes were played.
 
     **Raises** `ValueError` for an unknown fact.
     """
@@ -79,7 +81,7 @@ def _normalisation(actor: ActorCritic, dim: int) -> dict[str, Any] | None:
 
 
 def _described(policy: Any, units: ActionUnits, example: Arrays) -> dict[str, dict[str, Any]]:
-    """Each array of the example, by its name."""
+    """The description of each array of the example, by the array's name."""
     chunk = "" if units.chunk_length is None else ", a row for each step of a chunk"
     more: dict[str, dict[str, Any]] = {
         "observation": {"meaning": "as the environment gives it", "units": "the environment's", "range": None},

@@ -27,8 +27,8 @@ class Start:
 
 
 def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed: int, *, count: int) -> Start:
-    """Plays the episodes of the run's evaluation with this seed until `count` observations are seen."""
-    # Here, since gymnasium is imported when it is needed and not before.
+    """Plays the run's evaluation episodes for this seed, and records the first `count` observations."""
+    # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import in_own_units
 
     observations: list[np.ndarray] = []
@@ -50,7 +50,8 @@ def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed:
 
 
 def control_timestep(environment: Any) -> float | None:
-    """The seconds between two actions, from OGBench's method or Gymnasium's attribute."""
+    """The time between two actions in seconds, from OGBench's `control_timestep` or Gymnasium's `dt`; None if the
+    environment has neither."""
     named = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
     found = (each() if callable(each) else each for each in named)
     return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)

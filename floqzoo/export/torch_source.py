@@ -1,4 +1,4 @@
-"""A program as the source of a PyTorch module that needs nothing but PyTorch."""
+"""Converts a program to the source code of a PyTorch module that needs nothing but PyTorch."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -20,7 +20,7 @@ from floqzoo.export.program import (
 
 
 def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
-    """The source of the module, from the file `policy_torch.template`, and the state that it loads with `strict=True`.
+    """The source code of the module, from the file `policy_torch.template`, and the state that it loads.
 
     **Raises** `NotExportableError` for an operation that is not supported.
     """
@@ -45,7 +45,7 @@ def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
 
 
 class _Names:
-    """How the source refers to an operand; larger known arrays become a part of the state."""
+    """Returns the expression for an operand in the source code; a constant array is added to the state."""
 
     def __init__(self, state: dict[str, np.ndarray], program: Program):
         self._state, self._program = state, program
@@ -58,7 +58,7 @@ class _Names:
         return f"self.{name}"
 
     def scalar(self, operand: Value | np.ndarray) -> str:
-        """The operand in source code, with a single number written as a literal."""
+        """The expression for an operand, with a single number written as a literal."""
         if isinstance(operand, np.ndarray) and operand.size == 1 and operand.ndim == 0:
             return repr(operand.item()) if np.isfinite(operand) else f'float("{operand.item()}")'
         return self(operand)
@@ -82,13 +82,13 @@ INFIX = {
     "add": "+", "add_any": "+", "and": "&", "div": "/", "eq": "==", "ge": ">=", "gt": ">", "le": "<=", "lt": "<", "mul": "*",
     "ne": "!=", "or": "|", "pow": "**", "sub": "-",
 }  # fmt: skip
-"""JAX primitives that are Python operators."""
+"""JAX primitives that correspond to Python operators."""
 FUNCTIONS = {
     "abs": "abs", "ceil": "ceil", "cos": "cos", "erf": "erf", "erfc": "erfc", "exp": "exp", "floor": "floor", "log": "log",
     "logistic": "sigmoid", "neg": "neg", "not": "logical_not", "rsqrt": "rsqrt", "sign": "sign", "sin": "sin",
     "sqrt": "sqrt", "square": "square", "tanh": "tanh",
 }  # fmt: skip
-"""JAX primitives that are PyTorch functions of one argument."""
+"""JAX primitives that correspond to PyTorch functions of one argument."""
 REDUCTIONS = {"reduce_sum": "sum", "reduce_max": "amax", "reduce_min": "amin"}
 
 

@@ -12,9 +12,9 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class ClippedEuler(FixedStepSolver):
-    r"""$\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$: Euler steps, each clipped to the range.
+    r"""Euler's method with clipping, $\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$.
 
-    Only the initial point may be outside the range. Order 1, one evaluation per step.
+    Each step is clipped to the range, so only the initial point may be outside it. Order 1, one evaluation per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     - `low`, `high`: The range of each coordinate, low < high.
@@ -38,12 +38,13 @@ class ClippedEuler(FixedStepSolver):
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
+        - `num_steps`: The number K of steps, at least 1.
 
-        **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
         """
         low, high = return_range(reward_range, discount, "Give the range itself, `ClippedEuler(num_steps, low, high)`")
         return ClippedEuler(num_steps, low=low, high=high)
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step with the velocity at its start, then the clip."""
+        """One step with the velocity at its start, followed by clipping."""
         return jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value)

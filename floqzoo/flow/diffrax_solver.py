@@ -1,4 +1,4 @@
-"""Solvers of diffrax for flows."""
+"""The solvers of diffrax, for flows."""
 
 import diffrax
 import equinox as eqx
@@ -11,20 +11,20 @@ from floqzoo.typing import Array, Point, Time, Velocity
 
 
 class DiffraxSolver(eqx.Module):
-    """Wraps a diffrax solver, step-size controller and adjoint.
+    """An ODE solver that wraps a diffrax solver, step-size controller and adjoint.
 
     - `solver`: Any explicit or implicit ODE solver of diffrax.
     - `num_steps`: The number of steps for a constant step size; for an adaptive one, only the number of intervals in
-      `trajectory`. At least 1.
+      `trajectory`; at least 1.
     - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
       atol=1e-5)` for adaptive steps.
     - `adjoint`: How gradients pass through the solve, to the initial point and to the parameters of the field.
-      `jax.grad` works with all adjoints except `ForwardMode`, with which JAX raises an error: it is for sampling and
-      for forward mode (`jax.jvp`). Forward mode works with `DirectAdjoint` and `ForwardMode` only.
+      `jax.grad` works with all adjoints except `ForwardMode`, for which JAX raises an error; `jax.jvp` works only with
+      `DirectAdjoint` and `ForwardMode`.
     - `max_steps`: The maximum number of steps of an adaptive solve.
 
-    A failed solve, with too few steps or from a point that is not finite, returns NaN; in a batch only the failed rows
-    are NaN.
+    A solve that fails, for example because `max_steps` is too small or the initial point is not finite, returns NaN; in
+    a batch only the failed rows are NaN.
 
     **Raises** `ValueError` for fewer than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
     gradients of a solution at a finite time would be 0.
@@ -53,10 +53,10 @@ class DiffraxSolver(eqx.Module):
 
     @property
     def evaluations(self) -> int:
-        """Velocity evaluations in one solve: exact for constant steps, the upper bound for adaptive ones.
+        """The number of velocity evaluations in one solve: exact for constant steps, an upper bound for adaptive ones.
 
         `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers both numbers count one
-        evaluation per stage, without those of the implicit solve in it.
+        evaluation per stage, without those of the root finder in the stage.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
@@ -88,7 +88,7 @@ class DiffraxSolver(eqx.Module):
     def _solution(self, velocity: Velocity, x0: Point, t0: Time, t1: Time, save: diffrax.SaveAt) -> diffrax.Solution:
         field = velocity
         if isinstance(self.adjoint, diffrax.BacksolveAdjoint):
-            # It has gradients by arguments only, so what the field closes over becomes one.
+            # It differentiates with respect to arguments only, so the values that the field closes over become one.
             field = eqx.filter_closure_convert(velocity, jnp.asarray(t0, jnp.result_type(x0)), x0)
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, field: field(t, x)),

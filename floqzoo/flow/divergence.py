@@ -24,7 +24,7 @@ class HutchinsonDivergence(eqx.Module):
 
     The same signs are used throughout a solve, so the integrated field is smooth.
 
-    - `probes`: The number $n$ of sign vectors, at least 1; the cost depends on this number, not on the dimension.
+    - `probes`: The number $n$ of sign vectors, at least 1; each needs one forward-mode pass.
 
     Source: FFJORD (arXiv 1810.01367).
     """
@@ -38,7 +38,7 @@ class HutchinsonDivergence(eqx.Module):
     def divergence(self, velocity: Callable[[Point], Point], x: Point, key: Key | None) -> Scalar:
         """The estimate at `x`.
 
-        **Raises** `ValueError` if there is no key.
+        **Raises** `ValueError` if `key` is None.
         """
         if key is None:
             raise ValueError("`key` must be given: Hutchinson's divergence draws random signs.")

@@ -34,7 +34,7 @@ class FixedStepSolver(eqx.Module):
 
     @property
     def evaluations(self) -> int:
-        """Velocity evaluations in one solve."""
+        """The number of velocity evaluations in one solve."""
         return self.num_steps * self.evaluations_per_step
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
@@ -95,7 +95,7 @@ class Heun(FixedStepSolver):
     r"""Heun's method, $x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$,
     $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$: order 2.
 
-    Its last evaluation is at `t1`, where the velocity is singular if the path ends in a single point.
+    Its last evaluation is at `t1`, where the velocity may be singular if the path ends in a single point.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """

@@ -64,7 +64,7 @@ class Flow(eqx.Module):
         return self.solver.trajectory(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def sample(self, key: Key, code: Code) -> Point:
-        """A sample: the output of the flow for a noise sample."""
+        """Draws a sample: the output of the flow for a noise sample."""
         return self.push_forward(self.prior.sample(key, (self.dim,)), code)
 
     def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
@@ -92,7 +92,8 @@ class Flow(eqx.Module):
     ) -> FlowDraw:
         r"""$\psi_1(x_0)$ and $\log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$, in one solve.
 
-        This is the density of the flow's own samples; use `log_prob` for given points.
+        For noise `x0` drawn from the prior, this is a sample of the flow and its log-density; use `log_prob` for a
+        given point.
 
         - `divergence`: Exact, or Hutchinson's estimate, which needs a `key`.
         """
@@ -122,7 +123,7 @@ class Flow(eqx.Module):
         return self.prior.log_prob(start[:-1]) + start[-1]
 
     def _augmented(self, code: Code, divergence: ExactDivergence | HutchinsonDivergence, key: Key | None) -> Velocity:
-        """The velocity of the state (point, integral of the divergence)."""
+        """The velocity of the augmented state, a point followed by the integral of the divergence."""
 
         def velocity_and_divergence(t: Time, state: Point) -> Point:
             def velocity(x: Point) -> Point:

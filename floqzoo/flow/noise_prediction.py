@@ -10,8 +10,8 @@ from floqzoo.typing import Code, Condition, Point, Time
 
 
 class NoisePrediction(eqx.Module):
-    r"""$v(t, x \mid c) = \dot\beta_t \epsilon + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t \epsilon)$,
-    with $\epsilon = \epsilon_\theta(t, x \mid c)$.
+    r"""The velocity field of a noise prediction $\epsilon = \epsilon_\theta(t, x \mid c)$:
+    $v(t, x \mid c) = \dot\beta_t \epsilon + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t \epsilon)$.
 
     - `network`: $\epsilon_\theta$, with the methods of a velocity field.
     - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion models.
@@ -29,10 +29,10 @@ class NoisePrediction(eqx.Module):
         require("end", self.end, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
     def encode(self, *condition: Condition) -> Code:
-        """The code of the condition for the network."""
+        """Encodes the condition; called once per solve."""
         return self.network.encode(*condition)
 
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
-        """The velocity of the conditional path of the predicted noise."""
+        """The velocity at `x` of the path that starts at the predicted noise."""
         t = jnp.minimum(jnp.asarray(t, dtype=float), self.end.value)
         return self.path.velocity_of_noise(t, x, self.network.velocity(t, x, code)).astype(jnp.result_type(x))

@@ -19,7 +19,7 @@ Coefficient = Float[Array, ""] | float | int
 
 
 class PathCoefficients(eqx.Module):
-    r"""$\alpha_t$, $\beta_t$ and their time derivatives at one time."""
+    r"""The coefficients $\alpha_t$ and $\beta_t$, and their time derivatives, at one time."""
 
     alpha: Coefficient
     beta: Coefficient
@@ -28,21 +28,22 @@ class PathCoefficients(eqx.Module):
 
 
 class PathEnds(eqx.Module):
-    """The noise and the data of a conditional path."""
+    """The two ends of a conditional path: `x0` is noise, `x1` is data."""
 
     x0: Point
     x1: Point
 
 
 def _inside(t: Time) -> Time:
-    r"""`t` in $[\epsilon, 1 - \epsilon]$, where $1 - \epsilon$ is the largest number below 1, so that quotients are finite."""
+    r"""`t` clipped to $[\epsilon, 1 - \epsilon]$, where $1 - \epsilon$ is the largest number below 1, so that quotients
+    are finite."""
     t = jnp.asarray(t, dtype=float)
     least = float(jnp.finfo(t.dtype).epsneg)
     return jnp.clip(t, least, 1 - least)
 
 
 class AffinePath(eqx.Module):
-    r"""$x_t = \alpha_t x_1 + \beta_t x_0$, whose velocity is $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
+    r"""A path $x_t = \alpha_t x_1 + \beta_t x_0$, with velocity $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
 
     @abc.abstractmethod
     def coefficients(self, t: Time) -> PathCoefficients:
@@ -56,8 +57,8 @@ class AffinePath(eqx.Module):
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
-        The velocity at `x` of the path that ends in `x1`, independent of the noise. It is singular where $\beta_t = 0$:
-        at $t = 1$ the result is that at the largest number below 1.
+        The velocity at `x` of the path that ends at `x1`; the noise need not be known. It is singular where
+        $\beta_t = 0$: for $t = 1$ the result is the velocity at the largest number below 1.
         """
         c = self.coefficients(_inside(t))
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
@@ -66,8 +67,8 @@ class AffinePath(eqx.Module):
         r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that
         starts at `x0`.
 
-        It converts a noise prediction, as in diffusion models, into a velocity. It is singular where $\alpha_t = 0$: at
-        $t = 0$ the result is that at $t = 2^{-24}$ (in float32).
+        It converts a noise prediction, as in diffusion models, into a velocity. It is singular where $\alpha_t = 0$:
+        for $t = 0$ the result is the velocity at $t = 2^{-24}$ (in float32).
         """
         c = self.coefficients(_inside(t))
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
@@ -82,8 +83,8 @@ class AffinePath(eqx.Module):
         )
 
     def noise_error_weight(self, t: Time) -> Scalar:
-        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: the squared noise error per
-        squared velocity error.
+        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: the squared noise error divided
+        by the squared velocity error.
 
         Two velocities at one point differ by $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times the difference of
         their noise predictions.
@@ -149,7 +150,8 @@ class VariancePreservingPath(AffinePath):
 
     Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
     e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
-    t)^{-1/2}$: coefficients at $t = 0$ and $t = 1$ are those at the nearest number inside, $2^{-24}$ away in float32.
+    t)^{-1/2}$: coefficients at $t = 0$ and $t = 1$ are those at the nearest time inside (0, 1), which is $2^{-24}$ away
+    in float32.
 
     - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
 

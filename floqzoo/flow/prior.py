@@ -19,7 +19,7 @@ class UniformPrior(eqx.Module):
     r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: the prior of floq's critic.
 
     A narrow interval gives nearly straight trajectories, and a flow critic that behaves like a monolithic one; a wide
-    interval gives curved trajectories, for which each solver step matters.
+    interval gives curved trajectories, which need several solver steps.
 
     - `low`, `high`: The interval, in units of return; low < high.
     """
@@ -40,7 +40,7 @@ class UniformPrior(eqx.Module):
         - `discount`: $\gamma$ in [0, 1).
         - `noise_coverage`: $\kappa$, above 0; floq uses 0.1, and 0.25 on puzzle-4x4.
 
-        **Raises** `ValueError` if the rewards do not differ, or an argument is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
 
         Source: floq (arXiv 2509.06863), official code.
         """
@@ -103,9 +103,11 @@ class GaussianPrior(eqx.Module):
 
 
 def quantile_noise(prior: Any, count: int) -> Float[Array, "count 1"]:
-    r"""Noise samples that represent a prior over the real line: its quantiles at the levels $(j - \frac12) / n$, $j = 1, \dots, n$.
+    r"""Noise samples that represent a prior over the real line: its quantiles at the levels $(j - \frac12) / n$,
+    $j = 1, \dots, n$.
 
-    - `prior`: A prior with a `quantile`.
+    - `prior`: A prior with a method `quantile`.
+    - `count`: $n$, at least 1.
     """
     levels = (np.arange(count) + 0.5) / count
     return jnp.stack([prior.quantile(float(level)) for level in levels])[:, None]

@@ -8,9 +8,9 @@ def return_range(
 
     - `reward_range`: The minimum and the maximum reward of the dataset.
     - `discount`: $\gamma$ in [0, 1).
-    - `otherwise`: The advice in the error for constant rewards.
+    - `otherwise`: The advice for constant rewards in the error message.
 
-    **Raises** `ValueError` if the rewards do not differ, or `discount` is out of its range.
+    **Raises** `ValueError` if the minimum reward is not below the maximum, or `discount` is out of its range.
     """
     low, high = reward_range
     if not low < high:

@@ -1,4 +1,4 @@
-"""Numbers of Euler steps that are powers of two, for flows that are trained for several such numbers."""
+"""Step counts that are powers of two, for flows that are trained for several numbers of Euler steps."""
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +10,24 @@ from floqzoo.typing import Array, Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
-    """Checks that a number is a power of two.
+    """Checks that a number is a power of two, and at least `least`.
 
-    **Raises** `ValueError` if it is not a power of two, or is below `least`.
+    **Raises** `ValueError` otherwise.
     """
     if value < least or value & (value - 1):
         raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")
 
 
 def draw_step_count(key: Key, max_steps: int) -> StepCount:
-    """One of 1, 2, 4, ..., `max_steps`, each with the same probability; `max_steps` is a power of two."""
+    """Draws one of 1, 2, 4, ..., `max_steps`, all with the same probability; `max_steps` is a power of two."""
     return StepCount(1 << jax.random.randint(key, (), 0, max_steps.bit_length()), max_steps)
 
 
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
-    r"""$x_k$ with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$: Euler's method in $k$ steps, where $k$ may be drawn.
+    r"""The solution of Euler's method in $k$ steps: $x_k$, with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$.
 
-    For a drawn $k$ the cost is always `steps.at_most` evaluations of the velocity. The solve is reverse-differentiable.
+    If $k$ is drawn at random, the cost is always `steps.at_most` evaluations of the velocity. The solve is
+    reverse-differentiable.
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)
@@ -35,7 +36,7 @@ def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
         # After time 1 the field may be undefined, also for the gradient, which passes through both sides of a `where`.
         return jnp.where(t < 1, velocity(jnp.where(t < 1, t, 0), x), 0)
 
-    # Steps of length 1/k, of which those after time 1 do not move; quotients of powers of two are exact.
+    # Steps of length 1/k; those after time 1 do not move the point. Quotients of powers of two are exact.
     return Euler(steps.at_most).solve(until_one, x0, 0.0, steps.at_most / jnp.asarray(steps.value, jnp.result_type(x0)))
 
 

@@ -10,7 +10,7 @@ from floqzoo.typing import Array, Key
 
 
 class UniformTime(eqx.Module):
-    """$t \\sim U[0, 1)$: the usual distribution in flow matching."""
+    """Uniform times, $t \\sim U[0, 1)$: the usual distribution in flow matching."""
 
     def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Independent times."""
@@ -18,7 +18,7 @@ class UniformTime(eqx.Module):
 
 
 class ZeroTime(eqx.Module):
-    """$t = 0$ always: the one-step ablation, to be used with one Euler step.
+    """Always $t = 0$: the one-step ablation, for use with one Euler step.
 
     The flow is then a monolithic network with noise as input, which predicts the difference between target and noise.
 
@@ -32,9 +32,10 @@ class ZeroTime(eqx.Module):
 
 
 class UniformTimeUntil(eqx.Module):
-    r"""$t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as that of diffusion models.
+    r"""Uniform times up to a bound, $t \sim U[0, \text{end})$: for paths whose velocity is singular at $t = 1$, such as
+    that of diffusion models.
 
-    - `end`: The upper bound, in (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's thousand.
+    - `end`: The upper bound, in (0, 1]. 0.999 excludes noise levels below the lowest of DDPM's 1000 levels.
     """
 
     end: Hyperparameter = eqx.field(converter=hyperparameter, default=0.999)

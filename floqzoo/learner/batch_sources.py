@@ -37,7 +37,7 @@ class NStep(eqx.Module):
 
     - `n`: The number of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
-    - `next_action`: Whether the action of the data at $s_{t+m}$ is read.
+    - `next_action`: Whether to read the action of the data at $s_{t+m}$.
 
     **Raises** `ValueError` for a number out of its range.
 
@@ -59,7 +59,7 @@ class NStep(eqx.Module):
         return self.next_action
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The n-step returns from the given transitions; the key is not used."""
+        """The n-step returns that start at the given transitions; the key is not used."""
         del key
         first = store.transition(at)
         reward, discount, last = first.reward, first.discount, first
@@ -84,8 +84,8 @@ class NStep(eqx.Module):
 class ActionChunks(eqx.Module):
     r"""The action chunk $(a_t, \dots, a_{t+h-1})$ as one action, with the $h$-step return of `NStep`.
 
-    A critic over chunks thus computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with
-    the same code as a critic over actions. At the end of an episode, or at the current end of exploration, the chunk is
+    A critic of chunks thus computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with
+    the same code as a critic of actions. At the end of an episode, or at the current end of exploration, the chunk is
     padded with its last action, and `valid` is 0 for the padding: behaviour cloning ignores these steps, and TD losses
     ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
 
@@ -130,8 +130,8 @@ class GeometricFuture(eqx.Module):
 
     The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution, $\Pr(k)
     \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last known state of the episode: with $L$ more steps, $k \le
-    L$. Futures near the end of an episode are therefore biased towards near states; bootstrapped targets do not have
-    this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
+    L$. Near the end of an episode, futures are therefore biased towards the next few states; bootstrapped targets do
+    not have this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
 
     - `discount`: $\gamma$ in [0, 1).
 
@@ -172,7 +172,7 @@ class UniformBatches(eqx.Module):
     reader: TransitionReader = NStep()
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """Samples from the dataset; from one that is not an `EpisodeStore`, single transitions by its own method
+        """Samples from the dataset; a dataset that is not an `EpisodeStore` provides single transitions by its method
         `sample`.
 
         **Raises** `ValueError` if the dataset is not an `EpisodeStore` and the reader is not `NStep(1)`.
@@ -188,14 +188,14 @@ class UniformBatches(eqx.Module):
 
 
 class SeededReplay(eqx.Module):
-    r"""A replay buffer that is initialised with the dataset, to which new transitions are appended.
+    r"""Samples from a replay buffer that is initialised with the dataset, and to which new transitions are appended.
 
     With $D$ transitions in the dataset and $n$ new ones, samples are drawn uniformly, with replacement, from the latest
     $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, starting with those of the dataset. The
     dataset is not copied.
 
-    - `capacity`: The maximum number of transitions, at least the size of the dataset. The replay must hold that many
-      transitions, or all new transitions of the run.
+    - `capacity`: The maximum number of transitions, at least the size of the dataset. The argument `replay` must have
+      room for that many transitions, or for all new transitions of the run.
     - `reader`: What is read for each transition.
 
     **Raises** `ValueError` if the capacity is below 1.
@@ -230,7 +230,7 @@ class SeededReplay(eqx.Module):
 
 
 class BalancedReplay(eqx.Module):
-    """Half of each batch from the dataset, half from the replay buffer, regardless of their sizes.
+    """Samples half of each batch from the dataset and half from the replay buffer, regardless of their sizes.
 
     - `reader`: What is read for each transition.
 
@@ -242,7 +242,7 @@ class BalancedReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Samples both halves uniformly, with replacement, the dataset's half first; `batch_size` must be even."""
+        """Samples each half uniformly, with replacement; the dataset's half is first, and `batch_size` must be even."""
         dataset_key, age_key, new_key = jax.random.split(key, 3)
         half, next_actions = batch_size // 2, self.reader.reads_next_action
         age = jax.random.randint(age_key, (half,), 0, replay.size(next_actions)[place], replay.written.dtype)
@@ -259,7 +259,7 @@ def _read_dataset(reader: TransitionReader, dataset: Any, key: Key, count: int) 
 
 
 def _readable(dataset: Any, reader: TransitionReader) -> Any:
-    """The transitions of a dataset, in a form that a reader can read."""
+    """The dataset, without transitions that lack the next action if the reader needs it."""
     return dataset.with_next_actions() if reader.reads_next_action else dataset
 
 

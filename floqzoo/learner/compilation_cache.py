@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache, in a folder of the user."""
+"""JAX's persistent compilation cache, in a folder that belongs to the user."""
 
 import hashlib
 import os
@@ -55,7 +55,7 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
 
 
 def user_cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`, with `~/.cache` if the variable is not set.
+    """The default cache folder: `$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`, with `~/.cache` if the variable is not set.
 
     A home directory may be shared by machines with different processors, and machine code for one may fail or crash on
     another: XLA warns about this, but does not prevent it. Each kind of processor therefore has its own folder.
@@ -65,7 +65,7 @@ def user_cache_folder() -> Path:
 
 
 def machine_key() -> str:
-    """A name for this kind of processor, with its instruction sets, and this version of XLA."""
+    """A hash of the kind of processor, with its instruction sets, and the version of XLA."""
     facts = f"{platform.machine()} {_instruction_sets()} {jaxlib_version}"
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
@@ -81,9 +81,9 @@ def _instruction_sets() -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Creates a folder that is private to the user if it does not exist, and checks that it is writable.
+    """Creates the folder, accessible only to the user, if it does not exist, and checks that it is writable.
 
-    **Raises** `OSError` if it is not writable.
+    **Raises** `OSError` if it cannot be created, or is not writable.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -15,20 +15,21 @@ from jaxtyping import PyTree
 
 
 SEEDS, BATCH = "seeds", "batch"
-"""The axes of a mesh."""
+"""The names of the axes of a mesh."""
 
 
 def one_device() -> Mesh:
-    """A mesh of the first device of this process."""
+    """A mesh that contains only the first device of this process."""
     return _mesh(1, 1, jax.local_devices())
 
 
 def mesh_for(seeds: int, batch_size: int) -> Mesh:
-    """Distributes seeds evenly over as many devices as possible, and each batch evenly over the remaining ones.
+    """A mesh that distributes seeds evenly over as many devices as possible, and each seed's batch evenly over the
+    devices that share the seed.
 
     Seeds need no communication, so they are distributed first: with 4 devices, 8 seeds are placed two per device; each
     of 2 seeds has a pair of devices, with half of its batch on each; a single seed has a quarter of each batch on every
-    device. All devices of all processes are counted.
+    device. The devices of all processes are used.
 
     **Raises** `ValueError` if a process would have no work.
     """
@@ -56,7 +57,7 @@ def _mesh(over_seeds: int, over_batch: int, devices: list[Any]) -> Mesh:
 
 
 def why_no_device() -> str | None:
-    """The reason why JAX has no device, as a sentence; None if it has one."""
+    """An explanation of why JAX has no device; None if it has one."""
     try:
         jax.devices()
     except (RuntimeError, AssertionError):
@@ -73,11 +74,11 @@ _DAY = 24 * 60 * 60
 
 
 def join_processes() -> None:
-    """Connects to the other processes of a run, if the environment names a coordinator.
+    """Connects to the other processes of a run, if the environment variables name a coordinator.
 
     `JAX_COORDINATOR_ADDRESS` is the `host:port` of the first process, `JAX_NUM_PROCESSES` the number of processes, and
-    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm, Open MPI and on TPUs JAX detects the last two
-    variables. Without an address this is a no-op. It must be called before any device is used.
+    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm or Open MPI, and on TPUs, JAX detects the last two.
+    Without an address this is a no-op. It must be called before any device is used.
 
     **Raises** `ValueError` if one of the last two variables is not a number, or is missing and JAX cannot detect it;
     `ConnectionError` if nothing answers at the address within five minutes.
@@ -86,7 +87,7 @@ def join_processes() -> None:
         return
     if _number(NUMBER):
         _wait_for(os.environ[ADDRESS])
-    # At the end the other processes wait for the evaluation of the first, without a timeout.
+    # At the end the other processes wait for the evaluation of the first process, so the timeout is long.
     jax.distributed.initialize(num_processes=_number(COUNT), process_id=_number(NUMBER), shutdown_timeout_seconds=_DAY)
 
 
@@ -95,7 +96,7 @@ PATIENCE_SECONDS = 300.0
 
 
 def _wait_for(address: str) -> None:
-    """Waits until something answers at an address; JAX itself would end the process with a stack trace."""
+    """Waits until something answers at an address; if nothing did, JAX would end the process with a stack trace."""
     host, _, port = address.rpartition(":")
     latest = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -126,7 +127,7 @@ def first_alone() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """The maximum of a number over all processes; every process must call this, and waits for the others."""
+    """The maximum of a number over all processes. Every process must call this function, and waits for the others."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils
@@ -135,7 +136,7 @@ def agreed(number: int) -> int:
 
 
 def placed(tree: PyTree, sharding: Sharding) -> PyTree:
-    """Places arrays that every process has on the devices of all processes."""
+    """Places arrays on the devices of all processes; every process must pass the same arrays."""
     return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
 
 

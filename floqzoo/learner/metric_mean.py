@@ -12,10 +12,10 @@ from floqzoo.learner.scanned_update import ChunkMetrics
 
 
 class NonFiniteError(FloatingPointError):
-    """A number of a run became NaN or infinite, and the run was stopped.
+    """A metric, a parameter or an action became NaN or infinite, and the run was stopped.
 
-    - `message`: What became NaN or infinite, and in which seed and update.
-    - `update`: The number of the update in which this happened, from 1; None if it is not known.
+    - `message`: What became NaN or infinite, and when.
+    - `update`: The update in which this happened, counted from 1; None if it is not known.
     """
 
     def __init__(self, message: str, update: int | None = None):
@@ -24,9 +24,9 @@ class NonFiniteError(FloatingPointError):
 
 
 class MetricMean:
-    """The running means of each seed's metrics over all updates in which they occurred.
+    """The running mean of each metric over the updates in which it occurred, for each seed.
 
-    - `sums`, `counts`: The sum of each metric and its number of updates, one value per seed.
+    - `sums`, `counts`: The sum of each metric, and the number of updates in which it occurred, one value per seed.
     - `updates`: The number of updates so far.
     """
 
@@ -39,7 +39,7 @@ class MetricMean:
         self.sums, self.counts, self.updates = sums or {}, counts or {}, updates
 
     def add(self, metrics: ChunkMetrics, updates: int) -> None:
-        """Adds the means over `updates` updates."""
+        """Adds the metrics of a chunk of `updates` updates."""
         means, counts = jax.device_get((metrics.mean, metrics.count))
         for name, mean in means.items():
             count = np.asarray(counts.get(name, np.full(mean.shape, updates)), np.float64)
@@ -48,7 +48,7 @@ class MetricMean:
         self.updates += updates
 
     def take(self) -> dict[str, Float[np.ndarray, " seeds"]]:
-        """The means since the last call of this method; NaN for a metric that did not occur."""
+        """Returns the means since the last call of this method, and resets them; NaN for a metric without a value."""
         means = {
             name: np.where(self.counts[name] > 0, total / np.maximum(self.counts[name], 1), np.nan)
             for name, total in self.sums.items()
@@ -58,9 +58,11 @@ class MetricMean:
 
 
 def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int, updates: int) -> None:
-    """Checks that all metrics of `updates` updates, starting from number `first_step`, are finite.
+    """Checks that all metrics of a chunk of `updates` updates are finite.
 
-    **Raises** `NonFiniteError`, with the first non-finite metric, its seed and its update.
+    - `first_step`: The number of updates before the chunk.
+
+    **Raises** `NonFiniteError` otherwise; the message names the first non-finite metric, its seed and its update.
     """
     firsts = {
         (name, seed): int(first)
@@ -75,11 +77,11 @@ def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int,
 
 
 LARGE = 1e4
-"""The size from which numbers in a dataset are a likely cause of non-finite metrics."""
+"""Numbers in a dataset with a larger absolute value are a likely cause of non-finite metrics."""
 
 
 def cause_in_data(dataset: PyTree) -> str:
-    """The likely cause of non-finite metrics in the first update: the data, or else the method."""
+    """Describes the likely cause of non-finite metrics in the first update: the data, or else the method."""
     arrays = named_leaves(eqx.filter(dataset, eqx.is_inexact_array))
     sizes = {name: float(np.max(np.abs(np.asarray(array)))) for name, array in arrays.items() if array.size}
     for name, size in sizes.items():

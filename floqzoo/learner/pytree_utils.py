@@ -1,4 +1,4 @@
-"""Utilities for pytrees: their arrays, and the names of their leaves."""
+"""Utilities for the arrays of pytrees and the names of their leaves."""
 
 from typing import Any
 
@@ -13,6 +13,6 @@ def split_arrays(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def named_leaves(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by the path of their fields, such as `critic.network.layers.0.weight`."""
+    """The leaves of a tree by field path, such as `critic.network.layers.0.weight`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -1,4 +1,4 @@
-"""Random crops of the observations of a batch source."""
+"""Random crops of image observations, as data augmentation."""
 
 from typing import Any
 
@@ -16,11 +16,12 @@ from floqzoo.typing import Array, Key
 
 
 class RandomCrop(eqx.Module):
-    r"""Batches of pixels that are shifted at random: frames are padded by repeating their border, and cropped to their
-    size.
+    r"""Batches with randomly shifted image observations: frames are padded by repeating their border, and cropped to
+    their original size.
 
-    With probability $p$ all rows of a batch are cropped, each at its own position, uniform over $(2 \cdot \text{padding} + 1)^2$;
-    otherwise none. All frames of a row, of `observation` and `next_observation`, are cropped at the same position.
+    With probability $p$ all rows of a batch are cropped, each at its own position, uniform over
+    $(2 \cdot \text{padding} + 1)^2$ positions; otherwise none. All frames of a row, of `observation` and
+    `next_observation`, are cropped at the same position.
 
     - `source`: The batch source whose batches are cropped.
     - `probability`: $p$ in [0, 1]; 0.5 in the papers.
@@ -47,7 +48,7 @@ class RandomCrop(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer | None, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """A batch of the source, cropped or not."""
+        """A batch of the source, cropped with the given probability."""
         batch_key, coin_key, place_key = jax.random.split(key, 3)
         batch = self.source.draw_batch(dataset, replay, place, batch_key, batch_size)
         crop_places = jax.random.randint(place_key, (batch_size, 2), 0, 2 * self.padding + 1)
@@ -59,8 +60,8 @@ class RandomCrop(eqx.Module):
         return jax.lax.cond(coin, cropped, lambda batch: batch, batch)
 
     def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
-        """One observation, cropped at a row and a column from 0 to twice the padding; an index equal to the padding is no
-        shift."""
+        """One observation, cropped at a row and a column from 0 to twice the padding; an index equal to the padding
+        means no shift."""
         height, width, _ = self.frame
         frames = observation.reshape(-1, *self.frame)
         rows = jnp.clip(jnp.arange(height, dtype=place.dtype) + place[0] - self.padding, 0, height - 1)

@@ -1,4 +1,4 @@
-"""Many updates of the agents of many seeds in one compiled call."""
+"""Many updates, for the agents of many seeds, in one compiled call."""
 
 import functools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ OPTIONS = {
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """Options for `jax.jit` on this device, which do not change results; options that XLA does not know are left out."""
+    """Options for `jax.jit` on this device, which do not change results; empty if XLA does not know one of them."""
     options = OPTIONS.get(jax.default_backend(), {})
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
@@ -47,7 +47,7 @@ class ChunkMetrics(eqx.Module):
 
     - `mean`: The mean of the metric over the updates of the chunk; NaN if any value is NaN.
     - `count`: For `Occasional` metrics, the number of updates in the mean; 0 if the metric never occurred.
-    - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the number of all
+    - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the total number of
       updates if it never did.
     """
 
@@ -57,21 +57,21 @@ class ChunkMetrics(eqx.Module):
 
 
 class ScannedUpdate:
-    """`updates` updates of the agents of all seeds in one call: sampling, losses, optimiser and target networks stay on
-    the device.
+    """A compiled function that makes `updates` updates of the agents of all seeds: sampling, losses, optimiser and
+    target networks stay on the device.
 
-    Seeds are the leading axis of the keys and of every array of an agent. Update number `step` of a seed draws its
-    batch and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into calls, or
-    on other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset is an
-    argument rather than a constant of the program, and is shared by all seeds.
+    Seeds are the leading axis of the keys and of every array of an agent. Update `step` of a seed, counted from 0,
+    draws its batch and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into
+    calls, or on other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset
+    is an argument rather than a constant of the program, and is shared by all seeds.
 
-    - `agents`: Has a pure method `update(batch, key) -> (agent, metrics)` for one seed. Its arrays, with the seeds as
-      first axis (see `floqzoo.learner.build_agents`), are updated; everything else is fixed.
+    - `agents`: The agents of all seeds as one tree (see `floqzoo.learner.build_agents`), with a pure method
+      `update(batch, key) -> (agent, metrics)` for one seed. Arrays are updated; everything else is fixed.
     - `batch_size`: The number of transitions per update of a seed.
     - `updates`: The number of updates in a call.
     - `source`: The batch source, which samples from the dataset and, if used, the seed's own replay buffer.
-    - `mesh`: The devices over which the seeds and the batch of each seed are distributed; see
-      `floqzoo.learner.devices`.
+    - `mesh`: The devices over which the seeds and the batch of each seed are distributed, by default the first device;
+      see `floqzoo.learner.devices`.
 
     **Raises** `ValueError` if `batch_size` or `updates` is not positive.
     """
@@ -101,7 +101,7 @@ class ScannedUpdate:
         return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """Distributes the seeds of every array over their devices; also needed for keys."""
+        """Distributes the seeds of every array over the devices, as also needed for keys."""
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
@@ -121,14 +121,16 @@ class ScannedUpdate:
     def compile(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> jax.stages.Compiled:
-        """Compiles for arguments of these shapes, so that the first call is as fast as later ones; returns the program."""
+        """Compiles for arguments of these shapes, so that the first call is as fast as later ones; returns the compiled
+        program."""
         self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
         return self._compiled
 
     def __call__(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> tuple[PyTree, ChunkMetrics]:
-        """Runs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0.
+        """Runs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0; returns the agents'
+        arrays after them, and the metrics.
 
         - `replay`: The replay buffers, with the seeds as first axis.
         """
@@ -167,7 +169,7 @@ class ScannedUpdate:
         )
 
     def _shared(self, batch: PyTree) -> PyTree:
-        """Distributes the batch over the devices that share the same seeds; the compiler derives the rest."""
+        """Distributes a batch over the devices that share the same seeds; the compiler infers all other shardings."""
         if self._mesh.shape[BATCH] == 1:
             return batch
         return lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
@@ -183,7 +185,7 @@ class ScannedUpdate:
             return split_arrays(agent)[0], named_metrics(metrics)
 
         def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, NamedMetric]]:
-            if self.updates == 1:  # no loop, in which the gradients of convolutions take 14 times as long on a CPU
+            if self.updates == 1:  # no loop: in one, gradients of convolutions take 14 times as long on a CPU
                 arrays, metrics = update(arrays, key, place, steps[0])
                 return arrays, jax.tree.map(lambda metric: metric[None], metrics)
             return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
@@ -212,10 +214,10 @@ def _itself(tree: PyTree) -> PyTree:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """Maps a function over seeds: by `jax.vmap` on an accelerator; on a CPU by a loop, or a plain call for one seed.
+    """Maps a function over seeds: by `jax.vmap` on an accelerator, by a loop on a CPU, by a plain call for one seed.
 
-    On a CPU, batched products over seeds are slower than separate ones: floq makes 2.8 seed-updates per second with
-    four seeds, and 4.4 with one seed. An axis of length 1 costs 10 %.
+    On a CPU, matrix products that are batched over seeds are slower than separate ones: floq makes 2.8 seed-updates per
+    second with four batched seeds, and 4.4 with one seed. An axis of length 1 would cost 10 %.
     """
 
     def mapped(*trees):

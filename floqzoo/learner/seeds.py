@@ -1,4 +1,4 @@
-"""Seeds as the leading axis of every array, and the random keys that are derived from a seed."""
+"""Agents with seeds as the leading axis of every array, and the random keys that are derived from a seed."""
 
 import enum
 from collections.abc import Callable, Sequence
@@ -13,32 +13,32 @@ from floqzoo.typing import Array
 
 
 class SeedUse(enum.IntEnum):
-    """The uses of a seed; each use folds its own number into the seed's key."""
+    """The uses of a seed; each use folds a different number into the seed's key."""
 
     AGENT = 0
     """The initial parameters of the agent."""
     UPDATES = 1
     """The batches and the noise samples of all updates."""
     DIAGNOSIS = 2
-    """The transitions and the noise samples in the diagnosis of a critic."""
+    """The transitions and the noise samples for the diagnostics of a critic."""
     FUTURES = 3
-    """The samples of a successor measure in its report."""
+    """The samples for the report on a successor measure."""
     ACTIONS = 4
     """The actions in evaluation episodes."""
 
 
 SEEDS = 2**32
-"""The upper bound of seeds; JAX takes the remainder of larger ones, so that different seeds would give the same key."""
+"""Seeds must be below this number; JAX reduces larger ones modulo it, so different seeds would give the same key."""
 
 
 MOST_SEEDS = 2**16
-"""The upper bound of the seeds of one run."""
+"""The maximum number of seeds of one run."""
 
 
 def require_seed(name: str, seed: int) -> None:
     """Checks that a seed is in [0, 2^32).
 
-    **Raises** `ValueError`, which names the argument, if it is not.
+    **Raises** `ValueError` if it is not; the message contains the name of the argument.
     """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"`{name}` must be in [0, 2^32); got {seed}.")
@@ -54,13 +54,13 @@ def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
 
 
 MOST_UPDATES = 2**30
-"""The upper bound of update numbers; other uses of the update keys fold in numbers from here on."""
+"""The indices of updates must be below this number; other uses of the update keys fold in numbers from here on."""
 
 
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
-    """The untrained agents of some seeds as one tree: every array has the seeds as its first axis.
+    """The untrained agents of the given seeds as one tree: every array has the seeds as its first axis.
 
-    The agents share one optimiser; separately built agents have different optimisers and cannot be combined.
+    The agents share one optimiser object; separately built agents have different ones and cannot be stacked.
 
     - `build`: Builds an agent from the key `seed_key(seed, SeedUse.AGENT)`.
     """
@@ -68,8 +68,8 @@ def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTr
 
 
 def in_precision(build: Callable[[Array], PyTree], precision: str) -> Callable[[Array], PyTree]:
-    """Builds the agents of `build` with networks that compute in "float32" (the dtype of their parameters) or
-    "bfloat16".
+    """A function that builds the same agents as `build`, with networks that compute in `precision`: "float32" (the
+    dtype of their parameters) or "bfloat16".
     """
     if precision == "float32":
         return build
@@ -82,17 +82,17 @@ def update_keys(seeds: Sequence[int]) -> Key[Array, " seeds"]:
 
 
 def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The key of all online actions of each seed, derived from its update key."""
+    """The key from which each seed's online actions are drawn, derived from its update key."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES))(keys)
 
 
 def continued_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The update keys of a run that continues from the agents of another run, derived from that run's keys."""
+    """The update keys of a run that is initialised with the agents of another run, derived from that run's keys."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 
 
 def keys_with_seeds(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The update keys of seeds that continue from agents of other seeds: each key folds in its own seed."""
+    """The update keys of seeds that start from the agents of other seeds: each new seed is folded into its key."""
     return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(seeds, jnp.uint32))
 
 

@@ -15,7 +15,8 @@ from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):
-    r"""$v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x), \text{embed}(t))$.
+    r"""A velocity field given by one network: $v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x),
+    \text{embed}(t))$.
 
     The condition enters through the linear first layer: `encode` computes its contribution once, so that K solver steps
     for m noise samples do not repeat it K m times.
@@ -67,10 +68,10 @@ class ConditionalField(eqx.Module):
         return self.network.body(self._hidden(t, x, code)).astype(jnp.result_type(x))
 
     def last_features(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The input of the network's last linear layer, for networks with `features`, such as `MLP` and `ResidualMLP`."""
+        """The input of the last linear layer, for a network with `features`, such as `MLP` or `ResidualMLP`."""
         return self.network.features(self._hidden(t, x, code))  # pyright: ignore[reportAttributeAccessIssue]
 
     def _hidden(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The pre-activation of the first layer, given the contribution `code` of the condition."""
+        """The pre-activation of the first layer; `code` is the contribution of the condition."""
         features = jnp.concatenate([self.point_embedding.embed_point(x), self.time_embedding.embed_time(t)])
         return code + self.network.stem.part(features, self.condition_features)

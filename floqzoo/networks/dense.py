@@ -15,10 +15,11 @@ class Dense(eqx.Module):
     (in, out), so that a batch of rows needs one matrix product without a transpose: with `eqx.nn.Linear` the same
     networks train up to 1.7 times slower on a CPU.
 
-    - `in_features`, `out_features`: Sizes, at least 1.
+    - `in_features`, `out_features`: Sizes of input and output, at least 1.
     - `scale`: A factor that multiplies the variance of the initial weight ($\ell$ is multiplied by its square root);
       0.01 for the last layer of a Gaussian or deterministic policy.
-    - `dtype`: The dtype of the product; `None` keeps that of the input. Parameters are not changed.
+    - `dtype`: The dtype to which input and weight are cast for the product; None casts neither. The stored parameters
+      keep their dtype.
     """
 
     weight: Float[Array, "in out"]

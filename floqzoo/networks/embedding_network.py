@@ -1,4 +1,4 @@
-"""A network that embeds its inputs separately before it joins them."""
+"""A network that embeds groups of inputs separately before it concatenates them."""
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from floqzoo.typing import Array, Key
 
 
 class InputEmbedding(eqx.Module):
-    r"""$\operatorname{ReLU}(W_2 \tanh(\operatorname{norm}(W_1 x)))$: the layer norm keeps the first layer's scale fixed."""
+    r"""The embedding of one group of inputs, $\operatorname{ReLU}(W_2 \tanh(\operatorname{norm}(W_1 x)))$."""
 
     first: Dense
     norm: LayerNorm
@@ -24,14 +24,14 @@ class InputEmbedding(eqx.Module):
         self.second = Dense(width, out_features, dtype=dtype, key=second_key)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The features of one input."""
+        """The features of one group of inputs."""
         return jax.nn.relu(self.second(jnp.tanh(self.norm(self.first(x)))))
 
 
 class EmbeddingNetwork(eqx.Module):
-    r"""$W \, h([e_1(x_1), \dots, e_k(x_k)])$: an embedding of each input, then a ReLU trunk over all of them.
+    r"""Embeds each group of inputs, then applies a ReLU trunk to all of them: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
 
-    Each $x_i$ is a group of input vectors, joined: the forward map of FB embeds $(s, z)$ and $(s, a)$.
+    Each $x_i$ is a group of input vectors, concatenated: the forward map of FB embeds $(s, z)$ and $(s, a)$.
 
     - `groups`: The size of each group $x_i$, at least 1.
     - `out_features`: The size of the output.
@@ -41,9 +41,9 @@ class EmbeddingNetwork(eqx.Module):
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
-    **Raises** `ValueError` if there is no group, or a size is out of its range.
+    **Raises** `ValueError` if there is no group, or a number is out of its range.
 
-    Source: metamotivo, official code of the group that proposed FB. Its initialisation is orthogonal; here it is that of
+    Source: metamotivo, the code of the group that proposed FB. Its initialisation is orthogonal; here it is that of
     `Dense`.
     """
 
@@ -80,7 +80,7 @@ class EmbeddingNetwork(eqx.Module):
         self.head = Dense(sizes[-1], out_features, scale=output_scale, dtype=dtype, key=head_key)
 
     def __call__(self, *groups: Float[Array, " _"]) -> Float[Array, " out"]:
-        """The output for one vector of each group."""
+        """The output for one input; each argument is the vector of one group."""
         hidden = jnp.concatenate([embed(x) for embed, x in zip(self.embeddings, groups, strict=True)])
         for layer in self.trunk:
             hidden = jax.nn.relu(layer(hidden))

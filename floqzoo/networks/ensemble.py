@@ -28,8 +28,8 @@ class Shared(eqx.Module, Generic[Member]):
 class Ensemble(eqx.Module, Generic[Member]):
     """Members of the same structure with separate parameters, stored as one tree with a leading axis.
 
-    The first member decides what is [`Shared`][floqzoo.networks.Shared]. Losses use the ensemble as the outer `vmap` and
-    the batch as the inner one, which is faster than the reverse.
+    Parts wrapped in [`Shared`][floqzoo.networks.Shared] are stored once, with the first member's parameters. Losses map
+    over the ensemble in the outer `vmap` and over the batch in the inner one, which is faster than the reverse.
     """
 
     members: Member
@@ -56,7 +56,7 @@ class Ensemble(eqx.Module, Generic[Member]):
         return eqx.filter_vmap(function, in_axes=(self._axes,))(self.members)
 
     def each_with(self, function: Callable[[Member, Any], Any], extra: PyTree) -> Any:
-        """`function(member, its slice of extra)` for every member; `extra` has the members as its first axis."""
+        """`function(member, its slice of extra)` for every member, stacked; `extra` has the members as first axis."""
         return eqx.filter_vmap(function, in_axes=(self._axes, eqx.if_array(0)))(self.members, extra)
 
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
@@ -76,7 +76,7 @@ class Ensemble(eqx.Module, Generic[Member]):
 
     @property
     def _axes(self) -> PyTree:
-        """The axis of the members in each part; None for what they share."""
+        """The axis of the members in each part; None for shared parts."""
         return jax.tree.map(
             lambda node: None if _is_shared(node) else eqx.if_array(0), self.members, is_leaf=_is_shared
         )

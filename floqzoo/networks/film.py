@@ -10,7 +10,9 @@ from floqzoo.typing import Array, Key
 
 
 class FiLM(eqx.Module):
-    r"""$(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$, where $(\gamma, \beta)$ are linear in the condition.
+    r"""Layer norm modulated by a condition: $(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$.
+
+    A linear layer, `modulation`, computes $(\gamma, \beta)$ from the condition.
 
     - `condition_features`: The size of the condition.
     - `size`: The size of the normalised vector.
@@ -30,7 +32,10 @@ class FiLM(eqx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, " size"], modulation: Float[Array, " twice"]) -> Float[Array, " size"]:
-        """The normalised, scaled and shifted vector, in the dtype of `x`."""
+        """The normalised, scaled and shifted vector, in the dtype of `x`.
+
+        - `modulation`: The scale and the shift, concatenated: the output of the layer `modulation` for the condition.
+        """
         wide = x.astype(self.modulation.bias.dtype)
         centred = wide - jnp.mean(wide)
         normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred)) + self.epsilon)

@@ -18,10 +18,10 @@ Pixels = Float[Array, "height width channels"]
 class Convolution(eqx.Module):
     r"""A convolution with 3 x 3 kernels and zero padding, which keeps height and width.
 
-    The kernel is initialised like the weight of a [`Dense`][floqzoo.networks.Dense] layer between $9 \, \text{in}$ and
-    $9 \, \text{out}$ features, and the bias is 0, as in fql.
+    The kernel is initialised like the weight of a [`Dense`][floqzoo.networks.Dense] layer with $9 \, \text{in}$ inputs
+    and $9 \, \text{out}$ outputs, and the bias is 0, as in fql.
 
-    - `in_channels`, `out_channels`: Sizes, at least 1.
+    - `in_channels`, `out_channels`: The numbers of channels of input and output, at least 1.
     """
 
     kernel: Float[Array, "3 3 in out"]
@@ -43,7 +43,7 @@ class Convolution(eqx.Module):
 
 
 class ImpalaStage(eqx.Module):
-    r"""A convolution, max pooling over 3 x 3 pixels with stride 2, then residual blocks.
+    r"""One stage of the encoder: a convolution, max pooling over 3 x 3 pixels with stride 2, then residual blocks.
 
     A block is $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$.
     """
@@ -58,7 +58,7 @@ class ImpalaStage(eqx.Module):
         self.blocks = tuple(zip(convolutions[::2], convolutions[1::2], strict=True))
 
     def __call__(self, x: Pixels) -> Float[Array, "half_height half_width out"]:
-        """The output for one image: half the height and the width, rounded up."""
+        """The output for one image, with half its height and half its width, rounded up."""
         x = jax.lax.reduce_window(self.first(x), -jnp.inf, jax.lax.max, (3, 3, 1), (2, 2, 1), "SAME")
         for first, second in self.blocks:
             x = x + second(jax.nn.relu(first(jax.nn.relu(x))))
@@ -66,19 +66,19 @@ class ImpalaStage(eqx.Module):
 
 
 class ImpalaEncoder(eqx.Module):
-    r"""Features of a stack of frames: stages of convolutions, then a dense layer with GELU.
+    r"""An encoder of stacked frames: stages of convolutions, then a dense layer with GELU.
 
-    An observation is a vector of bytes, the frames from the oldest to the newest, each row by row with the channels of a
-    pixel next to each other. The frames become the channels of one image, in [0, 1].
+    An observation is a flat uint8 vector: the frames from the oldest to the newest, each flattened from shape (height,
+    width, channels). The frames become the channels of one image, with values in [0, 1].
 
     - `frames`: The number of frames in an observation, at least 1; 3 in the papers.
     - `frame`: Height, width and channels of a frame.
-    - `channels`: The channels of each stage, at least one stage.
+    - `channels`: The number of output channels of each stage; at least one stage.
     - `blocks`: The number of residual blocks in a stage: 1 for impala_small, 2 for the encoder of IMPALA.
     - `features`: The number of features.
-    - `dtype`: As in [`MLP`][floqzoo.networks.MLP], for the dense layer; convolutions compute in float32.
+    - `dtype`: As in [`MLP`][floqzoo.networks.MLP], for the dense layer; convolutions use the dtype of their parameters.
 
-    **Raises** `ValueError` for a number below 1.
+    **Raises** `ValueError` if a number is below 1, or `channels` is empty.
 
     Source: IMPALA (arXiv 1802.01561), figure 3, as `impala_small` in the official code of FQL (arXiv 2502.02538).
     """

@@ -1,4 +1,4 @@
-"""Inputs of a network that are given in parts, such as a pixel observation and an action."""
+"""Network inputs that are given in parts, such as a pixel observation and an action."""
 
 from itertools import groupby
 
@@ -12,8 +12,8 @@ from floqzoo.typing import Array, Condition
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
     """The contribution of the first inputs of a layer, given in parts, without the bias.
 
-    Neighbouring parts of the same dtype are joined in one product. The bytes of a pixel observation thus stay bytes
-    until they are encoded, and are encoded only once if a caller applies `jax.vmap` over actions only.
+    Neighbouring parts of the same dtype are concatenated, for a single product. A pixel observation thus stays uint8
+    until it is encoded, and is encoded only once if a caller applies `jax.vmap` over actions only.
     """
     product, start = None, 0
     for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):

@@ -9,11 +9,12 @@ from floqzoo.typing import Array, Scalar
 
 
 class LayerNorm(eqx.Module):
-    r"""$\gamma \odot (x - \bar x) / \sqrt{\overline{(x - \bar x)^2} + \epsilon} + \beta$, with $\epsilon = 10^{-6}$ as in flax.
+    r"""Layer normalisation, $\gamma \odot (x - \bar x) / \sqrt{\overline{(x - \bar x)^2} + \epsilon} + \beta$.
 
-    Mean and variance are computed in at least float32, for any dtype of the input. A CPU computes both in one pass over
-    the input, $\overline{x^2} - \bar x^2$; an accelerator in two passes, which XLA fuses with the preceding activation
-    into one kernel. The results agree up to rounding.
+    By default $\epsilon = 10^{-6}$, as in flax. Mean and variance are computed in the dtype of the parameters, for any
+    dtype of the input: on a CPU in one pass over the input, with the variance $\overline{x^2} - \bar x^2$; on an
+    accelerator in two passes, which XLA fuses with the preceding activation into one kernel. The results agree up to
+    rounding.
     """
 
     scale: Float[Array, " size"]

@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 class Activated(eqx.Module):
-    """Activation, then optional layer norm, in the order of floq's networks."""
+    """An activation, then an optional layer norm: the order in floq's networks."""
 
     norm: LayerNorm | None
     activation: Callable[[Any], Any] = eqx.field(static=True)
@@ -24,13 +24,13 @@ class Activated(eqx.Module):
         self.activation = activation
 
     def __call__(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The activations of a layer, from its pre-activations."""
+        """The activations of a layer, given its pre-activations."""
         hidden = self.activation(hidden)
         return hidden if self.norm is None else self.norm(hidden)
 
 
 class MLP(eqx.Module):
-    """Hidden layers (dense, GELU, layer norm), then a linear output layer.
+    """Hidden layers (dense, activation, optional layer norm), then a linear output layer.
 
     - `in_features`, `out_features`: Sizes of input and output, at least 1.
     - `hidden`: The sizes of the hidden layers, at least one. The papers use four of size 512.
@@ -75,11 +75,11 @@ class MLP(eqx.Module):
         return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, from its pre-activation."""
+        """The output of the network, given the pre-activation of the first layer."""
         return self.layers[-1](self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The input of the output layer, i.e. the last hidden activations, from the pre-activation of the first layer."""
+        """The last hidden activations, which the output layer takes, given the pre-activation of the first layer."""
         for activated, layer in zip(self.activated[:-1], self.layers[:-1], strict=True):
             hidden = layer(activated(hidden))
         return self.activated[-1](hidden)

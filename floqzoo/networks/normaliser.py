@@ -17,11 +17,11 @@ CHUNK = 65_536
 
 
 class Normaliser(eqx.Module):
-    r"""$z = (x - \text{mean}) / \text{scale}$ in each coordinate, stored with the model and not trained.
+    r"""Normalises each coordinate of an observation: $z = (x - \text{mean}) / \text{scale}$.
 
-    As a field of an [`Agent`][floqzoo.agent.Agent] it normalises every observation that the agent learns from or acts
-    on. $z$ and its derivative are finite for every finite $x$: a result beyond the largest number of the dtype is
-    clipped to it.
+    It is stored with the model, and not trained. As a field of an [`Agent`][floqzoo.agent.Agent], it normalises every
+    observation that the agent learns from or acts on. $z$ and its derivative are finite for every finite $x$: a $z$
+    that overflows is clipped to the largest finite number of its dtype.
 
     - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
     """
@@ -40,22 +40,22 @@ class Normaliser(eqx.Module):
 
     @staticmethod
     def unfitted(dim: int) -> "Normaliser":
-        """A normaliser of `dim` coordinates that is the identity, with the structure of a fitted one."""
+        """The identity normaliser of `dim` coordinates, with the structure of a fitted one."""
         return Normaliser(np.zeros(dim), np.ones(dim))
 
     @staticmethod
     def from_observations(
         observations: Float[Array | np.ndarray, "states observation"], *, least_scale: float | None = None
     ) -> "Normaliser":
-        """A normaliser by each coordinate's mean and standard deviation over some observations, in float64.
+        """Fits a normaliser to each coordinate's mean and standard deviation over the observations, in float64.
 
-        A constant coordinate has its value as the mean and the scale 1: it becomes 0, and a deviation from it keeps its
-        units.
+        By default, a constant coordinate gets its value as the mean and a scale of 1: it is normalised to 0, and
+        deviations from the constant keep their units.
 
         - `least_scale`: The minimum scale, used for coordinates that vary less, including constant ones. None for no
           minimum.
 
-        **Raises** `ValueError` if there is no observation, one is not finite, or a coordinate is constant while
+        **Raises** `ValueError` if there is no observation, one is not finite, or a coordinate is constant and
         `least_scale` is 0.
         """
         table = np.asarray(observations)
@@ -72,7 +72,7 @@ class Normaliser(eqx.Module):
                 )
             total += rows.sum(axis=0)
             low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-        # Not by the deviation: that of a constant may be a rounding error above 0.
+        # Constants are not detected by their deviation, which may be a rounding error above 0.
         mean = np.where(low == high, low, total / count)
         squares = sum(((rows - mean) ** 2).sum(axis=0) for _, rows in _chunks(table))
         scale = np.sqrt(squares / count)
@@ -100,7 +100,7 @@ class Normaliser(eqx.Module):
         return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
 
     def log_volume(self, dim: int) -> Scalar:
-        r"""$\sum_i \log \text{scale}_i$: the correction of a log-density for the units of the observation."""
+        r"""$\sum_i \log \text{scale}_i$; subtracting it from a log-density of $z$ gives the log-density of $x$."""
         return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))
 
 

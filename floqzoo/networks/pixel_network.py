@@ -18,11 +18,11 @@ from floqzoo.typing import Array, Key
 class PixelStem(eqx.Module):
     """A first layer that is linear in the features of an observation and in the inputs after it.
 
-    Inputs are counted as if the observation were not encoded, so that a part that uses the network need not know
-    the encoder.
+    Inputs are indexed as if the observation were not encoded, so that code that uses the network need not know the
+    encoder.
 
     - `encoder`: The encoder of observations.
-    - `linear`: The linear layer over the features and the inputs after them.
+    - `linear`: The linear layer of the features and the inputs after them.
     """
 
     encoder: ImpalaEncoder
@@ -33,9 +33,10 @@ class PixelStem(eqx.Module):
         return self.with_bias(self.part(observation, 0))
 
     def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
-        """The contribution to the layer's output of the observation (`start` 0), or of inputs that follow it.
+        """The contribution to the output of the observation (`start` 0), or of inputs after it, without the bias.
 
-        **Raises** `ValueError` for a slice of the observation, or an observation that does not consist of bytes.
+        **Raises** `ValueError` if `x` is a slice of the observation, contains more than the observation, or is an
+        observation that is not uint8.
         """
         pixels = self.encoder.observation_dim
         if start >= pixels:
@@ -53,15 +54,15 @@ class PixelStem(eqx.Module):
 
 
 class PixelNetwork(eqx.Module):
-    """An encoder of a pixel observation, then a network of its features and of other inputs.
+    """An encoder of a pixel observation, then a network that takes the features and other inputs.
 
-    The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official code
-    of FQL; any other networks have separate encoders. The encoder is trained with the network, by the same loss.
+    The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official
+    code of FQL; any other networks have separate encoders. The encoder is trained with the network, by the same loss.
 
-    - `in_features`: The number of inputs: the bytes of the observation, as many whole frames as fit, followed by the
-      other inputs.
+    - `in_features`: The number of inputs: the bytes of as many whole frames as fit, which form the observation, then
+      the other inputs.
     - `out_features`: The size of the output.
-    - `build`: Builds the network of the features, called as `build(in_features, out_features, key=key)`.
+    - `build`: Builds the network after the encoder, called as `build(in_features, out_features, key=key)`.
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
     - `frame`: Height, width and channels of a frame; those of OGBench by default.
 
@@ -93,7 +94,7 @@ class PixelNetwork(eqx.Module):
 
     @property
     def stem(self) -> PixelStem:
-        """The first layer, with the encoder in front."""
+        """The encoder and the first layer after it."""
         return PixelStem(self.encoder.shared, self.network.stem)
 
     def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
@@ -102,9 +103,9 @@ class PixelNetwork(eqx.Module):
         return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, from its pre-activation."""
+        """The output of the network, given the pre-activation of the first layer."""
         return self.network.body(hidden)
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The input of the output layer, from the pre-activation of the first layer."""
+        """The input of the output layer, given the pre-activation of the first layer."""
         return self.network.features(hidden)  # pyright: ignore[reportAttributeAccessIssue]

@@ -12,7 +12,7 @@ from floqzoo.typing import Array, Point
 
 
 class RawPoint(eqx.Module):
-    """The coordinates themselves: used by FQL for actions."""
+    """The coordinates themselves, as in FQL for actions."""
 
     def point_features(self, dim: int) -> int:
         """The number of coordinates."""
@@ -24,9 +24,10 @@ class RawPoint(eqx.Module):
 
 
 class NormalisedValue(eqx.Module):
-    r"""$(x - \text{low}) / (\text{high} - \text{low})$, as in floq without its categorical embedding.
+    r"""A value relative to a range, $(x - \text{low}) / (\text{high} - \text{low})$, as in floq without its categorical
+    embedding.
 
-    Values further away than a million times the range are clipped to that distance, to avoid overflow.
+    Values further outside the range than a million times its width are clipped to that distance, to avoid overflow.
 
     - `low`, `high`: The range of values, in units of return; low < high.
     """
@@ -95,5 +96,5 @@ class HLGauss(eqx.Module):
 
 def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
     """Clips values to a range plus a margin."""
-    x = jnp.asarray(x)  # of JAX's dtype, also for an array of NumPy
+    x = jnp.asarray(x)  # in JAX's default dtype, even for a NumPy array
     return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))

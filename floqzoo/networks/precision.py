@@ -26,15 +26,16 @@ def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
 
 
 def in_parameter_dtype(tree: Tree) -> Tree:
-    """The same tree, with every `Dense` layer computing in the dtype of its parameters: the inverse of `with_compute_dtype`."""
+    """The same tree, with no cast in any `Dense` layer, which then computes in its parameters' dtype: the inverse of
+    `with_compute_dtype`."""
     return _map_dense(lambda layer: _with(layer, dtype=None), tree)
 
 
 def with_cast_weights(tree: Tree) -> Tree:
     """The same tree, with the weights of every `Dense` layer cast to its compute dtype.
 
-    For parameters that are constant during an update, such as those of target networks: XLA does not hoist the cast out
-    of the integration loop.
+    This is meant for parameters that are constant during an update, such as those of target networks, since XLA does
+    not hoist the cast out of the integration loop.
     """
     return _map_dense(lambda layer: layer if layer.dtype is None else _with(layer, weight=_cast(layer)), tree)
 

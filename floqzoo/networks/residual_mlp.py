@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 class ResidualBlock(eqx.Module):
-    """$x + f(x)$, where $f$ has `depth` layers, each of which is dense, GELU, layer norm."""
+    """A residual block, $x + f(x)$, where $f$ has `depth` layers (dense, activation, optional layer norm)."""
 
     layers: tuple[Dense, ...]
     activated: tuple[Activated, ...]
@@ -40,9 +40,9 @@ class ResidualBlock(eqx.Module):
 
 
 class ResidualMLP(eqx.Module):
-    """A dense stem, then `blocks` residual blocks of `block_depth` layers, then a linear output.
+    """A dense stem, then `blocks` residual blocks of `block_depth` layers, then a linear output layer.
 
-    - `in_features`, `out_features`, `width`: Sizes, at least 1.
+    - `in_features`, `out_features`, `width`: Sizes of input, output and hidden layers, at least 1.
     - `blocks`, `block_depth`: The number of blocks, and of layers per block, at least 1. floq's code: 2 and 4.
     - `layer_norm`, `activation`, `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
@@ -81,11 +81,11 @@ class ResidualMLP(eqx.Module):
         return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """Everything after the first layer, from its pre-activation."""
+        """The output of the network, given the pre-activation of the first layer."""
         return self.head(self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The input of the output layer, i.e. the output of the last block, from the pre-activation of the first layer."""
+        """The output of the last block, which the output layer takes, given the pre-activation of the first layer."""
         hidden = self.stem_activated(hidden)
         for block in self.blocks:
             hidden = block(hidden)

@@ -8,13 +8,13 @@ from floqzoo.typing import Array, Time
 
 
 class SinusoidalTime(eqx.Module):
-    r"""$(\sin \omega_i t, \cos \omega_i t)$ for frequencies from 1000 to 0.1 in geometric steps.
+    r"""Sinusoidal features $(\sin \omega_i t, \cos \omega_i t)$, at frequencies from 1000 to 0.1 in geometric steps.
 
-    These are the transformer's frequencies, $10^{-4 i / (n / 2 - 1)}$, with time in thousandths as in DDPM: $\omega_i =
-    1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
+    These are the transformer's frequencies, $10^{-4 i / (n / 2 - 1)}$, for a time in thousandths as in DDPM:
+    $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
 
-    - `time_features`: The number $n$ of features, even and at least 4. TD-Flow's number is not published; we choose
-      256, as in a public reproduction.
+    - `time_features`: The number $n$ of features, even and at least 4. TD-Flow's number is not published; the default
+      of 256 is that of a public reproduction.
 
     Source: TD-Flow (arXiv 2503.09817) names a sinusoidal embedding; the form here is DDPM's (arXiv 2006.11239).
     """

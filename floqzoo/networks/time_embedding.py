@@ -8,7 +8,7 @@ from floqzoo.typing import Array, Time
 
 
 class RawTime(eqx.Module):
-    """The time itself, one feature: used by FQL."""
+    """The time itself as one feature, as in FQL."""
 
     time_features: int = eqx.field(static=True, default=1, init=False)
 
@@ -18,7 +18,7 @@ class RawTime(eqx.Module):
 
 
 class CosineTime(eqx.Module):
-    r"""$\cos t$, one feature, which floq's released code computes regardless of its flags."""
+    r"""One feature, $\cos t$, which floq's released code computes regardless of its flags."""
 
     time_features: int = eqx.field(static=True, default=1, init=False)
 
@@ -28,7 +28,7 @@ class CosineTime(eqx.Module):
 
 
 class FourierTime(eqx.Module):
-    r"""$(\cos \pi t, \cos 2 \pi t, \dots, \cos n \pi t)$, as described in floq's paper, with $n = 64$.
+    r"""Cosine features $(\cos \pi t, \cos 2 \pi t, \dots, \cos n \pi t)$, as described in floq's paper, with $n = 64$.
 
     - `time_features`: The number $n$ of frequencies, at least 1.
     """

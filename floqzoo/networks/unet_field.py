@@ -16,7 +16,7 @@ from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class UNetBlock(eqx.Module):
-    """Dense, FiLM, Mish."""
+    """A dense layer, FiLM, and Mish."""
 
     dense: Dense
     film: FiLM
@@ -27,7 +27,7 @@ class UNetBlock(eqx.Module):
         self.film = FiLM(2 * embedding, out_features, dtype=dtype, key=film_key)
 
     def __call__(self, x: Float[Array, " in"], modulation: Float[Array, " twice"]) -> Float[Array, " out"]:
-        """The output of the block for a modulation."""
+        """The output of the block; `modulation` is the scale and shift of its FiLM layer."""
         return jax.nn.mish(self.film(self.dense(x), modulation))
 
 
@@ -39,13 +39,13 @@ class UNetCode(eqx.Module):
 
 
 class UNetField(eqx.Module):
-    r"""$v_\theta(t, x \mid c)$: blocks of decreasing, then increasing width, with skip connections.
+    r"""A velocity field $v_\theta(t, x \mid c)$ of blocks of decreasing, then increasing width, with skip connections.
 
     For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder
     $w_n \to w_{n-1} \to \dots \to w_1$, where the block of width $w_i$ also takes the encoder output of that width. A
     linear layer computes the velocity. Each block is a dense layer, layer norm with FiLM, and Mish. One two-layer
-    perceptron encodes the embedded time, another one the condition; their outputs determine the scale and shift of
-    every block. `encode` computes the contribution of the condition once.
+    perceptron encodes the embedded time, and another encodes the condition; their outputs determine the scale and shift
+    in every block. `encode` computes the contribution of the condition once.
 
     - `dim`: The number of coordinates of a point.
     - `condition_features`: The total size of the condition.

@@ -16,7 +16,7 @@ from floqzoo.typing import Key, Scalar
 class AWRMetrics(eqx.Module):
     """The metrics of an advantage-weighted policy on a batch.
 
-    - `actor_loss`: Minus the weighted mean log-density.
+    - `actor_loss`: Minus the mean of the weighted log-densities.
     - `advantage`: The mean advantage of the data's actions.
     - `bc_log_prob`: The mean log-density of the data's actions.
     - `mse`: Squared distance of the policy's mean from the data's actions, averaged over coordinates.
@@ -29,9 +29,10 @@ class AWRMetrics(eqx.Module):
 
 
 class AWRPolicy(UnitGaussianPolicy):
-    r"""$\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
+    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
 
-    $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s), \qquad A = \min_e Q_e(s, a) - V(s)$$
+    $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s),
+    \qquad A = \min_e Q_e(s, a) - V(s)$$
 
     It acts with its mean, and explores with samples, both clipped to [-1, 1].
 
@@ -51,7 +52,7 @@ class AWRPolicy(UnitGaussianPolicy):
         require("max_weight", self.max_weight, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, AWRMetrics]:
-        """The weighted regression, averaged over the batch; the key is not used.
+        """The weighted regression loss, averaged over the batch, and its metrics; the key is not used.
 
         **Raises** `TypeError` if the critic has no `advantage`.
         """
@@ -59,7 +60,7 @@ class AWRPolicy(UnitGaussianPolicy):
         require_protocol("critic", agent.critic, HasAdvantage)
         with update_step("advantage"):
             advantage = jax.vmap(agent.critic.advantage)(batch.observation, batch.action)
-        # The minimum first: the exponential of a large advantage would be infinite.
+        # The minimum is taken first, since the exponential of a large advantage would be infinite.
         weight = jnp.exp(jnp.minimum(self.alpha.value * advantage, jnp.log(self.max_weight.value)))
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)
         loss = -jnp.mean(batch.counted(weight * log_prob))

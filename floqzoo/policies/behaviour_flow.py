@@ -74,7 +74,7 @@ class BehaviourFlow(eqx.Module):
         return self.flow.prior
 
     def draw_noise(self, key: Key) -> Point:
-        """A noise sample of the flow's prior."""
+        """Draws a noise sample from the flow's prior."""
         return self.flow.prior.sample(key, (self.flow.dim,))
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
@@ -87,7 +87,7 @@ class BehaviourFlow(eqx.Module):
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws an action, and Hutchinson's estimate of the log-density of the flow's output before it is clipped."""
+        """Draws an action, with Hutchinson's estimate of the log-density of the flow's output before clipping."""
         noise_key, divergence_key = jax.random.split(key)
         draw = self.flow.push_forward_with_log_prob(
             self.flow.prior.sample(noise_key, (self.flow.dim,)),
@@ -99,7 +99,7 @@ class BehaviourFlow(eqx.Module):
 
     @update_step("flow_matching")
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
-        """The flow-matching loss, averaged over batch and action coordinates; the agent is not used.
+        """The flow-matching loss, averaged over batch and action coordinates, and its metrics; the agent is not used.
 
         Padded steps of an action chunk count as 0 in the mean.
         """

@@ -10,11 +10,11 @@ from floqzoo.typing import Array, Key
 
 
 class BestOfNNextAction(eqx.Module):
-    r"""$a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$ over $N$ actions of the behaviour policy, with $Q$ of the online
-    critic.
+    r"""The best of $N$ actions $a_i$ of the behaviour policy, $a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$.
 
-    The behaviour policy is that of the agent's policy: the flow of a `DistilledFlowPolicy` or a `BestOfNPolicy`. A
-    policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws the $N$ actions itself.
+    $Q$ is the score of the online critic. The behaviour policy is that of the agent's policy, such as the flow of a
+    `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws the
+    $N$ actions itself.
 
     - `num_samples`: $N$, at least 1; 16 in Value Flows' experiments.
 

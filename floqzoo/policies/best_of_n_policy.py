@@ -13,7 +13,7 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class BestOfNPolicy(eqx.Module):
-    r"""$\pi(s) = \operatorname{arg\,max}_{a_i} Q(s, a_i)$ over $N$ actions $a_i$ of a behaviour policy.
+    r"""The best of $N$ actions $a_i$ of a behaviour policy, $\pi(s) = \operatorname{arg\,max}_{a_i} Q(s, a_i)$.
 
     Only the behaviour policy is trained; the critic selects actions in the environment, and in the TD targets of
     critics that bootstrap from the policy.
@@ -39,7 +39,7 @@ class BestOfNPolicy(eqx.Module):
         return self._best(observation, critic, self.candidates(observation, critic, key))
 
     def candidates(self, observation: Observation, critic: Critic, key: Key) -> Float[Array, "candidates action"]:
-        """The actions of the behaviour policy among which `act` chooses with the same key."""
+        """The actions of the behaviour policy from which `act` selects, if called with the same key."""
         keys = jax.random.split(key, self._num_draws)[: self.num_samples]
         return jax.vmap(lambda key: self.behaviour.act(observation, critic, key))(keys)
 
@@ -49,7 +49,7 @@ class BestOfNPolicy(eqx.Module):
         return self._from_noise.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "draws *noise"]:
-        """The noise of each candidate."""
+        """Draws the noise of each candidate."""
         return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self._num_draws))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
@@ -58,7 +58,7 @@ class BestOfNPolicy(eqx.Module):
         return self._best(observation, critic, actions)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the behaviour policy."""
+        """The loss of the behaviour policy, and its metrics."""
         inside = agent.with_policies(lambda policy: policy.behaviour if isinstance(policy, BestOfNPolicy) else policy)
         loss, metrics = self.behaviour.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):
@@ -67,7 +67,7 @@ class BestOfNPolicy(eqx.Module):
 
     @property
     def _num_draws(self) -> int:
-        """Rows of noise in one action."""
+        """The number of noise samples drawn for one action."""
         return self.num_samples
 
     @property

@@ -11,16 +11,16 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ChunkedPolicy(eqx.Module):
-    r"""A policy whose action is a chunk $(a_t, \dots, a_{t+h-1})$, a flat vector of $h$ times as many coordinates.
+    r"""A policy whose action is a chunk of $h$ actions, $(a_t, \dots, a_{t+h-1})$, as one flat vector.
 
     Evaluation and exploration execute the first `execution_horizon` actions of a chunk open loop, and then draw the
-    next chunk. The rest of a chunk at the end of an episode is dropped. Critics see complete chunks.
+    next chunk. If the episode ends during a chunk, the rest of it is dropped. Critics see complete chunks.
 
     - `policy`: A policy with $h \cdot d$ action coordinates, where the environment's actions have $d$.
     - `chunk_length`: The number $h$ of steps in a chunk, at least 1.
     - `execution_horizon`: The number of executed steps, 1 to $h$; None for all.
 
-    **Raises** `TypeError` if `policy` is not a policy, `ValueError` for a number out of its range.
+    **Raises** `TypeError` if `policy` is not a policy, `ValueError` if a number is out of its range.
 
     Source: QC (arXiv 2507.07969), which executes all of a chunk.
     """
@@ -36,7 +36,7 @@ class ChunkedPolicy(eqx.Module):
         self.execution_horizon = require_chunks(chunk_length, execution_horizon)
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """Draws a chunk, flat."""
+        """Draws a chunk, as a flat vector."""
         return self.policy.act(observation, critic, key)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
@@ -49,7 +49,7 @@ class ChunkedPolicy(eqx.Module):
         return self.policy.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
-        """The noise of one chunk."""
+        """Draws the noise of one chunk."""
         return self.policy.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "*noise"]) -> Action:
@@ -58,14 +58,14 @@ class ChunkedPolicy(eqx.Module):
 
     @property
     def behaviour(self) -> "ChunkedPolicy":
-        """The behaviour policy of the policy, acting in the same chunks.
+        """The behaviour policy of the inner policy, acting in the same chunks.
 
-        **Raises** `AttributeError` if the policy has no behaviour policy.
+        **Raises** `AttributeError` if the inner policy has no behaviour policy.
         """
         return ChunkedPolicy(self.policy.behaviour, self.chunk_length, self.execution_horizon)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the policy on a batch of chunks."""
+        """The loss of the inner policy on a batch of chunks, and its metrics."""
         inside = agent.with_policies(lambda policy: policy.policy if isinstance(policy, ChunkedPolicy) else policy)
         loss, metrics = self.policy.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):
@@ -74,7 +74,7 @@ class ChunkedPolicy(eqx.Module):
 
 
 def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
-    """The execution horizon, or `chunk_length` if it is None.
+    """Checks both lengths; returns the execution horizon, or `chunk_length` if it is None.
 
     **Raises** `ValueError` if either is out of its range.
     """

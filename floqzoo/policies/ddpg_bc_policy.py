@@ -28,12 +28,13 @@ class DDPGBCMetrics(eqx.Module):
 
 
 class DDPGBCPolicy(UnitGaussianPolicy):
-    r"""$\pi(\cdot \mid s) = N(f(s), I)$, whose mean is trained to maximise Q, with behaviour cloning.
+    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$, whose mean is trained to maximise Q, with behaviour cloning.
 
     $$-\mathbb E \, Q(s, \operatorname{clip} f(s)) - \alpha \, \mathbb E \log \pi(a \mid s)$$
 
-    Where $f(s)$ is outside [-1, 1], Q has no gradient. Q is not normalised, so alpha depends on the scale of the rewards:
-    with unit variance, the second term is half the squared distance from the data, times alpha, plus a constant.
+    Where a coordinate of $f(s)$ is outside [-1, 1], it gets no gradient from Q. Q is not normalised, so the best alpha
+    depends on the scale of the rewards: with unit variance, the second term is half the squared distance from the data,
+    times alpha, plus a constant.
 
     - `network`: $f$, from an observation to the mean of an action.
     - `alpha`: The weight of behaviour cloning, at least 0; must be tuned for each environment.
@@ -47,7 +48,7 @@ class DDPGBCPolicy(UnitGaussianPolicy):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DDPGBCMetrics]:
-        """The two terms, averaged over the batch; the key is not used."""
+        """The sum of both terms, averaged over the batch, and its metrics; the key is not used."""
         del key
         with update_step("q"):
             action = jnp.clip(jax.vmap(self.network)(batch.observation), -1, 1)

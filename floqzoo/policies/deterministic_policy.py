@@ -33,17 +33,17 @@ class DeterministicMetrics(eqx.Module):
 
 
 class DeterministicPolicy(PolicyWithMode):
-    r"""$\pi(s) = \tanh f(s)$, trained to maximise Q with a penalty on the distance from the data.
+    r"""A policy $\pi(s) = \tanh f(s)$, trained to maximise Q with a penalty on the distance from the data.
 
     $$-\frac{1}{\overline{|Q|}} \, \mathbb E \, Q(s, \pi(s)) + \alpha \, \mathbb E \lVert \pi(s) - a \rVert^2,$$
 
-    where $\overline{|Q|}$ is the mean absolute score of the batch, a constant.
+    where $\overline{|Q|}$ is the mean absolute score in the batch, treated as a constant.
 
     - `network`: $f$, from an observation to an action before tanh.
     - `alpha`: The weight of the penalty, at least 0; ReBRAC tunes it for each environment.
-    - `noise`: Exploration noise, added to actions in the environment while training.
+    - `noise`: Exploration noise, added to actions in the environment during training.
 
-    Source: ReBRAC (arXiv 2305.09836) and TD3+BC (arXiv 2106.06860); reductions as in the official code of FQL.
+    Source: ReBRAC (arXiv 2305.09836) and TD3+BC (arXiv 2106.06860); sums and means as in the official code of FQL.
     """
 
     network: Network | Any
@@ -63,7 +63,7 @@ class DeterministicPolicy(PolicyWithMode):
         return self.noise.add(self.mode(observation), key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DeterministicMetrics]:
-        """The two terms, averaged over the batch; the key is not used."""
+        """The sum of both terms, averaged over the batch, and its metrics; the key is not used."""
         del key
         action = jax.vmap(self.mode)(batch.observation)
         with update_step("q"):

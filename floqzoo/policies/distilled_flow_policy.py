@@ -77,7 +77,10 @@ class DistilledFlowPolicy(eqx.Module):
         normalise_q: bool = False,
         key: Key,
     ) -> "DistilledFlowPolicy":
-        """FQL's policy with two networks of the same form; for arguments see `BehaviourFlow.build` and the class."""
+        """Builds FQL's policy with two networks of the same form.
+
+        For the arguments, see `BehaviourFlow.build` and the class.
+        """
         behaviour_key, network_key = jax.random.split(key)
         behaviour = BehaviourFlow.build(
             observation_dim, action_dim, network=network, flow_steps=flow_steps, key=behaviour_key
@@ -95,7 +98,7 @@ class DistilledFlowPolicy(eqx.Module):
         return self.behaviour.noise_prior
 
     def draw_noise(self, key: Key) -> Point:
-        """A noise sample of the behaviour flow's prior."""
+        """Draws a noise sample from the behaviour flow's prior."""
         return self.behaviour.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
@@ -108,7 +111,7 @@ class DistilledFlowPolicy(eqx.Module):
         return of_parts(self.network, observation, noise)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DistilledMetrics]:
-        """The three terms, each averaged over the batch."""
+        """The sum of the three terms, each averaged over the batch, and its metrics."""
         behaviour_key, noise_key = jax.random.split(key)
         bc_flow_loss, _ = self.behaviour.policy_loss(batch, agent, behaviour_key)
 

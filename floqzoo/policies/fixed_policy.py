@@ -39,11 +39,11 @@ class FixedPolicy(eqx.Module):
         return eqx.combine(values, self.rest)
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action of the policy."""
+        """Draws an action from the fixed policy."""
         own = self.parts
         return own.policy.act(own.normalised(observation), critic if own.critic is None else own.critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """A loss of 0, and no metrics."""
+        """Returns a loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

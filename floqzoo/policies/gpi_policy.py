@@ -11,14 +11,16 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class GPIPolicy(eqx.Module):
-    r"""$\pi(s) = \pi_{i^*}(s)$ with $i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s))$.
+    r"""Acts with the best of several policies: $\pi(s) = \pi_{i^*}(s)$ with
+    $i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s))$.
 
-    With exact critics it is at least as good as each of the policies.
+    With exact critics, it is at least as good as each of the policies.
 
     With a [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] for each policy's successor measure, a new reward
-    function needs no training: each value is the mean reward over sampled futures, 128 by default.
+    function requires no retraining: each value is the mean reward over sampled futures, 128 by default, divided by
+    $1 - \gamma$.
 
-    - `policies`: One or more.
+    - `policies`: One or more policies.
     - `critics`: One critic for each policy, which estimates the policy's return by its `value` if it has one, and
       otherwise by its `score`. Each policy acts with its own critic.
 
@@ -51,7 +53,7 @@ class GPIPolicy(eqx.Module):
         return self._values(observation, self._actions(observation, action_key), value_key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """A loss of 0, and no metrics: policies and critics are trained elsewhere."""
+        """Returns a loss of 0, and no metrics: policies and critics are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

@@ -1,4 +1,4 @@
-"""The scale of Q in the losses of policies."""
+"""Normalisation of Q in the losses of policies."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,13 @@ from floqzoo.typing import Array, Scalar
 
 
 LEAST_SIZE = 1e-8
-"""The least divisor of Q, for values near 0, such as those of a critic that has seen no reward."""
+"""The minimum divisor of Q, for values near 0, such as those of a critic that has seen no reward."""
 
 
 def inverse_size(q: Float[Array, " batch"]) -> Scalar:
-    r"""$1 / \overline{|Q|}$ of a batch, without gradient; $\overline{|Q|}$ is taken as at least 1e-8, so that the
-    result is finite.
+    r"""The inverse mean absolute value of Q over a batch, $1 / \overline{|Q|}$, without gradient.
+
+    $\overline{|Q|}$ is clipped to at least 1e-8, so that the result is finite.
 
     Source: FQL (arXiv 2502.02538), official code, `normalize_q_loss`; TD3+BC (arXiv 2106.06860), equation 5.
     """

@@ -1,4 +1,4 @@
-"""The base of policies that act without noise."""
+"""The base class of policies that act without noise."""
 
 import abc
 

@@ -55,8 +55,9 @@ class ShortcutMetrics(eqx.Module):
 class ShortcutPolicy(eqx.Module):
     r"""A flow policy that acts in any number $k = 1, 2, 4, \dots, K$ of Euler steps, and maximises Q.
 
-    Its velocity $v_\theta(t, x \mid s, k)$ is conditioned on the length $1 / k$ of the step: $a = \operatorname{clip} x_k$
-    with $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and $x_0 \sim N(0, I)$. The loss is
+    Its velocity $v_\theta(t, x \mid s, k)$ is conditioned on the length $1 / k$ of the step:
+    $a = \operatorname{clip} x_k$ with $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and
+    $x_0 \sim N(0, I)$. The loss is
 
     $$\begin{aligned}
     \lambda_F \, \mathbb E \tfrac1d \lVert v_\theta(t, x_t \mid s, K) - \dot x_t \rVert^2
@@ -67,22 +68,22 @@ class ShortcutPolicy(eqx.Module):
     \end{aligned}$$
 
     The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second trains a step
-    to equal two steps of half its length by the target policy $\bar v$, which needs a `target_update` with a target
-    policy; its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and $t$ is
-    uniform on the grid of $k$. In the third, $a_k$ is the policy's action in a number of steps that is drawn once for
-    the whole batch, and the gradient passes through all of them. $\overline{|Q|}$ is the mean absolute score, a
-    constant.
+    to equal two steps of half its length by the target policy, with velocity $\bar v$; it needs a `target_update` with
+    a target policy. Its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and
+    its $t$ is uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$. In the third, $a_k$ is the policy's action in a number
+    of steps that is drawn once for the whole batch, and the gradient passes through all these steps. $\overline{|Q|}$
+    is the mean absolute score, treated as a constant.
 
     - `field`: $v_\theta$, conditioned on the observation and the embedded number of steps.
     - `dim`: The number $d$ of action coordinates, at least 1.
-    - `num_steps`: The number of steps in acting, a power of two, at most `max_steps`. It can be changed after training.
+    - `num_steps`: The number of steps when acting, a power of two, at most `max_steps`; can be changed after training.
     - `max_steps`: $K$, a power of two, at least 2.
     - `max_value_steps`: The largest number of steps in the third term, a power of two, at most `max_steps`.
-    - `step_embedding`: The embedding of $\log_2 k$, which is an integer: cosines of multiples of $\pi$ are not suitable.
-    - `prior`, `path`: The noise, and the path that the field is trained on; by default a straight line that ends in a
-      Gaussian of width 1e-5 around the data.
-    - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last must
-      be tuned for each environment: 10 to 500.
+    - `step_embedding`: The embedding of $\log_2 k$, which is an integer: cosines of multiples of $\pi$ are unsuitable.
+    - `prior`, `path`: The noise prior, and the probability path on which the field is trained; by default a straight
+      line that ends in a Gaussian with standard deviation 1e-5 around the data.
+    - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last
+      must be tuned for each environment, from 10 to 500.
 
     **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of its range.
 
@@ -127,7 +128,7 @@ class ShortcutPolicy(eqx.Module):
         - `observation_dim`, `action_dim`: Sizes, at least 1.
         - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
         - `step_embedding`: The embedding of $\\log_2 k$.
-        - `numbers`: The numbers of steps and the weights, as in the class.
+        - `numbers`: Other arguments of the class, such as the numbers of steps and the weights.
         """
         field = ConditionalField(action_dim, observation_dim + step_embedding.time_features, build=network, key=key)
         return ShortcutPolicy(field, action_dim, step_embedding=step_embedding, **numbers)
@@ -139,7 +140,7 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether a number of steps is drawn, which all rows of a batch share."""
+        """Whether the loss draws a number of steps that all rows of a batch share."""
         return self.max_value_steps > 1
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
@@ -153,11 +154,11 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior:
-        """The prior."""
+        """The noise prior of the flow."""
         return self.prior
 
     def draw_noise(self, key: Key) -> Point:
-        """A noise sample of the prior."""
+        """Draws a noise sample from the prior."""
         return self.prior.sample(key, (self.dim,))
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
@@ -168,7 +169,7 @@ class ShortcutPolicy(eqx.Module):
     def act_from(self, observation: Observation, noise: Point, steps: StepCount) -> Action:
         """The action in a given number of steps for a given noise sample.
 
-        **Raises** `ValueError` if the number may be above `max_steps`.
+        **Raises** `ValueError` if `steps.at_most` is above `max_steps`.
         """
         if steps.at_most > self.max_steps:
             raise ValueError(f"`steps` must be at most `max_steps`, {self.max_steps}; got up to {steps.at_most}.")
@@ -176,7 +177,7 @@ class ShortcutPolicy(eqx.Module):
         return jnp.clip(solve_in_steps(lambda t, x: self.field.velocity(t, x, code), noise, steps), -1, 1)
 
     def code_of(self, observation: Observation, num_steps: int | Array) -> Code:
-        """The code of an observation and a number of steps."""
+        """The velocity field's code of an observation and a number of steps."""
         if isinstance(num_steps, int):
             exponent = jnp.asarray(np.log2(num_steps), jnp.result_type(observation))
         else:
@@ -188,19 +189,22 @@ class ShortcutPolicy(eqx.Module):
         return self.field.velocity(t, x, self.code_of(observation, num_steps))
 
     def velocity_of_two(self, t: Time, x: Point, observation: Observation, num_steps: Scalar) -> Point:
-        """The mean velocity over a step of length 1 / `num_steps`, made as two steps of half its length."""
+        """The mean velocity over a step of length 1 / `num_steps`, taken as two steps of half the length."""
         code, half = self.code_of(observation, 2 * num_steps), 1 / (2 * num_steps)
         first = self.field.velocity(t, x, code)
         return (first + self.field.velocity(t + half, x + half * first, code)) / 2
 
     def consistency_counts(self, size: int) -> Float[np.ndarray, " batch"]:
-        r"""The $k$ of each example of a batch in the self-consistency loss: $\frac K2$ first, and 1 last."""
+        r"""The $k$ of each example of a batch in the self-consistency loss, from $\frac K2$ down to 1."""
         counts = 2 ** np.arange(self.max_steps.bit_length() - 1)[::-1]
         share = size // len(counts)
         return np.concatenate([np.repeat(counts, share), np.ones(size - share * len(counts))]).astype(np.float64)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ShortcutMetrics]:
-        """The three terms, each averaged over the batch; padded steps of an action chunk count as 0 in the first two."""
+        """The weighted sum of the three terms, each averaged over the batch, and its metrics.
+
+        Padded steps of an action chunk count as 0 in the first two terms.
+        """
         flow_key, consistency_key, q_key = jax.random.split(key, 3)
         bc_flow_loss = self.flow_loss(batch, flow_key)
         consistency_loss = self.consistency_loss(batch, agent, consistency_key)
@@ -250,7 +254,7 @@ class ShortcutPolicy(eqx.Module):
 
     @update_step("q")
     def q_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
-        """Minus the mean score divided by the mean absolute score, and the mean score.
+        """The Q loss, which is minus the mean score divided by the mean absolute score, and the mean score.
 
         A critic that [scores in steps][floqzoo.protocols.ScoresInSteps] scores the actions for their number of steps.
         """

@@ -13,12 +13,12 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SoftBestOfNPolicy(BestOfNPolicy):
-    r"""$\pi(s) = a_i$ with probability $\propto \exp(Q(s, a_i) / \tau)$, among $N$ actions $a_i$ of a behaviour policy.
+    r"""Selects one of $N$ actions $a_i$ of a behaviour policy, with probability $\propto \exp(Q(s, a_i) / \tau)$.
 
-    As $\tau \to 0$ it tends to `BestOfNPolicy`, and as $\tau \to \infty$ to the behaviour. As $N \to \infty$ the
-    distribution of its action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised, for the behaviour $\beta$:
-    the policy with the highest $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$
-    or $N$, so both may be changed in a trained policy.
+    As $\tau \to 0$ it tends to `BestOfNPolicy`, and as $\tau \to \infty$ to the behaviour policy $\beta$. As $N \to
+    \infty$ the distribution of its action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised: the policy with
+    the highest $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or $N$, so both
+    may be changed in a trained policy.
 
     - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior
       with a `cdf`, such as a `BehaviourFlow`: one additional number from this prior selects the candidate.
@@ -42,11 +42,11 @@ class SoftBestOfNPolicy(BestOfNPolicy):
             )
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """The drawn candidate."""
+        """Draws a candidate."""
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """The candidate that the first number of the last noise row selects, among the actions for the other rows."""
+        """The candidate selected by the first number of the last noise row, among the actions for the other rows."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])
@@ -55,14 +55,14 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
     @property
     def _num_draws(self) -> int:
-        """Rows of noise in one action: one for each candidate, and one for the choice."""
+        """The number of noise samples drawn for one action: one for each candidate, and one for the choice."""
         return self.num_samples + 1
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """The index of the candidate for a uniform draw from [0, 1]: the inverse of the cumulative distribution function."""
+    """The index of the choice for a uniform `level` in [0, 1], by the inverse cumulative distribution function."""
     size = len(probabilities)
-    # A cumulative sum, written in operations that every runtime of an export has.
+    # A cumulative sum, written with operations that every runtime of an exported policy supports.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)
     below = jnp.sum(up_to * probabilities[None], axis=1)
     return jnp.sum((below <= level).astype(below.dtype)).astype(jnp.int32)

@@ -58,8 +58,8 @@ class TanhGaussianPolicy(PolicyWithMode):
     - \alpha_\text{bc} \, \mathbb E \log \pi(a_\text{data} \mid s)
     + \beta \bigl( \mathcal H - \bar{\mathcal H} \bigr), \qquad \bar{\mathcal H} = -m d,$$
 
-    where $a$ is a reparametrised sample, $\beta$ is constant in the first term, and the entropy $\mathcal H = -\mathbb
-    E \log \pi(a \mid s)$ is constant in the last, which trains the temperature $\beta$ alone: $\beta$ falls while the
+    where $a$ is a reparametrised sample. $\beta$ is treated as a constant in the first term, and the entropy $\mathcal
+    H = -\mathbb E \log \pi(a \mid s)$ in the last, which trains the temperature $\beta$ alone: $\beta$ falls while the
     entropy is above its target, and rises while it is below.
 
     The policy acts with its mode $\tanh \mu(s)$, as the official code does in evaluations, and explores with samples.
@@ -67,9 +67,9 @@ class TanhGaussianPolicy(PolicyWithMode):
     - `network`: A network from an observation to $\mu$ and then $\log \sigma$, each with $d$ coordinates.
     - `log_temperature`: $\log \beta$, trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
-    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official codes of QC and QAM have such a weight for RLPD, which is
-      0 in most environments; we did not find the exact form of the term that it weights, and chose maximum likelihood.
-    - `log_std_low`, `log_std_high`: The limits of $\log \sigma$, to which it is clipped; -5 and 2 in the official code.
+    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official code of QC and that of QAM have such a weight for RLPD,
+      which is 0 in most environments; we did not find the exact form of the term, and chose maximum likelihood.
+    - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in the official code.
 
     **Raises** `ValueError` if a number is out of its range.
 
@@ -102,12 +102,12 @@ class TanhGaussianPolicy(PolicyWithMode):
         return jnp.tanh(self.moments(observation)[0])
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """A sample; the critic is not used."""
+        """Draws a sample; the critic is not used."""
         del critic
         return self.act_with_log_prob(observation, key).action
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """A sample and its exact log-density; both are differentiable with respect to the parameters."""
+        """Draws a sample, with its exact log-density; both are differentiable with respect to the parameters."""
         mean, log_std = self.moments(observation)
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         u = mean + jnp.exp(log_std) * noise
@@ -116,8 +116,8 @@ class TanhGaussianPolicy(PolicyWithMode):
     def log_prob(self, action: Action, observation: Observation) -> Scalar:
         """The log-density of an action.
 
-        A coordinate nearer than 1e-5 to -1 or 1, where the density has its poles, is moved to that distance. The data
-        of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] are clipped in this way by default.
+        A coordinate closer than 1e-5 to -1 or 1, where the log-density diverges, is moved to that distance. Actions in
+        the data of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] are clipped in this way by default.
         """
         mean, log_std = self.moments(observation)
         u = jnp.arctanh(jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT))
@@ -137,7 +137,7 @@ class TanhGaussianPolicy(PolicyWithMode):
         return outputs[:dim], jnp.clip(outputs[dim:], self.log_std_low.value, self.log_std_high.value)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, TanhGaussianMetrics]:
-        """The three terms, each averaged over the batch."""
+        """The sum of the loss's three terms, averaged over the batch, and its metrics."""
         keys = jax.random.split(key, batch.reward.shape[0])
         draws = jax.vmap(self.act_with_log_prob)(batch.observation, keys)
         with update_step("q"):
@@ -173,7 +173,8 @@ def _gaussian_log_prob(noise: Float[Array, " dim"], log_std: Float[Array, " dim"
 def _log_tanh_slope(u: Float[Array, " dim"]) -> Float[Array, " dim"]:
     r"""$\log (1 - \tanh^2 u) = 2 (\log 2 - |u| - \log(1 + e^{-2 |u|}))$.
 
-    In this form nothing cancels and no exponential overflows: $1 - \tanh^2 u$ is 0 in float32 from $|u| = 9$ on.
+    In this form, nothing cancels and no exponential overflows; computed directly, $1 - \tanh^2 u$ rounds to 0 in
+    float32 for $|u|$ above about 9.
     """
     size = jnp.abs(u)
     return 2 * (math.log(2) - size - jnp.log1p(jnp.exp(-2 * size)))

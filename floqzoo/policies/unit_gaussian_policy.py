@@ -26,7 +26,7 @@ class CloningMetrics(eqx.Module):
 
 
 class UnitGaussianPolicy(PolicyWithMode):
-    r"""$\pi(\cdot \mid s) = N(f(s), I)$: the common base of policies with different losses.
+    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$: the common base of policies with different losses.
 
     It acts with its mean, and explores with samples, both clipped to [-1, 1].
 
@@ -40,20 +40,20 @@ class UnitGaussianPolicy(PolicyWithMode):
         return jnp.clip(self.network(observation), -1, 1)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """A sample, clipped."""
+        """Draws a sample, clipped; the critic is not used."""
         del critic
         mean = self.network(observation)
         return jnp.clip(mean + jax.random.normal(key, mean.shape, mean.dtype), -1, 1)
 
     def log_prob(self, action: Action, observation: Observation) -> Scalar:
-        """The log-density of an action, before clipping."""
+        """The log-density of an action under the Gaussian, without clipping."""
         error = action - self.network(observation)
         return -jnp.sum(error**2 + jnp.log(2 * jnp.pi)) / 2
 
     def cloning_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CloningMetrics]:
         """Minus the log-density of the data's actions, averaged over the batch; agent and key are not used.
 
-        It can be a loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
+        It can be the policy loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         del agent, key
         log_prob = jax.vmap(self.log_prob)(batch.action, batch.observation)

@@ -23,7 +23,7 @@ from floqzoo.studies.statistics import (
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
 ENOUGH_SEEDS = 5
-"""The number of seeds of a task below which intervals are much too narrow; the guide on results has the simulation."""
+"""The number of seeds per task below which intervals are much too narrow; the guide on results has the simulation."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ComparedRow:
     - `task`: The name of the task, or `ALL_TASKS` for all tasks on which every method has runs.
     - `method`, `over`: The method, and for a probability of improvement the other method (otherwise empty).
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
-    - `value`, `low`, `high`: The statistic and its interval; the ends are NaN if a task has a single seed.
-    - `seeds`: The number of seeds of the method, over its tasks.
+    - `value`, `low`, `high`: The statistic and the ends of its interval, which are NaN if a task has a single seed.
+    - `seeds`: The number of seeds of the method, summed over the tasks.
     """
 
     task: str
@@ -85,10 +85,10 @@ def compare_runs(
     - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals.
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list below the runs' own.
+    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list below those of the runs.
 
-    **Raises** `ValueError` for runs that cannot be compared, with the reason, `FileNotFoundError` for a folder without
-    runs.
+    **Raises** `ValueError` if the runs cannot be compared, with the reason in the message; `FileNotFoundError` if a
+    folder does not exist or contains no run.
     """
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)
@@ -151,7 +151,8 @@ def _rows(
 
 
 def _notes_on_intervals(rows: Sequence[ComparedRow], fewest: int, confidence: float) -> list[str]:
-    """Notes on intervals that are too narrow: a bootstrap only resamples the given scores, so few or equal scores hardly vary."""
+    """Notes on intervals that are too narrow, since a bootstrap only resamples the given scores, and these are few or
+    equal."""
     notes = []
     if fewest < ENOUGH_SEEDS:
         notes.append(

@@ -11,7 +11,7 @@ from floqzoo.tasks.files import replacing
 
 
 def write_table(comparison: Comparison, format: str = "text", out: str | Path | None = None) -> None:
-    """Writes a comparison to a file, or to standard output.
+    """Writes a comparison to a file, or to standard output if `out` is None.
 
     - `format`: "text", "markdown" or "csv"; the first two end with the notes.
 
@@ -44,7 +44,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """A comparison as CSV, without rounding: `read_comparison` restores its rows."""
+    """The rows of a comparison as CSV, without rounding; `read_comparison` restores them."""
     return csv_table(comparison.rows)
 
 
@@ -90,5 +90,5 @@ def _shown(row: ComparedRow, scale: float) -> str:
 
 
 def _once(rows: list[list[str]]) -> list[list[str]]:
-    """The rows, with the name of a task in its first row only."""
+    """The rows, with each task's name in the first of its rows only."""
     return [[row[0] if index == 0 or rows[index - 1][0] != row[0] else "", *row[1:]] for index, row in enumerate(rows)]

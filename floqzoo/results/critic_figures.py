@@ -36,7 +36,7 @@ def draw_value_paths(
     distilled_values: Sequence[float],
     returns: Sequence[float],
 ) -> Any:
-    """Value trajectories: $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
+    """Draws value trajectories, $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
 
     - `distilled_values`: The value of the distilled critic at each state.
     - `returns`: The return of the episode from each state; NaN if the time limit truncated it.
@@ -63,7 +63,7 @@ def draw_value_paths(
 
 @styled
 def draw_value_map(found: ValueMap) -> Any:
-    """The value at every position of a maze, with the direction of the policy in each cell."""
+    """Draws the value at every position of a maze, with arrows for the policy's mean actions at some of them."""
     height = 5.2
     figure = new_figure(height * np.ptp(found.x) / np.ptp(found.y) + 1.0, height)
     axes = figure.subplots()
@@ -85,9 +85,9 @@ def draw_value_map(found: ValueMap) -> Any:
 
 @styled
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
-    """Q against the number of solver steps: its mean, and its change for each transition.
+    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from that of the most steps.
 
-    - `steps`: The numbers of steps, ascending; the last one serves as the exact solution.
+    - `steps`: The numbers of steps, ascending.
     - `trained`: The number of steps in training.
     """
     figure = new_figure(WIDTH, 4.0)
@@ -111,7 +111,7 @@ def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"],
 
 @styled
 def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns) -> Any:
-    """Q at each step of some episodes against the return from that step."""
+    """Draws Q at each step of some episodes against the return from that step."""
     figure = new_figure(5.6, 6.0)
     axes = figure.subplots()
     known = played.known()
@@ -140,10 +140,10 @@ def draw_inside(
     spectra: Float[np.ndarray, "members directions"],
     ranks: Sequence[int],
 ) -> Any:
-    """Draws noise, curvature and features over a batch of transitions.
+    """Draws histograms of noise and curvature over a batch of transitions, and the singular values of the features.
 
-    - `deviation`: The standard deviation of Q over noise samples, averaged over members.
-    - `curvature`: The square root of the mean curvature of the value trajectories.
+    - `deviation`: The standard deviation of Q over noise samples, averaged over members, for each transition.
+    - `curvature`: The square root of the mean curvature of the value trajectories, for each transition.
     - `spectra`: The singular values of the features of each member, descending.
     - `ranks`: The effective rank of each member's features.
     """

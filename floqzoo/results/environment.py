@@ -1,4 +1,4 @@
-"""The environment of a stored run; loads no data."""
+"""The environment of a stored run, created without loading its data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +12,9 @@ from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
-    """A function that creates the evaluation environment of a run, with its success timing.
+    """Returns a function that creates the evaluation environment of a run, with its success timing.
 
-    - `task`: The task of the run if it is your own: a task, or `FILE.py:NAME`, whose code is executed.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `settings`: Additional settings for OGBench, such as `width`.
 
     **Raises** `ValueError` if OGBench has no such task, or if the run's task is your own and is not given or has no
@@ -32,9 +32,9 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 
 
 def require_states(run: StoredRun, what: str) -> None:
-    """Raises an error for a run on pixels.
+    """Checks that a run was trained on states, not on pixels.
 
-    - `what`: What needs a state-based run, such as "a video".
+    - `what`: What needs a state-based run, such as "a video"; named in the error message.
 
     **Raises** `ValueError` if the run has a pixel encoder.
     """

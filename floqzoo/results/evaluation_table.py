@@ -1,4 +1,4 @@
-"""A table of new evaluation results next to those that the run logged."""
+"""A table of new evaluation results next to those logged by the run."""
 
 import math
 from collections.abc import Sequence

@@ -31,9 +31,10 @@ def find_runs(directory: Path) -> list[Path]:
 
 
 def open_runs(paths: Sequence[Path]) -> list[StoredRun]:
-    """The runs at or below these folders, each once.
+    """Opens the runs at or below these folders, each only once.
 
-    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and what `StoredRun` raises.
+    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and the errors of `find_runs` and
+    `StoredRun`.
     """
     folders = []
     for path in paths:

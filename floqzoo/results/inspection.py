@@ -1,4 +1,4 @@
-"""The numbers of a critic inspection."""
+"""The diagnostics of a critic inspection."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from floqzoo.studies.critic_inside import CriticInside
 
 @dataclass(frozen=True)
 class Inspection:
-    r"""Diagnostics of a flow critic; values in units of reward, averaged over a batch of the run's data.
+    r"""Diagnostics of a flow critic on a batch of the run's data and on played episodes; Q is in units of reward.
 
     - `seed`, `step`: The seed and the step of the agent.
     - `q`: The output of the flows, averaged over members and noise samples.
@@ -43,7 +43,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class ReturnRow:
-    """A step of a played episode: the value of the critic, and the actual return."""
+    """One step of a played episode, with the critic's value and the actual return; see `PlayedReturns`."""
 
     episode: int
     q: float
@@ -55,7 +55,7 @@ class ReturnRow:
 def inspection_of(
     inside: CriticInside, played: PlayedReturns, q: Float[np.ndarray, " steps"], *, seed: int, step: int
 ) -> Inspection:
-    """Computes an inspection; `q` is the value of each played step."""
+    """Computes the diagnostics; `q` is the critic's value at each played step."""
     known = played.known()
     errors = (q - played.returns)[known]
     firsts = np.unique(played.episode, return_index=True)[1]
@@ -75,13 +75,13 @@ def inspection_of(
 
 
 def return_rows(played: PlayedReturns, q: Float[np.ndarray, " steps"]) -> list[ReturnRow]:
-    """The rows of a table of all played steps."""
+    """One row for each played step; `q` is the critic's value at each."""
     columns = (played.episode, q, played.returns, played.unknown, played.success)
     return [ReturnRow(int(e), float(v), float(g), float(u), float(s)) for e, v, g, u, s in zip(*columns, strict=True)]
 
 
 def described(found: Inspection) -> Sequence[tuple[str, str]]:
-    """The numbers as labelled strings, for display; success only if the task reports it."""
+    """The diagnostics as pairs of a label and a formatted value; the success rate only if the task reports success."""
     success = [] if math.isnan(found.success) else [("success rate of played episodes", f"{100 * found.success:.0f} %")]
     return (
         ("Q of the data's actions", f"{found.q:.4g}"),

@@ -17,8 +17,8 @@ def method_names(runs: Sequence[StoredRun], distinguishing: Sequence[str] = ()) 
     recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
     are "floq" and "floq alpha=10.0". If each task has only one value, all runs are "floq".
 
-    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent and `normalize_observations`,
-      such as "precision".
+    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent and
+      `normalize_observations`, such as "precision".
     """
     names = []
     for run in runs:
@@ -37,7 +37,7 @@ _NORMALISED = "normalize_observations"
 
 
 def _settings(run: StoredRun, distinguishing: Sequence[str]) -> Mapping[str, Any]:
-    # A run of an earlier version does not say whether observations are normalised.
+    # A run of an earlier version does not record whether observations are normalised.
     normalised = {_NORMALISED: run.flags.get(_NORMALISED, False)}
     return {**setting(run, "agent"), **normalised, **{name: setting(run, name) for name in distinguishing}}
 

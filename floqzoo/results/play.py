@@ -1,4 +1,4 @@
-"""One episode, step by step; identical to the evaluation episode with the same number."""
+"""Playing one episode step by step; it is identical to the evaluation episode with the same index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,11 @@ class PlayedStep:
 
 
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
-    """Plays an episode; the environment can be rendered between two steps."""
+    """Plays an episode and yields each step; the environment can be rendered between steps.
+
+    - `episode`: The index of the episode, from 0.
+    - `seed`: The seed of the evaluation's episodes.
+    """
     player.begin(episode, seed)
     observation, number, over = player.receive_start(), 0, False
     while not over:

@@ -17,9 +17,9 @@ class PlayedReturns(eqx.Module):
 
     - `observations`, `actions`: The observation before each step, and the action.
     - `returns`: The return $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
-    - `unknown`: The weight $\gamma^n$ of the part that a time limit truncated; 0 in an episode that ended at the goal, or in
-      another terminal state.
-    - `episode`: The number of the episode.
+    - `unknown`: If a time limit truncated the episode $n$ steps later, the weight $\gamma^n$ of the unknown rest of the
+      return; 0 if the episode ended at the goal, or in another terminal state.
+    - `episode`: The index of the episode.
     - `success`: 1 if the episode reached the goal, else 0; NaN in a task without success.
     """
 
@@ -31,7 +31,7 @@ class PlayedReturns(eqx.Module):
     success: Float[np.ndarray, " steps"]
 
     def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
-        """Which steps have a known return: the weight of the truncated part is at most the given one."""
+        """Whether the return from each step is known: its `unknown` weight is at most `at_most`."""
         return self.unknown <= at_most
 
 
@@ -51,7 +51,7 @@ def played_returns(
     - `pays_next_state`: Whether the environment computes rewards from the next state while the critic was trained on
       rewards of the current state; if so, each reward is shifted by one step.
 
-    **Raises** `ValueError` if `episodes` is below 1 or `discount` out of range.
+    **Raises** `ValueError` if `episodes` is below 1 or `discount` is out of its range.
     """
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
@@ -70,7 +70,7 @@ def played_returns(
 
 
 def returns_to_go(rewards: Float[np.ndarray, " steps"], discount: float) -> Float[np.ndarray, " steps"]:
-    r"""$G_t = r_t + \gamma G_{t+1}$, with 0 after the last step."""
+    r"""The discounted return from each step, $G_t = r_t + \gamma G_{t+1}$, with 0 after the last step."""
     returns, after = np.zeros_like(rewards), 0.0
     for t in reversed(range(len(rewards))):
         returns[t] = after = rewards[t] + discount * after

@@ -29,8 +29,8 @@ def plot_runs(
 ) -> tuple[str, ...]:
     """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
 
-    Steps are offline updates and online environment steps. A vertical line marks the start of a later phase of a
-    method, such as fine-tuning. Lines show the interquartile mean over seeds, and bands the bootstrap interval (see
+    Steps count offline updates, then environment steps. A vertical line marks the start of a later phase of a method,
+    such as fine-tuning. Lines show the interquartile mean over seeds, and bands the bootstrap interval (see
     `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs were left out.
 
     - `runs`: Folders of runs, or folders that contain runs.
@@ -38,11 +38,11 @@ def plot_runs(
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
       success.
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from elsewhere, from `read_reference_scores`, drawn in grey: a line for each method, source and
-      protocol, in the panels of the tasks that it concerns.
+    - `reference`: Scores from elsewhere, from `read_reference_scores`, drawn in grey: a line for each method, source
+      and protocol, in the panels of the tasks to which its scores refer.
 
-    **Raises** `ValueError` for runs that cannot share a figure or lack the metric, `FileNotFoundError` for a folder
-    without runs.
+    **Raises** `ValueError` if `out` is not a `.png`, or if the runs cannot share a figure or lack the metric;
+    `FileNotFoundError` if a folder does not exist or contains no run.
     """
     path = Path(out)
     if path.suffix != ".png":
@@ -111,7 +111,7 @@ def _finish(axes: Any, task: str, metric: str, title_width: int) -> None:
 
 
 def _look(colour: str, index: int) -> dict[str, Any]:
-    """A colour and a line style for each method, the same in every panel."""
+    """The colour and line style of a method, which are the same in every panel."""
     return {"color": colour, "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
 
 
@@ -126,7 +126,7 @@ def _thousands(value: float) -> str:
 
 
 def _notes_on_length(gathered: Gathered) -> list[str]:
-    """Notes on lines that end before their longest seed."""
+    """Notes on lines that end before the last step of their longest seed."""
     notes = []
     for series in gathered.series:
         last, shown = series.last_steps, max(series.common_steps, default=0)
@@ -139,7 +139,7 @@ def _notes_on_length(gathered: Gathered) -> list[str]:
 
 
 def _notes_on_references(references: Sequence[ReferenceGroup]) -> list[str]:
-    """The environment, source and protocol behind each number in a legend."""
+    """The environment, source and protocol of each numbered reference in a legend."""
     return [
         f"[{number}] {group.method} on {group.environment}: {group.source}; {group.protocol}."
         for number, group in enumerate(references, 1)

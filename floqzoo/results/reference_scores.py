@@ -19,7 +19,7 @@ class ReferenceScore:
     """One score of a method that was trained elsewhere.
 
     - `method`: The name of the method in the source.
-    - `environment`: The name of a task, or the first part of it: `cube-single-play` for a mean over its tasks.
+    - `environment`: The name of a task, or its first part, such as `cube-single-play` for a mean over its tasks.
     - `step`: The number of steps before the evaluation.
     - `seed`: The seed, or None for a mean over seeds.
     - `score`: The score, in the unit of the metric; success rates are in [0, 1].
@@ -39,9 +39,9 @@ class ReferenceScore:
 
 @dataclass(frozen=True)
 class ReferenceGroup:
-    """All scores of one method in one environment, source and protocol: a learning curve.
+    """All scores of one method in one environment, from one source and with one protocol: a learning curve.
 
-    Scores of different sources or protocols are never in one group, so that no mean mixes them.
+    Scores from different sources or protocols are never in one group, so that no mean mixes them.
 
     - `points`: The scores at each step, ascending: one for each seed, or one mean.
     """
@@ -67,8 +67,8 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
 
     `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, an empty cell, or a cell
-    that is not a number; the message has the line.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, a missing value, or a value
+    that is not a number; the message names the line.
     """
     names = [field.name for field in fields(ReferenceScore)]
     with Path(path).open(newline="") as file:
@@ -117,10 +117,10 @@ def _number(cells: dict[str, str], name: str, kind: Callable[[str], Any], place:
 
 
 def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], metric: str) -> tuple[ReferenceGroup, ...]:
-    """The scores that concern any of the tasks, in their groups, sorted by environment, method and source.
+    """Groups the scores that concern any of the tasks; sorted by environment, method, source and protocol.
 
-    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has two scores
-    of one seed at one step.
+    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has two
+    scores of one seed at one step.
     """
     found: dict[tuple[str, str, str, str], dict[int, list[ReferenceScore]]] = {}
     for score in scores:

@@ -1,4 +1,4 @@
-"""The requirements of videos."""
+"""The requirements for recording videos."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ from floqzoo.tasks.renderer import require_renderer
 
 
 def require_video() -> None:
-    """Selects an off-screen renderer, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
+    """Selects an off-screen renderer, EGL or else OSMesa, unless the environment variable `MUJOCO_GL` names one.
 
     Call this before MuJoCo is imported, since it reads the variable at import.
 

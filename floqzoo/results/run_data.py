@@ -8,9 +8,12 @@ from floqzoo.tasks.load import load
 
 
 def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> OfflineDataset:
-    """Loads the transitions of a run, from its dataset file or its folder of shards, from a copy, or from your own task.
+    """Loads the transitions on which a run was trained.
 
-    **Raises** `FileNotFoundError` if the file does not exist, `ValueError` if its contents differ from those of the
+    - `dataset_path`: The location of the run's data, if they were moved: a file, or a folder of shards.
+    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+
+    **Raises** `FileNotFoundError` if the data do not exist, `ValueError` if their contents differ from those of the
     run.
     """
     own = named_task(run, task)

@@ -25,7 +25,7 @@ class EvaluatedSeed:
     - `seed`, `step`: The seed, and the step of its checkpoint.
     - `evaluation`: The results.
     - `logged`: The success rate that the run logged at that step, or the mean return in a task without success; NaN if
-      there was no evaluation.
+      the run logged no evaluation at that step.
     - `logged_error`: The standard error of `logged`.
     """
 
@@ -83,7 +83,7 @@ def evaluate_run(
 
 
 def actor_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None) -> ActorCritic:
-    """The policy and the critic of a run's checkpoint."""
+    """The policy, the critic and the normaliser of one seed of a run's checkpoint."""
     return run.agent(recipe or find_recipe(run.recipe_name), seed, step).parts
 
 
@@ -100,7 +100,7 @@ def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
 
 
 def checkpoint_step(run: StoredRun, step: int | None) -> int:
-    """The given step, or the last one.
+    """The given step, or the step of the run's last checkpoint.
 
     **Raises** `FileNotFoundError` if the run has no checkpoint, or none at that step.
     """

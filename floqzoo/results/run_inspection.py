@@ -1,4 +1,4 @@
-"""Inspection of the flow critic of a stored run: numbers, tables and figures."""
+"""Inspection of the flow critic of a stored run: diagnostics, tables and figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,18 +55,18 @@ def inspect_run(
     """Inspects the flow critic of a run; returns its diagnostics and the files written to `out`.
 
     The files are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
-    `value_and_return.png`, `inside.png` and, for a point in a maze, `value_map.png`.
+    `value_and_return.png`, `inside.png` and, for a pointmaze task, `value_map.png`.
 
     - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
     - `episodes`: The number of episodes to play, at least 1; they are the first episodes of the run's own evaluation.
-    - `transitions`: The number of transitions to draw from the run's data, at least 2.
-    - `solver_steps`: At least two numbers of solver steps to try, ascending.
+    - `transitions`: The number of transitions to sample from the run's data, at least 2.
+    - `solver_steps`: At least two numbers of solver steps to compare, ascending.
     - `dataset_path`: The location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` or `FileNotFoundError` if a run, seed or checkpoint does not exist, or if the run has no
-    flow critic, or has one over action chunks.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, or
+    if the run has no flow critic, has one over action chunks, or was trained on pixels.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))
@@ -137,7 +137,7 @@ def _played(run: StoredRun, task: Task | None, agent: Any, episodes: int, seed: 
 
 
 def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "noise 1"]) -> Any:
-    """The value trajectories of four states of one episode, if possible one that reached the goal."""
+    """Draws the value trajectories at four states of one episode, if possible one that reached the goal."""
     chosen = played.episode[np.argmax(played.success > 0)]
     steps = np.flatnonzero(played.episode == chosen)
     rows = steps[np.linspace(0, len(steps) - 1, 4).astype(int)]

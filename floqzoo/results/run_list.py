@@ -24,9 +24,9 @@ class RunSummary:
     - `directory`, `recipe`, `task`, `seeds`: The identity of the run.
     - `steps`, `planned`: The number of logged updates, and the configured number.
     - `metric`, `score`, `error`: The headline metric (success rate or mean return), its mean over seeds in the last
-      evaluation, and the standard error; NaN before an evaluation. The error is over seeds for several seeds, and over
-      episodes for one.
-    - `state`: "finished", "interrupted", "failed" (a number became NaN or infinite), "running" or "unreadable".
+      evaluation, and its standard error; NaN before the first evaluation. The standard error is over seeds, or over
+      episodes if the run has one seed.
+    - `state`: "finished", "interrupted", "failed" (a metric became NaN or infinite), "running" or "unreadable".
     - `date`: The start date.
     - `problem`: The problem of an unreadable run, otherwise empty.
     """
@@ -46,9 +46,9 @@ class RunSummary:
 
 
 def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
-    """Summaries of the runs at or below a folder, oldest first; unreadable runs are included with their problem.
+    """Summaries of the runs at or below a folder, oldest first; unreadable runs are included, with their `problem`.
 
-    **Raises** `FileNotFoundError` if there is no such folder.
+    **Raises** `FileNotFoundError` if there is no such folder, `NotADirectoryError` if it is a file.
     """
     return sorted((_summary(path) for path in find_runs(Path(directory))), key=lambda run: (run.date, run.directory))
 
@@ -76,7 +76,7 @@ def _summary(path: Path) -> RunSummary:
 
 
 def state_of(run: StoredRun) -> str:
-    """The state of a run according to its files, or "running" if a process of this machine holds its lock."""
+    """The state of a run according to its files, or "running" if a process on this machine holds its lock."""
     if _is_locked(run.directory):
         return "running"
     if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
@@ -85,7 +85,7 @@ def state_of(run: StoredRun) -> str:
 
 
 def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
-    """Whether the metrics of the last updates are finite. Exploration metrics may be missing if no episode had ended."""
+    """Whether the training metrics of the last step are finite; exploration metrics, which may be NaN, are ignored."""
     if not len(columns.get("step", ())):
         return True
     steps = np.asarray(columns["step"])
@@ -110,9 +110,9 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 
 
 def run_lines(run: RunSummary, below: Path) -> list[str]:
-    """A run as lines of at most 80 columns, on a terminal and in a pipe alike.
+    """A run as lines of at most 80 columns, whether or not they are printed on a terminal.
 
-    Its path, relative to a folder, is a separate line, which is never broken and may be longer.
+    Its path, relative to the folder `below`, is a separate line, which is never wrapped and may be longer.
     """
     path = run.directory.name if run.directory == below else os.path.relpath(run.directory, below)
     if run.problem:

@@ -15,14 +15,14 @@ from floqzoo.tasks.own_task import task_label
 
 
 Points = Mapping[int, float]
-"""The values of one seed by step."""
+"""The values of one seed, by step."""
 
 
 @dataclass(frozen=True)
 class Series:
     """The values of all seeds of one method on one task.
 
-    - `method`, `task`: Their names.
+    - `method`, `task`: The names of the method and the task.
     - `points`: The values by step, for each seed.
     - `phases`: The step at which each phase of the agents starts, by name; empty if the agents have no phases, or
       different ones.
@@ -83,7 +83,7 @@ def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str]
     - `distinguishing`: As in `method_names`.
 
     **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
-    runs are the same seed of the same method.
+    runs have the same seed of one method on one task.
     """
     found = [
         (run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, distinguishing), strict=True)
@@ -119,7 +119,7 @@ def _common_phases(
 
 
 def _points(run: StoredRun, metric: str) -> Mapping[int, Points]:
-    """The finite values of a metric by seed and step, from either table."""
+    """The finite values of a metric by seed and step, from `eval.csv` or `train.csv`."""
     points: dict[int, dict[int, float]] = {}
     for columns in (evaluations(run), training_metrics(run)):
         for seed, step, value in zip(*(columns.get(name, ()) for name in ("seed", "step", metric)), strict=False):

@@ -1,11 +1,11 @@
-"""Text tables."""
+"""Plain-text tables."""
 
 import io
 from collections.abc import Sequence
 
 
 def text_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of minimal width, below its title."""
+    """Formats a table of minimal width, below its title; the header is omitted if all `columns` are empty."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

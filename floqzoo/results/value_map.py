@@ -1,4 +1,4 @@
-"""The value of every position in a maze, for point bodies."""
+"""Value maps of mazes with a point agent: the value of a policy at each position."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 DRAWS = 8
-"""The number of actions, and of noise samples, at each position."""
+"""The number of actions drawn at each position, each with its own noise sample."""
 
 
 class ValueMap(eqx.Module):
@@ -22,9 +22,9 @@ class ValueMap(eqx.Module):
 
     - `x`, `y`: The positions, in the maze's units of length.
     - `values`: The value at each position, NaN inside a wall; rows are along `y`.
-    - `walls`: Which positions are inside a wall.
+    - `walls`: Whether each position is inside a wall.
     - `actions`: The mean action of the policy at each position.
-    - `start`, `goal`: The start and the goal of one episode.
+    - `start`, `goal`: The positions of the start and the goal of one episode.
     """
 
     x: Float[np.ndarray, " columns"]
@@ -37,13 +37,15 @@ class ValueMap(eqx.Module):
 
 
 def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0) -> ValueMap:
-    """The value of a policy at every position of a maze, averaged over noise samples and the policy's actions.
+    """Computes the value of a policy at each position of a maze, averaged over noise samples and the policy's actions.
 
-    - `make_environment`: Creates a maze of OGBench with a point body, such as pointmaze.
+    - `actor`: A policy with a flow critic.
+    - `make_environment`: Creates an OGBench maze with a point agent, such as pointmaze.
     - `places`: The number of positions along each side of a cell, at least 1.
     - `seed`: The seed of the episode's start and goal, the noise samples and the actions.
 
-    **Raises** `ValueError` if observations contain more than positions, as they do for the ant and the humanoid.
+    **Raises** `ValueError` if the environment is not a maze, or if observations contain more than the position, as for
+    the ant and the humanoid.
     """
     environment = make_environment()
     try:
@@ -63,7 +65,7 @@ def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places
 
 
 def _places(maze: Any, places: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates within each cell of the maze and its outer wall, and a mask of the walls."""
+    """The x and y coordinates of a grid with `places` points along each side of a cell, and a mask of the walls."""
     rows, columns = maze.maze_map.shape
     corner, next_cell = (np.array(maze.ij_to_xy(cell)) for cell in ((0, 0), (1, 1)))
     unit = next_cell - corner

@@ -19,15 +19,16 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15
-"""Width and height in pixels; frames per second; number of times that the last frame of an episode is repeated."""
+"""The width and height in pixels; the frames per second; the number of frames that show the end of an episode."""
 LONGEST = 300
-"""The maximum number of frames per episode; longer episodes skip steps. Without a GPU each frame takes 0.1 s."""
+"""The maximum number of frames per episode, without those that show its end; in environments with longer episodes,
+steps are skipped. Without a GPU, each frame takes about 0.1 s to render."""
 
 
 def record_video(
     actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
 ) -> Path:
-    """Records the first episodes of an evaluation, and writes an `.mp4` atomically.
+    """Records the first episodes of an evaluation as an `.mp4`, which is written atomically; returns its path.
 
     - `actor`: An agent, or its `ActorCritic`.
     - `make_environment`: Creates an environment whose `render()` returns an image; see `require_video` for the
@@ -35,7 +36,8 @@ def record_video(
     - `episodes`: The number of episodes, at least 1.
     - `seed`: The seed of the evaluation.
 
-    **Raises** `ValueError` if `path` does not end in .mp4, `episodes` is out of range or the environment gives no picture.
+    **Raises** `ValueError` if `path` does not end in .mp4, `episodes` is out of range, or `render()` does not return an
+    image.
     """
     path = Path(path)
     if path.suffix != ".mp4":
@@ -64,7 +66,7 @@ def film_run(
 ) -> Path:
     """Records the first episodes that `evaluate_run` plays for `seed`, by default the first seed of the run.
 
-    Call `require_video` before anything imports MuJoCo.
+    Call `require_video` before MuJoCo is imported.
 
     **Raises** what `evaluate_run` and `record_video` raise.
     """

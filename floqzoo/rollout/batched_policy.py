@@ -17,21 +17,22 @@ from floqzoo.typing import Array
 
 
 ROWS = 8
-"""The number of rows of every compiled call, padded if necessary: a fixed shape means one program, and the action of a
-row does not depend on the number of environments. More rows take several calls."""
+"""The number of rows in each compiled call; fewer rows are padded, and more are split into several calls. With a fixed
+shape, only one program is compiled, and the action of a row does not depend on the number of environments."""
 
 
 class BatchedPolicy:
     """Draws the actions of several environments at once, `ROWS` in each compiled call.
 
-    The action of step t of episode i has the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`, independent
-    of all other episodes. Action chunks are executed open loop (see `OpenLoop`), so their episodes must be played from
-    the first step. Policies that differ only in their arrays share one compiled program. The policy always runs on the
-    CPU: eight rows are too few for an accelerator, which is busy training. Networks that compute in bfloat16 act in
-    float32, the dtype of their parameters: this is faster on a CPU, and makes actions independent of the training
-    device.
+    The action of step t of episode i is drawn with the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`,
+    so it does not depend on other episodes. Action chunks are executed open loop (see `OpenLoop`), so their episodes
+    must be played from the first step. Policies that differ only in their arrays share one compiled program. The policy
+    always runs on the CPU: eight rows are too few for an accelerator, which is busy training. Networks that compute in
+    bfloat16 act in float32, the dtype of their parameters: this is faster on a CPU, and makes actions independent of
+    the training device.
 
-    - `actor`: An agent, or its `ActorCritic`; draws one action for one observation.
+    - `actor`: An agent, or its `ActorCritic`.
+    - `seed`: The seed of the actions.
 
     **Raises** `TypeError` if `actor` is a policy without its critic.
     """
@@ -57,7 +58,7 @@ class BatchedPolicy:
         episodes: Int[np.ndarray, " environments"],
         steps: Int[np.ndarray, " environments"],
     ) -> Float[np.ndarray, "environments action"]:
-        """One action for each row; `episodes` and `steps` determine the random keys."""
+        """Draws one action for each row; the indices `episodes` and `steps` determine the random keys."""
 
         def draw() -> Float[np.ndarray, "environments chunk"]:
             calls = []
@@ -71,7 +72,7 @@ class BatchedPolicy:
 
 
 def cpu_device() -> Any:
-    """The CPU device; if JAX was started without one, its first device."""
+    """The first CPU device; if JAX was started without the CPU backend, its first device."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""An environment in its own process: the process and its messages."""
+"""The process of an environment, and the messages that it exchanges with the main process."""
 
 import atexit
 import multiprocessing
@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error of the environment."""
+    """The reply to a request that failed with an error of the environment."""
 
     error: BaseException
 
@@ -99,18 +99,18 @@ def _answer(request: Begin | Step, player: EpisodePlayer) -> Any:
 
 
 PATIENCE = 5.0
-"""The timeout in seconds for a process to close its environment."""
+"""The time in seconds that a process has to close its environment before it is killed."""
 
 
 class WorkerCrashedError(RuntimeError):
-    """The process of an environment ended unexpectedly: killed, out of memory, or a segmentation fault."""
+    """The process of an environment ended unexpectedly, for example by a kill signal or a segmentation fault."""
 
 
 class EnvironmentProcess:
     """A process that runs one environment and replies to one request at a time until it is closed.
 
-    It starts at once and is ready some seconds later. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends
-    when this process ends, even if the latter is killed.
+    It starts at once, and is ready a few seconds later. It uses no accelerator, ignores Ctrl-C and SIGTERM, and ends
+    when its parent process ends, even if the parent is killed.
 
     - `make_environment`: Creates the environment; must be picklable.
     """
@@ -139,16 +139,16 @@ class EnvironmentProcess:
     def action_space(self) -> Any:
         """The action space of the environment; waits until the process is ready.
 
-        **Raises** `WorkerCrashedError`, and what creating the environment raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and what `make_environment` raises.
         """
         if self._action_space is None:  # the first message of the process
             self._action_space = _raised(self._next_message())
         return self._action_space
 
     def ask(self, request: Begin | Step) -> None:
-        """Sends a request; drops the reply to an earlier request if it was not received.
+        """Sends a request; drops the reply to the previous request if it was not received.
 
-        **Raises** `WorkerCrashedError`, and what creating the environment raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and what `make_environment` raises.
         """
         if self._unanswered:
             self._answer()
@@ -159,14 +159,14 @@ class EnvironmentProcess:
         self._unanswered = True
 
     def receive(self) -> Any:
-        """The reply to the request.
+        """Waits for the reply to the last request, and returns it.
 
-        **Raises** `WorkerCrashedError`, and what the environment raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and what the environment raises.
         """
         return _raised(self._answer())
 
     def kill(self) -> None:
-        """Kills the process at once; can be called from any thread, also while another one waits for a reply."""
+        """Kills the process at once; can be called from any thread, even while another thread waits for a reply."""
         self._process.kill()
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ _starting = threading.Lock()
 
 @contextmanager
 def _born_quietly() -> Iterator[dict[str, str]]:
-    """Processes that are started within the block receive no signal before they ignore it, and open no accelerator.
+    """Makes processes started within the block ignore SIGINT and SIGTERM from the start, and use no accelerator.
 
     Yields the environment variables for such a process.
     """

@@ -1,4 +1,4 @@
-"""Environments that survive a crash of their process, and that can be restored to an earlier state."""
+"""Environments that survive a crash of their process, and whose state can be restored by replaying their actions."""
 
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
@@ -16,7 +16,7 @@ CRASHES = 3
 
 
 class EnvironmentWorker:
-    """Plays numbered episodes like an `EpisodePlayer`, in its own process.
+    """Plays episodes like an `EpisodePlayer`, in a separate process.
 
     Requests and replies are separate calls, so that several workers step in parallel:
 
@@ -24,18 +24,18 @@ class EnvironmentWorker:
             worker.step(action)
         outcomes = [worker.receive_step() for worker in workers]
 
-    An episode depends only on its number, its seed and its actions. If the process crashes, a new one is started and
-    replays the episode with the same actions, so the waiting call only takes longer. Errors of the environment are
+    An episode depends only on its index, its seed and its actions. If the process crashes, a new one is started and
+    replays the episode with the same actions, so the waiting call merely takes longer. Errors of the environment are
     raised by the receiving call, and the worker remains usable.
 
-    The process starts at once; the first receiving call waits until it is ready. It opens no accelerator, ignores
-    Ctrl-C and SIGTERM, and ends when this process ends, even if the latter is killed. A script must create workers
-    under `if __name__ == "__main__":`, as always with Python's `multiprocessing`.
+    The process starts at once; the first receiving call waits until it is ready. It uses no accelerator, ignores Ctrl-C
+    and SIGTERM, and ends when its parent process ends, even if the parent is killed. A script must create workers under
+    `if __name__ == "__main__":`, as always with Python's `multiprocessing`.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`; must be picklable.
 
-    **Raises** `ValueError` if `make_environment` cannot be pickled. All methods raise `WorkerCrashedError` if the
-    process crashed three times in one episode; the message names the episode.
+    **Raises** `ValueError` if `make_environment` cannot be pickled. Methods that need the process raise
+    `WorkerCrashedError` if it crashed three times in one episode; the message names the episode.
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
@@ -64,7 +64,7 @@ class EnvironmentWorker:
         self._ask(Begin(episode, seed))
 
     def receive_start(self) -> Real[np.ndarray, " observation"]:
-        """The first observation of the episode."""
+        """Waits for the first observation of the episode, and returns it."""
         return self._surviving(lambda: self._process.receive())
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
@@ -72,7 +72,7 @@ class EnvironmentWorker:
         self._ask(Step(action))
 
     def receive_step(self) -> StepOutcome:
-        """The outcome of the step."""
+        """Waits for the outcome of the step, and returns it."""
         return self._surviving(lambda: self._process.receive())
 
     def give_up(self) -> None:
@@ -99,7 +99,7 @@ class EnvironmentWorker:
                 self._begin_again(crash)
 
     def _begin_again(self, crash: WorkerCrashedError) -> None:
-        """Brings a new process to the state of the crashed one: the latest request is sent and not answered yet."""
+        """Brings a new process to the state of the crashed one, whose latest request is sent but not yet answered."""
         while True:
             if self._given_up:
                 raise crash
@@ -134,7 +134,7 @@ class EnvironmentWorker:
 def require_picklable(make_environment: Callable[[], Any]) -> None:
     """Checks that `make_environment` can be pickled.
 
-    **Raises** `ValueError` otherwise; the message explains how to do without other processes.
+    **Raises** `ValueError` otherwise; the message explains how to run without worker processes.
     """
     try:
         ForkingPickler.dumps(make_environment)
@@ -148,14 +148,14 @@ def require_picklable(make_environment: Callable[[], Any]) -> None:
 class RepeatableEnvironment:
     """Plays the episodes of one seed, and records the actions of the current episode.
 
-    An episode depends only on its number, its seed and its actions, so a resumed run reaches the same state by
+    An episode depends only on its index, its seed and its actions, so a resumed run reaches the same state by
     replaying the actions.
 
     - `player`: Plays the episodes, in this process or another one.
     - `seed`: The seed of all episodes.
 
-    Attributes: `episode`, the number of the current episode; `actions`, its actions so far; `observation`, its current
-    observation; `episode_return`, the sum of its rewards; `success`, whether its latest step reported success.
+    Attributes: `episode`, the index of the current episode; `actions`, its actions so far; `observation`, its current
+    observation; `episode_return`, the sum of its rewards; `success`, that of its latest `StepOutcome`.
     """
 
     def __init__(self, player: EpisodePlayer | EnvironmentWorker, seed: int):
@@ -166,12 +166,12 @@ class RepeatableEnvironment:
         self.episode_return, self.success = 0.0, 0.0
 
     def begin(self, episode: int) -> None:
-        """Requests an episode; `receive_start` waits for it."""
+        """Requests the start of an episode; `receive_start` waits for it."""
         self.episode, self.actions, self.episode_return, self.success = episode, [], 0.0, 0.0
         self.player.begin(episode, self.seed)
 
     def receive_start(self) -> None:
-        """Waits until the episode has begun.
+        """Waits for the start of the episode.
 
         **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """
@@ -192,7 +192,7 @@ class RepeatableEnvironment:
         self.player.step(action)
 
     def receive_step(self) -> StepOutcome:
-        """Waits for the outcome of the step.
+        """Waits for the outcome of the step, and returns it.
 
         **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """

@@ -1,4 +1,4 @@
-"""An environment that plays numbered episodes, which do not depend on when or in which order they are played."""
+"""Playing the episodes of an environment, which do not depend on when or in which order they are played."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class StepOutcome:
     - `observation`: The next observation.
     - `reward`: The reward.
     - `terminated`, `truncated`: Whether the episode ended with this step, as in Gymnasium.
-    - `success`: 1 if the step reported success, else 0; NaN if the environment has no success to report.
+    - `success`: 1 if the step reported success, else 0; NaN in a task without success.
     """
 
     observation: Real[np.ndarray, " observation"]
@@ -51,7 +51,7 @@ class EpisodePlayer:
     Requests and replies are separate calls, as in `EnvironmentWorker`, which has the same interface.
 
     - `environment`: A Gymnasium environment that reports `info["success"]`.
-    - `dtype`: The dtype of the observations; bytes (uint8), the pixels of an environment, stay bytes.
+    - `dtype`: The dtype of observations, by default `observation_dtype()`; pixels (uint8) are not converted.
     """
 
     def __init__(self, environment: Any, dtype: np.dtype | None = None):
@@ -66,9 +66,9 @@ class EpisodePlayer:
 
     @staticmethod
     def of(make_environment: Callable[[], Any], dtype: np.dtype | None = None) -> "EpisodePlayer":
-        """A player with a new environment.
+        """Creates a player with a new environment.
 
-        **Raises** `EnvironmentFailedError` for an `OSError` of the environment, here and in `begin` and `step`.
+        **Raises** `EnvironmentFailedError` if the environment raises an `OSError`; so do `begin` and `step`.
         """
         try:
             return EpisodePlayer(make_environment(), dtype)
@@ -76,7 +76,10 @@ class EpisodePlayer:
             raise EnvironmentFailedError(f"an environment cannot be made: {_described(error)}") from error
 
     def begin(self, episode: int, seed: int) -> None:
-        """Resets the environment to the start of an episode."""
+        """Resets the environment to the start of an episode.
+
+        **Raises** `ValueError` if the observation is not finite.
+        """
         entropy = np.random.SeedSequence([seed, episode])
         reset_seed, space_seed = (int(word) for word in entropy.generate_state(2))
         self._global = np.random.MT19937(entropy)
@@ -93,8 +96,8 @@ class EpisodePlayer:
     def step(self, action: Float[np.ndarray, " action"]) -> None:
         """Takes one step.
 
-        **Raises** `ValueError` if the environment does not report `info["success"]`, or if its observation or reward is not
-        finite.
+        **Raises** `ValueError` if the environment does not report `info["success"]`, or if its observation or reward is
+        not finite.
         """
         with self._own_randomness():
             observation, reward, terminated, truncated, info = self.environment.step(action)
@@ -163,5 +166,5 @@ def numpy_state_kept() -> Iterator[None]:
 
 
 def observation_dtype() -> np.dtype:
-    """The dtype of observations: float64 where JAX has it enabled, else float32."""
+    """The dtype of observations: float64 if it is enabled in JAX, else float32."""
     return jax.dtypes.canonicalize_dtype(np.float64)

@@ -15,16 +15,16 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 SUCCESS, RETURN = "success", "episode.return"
-"""The headline metrics of an evaluation: the first if the environment reports success, else the second."""
+"""The main metric of an evaluation: the first if the environment reports success, else the second."""
 NORMALISED = f"{RETURN}_normalised"
-"""The return relative to the task's reference returns, if it has any."""
+"""The return normalised by the task's reference returns, if it has any."""
 
 
 class Evaluation(eqx.Module):
-    """The results of a policy, with one entry per episode.
+    """The results of evaluating a policy, with one entry per episode.
 
-    - `success`: 1 if the last step of the episode reported success, else 0, as in OGBench and fql. NaN in a task
-      without success.
+    - `success`: 1 if the last step of the episode reported success, else 0, as in the code of OGBench and FQL; NaN in a
+      task without success.
     - `episode_return`: The sum of the rewards.
     - `length`: The number of steps.
     """
@@ -64,7 +64,8 @@ class Evaluation(eqx.Module):
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The logged metrics, such as `<prefix>/episode.return`; success only if the environment reports it."""
+        """The logged metrics, such as `<prefix>/episode.return`; those of success only if the environment reports
+        it."""
         success = {SUCCESS: self.success_rate, f"{SUCCESS}_standard_error": self.standard_error}
         numbers = {RETURN: self.mean_return, "episode.length": float(self.length.mean())}
         if self.episodes > 1:
@@ -74,7 +75,7 @@ class Evaluation(eqx.Module):
         return {f"{prefix}/{name}": number for name, number in numbers.items()}
 
     def __str__(self) -> str:
-        """The success rate and its standard error in per cent; without success, the mean return and its standard error."""
+        """The success rate in per cent, or the mean return in a task without success, with its standard error."""
         if self.reports_success:
             return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
         error = f" ± {self.return_error:.3g}" if self.episodes > 1 else ""
@@ -82,19 +83,19 @@ class Evaluation(eqx.Module):
 
 
 class EvaluationStoppedError(RuntimeError):
-    """An evaluation was stopped."""
+    """An evaluation was stopped by `Evaluator.stop`."""
 
 
 class Evaluator:
     """Evaluates policies in environments that are created once and reused.
 
-    Several environments advance in lockstep, and one compiled call draws the actions for eight of them. An episode
-    depends only on the seed and its number, not on the number of environments or on their processes.
+    Several environments advance in lockstep, and each compiled call draws the actions for up to eight of them. An
+    episode depends only on the policy, the seed and its index, not on the number of environments or processes.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN if it has no success), as
-      [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN in a task without
+      success), as that of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
     - `environments`: The number of environments in this process, at least 1.
-    - `workers`: If above 0, environments run in this number of worker processes instead, at most one per episode; see
+    - `workers`: If above 0, environments run in this many worker processes instead, at most one per episode; see
       `EnvironmentWorker`.
 
     **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` are used and
@@ -113,7 +114,7 @@ class Evaluator:
         self._stopped = threading.Event()
 
     def prepare(self, episodes: int) -> None:
-        """Creates the environments for this number of episodes, and waits until they are ready; `evaluate` does this as well."""
+        """Creates the environments for `episodes` episodes, and waits until they are ready; `evaluate` calls it."""
         while len(self._players) < min(self._count, episodes):
             self._players.append(self._new_player())
         for player in self._players:
@@ -122,14 +123,15 @@ class Evaluator:
     def evaluate(
         self, actor: Any, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
     ) -> Evaluation:
-        """Plays `episodes` episodes.
+        """Plays episodes 0 to `episodes` - 1, and returns their results.
 
         - `actor`: An agent, or its `ActorCritic`.
+        - `seed`: The seed of the episodes and the actions.
         - `progress`: Called after each finished episode with the number of finished episodes.
 
-        **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the
-        action space, or if the environment reports no success; `WorkerCrashedError` if the process of an environment
-        crashed three times in one episode; `EvaluationStoppedError` after `stop`.
+        **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the action
+        space, or if the environment does not report `info["success"]`; `WorkerCrashedError` if the process of an
+        environment crashed three times in one episode; `EvaluationStoppedError` after `stop`.
         """
         if episodes < 1:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
@@ -141,8 +143,8 @@ class Evaluator:
             return self._play(BatchedPolicy(actor, seed), episodes, seed, progress or (lambda finished: None))
 
     def stop(self) -> None:
-        """Stops the running evaluation, in any thread, at its next step, and kills worker processes at once; the
-        evaluator cannot be used afterwards."""
+        """Stops the running evaluation at its next step, and kills worker processes at once; can be called from any
+        thread. The evaluator cannot be used afterwards."""
         self._stopped.set()
         for player in self._players:
             if isinstance(player, EnvironmentWorker):
@@ -186,7 +188,7 @@ def evaluate(
     environments: int = 4,
     workers: int = 0,
 ) -> Evaluation:
-    """Plays `episodes` episodes of an agent in temporary environments; see `Evaluator`."""
+    """Evaluates an agent in temporary environments; see `Evaluator`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
         return evaluator.evaluate(actor, episodes=episodes, seed=seed)
@@ -201,7 +203,7 @@ def _record(played: RepeatableEnvironment, result: Evaluation) -> None:
 
 
 def _begin(environments: list[RepeatableEnvironment], unplayed: Iterator[int]) -> list[RepeatableEnvironment]:
-    """Starts an episode in each environment while episodes are left; returns these environments."""
+    """Starts an episode in each environment until no episode is left; returns the environments with a new episode."""
     begun = []
     for environment, episode in zip(environments, unplayed, strict=False):
         environment.begin(episode)

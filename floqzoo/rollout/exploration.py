@@ -19,7 +19,7 @@ from floqzoo.typing import Array
 class FinishedEpisodes:
     """Sums over the episodes that finished since the last row of the log.
 
-    - `sums`: For each seed the number of episodes, and the sums of their returns, lengths and successes.
+    - `sums`: For each seed, the number of episodes, and the sums of their returns, lengths and successes.
     """
 
     def __init__(self, sums: Float[np.ndarray, "seeds 4"]):
@@ -27,7 +27,7 @@ class FinishedEpisodes:
 
     @staticmethod
     def none(seeds: int) -> "FinishedEpisodes":
-        """No finished episodes."""
+        """The sums over no episodes: zeros."""
         return FinishedEpisodes(np.zeros((seeds, 4)))
 
     def add(self, place: int, *, episode_return: float, length: int, success: float) -> None:
@@ -35,8 +35,8 @@ class FinishedEpisodes:
         self.sums[place] += (1, episode_return, length, success)
 
     def take(self) -> list[dict[str, float]]:
-        """The metrics of each seed since the last call; for a seed without a finished episode only the number of
-        episodes, 0."""
+        """Returns the metrics of each seed since the last call, and resets the sums; for a seed without a finished
+        episode, the only metric is the number of episodes, 0."""
         sums, self.sums = self.sums, np.zeros_like(self.sums)
         return [_metrics(*(float(number) for number in row)) for row in sums]
 
@@ -54,14 +54,14 @@ def _metrics(episodes: float, episode_return: float, length: float, success: flo
 
 
 FIRST_EPISODE = 2**30
-"""The number of the first exploration episode; evaluations number theirs from 0."""
+"""The index of the first exploration episode; those of evaluation episodes start at 0."""
 
 
 def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int]:
-    """The number of the first exploration episode of each seed, which depends on its update key.
+    """The index of each seed's first exploration episode.
 
-    It is `FIRST_EPISODE` in a run that starts from data or from nothing. A run that starts from another run has
-    different update keys, and so plays different episodes.
+    It is `FIRST_EPISODE` for offline-to-online runs and runs from scratch. A run initialised from another run has
+    different update keys, and thus a different index and different episodes.
 
     - `keys`, `seeds`: The update keys and the seeds of the run.
     """
@@ -77,7 +77,7 @@ class Round:
     - `observation`, `action`, `reward`, `next_observation`: The transitions. At the end of an episode,
       `next_observation` still belongs to that episode.
     - `discount`: 0 if the episode terminated, else 1 (also if it was truncated).
-    - `over`: Whether the episode has ended.
+    - `over`: Whether the episode ended with this step.
     """
 
     observation: Float[np.ndarray, "seeds environments observation"]
@@ -91,16 +91,17 @@ class Round:
 class Exploration:
     """The environments of all seeds, which advance in lockstep.
 
-    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is the first. Each
-    episode has its own random seed, so the transitions depend only on the actions.
+    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is the index of the
+    first one. Each episode has its own random seed, so the transitions depend only on the seeds and the actions.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
-    - `seeds`: The seeds.
-    - `environments`: The number of environments of each seed.
+    - `seeds`: The seeds of the run.
+    - `environments`: The number of environments per seed.
     - `in_processes`: Whether each environment runs in its own process, so that they step in parallel.
-    - `first`: The number of the first episode of each seed; None for `FIRST_EPISODE`.
+    - `first`: The index of each seed's first episode; None for `FIRST_EPISODE`.
 
-    **Raises** `ValueError` if `environments` is not positive, or `make_environment` cannot be sent to a process.
+    **Raises** `ValueError` if `environments` is not positive, or if `make_environment` cannot be pickled for
+    `in_processes`.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Exploration:
 
     @property
     def steps(self) -> Int[np.ndarray, "seeds environments"]:
-        """The number of steps of each current episode."""
+        """The number of steps taken in each current episode."""
         return self._by_seed([len(environment.actions) for environment in self._all])
 
     def step(self, actions: Float[np.ndarray, "seeds environments action"]) -> Round:
@@ -163,11 +164,12 @@ class Exploration:
         )
 
     def environment(self, place: int, number: int) -> RepeatableEnvironment:
-        """One environment of the seed at index `place`."""
+        """The environment with index `number` of the seed at index `place`."""
         return self._all[place * self._environments + number]
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state for `restore`: the current episodes, their actions and observations, and the sums over finished episodes."""
+        """The state for `restore`: the current episodes, their actions and observations, and the sums over finished
+        episodes."""
         actions = [action for environment in self._all for action in environment.actions]
         width = self._all[0].player.action_space.shape[0]
         return {
@@ -179,9 +181,10 @@ class Exploration:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores every environment by replaying its actions; warns if the resulting observation differs.
+        """Restores every environment by replaying its actions; warns if a resulting observation differs from the saved
+        one.
 
-        **Raises** `ValueError` if the state belongs to other environments.
+        **Raises** `ValueError` if the numbers of environments or seeds differ, or if an episode ends during its replay.
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""From action chunks to the action of each step."""
+"""Open-loop execution of action chunks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from floqzoo.protocols import ActsInChunks
 
 
 class OpenLoop:
-    """Executes the actions of a policy in several environments, with action chunks executed open loop.
+    """Selects the action of each step in several environments; action chunks are executed open loop.
 
     With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn at step t - t mod n
     of the same episode. An episode starts with a new chunk; the rest of the last chunk is dropped. A policy that does
     not act in chunks draws one action in each step.
 
-    - `policy`: The policy; it draws chunks if it satisfies `ActsInChunks`.
+    - `policy`: The policy, which draws chunks if it satisfies `ActsInChunks`.
     """
 
     def __init__(self, policy: Any):
@@ -33,12 +33,13 @@ class OpenLoop:
     ) -> Float[np.ndarray, "rows action"]:
         """The action of each row.
 
-        - `rows`: An ID for each row, such as its episode number, under which its chunk is stored.
+        - `rows`: An ID for each row, such as the index of its episode, under which its chunk is stored.
         - `steps`: The step in the episode, from 0.
         - `draw`: Draws a chunk for each row; called if any row needs a new chunk, and only the rows that need one use
           it.
 
-        **Raises** `ValueError` for a row in the middle of a chunk that was never drawn, and what `split` raises.
+        **Raises** `ValueError` for a row in the middle of a chunk, if that chunk was never drawn, and what `split`
+        raises.
         """
         number = steps % self.horizon
         due = number == 0
@@ -63,15 +64,15 @@ class OpenLoop:
         return chunks.reshape(*chunks.shape[:-1], self.chunk_length, -1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state for `restore`; empty for single actions."""
+        """The state for `restore`; empty if the policy draws single actions."""
         if self.chunk_length == 1 or not self._chunks:
             return {}
         return {"rows": np.array(list(self._chunks)), "chunks": np.stack(list(self._chunks.values()))}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores a state.
+        """Restores a state returned by `state`.
 
-        **Raises** `ValueError` if the chunks of the state have another length.
+        **Raises** `ValueError` if its chunks do not have the policy's chunk length.
         """
         self._chunks = {}
         if not state:

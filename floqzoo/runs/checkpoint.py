@@ -54,7 +54,7 @@ def written_atomically(path: Path) -> Iterator[Path]:
 def verify(folder: Path) -> None:
     """Checks that a folder holds exactly the files of its manifest, each with unchanged contents.
 
-    **Raises** `DamagedError`, naming the folder and the file.
+    **Raises** `DamagedError` otherwise; the message names the folder and the file.
     """
     path = folder / MANIFEST
     try:
@@ -78,7 +78,11 @@ def _manifest_text(digests: dict[str, Any]) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    """The names of all files below a folder; a link points elsewhere, so it counts as damage."""
+    """The names of all files below a folder.
+
+    **Raises** `DamagedError` for anything but a regular file or a folder; a symbolic link points elsewhere, so it
+    counts as damage.
+    """
     entries = sorted(folder.rglob("*"))
     for entry in entries:
         if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
@@ -101,7 +105,7 @@ def _flush_one(path: Path) -> None:
 
 
 ARRAYS, BESIDE, AWAITED = "arrays", "beside", "awaited"
-"""The folders within a checkpoint."""
+"""The subfolders of a checkpoint: for the tree, the additional arrays and the additional tree."""
 _FOLDER = re.compile(r"step_(\d{9,})")
 
 
@@ -111,7 +115,7 @@ class Checkpoint:
 
     - `tree`: The tree that was saved.
     - `step`: The step at which it was saved.
-    - `progress`: The plain values that were saved with it.
+    - `progress`: The JSON-serialisable values that were saved with it.
     """
 
     tree: PyTree
@@ -128,12 +132,12 @@ def save_checkpoint(
     beside: Mapping[str, Any] | None = None,
     awaited: PyTree = None,
 ) -> Path:
-    """Writes `directory/step_<step>` atomically.
+    """Writes the checkpoint `directory/step_<step>` atomically, and returns its path.
 
     An existing checkpoint of the same step is left unchanged. Only the arrays of the tree are stored; the recipe
     rebuilds everything else.
 
-    - `progress`: Plain values that JSON can hold.
+    - `progress`: JSON-serialisable values.
     - `records`: Files to copy into the checkpoint.
     - `beside`: Additional arrays by name, of any shape; read them with `restore_beside`.
     - `awaited`: An additional tree; read it with `restore_awaited`.
@@ -183,14 +187,15 @@ def checkpoint_folder(directory: Path, step: int) -> Path:
 
 
 def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = None) -> Checkpoint:
-    """Verifies every byte of a checkpoint, then reads it; no code from it is ever run.
+    """Verifies every byte of a checkpoint, then reads it; no code from it is ever executed.
 
     - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
       replaced.
     - `step`: The step to read; by default the latest intact checkpoint, with a warning for each later, damaged one.
 
     **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
-    differ from those of `like`; the error names the first array that is missing, unknown, or of another shape or dtype.
+    differ from those of `like`; the message names the first array that is missing, unknown, or of another shape or
+    dtype.
     """
     directory = Path(directory)
     step = latest_intact(directory) if step is None else step
@@ -202,12 +207,13 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
 
 
 def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
-    """Compares the shapes and dtypes of arrays with those in a checkpoint, before such arrays are made.
+    """Checks that arrays have the same shapes and dtypes as in a checkpoint, before the arrays are created.
 
-    - `form`: Some arrays of the tree by name.
+    It does not check whether the checkpoint is damaged.
 
-    **Raises** `ValueError` for the first array that is missing, or of another shape or dtype; whether the checkpoint is
-    damaged is not checked.
+    - `form`: The shapes and dtypes of some arrays of the tree, by name.
+
+    **Raises** `ValueError` for the first array that is missing in the checkpoint, or has another shape or dtype there.
     """
     import orbax.checkpoint as ocp
 
@@ -215,13 +221,13 @@ def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
             stored = dict(checkpointer.metadata(path / ARRAYS).item_metadata.items())
-        except Exception:  # damaged: reading it says so, or takes an earlier one
+        except Exception:  # damaged: restoring it raises an error, or falls back to an earlier one
             return
     _check_same(path, {name: array for name, array in stored.items() if name in form}, dict(form))
 
 
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
-    """Reads the additional tree of an intact checkpoint; None if it has none.
+    """Reads the additional tree of an intact checkpoint; returns None if it has none.
 
     **Raises** `ValueError` if the arrays of that tree differ from those of `like`.
     """
@@ -230,9 +236,9 @@ def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
 
 
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
-    """The additional arrays of an intact checkpoint by name; empty arrays are left out.
+    """Reads the additional arrays of an intact checkpoint, by name; empty arrays are omitted.
 
-    **Raises** `ValueError` if the checkpoint has none, or they cannot be read.
+    **Raises** `ValueError` if the checkpoint has none, or if they cannot be read.
     """
     import orbax.checkpoint as ocp
 
@@ -248,9 +254,9 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def latest_intact(directory: Path) -> int:
-    """The step of the latest intact checkpoint, with a warning for each later, damaged one.
+    """Returns the step of the latest intact checkpoint, and warns about each later, damaged one.
 
-    **Raises** `FileNotFoundError` if there is no checkpoint; `ValueError` if all are damaged.
+    **Raises** `FileNotFoundError` if there is no checkpoint; `DamagedError` if all are damaged.
     """
     steps = checkpoint_steps(directory)
     if not steps:
@@ -266,7 +272,7 @@ def latest_intact(directory: Path) -> int:
 
 
 def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
-    """An item of a checkpoint as a tree with the structure of `like`."""
+    """Reads a subfolder of a checkpoint as a tree with the structure of `like`."""
     import orbax.checkpoint as ocp
 
     leaves = _stored_leaves(like)
@@ -285,7 +291,7 @@ def _read_tree(path: Path, item: str, like: PyTree) -> PyTree:
 
 
 def _alone() -> Any:
-    """Makes Orbax wait for no other process."""
+    """Options with which Orbax does not wait for other processes."""
     import orbax.checkpoint as ocp
 
     here = jax.process_index()
@@ -315,7 +321,7 @@ def _stored_leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def _plain(leaf: Any) -> jax.Array | np.ndarray:
-    """An array unchanged, of any dtype; for PRNG keys, their underlying numbers."""
+    """The key data of an array of PRNG keys; any other array unchanged."""
     return jax.random.key_data(leaf) if _holds_keys(leaf) else leaf
 
 
@@ -359,7 +365,7 @@ def _first_line(error: Exception) -> str:
 
 
 def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int) -> set[int]:
-    """The last `latest` steps and the best step.
+    """The last `latest` steps, and the best step if any was evaluated.
 
     - `steps`: The steps of the existing checkpoints.
     - `scores`: The evaluation score of each step that was evaluated.
@@ -369,14 +375,14 @@ def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int
 
 
 def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
-    """The step with the highest score, the last one in a tie; None if no step was evaluated."""
+    """The step with the highest score, the latest one in a tie; None if no step was evaluated."""
     evaluated = [step for step in steps if not math.isnan(scores.get(step, math.nan))]
     return max(evaluated, key=lambda step: (scores[step], step), default=None)
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Removes all checkpoints except those of the steps in `keep`, atomically, and the leftovers of an interrupted
-    write or removal."""
+    """Removes all checkpoints except those of the steps in `keep`, each atomically, and the leftovers of interrupted
+    writes and removals."""
     for step in checkpoint_steps(directory):
         if step not in keep:
             folder = checkpoint_folder(directory, step)

@@ -15,7 +15,7 @@ from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
 def usable_cores() -> int:
-    """The number of cores this process may run on, at most the environment variable `NPROC`, which JAX also reads."""
+    """The number of cores that this process may use, at most the environment variable `NPROC`, which JAX reads too."""
     affinity = getattr(os, "sched_getaffinity", None)  # exists on Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     reserved = os.environ.get("NPROC", "")
@@ -35,7 +35,8 @@ class RunConfig(Generic[AgentConfig]):
     agent: AgentConfig
     """The settings of the method."""
     env_name: str
-    """A single task of OGBench, such as cube-single-play-singletask-task2-v0, or your own task as FILE.py:NAME or MODULE:NAME."""
+    """A single task of OGBench, such as cube-single-play-singletask-task2-v0, or your own task as FILE.py:NAME or
+    MODULE:NAME."""
     seed: int = 0
     """Seeds the parameters, the batches and the evaluation episodes."""
     seeds: int = 1
@@ -47,7 +48,7 @@ class RunConfig(Generic[AgentConfig]):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products in networks; parameters, optimiser and layer norms stay float32."""
     normalize_observations: bool = False
-    """Whether observations are normalised by the mean and the standard deviation of the dataset, stored in the agent."""
+    """Whether to normalise observations by the dataset's mean and standard deviation, which are stored in the agent."""
     frame_stack: int = 1
     """On pixel tasks, the number of frames in an observation; 3 in the papers."""
     p_aug: float = 0.0
@@ -57,7 +58,7 @@ class RunConfig(Generic[AgentConfig]):
     online_steps: int = 0
     """Environment steps after the offline updates, each with `utd_ratio` updates."""
     online_environments: int = 1
-    """Environments that each seed steps in parallel online; `online_steps` counts the steps of all of them."""
+    """Environments per seed that step in parallel online; `online_steps` counts the steps of all of them."""
     online_processes: bool = False
     """Whether each environment of online training runs in its own process."""
     online_start: int = 0
@@ -65,7 +66,8 @@ class RunConfig(Generic[AgentConfig]):
     utd_ratio: int = 1
     """Updates for each online step."""
     balanced_sampling: bool = False
-    """Whether online batches are half dataset, half new transitions; otherwise the replay buffer is initialised with the dataset."""
+    """Whether online batches are half dataset, half new transitions; otherwise the replay buffer is initialised with
+    the dataset."""
     buffer_size: int = 2_000_000
     """Maximum number of transitions in the replay buffer."""
     start_from: str = ""
@@ -73,34 +75,40 @@ class RunConfig(Generic[AgentConfig]):
     log_interval: int = 5_000
     """Steps between two rows of train.csv."""
     eval_interval: int = 100_000
-    """Steps between two evaluations; 0 evaluates at the end only."""
+    """Steps between two evaluations; if 0, the run is only evaluated at the end of each phase."""
     save_interval: int = 1_000_000
-    """Steps between two checkpoints; 0 saves at the end only."""
+    """Steps between two checkpoints; if 0, one is only saved at the end of each phase."""
     keep_checkpoints: int = 3
     """Number of latest checkpoints to keep; the best one by `best_metric` is kept as well."""
     best_metric: str | None = None
-    """The evaluation metric to maximise for the best checkpoint; None: evaluation/success, or else evaluation/episode.return."""
+    """The evaluation metric to maximise for the best checkpoint; None for evaluation/success, or for
+    evaluation/episode.return in a task without success."""
     eval_episodes: int = 50
     """Episodes per evaluation; 0 disables evaluation."""
     # Two cores are left free, for the training thread and the thread that draws actions. There is no upper bound: more
     # workers finish an evaluation sooner without adding work.
     eval_workers: int = field(default_factory=lambda: max(0, usable_cores() - 2))
-    """Worker processes that play evaluations during training, at most one per episode; 0: training waits for evaluations."""
+    """Worker processes that play evaluations during training, at most one per episode; if 0, training waits for
+    evaluations."""
     dataset_path: str | None = None
-    """A dataset file (npz) to train on, or a folder of them; validation files, with -val in their names, are in the same folder."""
+    """A dataset file (npz) to train on, or a folder of such files; validation files, whose names end in -val.npz,
+    must be in the same folder."""
     dataset_replace_interval: int | None = None
-    """Updates on one file of a folder of datasets, before the next one replaces it; None: 1000, or 4000 for humanoidmaze."""
+    """Updates on each file of a folder of datasets, before the next one replaces it; None for 1000, or 4000 on
+    humanoidmaze."""
     dataset_dir: str = "~/.ogbench/data"
-    """Where the official datasets are, or are downloaded to."""
+    """The folder of the official datasets; missing ones are downloaded to it."""
     success_timing: Literal["pre", "post"] = "pre"
-    """Whether reward and success are computed from the state before a step (OGBench 1.2.0 and later) or after it (earlier versions)."""
+    """Whether reward and success are computed from the state before a step ("pre", OGBench 1.2.0 and later) or after it
+    ("post", earlier versions)."""
     collect_episodes: int = 0
-    """Episodes to collect on this machine if there is no official file; later runs reuse them. 0: none."""
+    """Episodes to collect on this machine if there is no official file; later runs reuse them. 0 for none."""
     collect_workers: int = os.cpu_count() or 1
     """Number of processes that collect in parallel; the data do not depend on it."""
 
     compilation_cache: str = "auto"
-    """The cache of compiled programs: a folder, "off", or "auto", which is JAX's own setting or else ~/.cache/floqzoo."""
+    """The cache of compiled programs: a folder, "off", or "auto" for the folder set in JAX, or else one in
+    ~/.cache/floqzoo."""
     tensorboard: bool = False
     """Whether metrics are also logged to TensorBoard."""
     wandb: bool = False
@@ -171,7 +179,7 @@ class RunConfig(Generic[AgentConfig]):
 
     @property
     def total_steps(self) -> int:
-        """The steps of the run: updates offline, then steps in the environment."""
+        """The number of steps of the run: offline updates, then environment steps."""
         return self.offline_steps + self.online_steps
 
     @property
@@ -184,7 +192,7 @@ class RunConfig(Generic[AgentConfig]):
 
     @property
     def unit(self) -> str:
-        """The name of a step of the run, in the plural: updates or steps."""
+        """What the steps of the run are called in messages: updates or steps."""
         return "steps" if self.online_steps else "updates"
 
     @property
@@ -238,7 +246,7 @@ _ONLINE = (
 def require_choices(settings: Any) -> None:
     """Checks every field of a dataclass that is annotated as a `Literal`.
 
-    **Raises** `ValueError`, naming the field, its value and the choices.
+    **Raises** `ValueError` if a value is not among the choices; the message names the field, its value and the choices.
     """
     for name, kind in get_type_hints(type(settings)).items():
         value = getattr(settings, name)
@@ -249,7 +257,10 @@ def require_choices(settings: Any) -> None:
 
 
 def small_run(env_name: str | None, agent: Any) -> RunConfig:
-    """45,000 updates of a small agent on cube-single, or on `env_name`; collects data on this machine if there are none."""
+    """The settings of a short run: 45,000 updates of a small agent on cube-single, or on `env_name`.
+
+    If the official dataset is not on this machine, data are collected instead.
+    """
     return RunConfig(
         env_name=env_name or "cube-single-play-singletask-task1-v0",
         agent=agent,
@@ -266,7 +277,7 @@ Settings = TypeVar("Settings")
 
 
 def published_settings(env_name: str, table: Mapping[str, Mapping[str, Any]], defaults: Settings) -> Settings:
-    """The settings that a paper published for an environment, for any of its datasets and tasks.
+    """The settings that a paper published for an environment; they apply to all its datasets and tasks.
 
     - `env_name`: An environment name, such as "cube-double-play-singletask-task1-v0".
     - `table`: The fields that differ from the defaults, by environment, such as "cube-double".

@@ -1,4 +1,4 @@
-"""Metrics as tables of comma-separated values, one row for each step and seed."""
+"""Metrics as CSV files, with one row for each step and seed."""
 
 import csv
 import io
@@ -19,11 +19,11 @@ KEYS = ["step", "seed"]
 class MetricLog:
     """Appends rows to a CSV file whose first columns are `step` and `seed`.
 
-    A metric that first appears in a later row gets a new column, which is empty in the rows before. `write` returns
+    A metric that first appears in a later row gets a new column, which is empty in earlier rows. `write` returns
     once its rows are on disk. The file is valid at any time, except that a full disk or a kill may leave an incomplete
     last row.
 
-    - `path`: The file; an existing file is continued.
+    - `path`: The file; rows are appended to an existing file.
     """
 
     def __init__(self, path: str | Path):
@@ -33,7 +33,7 @@ class MetricLog:
         self._steps = [int(row[0]) for row in rows[1:]]
 
     def rows_before(self, step: int) -> int:
-        """The number of rows of earlier steps."""
+        """The number of rows of the steps before `step`."""
         return sum(written < step for written in self._steps)
 
     def write(self, step: int, metrics: Mapping[int, Mapping[str, float | int]]) -> None:

@@ -1,4 +1,4 @@
-"""Additional metric writers: TensorBoard, Weights & Biases, or a user's own."""
+"""Optional metric writers: TensorBoard and Weights & Biases."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from floqzoo.runs.run_directory import CannotStartError
 def open_writers(
     directory: Path, *, seeds: Sequence[int], settings: Mapping[str, Any], tensorboard: bool, wandb: bool
 ) -> list[MetricWriter]:
-    """The metric writers that the settings of a run request; an empty list by default.
+    """Opens the metric writers that the settings of a run request; returns an empty list by default.
 
     - `directory`: The folder of the run; a resumed run uses the same folder and continues its curves.
     - `settings`: The contents of `flags.json`.
@@ -41,7 +41,7 @@ def open_writers(
 
 
 def require_writers(*, tensorboard: bool, wandb: bool) -> None:
-    """Checks that the libraries that a run needs are installed.
+    """Checks that the libraries of the requested metric writers are installed.
 
     **Raises** `ModuleNotFoundError` otherwise; the message gives the command that installs them.
     """

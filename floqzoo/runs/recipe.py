@@ -32,18 +32,18 @@ Preset = Callable[[str | None], RunConfig]
 class Recipe:
     """A method, ready to be run from the command line by `run_recipe`.
 
-    - `name`: Its name.
-    - `build`: Builds the agent, untrained, from the keyword arguments `observation_dim`, `action_dim`,
-      `reward_range`, `config` (the run's `agent` settings) and `key`.
-    - `presets`: Functions by name, each from an environment name (None for the preset's default) to the settings of a
+    - `name`: The name of the recipe.
+    - `build`: Builds an untrained agent from the keyword arguments `observation_dim`, `action_dim`, `reward_range`,
+      `config` (the run's `agent` settings) and `key`.
+    - `presets`: Functions by name; each maps an environment name (None for the preset's default) to the settings of a
       run. `--help` shows the first line of their docstrings.
     - `check`: Raises `ValueError` for settings that contradict each other, before any data are loaded. `buildable`
-      makes one from `build`.
+      creates such a function from `build`.
     - `batch_source`: Returns the batch source of the updates, given the settings of the run and whether it is online;
       `standard_batches` by default.
     - `from_data`: Returns additional arguments of `build` that hold arrays, such as a normaliser or the policy of
-      another run, given the loaded task and the settings of the run. Without them `build` must return an agent of the
-      same structure, into which a checkpoint can be read.
+      another run, given the loaded task and the settings of the run. Without these arguments, `build` must return an
+      agent of the same structure, into which a checkpoint can be read.
     - `to_task`: Returns the agent of one seed ready to act on the task of the run, given the agent, the task and the
       settings of the run; applied before an agent is evaluated, stored or returned, for example to infer FB's task
       from rewards. Its changes must not affect training.
@@ -70,12 +70,14 @@ class Recipe:
 def standard_batches(
     config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
 ) -> BatchSource:
-    """Uniform batches offline; online, a replay buffer initialised with the dataset, or balanced sampling. If
-    `config.p_aug` is above 0, the images of a batch are cropped at random.
+    """The default batch source: uniform batches offline; online, a replay buffer initialised with the dataset, or
+    balanced sampling.
 
-    - `reader`: A function from the settings of the method to what is read for each transition. The default reads action
-      chunks if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1
-      if there is no such setting).
+    If `config.p_aug` is above 0, the images of an offline batch are cropped at random with this probability.
+
+    - `reader`: A function from the settings of the method to a `TransitionReader`. By default, action chunks are read
+      if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1 if
+      there is no such setting).
     """
     read = _steps(config.agent) if reader is None else reader(config.agent)
     if not online:
@@ -92,7 +94,7 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
     """A `check` for a recipe that rejects the settings that its `build` rejects.
 
-    `build` is only traced, for small spaces, so no device is opened. The settings must be hashable, as a frozen
+    `build` is only traced, for small spaces, so no device is used. The settings must be hashable, as a frozen
     dataclass is. The check raises what `build` raises; a `ValueError` names the settings that cause it.
     """
 
@@ -124,7 +126,7 @@ def agent_builder(
     reward_range: tuple[float, float],
     **parts: PyTree,
 ) -> Callable[[Array], PyTree]:
-    """A function from a key to an untrained agent of the recipe with the given settings."""
+    """Returns a function from a key to an untrained agent of the recipe with the given settings."""
     build = partial(
         recipe.build,
         observation_dim=observation_dim,
@@ -137,7 +139,7 @@ def agent_builder(
 
 
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
-    """Builds the agents of `build` with a normaliser of their observations; None leaves the agents unchanged.
+    """Wraps `build` so that its agents have the given normaliser; returns `build` itself if that is None.
 
     The returned function raises `ValueError` if the agents lack the field `normaliser`, which an
     [`Agent`][floqzoo.agent.Agent] has.
@@ -160,7 +162,7 @@ def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | N
 def find_recipe(name: str) -> Recipe:
     """The recipe with this name in the package `recipes`; no other module is ever imported.
 
-    **Raises** `ValueError` for an unknown name; the message suggests the nearest one.
+    **Raises** `ValueError` for an unknown name; the message lists all names, and suggests a similar one.
     """
     # Imported by name, since recipes depend on floqzoo and not the other way round.
     names = importlib.import_module("recipes").NAMES

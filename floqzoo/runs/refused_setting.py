@@ -1,4 +1,4 @@
-"""Names the setting behind a failed check: the error of a part names its argument, but a user knows the setting."""
+"""Errors that name the setting behind a failed check, since the errors of parts name only their own arguments."""
 
 import dataclasses
 import re
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "agent.") -> None:
-    """Calls `check(settings)`; a `ValueError` names the settings that cause it.
+    """Calls `check(settings)`; if it raises a `ValueError`, adds the names of the settings that cause it.
 
-    A setting is a cause if the check succeeds, or gives another message, when this setting is at its default. The
-    argument in "`edges` must be at least 2; got 1." is replaced by the one cause that has this value; if there is no
-    such setting, all causes precede the message.
+    A setting is a cause if the check succeeds, or fails with another message, when this setting is reset to its
+    default. In a message such as "`edges` must be at least 2; got 1.", the name of the cause with this value replaces
+    that of the argument; unless exactly one cause has this value, all causes precede the message.
 
-    - `check`: Raises `ValueError` for settings that it refuses.
+    - `check`: Raises `ValueError` for settings that it rejects.
     - `settings`: A dataclass.
     - `prefix`: Precedes the name of a setting, as on the command line.
     """
@@ -51,7 +51,7 @@ def _renamed(message: str, settings: Any, names: list[str], prefix: str) -> str:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Whether two values are equal, or one is the text of the other, in the precision of the parts."""
+    """Whether two values are equal, or `other` is the text of `value`; floats are compared in float32."""
     if isinstance(value, float) and not isinstance(other, bool):
         try:
             return np.float32(value).tobytes() == np.float32(other).tobytes()

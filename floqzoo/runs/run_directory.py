@@ -21,7 +21,8 @@ from floqzoo.tasks.files import read_json, remove_leftovers, write_json
 
 
 FORMAT = 3
-"""The format of a run directory: files, settings and arrays of a checkpoint. It changes only when older runs cannot be read."""
+"""The version of the format of a run directory: its files, settings and checkpoint arrays. It changes only when older
+runs can no longer be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
 
 
@@ -30,7 +31,7 @@ class CannotStartError(OSError):
 
 
 def claim_directory(path: Path) -> Path:
-    """Creates a new folder.
+    """Creates a new folder, and returns its path.
 
     **Raises** `FileExistsError` if `path` exists already.
     """
@@ -48,7 +49,7 @@ def new_run_directory(save_dir: str, run_group: str, method: str, seed: int, see
 
     With several seeds, the name contains the first and the last: `floq_sd000-007_<date>_<time>`.
 
-    **Raises** `OSError` if the folder cannot be made or written to.
+    **Raises** `OSError` if the folder cannot be created.
     """
     group = Path(save_dir).expanduser() / "floqzoo" / run_group
     method = re.sub(r"[^\w.-]+", "-", method)
@@ -105,7 +106,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def record_data(directory: Path, task: Any) -> None:
-    """Writes `data.json`: the dataset of the run, and its reward and success timing."""
+    """Writes `data.json`: a description of the dataset and the task of the run."""
     write_json(directory / "data.json", describe_data(task))
 
 
@@ -126,13 +127,13 @@ def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
 
 
 def record_phases(directory: Path, starts: Mapping[str, int]) -> None:
-    """Writes `phases.json`, the step at which each phase of the agents starts; no file for agents without phases."""
+    """Writes `phases.json`, the step at which each training phase starts; writes nothing if there are no phases."""
     if starts:
         write_json(directory / "phases.json", dict(starts))
 
 
 def read_phases(directory: Path) -> dict[str, int]:
-    """The step at which each phase of the agents starts, by name; empty for a run without phases."""
+    """The step at which each training phase starts, by name; empty for a run without phases."""
     path = directory / "phases.json"
     return read_json(path) if path.exists() else {}
 
@@ -155,7 +156,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The git commit of the running code, with the suffix `-dirty` if there are uncommitted changes; None outside git."""
+    """The git commit of the running code, with the suffix `-dirty` if it has uncommitted changes; None outside git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -173,13 +174,15 @@ def _processor() -> str:
 
 
 LOCK = ".lock"
-"""The lock file; a file, since on NFS the lock of a folder is not visible to other machines."""
+"""The lock file; it is locked instead of the folder, whose lock is not visible to other machines on NFS."""
 
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Locks a run against other writing processes, and removes what a killed process left; the system releases the lock
-    when this process ends, even if it is killed.
+    """Locks a run against other writing processes during the block, and removes the temporary files of killed
+    processes.
+
+    The operating system releases the lock when this process ends, even if it is killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """

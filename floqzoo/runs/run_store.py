@@ -64,7 +64,7 @@ class RunState(eqx.Module):
     """The arrays of a checkpoint, each with the seeds as its first axis.
 
     - `agents`: Parameters, target networks, optimiser states and hyperparameters.
-    - `keys`: The update key of each seed; update number i folds in i.
+    - `keys`: The update key of each seed; the update with index i folds in i.
     """
 
     agents: PyTree
@@ -99,12 +99,12 @@ class AwaitedEvaluation(eqx.Module):
 def describe_progress(
     mean: MetricMean, rows: dict[str, int], seconds: Stopwatch, awaited: AwaitedEvaluation | None
 ) -> dict[str, Any]:
-    """The plain values of a checkpoint.
+    """The JSON-serialisable values of a checkpoint.
 
     - `mean`: The mean metrics of the updates since the last logged row.
     - `rows`: The number of rows of each log up to this step.
-    - `seconds`: The time spent; the only value that differs in a resumed run.
-    - `awaited`: The running evaluation, if any.
+    - `seconds`: The time spent; the only value that differs between a resumed and an uninterrupted run.
+    - `awaited`: The running evaluation, if any; only its step is stored.
     """
     return {
         "mean": {
@@ -121,7 +121,7 @@ def describe_progress(
 def read_progress(
     folder: Path, progress: Mapping[str, Any], seeds: int
 ) -> tuple[MetricMean, dict[str, int], Stopwatch]:
-    """Reads the plain values that `describe_progress` returned.
+    """Parses the values that `describe_progress` returned: mean metrics, rows and times.
 
     - `folder`: The folder of the checkpoint, for error messages.
 
@@ -158,16 +158,16 @@ class NoSpaceError(CannotStartError):
 
 
 class RunStore:
-    """The files of a run.
+    """Reads and writes the logs and the checkpoints of a run.
 
     - `directory`: The folder of the run.
     - `keep`: The number of latest checkpoints to keep.
     - `resumed`: Whether the folder may already contain a run.
     - `writers`: Metric writers that receive every logged metric.
-    - `best_metric`: The evaluation metric to maximise for the best checkpoint; None for the success rate, or else the
-      mean return.
+    - `best_metric`: The evaluation metric to maximise for the best checkpoint; None for the success rate, or for the
+      mean return in a task without success.
 
-    Attribute: `awaited`, the step of a running evaluation; its checkpoint is kept since it may be the best.
+    Attribute: `awaited`, the step of the running evaluation, if any; its checkpoint is kept, since it may be the best.
 
     **Raises** `FileExistsError` if the folder contains a run and `resumed` is false.
     """
@@ -199,7 +199,7 @@ class RunStore:
         self._write(self.train_log, step, rows)
 
     def write_evaluation(self, step: int, rows: Rows) -> None:
-        """Appends one row per seed to `eval.csv`, which may change the best checkpoint."""
+        """Appends one row per seed to `eval.csv`, and removes checkpoints that are no longer needed."""
         self._write(self.eval_log, step, rows)
         metric = chosen_metric(next(iter(rows.values())), self.best_metric)
         self.scores[step] = fmean(row[metric] for row in rows.values())
@@ -228,11 +228,13 @@ class RunStore:
         self._retain()
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
-        """Restores the latest intact checkpoint and truncates the logs to it; None if there is no checkpoint.
+        """Restores the latest intact checkpoint, and truncates the logs to its step; if there is no checkpoint, removes
+        the logs and returns None.
 
-        Damaged checkpoints are renamed.
+        Later, damaged checkpoints are renamed.
 
-        **Raises** `DamagedError` if all checkpoints are damaged, or belong to another agent, or if a log has lost rows.
+        **Raises** `DamagedError` if all checkpoints are damaged, if the latest intact one belongs to another agent, or
+        if a log has lost rows.
         """
         if not self.checkpoint_steps:
             for name in LOGS:
@@ -257,7 +259,7 @@ class RunStore:
     def restore_online(self, step: int) -> dict[str, Any]:
         """The arrays of the online phase in the checkpoint of a step, by name.
 
-        **Raises** `DamagedError` if there are none.
+        **Raises** `DamagedError` if there are none, or if they cannot be read.
         """
         try:
             return restore_beside(self.checkpoints, step)
@@ -265,7 +267,7 @@ class RunStore:
             raise DamagedError(str(error)) from error
 
     def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
-        """The evaluation that was running when the checkpoint of a step was written.
+        """The evaluation that was running when the checkpoint of a step was written; None if there was none.
 
         - `agents`: Agents of the same structure.
 
@@ -282,7 +284,7 @@ class RunStore:
     def require_space(self, size: int) -> None:
         """Checks that the disk has space for the checkpoints of the run, of `size` bytes each.
 
-        **Raises** `NoSpaceError`, with the free and the required space.
+        **Raises** `NoSpaceError` otherwise; the message contains the free and the required space.
         """
         # In addition to the latest: the best, and the one that is being written.
         needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
@@ -316,7 +318,7 @@ class RunStore:
 def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
     """The metric that selects the best checkpoint: `best_metric`, or else the success rate, or else the mean return.
 
-    **Raises** `ValueError` if the evaluations lack it.
+    **Raises** `ValueError` if `best_metric` is not among the columns.
     """
     if best_metric is None:
         return SUCCESS_METRIC if SUCCESS_METRIC in columns else RETURN_METRIC
@@ -354,7 +356,7 @@ class ReadOnlyStore:
         return checkpoint_steps(self.checkpoints)
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
-        """Restores the latest intact checkpoint; None if there is no checkpoint."""
+        """Restores the latest intact checkpoint; returns None if there is no checkpoint."""
         if not self.checkpoint_steps:
             return None
         checkpoint = restore_checkpoint(self.checkpoints, like)
@@ -367,6 +369,6 @@ class ReadOnlyStore:
         return restore_beside(self.checkpoints, step)
 
     def _nothing(self, *arguments: Any, **named: Any) -> None:
-        """No-op; another process writes."""
+        """No-op; another process writes the files and evaluates."""
 
     require_space = write_training = write_evaluation = save = restore_awaited = _nothing

@@ -16,8 +16,8 @@ Settings = TypeVar("Settings")
 def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     """The settings of a run of this recipe.
 
-    Values are only checked against the annotations of the dataclasses: no name in the file is looked up, and no code is
-    run.
+    Values are only checked against the annotations of the dataclasses: nothing that the file names is imported, and no
+    code is executed.
 
     - `flags`: The contents of `flags.json`.
 
@@ -41,7 +41,8 @@ def _settings(where: str, kind: type[Settings], values: Mapping[str, Any]) -> Se
 
 
 def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
-    """Checks the names; a setting added after the run was written takes its default, which matches the old behaviour."""
+    """Checks the names of settings. A setting that was added to floqzoo after the run takes its default, which
+    reproduces the old behaviour."""
     known = {field.name: field for field in dataclasses.fields(kind) if field.init}  # pyright: ignore[reportArgumentType]
     for name in given:
         if name not in known:
@@ -55,9 +56,12 @@ def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
 
 
 def read_value(name: str, kind: Any, value: Any) -> Any:
-    """Converts a JSON value to the type of its annotation: a list to a tuple, an integer to a float.
+    """Converts a JSON value to the type of its annotation, such as a list to a tuple, or an integer to a float.
 
-    **Raises** `ValueError` for a value of another type; the message calls the value `name`.
+    - `name`: The name of the value in error messages.
+    - `kind`: The annotation.
+
+    **Raises** `ValueError` for a value of another type.
     """
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _settings(name, kind, value)

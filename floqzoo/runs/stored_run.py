@@ -1,4 +1,4 @@
-"""A run on the disk: its settings, tables and trained agents."""
+"""A run on disk: its settings, tables and trained agents."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -76,12 +76,12 @@ class StoredRun:
 
     @property
     def phases(self) -> dict[str, int]:
-        """The step at which each phase of the agents starts, such as that of fine-tuning; empty for a run without phases."""
+        """The step at which each training phase starts, by name; empty for a run without phases."""
         return read_phases(self.directory)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete: the last step of `flags.json` has a checkpoint and, if enabled, an evaluation."""
+        """Whether the run is complete: its last step has a checkpoint and, if the run is evaluated, an evaluation."""
         last = self.flags.get("offline_steps", 0) + self.flags.get("online_steps", 0)
         if last not in self.checkpoint_steps or not self.flags.get("eval_episodes"):
             return last in self.checkpoint_steps
@@ -89,7 +89,7 @@ class StoredRun:
 
     @cached_property
     def train(self) -> Table:
-        """The columns of `train.csv`; `step` and `seed` identify a row, and NaN is an empty cell.
+        """The columns of `train.csv`, by name; `step` and `seed` identify a row, and empty cells are NaN.
 
         **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
         """
@@ -105,7 +105,7 @@ class StoredRun:
 
         - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own.
 
-        **Raises** `ValueError` for another recipe, or a setting that is unknown, missing or of the wrong type.
+        **Raises** `ValueError` for another recipe, or for a setting that is unknown, missing or of the wrong type.
         """
         try:
             return config_from_flags(recipe, self.flags)
@@ -113,9 +113,9 @@ class StoredRun:
             raise ValueError(f"{self.directory / 'flags.json'}: {error}") from error
 
     def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
-        """A function from a key to an untrained agent, as at the start of the run.
+        """Returns a function from a key to an untrained agent, as at the start of the run.
 
-        **Raises** what `config` raises, and `ValueError` if `data.json` lacks what a build needs.
+        **Raises** what `config` raises, and `ValueError` if `data.json` lacks a value that the agent needs.
         """
         rewards = self._datum("reward_range", list)
         if [type(bound) for bound in rewards] != [float, float]:
@@ -136,7 +136,7 @@ class StoredRun:
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
         """The trained agent of one seed, from the latest intact checkpoint, or from that of `step`.
 
-        **Raises** `ValueError` for a seed that the run does not have, or a checkpoint that is damaged or belongs to
+        **Raises** `ValueError` for a seed that the run does not have, or for a checkpoint that is damaged or belongs to
         another agent; `FileNotFoundError` if there is no such checkpoint.
         """
         if seed not in self.seeds:
@@ -144,20 +144,21 @@ class StoredRun:
         return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
 
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
-        """The checkpoint of all seeds; its `tree` is a `RunState`.
+        """Restores the checkpoint of all seeds, the latest intact one or that of `step`; its `tree` is a `RunState`.
 
-        **Raises** what `agent` raises.
+        **Raises** `ValueError` for a checkpoint that is damaged or belongs to another agent; `FileNotFoundError` if
+        there is no such checkpoint.
         """
         self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
         return restore_checkpoint(self.checkpoints, like, step)
 
     def require_form(self, recipe: Recipe, step: int | None = None) -> None:
-        """Compares the agents that the settings define with those in a checkpoint, without building them.
+        """Checks that the agents that the settings define match those in a checkpoint, without building them.
 
         - `step`: The step of the checkpoint; by default the latest.
 
-        **Raises** `ValueError` if an array is missing or of another shape or dtype; nothing is raised if the run has no
+        **Raises** `ValueError` if an array is missing, or has another shape or dtype; does nothing if there is no such
         checkpoint.
         """
         step = max(self.checkpoint_steps, default=None) if step is None else step
@@ -203,12 +204,12 @@ def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: int) -> FixedPolicy:
-    """The policy of a run's first seed from its latest intact checkpoint, as a policy that is not trained.
+    """The policy of a run's first seed from its latest intact checkpoint, as a policy that is not trained further.
 
     - `directory`: The folder of a run of a recipe in the package `recipes`.
     - `observation_dim`, `action_dim`: The required dimensions of the policy.
 
-    **Raises** `ValueError` if the folder is not a run, or if the policy has other dimensions or acts in chunks;
+    **Raises** `ValueError` if the folder is not that of a run, or if the policy has other dimensions or acts in chunks;
     `FileNotFoundError` if there is no such folder, or no checkpoint in it.
     """
     run = StoredRun(directory)

@@ -18,7 +18,7 @@ class TensorBoardWriter:
         self._writers = {seed: _opened(directory / f"sd{seed:03d}") for seed in seeds}
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Writes each metric as a scalar."""
+        """Writes each metric as a scalar; NaN is omitted."""
         for name, value in metrics.items():
             if not math.isnan(value):
                 self._writers[seed].add_scalar(name, value, step)

@@ -11,10 +11,10 @@ import wandb
 class WandbWriter:
     """Logs to Weights & Biases: one run per seed, in the project "floqzoo", grouped by `run_group`.
 
-    The variable `WANDB_MODE=offline` keeps everything in the run's folder until `wandb sync`. A resumed run continues
-    with the same ids.
+    With the environment variable `WANDB_MODE=offline`, everything stays in the run's folder until `wandb sync`. A
+    resumed run continues with the same IDs.
 
-    - `directory`: The run's folder; its name is the prefix of the ids.
+    - `directory`: The run's folder; its name is the prefix of the IDs.
     - `seeds`: The seeds of the run.
     - `settings`: The contents of `flags.json`.
     """
@@ -35,7 +35,7 @@ class WandbWriter:
         }
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics of a step; several calls may log metrics of one step."""
+        """Logs the metrics of a step, without NaN; several calls may log metrics of the same step."""
         self._runs[seed].log({name: value for name, value in metrics.items() if not math.isnan(value)}, step=step)
 
     def close_writer(self) -> None:

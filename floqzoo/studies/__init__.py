@@ -1,1 +1,1 @@
-"""Experiments, each a function from settings to a table and a figure, and a command: `python -m floqzoo.studies.NAME`."""
+"""Experiments that produce tables and figures; those with a `main` are run by `python -m floqzoo.studies.NAME`."""

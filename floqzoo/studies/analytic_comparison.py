@@ -58,12 +58,12 @@ def ring_problem(discount: float) -> AnalyticProblem:
 ANALYTIC_TASKS: Mapping[str, Callable[[float], AnalyticProblem]] = MappingProxyType(
     {"linear-gaussian": chain_problem, "ring": ring_problem}
 )
-"""Names of analytic tasks, accepted instead of an OGBench task."""
+"""The analytic tasks by name, accepted as `env_name` instead of an OGBench task; each is a function of the discount."""
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One method's errors."""
+    """The errors of one method, or of true samples."""
 
     method: str
     emd: float
@@ -73,10 +73,11 @@ class ComparisonRow:
 
 
 def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
-    """Trains the recipe's and all other methods on an analytic task, and prints their errors and those of true samples.
+    """Trains every method on an analytic task; prints, stores and returns their errors and those of true samples.
 
-    - `recipe`: Builds the agent of the method that its config names.
-    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`.
+    - `recipe`: A recipe that builds an agent of the method `config.agent.method`.
+    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`. Its
+      own method is trained first.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(
@@ -137,7 +138,7 @@ def _train_and_compare(
 
 
 def _as_members(tree: Any) -> Any:
-    """One member: every array with a first axis of 1."""
+    """A single member for `train_members`: every array gets a first axis of size 1."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None] if eqx.is_array(leaf) else leaf, tree)
 
 

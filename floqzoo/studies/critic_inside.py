@@ -20,9 +20,9 @@ class CriticInside(eqx.Module):
 
     - `ends`: The outputs of each member's flow for each noise sample.
     - `curvature`: The curvature of each trajectory.
-    - `features`: The input of the last linear layer.
+    - `features`: The input of the last linear layer, at one time for each transition.
     - `ranks`: The effective rank of each member's features.
-    - `q_by_steps`: Q for each number of solver steps.
+    - `q_by_steps`: Q of each transition for each number of solver steps.
     """
 
     ends: Float[np.ndarray, "members batch noise"]
@@ -42,7 +42,7 @@ def critic_inside(
 ) -> CriticInside:
     """Measures a critic on a batch.
 
-    - `steps`: Numbers of solver steps to try.
+    - `steps`: The numbers of solver steps for `q_by_steps`.
     - `num_noise_samples`: The number of noise samples per transition.
 
     **Raises** `AttributeError` if the fields have no `last_features`, `ValueError` if the solver is adaptive.

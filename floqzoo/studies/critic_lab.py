@@ -1,4 +1,4 @@
-"""Experiments with floq's and the monolithic critic on a maze with exact values, with many seeds in parallel.
+"""Experiments with floq's critic and the monolithic critic on a maze with exact values, with many seeds in parallel.
 
 The policy is greedy over four actions with respect to the critic's score, so policy improvement adds no error, and the
 data cover every state and action. All measured errors are thus those of the critic.
@@ -44,21 +44,21 @@ class LabSettings:
     seeds: int = 10
     """Number of agents of each kind, with separate networks and data."""
     transitions: int = 10_000
-    """Transitions of a dataset (1M)."""
+    """Number of transitions per dataset (1M)."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of every network (four of 512)."""
     updates: int = 4_000
-    """Updates (2M)."""
+    """Number of updates (2M)."""
     batch_size: int = 64
-    """Transitions in an update (256)."""
+    """Transitions per update (256)."""
     lr: float = 3e-3
     """Adam's learning rate (3e-4)."""
     tau: float = 0.05
-    """Step of the target network (0.005)."""
+    """Polyak averaging coefficient of the target network (0.005)."""
     num_noise_samples: int = 2
-    """floq: noise samples of each transition (8)."""
+    """floq: noise samples per transition (8)."""
     flow_steps: int = 4
-    """floq: Euler steps K (8)."""
+    """floq: number K of Euler steps (8)."""
     noise_coverage: float = 0.1
     """floq: the width of the noise interval as a fraction of the range of returns (0.1)."""
 
@@ -73,7 +73,7 @@ class GreedyPolicy(eqx.Module):
         return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """A loss of 0, and no metrics."""
+        """Returns a loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 
@@ -91,7 +91,7 @@ class LabData(eqx.Module):
     target_noise: Float[Array, ""]
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """A batch, drawn with replacement."""
+        """Samples a batch with replacement."""
         row_key, noise_key = jax.random.split(key)
         rows = jax.random.randint(row_key, (batch_size,), 0, self.count)
         batch = jax.tree.map(lambda array: array[rows], self.transitions)
@@ -128,7 +128,8 @@ def monolithic_agents(
     """Agents with the monolithic critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
-    - `network`: The network of a member, as `QEnsemble` builds it; by default an MLP with the hidden layers of the settings.
+    - `network`: Builds the network of a member, as the `build` of `QEnsemble`; by default an MLP with the hidden layers
+      of the settings.
     - `members`: The size of the ensemble.
     """
     build = network or partial(MLP, hidden=settings.hidden, layer_norm=True)
@@ -143,7 +144,7 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
     """Agents with floq's critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
-    - `parts`: Arguments of `FlowCritic` that replace those of floq, such as `backup`.
+    - `parts`: Further arguments of `FlowCritic`, such as `backup`.
     """
     network = partial(MLP, hidden=settings.hidden, layer_norm=True)
     discount = float(MAZE.discount.value)
@@ -172,10 +173,10 @@ def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformatio
 
 
 SCORE, ERROR = "score of the greedy policy (0: random, 1: best)", "RMS error of Q (units of return)"
-"""What `score_and_error` measures, in words."""
+"""The labels of the two metrics of `score_and_error`."""
 
 AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
-"""Both kinds of agents, by the name of their arm."""
+"""The functions that build both kinds of agents, by the name of the arm."""
 
 
 def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: optax.GradientTransformation) -> Agent:
@@ -191,7 +192,7 @@ def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: opta
 
 
 def train(agents: PyTree, data: LabData, settings: LabSettings, **options: Any) -> PyTree:
-    """Trains the agents of all seeds; `options` are those of `train_members`."""
+    """Trains the agents of all seeds, and returns them; `options` are further arguments of `train_members`."""
     updates, batch_size = settings.updates, settings.batch_size
     keys, chunk = _keys(settings, 2), min(updates, 500)
     return train_members(agents, data, keys, updates=updates, batch_size=batch_size, chunk=chunk, **options)[0]
@@ -203,10 +204,11 @@ def _keys(settings: LabSettings, purpose: int) -> Any:
 
 
 class Checks(eqx.Module):
-    """States and actions at which critics are evaluated: some observations of each cell, with the corners as actions.
+    """Evaluation points for critics: several observations in each maze cell, each paired with every action in
+    `CORNERS`.
 
     - `observation`, `action`: All pairs.
-    - `value`: The exact optimal Q of each.
+    - `value`: The exact optimal Q of each pair.
     """
 
     observation: Float[Array, "cells looks corners 2"]
@@ -215,7 +217,7 @@ class Checks(eqx.Module):
 
 
 def checks(looks: int = 4) -> Checks:
-    """The states and actions at which every critic is evaluated."""
+    """The evaluation points of every critic, with `looks` observations in each cell."""
     cells = len(MAZE.places)
     keys = jax.random.split(jax.random.key(11), (cells, looks))
     observation = jax.vmap(jax.vmap(MAZE.observe, (None, 0)))(jnp.arange(cells), keys)
@@ -227,7 +229,7 @@ def checks(looks: int = 4) -> Checks:
 
 
 def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
-    """The output of each member's flow for evenly spaced noise samples."""
+    """The output of each member's flow for `count` evenly spaced quantiles of the noise prior."""
     starts = quantile_noise(critic.prior, count)
 
     def of_pair(observation, action):
@@ -244,7 +246,7 @@ def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
 
 
 def scores_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """The score, which the policy maximises."""
+    """The score of each pair, which the policy maximises."""
     return jax.vmap(jax.vmap(jax.vmap(critic.score)))(where.observation, where.action)
 
 
@@ -254,7 +256,7 @@ def value_error(critic: Any, where: Checks) -> Scalar:
 
 
 def policy_score(critic: Any, where: Checks) -> Scalar:
-    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the corners, 0 for a random
+    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the `CORNERS`, 0 for a random
     one.
 
     $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, with $J$ the mean of V over the cells.
@@ -267,7 +269,7 @@ def policy_score(critic: Any, where: Checks) -> Scalar:
 
 
 def of_each_seed(function: Callable[[Any], Any], agents: Agent) -> Any:
-    """`function(critic)` for the critic of every seed."""
+    """The results of `function(critic)` for the critics of all seeds."""
     return eqx.filter_jit(eqx.filter_vmap(function))(agents.critic)
 
 

@@ -23,16 +23,17 @@ class CurvedPathsConfig:
     """The settings of the study."""
 
     sweep: SweepConfig = SweepConfig(name="curved_paths", horizons=(20,))
-    """Methods, horizon, seeds and training, as in the horizon sweep; its `path` is not read."""
+    """Methods, horizon, seeds and training, as in the horizon sweep; its `path` is ignored."""
 
 
 def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
-    """Trains and compares every model, on both paths."""
+    """Trains every model on both paths; returns the errors of each."""
     return [row for path in PATHS for row in horizon_sweep(replace(config.sweep, path=path))]
 
 
 def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
-    """The paired difference between curved and linear path over the seeds of a method.
+    """The mean difference in a method's metric between the curved and the linear path, over pairs with the same horizon
+    and seed.
 
     **Raises** `ValueError` if there is no such row, or if the paths have different seeds.
     """
@@ -56,14 +57,14 @@ def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
 
 
 def differences(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The differences that the figure shows."""
+    """The differences shown in the figure."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     return [MeanRow(metric, name, 0, **vars(difference(rows, metric, name))) for metric in TITLES for name in methods]
 
 
 @styled
 def draw(means: Sequence[MeanRow], path: Path) -> Path:
-    """Draws the differences ± one standard error."""
+    """Draws the difference of each method and metric, ± one standard error."""
     figure = new_figure(WIDTH, 3.2)
     for axes, metric in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES, strict=True):
         mine = [row for row in means if row.metric == metric]

@@ -11,8 +11,8 @@ def earth_movers_distance(
 ) -> float:
     r"""The exact minimum mean cost of moving one set of samples onto another, with the POT library.
 
-    With the Euclidean distance as the cost it is $W_1$; with the squared distance it is $W_2^2$. TD-Flow's text
-    describes the first, and its formula the second.
+    With the Euclidean distance as the cost, it is $W_1$; with the squared distance, it is $W_2^2$. TD-Flow's text
+    describes the former, its formula the latter.
 
     - `squared`: Whether the cost is the squared distance.
 
@@ -39,7 +39,7 @@ def maximum_mean_discrepancy(
 
     **Raises** `ValueError` if the bandwidth is not above 0 or a sample is not finite.
 
-    Source: a kernel two-sample test (JMLR 13, 2012), lemma 6.
+    Source: Gretton et al., *A kernel two-sample test* (JMLR 13, 2012), lemma 6.
     """
     if not bandwidth > 0:
         raise ValueError(f"`bandwidth` must be above 0; got {bandwidth}.")

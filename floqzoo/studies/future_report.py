@@ -1,4 +1,4 @@
-"""Comparison of a successor measure on an OGBench task with Monte Carlo returns and futures."""
+"""Compares a successor measure on an OGBench task with Monte Carlo returns and futures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from floqzoo.tasks.simulator import make
 
 
 ROLLOUTS = 16
-"""The number of episodes to compare."""
+"""The number of episodes with which the measure is compared."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,12 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
-    """Prints values and Monte Carlo returns, and draws sampled futures: `values.csv`, `futures.csv`, `futures.png`.
+    """Compares values with Monte Carlo returns, and sampled futures with those of episodes; returns the values.
 
-    The target network's measure is used. For the measure of the behaviour policy, episodes come from the validation
-    data; for that of the clone, they are played in the environment without termination at the goal. Values are computed
-    for two rewards: the learnt reward of the task, and the first coordinate of the observation.
+    It prints a table, and writes `values.csv`, `futures.csv` and `futures.png`. The target network's measure is used.
+    For the measure of the behaviour policy, episodes come from the validation data; for that of a cloned or trained
+    policy, they are played in the environment without termination at the goal. Values are computed for two rewards: the
+    learnt reward of the task, and the first coordinate of the observation.
     """
     critic = in_environment_units(agent.target.critic, agent.normaliser)
     if config.agent.measure_of == "behaviour":
@@ -86,7 +87,7 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None) -> SuccessorCritic:
-    """The critic of an agent with a normaliser, in the units of the environment: it takes and samples unnormalised
+    """Converts an agent's critic to the units of the environment: the result takes and samples unnormalised
     observations."""
     if normaliser is None:
         return critic
@@ -100,7 +101,7 @@ def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None)
 
 
 def values_of(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ValueRow]:
-    """The values at each initial state and action, for the task's reward and for the first coordinate."""
+    """The value and the return from each initial state and action, for the task's reward and the first coordinate."""
     discount = float(critic.measure.discount.value)
     first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
     task_key, first_key = jax.random.split(key)
@@ -121,7 +122,8 @@ def future_points(
     coordinates: tuple[int, int] = (0, 1),
     count: int = 256,
 ) -> list[FuturePoint]:
-    """Up to four initial states with sampled futures, the actual future of one episode, and states of the data.
+    """The points of the figure: up to four initial states with futures from the measure and from one episode each, and
+    states of the data.
 
     - `visited`: States of the data, which show the maze or the workspace.
     - `coordinates`: The coordinates of the observation to draw, such as `TaskName.plane` of a task.
@@ -145,7 +147,7 @@ def future_points(
 
 @styled
 def draw_futures(points: Sequence[FuturePoint], path: Path) -> Path:
-    """Draws a panel for each initial state."""
+    """Draws the points, with a panel for each initial state."""
     figure = new_figure(WIDTH, 7.2)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     for number_of_panel, axes in enumerate(panels.flat, 1):

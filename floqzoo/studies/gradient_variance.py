@@ -3,10 +3,11 @@ r"""TD-CFM against TD²-CFM: the variance of their gradients at the same paramet
 If the target field is that of the path, both have the same expected gradient, and
 
 $$\sigma^2_{\text{TD}} = \sigma^2_{\text{TD}^2}
-+ \gamma^2 \, \mathbb E \operatorname{tr} \operatorname{Cov}_{X_1 | X_t} \bigl( \nabla_\theta v_\theta^\top u_t(X_t | X_1) \bigr)
-\cdot \tfrac{4}{d^2},$$
++ \gamma^2 \, \mathbb E \operatorname{tr} \operatorname{Cov}_{X_1 | X_t}
+\bigl( \nabla_\theta v_\theta^\top u_t(X_t | X_1) \bigr) \cdot \tfrac{4}{d^2},$$
 
-where $4 / d^2$ comes from the loss: the mean over $d$ coordinates of a square. Source: TD-Flow (arXiv 2503.09817), theorem 2.
+where $4 / d^2$ comes from the loss, the mean of the squares of $d$ coordinates. Source: TD-Flow (arXiv 2503.09817),
+theorem 2.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ from floqzoo.typing import Array, Key
 
 @dataclass(frozen=True)
 class GradientSpread:
-    """Statistics of the gradients of single transitions.
+    """Statistics of the gradients of single-transition losses.
 
     - `method`, `horizon`: The method and the horizon, $\\gamma = 1 - 1 / \\text{horizon}$.
     - `variance`: The trace of the gradients' covariance.
@@ -71,7 +72,8 @@ class GradientVarianceConfig:
 
 
 def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:
-    """The spread of the gradients of TD-CFM, TD-CFM(C) and TD²-CFM, with the exact measure as the target network."""
+    """The gradient statistics of TD-CFM, TD-CFM(C) and TD²-CFM at each horizon, with the exact measure as the target
+    network."""
     rows = []
     for horizon in config.horizons:
         chain = LinearGaussian.spiral(1 - 1 / horizon)
@@ -131,7 +133,7 @@ def gradient_of_transition(
 
 @styled
 def draw(rows: list[GradientSpread], path: Path) -> Path:
-    """Draws the variance against the horizon."""
+    """Draws the gradient variance of each method against the horizon."""
     figure = new_figure(WIDTH, 4.4)
     axes = figure.subplots()
     for name, label in (("td-cfm", "TD-CFM"), ("td-cfm-c", "TD-CFM(C)"), ("td2-cfm", "TD²-CFM")):

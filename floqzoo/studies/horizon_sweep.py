@@ -50,11 +50,11 @@ class SweepConfig:
     """The settings of the sweep."""
 
     directory: Path = Path("docs/figures")
-    """Output folder for the errors of each model (NAME_models.csv), their means (NAME.csv) and the figure (NAME.png)."""
+    """Output folder for the errors of each model (NAME_models.csv), their means (NAME.csv) and a figure (NAME.png)."""
     name: str = "horizon_sweep"
-    """Name of the files."""
+    """Name of the output files, without suffix."""
     methods: tuple[str, ...] = ("mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm")
-    """Methods: mc-cfm, td-cfm, td-cfm-c, td2-cfm, td-dd, td2-dd."""
+    """Methods to train: mc-cfm, td-cfm, td-cfm-c, td2-cfm, td-dd, td2-dd."""
     horizons: tuple[int, ...] = (5, 10, 20, 50, 100)
     """Effective horizons, each above 1."""
     seeds: int = 3
@@ -84,7 +84,7 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One model's errors, or, with the method "truth" and no seed, those between two sets of true samples."""
+    """One model's errors; or, with the method "truth" and the seed -1, those between two sets of true samples."""
 
     path: str
     method: str
@@ -103,7 +103,8 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class MeanRow:
-    """The mean and the standard error of a metric over the seeds of a method; the horizon is 0 for all horizons together."""
+    """The mean and the standard error of a metric over the seeds of a method; horizon 0 stands for all horizons
+    together."""
 
     metric: str
     method: str
@@ -113,7 +114,7 @@ class MeanRow:
 
 
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
-    """Trains and compares all models; the seeds of one method and horizon are trained in one program.
+    """Trains all models, and returns their errors; the seeds of one method and horizon are trained in one program.
 
     - `done`: Called with all rows so far after each program.
     """
@@ -134,7 +135,7 @@ def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = 
 
 
 def chain_probe(config: SweepConfig, horizon: int) -> Probe:
-    """The states, futures and values of the chain at a horizon."""
+    """The states, true futures and exact values of the chain at a horizon."""
     chain = LinearGaussian.spiral(1 - 1 / horizon)
     return probe(
         chain,
@@ -172,7 +173,7 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
 
 
 def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The means that the figure shows."""
+    """The means shown in the figure."""
     cases = dict.fromkeys((row.method, row.horizon) for row in rows)
     return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
 

@@ -31,7 +31,7 @@ class IntegrationStepsConfig:
     coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
     """Widths of the noise interval as fractions of the range of returns."""
     fine_steps: int = 256
-    """Number of Euler steps that serve as the exact solution."""
+    """Number of Euler steps of the reference solution."""
     seeds: int = 3
     """Number of critics of each kind."""
     states: int = 64
@@ -45,7 +45,7 @@ class StepsRow:
     """The accuracy of one critic.
 
     - `coverage`, `steps`, `seed`: The noise coverage, the number of steps and the seed of the critic.
-    - `value_error`: The root mean square error of its value, averaged over noise samples and members.
+    - `value_error`: The root mean square error of its value, the mean output over noise samples and members.
     - `integration_error`: The root mean square difference between its outputs and those of a fine integration.
     """
 
@@ -57,7 +57,7 @@ class StepsRow:
 
 
 def integration_steps(config: IntegrationStepsConfig) -> list[StepsRow]:
-    """Trains and measures every critic."""
+    """Trains every critic, and measures its accuracy."""
     task = PaidChain()
     where = probe(task, config.states)
     rows = []
@@ -78,7 +78,7 @@ def _size(errors: jnp.ndarray) -> float:
 
 
 def summary(rows: Sequence[StepsRow], metric: str, coverage: float, steps: int) -> Mean:
-    """A metric's mean over the seeds of one kind of critic."""
+    """The mean and standard error of a metric over the seeds of one kind of critic."""
     return mean_of([getattr(row, metric) for row in rows if (row.coverage, row.steps) == (coverage, steps)])
 
 

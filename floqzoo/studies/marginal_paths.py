@@ -37,7 +37,7 @@ class MarginalPathsConfig:
     updates: int = 3_000
     """Updates of the field."""
     batch_size: int = 512
-    """Number of pairs of noise and data per update."""
+    """Number of noise-data pairs per update."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of the field."""
     paths: int = 60
@@ -51,7 +51,7 @@ class MarginalPathsConfig:
 class Paths(eqx.Module):
     """Paths from noise to data; both kinds start from the same noise samples.
 
-    - `conditional`: The straight lines of the training pairs.
+    - `conditional`: Straight lines between independent samples of noise and data, as in training.
     - `marginal`: The trajectories of the learnt field.
     """
 
@@ -95,7 +95,7 @@ def train_flow(config: MarginalPathsConfig) -> Flow:
 
 
 def paths_of(flow: Flow, count: int, steps: int, key: Key) -> Paths:
-    """Lines to independent data samples, and trajectories of the field, from the same noise samples."""
+    """Straight lines to independent data samples, and trajectories of the field, from the same noise samples."""
     noise_key, data_key = jax.random.split(key)
     x0 = flow.prior.sample(noise_key, (count, 1))
     times = time_grid(0.0, 1.0, steps, x0.dtype)
@@ -132,7 +132,7 @@ def draw(paths: Paths, path: Path) -> Path:
 
 
 def main(config: Annotated[MarginalPathsConfig, tyro.conf.arg(name="")]) -> None:
-    """Trains the field, prints how curved both kinds of paths are, and writes the figure."""
+    """Trains the field, prints the curvature and the crossings of both kinds of paths, and writes the figure."""
     paths = paths_of(train_flow(config), config.paths, config.steps, jax.random.key(config.seed + 1))
     rows = [
         [kind, f"{float(jnp.mean(jax.vmap(path_curvature)(some))):.3f}", f"{crossings(some):.2f}"]

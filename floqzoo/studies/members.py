@@ -26,15 +26,15 @@ def train_members(
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
     """Makes `updates` updates of every agent, each with its own data and key.
 
-    Returns the agents, and the losses of every update. Members differ only in their arrays: seeds, discounts, learning
-    rates.
+    Returns the agents, and the critic loss of every update. Members differ only in their arrays, such as those of
+    seeds, discounts and learning rates.
 
-    - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)` respectively; the first axis
-      of all their JAX arrays is that of the members, as `eqx.filter_vmap` returns them.
+    - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)`, respectively; the first
+      axis of all their JAX arrays is that of the members, as in results of `eqx.filter_vmap`.
     - `keys`: One key for each member.
     - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.
-    - `at`: A function from a member's data and its number of updates to the data to sample from, for growing datasets.
+    - `at`: Maps a member's data and its number of updates to the data to sample from, for growing datasets.
 
     **Raises** `ValueError` if `updates` is not a positive multiple of `chunk`.
     """

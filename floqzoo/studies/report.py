@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 def write_rows(rows: Sequence[Any], path: Path) -> Path:
-    """Writes dataclasses as CSV, one row each.
+    """Writes dataclass instances to a CSV file, one row each; returns its path.
 
     **Raises** `ValueError` if there are no rows.
     """
@@ -28,7 +28,7 @@ def write_rows(rows: Sequence[Any], path: Path) -> Path:
 
 
 def csv_table(rows: Sequence[Any]) -> str:
-    """Dataclasses as CSV, one row each, with the names of their fields as header.
+    """Dataclass instances as CSV, one row each, with the names of their fields as the header.
 
     **Raises** `ValueError` if there are no rows.
     """
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def read_table(kind: type[Row], path: Path) -> list[Row]:
-    """Reads rows of dataclasses from the CSV that `write_rows` wrote; each field must be a string or a number.
+    """Reads dataclass instances from a CSV file that `write_rows` wrote; each field must be a string or a number.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns or no row.
     """
@@ -60,7 +60,7 @@ def read_table(kind: type[Row], path: Path) -> list[Row]:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Formats a table as Markdown."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
@@ -80,7 +80,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def number(value: float) -> str:
-    """A number with three significant digits."""
+    """Formats a number with three significant digits."""
     return f"{value:.3g}"
 
 
@@ -97,6 +97,6 @@ class Mean:
 
 
 def mean_of(values: Sequence[float] | np.ndarray) -> Mean:
-    """The mean over independent values; the error is NaN for one value."""
+    """The mean of independent values; its error is NaN for a single value."""
     array = np.asarray(values, dtype=float)
     return Mean(float(array.mean()), float(array.std(ddof=1) / len(array) ** 0.5) if len(array) > 1 else float("nan"))

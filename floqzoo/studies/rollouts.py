@@ -32,13 +32,13 @@ class Rollout:
     def resampled(
         self, discount: float, count: int, random: np.random.Generator
     ) -> Float[np.ndarray, "count observation"]:
-        """Futures at geometric times, resampled if they are beyond the end of the episode."""
+        """Samples future states at geometrically distributed times, conditioned on lying within the episode."""
         weights = discount ** np.arange(len(self.futures))
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
 
 
 def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
-    """The first episodes of a dataset with rewards of the current state ("pre").
+    """The first `count` episodes of a dataset whose rewards are those of the current state ("pre").
 
     **Raises** `ValueError` if `count` is not positive.
     """
@@ -56,8 +56,8 @@ def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
 
 
 def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
-    """Plays episodes one after another with an agent, or its `ActorCritic`, in an environment whose reward is that of the
-    current state.
+    """Plays `count` episodes with an agent, or its `ActorCritic`, in an environment whose reward is that of the current
+    state.
 
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
 

@@ -1,8 +1,8 @@
 """Statistics of a few seeds: robust means, bootstrap intervals, and probabilities of improvement.
 
-The scores of a method are a list with one array per task. The last axis of each array is the seeds, and tasks may have
-different numbers of seeds. Leading axes are resamples. Source of the definitions: Agarwal et al., *Deep
-reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
+The scores of a method are a list with one array per task. The last axis of each array is that of the seeds, and tasks
+may have different numbers of seeds. Leading axes are those of resamples. Source of the definitions: Agarwal et al.,
+*Deep reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Statistic = Float[np.ndarray | np.generic, "*resamples"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and the ends of its interval; the ends are NaN if there is a single seed."""
+    """A statistic, and the ends of its interval, which are NaN if a task has a single seed."""
 
     value: float
     low: float
@@ -36,7 +36,7 @@ def mean_score(tasks: Sequence[Scores]) -> Statistic:
 
 
 def interquartile_mean(tasks: Sequence[Scores]) -> Statistic:
-    r"""The mean of the middle half of all seeds of all tasks: $\lfloor n / 4 \rfloor$ are dropped at each end.
+    r"""The mean of the middle half of the $n$ scores of all tasks: $\lfloor n / 4 \rfloor$ are dropped at each end.
 
     It is less sensitive to outliers than the mean, and uses more of the data than the median.
 
@@ -48,7 +48,9 @@ def interquartile_mean(tasks: Sequence[Scores]) -> Statistic:
 
 
 def probability_of_improvement(tasks: Sequence[Scores], others: Sequence[Scores]) -> Statistic:
-    r"""$P(X > Y)$ for a random seed of each, where $X = Y$ counts one half; the mean over tasks.
+    r"""The probability $P(X > Y)$ for a random seed of each method, where $X = Y$ counts one half, averaged over tasks.
+
+    $X$ is a score in `tasks`, and $Y$ a score in `others`.
 
     For one task it is the Mann-Whitney statistic divided by the number of pairs.
 
@@ -68,7 +70,7 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    r"""A statistic of one method or of two, and its stratified percentile bootstrap interval.
+    r"""A statistic of one or two methods, and its stratified percentile bootstrap interval.
 
     Each resample draws seeds with replacement within each task, so that tasks keep their weight. With very few seeds
     the interval is too narrow; see the guide on results for its coverage.
@@ -77,7 +79,7 @@ def bootstrap_interval(
     - `confidence`: The confidence level, in (0, 1).
     - `resamples`: The number of resamples, at least 1.
 
-    **Raises** `ValueError` for a number out of its range, and what `statistic` raises.
+    **Raises** `ValueError` if a number is out of its range, and what `statistic` raises.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1); got {confidence}.")

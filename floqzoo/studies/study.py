@@ -18,10 +18,10 @@ from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquarti
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number of one trained agent.
+    """The value of one metric of one trained agent.
 
     - `arm`: The compared variant: a kind of critic, or a setting.
-    - `level`: The varied number, such as the noise of the targets.
+    - `level`: The value of the varied quantity, such as the scale of the noise in the targets.
     - `seed`: The seed of the agent; arms and levels are paired by seed.
     - `metric`, `value`: The metric and its value.
     """
@@ -53,15 +53,15 @@ class Table:
 
     @property
     def arms(self) -> list[str]:
-        """The arms in the order of measurement."""
+        """The arms, in the order of measurement."""
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def levels(self, arm: str, metric: str) -> list[float]:
-        """The levels at which an arm was measured, in ascending order."""
+        """The levels at which a metric of an arm was measured, in ascending order."""
         return sorted({row.level for row in self.rows if (row.arm, row.metric) == (arm, metric)})
 
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
-        """The values of all seeds, in order.
+        """The values of a metric for all seeds, in the order of the seeds.
 
         **Raises** `ValueError` if there is no such measurement.
         """
@@ -79,7 +79,7 @@ Effect = Callable[[Table], Float[np.ndarray, " seeds"]]
 class Statement:
     """One part of a claim that can be judged.
 
-    - `text`: The claim as a sentence that is true or false.
+    - `text`: The statement, as a sentence that is true or false.
     - `effect`: The effect size for each seed, positive if the statement holds.
     - `unit`: The unit of the effect.
     """
@@ -112,9 +112,9 @@ class Study:
     """A claim, and the experiment that tests it.
 
     - `name`: The name in `floqzoo study NAME`.
-    - `claim`: The claim and its source.
+    - `claim`: The claim, in one or two sentences.
     - `design`: A description of training and measurements, in a few sentences.
-    - `settings`: The settings shared by all arms.
+    - `settings`: The default settings, shared by all arms.
     - `trials`: A function from settings to trials by name; each trial returns its measurements, independently of the
       others.
     - `level`: The axis label of the levels; None if there is a single level.
@@ -135,7 +135,7 @@ class Study:
 
 
 def judge(study: Study, table: Table) -> list[Verdict]:
-    """The verdict on every statement of a study."""
+    """Returns the verdict on each statement of a study."""
     verdicts = []
     for statement in study.statements:
         effect = bootstrap_interval(interquartile_mean, [statement.effect(table)])
@@ -150,7 +150,7 @@ MEASUREMENTS, SETTINGS = "measurements.csv", "settings.csv"
 def run_study(
     study: Study, settings: LabSettings, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
 ) -> Table:
-    """Runs the missing trials of a study, and returns all measurements; an interrupted study thus resumes.
+    """Runs the missing trials of a study, so that an interrupted study resumes, and returns all measurements.
 
     - `directory`: The folder for a table of each trial, the complete table and the settings.
     - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
@@ -188,7 +188,7 @@ class _Setting:
 
 
 def estimate(table: Table, arm: str, level: float | int, metric: str) -> Estimate:
-    """The interquartile mean over seeds and its interval."""
+    """The interquartile mean of a metric over seeds, and its interval."""
     return bootstrap_interval(interquartile_mean, [table.of(arm, level, metric)])
 
 
@@ -207,14 +207,14 @@ def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str]]]:
-    """A table with one row per statement, with verdict and effect."""
+    """A table of verdicts and effects, with one row per statement."""
     return ["statement", "verdict", "effect [95 % interval]"], [
         [verdict.statement.text, verdict.verdict, str(verdict)] for verdict in verdicts
     ]
 
 
 def report_text(study: Study, table: Table) -> str:
-    """Verdicts and results as Markdown."""
+    """The tables of verdicts and results, as Markdown."""
     return f"{markdown_table(*verdict_table(judge(study, table)))}\n\n{markdown_table(*result_table(study, table))}\n"
 
 

@@ -21,10 +21,10 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class SuccessorErrors:
     """The errors of a successor measure, averaged over states.
 
-    - `emd`: The earth mover's distance of samples from true samples.
+    - `emd`: The earth mover's distance between samples and true samples.
     - `nll`: Minus the log-density of true samples, divided by the number of coordinates.
     - `value_mse`: The squared error of the value estimated from samples.
-    - `mmd`: The squared maximum mean discrepancy of samples from true samples.
+    - `mmd`: The squared maximum mean discrepancy between samples and true samples.
     """
 
     emd: float
@@ -46,8 +46,8 @@ class Probe:
     - `futures`: True futures of each state; the first half is the reference, the second half serves as a perfect model.
     - `values`: The exact values.
     - `reward`: The reward of an observation.
-    - `compared`: The number of samples per state for the EMD and MMD, and the maximum number of true futures for the
-      NLL; values use all samples.
+    - `compared`: The number of samples per state for the EMD and the MMD. The NLL uses as many true futures, at most
+      64; values use all samples.
     - `bandwidth`: The bandwidth of the MMD's kernel: the median distance between two futures.
     - `squared`: Whether the EMD's cost is the squared distance.
     """
@@ -79,12 +79,11 @@ def probe(
     key: Key,
     squared: bool = False,
 ) -> Probe:
-    """Samples the states and the true futures with which all models of a task are compared.
+    """Samples the states and true futures with which all models of a task are compared.
 
     - `value`: The exact value of the reward.
 
-    **Raises** `ValueError` if `states` or `compared` is too small to compare anything, or if `samples` is below
-    `compared`.
+    **Raises** `ValueError` if `states` is below 1, `compared` below 2, or `samples` below `compared`.
     """
     for name, number, least in (("states", states, 1), ("compared", compared, 2), ("samples", samples, compared)):
         if number < least:
@@ -103,7 +102,7 @@ def probe(
 
 
 def errors_of(measure: FlowSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model, from samples of its own solver and densities computed in 64 steps of Tsit5."""
+    """The errors of a model, from samples by its own solver, and densities by 64 steps of Tsit5."""
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 
@@ -115,7 +114,7 @@ def errors_of_truth(probe: Probe) -> SuccessorErrors:
 
 
 class _WithLogProb(eqx.Module):
-    """A measure with densities from equal steps, so that one stiff point does not slow down all others."""
+    """A measure whose densities are computed in equal steps, so that one stiff point does not slow down all others."""
 
     measure: FlowSuccessor
 

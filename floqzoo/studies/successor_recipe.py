@@ -1,4 +1,4 @@
-"""The program of the successor-measure recipe."""
+"""The command-line program of the successor-measure recipe."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -41,8 +41,9 @@ def run_successor_recipe(recipe: Recipe) -> None:
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
     """The `check` of a successor-measure recipe with the given `build`.
 
-    The check raises `ValueError` for settings that an analytic task does not support, for a method that needs other
-    futures, for normalised observations with the policy of another run, and for settings that `build` rejects.
+    The check raises `ValueError` for settings that an analytic task does not support, for the method mc-cfm with a
+    policy other than that of the data, for normalised observations with the policy of another run, and for settings
+    that `build` rejects.
     """
     builds = buildable(build)
 
@@ -67,7 +68,7 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
 
 
 def _require_plain(config: RunConfig) -> None:
-    """Raises an error for settings that a comparison on an analytic task does not support."""
+    """**Raises** `ValueError` for settings that a comparison on an analytic task does not support."""
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name in _NOT_ANALYTIC and value != field.default:
@@ -88,9 +89,10 @@ _NOT_ANALYTIC = (
 
 
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
-    """The normaliser of the measure and, for the measure of a finished run, its policy: arguments of the agent's `build`.
+    """Keyword arguments for the agent's `build`: the measure's normaliser, unless `normalize_observations` is set, and
+    the trained policy if `measure_of` is "trained".
 
-    **Raises** what `floqzoo.runs.trained_policy` raises.
+    **Raises** the errors of `floqzoo.runs.trained_policy`.
     """
     parts: dict[str, PyTree] = {}
     # With normalised observations the measure has none of its own left to normalise.
@@ -103,7 +105,7 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
-    """Calls `report_futures` for one seed of a run; with several seeds, each has a separate folder."""
+    """Calls `report_futures` for one seed of a run; if there are several seeds, each gets its own folder."""
     own = directory if config.seeds == 1 else directory / f"sd{seed:03d}"
     own.mkdir(exist_ok=True)
     report_futures(agent, task, replace(config, seed=seed, seeds=1), own)

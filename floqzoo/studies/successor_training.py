@@ -31,18 +31,18 @@ class TrainingSettings:
     """Training settings of a study. The values published by TD-Flow are in brackets; studies are smaller."""
 
     hidden: tuple[int, ...] = (64, 64, 64)
-    """Hidden layers of the velocity field (a U-Net-style perceptron of unknown size)."""
+    """Hidden layers of the velocity field (a U-Net-style MLP of unpublished size)."""
     updates: int = 10_000
-    """Updates (3M)."""
+    """Number of updates (3M)."""
     batch_size: int = 256
-    """Transitions in an update (1024)."""
+    """Transitions per update (1024)."""
     lr: float = 1e-3
     """AdamW's learning rate (not published)."""
     weight_decay: float = 1e-3
     """AdamW's weight decay (0.001)."""
     tau: float = 0.05
-    """Step of the target (0.001). For a horizon H, the relevant number is tau * updates / H, the number of backups in
-    units of the horizon: (30) at a horizon of 100; here 5."""
+    """Polyak averaging coefficient of the target network (0.001). The relevant quantity is tau * updates / H, the
+    number of backups in units of the horizon H: 5 at a horizon of 100 (30)."""
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
@@ -58,7 +58,7 @@ def train_on_chain(
 ) -> list[FlowSuccessor]:
     """Trains one measure for each discount and seed in one program, and returns the target networks' measures.
 
-    - `method`: Builds a measure from a field and a number of coordinates, as in `floqzoo.successor.METHODS`.
+    - `method`: Builds a measure from a field and its number of coordinates, as in `floqzoo.successor.METHODS`.
     - `discounts`, `seeds`: One discount and one seed for each member.
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))

@@ -1,7 +1,7 @@
 r"""The trajectories of a flow critic from noise to value, for narrow and wide noise intervals.
 
-Critics are trained with floq's loss on the analytic chain and differ only in the width of the noise interval, $\kappa
-\, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which this study tests.
+Critics are trained with floq's loss on the analytic chain, and differ only in the width of the noise interval,
+$\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which this study tests.
 """
 
 from collections.abc import Sequence
@@ -39,15 +39,16 @@ class ValuePathsConfig:
     """The settings of the study."""
 
     directory: Path = Path("docs/figures")
-    """Output folder for the table (value_path_statistics.csv), the figure (value_paths.png) and its points (.csv)."""
+    """Output folder for the table (value_path_statistics.csv), the figure (value_paths.png) and its points
+    (value_paths.csv)."""
     coverages: tuple[float, ...] = (0.01, 0.1, 1.0)
     """Widths of the noise interval as fractions of the range of returns; floq uses 0.1 or 0.25."""
     steps: int = 8
-    """K in training."""
+    """Number K of Euler steps in training."""
     fine_steps: int = 64
     """Number of Euler steps for measured and drawn trajectories."""
     seeds: int = 3
-    """Number of critics of each width."""
+    """Number of critics for each width."""
     states: int = 64
     """Number of states at which critics are measured."""
     trajectories: int = 16
@@ -58,13 +59,13 @@ class ValuePathsConfig:
 
 @dataclass(frozen=True)
 class PathRow:
-    """Statistics of one critic's trajectories, averaged over states, noise samples and members.
+    """Statistics of one critic's trajectories over states, noise samples and members.
 
     - `coverage`, `seed`: The noise coverage and the seed of the critic.
-    - `curvature`: `path_curvature`, in squared units of return.
-    - `bend`: The curvature, divided by the mean squared distance from noise to value.
-    - `noise_spread`: The standard deviation of the value over noise samples, averaged over states.
-    - `value_error`: The root mean square error of the mean value.
+    - `curvature`: The mean `path_curvature`, in squared units of return.
+    - `bend`: The mean curvature, divided by the mean squared distance from noise to value.
+    - `noise_spread`: The standard deviation of the output over noise samples, averaged over states and members.
+    - `value_error`: The root mean square error of the critic's value, the mean output over noise samples and members.
     """
 
     coverage: float
@@ -89,7 +90,7 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 
 
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
-    """The trajectories for every state, noise sample and member, in this order of axes."""
+    """The trajectories, with leading axes state, noise sample and member."""
     fine = replace(critic, solver=Euler(steps))
     noise_samples = quantile_noise(fine.prior, count)
 
@@ -133,7 +134,7 @@ class PathPoint:
 
 
 def points_of(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig) -> list[PathPoint]:
-    """The trajectories of each critic at the state with the median value."""
+    """Points of the trajectories of each critic's first member at the state with the median value."""
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
     rows = []

@@ -35,19 +35,20 @@ class ValueSettings:
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of the velocity fields and of the distilled critic (four of 512)."""
     updates: int = 6_000
-    """Updates (2M)."""
+    """Number of updates (2M)."""
     batch_size: int = 64
-    """Transitions in an update (256)."""
+    """Transitions per update (256)."""
     num_noise_samples: int = 4
-    """Noise samples of each transition (8)."""
+    """Noise samples per transition (8)."""
     lr: float = 1e-3
     """Adam's learning rate (3e-4)."""
     tau: float = 0.05
-    """Step of the target (0.005). The chain's horizon is 10, not 100 or 200."""
+    """Polyak averaging coefficient of the target network (0.005). The chain's horizon is 10, not 100 or 200 as in
+    floq."""
 
 
 class PaidChain(eqx.Module):
-    """The chain with rewards of the next state, so that its exact value is the value that a critic estimates."""
+    """The analytic chain with the reward of the next state, so that a critic estimates the chain's exact value."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 
@@ -71,7 +72,7 @@ class Probe(eqx.Module):
 
 
 def probe(task: PaidChain, states: int) -> Probe:
-    """The states and actions at which every critic is evaluated."""
+    """Samples the states and actions at which every critic is evaluated."""
     batch = task.sample(jax.random.key(7), states)
     value = jax.vmap(lambda observation, action: task.chain.value(observation, action, REWARD))
     return Probe(batch.observation, batch.action, value(batch.observation, batch.action))
@@ -84,10 +85,10 @@ def reward_range(task: PaidChain) -> tuple[float, float]:
 
 
 def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, settings: ValueSettings) -> FlowCritic:
-    """Trains one critic per seed in one program; returns a critic whose arrays have the seeds as first axis.
+    """Trains one critic per seed in one program; returns a critic whose arrays have the seeds as their first axis.
 
     - `coverage`: The width of the noise interval as a fraction of the range of returns: floq's kappa.
-    - `steps`: K in training and evaluation.
+    - `steps`: The number K of Euler steps of the critic's solver.
     """
     rewards = reward_range(task)
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))

@@ -33,7 +33,9 @@ class SuccessorMetrics(eqx.Module):
 
 
 class FlowSuccessor(eqx.Module):
-    r"""$m^\pi(\cdot \mid s, a) = (1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot \mid s, a, \pi)$ as a flow.
+    r"""A successor measure as a flow over observations.
+
+    $$m^\pi(\cdot \mid s, a) = (1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot \mid s, a, \pi)$$
 
     The measure starts at the *next* state, and satisfies $m = (1 - \gamma) P + \gamma P^\pi m$. Both terms enter the
     loss of every transition,
@@ -42,28 +44,28 @@ class FlowSuccessor(eqx.Module):
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - \hat u_t \rVert^2,$$
 
     where $x_t$ is on the path from noise to $s'$, and the target rule computes $(\hat x_t, \hat u_t)$ from the target
-    flow at $(s', a')$. The terms share the time $t$, and draw separate noise. Discounts are ignored: episodes are
-    assumed to continue after the end of a recording.
+    flow at $(s', a')$. The terms share the time $t$, and draw separate noise. The `discount` of transitions is ignored:
+    episodes are assumed to continue after their recorded end.
 
-    - `flow`: A flow over normalised observations, conditioned on normalised observation and action. TD-Flow: Gaussian
+    - `flow`: A flow over normalised observations, conditioned on normalised observation and action; TD-Flow: Gaussian
       prior, linear path, 10 steps of the midpoint method (10 equal steps, also when it stops at $t < 1$).
     - `target_rule`: The target for futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or
       `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
     - `next_action`: Whether to learn the measure of the policy (`PolicyNextAction`) or of the data (`DataNextAction`).
-    - `normaliser`: The normalisation of observations.
+    - `normaliser`: The normaliser of observations.
     - `times`: The distribution of the times at which the field is trained.
     - `velocity_error`: The error measure of velocities.
-    - `from_current`: Whether the measure starts at the *current* state, $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$,
-      as in InFOM: $x_t$ is on the path from noise to $s$.
+    - `from_current`: Whether the measure starts at the *current* state, as in InFOM: it is
+      $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$, and $x_t$ is on the path from noise to $s$.
     - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions; by default
       only the one-step term has one, as in InFOM.
 
     The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
-    `successor_loss` takes a row for each transition.
+    `successor_loss` takes one row for each transition.
 
-    **Raises** `ValueError` for a discount or a normaliser that does not fit, or for `from_current` with a
-    `MonteCarloTarget`, whose futures start at the next state.
+    **Raises** `ValueError` if the discount is out of its range, if the normaliser has another dimension than the flow,
+    or for `from_current` with a `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
     interpretation: the theorem on variances then holds unchanged.
@@ -95,7 +97,7 @@ class FlowSuccessor(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *conditions: Condition
     ) -> Float[Array, "count observation"]:
-        """Draws future observations, in the units of the observation."""
+        """Draws `count` future observations, in the units of the observation."""
         code = self.encode(observation, action, *conditions)
         noise = self.flow.prior.sample(key, (count, self.flow.dim))
         return jax.vmap(lambda x0: self.normaliser.restore(self.flow.push_forward(x0, code)))(noise)
@@ -112,7 +114,7 @@ class FlowSuccessor(eqx.Module):
     ) -> Scalar:
         """The log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
 
-        Reports divide the log-density by the number of coordinates.
+        In reports, it is divided by the number of coordinates.
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
@@ -124,7 +126,7 @@ class FlowSuccessor(eqx.Module):
         return log_density - self.normaliser.log_volume(self.flow.dim)
 
     def encode(self, observation: Observation, action: Action, *conditions: Condition) -> Code:
-        """The flow's code of an observation, an action and further conditions."""
+        """The code of an observation, an action and further conditions, for the flow."""
         return self.flow.encode(self.normaliser.normalise(observation), action, *conditions)
 
     def successor_loss(
@@ -135,10 +137,10 @@ class FlowSuccessor(eqx.Module):
         key: Key,
         *conditions: Float[Array, "batch condition"],
     ) -> tuple[Scalar, SuccessorMetrics]:
-        """The two terms, averaged over the batch.
+        """The weighted sum of both terms, averaged over the batch, and its metrics.
 
-        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch lacks
-        a field that the target rule or the next action needs.
+        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch
+        lacks a field that the target rule or the next action needs.
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)

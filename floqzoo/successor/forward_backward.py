@@ -1,4 +1,4 @@
-"""Forward-backward representations: successor measures of many policies as products of two maps."""
+"""Forward-backward (FB) representations: successor measures of many policies as products of two maps."""
 
 from typing import Any
 
@@ -38,16 +38,18 @@ class ForwardBackwardMetrics(eqx.Module):
 
 
 class ForwardBackward(eqx.Module):
-    r"""The successor measures of policies $\pi_z$ as $M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$, with the
-    distribution $\rho$ of states in the data.
+    r"""The successor measures of policies $\pi_z$ as products of a forward and a backward map.
 
-    $M$ counts the states from $s'$ onwards, $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass
-    $1 / (1 - \gamma)$. The values of any reward follow without training: with $w = \mathbb E_\rho [r B]$,
-    $Q(s, a) = F(s, a, z)^\top w$ is the sum of rewards from the next state on, under the policy of
-    $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and pairs $i \ne j$ of a batch, let
-    $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
+    $$M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$$
 
-    $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2 - \mathbb E_i M_{ii}, \qquad
+    Here $\rho$ is the distribution of states in the data. $M$ counts the states from $s'$ onwards,
+    $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass $1 / (1 - \gamma)$. The values of any reward
+    follow without training: with $w = \mathbb E_\rho [r B]$, $Q(s, a) = F(s, a, z)^\top w$ is the sum of rewards from
+    the next state on, under the policy of $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and pairs $i \ne j$
+    of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
+
+    $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2
+    - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
 
     summed over members, where $a'$ is the action of $\pi_z(s')$ with smoothing noise. This loss needs no reward, and
@@ -55,20 +57,20 @@ class ForwardBackward(eqx.Module):
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
 
-    fixes the scale of $F$ and $B$, which the product leaves open; $B$ is on the sphere of radius $\sqrt d$.
+    fixes the scale of $F$ and $B$, which the product leaves undetermined; $B$ is on the sphere of radius $\sqrt d$.
 
-    - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; a member maps $(s, z)$ and $(s, a)$, joined, to $\mathbb R^d$, as an
-      [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
+    - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps the two vectors $(s, z)$ and $(s, a)$,
+      each concatenated, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
-    - `reward_vector`: $w$, in $\mathbb R^d$: the task that `score` is for. `infer_task` sets it; it may be 0 before.
+    - `reward_vector`: $w$, in $\mathbb R^d$: the task for which `score` is Q. `infer_task` sets it; it may be 0 before.
     - `discount`: $\gamma$ in [0, 1).
     - `orthonormality`: The weight of the orthonormality loss, at least 0.
     - `latents`: The distribution of z in training.
-    - `noise`: The noise on next actions.
-    - `aggregation`: The aggregation of the members in `score`. The minimum of two members is their mean minus half their
-      distance, as in the official code.
+    - `noise`: The smoothing noise of next actions.
+    - `aggregation`: The aggregation of the members in `score`. The minimum of two members is their mean minus half
+      their distance, as in the official code.
     - `target_aggregation`: The aggregation of the members in $\bar M$.
-    - `terminations`: Whether an episode that terminated has no future. If False, $\text{discount}_i$ is 1 for all
+    - `terminations`: Whether the future ends where an episode terminates. If False, $\text{discount}_i$ is 1 for all
       transitions: OGBench's data have terminations where the task of the environment is solved, although its dynamics
       do not depend on the task.
 
@@ -76,7 +78,7 @@ class ForwardBackward(eqx.Module):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: Touati and Ollivier (arXiv 2103.07945); losses and constants as in metamotivo, official code.
+    Source: Touati and Ollivier (arXiv 2103.07945); losses and constants as in the official code, metamotivo.
     """
 
     forward: Ensemble
@@ -97,7 +99,7 @@ class ForwardBackward(eqx.Module):
         require("orthonormality", number, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def represent(self, observation: Observation) -> Float[Array, " latent"]:
-        """B(s), on the sphere."""
+        """B(s), a point on the sphere."""
         return on_sphere(self.backward(observation))
 
     def forwards(
@@ -112,7 +114,7 @@ class ForwardBackward(eqx.Module):
         return self.forward.each(lambda member: jax.vmap(member)(with_latent, with_action))
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q for the task z: the aggregate of F(s, a, z) · z."""
+        """Q for the task z: F(s, a, z) · z, aggregated over members."""
         forward = self.forwards(observation[None], action[None], latent[None])[:, 0]
         return self.aggregation.aggregate(forward @ latent)
 
@@ -124,12 +126,12 @@ class ForwardBackward(eqx.Module):
         return size * self.score_for(observation, action, latent)
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """One z of the training distribution for each row."""
+        """Draws one z from the training distribution for each row."""
         goals = jax.vmap(self.represent)(observations)
         return self.latents.latents(goals, self.latents.draws(len(goals), goals.shape[1], key))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ForwardBackwardMetrics]:
-        """The loss of the measure plus the orthonormality loss. Rewards are not read.
+        """The loss of the measure plus the weighted orthonormality loss, and its metrics. Rewards are not read.
 
         **Raises** `ValueError` for a batch of one transition, which has no pairs.
         """

@@ -20,7 +20,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class PretrainingMetrics(eqx.Module):
-    """The metrics of an `IntentionCritic` in pre-training.
+    """The metrics of an `IntentionCritic` during pre-training.
 
     - `critic_loss`: The loss of the measure.
     - `occupancy`: The metrics of the measure.
@@ -31,7 +31,7 @@ class PretrainingMetrics(eqx.Module):
 
 
 class IntentionCriticMetrics(eqx.Module):
-    """The metrics of an `IntentionCritic` in fine-tuning.
+    """The metrics of an `IntentionCritic` during fine-tuning.
 
     - `critic_loss`: `q_loss` + `reward_loss` + the loss of the measure.
     - `occupancy`: The metrics of the measure.
@@ -54,20 +54,23 @@ class IntentionCriticMetrics(eqx.Module):
 class IntentionCritic(eqx.Module):
     r"""Q by implicit generalised policy improvement over the intentions of a dataset.
 
-    For an intention z of the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$ with N futures
-    $x_i \sim m(\cdot \mid s, a, z)$ estimates the value of the policy with that intention. Q is its upper expectile over z,
+    For an intention z drawn from the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$ with N
+    futures $x_i \sim m(\cdot \mid s, a, z)$ estimates the value of the policy with that intention. Q is trained to be
+    its upper expectile over z, by the loss
 
-    $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a), \quad z \sim N(0, I),$$
+    $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a),
+    \quad z \sim N(0, I),$$
 
-    which replaces a maximum over intentions. There is no Bellman backup: targets use measure and reward before the step,
-    and neither discounts nor a target critic. The measure's target network is used only in the loss of the measure.
+    which replaces a maximum over intentions. There is no Bellman backup: targets use the measure and the reward model
+    before the update, and neither the `discount` of transitions nor a target critic. The measure's target network is
+    used only in the loss of the measure.
 
-    One z is drawn for each transition, and all its N futures share it, as in the official code from May 2026 on.
-    Earlier versions, with which the published scores were measured, drew a separate z for each future, so the expectile
-    was that of means over intentions.
+    One z is drawn for each transition and shared by its N futures, as in the official code since May 2026. Earlier
+    versions, with which the published scores were measured, drew a separate z for each future, so the expectile was
+    that of means over intentions.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `measure`: The successor measure. With `from_current`, Q is the return from the current reward on.
+    - `measure`: The successor measure. With its `from_current`, the return starts with the current reward.
     - `reward`: The reward of a state: a function, or a `LearntReward`.
     - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean over intentions.
     - `num_futures`: N, at least 1.
@@ -92,19 +95,19 @@ class IntentionCritic(eqx.Module):
             raise ValueError(f"`num_futures` must be at least 1; got {self.num_futures}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The aggregate of the members of Q."""
+        """Q, aggregated over members."""
         return self.aggregation.aggregate(self.networks.values(observation, action))
 
     def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
-        """The loss of the measure. Rewards are not read; Q and the reward model have no gradient.
+        """The loss of the measure, and its metrics. Rewards are not read; Q and the reward model get no gradient.
 
-        It can be a loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
+        It can be the critic loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         return loss, PretrainingMetrics(loss, metrics)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IntentionCriticMetrics]:
-        """The losses of Q, of the reward model and of the measure."""
+        """The sum of the losses of Q, the reward model and the measure, and its metrics."""
         measure_key, target_key = jax.random.split(key)
         with update_step("targets"):
             target = agent.critic.values_of(batch, target_key)

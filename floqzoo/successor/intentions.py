@@ -29,12 +29,12 @@ class Intention(eqx.Module):
 
     @property
     def divergence(self) -> Scalar:
-        r"""The divergence $\frac1d D_{\text{KL}}$ from $N(0, I)$, a mean over coordinates."""
+        r"""The KL divergence from $N(0, I)$, averaged over coordinates: $\frac1d D_{\text{KL}}$."""
         return 0.5 * jnp.mean(self.mean**2 + jnp.exp(2 * self.log_std) - 1 - 2 * self.log_std)
 
 
 class IntentionEncoder(eqx.Module):
-    r"""$q(z \mid s', a')$: the intention of the policy that took the action $a'$ at $s'$.
+    r"""The encoder $q(z \mid s', a')$, which infers the intention of the policy that took the action $a'$ at $s'$.
 
     - `network`: Maps $(s', a')$, concatenated, to $\mu$ and $\log \sigma$, concatenated.
     - `latent_dim`: The number $d$ of coordinates of z, at least 1.
@@ -52,12 +52,12 @@ class IntentionEncoder(eqx.Module):
             raise ValueError(f"`latent_dim` must be at least 1; got {self.latent_dim}.")
 
     def infer(self, next_observation: Observation, next_action: Action) -> Intention:
-        """The distribution of z given the next transition."""
+        """The distribution of z, given the next observation and action."""
         output = self.network(jnp.concatenate([next_observation, next_action]))
         return Intention(output[: self.latent_dim], output[self.latent_dim :])
 
     def prior(self, key: Key) -> Float[Array, " latent"]:
-        """Samples of z from the prior N(0, I)."""
+        """Draws one z from the prior N(0, I)."""
         return jax.random.normal(key, (self.latent_dim,))
 
 
@@ -67,7 +67,7 @@ class IntentionMetrics(eqx.Module):
     - `loss`: `flow_loss` + the weighted `kl`.
     - `flow_loss`: $(1 - \gamma)$ `one_step_loss` + $\gamma$ `bootstrap_loss`.
     - `one_step_loss`, `bootstrap_loss`: The velocity errors of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
-    - `kl`: The divergence of intentions from the prior, mean over coordinates.
+    - `kl`: The KL divergence of intentions from the prior, averaged over coordinates and batch.
     """
 
     loss: Scalar
@@ -78,22 +78,23 @@ class IntentionMetrics(eqx.Module):
 
 
 class IntentionSuccessor(eqx.Module):
-    r"""$m(\cdot \mid s, a, z)$: the successor measure of the data's policy with the intention z.
+    r"""The successor measures $m(\cdot \mid s, a, z)$ of the policies in a dataset, each with an intention z.
 
-    A dataset of many policies has one measure for each. The encoder infers from the next state and action which measure
-    a transition belongs to, $z \sim q(z \mid s', a')$, and measure and encoder are trained by the evidence lower bound
+    The encoder infers from the next state and action to which policy a transition belongs, $z \sim q(z \mid s', a')$.
+    Measure and encoder are trained to minimise the negative evidence lower bound
 
     $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v(t, \hat x_t \mid s, a, \text{sg}(z)) - \hat u_t \rVert^2
     + \lambda \, \tfrac1{d_z} D_{\text{KL}}\bigl( q(z \mid s', a') \,\big\|\, N(0, I) \bigr),$$
 
-    with the terms of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor]; the target flow at $(s', a')$ has the same z, and the gradient of
-    the second term does not reach the encoder.
+    with the terms of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor]; the target flow at $(s', a')$ has the same z,
+    and the gradient of the second term does not reach the encoder.
 
-    - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and z.
+    - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and
+      z.
     - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is small, z, which depends on $(s', a')$, can carry the
-      information of the action, and the measure depends too little on the action.
+    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is too small, z, which is inferred from $(s', a')$, can carry the
+      information of the action $a$, and the measure depends too little on $a$ itself.
 
     The batch must contain `next_action`.
 
@@ -124,7 +125,7 @@ class IntentionSuccessor(eqx.Module):
     def successor_loss(
         self, batch: Transition, target: "IntentionSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, IntentionMetrics]:
-        """The bound, averaged over the batch. Rewards are not read.
+        """The negative bound, averaged over the batch, and its metrics. Rewards are not read.
 
         **Raises** `ValueError` if the batch has no next actions.
         """

@@ -22,7 +22,7 @@ class LatentPolicyMetrics(eqx.Module):
     """The metrics of a latent policy on a batch.
 
     - `actor_loss`: `q_loss` + alpha * `bc_loss`.
-    - `q_loss`: Minus the mean score of the policy's actions, each for its z, divided by the mean absolute score.
+    - `q_loss`: Minus the mean score of the policy's actions, each scored for its z, divided by the mean absolute score.
     - `bc_loss`: Half the squared distance of the policy's actions from the data's, summed over coordinates.
     - `q`: The mean score.
     """
@@ -34,27 +34,27 @@ class LatentPolicyMetrics(eqx.Module):
 
 
 class LatentPolicy(PolicyWithMode):
-    r"""$\pi_z(s) = \tanh f(s, z)$, trained to maximise the score of every task z.
+    r"""A policy $\pi_z(s) = \tanh f(s, z)$ for each task z, trained to maximise the score for z.
 
     $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
     + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
-    with smoothing noise $\epsilon$; the gradient ignores its clipping to [-1, 1]. $\overline{|Q|}$ is the mean absolute
-    score of the batch, a constant, so alpha does not depend on the scale of z. Each z is drawn as in the critic's loss,
-    but independently.
+    with smoothing noise $\epsilon$; the gradient ignores the clipping of the noisy action to [-1, 1]. $\overline{|Q|}$
+    is the mean absolute score in the batch, treated as a constant, so that the best alpha does not depend on the scale
+    of the scores. Each z is drawn as in the critic's loss, but independently.
 
-    - `network`: Maps $(s, z)$, joined, and $s$ to an action before tanh, as an
+    - `network`: Maps $(s, z)$, concatenated, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it. It may be 0 before.
     - `alpha`: The weight of the distance from the data, at least 0.
-    - `noise`: The noise in the loss and in exploration.
+    - `noise`: The smoothing noise in the loss, and the exploration noise.
 
     The agent's critic must [score any z][floqzoo.protocols.ScoresForLatent], as a `ForwardBackward` does.
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: metamotivo, official code, where alpha is 0, so that Adam's steps do not depend on the division; the second term
-    is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
+    Source: metamotivo, official code, where alpha is 0, so that Adam's steps do not depend on the division; the second
+    term is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
     """
 
     network: Any
@@ -80,7 +80,7 @@ class LatentPolicy(PolicyWithMode):
         return self.noise.add(self.act_for(observation, jnp.asarray(self.latent.value)), key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, LatentPolicyMetrics]:
-        """The two terms, averaged over the batch."""
+        """The sum of both terms, averaged over the batch, and its metrics."""
         latent_key, noise_key = jax.random.split(key)
         with update_step("latents"):
             z = agent.critic.sample_latents(batch.next_observation, latent_key)

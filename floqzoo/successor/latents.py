@@ -21,8 +21,8 @@ def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
 
 
 class LatentDraws(eqx.Module):
-    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and whether each row uses a
-    goal."""
+    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and whether each row takes its z
+    from a goal."""
 
     normal: Float[Array, "batch latent"]
     order: Int[Array, " batch"]
@@ -30,8 +30,8 @@ class LatentDraws(eqx.Module):
 
 
 class LatentMixture(eqx.Module):
-    r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a state of the batch, in
-    random order, and otherwise uniform on the sphere of radius $\sqrt d$.
+    r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a random state of the
+    batch, and otherwise uniform on the sphere of radius $\sqrt d$.
 
     - `goal_ratio`: $p$ in [0, 1]; 0.5 in the code of both sources.
 
@@ -53,7 +53,7 @@ class LatentMixture(eqx.Module):
         )
 
     def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
-        """One z for each row of a batch, given B of its states; without a gradient."""
+        """One z for each row of a batch, given B of the batch's states; without a gradient."""
         directions = jax.vmap(on_sphere)(draws.normal.astype(jnp.result_type(goals)))
         return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
 
@@ -63,19 +63,19 @@ def infer_task(
     observations: Float[Array | np.ndarray, "count observation"],
     rewards: Float[Array | np.ndarray, " rewards"],
 ) -> Any:
-    r"""Returns the agent with the task of the given rewards, $w = \frac1n \sum_i r_i B(s_i)$, without training.
+    r"""Returns the agent with the task of the given rewards, $w = \frac1n \sum_i r_i B(s_i)$; no training is needed.
 
     The policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units
     of reward.
 
     - `agent`: An agent of FB, or its `parts`.
-    - `observations`: States of the environment, drawn from the data of the pre-training, over which $w$ is an expectation. A
-      reward is a function of the state, so any function can be chosen, such as 1 near a goal.
-    - `rewards`: The reward of each state. A policy depends on their ratios, not on their scale; it does depend on a constant
-      that is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
+    - `observations`: Unnormalised states, drawn from the data of the pre-training; $w$ is an expectation over them. A
+      reward is a function of the state, so any function can be chosen, such as 1 near a goal and 0 elsewhere.
+    - `rewards`: The reward of each state. The policy does not depend on their scale. It does depend on a constant that
+      is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
 
-    **Raises** `ValueError` if there is no state, the numbers of states and rewards differ, a number is not finite, or $w$
-    is 0 (as for rewards that are all 0), for which no policy is defined; inside a trace only shapes are checked.
+    **Raises** `ValueError` if there is no state, the numbers of states and rewards differ, a number is not finite, or
+    $w$ is 0 (as for rewards that are all 0), for which no policy is defined; inside a trace only shapes are checked.
 
     Source: Touati and Ollivier (arXiv 2103.07945), and metamotivo.
     """
@@ -95,8 +95,9 @@ def infer_task(
 
 
 def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> Any:
-    r"""Returns the agent with the task of reaching a state and staying there: $w = B(g)$, for a reward that is a point
-    mass at $g$.
+    r"""Returns the agent with the task of reaching a state $g$ and staying there.
+
+    The task is $w = B(g)$, that of a reward that is a point mass at $g$.
 
     - `agent`: As in `infer_task`.
     - `goal`: $g$, a complete observation.
@@ -107,9 +108,10 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
-    """Returns the agent with the task $w$: unchanged in the critic, and projected onto the sphere in the policy.
+    """Returns the agent with the task $w$, which is stored in the critic and, projected onto the sphere, in the policy.
 
     - `agent`: As in `infer_task`.
+    - `vector`: $w$.
     """
     return eqx.tree_at(_places, agent, (Hyperparameter(vector), Hyperparameter(on_sphere(vector))))
 

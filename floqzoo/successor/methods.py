@@ -26,13 +26,13 @@ def flow_measure(
     solver: ODESolver = Midpoint(10),
     **parts: Any,
 ) -> FlowSuccessor:
-    """A successor measure by flow matching.
+    """Builds a successor measure that is trained by flow matching.
 
     - `target_rule`: The target for futures beyond the next state.
     - `field`: The velocity field, conditioned on observation and action.
     - `dim`: The number of coordinates of an observation.
-    - `path`, `solver`: Those of TD-Flow by default; its curved variant has the path `TrigonometricPath()`, which for
-      `TD2Target` only changes the one-step term.
+    - `path`, `solver`: By default those of TD-Flow, whose curved variant has the path `TrigonometricPath()`; with a
+      `TD2Target`, the path only affects the one-step term.
     - `parts`: Other parts of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
     """
     return FlowSuccessor(Flow(field, dim, path=path, solver=solver), target_rule, **parts)
@@ -47,9 +47,9 @@ def diffusion_measure(
     steps: int = 20,
     **parts: Any,
 ) -> FlowSuccessor:
-    """A successor measure by diffusion: a network is trained to predict noise, and DDIM draws samples.
+    """Builds a successor measure as a diffusion: a network is trained to predict noise, and DDIM draws samples.
 
-    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20; here time is continuous, down to the lowest of
+    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20. Here, time is continuous, down to the lowest of
     these levels, and DDIM takes `steps` equal steps over any interval. The probability flow is the same, so
     log-densities are available too.
 

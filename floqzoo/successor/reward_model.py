@@ -21,9 +21,9 @@ class KnownReward(eqx.Module):
     function: Callable[[Any], Any]
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The value of the function.
+        """The output of the function.
 
-        **Raises** `ValueError` if the value is not a scalar.
+        **Raises** `ValueError` if the output is not a scalar.
         """
         reward = jnp.asarray(self.function(observation), dtype=float)
         if reward.shape != ():
@@ -34,7 +34,7 @@ class KnownReward(eqx.Module):
         return reward
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """A loss of 0, since there are no parameters."""
+        """Returns a loss of 0, since there are no parameters."""
         del batch
         return jnp.zeros(())
 

@@ -19,7 +19,8 @@ class ValueEstimate(eqx.Module):
 
 
 class SuccessorCriticMetrics(eqx.Module):
-    """The metrics of a successor critic on a batch: those of the measure, and the error of the reward model."""
+    """The metrics of a successor critic on a batch: those of the measure, the total loss, and the reward model's
+    loss."""
 
     measure: Metrics
     critic_loss: Scalar
@@ -27,15 +28,16 @@ class SuccessorCriticMetrics(eqx.Module):
 
 
 class SuccessorCritic(eqx.Module):
-    r"""$Q(s, a) = \frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)} [r(X)]$: a successor measure as a critic.
+    r"""A critic based on a successor measure,
+    $Q(s, a) = \frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)} [r(X)]$.
 
-    The sum starts with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. If rewards are
-    functions of the current state, the return is $r(s) + \gamma Q$, with the same best action.
+    The return starts with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. If rewards
+    are functions of the current state, the return is $r(s) + \gamma Q$, with the same best action.
 
     - `measure`: A successor measure, which also defines the discount; for `score` its samples must be differentiable
       with respect to the action.
-    - `reward`: The reward of being in a state: a function of the observation, or a `LearntReward`, which is trained
-      together with the measure.
+    - `reward`: The reward of a state: a function of the observation, or a `LearntReward`, which is trained together
+      with the measure.
     - `num_samples`: The number of samples for a value, at least 2; TD-Flow uses 128.
     - `num_score_samples`: The number of samples for a score, at least 1. Their noise is fixed, so that the score is a
       differentiable function of the action. The default of 8 is our choice, a trade-off between cost and a bias of the
@@ -68,7 +70,7 @@ class SuccessorCritic(eqx.Module):
         return jnp.mean(self._returns(observation, action, self.num_score_samples, jax.random.key(0)))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, SuccessorCriticMetrics]:
-        """The loss of the measure plus the loss of the reward model."""
+        """The loss of the measure plus the loss of the reward model, and its metrics."""
         successor_loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         reward_loss = self.reward.reward_loss(batch)
         loss = successor_loss + reward_loss

@@ -10,8 +10,10 @@ Each returns a point $\hat x_t$ and the velocity to learn there:
 | `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | of the target field |
 | `StraightTD2Target` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of the target field |
 
-Source: TD-Flow (arXiv 2503.09817), algorithm 1; `StraightTD2Target`: InFOM (arXiv 2506.08902), which calls it SARSA² flow
-matching. Over a diffusion (see `diffusion_measure`) `TDTarget` is TD-DD and `TD2Target` is TD²-DD.
+With a diffusion model (see `diffusion_measure`), `TDTarget` is TD-DD and `TD2Target` is TD²-DD.
+
+Source: TD-Flow (arXiv 2503.09817), algorithm 1; `StraightTD2Target`: InFOM (arXiv 2506.08902), which calls it SARSA²
+flow matching.
 """
 
 import equinox as eqx
@@ -23,11 +25,11 @@ from floqzoo.typing import Code, Key, Point, Time
 
 
 class MonteCarloTarget(eqx.Module):
-    """True futures of the next state and action: MC-CFM. The batch must contain `future`.
+    """True futures of the next state and action, which the batch must contain as `future`: MC-CFM.
 
-    TD-Flow draws one sample of the whole measure, which is the next state with probability $1 - \\gamma$; here both
-    cases enter every sample with their weights, as for the other targets: the expectation is the same, with less
-    variance.
+    TD-Flow draws a single sample of the whole measure, which is the next state with probability $1 - \\gamma$. Here the
+    loss of every transition contains both cases, weighted by their probabilities, as for the other targets; it has the
+    same expectation and less variance.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
@@ -61,24 +63,24 @@ class CoupledTDTarget(eqx.Module):
 
 
 class TD2Target(eqx.Module):
-    """The target flow stopped at time t, and its velocity at that point: TD²-CFM. The flow is not integrated further."""
+    """A point on the trajectory of the target flow, which is integrated only up to time t: TD²-CFM."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the trajectory of the target flow."""
+        """A point on the trajectory of the target flow, and the velocity of the target field there."""
         del step
         x = flow.push_forward(noise_of(flow, key), code, 0.0, t)
         return PathPoint(x, flow.field.velocity(t, x, code))
 
 
 class StraightTD2Target(eqx.Module):
-    """The velocity of the target field on the straight line to the flow's sample, not on the flow's trajectory: SARSA².
+    """The velocity of the target field on the path to the flow's sample, not on the flow's trajectory: SARSA².
 
-    Where trajectories are straight it is TD²-CFM; where they bend, as those of a spread-out measure do, points on the
-    line do not have the distribution of the flow at that time, and the exact measure is not a fixed point.
+    If the trajectories of the flow follow the path, this is TD²-CFM. If they do not, as for a measure that is spread
+    out, the points do not have the distribution of the flow at that time, and the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from noise to the sampled future."""
+        """A point on the path from noise to the sampled future, and the velocity of the target field there."""
         del step
         noise = noise_of(flow, key)
         x = flow.path.at(t, noise, flow.push_forward(noise, code)).x

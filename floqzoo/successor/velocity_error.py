@@ -1,4 +1,4 @@
-"""Error measures of velocities."""
+"""Error measures for velocities."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,23 +9,23 @@ from floqzoo.typing import Point, Scalar, Time
 
 
 class VelocityError(eqx.Module):
-    r"""$\frac1d \lVert v - u \rVert^2$: the error of flow matching."""
+    r"""The error of flow matching, $\frac1d \lVert v - u \rVert^2$, of a velocity $v$ with the label $u$."""
 
     def error(self, path: ProbabilityPath, t: Time, velocity: Point, label: Point) -> Scalar:
-        """The mean over coordinates."""
+        """The squared error of the velocity, averaged over coordinates."""
         del path, t
         return jnp.mean((velocity - label) ** 2)
 
 
 class NoiseError(eqx.Module):
-    r"""$\frac1d \lVert \epsilon - \epsilon' \rVert^2$ of the noise predictions of two velocities at one point: the
-    error of DDPM.
+    r"""The error of DDPM, $\frac1d \lVert \epsilon - \epsilon' \rVert^2$, between the noise predictions that correspond
+    to two velocities at one point.
 
-    It is the velocity error times a function of time, `AffinePath.noise_error_weight`.
+    It equals the velocity error times a function of time, `AffinePath.noise_error_weight`.
 
     Source: DDPM (arXiv 2006.11239), the simplified loss.
     """
 
     def error(self, path: AffinePath, t: Time, velocity: Point, label: Point) -> Scalar:
-        """The mean over coordinates."""
+        """The squared error of the noise prediction, averaged over coordinates."""
         return path.noise_error_weight(t) * jnp.mean((velocity - label) ** 2)

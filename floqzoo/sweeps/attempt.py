@@ -34,7 +34,7 @@ class Attempt:
         self._process: subprocess.Popen | None = None
 
     def run(self, where: str) -> int:
-        """Runs the trial until it ends, and returns its exit status, or minus the number of the signal that ended it.
+        """Runs the trial until it ends, and returns its exit status: negative for a signal, as in `subprocess`.
 
         An exception in this process, such as Ctrl-C, stops the trial. If this process dies, the trial dies too.
 
@@ -59,13 +59,13 @@ class Attempt:
                 return self._process.returncode
 
     def stop(self) -> None:
-        """Asks the trial to stop, and waits for its checkpoint."""
+        """Asks the trial to stop, and waits until it has written a checkpoint and ended."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
 
     def _clear_up(self) -> None:
-        """Ends processes that the trial left behind, such as the workers of an interrupted collection."""
+        """Kills processes that the trial left behind, such as the workers of an interrupted data collection."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -83,7 +83,7 @@ class Attempt:
 
 
 def environment_of(resources: Resources) -> dict[str, str]:
-    """The environment variables that limit a trial to its share of the CPU and the GPU."""
+    """The environment variables that limit a trial to its share of CPU threads and GPU memory."""
     threads = str(resources.cpu)
     variables = {name: threads for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     if resources.gpu:

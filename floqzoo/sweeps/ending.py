@@ -27,10 +27,11 @@ class Ending:
 
 
 def ending_of(status: int) -> Ending:
-    """Interprets the exit status of a trial; a negative status is the number of a signal, as in `subprocess`.
+    """Interprets the exit status of a trial; the status $-n$ means that signal $n$ ended it, as in `subprocess`.
 
-    An error that floqzoo reports in one sentence, such as a number that became NaN, would occur again. A signal means
-    that the machine was preempted or ran out of memory; a traceback or a failed download may not occur again.
+    An error that floqzoo reports in one sentence, such as a loss that became NaN, would occur again, so it is final.
+    Other failures may not: a signal usually means that the machine was preempted or ran out of memory, and the cause of
+    a traceback or of a failed download may be temporary.
     """
     if status == 0:
         return Ending(done=True)

@@ -27,7 +27,7 @@ class Method:
     """A recipe of a sweep.
 
     - `recipe`, `source`, `preset`: As in `Trial`.
-    - `given`: Its fields as in the file: a value, or a list of alternatives.
+    - `given`: The fields that the file sets, each to a value or to a list of alternatives.
     """
 
     recipe: Recipe
@@ -47,9 +47,9 @@ def expand(
     """All trials of a sweep.
 
     - `seeds`: The first seed and the number of seeds of each process.
-    - `name`, `save_dir`: The name and the output folder of the sweep.
+    - `name`, `save_dir`: The name of the sweep, and the output folder; the sweep is in `<save_dir>/floqzoo/<name>`.
 
-    **Raises** `ValueError` for a field that is unknown or set elsewhere, an invalid value, or duplicate trials.
+    **Raises** `ValueError` for a field that is unknown or set by another key, an invalid value, or duplicate trials.
     """
     trials = []
     for method in methods:
@@ -105,7 +105,7 @@ def _short(value: Any) -> str:
 
 
 def _refuse_duplicates(trials: Sequence[Trial]) -> None:
-    """Compares the settings, ignoring the labels."""
+    """Raises `ValueError` if two trials have the same settings, even with different labels."""
     seen: dict[tuple[str, int], Trial] = {}
     for trial in trials:
         other = seen.setdefault((trial.identity, trial.config.seed), trial)

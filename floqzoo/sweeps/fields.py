@@ -8,7 +8,7 @@ from floqzoo.runs.stored_config import read_value
 
 
 def field_kinds(settings: Any) -> dict[str, Any]:
-    """The annotation of each setting, from the dataclasses."""
+    """The type annotation of each setting, by dotted name."""
     hints, kinds = get_type_hints(type(settings)), {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -20,7 +20,7 @@ def field_kinds(settings: Any) -> dict[str, Any]:
 
 
 def field_values(settings: Any) -> dict[str, Any]:
-    """The value of each setting."""
+    """The value of each setting, by dotted name."""
     values = {}
     for name in field_kinds(settings):
         value = settings
@@ -31,7 +31,7 @@ def field_values(settings: Any) -> dict[str, Any]:
 
 
 def read_field(name: str, kind: Any, value: Any) -> Any:
-    """Converts a value of a file to the type of a setting: a list to a tuple, an integer to a float.
+    """Converts a value from a sweep file to the type of a setting: a list to a tuple, an integer to a float.
 
     **Raises** `ValueError` for a value of another type.
     """
@@ -46,9 +46,9 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
 
 
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
-    """The settings with all given values replaced at once, so that they are validated together.
+    """A copy of the settings with all given values replaced at once, so that they are validated together.
 
-    **Raises** `ValueError` if the dataclass rejects them.
+    **Raises** `ValueError` if a dataclass rejects them.
     """
     own = {name: value for name, value in values.items() if "." not in name}
     nested: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Running a sweep, from its file to its table."""
+"""Runs a sweep, and writes its table and its curves."""
 
 import sys
 
@@ -25,14 +25,14 @@ def unfinished_trials(sweep: Sweep) -> list[Trial]:
 def run_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure]:
     """Runs the unfinished trials of a sweep on Ray, and writes the table and the curves.
 
-    A repeated call continues the sweep: finished trials are skipped, others resume from their checkpoints. Returns the
-    trials that failed. After Ctrl-C or SIGTERM, `KeyboardInterrupt` is raised once every trial has written a
-    checkpoint.
+    A repeated call continues the sweep: finished trials are skipped, and others resume from their checkpoints. Returns
+    the trials that failed. After Ctrl-C or SIGTERM, the running trials write a checkpoint and end, and
+    `KeyboardInterrupt` is raised.
 
     - `address`: The address of a Ray cluster, such as "auto"; by default Ray is started on this machine and shut down
       at the end.
 
-    **Raises** what `RayLauncher` and `unfinished_trials` raise, `OSError` if the folder cannot be written to.
+    **Raises** what `RayLauncher` and `unfinished_trials` raise, and `OSError` if the folder cannot be written to.
     """
     unfinished = unfinished_trials(sweep)
     failures = _run(sweep, unfinished, address) if unfinished else []

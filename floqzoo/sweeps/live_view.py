@@ -1,4 +1,4 @@
-"""Progress of a sweep: a line for each method on a terminal, occasional plain lines elsewhere."""
+"""Progress of a sweep: a table with a row for each method on a terminal, occasional plain lines elsewhere."""
 
 import sys
 import time
@@ -19,15 +19,15 @@ from floqzoo.training.progress import LINE_SECONDS
 
 
 LOOK_SECONDS = 2.0
-"""The time between two updates from the folders of the trials."""
+"""The minimum time in seconds between two reads of the trials' folders."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """The progress of a trial.
 
-    - `done`, `total`: The finished and the total number of steps.
-    - `seconds`: The training time so far.
+    - `done`, `total`: The number of finished steps, and the total number.
+    - `seconds`: The training time so far, in seconds.
     - `state`: "finished", "running", "waiting" or "failed".
     """
 
@@ -66,10 +66,10 @@ class LiveView:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def look(self, left: Sequence[Trial], *, now: bool = False) -> None:
-        """Reads the progress from the folders, unless it was read just before.
+        """Reads the progress from the folders and shows it, unless it was read less than `LOOK_SECONDS` ago.
 
         - `left`: The trials that have not ended.
-        - `now`: Whether to read the progress even if it was read just before.
+        - `now`: Whether to read and show the progress in any case.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return
@@ -94,10 +94,10 @@ class LiveView:
 
 
 def seconds_left(progress: dict[Trial, Progress]) -> float | None:
-    """The estimated time until all trials are finished; None while no speed is known.
+    """The estimated time in seconds until all trials are finished; None while no speed is known.
 
-    It assumes the average step time of the same method, or else of the other methods, and the current number of
-    parallel trials.
+    It assumes that a step takes as long as the average step of the same method, or else of the other methods, and that
+    the number of parallel trials does not change.
     """
     speeds: dict[str, list[float]] = {}
     for trial, one in progress.items():
@@ -136,7 +136,7 @@ def _summary(progress: dict[Trial, Progress]) -> str:
 
 
 def _first_words(progress: dict[Trial, Progress]) -> list[str]:
-    """The latest output of a running trial without a logged step, such as the progress of its data collection."""
+    """The last line of output of a running trial without a logged step, such as the progress of its data collection."""
     for trial, one in progress.items():
         if one.state == "running" and not one.done:
             return last_lines(trial.directory, 1)

@@ -9,7 +9,7 @@ def require_known(problem: str, name: object, known: Iterable[str]) -> None:
 
     - `problem`: The beginning of the message, such as "floq has no preset".
 
-    **Raises** `ValueError` with the nearest known names, or all known names if none is near.
+    **Raises** `ValueError` otherwise; the message suggests similar names, or lists all known names if none is similar.
     """
     known = list(known)
     if name in known:

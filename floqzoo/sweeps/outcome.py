@@ -44,7 +44,7 @@ def _draw(runs: Sequence[Path], sweep: Sweep) -> None:
 
 
 def failure_report(failures: Sequence[Failure]) -> str:
-    """All failed trials, with the last lines of their output."""
+    """A list of all failed trials as text, with the last lines of their output."""
     lines = []
     for failure in failures:
         lines.append(f"failed: {failure.trial} {failure.reason}; {failure.trial.directory}")

@@ -1,4 +1,4 @@
-"""Trials on Ray: on this machine, or on a cluster."""
+"""Runs trials on Ray, on this machine or on a cluster."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ from floqzoo.sweeps.trial import Trial
 
 
 STOP_SECONDS = 120.0
-"""The time that stopped trials have to write their checkpoints."""
+"""The time in seconds that trials have to write their checkpoints when they are stopped."""
 STORE_BYTES = 100_000_000
-"""The size of Ray's object store, which a sweep hardly uses."""
+"""The size of Ray's object store in bytes; a sweep hardly uses it."""
 
 
 class RayLauncher:
@@ -27,7 +27,7 @@ class RayLauncher:
     - `address`: The address of the cluster, as in `ray.init`; None starts Ray on this machine only.
 
     **Raises** `ModuleNotFoundError` without Ray, `ConnectionError` if there is no cluster at the address, `ValueError`
-    if the address is invalid, or if this machine lacks the resources of a trial.
+    if the address is invalid, or if Ray is started on this machine and the machine lacks the resources for a trial.
     """
 
     def __init__(self, resources: Resources, address: str | None = None):
@@ -65,12 +65,12 @@ class RayLauncher:
         self._running[reference] = trial
 
     def ended(self, seconds: float) -> Sequence[tuple[Trial, Ending]]:
-        """The trials that have ended; waits at most `seconds` seconds."""
+        """The next trial that has ended, if any, with its `Ending`; waits at most `seconds` seconds."""
         done, _ = self._ray.wait(list(self._running), timeout=seconds)
         return [(self._running.pop(reference), self._ending(reference)) for reference in done]
 
     def stop(self) -> None:
-        """Asks all trials to stop, and waits for their checkpoints."""
+        """Asks all trials to stop, and waits at most `STOP_SECONDS` for their checkpoints."""
         for reference in self._running:
             self._ray.cancel(reference)
         if self._running:
@@ -87,7 +87,7 @@ class RayLauncher:
 
 
 def _attempt_on_node(directory: Path, words: Sequence[str], environment: Mapping[str, str], cwd: str) -> int:
-    """The task of a Ray worker."""
+    """Makes one attempt at a trial, as a Ray task, and returns its exit status."""
     import ray
 
     # A background command and its children ignore Ctrl-C, but Ray uses it to cancel tasks.
@@ -126,7 +126,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _require_reachable(address: str) -> None:
-    """Checks an address before Ray does, since Ray exits the process if there is no response."""
+    """Checks an address before Ray uses it, since Ray exits the process if there is no response."""
     host, _, port = address.rpartition(":")
     if address == "auto":
         return
@@ -139,7 +139,7 @@ def _require_reachable(address: str) -> None:
 
 
 def _shortage(resources: Resources, nodes: Sequence[Any]) -> str:
-    """Describes the resources that no machine has for a trial; empty if one machine has all of them."""
+    """A message if no machine has enough resources for a trial; empty if one does."""
     memory = 0.0 if resources.memory_gb is None else resources.memory_gb * 1e9
     asked = {"CPU": float(resources.cpu), "GPU": resources.gpu, "memory": memory}
     needed = {name: amount for name, amount in asked.items() if amount}

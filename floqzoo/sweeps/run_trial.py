@@ -34,11 +34,11 @@ from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0
-"""The time that a trial waits for another process that still trains in its folder, such as one on a lost machine."""
+"""The time in seconds that a trial waits for another process in its folder, such as one on a lost machine, to end."""
 
 
 def main(words: Sequence[str]) -> None:
-    """Runs a trial, and exits with the status of a recipe, `NO_DATA` or `UNEXPECTED`."""
+    """Runs a trial; after an error that is reported in one sentence, exits with the status of a recipe or `NO_DATA`."""
     if END_WITH_PARENT in os.environ:
         _end_with_parent()
     with errors_explained():
@@ -97,9 +97,9 @@ def _refuse_other_settings(recipe: Recipe, config: RunConfig, directory: Path) -
 
 
 def _wait_for_others(directory: Path) -> None:
-    """Waits until no process trains in the folder; one on a lost machine may take a moment to end.
+    """Waits until no other process trains in the folder; one on a lost machine may take a moment to end.
 
-    **Raises** `BlockingIOError` if it does not end.
+    **Raises** `BlockingIOError` if it does not end within `PATIENCE_SECONDS`.
     """
     latest = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -113,10 +113,10 @@ def _wait_for_others(directory: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process and its children as soon as the parent process has ended.
+    """Makes this process and its children end as soon as the parent process has ended.
 
     The parent holds the other end of standard input and writes nothing, so reading returns when the parent ends, even
-    if killed.
+    if it is killed.
     """
 
     def watch() -> None:

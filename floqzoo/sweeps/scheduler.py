@@ -13,7 +13,7 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that did not finish, and why."""
+    """A trial that did not finish, and the reason."""
 
     trial: Trial
     reason: str
@@ -28,12 +28,14 @@ def run_trials(
     look: Callable[[Sequence[Trial]], Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> list[Failure]:
-    """Runs trials until each has finished or failed. An exception, such as Ctrl-C, stops all of them.
+    """Runs trials until each has finished or failed, and returns the failures.
+
+    An exception, such as Ctrl-C, stops all trials.
 
     - `restarts`: The maximum number of restarts per trial.
-    - `say`: Receives a message for every trial that ended.
+    - `say`: Called with a message when a trial ends, and when all are stopped.
     - `look`: Called regularly with the trials that have not ended.
-    - `check_stop`: Raises an exception after a signal.
+    - `check_stop`: Called regularly; raises an exception if a signal has arrived.
     """
     left = dict.fromkeys(trials, restarts)
     failures = []

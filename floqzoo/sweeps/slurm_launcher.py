@@ -14,15 +14,15 @@ from floqzoo.sweeps.trial import Trial
 
 
 TIMEOUT_MINUTES = 24 * 60
-"""The default time limit of a job, after which it is requeued."""
+"""The default time limit of a job in minutes, after which it is requeued."""
 
 
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After a time limit
-    it is requeued at most as often as the sweep allows restarts. Once all jobs are done, `floqzoo sweep` writes the
-    table.
+    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After reaching its
+    time limit, a job is requeued at most as often as the sweep allows restarts. Once all jobs have ended, `floqzoo
+    sweep` writes the table.
 
     - `trials`: The trials to submit.
     - `cluster`: A cluster name of submitit; "local" runs the trials as processes on this machine.
@@ -39,7 +39,7 @@ def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> 
 
 
 class SlurmTrial:
-    """One attempt at a trial, as a job."""
+    """One attempt at a trial, as a Slurm job."""
 
     def __init__(self, attempt: Attempt):
         self.attempt = attempt
@@ -55,7 +55,7 @@ class SlurmTrial:
             raise RuntimeError(f"the trial {ending.reason}; see {self.attempt.directory}.")
 
     def checkpoint(self, *_: Any) -> Any:
-        """The job to requeue after preemption: this one, which then resumes."""
+        """Stops the trial, and returns the job to requeue, which resumes the trial."""
         import submitit
 
         self.attempt.stop()
@@ -83,7 +83,7 @@ def _executor(sweep: Sweep, cluster: str) -> Any:
 
 
 def _granted(resources: Resources) -> Resources:
-    """The resources of a Slurm job; Slurm only assigns whole GPUs."""
+    """The resources of a Slurm job, with GPUs rounded up, since Slurm assigns whole GPUs only."""
     return replace(resources, gpu=float(math.ceil(resources.gpu)))
 
 

@@ -13,9 +13,9 @@ from floqzoo.sweeps.trial import Trial
 class Resources:
     """The resources of each trial of a sweep.
 
-    - `cpu`: CPU cores; a trial uses as many threads.
-    - `gpu`: GPUs: 0, a fraction such as 0.25, so that four trials share one, or a whole number.
-    - `memory_gb`: Main memory in units of 10⁹ bytes, which is reserved but not enforced; None reserves none.
+    - `cpu`: The number of CPU cores, at least 1; the trial uses as many threads.
+    - `gpu`: The number of GPUs: 0, a fraction (such as 0.25, so that four trials share a GPU), or a whole number.
+    - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce it. None reserves none.
 
     **Raises** `ValueError` for a number out of its range.
     """
@@ -39,10 +39,10 @@ class Sweep:
 
     - `name`: The name of the sweep and of its folder.
     - `folder`: `<save_dir>/floqzoo/<name>`, with a folder for each run, the table and the curves.
-    - `trials`: All configurations with their seeds, in starting order.
+    - `trials`: The trials, in the order in which they start.
     - `resources`: The resources of each trial.
     - `restarts`: The maximum number of restarts of a trial that was preempted or crashed.
-    - `slurm`: Additional Slurm parameters, by submitit's names.
+    - `slurm`: Additional parameters of Slurm jobs, under the names that submitit uses.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def distinguishing(self) -> tuple[str, ...]:
-        """The run settings (without those of the agent) in which trials of one recipe on one task differ."""
+        """The names of the run settings (except the agent's) in which trials of one recipe on one task differ."""
         seen: dict[tuple[str, str, str], set[str]] = {}
         for trial in self.trials:
             for name, value in field_values(trial.config).items():

@@ -1,4 +1,4 @@
-"""Reading sweep files, which are validated completely before anything starts."""
+"""Reads sweep files, and validates them completely before anything starts."""
 
 import re
 from collections.abc import Sequence
@@ -36,9 +36,10 @@ def published_sweeps() -> list[str]:
 
 
 def find_sweep(name: str | Path) -> Path:
-    """The file of a sweep, from a path or the name of a published sweep.
+    """The file of a sweep, given its path or the name of a published sweep.
 
-    **Raises** `FileNotFoundError` if it is neither, with similar names.
+    **Raises** `FileNotFoundError` if there is no such file or published sweep; for an unknown name, the message
+    suggests similar ones.
     """
     if Path(name).expanduser().is_file():
         return Path(name).expanduser()
@@ -56,12 +57,12 @@ def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep
 
     A recipe that is given as a Python file is executed.
 
-    - `name`: The file, or the name of a published sweep.
+    - `name`: The path of the file, or the name of a published sweep.
     - `save_dir`: Overrides the `save_dir` of the file.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an unknown recipe, preset, task or field
-    (with similar names), a value of the wrong type, an empty list, a field that is set twice, or a duplicate trial;
-    `ModuleNotFoundError` without PyYAML or OGBench.
+    (the message suggests similar names), a value of the wrong type, an empty list, a field that is set twice, or a
+    duplicate trial; `ModuleNotFoundError` without PyYAML, or without OGBench if a task is OGBench's.
     """
     path = find_sweep(name)
     content = read_yaml(path)
@@ -115,7 +116,7 @@ def _checked(key: str, value: Any) -> Any:
 
 
 def _method(entry: Any, folder: Path, common: dict[str, Any]) -> Method:
-    """Reads a recipe entry: a name, or a mapping with preset and fields."""
+    """Reads an entry of `recipes`: a name, or a mapping with the keys `recipe`, `preset` and `fields`."""
     entry = entry if isinstance(entry, dict) else {"recipe": entry}
     for key in entry:
         require_known("a recipe has no key", key, ("recipe", "preset", "fields"))

@@ -10,14 +10,14 @@ from floqzoo.tasks.own_task import is_reference
 
 
 def named_tasks(names: Sequence[Any], folder: Path) -> list[str]:
-    """Expands task names and patterns, in which `?` matches one character and `*` any number.
+    """Expands task names and patterns, in which `?` matches one character and `*` any number of them.
 
-    `FILE.py:NAME` and `MODULE:NAME` are tasks of your own.
+    `FILE.py:NAME` and `MODULE:NAME` refer to your own tasks.
 
     - `folder`: The folder of the sweep file, to which paths are relative.
 
-    **Raises** `ValueError` for an unknown name (with similar names), a pattern without a match, and a task that is
-    listed twice.
+    **Raises** `ValueError` for an unknown name (the message suggests similar names), a pattern without a match, or a
+    task that is listed twice.
     """
     tasks: list[str] = []
     for name in names:

@@ -39,7 +39,7 @@ def require_readable(directory: Path) -> None:
 
 
 def logged_progress(directory: Path) -> tuple[int, float]:
-    """The number of logged updates, and the training time in seconds; zeros before the first row."""
+    """The last logged step, and the training time in seconds; both are 0 before the first row of the log."""
     try:
         table = read_metrics(directory / "train.csv")
     except (OSError, ValueError):  # does not exist yet, or is being replaced on another machine

@@ -1,4 +1,4 @@
-"""Reading YAML without executing code, and with an error for duplicate keys."""
+"""Reads YAML files without executing code; duplicate keys are an error."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _strict_loader() -> Any:
-    """PyYAML's safe loader, which builds plain values only, with an error for duplicate keys."""
+    """PyYAML's safe loader, which only builds plain values, extended by an error for duplicate keys."""
     try:
         import yaml
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Tasks and data: OGBench's environments, their datasets, and the collection of such datasets on this machine.
+"""Tasks and datasets: those of OGBench, your own, and small tasks with exact solutions.
 
 Importing this package imports neither OGBench nor MuJoCo nor gymnasium.
 """

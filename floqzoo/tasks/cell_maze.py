@@ -1,4 +1,4 @@
-"""A maze of cells with walls and a goal, with exact values."""
+"""A grid maze with walls and a goal, whose values are known exactly."""
 
 import equinox as eqx
 import jax
@@ -21,17 +21,18 @@ SERPENTINE = (
     "......G",
 )
 CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
-"""The actions of a greedy policy: full speed along both axes."""
+"""The actions among which greedy policies choose: full speed along both axes."""
 
 
 class CellMaze(eqx.Module):
-    r"""A plane of cells with walls; every step costs 1 until the goal is reached, as in OGBench's tasks.
+    r"""A grid of cells with walls; every step costs 1 until the goal is reached, as in OGBench's tasks.
 
-    An action $a \in [-1, 1]^2$ moves one column with probability $|a_1| / 2$ in the direction of its sign, and
-    independently one row with probability $|a_2| / 2$; a move into a wall or the border has no effect. The reward is
-    $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$,
-    plus uniform noise within the cell. The behaviour policy draws cells and actions uniformly, so the data cover every
-    cell and action, and all errors are those of the critic. With the transition matrix $P_a$,
+    An action $a \in [-1, 1]^2$ moves by one column with probability $0.8 |a_1|$, in the direction of the sign of $a_1$,
+    and then, independently, by one row with probability $0.8 |a_2|$ in the same way; a move into a wall or the border
+    has no effect. The reward is $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of
+    the cell, in $[-1, 1]^2$, plus uniform noise within the cell. The behaviour policy draws cells and actions
+    uniformly, so the data cover every cell and action, and all errors are due to the critic. With the transition matrix
+    $P_a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
@@ -86,11 +87,11 @@ class CellMaze(eqx.Module):
         return -(np.arange(len(self.places)) != self.goal).astype(float)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The cell whose centre is nearest."""
+        """The index of the cell whose centre is nearest."""
         return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
-        """The distribution of the next cell; meaningless at the goal, where the episode ends."""
+        """The probability of each next cell; meaningless at the goal, where the episode ends."""
         share = 0.8 * jnp.abs(action)
         columns = self._onto([(-1, 0), (0, 0), (1, 0)])
         lines = self._onto([(0, -1), (0, 0), (0, 1)])
@@ -110,7 +111,10 @@ class CellMaze(eqx.Module):
         )
 
     def optimal_values(self, sweeps: int = 2_000) -> Float[Array, " cells"]:
-        """V of the best policy over the `CORNERS`, by value iteration."""
+        """The state values of the best policy over the actions `CORNERS`, by value iteration.
+
+        - `sweeps`: The number of iterations.
+        """
         transitions = self.corner_transitions()
 
         def sweep(values, _):
@@ -119,19 +123,19 @@ class CellMaze(eqx.Module):
         return jax.lax.scan(sweep, jnp.zeros(len(self.places)), None, length=sweeps)[0]
 
     def policy_values(self, choice: Float[Array, "cells corners"]) -> Float[Array, " cells"]:
-        """V of a policy that chooses each of the `CORNERS` with the given probability in each cell."""
+        """The state values of a policy that chooses each of the `CORNERS` with the given probability in each cell."""
         follows = jnp.asarray(np.arange(len(self.places)) != self.goal, dtype=float)
         matrix = jnp.einsum("sa,ast->st", choice, self.corner_transitions())
         system = jnp.eye(len(self.places)) - self.discount.value * follows[:, None] * matrix
         return jnp.linalg.solve(system, jnp.asarray(self.rewards))
 
     def q_value(self, values: Float[Array, " cells"], observation: Observation, action: Action) -> Scalar:
-        """Q of the policy with the given state values."""
+        """The Q-value of an action under the policy with the given state values."""
         cell = self.cell_of(observation)
         return self._backed_up(self.transition_rows(cell, action) @ values, cell)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour policy."""
+        """Samples transitions of the behaviour policy."""
 
         def draw(key):
             cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)
@@ -144,7 +148,7 @@ class CellMaze(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 
     def observe(self, cell: Int[Array, ""], key: Key) -> Observation:
-        """An observation in a cell."""
+        """Samples an observation in a cell."""
         noise = jax.random.uniform(key, (2,), minval=-1, maxval=1)
         return self.centres[cell] + self.spread.value * self._cell / 2 * noise
 
@@ -154,11 +158,11 @@ class CellMaze(eqx.Module):
 
     @property
     def _cell(self) -> float:
-        """The side of a cell: the longer side of the map is 2."""
+        """The side length of a cell; the longer side of the map has length 2."""
         return 2 / max(len(self.rows[0]), len(self.rows))
 
     def _onto(self, steps: list[tuple[int, int]]) -> Float[Array, "steps cells cells"]:
-        """For each step, the transition matrix from cell (row) to cell (column); a blocked step stays."""
+        """The transition matrix of each step, from cell (row) to cell (column); a blocked step stays in its cell."""
         index = {tuple(place): number for number, place in enumerate(self.places.tolist())}
         matrices = np.zeros((len(steps), len(index), len(index)))
         for number, (across, down) in enumerate(steps):
@@ -167,6 +171,6 @@ class CellMaze(eqx.Module):
         return jnp.asarray(matrices, dtype=float)
 
     def _backed_up(self, following: Array, cell: Int[Array, ""] | slice = slice(None)) -> Array:
-        """The reward plus the discounted value of the next cell."""
+        """The reward of a cell plus, except at the goal, the discounted value `following` of the next cell."""
         reward = jnp.asarray(self.rewards)[cell]
         return reward - self.discount.value * reward * following

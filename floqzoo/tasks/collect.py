@@ -33,22 +33,22 @@ def collect(
     directory: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Generates a dataset of OGBench with OGBench's own scripted oracles, and returns its training file.
+    """Generates a dataset of OGBench with OGBench's own scripted oracles, and returns the path of its training file.
 
     - `name`: The name of a dataset, such as "cube-single-play-v0".
-    - `episodes`: The number of training episodes; that of the published dataset by default. A tenth as many, and at
-      least one, are recorded in addition for validation.
-    - `seed`: An episode is determined by the seed, the name and its number.
+    - `episodes`: The number of training episodes; that of the published dataset by default. A tenth as many, but at
+      least one, are also recorded for validation.
+    - `seed`: The seed, at least 0. Each episode depends only on the seed, the dataset and its own index.
     - `workers`: The number of processes that record in parallel. The files do not depend on it.
     - `directory`: The output folder; "~/.floqzoo/collected" by default. It must not be inside "~/.ogbench".
     - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at the start and after each episode.
 
-    An interrupted collection resumes where it stopped, and a finished one is returned at once. The folder also contains
-    a validation file ("-val.npz") and a record of how both files were made (".json").
+    An interrupted collection resumes where it stopped, and a finished one is not repeated. The folder also contains a
+    validation file ("-val.npz") and a record of how both files were made (".json").
 
     **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
     that name has an unknown origin, `BlockingIOError` while another process collects the same dataset,
-    `ModuleNotFoundError` without OGBench and `RuntimeError` if a worker dies.
+    `ModuleNotFoundError` without OGBench, and `RuntimeError` if a worker dies.
     """
     script = find_script(name)
     return collect_script(
@@ -64,9 +64,9 @@ def collect(
 def collect_script(
     script: DatasetScript, *, episodes: int, seed: int, workers: int, directory: Path, progress: Progress | None = None
 ) -> Path:
-    """Generates a dataset as `collect` does, with your own script.
+    """Generates a dataset as `collect` does, but with your own script.
 
-    **Raises** `ValueError` if a number is out of its range, as `collect` does.
+    **Raises** what `collect` raises, such as `ValueError` if a number is out of its range.
     """
     for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
@@ -96,22 +96,22 @@ class Collection:
 
     @property
     def train(self) -> Path:
-        """The training file; its name differs from those of all published files."""
+        """The path of the training file, whose name differs from those of all published files."""
         return self.directory / f"{self.script.name}-collected-{self.episodes}ep-seed{self.seed}.npz"
 
     @property
     def validation(self) -> Path:
-        """The validation file, at the path where OGBench expects it."""
+        """The path of the validation file, where OGBench expects it."""
         return self.train.with_name(f"{self.train.stem}-val.npz")
 
     @property
     def sidecar(self) -> Path:
-        """The record of how the files were made; it is written last, and thus marks them as finished."""
+        """The path of the record of how the files were made; it is written last, and thus marks them as finished."""
         return self.train.with_suffix(".json")
 
     @property
     def partial(self) -> Path:
-        """The folder of finished episodes."""
+        """The folder of the finished episodes of an unfinished collection."""
         return self.train.with_name(f"{self.train.name}.partial")
 
     @property
@@ -120,7 +120,7 @@ class Collection:
         return max(1, self.episodes // 10)
 
     def settings(self) -> dict[str, Any]:
-        """All settings that the data depend on, except versions."""
+        """All settings that the data depend on, except the versions of packages."""
         return {
             "script": json.loads(json.dumps(asdict(self.script))),
             "episodes": self.episodes,
@@ -129,7 +129,7 @@ class Collection:
         }
 
     def jobs(self) -> list[EpisodeJob]:
-        """All episodes, training episodes first."""
+        """The jobs that record all episodes, training episodes first."""
         return [
             EpisodeJob(self.seed, split, index, self.partial / f"{label}-{index:06d}.npz")
             for split, label, count in ((TRAIN, "train", self.episodes), (VALIDATION, "val", self.validation_episodes))
@@ -139,7 +139,7 @@ class Collection:
     def is_finished(self) -> bool:
         """Whether the files are complete and have these settings.
 
-        Raises `ValueError` if the files have different settings, `FileExistsError` if they are of unknown origin.
+        Raises `ValueError` if settings or sizes of the files differ, `FileExistsError` if their origin is unknown.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
@@ -162,9 +162,9 @@ class Collection:
         return True
 
     def begin(self) -> None:
-        """Writes the settings to the partial folder, or checks existing ones.
+        """Writes the settings and versions to the folder `partial`, or compares them with those that it contains.
 
-        Raises `ValueError` if the folder has different settings or versions.
+        Raises `ValueError` if they differ.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}
@@ -174,7 +174,7 @@ class Collection:
             write_json(manifest, wanted)
 
     def record(self, workers: int, progress: Progress | None) -> None:
-        """Records the missing episodes."""
+        """Records the missing episodes; calls `progress` as `collect` does."""
         jobs = self.jobs()
         missing = [job for job in jobs if not job.path.exists()]
         done = len(jobs) - len(missing)
@@ -192,7 +192,7 @@ class Collection:
         record_all(self.script, missing, workers, finished_one)
 
     def join(self) -> None:
-        """Joins the episodes into the training and validation files, and writes their record."""
+        """Joins the episodes into the training and validation files, and writes the record of how they were made."""
         jobs = self.jobs()
         files = {}
         for path, split in ((self.train, TRAIN), (self.validation, VALIDATION)):

@@ -1,4 +1,4 @@
-"""Reads and validates OGBench's file format."""
+"""Reads and validates files in OGBench's format."""
 
 import math
 import os
@@ -17,24 +17,24 @@ from floqzoo.tasks.input_arrays import require_zeros_and_ones
 
 
 FRAME = (64, 64, 3)
-"""Height, width and channels of a frame of pixels."""
+"""The height, the width and the number of channels of an image frame."""
 
 REQUIRED = ("observations", "actions", "terminals", "qpos")
 
 
 def validation_path(path: Path) -> Path:
-    """The path of the validation file of a training file, as in OGBench."""
+    """The path of the validation file that belongs to a training file, as OGBench names it."""
     return path.with_name(f"{path.stem}-val.npz")
 
 
 def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> Episode:
-    """Reads the arrays of a task: one row per state, with complete episodes in sequence.
+    """Reads the arrays of an OGBench dataset: one row per state, one episode after another.
 
     - `needs_buttons`: Whether the task's reward depends on "button_states".
-    - `pixels`: Whether observations are frames of bytes.
+    - `pixels`: Whether observations are uint8 image frames.
 
-    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz file, is truncated, contains Python
-    objects, lacks an array, or has an array of the wrong type or length.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
+    contains Python objects, lacks an array, or has an array that is too large, or of invalid type, shape or contents.
     """
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
     with opened_npz(path) as archive:
@@ -51,7 +51,7 @@ def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> E
 def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
     """Opens an npz file.
 
-    **Raises** `FileNotFoundError`, or `ValueError` if it is not an npz file.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is truncated or not an npz file.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
@@ -64,12 +64,12 @@ def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def array_names(archive: zipfile.ZipFile) -> set[str]:
-    """The names of the arrays in an npz."""
+    """The names of the arrays in an npz file."""
     return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
-    """Checks that an npz has the required arrays.
+    """Checks that an npz file has the required arrays.
 
     **Raises** `ValueError` otherwise; the message lists the missing and the present arrays, and ends with `otherwise`.
     """
@@ -81,30 +81,30 @@ def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], ot
         )
 
 
-# What zipfile and NumPy raise for bytes that are not what they should be.
+# The errors that zipfile and NumPy raise for corrupt files.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-"""The memory of this machine in bytes."""
+"""The total memory of this machine in bytes."""
 
 MOST_DEFLATED = 1032
-"""The largest ratio of unpacked to packed bytes that zip can reach; a file that claims more is invalid."""
+"""The largest ratio of uncompressed to compressed bytes that is possible in a zip file; a larger one is invalid."""
 
 
 def available_memory() -> int:
-    """The available memory in bytes: Linux's estimate, or on other systems the memory of the machine."""
+    """The available memory in bytes: Linux's estimate, or the total memory on other systems."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), MEMORY)
 
 
 def require_memory(size: int) -> None:
-    """Checks the size of arrays before anything is read: the limit is half of the available memory.
+    """Checks that arrays of `size` bytes, which have not been read yet, fit into half of the available memory.
 
     The other half is for the dataset that is built from them.
 
-    **Raises** `ValueError`, with both numbers, if the arrays are larger.
+    **Raises** `ValueError` if they do not; the message contains both sizes.
     """
     limit = available_memory() // 2
     if size > limit:
@@ -115,7 +115,10 @@ def require_memory(size: int) -> None:
 
 
 def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """The shape and the dtype of an array, from the start of its entry."""
+    """The shape and the dtype of an array, from the header of its entry.
+
+    Raises `ValueError` if it contains Python objects.
+    """
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(entry)
@@ -125,14 +128,14 @@ def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _claimed_bytes(entry: Any) -> int:
-    """The size of an entry according to its header, including the header; nothing of that size is allocated."""
+    """The size in bytes of an entry, including its header, as the header states it; the array is not allocated."""
     shape, dtype = _header(entry)
     return entry.tell() + math.prod(shape) * dtype.itemsize
 
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """What an npz records about an array: its shape, its dtype, and the CRC-32 of its bytes, which reading verifies."""
+    """The shape, the dtype and the CRC-32 of an array, as an npz file records them; reading verifies the CRC-32."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -140,9 +143,9 @@ class ArrayRecord:
 
 
 def array_records(path: Path) -> dict[str, ArrayRecord]:
-    """The records of all arrays of an npz, by name; no array is read.
+    """The records of all arrays of an npz file, by name; no array is read.
 
-    **Raises** `FileNotFoundError`, or `ValueError` if the file is not an npz.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a valid npz file.
     """
     with opened_npz(path) as archive:
         return {name: _record(path, archive, name) for name in sorted(array_names(archive))}
@@ -156,11 +159,11 @@ def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
 
 
 def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Some arrays of the archive, with verified checksums; never Python objects.
+    """Reads the arrays named `keys` and verifies their checksums; Python objects are not read.
 
-    Sizes are compared with the file and with the limit of `require_memory` before anything is unpacked.
+    Sizes are compared with the file and with the limit of `require_memory` before anything is decompressed.
 
-    **Raises** `ValueError` if an array cannot be read, or all together are too large.
+    **Raises** `ValueError` if an array cannot be read, or if the arrays are too large in total.
     """
     keys = list(keys)
     size = sum(_claimed_size(path, archive, key) for key in keys)
@@ -172,8 +175,10 @@ def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> di
 
 
 def _claimed_size(path: Path, archive: zipfile.ZipFile, key: str) -> int:
-    """The uncompressed size of an array according to the directory of the archive, checked against its header and its compressed
-    size."""
+    """The uncompressed size of an array in bytes, as recorded in the archive's directory.
+
+    Raises `ValueError` if it contradicts the array's header or its compressed size.
+    """
     with _naming(path, key):
         entry = archive.getinfo(f"{key}.npy")
         if entry.file_size > MOST_DEFLATED * entry.compress_size:
@@ -197,7 +202,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 @contextmanager
 def _naming(path: Path, key: str) -> Iterator[None]:
-    """Adds the name of an array to an error about it."""
+    """Turns an error about an array into a `ValueError` that names the file and the array."""
     try:
         yield
     except (*_UNREADABLE, KeyError) as error:
@@ -205,7 +210,7 @@ def _naming(path: Path, key: str) -> Iterator[None]:
 
 
 def _checked(path: Path, key: str, array: np.ndarray, pixels: bool) -> np.ndarray:
-    """The array in the dtype of the format; integers may be stored in any dtype that represents them."""
+    """Validates an array, and returns it in the dtype of the format."""
     if pixels and key == "observations":
         if array.dtype != np.uint8 or array.shape[1:] != FRAME:
             raise ValueError(

@@ -16,20 +16,21 @@ from floqzoo.typing import Array, Key
 
 
 class Dataset(eqx.Module):
-    r"""Concatenated episodes, and the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
+    r"""Concatenated episodes, and the indices of the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
 
     No transition starts at the last state of an episode, so none crosses episodes. Create a dataset with
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions],
     [`dataset_from_episodes`][floqzoo.tasks.dataset_from_episodes] or
-    [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its state, as
-    in [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
+    [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its first
+    state, as in [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
 
     - `observations`, `actions`: One row per state; actions are in [-1, 1].
     - `rewards`, `masks`: The reward of the transition that starts at a state, and its mask: 0 if it terminates, else 1.
-    - `starts`: The states at which a transition starts, ascending.
-    - `last`: For each state, the last state of its episode.
-    - `next_starts`, `next_last`: `starts` and `last` for readers of next actions, without the last transition of each truncated
-      episode, whose next action is unknown. None if every action is known.
+    - `starts`: The indices of the states at which a transition starts, ascending.
+    - `last`: For each state, the index of the last state of its episode.
+    - `next_starts`, `next_last`: `starts` and `last` to use when the next action is needed (see `with_next_actions`):
+      they exclude the last transition of each truncated episode, whose next action is unknown. None if every next
+      action is known.
     - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
     """
 
@@ -91,7 +92,7 @@ class Dataset(eqx.Module):
         )
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The states some steps later in the same episodes."""
+        """The states that are `steps` steps later in the same episodes."""
         return at + steps
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -99,7 +100,7 @@ class Dataset(eqx.Module):
         return self.last[at] - at - 1
 
     def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
-        """An empty replay buffer for the same spaces; see `ReplayBuffer.empty`."""
+        """An empty replay buffer for transitions of the same shapes and dtypes; see `ReplayBuffer.empty`."""
         like = jax.eval_shape(self.transition, jnp.zeros((), np.int32))
         return ReplayBuffer.empty(like, seeds=seeds, slots=slots, environments=environments)
 
@@ -131,11 +132,11 @@ def make_dataset(
     rows, or [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
-      be bytes (uint8) instead.
+      be uint8 instead.
     - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
     - `terminals`: One bool per state: whether it is the last of its episode. The last row must be True.
 
-    **Raises** `ValueError` with the array, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, its value and the requirement.
     """
     matrices = {"observations": observations, "actions": actions}
     vectors = {"rewards": rewards, "masks": masks, "terminals": terminals}

@@ -31,11 +31,11 @@ class UnreachableError(ConnectionError):
 
 
 def official_file(name: TaskName, directory: Path) -> Path:
-    """The training file of a task in `directory`; downloads missing files, including the validation file.
+    """The path of a task's training file in `directory`; downloads missing files, including the validation file.
 
-    **Raises** `UnreachableError` if the host cannot be reached, and `DownloadError` if the connection is lost or slow;
-    both are a `ConnectionError`, and their messages name ways to get the data without a download. `BlockingIOError`
-    while another process downloads the same file; `OSError` if the files cannot be written.
+    **Raises** `UnreachableError` if the host cannot be reached or does not have the file, and `DownloadError` if the
+    connection is lost or slow; both are subclasses of `ConnectionError`, and their messages suggest other ways to get
+    the data. `BlockingIOError` while another process downloads the same file; `OSError` if the files cannot be written.
     """
     path = directory / f"{name.dataset}.npz"
     files = (validation_path(path), path)  # in this order: if the second exists, both do
@@ -75,7 +75,7 @@ def download_file(url: str, file: Path) -> None:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether a retry would fail in the same way: no such host, no connection to it, or no such file there."""
+    """Whether a retry would fail in the same way: the host cannot be reached, or does not have the file."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
     return isinstance(error, urllib.error.URLError) and not isinstance(error.reason, TimeoutError)

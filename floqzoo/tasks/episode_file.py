@@ -1,10 +1,10 @@
-r"""The file of recorded episodes that every format is converted to: an npz of plain arrays.
+r"""The file format of recorded episodes, to which all other formats are converted: an npz file of plain arrays.
 
 | array | shape | contents |
 |---|---|---|
-| `observations` | `(steps + episodes, observation)` | $T + 1$ for each episode of $T$ steps, one episode after another |
+| `observations` | `(steps + episodes, observation)` | $T + 1$ for an episode of $T$ steps, one episode after another |
 | `actions` | `(steps, action)` | in the units of the environment |
-| `rewards` | `(steps,)` | |
+| `rewards` | `(steps,)` | the reward of each step |
 | `terminated` | `(steps,)` | booleans: whether a step led to a terminal state |
 | `episode_lengths` | `(episodes,)` | $T$, at least 1; an episode whose last step did not terminate was truncated |
 | `action_low`, `action_high` | `(action,)` | the bounds of actions |
@@ -27,9 +27,10 @@ REQUIRED = ("observations", "actions", "rewards", "terminated", "episode_lengths
 
 
 def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
-    """Writes recorded episodes as one compressed npz, atomically.
+    """Writes recorded episodes to one compressed npz file, atomically.
 
-    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if there is such a file.
+    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if the file exists already,
+    `FileNotFoundError` if there is no folder for it.
     """
     path = Path(path).expanduser()
     require_new_npz(path)
@@ -41,8 +42,9 @@ def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
 def read_episodes(path: str | Path) -> RecordedEpisodes:
     """Reads a file that `write_episodes` wrote.
 
-    **Raises** `FileNotFoundError`, or `ValueError` for a file that is not an npz, is truncated, contains Python objects,
-    lacks an array, has an unknown one, or has arrays that contradict each other.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
+    contains Python objects, lacks an array, has an unknown one, or has arrays that are invalid or contradict each
+    other.
     """
     path = Path(path).expanduser()
     with opened_npz(path) as archive:
@@ -76,9 +78,9 @@ def read_dataset(path: str | Path) -> Dataset:
 
 
 def require_new_npz(path: Path) -> None:
-    """Checks that a path is a new npz in an existing folder.
+    """Checks that a new npz file can be created at a path.
 
-    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if there is such a file,
+    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if the file exists already,
     `FileNotFoundError` if there is no folder for it.
     """
     if path.suffix != ".npz":

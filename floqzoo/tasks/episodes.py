@@ -47,7 +47,7 @@ class StepLog:
             self._rows.setdefault(key, []).append(value)
 
     def arrays(self) -> Episode:
-        """The steps so far, stacked; observations of bytes stay bytes."""
+        """The steps so far, stacked; uint8 observations stay uint8."""
         return {key: np.asarray(rows, dtype=_dtype(key, rows[0])) for key, rows in self._rows.items()}
 
 
@@ -60,7 +60,7 @@ def seeded(environment: Any, seeds: np.random.SeedSequence) -> Iterator[np.rando
     """Seeds all random generators that OGBench uses, and yields a generator for the script.
 
     OGBench's oracles and mazes draw from NumPy's global generator, its environments from their own. The state of the
-    global generator is restored.
+    global generator is restored after the block.
     """
     for_global, for_environment, for_space, for_script = seeds.spawn(4)
     found = np.random.get_state()  # noqa: NPY002
@@ -78,7 +78,7 @@ def first_accepted(
     accept: Callable[[Episode], bool],
     seeds: np.random.SeedSequence,
 ) -> Episode:
-    """The first accepted attempt; attempt i has its own seeds, children of `seeds`."""
+    """The first accepted episode; attempt i has its own seeds, which are children of `seeds`."""
     for number in itertools.count():
         child = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, number))
         episode = attempt(child)

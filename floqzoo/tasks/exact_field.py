@@ -8,20 +8,20 @@ from floqzoo.typing import Action, Condition, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
-    """The exact velocity field of a chain's successor measure, the optimum for any network.
+    """The exact velocity field of a chain's successor measure, which minimises the flow-matching loss.
 
     - `chain`: The chain.
-    - `path`: The probability path from standard noise to the measure.
+    - `path`: The probability path from standard Gaussian noise to the measure.
     """
 
     chain: LinearGaussian
     path: AffinePath
 
     def encode(self, *condition: Condition) -> tuple[Observation, Action]:
-        """Returns the condition, which must be observation and action."""
+        """Returns the condition, an observation and an action, unchanged."""
         observation, action = condition
         return observation, action
 
     def velocity(self, t: Time, x: Point, code: tuple[Observation, Action]) -> Point:
-        """The marginal velocity."""
+        """The marginal velocity at time `t` and point `x`."""
         return self.chain.marginal_velocity(self.path, t, x, *code)

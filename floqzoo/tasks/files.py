@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and reading of JSON."""
 
 import hashlib
 import json
@@ -26,11 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 PATIENCE_SECONDS = 60.0
-"""The age from which a temporary file counts as left by a killed process."""
+"""The age in seconds above which a temporary file is assumed to be left behind by a killed process."""
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of `replacing` that killed processes left in a folder."""
+    """Removes the temporary files of `replacing` that killed processes left behind in a folder."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process may have removed it, or the folder is read-only
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > PATIENCE_SECONDS:

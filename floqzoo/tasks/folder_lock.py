@@ -8,9 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def folder_locked(folder: Path, work: str) -> Iterator[None]:
-    """Creates a folder and locks it against other processes; the system releases the lock when this process ends.
+    """Creates a folder if necessary, and locks it against other processes within the block.
 
-    The holder of the lock may remove the folder when the work is done.
+    The operating system releases the lock if this process ends early. The holder of the lock may remove the folder when
+    its work is done.
 
     - `work`: The work, for error messages, such as "collecting into".
 

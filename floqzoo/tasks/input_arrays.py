@@ -1,4 +1,4 @@
-"""Validation of the user's arrays, with their names in errors and their dtypes unchanged."""
+"""Validates the user's arrays; error messages contain their names, and numbers keep their dtypes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Shaped
 
 
 Numbers = Any
-"""An array of NumPy or JAX, or nested lists of numbers."""
+"""A NumPy or JAX array, or nested lists of numbers."""
 
 
 def storage_dtype() -> np.dtype:
@@ -18,7 +18,7 @@ def storage_dtype() -> np.dtype:
 
 
 def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
-    """An array of rows and coordinates.
+    """Converts a value to an array with the axes rows and coordinates.
 
     **Raises** `ValueError` unless it has two axes, neither of them empty, and only finite numbers.
     """
@@ -31,7 +31,7 @@ def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
 
 
 def vector(name: str, value: Numbers, rows: int) -> Shaped[np.ndarray, " rows"]:
-    """An array with one number for each row.
+    """Converts a value to an array with one number for each row.
 
     **Raises** `ValueError` if it has another shape, or a number that is not finite.
     """
@@ -42,7 +42,7 @@ def vector(name: str, value: Numbers, rows: int) -> Shaped[np.ndarray, " rows"]:
 
 
 def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
-    """An array with one boolean for each row, which may be written as 0 or 1.
+    """Converts a value to an array with one boolean for each row; 0 and 1 are also accepted.
 
     **Raises** `ValueError` if it has another shape or other values.
     """
@@ -55,9 +55,9 @@ def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
 
 
 def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
-    """Compares lengths.
+    """Checks that all arrays have as many rows as the array named `like`.
 
-    **Raises** `ValueError`, naming the array, if the lengths differ.
+    **Raises** `ValueError` otherwise; the message names the array.
     """
     for name, array in arrays.items():
         if len(array) != rows:
@@ -65,9 +65,10 @@ def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
 
 
 def action_bounds(actions: np.ndarray, low: Numbers, high: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of each coordinate, after checking that all actions lie within them.
+    """The bounds of each action coordinate, after checking that all actions lie within them.
 
-    **Raises** `ValueError` if a bound is not finite, a lower bound is not below its upper bound, or an action is out of bounds.
+    **Raises** `ValueError` if a bound is not finite, a lower bound is not below its upper bound, or an action is out of
+    bounds.
     """
     low, high = (_bound(name, value, actions) for name, value in (("action_low", low), ("action_high", high)))
     if not (low < high).all():
@@ -85,7 +86,7 @@ def action_bounds(actions: np.ndarray, low: Numbers, high: Numbers) -> tuple[np.
 def _numbers(name: str, value: Numbers) -> np.ndarray:
     try:
         array = np.asarray(value)
-    except ValueError:  # Of rows of different lengths.
+    except ValueError:  # rows of different lengths
         array = np.empty(0, object)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must be an array of real numbers; got {_kind(value, array)}.")
@@ -109,7 +110,7 @@ def _odd_value(array: np.ndarray) -> str:
 
 
 def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
-    # In the dtype of the actions, so that a bound of 0.1 is one in float32 too.
+    # In the dtype of the actions, so that a float32 action of 0.1 is not above a bound of 0.1.
     bound = np.asarray(value, actions.dtype if actions.dtype.kind == "f" else np.float64)
     if bound.shape not in ((), actions.shape[1:]) or not np.isfinite(bound).all():
         raise ValueError(
@@ -122,7 +123,7 @@ def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
 def require_zeros_and_ones(name: str, array: np.ndarray) -> None:
     """Checks that every number of a vector is 0 or 1.
 
-    **Raises** `ValueError` with the first row that has another number.
+    **Raises** `ValueError` otherwise; the message contains the first row that has another number.
     """
     valid = np.isin(array, (0, 1))
     if not valid.all():

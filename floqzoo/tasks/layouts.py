@@ -4,9 +4,10 @@ r"""Datasets from your own arrays, in each of the common layouts.
 |---|---|---|
 | transitions | one per step, as a loop over `env.step` records them; D4RL | `dataset_from_transitions` |
 | episodes | $T + 1$ observations and $T$ actions for each episode | `dataset_from_episodes` |
-| states | one per state; the last one of an episode starts no transition; OGBench | `dataset_from_states` |
+| states | one per state; no transition starts at the last state of an episode; OGBench | `dataset_from_states` |
 
-The transitions contain every reward and every termination of the input; arrays that contradict their layout are an error.
+The transitions contain every reward and every termination of the input; arrays that contradict their layout are an
+error.
 """
 
 from collections.abc import Iterable
@@ -26,19 +27,19 @@ from floqzoo.tasks.recorded_episodes import (
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """A summary of a dataset, to compare with what you expect; `str` gives three lines or more.
+    """A summary of a dataset, to compare with your expectations; `str` formats it as three to five lines.
 
-    - `episodes`, `transitions`: Their numbers.
-    - `terminations`: Transitions into a terminal state.
-    - `truncations`: Episodes whose last transition is not a termination.
+    - `episodes`, `transitions`: The number of episodes, and that of transitions.
+    - `terminations`: The number of transitions into a terminal state.
+    - `truncations`: The number of episodes whose last transition is not a termination.
     - `reward_range`, `return_range`: The ranges of the rewards of transitions and of the undiscounted returns of
       episodes.
-    - `ending_rewards`, `other_rewards`: The ranges of the rewards of terminating transitions (without terminations, of
-      the last transitions of episodes) and of all others. They show whether a goal is rewarded by the step that reaches
-      it, or by the next one. None if there are no such transitions.
+    - `ending_rewards`, `other_rewards`: The ranges of the rewards of terminating transitions (or, if there are none, of
+      the last transitions of episodes) and of all other transitions. They show whether a goal is rewarded by the step
+      that reaches it, or by the next one. None if there are no such transitions.
     - `mean_return`: The mean return of an episode.
-    - `observation_dim`, `action_dim`: The sizes of an observation and of an action.
-    - `without_next_action`: Transitions that readers of next actions leave out, as the action after them is unknown.
+    - `observation_dim`, `action_dim`: The number of coordinates of an observation, and that of an action.
+    - `without_next_action`: The number of transitions whose next action is unknown; see `Dataset.with_next_actions`.
     """
 
     episodes: int
@@ -119,18 +120,19 @@ def dataset_from_transitions(
 ) -> Dataset:
     r"""A dataset from one row for each step, episodes one after another, as a loop over `env.step` records them.
 
-    Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated is followed by the
-    row of $s_{t+1}$; if transitions are unordered, each is `truncated`. A last row that neither terminated nor was
-    truncated counts as truncated: the recording ended there.
+    Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated must be
+    followed by the row of $s_{t+1}$; if transitions are unordered, set `truncated` in every row. If the very last row
+    is neither terminated nor truncated, it counts as truncated.
 
     - `observations`, `next_observations`: `(steps, observation)`.
     - `actions`: `(steps, action)`, between `action_low` and `action_high`, which are mapped to -1 and 1.
     - `rewards`, `terminated`, `truncated`: `(steps,)`; the last two are booleans, or 0 and 1.
-    - `action_low`, `action_high`: The bounds of the environment's action space, finite; a number, or one for each coordinate.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
+      coordinate.
 
-    Numbers are stored as JAX's default floating dtype, float32 unless 64 bits are enabled.
+    Numbers are stored in JAX's default floating dtype, float32 unless 64 bits are enabled.
 
-    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
     return episodes_from_transitions(
         observations=observations,
@@ -151,7 +153,7 @@ def dataset_from_episodes(
 
     - `action_low`, `action_high`: As in `dataset_from_transitions`.
 
-    **Raises** `ValueError`, which names the episode, the array and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the episode, the array and the requirement.
     """
     return concatenated_episodes(episodes, action_low=action_low, action_high=action_high).dataset()
 
@@ -159,16 +161,16 @@ def dataset_from_episodes(
 def dataset_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> Dataset:
-    """A dataset from one row for each state, as in OGBench's files: the last row of an episode starts no transition.
+    """A dataset from one row for each state, as in OGBench's files; no transition starts in an episode's last row.
 
     - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], also in the last row of an episode.
     - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if the transition
       terminates, else 1. In the last row of an episode they must be 0 and 1, as nothing starts there.
     - `terminals`: `(states,)`, whether a row is the last of its episode.
 
-    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
     dataset = episodes_from_states(
         observations=observations, actions=actions, rewards=rewards, masks=masks, terminals=terminals
     ).dataset()
-    return replace(dataset, action_bounds=None)  # as in OGBench's files, of which environment is not said
+    return replace(dataset, action_bounds=None)  # as in OGBench's files: the environment's bounds are unknown

@@ -17,7 +17,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Point, Scalar, Time
 
 
 class Moments(eqx.Module):
-    """Mean and covariance of a distribution."""
+    """The mean and the covariance of a distribution."""
 
     mean: Float[Array, " observation"]
     covariance: Float[Array, "observation observation"]
@@ -29,7 +29,7 @@ class LinearAction(eqx.Module):
     gain: Hyperparameter
 
     def __call__(self, observation: Observation) -> Action:
-        """The action."""
+        """The action for an observation."""
         return self.gain.value @ observation
 
 
@@ -42,14 +42,18 @@ class LinearGaussian(eqx.Module):
 
     $$m(\cdot \mid s, a) = \sum_{k \ge 1} (1 - \gamma) \gamma^{k-1} N(\mu_k, \Sigma_k).$$
 
-    Its moments and values are computed from the infinite series; its density and samples from the first `terms` terms,
-    with normalised weights. `sample` makes it a data source too. Actions are unbounded.
+    Its moments and values are computed from the infinite series; its density, its samples and the exact velocity field
+    from the first `terms` terms, with normalised weights. `sample` draws transitions to train on. Actions are
+    unbounded.
 
-    - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ is below 1.
-    - `start`: The behaviour policy visits states from $N(0, \text{start}^2 I)$.
+    - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ must be below 1.
+    - `start`: The behaviour policy's states have the distribution $N(0, \text{start}^2 I)$.
     - `exploration`: The standard deviation of the noise that the behaviour policy adds to actions.
     - `discount`: $\gamma$ in [0, 1).
-    - `terms`: The number of terms of the series; $\gamma^{\text{terms}}$, the truncated weight, should be small.
+    - `terms`: The number of terms of the truncated series, at least 1; the weight $\gamma^{\text{terms}}$ of the
+      omitted terms should be small.
+
+    **Raises** `ValueError` if the spectral radius of $M$ is not below 1, or a number is out of its range.
     """
 
     dynamics: Hyperparameter
@@ -111,10 +115,12 @@ class LinearGaussian(eqx.Module):
     ) -> "LinearGaussian":
         r"""A chain in the plane: states rotate about the origin once in 25 steps, and approach it by 2 % per step.
 
-        With noise of 0.1 per step the stationary distance is about 0.5; the behaviour policy starts at about 1.5. For a
-        long horizon the measure is a spiral with a dense centre. Actions move the state by a tenth of their size.
+        With noise of standard deviation 0.1 per step, the stationary standard deviation of each coordinate is about
+        0.5; that of the behaviour policy's states is 1.5. For a long horizon the measure is a spiral with a dense
+        centre. Actions move the state by a tenth of their size.
 
-        - `tolerance`: The maximum truncated weight $\gamma^{\text{terms}}$ of the series. For a traced discount, inside
+        - `discount`: $\gamma$ in [0, 1).
+        - `tolerance`: The maximum weight $\gamma^{\text{terms}}$ of the omitted terms. For a traced discount, inside
           `jax.vmap`, this bound holds for discounts up to 0.99.
         """
         angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
@@ -142,11 +148,11 @@ class LinearGaussian(eqx.Module):
         return FunctionPolicy(LinearAction(self.gain))
 
     def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
-        """States of the behaviour policy."""
+        r"""Samples states from the behaviour policy's state distribution, $N(0, \text{start}^2 I)$."""
         return self.start.value * jax.random.normal(key, (count, self.observation_dim))
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour policy, with next actions and futures of the policy, and rewards of 0."""
+        """Samples transitions of the behaviour policy, with next actions and futures of `policy`, and rewards of 0."""
 
         def draw(key):
             start_key, action_key, step_key, future_key = jax.random.split(key, 4)
@@ -164,7 +170,7 @@ class LinearGaussian(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Samples of the successor measure."""
+        """Draws future states from the successor measure."""
         first = self._after(observation, action)
 
         def draw(key):
@@ -177,16 +183,16 @@ class LinearGaussian(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, count))
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        """The log-density of the successor measure."""
+        """The log-density of the successor measure at a future state."""
         first = self._after(observation, action)
         return logsumexp(self._log_weights() + self._log_densities(future, first, 1.0, 0.0))
 
     def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
-        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard noise to the successor measure: the exact
-        velocity field.
+        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard Gaussian noise to the successor measure: the
+        exact velocity field.
 
-        For each term $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and
-        $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
+        For each term, $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid
+        x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
         """
         c = path.coefficients(t)
         first = self._after(observation, action)
@@ -197,7 +203,7 @@ class LinearGaussian(eqx.Module):
         return share @ (c.alpha_rate * self._means(first) + turned)
 
     def moments(self, observation: Observation, action: Action) -> Moments:
-        r"""Mean and covariance of the successor measure, from the infinite series.
+        r"""The mean and the covariance of the successor measure, from the infinite series.
 
         $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X X^\top$ solves
         $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
@@ -230,7 +236,7 @@ class LinearGaussian(eqx.Module):
     def _log_densities(
         self, x: Point, first: Observation, alpha: Scalar | float, beta: Scalar | float
     ) -> Float[Array, " terms"]:
-        """The log-density of each term at a point of the path from standard noise, given the path's coefficients."""
+        """The log-density of each term at a point of the path from Gaussian noise, given the path's coefficients."""
         variances = alpha**2 * jnp.asarray(self.variances.value) + beta**2
         squares = self._along_axes(x, first, alpha) ** 2 / variances
         return -jnp.sum(squares + jnp.log(2 * jnp.pi * variances), axis=1) / 2

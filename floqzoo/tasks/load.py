@@ -32,7 +32,7 @@ class OGBenchTask:
     - `success_timing`: The state that determines the environment's reward and success: "pre", the state before the
       action, or "post", the one after it.
     - `reward_timing`: The state that determines the rewards and masks in `dataset`, "pre" or "post".
-    - `action_limit`: The bound to which the actions of the data are clipped.
+    - `action_limit`: The bound to which the coordinates of the data's actions are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file, or the folder of shards.
     - `frame_stack`: The number of frames in a pixel observation.
@@ -50,8 +50,7 @@ class OGBenchTask:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of the training data, or for shards, of all rewards that the task can
-        give."""
+        """The minimum and the maximum reward of the training data; for shards, those that the task can give."""
         return self.dataset.reward_range
 
     @property
@@ -72,7 +71,7 @@ class OGBenchTask:
         return partial(make, self.name.environment, success_timing=self.success_timing)
 
     def describe(self) -> dict[str, str | float]:
-        """Plain values that identify the data, for a file stored with the results."""
+        """JSON-serialisable values that identify the data; they are stored with the results."""
         return {
             "env_name": self.name.full,
             "dataset": self.name.dataset,
@@ -102,18 +101,18 @@ def load(
     - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder; or a folder of several
       such pairs, the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset], which are used in the order of
       their names.
-    - `dataset_dir`: The folder of OGBench's own files, also for downloads.
+    - `dataset_dir`: The folder that contains OGBench's own files; missing ones are downloaded to it.
     - `success_timing`: The timing of the environment: "pre" for $r(s)$, as in OGBench 1.2 and later; "post" for
       $r(s')$, as in earlier versions, including the scores published with 1.1.
     - `reward_timing`: The timing of the data: "pre" labels a transition with $r(s)$, as in all versions of OGBench;
       "post" with $r(s')$, to match an environment with that timing.
-    - `action_limit`: The bound to which the actions of the data are clipped, in (0, 1], as in fql and floq, since the
-      outputs of a flow or a tanh do not reach 1.
+    - `action_limit`: The bound, in (0, 1], to which the coordinates of the data's actions are clipped, as in fql and
+      floq: a tanh, for example, does not reach 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
-    `ConnectionError` if the download fails (the message has the command that collects the data instead), and
-    `BlockingIOError` while another process downloads the same data.
+    `ConnectionError` if the download fails (the message suggests other ways to get the data), and `BlockingIOError`
+    while another process downloads the same data.
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):
@@ -153,7 +152,7 @@ def _stacked(frames: Dataset | ShardedDataset, frame_stack: int, path: Path) -> 
 
 
 class TaskReader:
-    """Reads files in OGBench's format as data of a task. It can be pickled.
+    """Reads files in OGBench's format as datasets of a task. It can be pickled.
 
     - `name`: The task.
     - `reward_timing`, `action_limit`: As in `load`.
@@ -167,9 +166,10 @@ class TaskReader:
         return TaskReader, self._settings
 
     def __call__(self, path: Path) -> Dataset:
-        """The dataset in a file, on the device.
+        """Reads the dataset in a file, and places it on the device.
 
-        **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
+        **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data of another
+        environment.
         """
         arrays = labelled_arrays(path, self._name, self._open())
         rewards, masks = arrays["rewards"], arrays["masks"]
@@ -188,9 +188,9 @@ class TaskReader:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The rewards that the task can give: minus the number of parts of its goal, and 0.
+        """The minimum and the maximum reward that the task can give: minus the number of conditions for success, and 0.
 
-        The minimum is OGBench's reward of a state that is far from all goals and whose buttons are in no valid state.
+        The minimum is the reward that OGBench gives in a state far from all goals, with buttons in an invalid state.
         """
         environment = self._open()
         environment.reset()  # there is no model before
@@ -230,7 +230,8 @@ def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDa
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
     """The arrays of a file in OGBench's format, one row per state, with the rewards and masks of a task.
 
-    **Raises** `FileNotFoundError`, or `ValueError` for bad data or data of another environment.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data of another
+    environment.
     """
     arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"), pixels=name.pixels)
     _check_widths(path, arrays, environment)
@@ -250,7 +251,7 @@ def _clipped(actions: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _check_widths(path: Path, arrays: Episode, environment: Any) -> None:
-    """Raises an error for data of another environment."""
+    """Raises `ValueError` for data of another environment."""
     simulator = environment.unwrapped
     environment.reset()
     widths = {

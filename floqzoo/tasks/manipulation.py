@@ -18,10 +18,11 @@ class ManipulationScript:
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it; its observations may be pixels.
-    - `episodes`, `steps`: The number of training episodes in the published dataset, and of steps per episode.
+    - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
+      episode.
     - `planned`: Whether to follow a plan with temporally correlated noise ("play"), or to act on the current state with
       independent noise ("noisy").
-    - `stacking`: The interval from which an episode draws its probability of stacking a cube on another.
+    - `stacking`: The interval from which an episode draws its probability of stacking a cube on another one.
     - `random_actions`: The probability that a step's action is uniformly random.
     - `gripper_closed`: Whether to keep the gripper closed.
     - `cubes_in_view`: Whether to reject and repeat an episode in which a cube leaves the view.
@@ -43,7 +44,7 @@ class ManipulationScript:
         return self.environment.startswith(PIXELS)
 
     def recorder(self) -> "ManipulationRecorder":
-        """Builds the environment and its oracles."""
+        """Builds the recorder, with the environment and its oracles."""
         return ManipulationRecorder(self)
 
 
@@ -98,7 +99,7 @@ class ManipulationRecorder:
         return np.clip(oracle.select_action(observation, info) + noise, -1.0, 1.0)
 
     def _oracle(self, observation: np.ndarray, info: dict) -> Any:
-        """A reset oracle for the current target."""
+        """Resets and returns the oracle for the current target."""
         oracle = self._oracles[info["privileged/target_task"]]
         oracle.reset(observation, info)
         return oracle
@@ -137,7 +138,7 @@ def _accept_all(episode: Episode) -> bool:
 
 
 def _cubes_stay_in_view(episode: Episode) -> bool:
-    """Whether the cube of the scene stays visible; in the drawer another height applies."""
+    """Whether the cube of the scene stays visible; the lower limit of y does not apply at the drawer's height."""
     _, y, z = episode["qpos"][:, 14:17].T
     in_drawer = (z >= 0.06) & (z <= 0.08)
     return not bool(np.any(y >= 0.29) or np.any((y <= -0.3) & ~in_drawer))

@@ -20,9 +20,10 @@ class MazeScript:
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it.
-    - `episodes`, `steps`: The number of training episodes in the published dataset, and of steps per episode.
-    - `stitch`: Whether to stay near the start, with one goal per episode, four cells away; otherwise ("navigate") go
-      from junction to junction.
+    - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
+      episode.
+    - `stitch`: Whether an episode has a single goal, four cells from its start ("stitch"), or a new goal at a junction
+      whenever one is reached ("navigate").
     """
 
     name: str
@@ -37,7 +38,7 @@ class MazeScript:
         return self.environment.startswith(PIXELS)
 
     def recorder(self) -> "MazeRecorder":
-        """Builds the environment."""
+        """Builds the recorder, with the environment."""
         return MazeRecorder(self)
 
 
@@ -74,14 +75,14 @@ class MazeRecorder:
         return log.arrays()
 
     def _action(self, random: np.random.Generator) -> np.ndarray:
-        """A unit step along the shortest path to the goal, with noise."""
+        """A unit step along the shortest path to the goal, plus noise, clipped to [-1, 1]."""
         position = self._maze.get_xy()
         waypoint, _ = self._maze.get_oracle_subgoal(position, self._maze.cur_goal_xy)
         direction = (waypoint - position) / (np.linalg.norm(waypoint - position) + 1e-6)
         return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
 
     def _goal_near(self, start: Cell, random: np.random.Generator) -> Cell:
-        """A cell at a path distance of exactly four cells, or the start if there is none."""
+        """A random cell at a path distance of exactly four cells, or the start if there is none."""
         centre = np.asarray(self._maze.ij_to_xy(start))
         _, distances = self._maze.get_oracle_subgoal(centre, centre)
         near = [cell for cell in self._cells if distances[cell] == 4]
@@ -89,7 +90,7 @@ class MazeRecorder:
 
 
 def pick(cells: list[Cell], random: np.random.Generator) -> Cell:
-    """One of the cells, uniformly."""
+    """One of the cells, drawn uniformly."""
     return cells[int(random.integers(len(cells)))]
 
 

@@ -47,12 +47,12 @@ class TaskName:
 
     @property
     def labels(self) -> str:
-        """The name of an environment with the same rewards that renders nothing."""
+        """The name of the environment that computes the rewards of the data: the same task without rendering."""
         return self.environment.removeprefix(PIXELS)
 
     @property
     def plane(self) -> tuple[int, int]:
-        """The horizontal coordinates in an observation: those of the body, or of the arm's gripper."""
+        """The indices of the horizontal coordinates in an observation: those of the body, or of the arm's gripper."""
         return (12, 13) if self.family in ARMS else (0, 1)
 
 
@@ -64,7 +64,7 @@ _PATTERN = re.compile(
 def task_name(name: str) -> TaskName:
     """Parses the name of a single-task problem.
 
-    **Raises** `ValueError` for an unknown name (with similar names).
+    **Raises** `ValueError` for an unknown name; the message suggests similar names.
     """
     match = _PATTERN.fullmatch(name)
     if match is None:

@@ -1,4 +1,4 @@
-"""Importing Python files and modules of the user, which executes them: only import what the user named."""
+"""Imports Python files and modules of the user, which executes them: import only what the user has named."""
 
 import importlib
 import importlib.util
@@ -57,11 +57,12 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """The object that `FILE.py:NAME` or `MODULE:NAME` names; the code is executed.
+    """The object that `FILE.py:NAME` or `MODULE:NAME` refers to; the code is executed.
 
-    - `what`: The purpose of the object, for messages.
+    - `what`: The name of the argument, for error messages.
 
-    **Raises** `ValueError` if there is no such name, `FileNotFoundError` if there is no such file.
+    **Raises** `ValueError` if the reference is malformed or there is no such name, `FileNotFoundError` if there is no
+    such file.
     """
     source, _, name = reference.rpartition(":")
     if not source or not name.isidentifier():
@@ -74,7 +75,7 @@ def named_in_own_code(reference: str, what: str) -> Any:
 
 @dataclass(frozen=True)
 class _FileFinder:
-    """Finds the modules of files by the names that another process gave them."""
+    """An import finder for the modules of files, by the names that another process gave them."""
 
     files: Mapping[str, str]
 
@@ -86,10 +87,10 @@ class _FileFinder:
 
 @dataclass(frozen=True)
 class ForAnotherProcess:
-    """A function or object for another process of this program, with the files of the user that may define parts of it.
+    """A pickled function or object for another process, with the user's files that may define parts of it.
 
     Pickle stores a function as its module and name, but another process cannot import the user's file, or a module in
-    the folder of that file, by name. In the other process a file is executed only if it is needed.
+    the folder of that file, by name. In the other process, a file is executed only if it is needed.
     """
 
     packed: bytes
@@ -101,7 +102,7 @@ class ForAnotherProcess:
         return cls(bytes(ForkingPickler.dumps(value)), dict(_files))
 
     def value(self) -> Any:
-        """The object, in the other process."""
+        """Unpacks the object in the other process."""
         sys.meta_path.append(_FileFinder(self.files))
         sys.path.extend(sorted({str(Path(file).parent) for file in self.files.values()}))
         return ForkingPickler.loads(self.packed)  # pyright: ignore[reportAttributeAccessIssue]

@@ -10,7 +10,7 @@ class ReportedSuccess(gymnasium.Wrapper):
     """Puts the success of an episode into `info["success"]`: 1 or 0, and NaN if the environment does not report it.
 
     - `environment`: Any Gymnasium environment.
-    - `key`: The key of success in `info`; None if there is none.
+    - `key`: The key under which `info` contains the success; None if there is none.
     - `any_step`: Whether success in a step also counts for all later steps.
     """
 
@@ -50,7 +50,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
         self._bounds = space.low, space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """The environment's own action; rounding does not lead outside its bounds."""
+        """The action in the environment's own units, clipped to its bounds, which rounding may exceed."""
         return np.clip(super().action(action), *self._bounds)
 
 
@@ -64,7 +64,7 @@ def prepared_environment(
 ) -> gymnasium.Env:
     """An environment with a step limit, actions in [-1, 1] and success in `info["success"]`.
 
-    **Raises** `ValueError` for unsupported spaces, and if there is no step limit.
+    **Raises** `ValueError` for spaces that are not supported, and if there is no step limit.
     """
     low, high = action_bounds_of(environment)
     environment = with_step_limit(environment, max_episode_steps)
@@ -73,7 +73,7 @@ def prepared_environment(
 
 
 def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of the actions of an environment with vectors of numbers.
+    """The bounds of the actions of an environment whose observations and actions are vectors of numbers.
 
     **Raises** `ValueError` for spaces that are not supported.
     """
@@ -89,7 +89,7 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 
 
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """An environment whose episodes have a step limit.
+    """The environment, with `max_episode_steps` as a step limit unless it is None.
 
     **Raises** `ValueError` if it has no limit of its own and none is given.
     """
@@ -101,7 +101,7 @@ def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -
 
 
 def _has_step_limit(environment: gymnasium.Env) -> bool:
-    """Whether it is registered with a limit, or has a `TimeLimit` among its wrappers."""
+    """Whether the environment is registered with a limit, or has a `TimeLimit` among its wrappers."""
     if environment.spec is not None and environment.spec.max_episode_steps is not None:
         return True
     while isinstance(environment, gymnasium.Wrapper):

@@ -21,21 +21,23 @@ class GymnasiumTask:
     - `name`: The name in titles and tables.
     - `dataset`: The transitions to train on; see `dataset_from_transitions`, the other constructors, and
       `ShardedDataset`.
-    - `environment`: Makes a fresh Gymnasium environment, with vectors of numbers as observations and actions; None for
-      no environment. It must be a function at the top of a module if environments run in separate processes.
+    - `environment`: A function that creates a new Gymnasium environment whose observations and actions are vectors of
+      numbers; None for no environment. It must be defined at the top level of a module if environments run in separate
+      processes.
     - `validation`: Held-out transitions.
     - `success_key`: The key of `info` under which the environment reports success; None if it reports none, so that
       evaluations measure returns only.
     - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
-    - `max_episode_steps`: Steps after which an episode is truncated; None for the environment's own limit.
-    - `reference_returns`: Returns that count as 0 and 1 in normalised returns, such as those of a random and an expert
-      policy.
+    - `max_episode_steps`: The number of steps after which an episode is truncated; None for the environment's own
+      limit.
+    - `reference_returns`: The two returns that count as 0 and 1 in normalised returns, such as those of a random and an
+      expert policy.
 
     Actions are mapped affinely from the policy's [-1, 1] to the bounds of the action space, which must be the bounds
     that were given to the constructor of the dataset.
 
-    **Raises** `ValueError` if the environment's spaces are not vectors with finite action bounds, if they do not fit
-    the dataset or the validation data, or if episodes have no end.
+    **Raises** `ValueError` if an argument is invalid, if the environment's spaces are not vectors with finite action
+    bounds, if they do not match those of the dataset and the validation data, or if episodes have no step limit.
     """
 
     name: str
@@ -71,7 +73,7 @@ class GymnasiumTask:
                 environment.close()
 
     def _set_plain_numbers(self) -> None:
-        """Numbers and arrays of NumPy become those of Python."""
+        """Converts NumPy numbers and arrays to Python numbers."""
         if self.max_episode_steps is not None:
             object.__setattr__(self, "max_episode_steps", operator.index(self.max_episode_steps))
         if self.reference_returns is not None:
@@ -84,9 +86,10 @@ class GymnasiumTask:
 
     @property
     def make_environment(self) -> Callable[[], Any] | None:
-        """Makes a fresh environment, with actions in [-1, 1], and success in `info["success"]`: NaN if none is reported.
+        """A function that creates a new environment; None for a task without an environment.
 
-        None for a task without environment.
+        The environment takes actions in [-1, 1], and `info["success"]` is the success of the episode, NaN if it is not
+        reported.
         """
         if self.environment is None:
             return None
@@ -104,11 +107,11 @@ class GymnasiumTask:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and the greatest reward of a transition to train on."""
+        """The minimum and the maximum reward of a transition in `dataset`."""
         return self.dataset.reward_range
 
     def describe(self) -> dict[str, Any]:
-        """Plain values that identify the data and the environment, stored with the results."""
+        """JSON-serialisable values that identify the data and the environment; they are stored with the results."""
         return {
             "env_name": self.name,
             "provenance": "own",
@@ -152,7 +155,7 @@ def _spaces(observation_dim: int, action_dim: int, bounds: Any) -> str:
 
 
 def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str, max_episode_steps: Any) -> Any:
-    # Here, since gymnasium is imported when it is needed and not before.
+    # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import prepared_environment
 
     return prepared_environment(
@@ -166,15 +169,17 @@ def is_reference(env_name: str) -> bool:
 
 
 def task_label(env_name: str) -> str:
-    """The name of a task for titles and tables; without the folder for the user's code."""
+    """The name of a task for titles and tables; for a task in the user's code, without the code's folder."""
     return PurePath(env_name).name if is_reference(env_name) else env_name
 
 
 def own_task(reference: str) -> Any:
-    """The task of a user, from `FILE.py:NAME` or `MODULE:NAME`; the code is executed, and NAME is called if it is callable.
+    """The user's task that `FILE.py:NAME` or `MODULE:NAME` refers to.
 
-    **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if
-    there is no such file.
+    The code is executed, and NAME is called if it is callable.
+
+    **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task];
+    `FileNotFoundError` if there is no such file.
     """
     task = named_in_own_code(reference, "`env_name`")
     if callable(task):

@@ -17,15 +17,15 @@ class PixelDataset(eqx.Module):
     r"""Episodes of frames, whose observations are stacks of the latest frames.
 
     The observation of state $i$ is the frames $i - k + 1, \dots, i$ of its episode, the oldest first; before the start
-    of the episode its first frame is repeated. A frame is stored once, as bytes, and a stack is read by index. For 3
-    frames this takes a sixth of the memory of transitions with stacked observations and next observations, and a
-    twenty-fourth of their memory in float32.
+    of the episode, its first frame is repeated. Each frame is stored once, as uint8, and stacks are assembled when they
+    are read. With 3 frames, this takes a sixth of the memory that stacked observations and next observations of all
+    transitions would take in uint8, and 1/24 of what they would take in float32.
 
-    - `frames`: The dataset of single frames, with `observations` of bytes (uint8), one row of pixels for each state.
-    - `first`: For each state, the first state of its episode; `PixelDataset.of` finds these.
+    - `frames`: The dataset of single frames, whose `observations` are uint8, with one flattened frame for each state.
+    - `first`: For each state, the index of the first state of its episode, as `PixelDataset.of` computes it.
     - `frame_stack`: $k$, at least 1; 3 in the papers.
 
-    **Raises** `ValueError` if `frame_stack` is out of range or the observations are not bytes.
+    **Raises** `ValueError` if `frame_stack` is below 1.
 
     Source: the official code of FQL (arXiv 2502.02538), `--frame_stack`.
     """
@@ -42,7 +42,7 @@ class PixelDataset(eqx.Module):
     def of(frames: Dataset, frame_stack: int) -> "PixelDataset":
         """The dataset whose observations are stacks of another dataset's frames.
 
-        **Raises** `ValueError` if `frame_stack` is out of range or the observations are not bytes.
+        **Raises** `ValueError` if `frame_stack` is below 1, or the observations are not uint8.
         """
         if frames.observations.dtype != np.uint8:
             raise ValueError(f"`frames` must have observations of bytes (uint8); got {frames.observations.dtype}.")
@@ -92,7 +92,7 @@ class PixelDataset(eqx.Module):
         )
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The states some steps later in the same episodes."""
+        """The states that are `steps` steps later in the same episodes."""
         return self.frames.later(at, steps)
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -100,16 +100,16 @@ class PixelDataset(eqx.Module):
         return self.frames.steps_left(at)
 
     def stacks(self, at: Int[Array, "*batch"]) -> UInt8[Array, "*batch bytes"]:
-        """The observations of these states."""
+        """The observations of these states, stacks of frames."""
         back = jnp.arange(self.frame_stack - 1, -1, -1, dtype=at.dtype)
         rows = jnp.maximum(jnp.expand_dims(at, -1) - jnp.expand_dims(back, range(at.ndim)), self.first[at][..., None])
         return self.frames.observations[rows].reshape(*at.shape, -1)
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the frames and everything else, as in `Dataset.fingerprint`."""
+        """The fingerprint of the dataset of single frames; see `Dataset.fingerprint`."""
         return self.frames.fingerprint()
 
 
 def flat_frames(observations: np.ndarray) -> np.ndarray:
-    """One row of bytes for each frame of an array `(states, height, width, channels)`; the bytes are not copied."""
+    """Flattens each frame of an array `(states, height, width, channels)` to a row; the data are not copied."""
     return observations.reshape(len(observations), math.prod(observations.shape[1:]))

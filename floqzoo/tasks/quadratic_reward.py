@@ -1,4 +1,4 @@
-"""A quadratic reward, whose expectation needs only two moments."""
+"""A quadratic reward, whose expectation depends only on the mean and the covariance of the state."""
 
 import equinox as eqx
 import numpy as np
@@ -29,5 +29,5 @@ class QuadraticReward(eqx.Module):
         self.constant = hyperparameter(constant)
 
     def __call__(self, x: Observation) -> Scalar:
-        """The reward."""
+        """The reward of a state."""
         return x @ self.quadratic.value @ x + self.linear.value @ x + self.constant.value

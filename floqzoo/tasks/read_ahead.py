@@ -1,4 +1,4 @@
-"""Reading the shards of a dataset in another process, one ahead."""
+"""Reads the shards of a dataset in another process, one shard ahead."""
 
 import multiprocessing
 import signal
@@ -19,7 +19,7 @@ class ShardError(OSError):
 
 
 class ReadAhead:
-    """Reads shards of a dataset in another process, at most one ahead of its use.
+    """Reads shards of a dataset in another process, at most one shard ahead.
 
     The process starts with the first request. It opens no accelerator, ignores Ctrl-C and SIGTERM, and ends when this
     process ends, even if this process is killed.
@@ -38,7 +38,7 @@ class ReadAhead:
         self._ahead: tuple[int, Future[dict[str, np.ndarray]]] | None = None
 
     def request(self, number: int) -> None:
-        """Starts to read a shard, unless it is being read already; returns at once.
+        """Starts to read the shard at index `number`, unless it is being read already; returns at once.
 
         **Raises** `ShardError` if the process has died.
         """
@@ -50,9 +50,9 @@ class ReadAhead:
             raise self._death(number) from error
 
     def receive(self, number: int) -> dict[str, np.ndarray]:
-        """The arrays of a shard, as `ShardReader` returns them; waits until they are read.
+        """The arrays of the shard at index `number`, as `ShardReader` returns them; waits until they are read.
 
-        **Raises** `ShardError`, with the name of the file, if it cannot be read or if the process has died.
+        **Raises** `ShardError` if the file cannot be read or the process has died; the message names the file.
         """
         self.request(number)
         assert self._ahead is not None
@@ -66,7 +66,7 @@ class ReadAhead:
             raise ShardError(str(error) or f"{self._paths[number]}: {error!r}") from error
 
     def close(self) -> None:
-        """Ends the process, after the file that it is reading. Can be called more than once."""
+        """Ends the process once it has read the current file. Can be called more than once."""
         self._ahead = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -81,7 +81,7 @@ _reader: ShardReader | None = None
 
 
 def _start(reader: ForAnotherProcess, x64: bool) -> None:
-    """Initialises the process."""
+    """Initialises the process that reads."""
     global _reader
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     follow_parent()

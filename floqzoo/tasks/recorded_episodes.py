@@ -25,8 +25,8 @@ class EpisodeArrays:
 
     - `observations`: $T + 1$ rows, from the reset to the last step.
     - `actions`, `rewards`: $T$ rows; row $t$ is the step from observation $t$ to $t + 1$.
-    - `terminated`: Whether the episode ended in a terminal state; else it was truncated, and its last state has a
-      value. $T$ flags, one for each step, are also accepted.
+    - `terminated`: Whether the episode ended in a terminal state; otherwise it was truncated, and TD targets bootstrap
+      from its last state. $T$ flags, one for each step, are also accepted.
     """
 
     observations: Numbers
@@ -37,7 +37,7 @@ class EpisodeArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedEpisodes:
-    r"""Episodes one after another, as they were recorded; [`write_episodes`][floqzoo.tasks.write_episodes] writes them to a file.
+    r"""Recorded episodes, concatenated; [`write_episodes`][floqzoo.tasks.write_episodes] writes them to a file.
 
     Episode $i$ has $T_i$ steps and $T_i + 1$ observations.
 
@@ -47,12 +47,13 @@ class RecordedEpisodes:
     - `terminated`: `(steps,)`, whether a step led to a terminal state. An episode whose last step did not terminate was
       truncated.
     - `episode_lengths`: `(episodes,)`, each $T_i \ge 1$.
-    - `final_actions`: `(episodes, action)`, the action at the last observation of each episode; None where unknown.
-    - `action_low`, `action_high`: The bounds of the environment's action space, finite; a number, or one for each coordinate.
+    - `final_actions`: `(episodes, action)`, the action at the last observation of each episode; None if unknown.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
+      coordinate.
 
-    The arrays keep their dtypes.
+    Observations, actions and rewards keep their dtypes.
 
-    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
 
     observations: Numbers
@@ -98,10 +99,10 @@ class RecordedEpisodes:
             object.__setattr__(self, name, array)
 
     def dataset(self) -> Dataset:
-        """The transitions on the device: actions mapped from their bounds to [-1, 1], numbers in JAX's default floating dtype.
+        """The transitions as device arrays in JAX's default floating dtype, with actions rescaled to [-1, 1].
 
-        Where the action at the last observation of a truncated episode is unknown, readers of next actions leave out
-        the transition before it.
+        If the action at the last observation of a truncated episode is unknown, `with_next_actions` drops the
+        transition that leads to it.
         """
         states = len(self.observations)
         last_states = np.cumsum(self.episode_lengths + 1) - 1
@@ -128,10 +129,10 @@ class RecordedEpisodes:
         return dataset if needs_no_action.all() else _without_next_actions(dataset, last_states[~needs_no_action])
 
     def _unit(self, actions: np.ndarray) -> np.ndarray:
-        """Actions in [-1, 1]."""
+        """The actions, rescaled from their bounds to [-1, 1]."""
         if (self.action_low == -1).all() and (self.action_high == 1).all():
             return actions
-        # In double precision, and then at most 1 in size: the bounds themselves are mapped to -1 and 1.
+        # In double precision and clipped, so that the bounds themselves are mapped to -1 and 1.
         low, high = self.action_low.astype(np.float64), self.action_high.astype(np.float64)
         return np.clip(2 * (actions.astype(np.float64) - low) / (high - low) - 1, -1, 1)
 
@@ -149,7 +150,7 @@ def episodes_from_transitions(
 ) -> RecordedEpisodes:
     """Episodes from one row for each step, as in [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
-    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
     rows, next_rows, action_rows = (
         matrix(name, value)
@@ -194,9 +195,9 @@ def episodes_from_transitions(
 def concatenated_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> RecordedEpisodes:
-    """Episodes from the arrays of each episode.
+    """Concatenates the arrays of several episodes.
 
-    **Raises** `ValueError`, which names the episode, the array and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the episode, the array and the requirement.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("observations", "actions", "rewards", "terminated")}
     for number, episode in enumerate(episodes):
@@ -226,7 +227,7 @@ def episodes_from_states(
 ) -> RecordedEpisodes:
     """Episodes from one row for each state, as in [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
 
-    **Raises** `ValueError`, which names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
     state_rows, action_rows = matrix("observations", observations), matrix("actions", actions)
     states = len(state_rows)
@@ -249,9 +250,9 @@ def episodes_from_states(
 def episodes_of_states(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, ends: np.ndarray
 ) -> RecordedEpisodes:
-    """Episodes from one row for each state, where rewards and terminations in the last row of an episode belong to no transition.
+    """Episodes from one row for each state; rewards and terminations in the last row of an episode are ignored.
 
-    **Raises** `ValueError` if the last row ends no episode, or no row starts a transition.
+    **Raises** `ValueError` if the very last row does not end an episode, or no transition starts in any row.
     """
     if not ends[-1]:
         raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")
@@ -271,12 +272,12 @@ def episodes_of_states(
 
 
 def lengths_between(ends: np.ndarray) -> np.ndarray:
-    """The steps of each episode, from whether each row is the last of its episode; True for the very last row."""
+    """The number of rows of each episode, given whether each row is the last one of its episode."""
     return np.diff(np.flatnonzero(ends), prepend=-1)
 
 
 def with_final_rows(rows: np.ndarray, ends: np.ndarray, final_rows: np.ndarray) -> np.ndarray:
-    """The rows of all steps, with each episode's final row after its last step."""
+    """Inserts the final row of each episode after the row of its last step."""
     return np.insert(rows.astype(np.result_type(rows, final_rows), copy=False), np.flatnonzero(ends) + 1, final_rows, 0)
 
 
@@ -312,7 +313,7 @@ def _lengths(value: Numbers) -> np.ndarray:
 
 
 def _without_next_actions(dataset: Dataset, cut_states: np.ndarray) -> Dataset:
-    """A dataset in which the actions at these last states are unknown."""
+    """Sets `next_starts` and `next_last` of a dataset in which the actions at these last states are unknown."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     shorter = last - np.isin(last, cut_states)
     next_starts = starts[starts < shorter[starts]]

@@ -1,4 +1,4 @@
-"""Recording the episodes of a collection, in this process or in workers, each to a separate file."""
+"""Records the episodes of a collection, in this process or in worker processes, each to a separate file."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class EpisodeJob:
 def record_all(
     script: DatasetScript, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]
 ) -> None:
-    """Records every job, in this process for one worker, and otherwise in worker processes.
+    """Runs every job, in this process for one worker, otherwise in worker processes; calls `finished_one` after each.
 
     A script that renders has a single worker process, which ends if an episode takes longer than `LIMIT`, since a
     renderer can hang.

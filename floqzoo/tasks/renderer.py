@@ -1,4 +1,4 @@
-"""The off-screen renderer of MuJoCo: for videos, and for pixel tasks."""
+"""MuJoCo's off-screen renderer, for videos and pixel tasks."""
 
 import faulthandler
 import multiprocessing
@@ -13,13 +13,14 @@ from functools import cache
 _PROBE = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
 
 LIMIT = 600.0
-"""The time in seconds in which a process must render an episode of a dataset, or a step of an evaluation."""
+"""The maximum time in seconds for rendering an episode of a dataset, or a step of an evaluation."""
 
 
 def select_renderer() -> bool:
-    """Selects an off-screen renderer, EGL or else OSMesa, unless the variable `MUJOCO_GL` names one.
+    """Selects an off-screen renderer, EGL or else OSMesa, unless the environment variable `MUJOCO_GL` names one.
 
-    Call this before MuJoCo is imported, since it reads the variable at import. Returns whether one of them works.
+    Call this before MuJoCo is imported, since MuJoCo reads the variable at import. Returns whether a working renderer
+    is selected.
     """
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
@@ -32,9 +33,9 @@ def select_renderer() -> bool:
 def require_renderer(what: str) -> None:
     """Selects a renderer, as `select_renderer` does.
 
-    - `what`: Its purpose, such as "a video".
+    - `what`: The purpose of the renderer, such as "a video", for the error message.
 
-    **Raises** `OSError` if no renderer works.
+    **Raises** `OSError` if no working renderer can be selected.
     """
     if select_renderer():
         return
@@ -57,10 +58,10 @@ def can_render(name: str) -> bool:
 
 @contextmanager
 def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
-    """A block that ends its process, with a traceback, if it takes longer than a limit: a hanging renderer ignores signals.
+    """Ends this process, with a traceback, if the block takes longer than `seconds`.
 
-    The limit applies only in a process that `multiprocessing` started, whose parent starts another one or reports its
-    end.
+    Other ways to interrupt it do not work, since a hanging renderer ignores signals. The limit applies only in a
+    process that `multiprocessing` started, whose parent replaces it or reports its end.
     """
     if multiprocessing.parent_process() is None:
         yield

@@ -1,4 +1,4 @@
-"""The replay buffer, on the device."""
+"""A replay buffer on the device."""
 
 from typing import Any
 
@@ -28,16 +28,17 @@ class ExploredStep(eqx.Module):
 class ReplayBuffer(eqx.Module):
     r"""A ring buffer of the latest transitions of each seed, with their episodes.
 
-    It is written in rounds of one step in each of `environments` environments. Transition number $w$, from 0, is in
-    slot $w \bmod \text{slots}$ until number $w + \text{slots}$ replaces it, and the next step of its environment is
-    number $w + \text{environments}$. The next action of a transition is the action of the next round; at the end of an
-    episode, it is the action that the policy would have taken.
+    It is written in rounds of one step in each of `environments` environments. The transitions of a seed are numbered
+    from 0 in the order of writing. Transition $w$ is stored at position $w \bmod R$ until transition $w + R$ replaces
+    it, where $R$ is `slots` + `environments`; the next step of its environment is transition $w + \text{environments}$.
+    The next action of a transition is the action of the next round; at the end of an episode, it is the action that the
+    policy would have taken.
 
-    - `transitions`: The transitions, with the axes seeds, slots; unwritten slots are 0.
+    - `transitions`: The transitions, with the seed and the position as the first axes; unwritten ones are 0.
     - `written`: The total number of written transitions of each seed.
-    - `episodes`: The number of the episode of each transition in its environment, from 0.
-    - `last`: The number of the latest transition of an environment's episode, for the latest episodes.
-    - `current`: The number of the current episode of each environment.
+    - `episodes`: The index of each transition's episode among the episodes of its environment.
+    - `last`: The index $w$ of the latest transition of each of the latest episodes, for each environment.
+    - `current`: The index of the current episode of each environment.
     """
 
     transitions: Transition
@@ -48,7 +49,7 @@ class ReplayBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
-        """An empty buffer, from which the latest `slots` transitions of each seed can be sampled.
+        """An empty buffer, from which at most the latest `slots` transitions of each seed can be sampled.
 
         - `like`: A transition with its next action, or its shapes and dtypes.
 
@@ -78,20 +79,19 @@ class ReplayBuffer(eqx.Module):
         return self.transitions.reward.shape[1] - self.environments
 
     def known(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The total number of transitions of each seed so far, either all, or with `next_actions` only those whose next
-        action is known."""
+        """The number of transitions of each seed so far; with `next_actions`, of those with a known next action."""
         return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
     def size(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The number of available transitions of each seed."""
+        """The number of transitions of each seed that can be sampled."""
         return jnp.minimum(self.known(next_actions), self.slots)
 
     def write(self, new: ExploredStep) -> "ReplayBuffer":
         """The buffer with one more round, which replaces the oldest one in a full buffer.
 
-        - `new`: The steps, with the axes seeds, environments.
+        - `new`: The steps, with the seed and the environment as the first axes.
 
-        **Raises** `ValueError` if `new` has another number of environments.
+        **Raises** `ValueError` if `new` has a different number of environments.
         """
         if new.over.shape[1] != self.environments:
             raise ValueError(f"`new` must have {self.environments} environments per seed; got {new.over.shape[1]}.")
@@ -121,9 +121,9 @@ class ReplayBuffer(eqx.Module):
 
 
 class SeedReplay(eqx.Module):
-    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore] addressed by transition number.
+    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore] addressed by transition index.
 
-    - `replay`: The replay of all seeds; slicing it would copy it in every update.
+    - `replay`: The replay buffer of all seeds; a slice for one seed would be copied in every update.
     - `place`: The index of the seed on the first axis of `replay`.
     """
 
@@ -131,17 +131,17 @@ class SeedReplay(eqx.Module):
     place: Int[Array, ""]
 
     def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
-        """The addresses of transitions by age, below `size`: 0 is the latest available one."""
+        """The indices of transitions by age: 0 is the latest one that can be sampled; ages must be below `size`."""
         held_back = self.replay.environments if next_actions else 0
         return self.replay.written[self.place] - held_back - 1 - age
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions with these numbers."""
+        """The transitions with these indices."""
         slot = at % self.replay.transitions.reward.shape[1]
         return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The transition numbers some steps later in the same environments."""
+        """The indices of the transitions that are `steps` steps later in the same environments."""
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -153,7 +153,7 @@ class SeedReplay(eqx.Module):
 
 
 def _put(ring: Array, slots: Int[Array, "seeds rows"], rows: Array) -> Array:
-    """The ring of each seed, with rows written to slots."""
+    """The ring of each seed, with `rows` written to the positions `slots`."""
     return jax.vmap(lambda ring, slot, row: ring.at[slot].set(row))(ring, slots, rows)
 
 

@@ -1,4 +1,4 @@
-"""A ring of cells in the plane, with exact occupancy by matrix inversion."""
+"""A ring of cells in the plane, whose exact occupancy is the solution of a linear system."""
 
 import equinox as eqx
 import jax
@@ -21,12 +21,14 @@ class Ring(eqx.Module):
 
     $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
 
-    over cells. Over observations it is uniform on the disc of each cell.
+    over cells. The probability of each cell is spread uniformly over the observations on its disc.
 
     - `cells`: The number of cells, at least 3.
     - `drift`: The policy's action, in [-1, 1].
     - `discount`: $\gamma$ in [0, 1).
     - `radius`: The radius of the discs as a fraction of half the distance between neighbours, in (0, 1).
+
+    **Raises** `ValueError` for a number out of its range.
     """
 
     cells: int = eqx.field(static=True, default=12)
@@ -63,7 +65,7 @@ class Ring(eqx.Module):
         return self.radius.value * jnp.sin(jnp.pi / self.cells)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The cell whose centre is nearest."""
+        """The index of the cell whose centre is nearest."""
         return jnp.argmax(self.centres @ observation)
 
     @property
@@ -72,7 +74,7 @@ class Ring(eqx.Module):
         return FunctionPolicy(self.policy_action)
 
     def policy_action(self, observation: Observation) -> Action:
-        """The drift."""
+        """The policy's action, `drift`, at any observation."""
         del observation
         return jnp.asarray(self.drift.value)[None]
 
@@ -90,16 +92,16 @@ class Ring(eqx.Module):
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """The fraction of observations that are nearest to each cell."""
+        """The fraction of the observations in each cell, by the nearest centre."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:
-        """Observations of the behaviour policy."""
+        """Samples observations from the behaviour policy's state distribution."""
         cell_key, noise_key = jax.random.split(key)
         return self._observe(jax.random.randint(cell_key, (count,), 0, self.cells), noise_key)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour policy, with next actions and futures of the policy, and rewards of 0."""
+        """Samples transitions of the behaviour policy, with next actions and futures of `policy`, and rewards of 0."""
 
         def draw(key):
             start_key, action_key, step_key, noise_key, future_key = jax.random.split(key, 5)
@@ -116,20 +118,23 @@ class Ring(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 
     def sample_futures(self, observation: Observation, action: Action, count: int, key: Key) -> Float[Array, "count 2"]:
-        """Samples of the successor measure."""
+        """Draws future observations from the successor measure."""
         cell_key, noise_key = jax.random.split(key)
         cells = jax.random.categorical(cell_key, jnp.log(self.occupancy(observation, action)), shape=(count,))
         return self._observe(cells, noise_key)
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        """The log-density of the successor measure: minus infinity outside the discs."""
+        """The log-density of the successor measure at a future observation: minus infinity outside the discs."""
         cell = self.cell_of(future)
         inside = jnp.sum((future - self.centres[cell]) ** 2) <= self.disc_radius**2
         log_mass = jnp.log(self.occupancy(observation, action)[cell])
         return jnp.where(inside, log_mass - jnp.log(jnp.pi * self.disc_radius**2), -jnp.inf)
 
     def value(self, observation: Observation, action: Action, reward: Float[Array, " cells"]) -> Scalar:
-        """The exact value of a reward for each cell."""
+        """The exact Q-value for a reward that depends only on the cell.
+
+        - `reward`: The reward of each cell.
+        """
         return self.occupancy(observation, action) @ reward / (1 - self.discount.value)
 
     def _observe(self, cells: Int[Array, " count"], key: Key) -> Float[Array, "count 2"]:

@@ -16,9 +16,8 @@ MIRRORS = (
     "https://rail.eecs.berkeley.edu/datasets/ogbench",
     "https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main",
 )
-"""The folders that hold the folders of shards, in the order in which they are tried: OGBench's own server, and a
-third-party copy of its datasets. It is not known whether the copy has the large datasets; a file that it lacks is an
-error of that mirror.
+"""The URLs of the folders that contain the datasets, in the order in which they are tried: OGBench's own server, and a
+third-party copy of its datasets, which may lack the large ones. A missing file counts as a failure of the mirror.
 """
 
 SHARDS = {
@@ -42,23 +41,24 @@ SHARDS = {
 """The number of shards of each large dataset."""
 
 CHECKSUMS = "SHA256SUMS"
-"""A file in the folder of a dataset that lists known checksums, as the program `sha256sum` writes them."""
+"""The name of an optional file in a dataset's folder that lists known checksums in the format of `sha256sum`."""
 
 
 def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, shards: int | None = None) -> Path:
     """Downloads a large dataset of OGBench, and returns its folder `directory/name`, for `dataset_path`.
 
     Each shard is a training file and a validation file. Files that exist are kept, so an interrupted download resumes
-    with the first missing one. A file is moved to its place after it arrived in full, every entry of the archive has
-    the checksum that the archive records, and its SHA-256 is the one in the file `SHA256SUMS` of the folder, if that
-    lists it. Otherwise it is discarded, and the next mirror is tried.
+    with the first missing one. A file is moved to its place only if it is complete, every entry of the archive has the
+    checksum that the archive records, and its SHA-256 is the one in the folder's file `SHA256SUMS`, if listed there.
+    Otherwise it is discarded, and the next mirror is tried.
 
     - `name`: The dataset, such as "cube-quadruple-play-100m-v0".
-    - `directory`: The folder of datasets.
-    - `shards`: The number of shards to download, from the first one on; None for all.
+    - `directory`: The folder that contains the folders of datasets.
+    - `shards`: The number of shards to download, starting with the first; None for all.
 
-    **Raises** `ValueError` for an unknown name or number of shards, `DownloadError` if no mirror has an intact file,
-    `BlockingIOError` while another process downloads the same dataset, and `OSError` if a file cannot be written.
+    **Raises** `ValueError` for an unknown name, an invalid number of shards or an invalid `SHA256SUMS`, `DownloadError`
+    if no mirror has an intact file, `BlockingIOError` while another process downloads the same dataset, and `OSError`
+    if a file cannot be written.
     """
     if name not in SHARDS:
         raise ValueError(f"`name` must be one of {', '.join(SHARDS)}; got {name!r}.")

@@ -1,4 +1,4 @@
-r"""Datasets of many files, of which one is in memory at a time."""
+r"""Datasets of several files, one of which is on the device at a time."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from floqzoo.typing import Array, Key
 
 
 EXCERPT = 10_000
-"""The least number of transitions in the excerpt of a sharded dataset, if its first shard has that many."""
+"""The minimum number of transitions in the excerpt of a sharded dataset, if its first shard has that many."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ShardReader:
     """Reads the arrays of a shard into the memory of the host; can be pickled.
 
     - `read`: Reads a file as a `Dataset`.
-    - `form`: The form of every shard, as `form_of` describes it.
-    - `reward_range`: The range that contains all rewards.
+    - `form`: The shapes and the dtype that every shard must have, as `form_of` describes them.
+    - `reward_range`: A range that must contain all rewards.
     """
 
     read: Callable[[Path], Dataset]
@@ -36,17 +36,17 @@ class ShardReader:
     reward_range: tuple[float, float]
 
     def __call__(self, path: Path) -> dict[str, np.ndarray]:
-        """The arrays of the shard in a file, by the names of the fields of `Dataset`.
+        """Reads the arrays of the shard in a file, by the names of the fields of `Dataset`.
 
-        **Raises** `ValueError` if its form or its rewards differ, and what `read` raises.
+        **Raises** what `checked` and `read` raise.
         """
         shard = self.checked(path, self.read(path))
         return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if eqx.is_array(leaf)}
 
     def checked(self, path: Path, shard: Dataset) -> Dataset:
-        """The shard that was read from a file.
+        """Returns a shard that was read from a file, after checking its form and its rewards.
 
-        **Raises** `ValueError` if its form or its rewards differ.
+        **Raises** `ValueError` if it does not have the form `form`, or its rewards are not in `reward_range`.
         """
         if form_of(shard) != self.form:
             raise ValueError(
@@ -59,23 +59,23 @@ class ShardReader:
 
 
 class ShardedDataset:
-    r"""A dataset of many files, its shards, each of which is a [`Dataset`][floqzoo.tasks.Dataset].
+    r"""A dataset of several files, its shards, each of which is read as a [`Dataset`][floqzoo.tasks.Dataset].
 
     Training holds one shard on the device and reads the next one ahead; see
-    [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards have the same numbers of states and
-    transitions, so a program that is compiled for one runs on all. This class keeps only an excerpt of the first shard
-    on the device.
+    [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards must have the same numbers of states
+    and transitions, so that a program compiled for one of them runs on all. This class keeps only an excerpt of the
+    first shard on the device.
 
     - `paths`: The npz files, in the order in which they are used. Only the first file and the headers of the others are
       read.
-    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function at the top of a
-      module or file, not a lambda. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
+    - `read`: A function that reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function
+      at the top level of a module or file, not a lambda. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
       [`TaskReader`][floqzoo.tasks.load.TaskReader].
     - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
       checked against it.
 
-    Attribute: `excerpt`, the first episodes of the first shard, with at least 10,000 transitions in total, or the whole
-    shard.
+    The attribute `excerpt` contains the first episodes of the first shard, with at least 10,000 transitions in total,
+    or the whole shard if it has fewer.
 
     **Raises** `ValueError` if there is no file, if a file is damaged, or if its arrays have other shapes or dtypes than
     those of the first one, and what `read` raises.
@@ -115,7 +115,7 @@ class ShardedDataset:
 
     @property
     def observations(self) -> Float[Array, "states observation"]:
-        """The observations of the first shard, which is read again, for statistics such as those of a normaliser."""
+        """The observations of the first shard, for statistics such as a normaliser's; each access reads its file."""
         return self.reader.read(self.paths[0]).observations
 
     def sample(self, key: Key, batch_size: int) -> Transition:
@@ -136,10 +136,9 @@ def excerpt_of(dataset: Any) -> Any:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The training files in a folder of shards, by name; each needs its validation file ("-val.npz") in the same
-    folder.
+    """The training files in a folder of shards, sorted by name, without the validation files ("-val.npz").
 
-    **Raises** `FileNotFoundError` if there are no files, or if files are numbered, such as
+    **Raises** `FileNotFoundError` if there are no files, or if all files are numbered, such as
     "cube-single-play-v0-000.npz", and a number is missing.
     """
     paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
@@ -165,7 +164,7 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The fewest first episodes of a dataset with at least this many transitions in total; all if there are fewer."""
+    """The first episodes of a dataset, as few as contain `transitions` transitions; all if it has fewer."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

@@ -1,4 +1,4 @@
-"""Lazy imports of OGBench, gymnasium and MuJoCo."""
+"""Creates OGBench's environments; OGBench, gymnasium and MuJoCo are imported only when they are needed."""
 
 import importlib
 import importlib.util
@@ -9,7 +9,10 @@ from floqzoo.tasks.renderer import rendering_limited, require_renderer
 
 
 def require_ogbench() -> None:
-    """Raises `ModuleNotFoundError`, with the command that installs it, if OGBench is not installed."""
+    """Checks that OGBench is installed.
+
+    **Raises** `ModuleNotFoundError` otherwise; the message contains the command that installs it.
+    """
     if importlib.util.find_spec("ogbench") is None:
         raise ModuleNotFoundError("OGBench is not installed: pip install 'floqzoo[ogbench]'.")
 
@@ -23,9 +26,9 @@ def registered_environments() -> list[str]:
 def make(environment: str, **settings: Any) -> Any:
     """Creates an environment of OGBench, without gymnasium's environment checker.
 
-    Two warnings are disabled permanently: OGBench's robot arm creates its action space at every access from float64
-    bounds, and gymnasium warns each time that it casts them to float32; and MuJoCo's viewer warns about a missing
-    display, though nothing is drawn.
+    Two warnings are disabled permanently: gymnasium's about casting the float64 action bounds of OGBench's robot arm to
+    float32, which it repeats at every access to the action space, and that of MuJoCo's viewer about a missing display,
+    though nothing is drawn.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")
@@ -45,8 +48,9 @@ def _cast_smaller_shadows(maze: Any) -> None:
 def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
     """Creates an environment of OGBench whose observations are pixels, as in `PixelDataset`.
 
-    An observation is a vector of bytes, the latest `frame_stack` frames, the oldest first; at a reset the first frame is
-    repeated. In a process that `multiprocessing` started, a step that takes more than ten minutes ends the process.
+    An observation is a uint8 vector that contains the latest `frame_stack` frames, the oldest first; at a reset, the
+    first frame is repeated. In a process that `multiprocessing` started, a step that takes more than ten minutes ends
+    the process.
 
     **Raises** `OSError` if no renderer works.
     """
@@ -57,7 +61,7 @@ def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
 
 
 def limited(environment: Any) -> Any:
-    """The same environment, with a limit on the time of a step and of a reset; see `rendering_limited`."""
+    """The same environment, with a limit on the duration of each step and each reset; see `rendering_limited`."""
     gymnasium = ogbench_module("gymnasium")
 
     class Limited(gymnasium.Wrapper):
@@ -73,9 +77,9 @@ def limited(environment: Any) -> Any:
 
 
 def ogbench_module(module: str) -> Any:
-    """Imports OGBench, and then a module of it or of its dependencies.
+    """Imports OGBench, and then a module of OGBench or of its dependencies, which is returned.
 
-    Output of the libraries about a missing display is suppressed, since nothing is drawn.
+    Warnings during the import, such as those about a missing display, are suppressed.
     """
     require_ogbench()
     with warnings.catch_warnings():
@@ -86,7 +90,7 @@ def ogbench_module(module: str) -> Any:
 
 
 def _register_visual_pointmazes(gymnasium: Any) -> None:
-    """Registers the pixel mode of OGBench's point mass under the names of its other pixel tasks, seen from above."""
+    """Registers OGBench's point mazes with pixels, seen from above, under names like those of its other pixel tasks."""
     for name, entry in list(gymnasium.registry.items()):
         if name.startswith("pointmaze-") and f"visual-{name}" not in gymnasium.registry:
             pixels = {"ob_type": "pixels", "render_mode": "rgb_array", "width": 64, "height": 64}

@@ -7,7 +7,7 @@ import threading
 
 
 def follow_parent() -> None:
-    """Ignores Ctrl-C, and ends this process when its parent ends."""
+    """Makes this process ignore Ctrl-C, and end when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

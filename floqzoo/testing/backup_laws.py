@@ -9,7 +9,7 @@ from floqzoo.testing.examples import Example
 
 
 def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
-    """A permutation of the members changes nothing."""
+    """A permutation of the members does not change the aggregate."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     assert_close(aggregation.aggregate(values[jnp.array([2, 0, 1])]), aggregation.aggregate(values))
 
@@ -31,13 +31,13 @@ def an_aggregate_moves_with_its_members(aggregation: Aggregation, example: Examp
 
 
 def nothing_is_added_after_the_end(backup: Backup, example: Example) -> None:
-    """At the end of an episode, with continuation 0, every target is the reward."""
+    """At the end of an episode, where the discount is 0, every target is the reward."""
     targets = backup.td_targets(example.t, jnp.zeros_like(example.t), example.inputs)
     assert_close(targets, jnp.full_like(example.inputs, example.t))
 
 
 def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None:
-    r"""$y = r + \gamma v$ if all noise samples have the value $v$; $r / (1 - \gamma)$ is thus a fixed point."""
+    r"""$r / (1 - \gamma)$ is a fixed point: if all noise samples have this value, all targets have it too."""
     reward, discount = example.inputs[0], example.t
     value = reward / (1 - discount)
     targets = backup.td_targets(reward, discount, jnp.full_like(example.inputs, value))
@@ -59,12 +59,12 @@ def noise_samples_have_no_order(backup: Backup, example: Example) -> None:
 
 
 def noise_keeps_its_shape(coupling: NoiseCoupling, example: Example) -> None:
-    """The next noise has the shape of the noise."""
+    """The next noise has the shape of the regression's noise."""
     assert _couple(coupling, example).shape == (2, example.inputs.size)
 
 
 def next_noise_is_one_of_the_two_given(coupling: NoiseCoupling, example: Example) -> None:
-    """Every entry is that of the regression's noise or of the independent sample, and thus follows the prior."""
+    """Every entry of the next noise is that of the regression's noise or of the independent sample."""
     noise, fresh = _noises(example)
     coupled = _couple(coupling, example)
     assert np.all((coupled == noise) | (coupled == fresh)), f"{coupled} is neither {noise} nor {fresh}"

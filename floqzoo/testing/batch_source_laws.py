@@ -49,7 +49,7 @@ def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
 
 
 def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
-    """Each example starts with a transition of the dataset or of the seed's own replay, and ends in the same episode."""
+    """Each example starts with a transition of the dataset or of the seed's own replay, and ends in its episode."""
     dataset, replay = example_data(example)
     for place in range(SEEDS):
         batch = compiled(draw, source, dataset, replay, jnp.asarray(place), example.key, SIZE)
@@ -117,17 +117,17 @@ def discounts_lie_between_0_and_1(reader: TransitionReader, example: Example) ->
 
 
 def read(reader: TransitionReader, store: Any, at: Any, key: Any) -> Transition:
-    """The examples of a reader."""
+    """The examples that a reader returns for the given addresses."""
     return reader.read(store, at, key)
 
 
 def draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: Any, size: int) -> Transition:
-    """A batch of a seed."""
+    """A batch for the seed at index `place`."""
     return source.draw_batch(dataset, replay, jnp.asarray(place), key, size)
 
 
 def _shown(dataset: Dataset, replay: Any, place: int) -> dict[tuple, tuple]:
-    """All transitions that a seed can sample, with their possible successors and rewards."""
+    """The transitions that a seed can sample: the later states of the episode and the reward, by state and action."""
     shown = {}
     for store, count in (
         (dataset, dataset.size),
@@ -148,19 +148,19 @@ def _drawn_for(seed, source: BatchSource, dataset: Dataset, replay: Any):
 
 
 def _rows(batch: Transition):
-    """Transitions as the rows of a matrix."""
+    """The transitions as rows of a matrix."""
     return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(batch)], axis=1)
 
 
 def example_data(example: Example) -> tuple[Dataset, Any]:
-    """A dataset and a replay."""
+    """A dataset and a replay buffer; the example's seed determines how full the buffer is."""
     dataset, replays = _world()
     return dataset, replays[example.seed % len(replays)]
 
 
 @cache
 def _world() -> tuple[Dataset, list]:
-    """Two episodes of three steps, and the replays after 3 to 8 steps of each seed; no two states are the same."""
+    """A dataset of two episodes of three steps, and replay buffers after 3 to 8 steps per seed; all states differ."""
     states = np.arange(8)
     number = floating(states)
     arrays = {"actions": -number[:, None] / 8, "rewards": 2 * number, "masks": jnp.ones_like(number)}
@@ -177,7 +177,7 @@ def _world() -> tuple[Dataset, list]:
 
 
 def _explored(step: int) -> ExploredStep:
-    """The steps of each seed: values from 100 for the first seed, and from 200 for the second."""
+    """One step of each seed; observations count up from 100 for the first seed, and from 200 for the second."""
     number = floating(100.0 * np.arange(1, SEEDS + 1) + step)[:, None]
     over = jnp.full(number.shape, step % 4 == 3)
     point = number[..., None]

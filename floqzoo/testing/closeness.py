@@ -1,4 +1,4 @@
-"""Equality up to rounding, of arrays and of batches with their rows."""
+"""Checks of equality up to rounding, between arrays, and between a batch and its rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +22,13 @@ def assert_close(
     scale: Numbers | float = 1.0,
     roundings: int = 512,
 ) -> None:
-    r"""$\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.
+    r"""Checks that $\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.
 
-    - `scale`: $c$, the size of intermediate terms.
-    - `roundings`: The tolerated number $n$ of roundings.
+    - `actual`, `expected`: $a$ and $b$.
+    - `scale`: $c$, the magnitude of intermediate results.
+    - `roundings`: $n$, the tolerated number of rounding errors.
 
-    **Raises** `AssertionError` otherwise, and for unequal shapes or anything that is not finite.
+    **Raises** `AssertionError` otherwise, and if the shapes differ or `actual` is not finite.
     """
     dtypes = [x.dtype for x in (actual, expected) if not isinstance(x, (float, int))]
     epsilon = max(float(jnp.finfo(dtype).eps) for dtype in dtypes)
@@ -46,7 +47,7 @@ def compiled(function: Callable, *arguments: Any) -> Any:
 
 @eqx.filter_jit
 def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
-    """`function(row, *rest)` for all rows at once, compiled once."""
+    """`function(row, *rest)` for all rows by `jax.vmap`, compiled as `compiled` does."""
     return jax.vmap(lambda row: function(row, *rest))(rows)
 
 

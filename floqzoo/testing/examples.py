@@ -21,9 +21,9 @@ class Sizes:
     """The sizes of a part under test; most parts have no fixed sizes.
 
     - `point`: The number of coordinates of a point of a velocity field.
-    - `condition`: The parts of a velocity field's condition, in the order in which they are encoded.
-    - `inputs`: The inputs of a network or of a layer, at least 2; also the dimension of the z of a task.
-    - `observation`, `action`: The inputs of a critic or policy.
+    - `condition`: The sizes of the parts of a velocity field's condition, in the order in which they are encoded.
+    - `inputs`: The number of inputs of a network or of a layer, at least 2; also the dimension of a task's latent z.
+    - `observation`, `action`: The number of coordinates of an observation, and that of an action.
     """
 
     point: int = 2
@@ -40,7 +40,7 @@ class Example:
     - `t`, `s`: Two different times in (0, 1).
     - `x0`, `x1`: Two points.
     - `condition`: The condition of a velocity field.
-    - `inputs`: The input of a network; also the z of a task.
+    - `inputs`: The input of a network; also the latent z of a task.
     - `observation`, `action`: The inputs of a critic or policy.
     - `seed`: The seed of `key` and `batch`.
     """
@@ -62,7 +62,7 @@ class Example:
 
     @property
     def key(self) -> Key:
-        """A random key, created at each access: the same value, but no reuse."""
+        """The random key of `seed`; each access creates a new array, which JAX does not count as a reuse of the key."""
         return jax.random.key(self.seed)
 
     @property
@@ -89,14 +89,14 @@ class Example:
 
 @contextmanager
 def leave_random_alone() -> Iterator[None]:
-    """Stops shape checks from drawing a random item of a tuple, since hypothesis requires that Python's generator is not used."""
+    """Restores the state of Python's random generator: shape checks draw from it, which hypothesis forbids."""
     state = random.getstate()
     yield
     random.setstate(state)
 
 
 def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
-    """Numbers from `low` to `high` in steps of 1/16, which every dtype represents exactly and which are easy to read."""
+    """Numbers from `low` to `high` in steps of 1/16: easy to read, and represented exactly in every dtype."""
     return st.integers(16 * low, 16 * high).map(lambda numerator: numerator / 16)
 
 
@@ -128,5 +128,5 @@ def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
 
 
 def floating(numbers: float | np.ndarray) -> Float[Array, "..."]:
-    """An array of the session's floating dtype."""
+    """Converts numbers to an array in JAX's default floating dtype."""
     return jnp.asarray(np.asarray(numbers, dtype=jax.dtypes.canonicalize_dtype(float)))

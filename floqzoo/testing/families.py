@@ -1,7 +1,7 @@
-"""The members of all families as hypothesis strategies. To test a new member, add one line here.
+"""Hypothesis strategies for every family of parts, such as all critics. To test a new member, add one line here.
 
-A family is a tuple with one strategy for each member, which draws the numbers of that member too;
-`st.one_of(every_path)` draws from all of them. Members with sizes of their own are built for `Sizes()`.
+A family is a tuple with one strategy for each member, which also draws the hyperparameters of that member;
+`st.one_of(every_path)` draws from all of them. Members with fixed sizes are built for the default `Sizes()`.
 """
 
 from collections.abc import Callable, Mapping
@@ -106,7 +106,7 @@ narrow_residual = partial(ResidualMLP, width=8, blocks=1, block_depth=2)
 
 
 def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
-    """A part whose parameters come from `make(key=key)`, for one of two keys; each is built once."""
+    """A strategy for `make(key=key)` with one of two keys; the part for each key is built only once."""
     cached = lru_cache(lambda seed: make(key=jax.random.key(seed)))
 
     @leave_random_alone()
@@ -118,22 +118,22 @@ def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
 
 
 def field(dim: int = sizes.point, condition: int = sum(sizes.condition), *, key: Key, **parts: Any) -> ConditionalField:
-    """A small velocity field, with some parts replaced."""
+    """A small velocity field; `parts` are further arguments of `ConditionalField`."""
     return ConditionalField(dim, condition, key=key, **{"build": narrow, **parts})
 
 
 def noise_prediction(*, key: Key) -> NoisePrediction:
-    """A small network that predicts noise, as a velocity field."""
+    """A velocity field from a small network that predicts noise."""
     return NoisePrediction(field(key=key))
 
 
 def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
-    """A small critic, with some parts replaced."""
+    """A small monolithic critic; `parts` are further arguments of the class."""
     return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
-    """A small floq critic, with some parts replaced."""
+    """A small floq critic; `parts` are further arguments of the class."""
     field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
@@ -157,41 +157,41 @@ def best_of_two(*, key: Key) -> GPIPolicy:
 
 
 def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key: Key, **parts: Any) -> FlowSuccessor:
-    """A small successor measure."""
+    """A small successor measure with the target `rule`; `parts` are further arguments of `make`."""
     dim, condition = sizes.observation, sizes.observation + sizes.action
     return make(rule, field(dim, condition, key=key), dim, **parts)
 
 
 def successor_critic(*, key: Key) -> SuccessorCritic:
-    """A critic of a small successor measure, with the sum of the coordinates as reward."""
+    """A critic based on a small successor measure; the reward of a state is the sum of its coordinates."""
     return SuccessorCritic(measure(TD2Target(), key=key), jnp.sum, num_samples=4, num_score_samples=2)
 
 
 def iql_critic(*, key: Key) -> IQLCritic:
-    """A small critic with a state value."""
+    """A small IQL critic."""
     q_key, v_key = jax.random.split(key)
     networks = QEnsemble(sizes.observation, sizes.action, build=narrow, key=q_key)
     return IQLCritic(networks, narrow(sizes.observation, 1, key=v_key))
 
 
 def rebrac_critic(*, key: Key) -> ReBRACCritic:
-    """A small critic of ReBRAC."""
+    """A small ReBRAC critic."""
     return ReBRACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key))
 
 
 def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
-    """A small critic of SAC, with some parts replaced."""
+    """A small SAC critic; `parts` are further arguments of the class."""
     return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def step_conditioned_critic(*, key: Key) -> StepConditionedCritic:
-    """A small critic of SORL."""
+    """A small SORL critic."""
     networks = QEnsemble(sizes.observation + 1, sizes.action, build=narrow, key=key)
     return StepConditionedCritic(MonolithicCritic(networks), 2, 4)
 
 
 def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Key) -> QuantileCritic:
-    """A small critic of IQN."""
+    """A small IQN critic."""
     features_key, key = jax.random.split(key)
     features = LevelProduct(sizes.observation + sizes.action, 8, embedding=FourierTime(4), key=features_key)
     return QuantileCritic(
@@ -200,78 +200,78 @@ def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Ke
 
 
 def expectile_critic(*, key: Key) -> QuantileCritic:
-    """A small critic of FQL-IQN."""
+    """A small FQL-IQN critic."""
     features = LevelConcatenation(sizes.observation + sizes.action, FourierTime(4))
     networks = QuantileEnsemble(features, build=narrow, key=key)
     return QuantileCritic(networks, loss=ExpectileLoss(), num_levels=3, aggregation=MinOverEnsemble())
 
 
 def conservative_critic(*, key: Key) -> ConservativeCritic:
-    """A small critic of CODAC."""
+    """A small CODAC critic."""
     return ConservativeCritic(quantile_critic(key=key), num_actions=3)
 
 
 def categorical_critic(*, key: Key) -> CategoricalCritic:
-    """A small critic of C51."""
+    """A small C51 critic."""
     networks = Ensemble.build(lambda key: narrow(sizes.observation + sizes.action, 5, key=key), 2, key=key)
     return CategoricalCritic(networks, UniformSupport(-3.0, 3.0, 5))
 
 
 def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
-    """A small critic of Value Flows, with some parts replaced."""
+    """A small Value Flows critic; `parts` are further arguments of the class."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
 def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
-    """A small critic of EVOR, with some parts replaced."""
+    """A small EVOR critic; `parts` are further arguments of the class."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return EVORCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), return_temperature=0.5, num_score_samples=3, **parts)
 
 
 def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
-    """One of three actions of a small behaviour flow, drawn at random with a temperature."""
+    """A policy that draws one of three actions of a small behaviour flow, by a softmax of their scores."""
     return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
 
 
 def shortcut_policy(*, key: Key, **numbers: Any) -> ShortcutPolicy:
-    """A small policy of SORL, with some numbers changed."""
+    """A small SORL policy; `numbers` are further arguments of its `build`."""
     numbers = {"num_steps": 2, "max_steps": 4, "max_value_steps": 4, **numbers}
     return ShortcutPolicy.build(sizes.observation, sizes.action, network=narrow, key=key, **numbers)
 
 
 def best_of_n(*, key: Key) -> BestOfNPolicy:
-    """The best of three actions of a small behaviour flow."""
+    """A policy that selects the best of three actions of a small behaviour flow."""
     return BestOfNPolicy(policy(key=key), 3)
 
 
 def chunked_policy(*, key: Key) -> ChunkedPolicy:
-    """A small policy whose action is a chunk of one-coordinate actions, of which the first is executed."""
+    """A small policy that draws chunks of two one-coordinate actions, of which only the first is executed."""
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 
 def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
-    """The best of three chunks of a small behaviour flow, executed whole."""
+    """A policy that selects the best of three chunks of a small behaviour flow, and executes all of its actions."""
     return ChunkedPolicy(best_of_n(key=key), sizes.action)
 
 
 def actor(kind: Any, *, key: Key) -> Any:
-    """A small policy of one network from an observation to an action."""
+    """A small policy of class `kind`, with one network from an observation to an action."""
     return kind(narrow(sizes.observation, sizes.action, key=key))
 
 
 def tanh_gaussian(*, key: Key) -> TanhGaussianPolicy:
-    """A small policy of SAC."""
+    """A small SAC policy."""
     return TanhGaussianPolicy(narrow(sizes.observation, 2 * sizes.action, key=key), alpha_bc=0.5)
 
 
 def latent_network(groups: tuple[int, ...], out_features: int, *, key: Key, **parts: Any) -> EmbeddingNetwork:
-    """A small network of embeddings."""
+    """A small embedding network; `parts` are further arguments of `EmbeddingNetwork`."""
     return EmbeddingNetwork(groups, out_features, width=8, embedding=4, key=key, **parts)
 
 
 def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
-    """A small critic of FB, with some parts replaced."""
+    """A small FB critic; `parts` are further arguments of the class."""
     forward_key, backward_key, task_key = jax.random.split(key, 3)
     with_latent, with_action = sizes.observation + sizes.inputs, sizes.observation + sizes.action
     forward = Ensemble.build(
@@ -282,7 +282,7 @@ def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
 
 
 def latent_policy(*, key: Key) -> LatentPolicy:
-    """A small policy for each task."""
+    """A small policy that is conditioned on the latent z of a task."""
     network_key, task_key = jax.random.split(key)
     groups = sizes.observation + sizes.inputs, sizes.observation
     network = latent_network(groups, sizes.action, key=network_key)
@@ -290,7 +290,7 @@ def latent_policy(*, key: Key) -> LatentPolicy:
 
 
 def intention_critic(*, key: Key) -> IntentionCritic:
-    """A small critic of InFOM."""
+    """A small InFOM critic."""
     q_key, field_key, encoder_key, reward_key = jax.random.split(key, 4)
     both = sizes.observation + sizes.action
     flow = Flow(field(sizes.observation, both + sizes.inputs, key=field_key), sizes.observation, solver=Euler(2))
@@ -301,7 +301,7 @@ def intention_critic(*, key: Key) -> IntentionCritic:
 
 
 def learnt_reward(*, key: Key) -> LearntReward:
-    """A small network that predicts rewards."""
+    """A small learnt reward model."""
     return LearntReward(narrow(sizes.observation, 1, key=key))
 
 
@@ -319,8 +319,8 @@ every_fixed_step_solver = (
     st.builds(Euler, steps),
     st.builds(Midpoint, steps),
     st.builds(Heun, steps),
-    st.builds(DDIM, steps, st.just(LinearPath())),  # on its own path; on others it is exact for other fields
-    st.builds(ClippedEuler, steps, st.just(-64.0), st.just(64.0)),  # wider than the laws' fields lead
+    st.builds(DDIM, steps, st.just(LinearPath())),  # with another path it is exact for other fields
+    st.builds(ClippedEuler, steps, st.just(-64.0), st.just(64.0)),  # no trajectory of the laws is clipped
 )
 every_solver = (
     *every_fixed_step_solver,
@@ -458,7 +458,7 @@ def _of_vectors(tree: Any) -> Any:
 
 
 def _scaled_by_loss(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple:
-    """Larger steps for a larger loss."""
+    """Scales the updates by a factor that increases with the loss."""
     del params
     return jax.tree.map(lambda update: (1.5 + jnp.tanh(extra["value"])) * update, updates), state
 

@@ -30,14 +30,17 @@ def a_batch_of_conditions_is_its_rows(field: VelocityField, example: Example) ->
 
 
 def a_compiled_field_is_the_field(field: VelocityField, example: Example) -> None:
-    """`jax.jit` only changes rounding, and a time may be a Python number."""
+    """`jax.jit` changes the velocity only by rounding errors, and the time may be a Python number."""
     velocity = compiled(_velocity, field, example.t, example.x0, example.condition)
     assert_close(_velocity(field, example.t, example.x0, example.condition), velocity)
     assert_close(_velocity(field, float(example.t), example.x0, example.condition), velocity)
 
 
 def a_velocity_can_be_differentiated(field: VelocityField, example: Example) -> None:
-    r"""Forward and reverse mode give the same finite Jacobian $\partial v / \partial x$, whose trace log-densities need."""
+    r"""Forward- and reverse-mode differentiation give the same finite Jacobian $\partial v / \partial x$.
+
+    Log-densities need its trace.
+    """
     forward, reverse = compiled(_jacobians, field, example.t, example.x0, example.condition)
     assert_close(reverse, forward)
 

@@ -1,4 +1,4 @@
-"""Laws of hyperparameters and state in all parts."""
+"""Laws of hyperparameters and state, for parts of every kind."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from floqzoo.typing import Key
 
 
 class Numbers(eqx.Module):
-    """The arrays of an example, which may be traced."""
+    """The arrays of an example as a pytree, so that they can be traced."""
 
     t: Any
     s: Any
@@ -42,7 +42,7 @@ class Numbers(eqx.Module):
 
     @staticmethod
     def of(example: Example) -> "Numbers":
-        """The numbers of an example."""
+        """The arrays of an example, with a dataset, a replay buffer, and a critic and a policy to update."""
         names = ("t", "s", "x0", "x1", "condition", "inputs", "observation", "action", "batch")
         key, other_key = jax.random.split(example.key)
         dataset, replay = example_data(example)
@@ -51,7 +51,7 @@ class Numbers(eqx.Module):
         return Numbers(**numbers, parts=example_parts(example))
 
     def agent(self, part: Any) -> FrozenAgent:
-        """An agent with the given critic or policy, and a known part of the other kind."""
+        """A frozen agent with the given critic or policy; simple parts take the other roles."""
         critic = part if isinstance(part, protocols.Critic) else SumCritic(self.inputs.size)
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)
@@ -133,6 +133,7 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     protocols.BatchSource: lambda source, x: draw(source, x.dataset, x.replay, 0, x.key, 4),
 }
 OUTPUTS: Mapping[type, Callable[[Any, Any], Any]] = MappingProxyType(_OUTPUTS)
-"""The outputs of each kind of part, whose gradient must not reach numbers that are not learnt."""
+"""For each kind of part, a function from a part and a `Numbers` to the part's outputs, which must have no gradient with
+respect to numbers that are not learnt."""
 
 hyperparameter_laws = (no_gradient_reaches_a_number_that_is_not_learnt,)

@@ -1,4 +1,4 @@
-"""Independence of the random draws of a loss across the rows of its batch."""
+"""A check that a loss makes independent random draws for the rows of its batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +16,19 @@ KEYS = 32
 
 
 def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, example: Example, *rest: Any) -> None:
-    r"""The variance over keys of a mean over rows falls as $1 / n$ if rows draw independently; that of a shared draw does not.
+    r"""Checks that a loss makes independent random draws for the rows of its batch.
 
-    Compares the batch with 16 copies of it, so that a loss may couple its rows, for example over all pairs: coupling scales
-    the variance, but does not change how it falls. Both batches draw the same total number of rows.
+    The variance over keys of a mean over $n$ rows falls as $1 / n$ if the rows draw independently, but not if they
+    share a draw. The check compares the batch with 16 copies of it, since a loss may couple its rows, for example over
+    all pairs: coupling scales the variance, but does not change how it falls. In total, both sides of the comparison
+    use the same number of rows.
 
-    - `loss_and_gradient`: A function of a key, part, batch and `rest`.
+    - `loss_and_gradient`: A function from a key, `part`, a batch and `rest` to the loss and its gradient.
+    - `part`: The part that has the loss. A part with `draws_once_per_batch = True` is skipped: it makes a draw that all
+      rows share.
 
-    **Raises** `AssertionError` if the variance of the loss, or that of its gradient summed over all parameters, falls to
-    more than 4 / 16. A part that states `draws_once_per_batch = True` is skipped: it draws something for the whole batch.
+    **Raises** `AssertionError` if the variance of the loss, or that of its gradient summed over all parameters, is more
+    than 4 / 16 of that for the single batch.
     """
     if getattr(part, "draws_once_per_batch", False):
         return
@@ -41,7 +45,7 @@ def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, examp
 
 
 def _where_finite(found: tuple) -> tuple:
-    """Loss and gradient for the keys with a finite loss: one that divides by the size of a score may not be, once."""
+    """The losses and gradients for the keys with a finite loss; a loss divided by the size of a score may overflow."""
     return jax.tree.map(lambda leaf: leaf[np.isfinite(found[0])], found)
 
 

@@ -32,7 +32,7 @@ def the_bias_is_the_same_for_every_input(layer: LinearLayer, example: Example) -
 
 
 def a_network_is_the_body_of_its_stem(network: Network, example: Example) -> None:
-    r"""$f(x) = \text{body}(\text{stem}(x))$, finite, and in the dtype of $x$."""
+    r"""$f(x) = \text{body}(\text{stem}(x))$; the output is finite and has the dtype of $x$."""
     x = example.inputs
     output, body = compiled(_apply, x, network), compiled(_apply_in_stages, x, network)
     assert output.dtype == x.dtype, f"dtype {output.dtype} instead of {x.dtype}"

@@ -23,17 +23,18 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
     - `part`: Any object with the methods of a protocol of `floqzoo.protocols`.
     - `sizes`: The sizes of the part, if it has fixed sizes.
 
-    **Raises** `AssertionError` for the first violated law, with the law, the part and a counter-example; `TypeError` if
-    the part satisfies no protocol.
+    **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`; `AssertionError` for the first violated
+    law, with a message that contains the law, the part and a counter-example.
     """
     for law in laws_of(part):
         assert_holds(law, st.just(part), sizes)
 
 
 def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
-    """Checks one law on many parts and examples, as set by the hypothesis profile.
+    """Checks one law on many parts and examples; the hypothesis profile sets how many.
 
-    **Raises** `AssertionError` if it is violated, with the law, the part and the simplest counter-example.
+    **Raises** `AssertionError` if it is violated; the message contains the law, the part and the simplest
+    counter-example.
     """
 
     @settings(
@@ -56,8 +57,8 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 def laws_of(part: object) -> tuple[Law, ...]:
     """The laws of the protocols that a part satisfies, and of the families with additional laws that it belongs to.
 
-    **Raises** `TypeError` if there are none; the message lists the methods that the part lacks for the nearest
-    protocol.
+    **Raises** `TypeError` if there are none, or if the part is a `Flow`; the message lists the methods that the part
+    lacks for the nearest protocol, or the parts of a flow that can be checked instead.
     """
     if isinstance(part, Flow):
         raise TypeError(

@@ -31,8 +31,8 @@ def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> N
 def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, example: Example) -> None:
     r"""$u_t(x | x_1) = \mathbb E[\dot x_t \mid x_t = x, x_1]$.
 
-    Given the data point, the point at time $t$ determines its noise, so the mean is over one path: $u_t(x_t | x_1) = \dot
-    x_t$.
+    Given the data point, the point at time $t$ determines the noise, so the mean is over a single path:
+    $u_t(x_t | x_1) = \dot x_t$.
     """
     marginal, slope, velocity = compiled(_marginal_velocity_and_slope, path, example.t, example.x0, example.x1)
     # The velocity is found from a difference of points, whose rounding the slope magnifies.
@@ -50,7 +50,8 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
 
 
 def distant_ends_stay_finite(path: ProbabilityPath, example: Example) -> None:
-    r"""Point, velocity and their gradients with respect to the ends are finite for ends up to $1 / 128$ of the largest number.
+    r"""Point, velocity and their gradients with respect to the ends are finite for ends up to $1 / 128$ of the largest
+    representable number.
 
     In float32 that is $2.6 \times 10^{36}$. For larger ends the velocity itself may overflow: that of a straight path,
     $x_1 - x_0$, is up to twice as large as its ends, and other paths have larger coefficients.
@@ -71,9 +72,9 @@ def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> Non
 def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
     r"""$\partial_t \log p_t + u_t \, \partial_x \log p_t + \partial_x u_t = 0$ for data $x_1 \sim N(m, s^2)$.
 
-    This is checked in one dimension and for unit noise, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$; the
-    marginal velocity $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since $u_t(x | x_1)$ is
-    affine in $x_1$.
+    This is checked in one dimension and for noise $x_0 \sim N(0, 1)$, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 +
+    \beta_t^2)$; the marginal velocity $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since
+    $u_t(x | x_1)$ is affine in $x_1$.
     """
     terms = compiled(_continuity_of_gaussian_data, path, example.t, example.x0[0], example.x1[0], example.x1[1])
     # If all three terms are small, as at the start of a diffusion, they are differences of large rates.
@@ -82,9 +83,11 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$ point, velocity, $u_t(x | x_1)$ and their gradients are finite, for points up to $10^{30}$.
+    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for ends of a
+    size up to $10^{30}$.
 
-    A singularity may be large, as $(x_1 - x) / (1 - t)$ at the largest number below $t = 1$, but is finite.
+    At a singularity a value may be large, as that of $(x_1 - x) / (1 - t)$ is at the largest number below $t = 1$, but
+    it must be finite.
     """
     for size in (0.0, 1.0, 1e10, 1e30):
         ends = size * example.x0, size * example.x1
@@ -94,8 +97,8 @@ def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
 
 
 def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
-    r"""Point and velocity are finite wherever the terms of their sums, $\alpha_t x_1$ and $\beta_t x_0$, are at most
-    half of the largest number.
+    r"""Point and velocity are finite wherever each term of their sums, such as $\alpha_t x_1$, is below half of the
+    largest representable number.
     """
     largest = max(1.0, *(abs(float(number)) for number in compiled(_coefficients, path, example.t)))
     far = float(jnp.finfo(example.x0.dtype).max) / (2.001 * largest)
@@ -191,7 +194,7 @@ def _point_velocity_and_marginal(x0, path: ProbabilityPath, t, x1):
 
 
 def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
-    """The three terms of the continuity equation, for data whose deviation is 1/4 + |number|."""
+    """The three terms of the continuity equation, for data with standard deviation 1/4 + |number|."""
     deviation = 0.25 + jnp.abs(number)
 
     def moments(t):

@@ -18,22 +18,22 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class UniformPolicy(eqx.Module):
-    """Draws uniform actions from $[-1, 1]^d$, without parameters: a simple policy for the laws of other parts."""
+    """A policy without parameters that draws uniform actions from $[-1, 1]^d$, for the laws of other parts."""
 
     dim: int = eqx.field(static=True)
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """A uniform draw."""
+        """Draws a uniform action."""
         del observation, critic
         return jax.random.uniform(key, (self.dim,), minval=-1, maxval=1)
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """A uniform draw, of log-density $-d \\log 2$."""
+        """Draws a uniform action, whose log-density is $-d \\log 2$."""
         action = self.act(observation, None, key)
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """The action 0 for every task, the mean of the draws."""
+        """The action 0, the mean of the draws, for every task z."""
         del latent
         return jnp.zeros(self.dim, jnp.result_type(observation))
 
@@ -44,7 +44,8 @@ class UniformPolicy(eqx.Module):
 
 
 class SumCritic(eqx.Module):
-    """Q (for every task) and the advantage are the sum of the action: a simple critic for the laws of other parts.
+    """A critic whose Q, Q for a task z, and advantage are the sum of the action's coordinates, for the laws of other
+    parts.
 
     - `latent`: The dimension of z.
     """
@@ -52,21 +53,21 @@ class SumCritic(eqx.Module):
     latent: int = eqx.field(static=True, default=5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The sum of the action."""
+        """The sum of the action's coordinates."""
         del observation
         return jnp.sum(action)
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        """The sum of the action."""
+        """The sum of the action's coordinates."""
         return self.score(observation, action)
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """The sum of the action."""
+        """The sum of the action's coordinates."""
         del latent
         return self.score(observation, action)
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """Normal draws."""
+        """Draws one z from $N(0, I)$ for each observation."""
         return jax.random.normal(key, (len(observations), self.latent), jnp.result_type(observations))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
@@ -76,14 +77,14 @@ class SumCritic(eqx.Module):
 
 
 def frozen_agent(critic: Any, policy: Any, target: ActorCritic | None = None) -> FrozenAgent:
-    """The frozen agent for a loss; by default the targets are the parts themselves."""
+    """A frozen agent at step 0, to pass to a loss; by default the targets are the parts themselves."""
     return FrozenAgent(
         critic, policy, ActorCritic(critic, policy) if target is None else target, jnp.zeros((), jnp.int32)
     )
 
 
 def actions_lie_in_their_box(policy: Policy, example: Example) -> None:
-    """Every action has the shape of the data's, and every coordinate lies in [-1, 1]."""
+    """Every action has the shape of the data's actions, and every coordinate lies in [-1, 1]."""
     actions = mapped(_action, jax.random.split(example.key, 64), policy, example.observation)
     assert actions.shape[1:] == example.action.shape, f"shape {actions.shape[1:]} instead of {example.action.shape}"
     assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
@@ -113,15 +114,15 @@ def policy_loss_draws_for_each_row(policy: Policy, example: Example) -> None:
 
 
 def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> None:
-    """Every exploration action has the shape of the data's, and every coordinate lies in [-1, 1]."""
+    """Every exploration action has the shape of the data's actions, and every coordinate lies in [-1, 1]."""
     actions = mapped(_explored, jax.random.split(example.key, 64), policy, example.observation)
     assert actions.shape[1:] == example.action.shape, f"shape {actions.shape[1:]} instead of {example.action.shape}"
     assert np.all(np.abs(actions) <= 1), f"actions from {actions.min()} to {actions.max()}"
 
 
 def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
-    """The action lies in [-1, 1] and has the shape of the data's, and its log-density is a finite scalar; both are deterministic
-    given the key."""
+    """The action lies in [-1, 1] and has the shape of the data's actions, and its log-density is a finite scalar; both
+    are deterministic given the key."""
     draw, again = (compiled(_draw, policy, example.observation, example.key) for _ in range(2))
     assert draw.action.shape == example.action.shape and np.all(np.abs(draw.action) <= 1), f"action {draw.action}"
     assert draw.log_prob.shape == () and np.isfinite(draw.log_prob), f"log-density {draw.log_prob}"
@@ -129,7 +130,7 @@ def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
 
 
 def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example) -> None:
-    """Every action for a z has the shape of the data's and lies in [-1, 1], for z of any length."""
+    """Every action for a z has the shape of the data's actions and lies in [-1, 1], for z of any norm."""
     for latent in (example.inputs, 100 * example.inputs):
         action = compiled(_action_for, latent, policy, example.observation)
         assert action.shape == example.action.shape, f"shape {action.shape} instead of {example.action.shape}"
@@ -137,7 +138,8 @@ def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example
 
 
 def actions_for_latents_are_rows(policy: ActsForLatent, example: Example) -> None:
-    """`jax.vmap` over z equals the actions computed one by one, and an action has a finite gradient with respect to z."""
+    """`jax.vmap` over z equals the actions computed one by one, and an action has a finite gradient with respect to
+    z."""
     assert_rows_are_mapped(_action_for, jnp.stack([example.inputs, -example.inputs]), policy, example.observation)
     gradient = compiled(_gradient_by_latent, policy, example.observation, example.inputs)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"
@@ -165,7 +167,7 @@ def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
 
 
 def noise_follows_its_prior(policy: ActsFromNoise, example: Example) -> None:
-    """Noise is finite and has a finite log-density under `noise_prior`; a policy without a prior draws nothing."""
+    """Noise is finite and has a finite log-density under `noise_prior`; a policy without a prior draws no noise."""
     noise = policy.draw_noise(example.key)
     if policy.noise_prior is None:
         assert noise.size == 0, f"noise of shape {noise.shape} without a prior"

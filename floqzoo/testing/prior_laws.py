@@ -14,7 +14,7 @@ FALSE_ALARM = 1e-9
 
 
 def draws_have_the_requested_shape(prior: NoisePrior, example: Example) -> None:
-    """`sample(key, shape)` has the requested shape, and is finite."""
+    """The sample returned by `sample(key, shape)` has the requested shape, and is finite."""
     for shape in ((), (3,), (2, 3)):
         sample = compiled(_draw, prior, example.key, shape)
         assert sample.shape == shape, f"shape {sample.shape} instead of {shape}"
@@ -36,10 +36,10 @@ def log_density_sums_over_coordinates(prior: NoisePrior, example: Example) -> No
 
 
 def every_point_has_a_log_density(prior: NoisePrior, example: Example) -> None:
-    r"""$\log p(x)$ is below infinity and has a finite gradient at every finite point, including the largest representable
-    numbers.
+    r"""$\log p(x)$ is below infinity and has a finite gradient at every finite point, including the largest
+    representable numbers.
 
-    It is $-\infty$ where the density is 0, with a gradient of 0.
+    Where the density is 0, $\log p(x)$ is $-\infty$, with a gradient of 0.
     """
     for size in (0.0, 1.0, 1e10, 1e30, float(jnp.finfo(example.x0.dtype).max)):
         for x in (size, -size):
@@ -80,7 +80,8 @@ def coordinates_are_drawn_independently(prior: NoisePrior, example: Example) -> 
 
 
 def _density(prior: NoisePrior, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    """The density in one dimension, on a grid that extends three times as far as the draws to either side."""
+    """A grid, and the density on it, in one dimension; the grid extends beyond the draws by three times their range on
+    either side."""
     grid, density = compiled(_grid_and_density, prior, jax.random.key(example.seed + 1))
     return np.asarray(grid, dtype=np.float64), np.asarray(density, dtype=np.float64)
 

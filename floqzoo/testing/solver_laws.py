@@ -37,11 +37,11 @@ def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> No
 
 
 def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Example) -> None:
-    r"""On $\dot x = \pm x + t$ a solve is at least as accurate as Euler's method with as many evaluations.
+    r"""On $\dot x = \pm x + t$ a solve is at least as accurate as Euler's method with the same number of evaluations.
 
-    The sign is that of $t_1 - t_0$; the interval is [0, 1], most of it in both directions, or any other. On one of
-    these intervals, evaluating the field at constant, late or reversed times, or at a constant state, gives a different
-    result.
+    The sign is that of $t_1 - t_0$; the intervals are [0, 1], [1/32, 31/32] in both directions, and one between two
+    times of the example. On at least one of them, evaluating the field at constant, late or reversed times, or at a
+    constant state, violates the bound.
     """
     for interval in ((0, 1), (1 / 32, 31 / 32), (31 / 32, 1 / 32), (float(example.s), float(example.t))):
         start, end = np.asarray(interval, example.x0.dtype)
@@ -59,7 +59,8 @@ def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Exampl
 
 
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
-    r"""A solver with `num_steps` and a stated `order` $p$ has at most $2^{0.4 - p}$ times the error with twice as many steps.
+    r"""For a solver with `num_steps` and a stated `order` $p$, doubling the number of steps multiplies the error by at
+    most $2^{0.4 - p}$.
 
     This is checked on $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones,
     are skipped.
@@ -106,8 +107,8 @@ def no_time_outside_the_interval_is_evaluated(solver: ODESolver, example: Exampl
 
 
 def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -> None:
-    r"""For $\dot x = c$, the derivative of the end is 1 with respect to the start, $t_1 - t_0$ with respect to $c$, and $c$ with
-    respect to $t_1$."""
+    r"""For $\dot x = c$, the derivative of the end with respect to the start is 1, with respect to $c$ it is
+    $t_1 - t_0$, and with respect to $t_1$ it is $c$."""
     by_velocity, by_start, by_time = compiled(_gradients, solver, _constant(example), example.x0, example.s, example.t)
     assert_close(by_start, jnp.ones_like(example.x0))
     assert_close(by_velocity.constant, jnp.full_like(example.x0, example.t - example.s))
@@ -115,10 +116,11 @@ def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -
 
 
 def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
-    r"""A solve of $\dot x = c - x$ from a start up to $1 / 128$ of the largest number is finite, and so is its gradient.
+    r"""A solve of $\dot x = c - x$ from a start up to $1 / 128$ of the largest representable number is finite, and so
+    is its gradient.
 
-    In float32 that is $2.6 \times 10^{36}$. For larger starts the solution itself may overflow, since it grows by up to a
-    factor of $e$ backwards in time; so may a stage of the solver, whose weights reach about 12.
+    In float32 that is $2.6 \times 10^{36}$. For larger starts the solution itself may overflow, since it grows by up to
+    a factor of $e$ backwards in time; so may a stage of the solver, whose weights reach about 12.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):
@@ -156,7 +158,7 @@ def a_trajectory_is_one_step_after_another(solver: FixedStepSolver, example: Exa
 
 
 def an_unrolled_loop_is_the_loop(solver: FixedStepSolver, example: Example) -> None:
-    """`unroll` only changes how the steps are compiled."""
+    """`unroll` only affects how the steps are compiled, not the result."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     other = replace(solver, unroll=not solver.unroll)
     end = compiled(_end, example.x0, solver, velocity, example.s, example.t)
@@ -168,7 +170,7 @@ def _turning(t, x):
 
 
 def _turned(x: np.ndarray) -> np.ndarray:
-    """The solution of `_turning` after one unit of time, by a thousand steps of order 4 in double precision."""
+    """The solution of `_turning` after unit time, by 1,000 fourth-order Runge-Kutta steps in double precision."""
     step = 1e-3
     for start in np.arange(1000) * step:
         stages = [2 * np.cos(x + 3 * start)]

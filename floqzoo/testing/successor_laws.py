@@ -50,7 +50,8 @@ def successor_loss_draws_for_each_row(measure: SuccessorMeasure, example: Exampl
 
 
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
-    """The regression target for an observation is a point and a velocity of its shape, finite and deterministic given the key."""
+    """A regression target is a point and a velocity of the shape of an observation; both are finite, and deterministic
+    given the key."""
     step = _first(example.batch)
     point = compiled(regression, target, step, example.t, example.key)
     assert point.x.shape == point.velocity.shape == example.observation.shape, (
@@ -70,10 +71,10 @@ def each_key_draws_a_different_point(target: SuccessorTarget, example: Example) 
 
 
 def targets_point_to_a_certain_future(target: SuccessorTarget, example: Example) -> None:
-    r"""If every future is $x_1$, the velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$.
+    r"""If every future is $x_1$, the target velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$.
 
-    On the linear path, with a target flow that transports all noise to $x_1$, and $x_1$ as the true future: the target
-    at any point is the velocity towards $x_1$.
+    This is checked on the linear path, where it is $(x_1 - \hat x_t) / (1 - t)$. The target flow transports all noise
+    to $x_1$, which is also the true future.
     """
     step = _certain(example.batch)
     point = compiled(_aimed_regression, target, step, example.t, example.key)
@@ -92,8 +93,8 @@ def a_next_action_has_the_shape_of_an_action(next_action: NextAction, example: E
 
 
 def a_reward_is_a_number_with_a_gradient(model: RewardModel, example: Example) -> None:
-    """The reward of a state is a finite scalar with a finite gradient with respect to the state, and the loss is a finite
-    scalar."""
+    """The reward of a state is a finite scalar and has a finite gradient with respect to the state; the loss is a
+    finite scalar."""
     reward, gradient = jax.value_and_grad(model.reward_of)(example.observation)
     loss = model.reward_loss(example.batch)
     assert reward.shape == loss.shape == (), f"shapes {reward.shape} and {loss.shape}"
@@ -124,13 +125,13 @@ def _first(batch: Transition) -> Transition:
 
 
 def _certain(batch: Transition) -> Transition:
-    """A transition whose future is the target of the flows below."""
+    """The first transition, with its observation as future, which is where the flow of `_Aim` ends."""
     step = _first(batch)
     return replace(step, future=step.observation)
 
 
 class _Gale(eqx.Module):
-    """A velocity field that moves points towards its condition."""
+    """A velocity field that moves points towards a multiple of its condition."""
 
     def encode(self, *condition):
         return condition[0]
@@ -140,14 +141,14 @@ class _Gale(eqx.Module):
 
 
 class _Aim(_Gale):
-    """Straight lines to its condition, for which Euler steps are exact."""
+    """A velocity field that moves points along straight lines to its condition; Euler steps are exact for it."""
 
     def velocity(self, t, x, code):
         return (code - x) / (1 - t)
 
 
 def regression(target: SuccessorTarget, step, t, key, field=_Gale()):
-    """The regression target of a rule at a transition, with a known flow."""
+    """The regression target at a transition, with a target flow that has the given velocity field."""
     flow = Flow(field, step.observation.size, solver=Euler(2))
     return target.regression(flow, flow.encode(step.observation), step, t, key)
 

@@ -8,7 +8,7 @@ from floqzoo.testing.examples import Example
 
 
 def times_have_the_requested_shape(times: TimeDistribution, example: Example) -> None:
-    """`sample_times(key, shape)` has the requested shape."""
+    """The times returned by `sample_times(key, shape)` have the requested shape."""
     for shape in ((), (3,), (2, 3)):
         drawn = times.sample_times(example.key, shape)
         assert drawn.shape == shape, f"shape {drawn.shape} instead of {shape}"

@@ -1,4 +1,4 @@
-"""Laws of update rules and target updates, and additional laws of floqzoo's own."""
+"""Laws of update rules and target updates, and additional laws of floqzoo's own classes."""
 
 from typing import Any
 
@@ -19,7 +19,10 @@ from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 class CountingCritic(eqx.Module):
-    """Q = w . a + b, learnt by regression to rewards; counts its losses in a `State`, and has a fixed number."""
+    """A critic with Q = w · a + b, trained by regression to rewards.
+
+    It counts the evaluations of its loss in a `State`, and scales the loss by a `Hyperparameter`.
+    """
 
     weight: Any
     bias: Any
@@ -27,12 +30,12 @@ class CountingCritic(eqx.Module):
     fixed: Hyperparameter
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The value."""
+        """Q of the action, in any state."""
         del observation
         return self.weight @ action + self.bias
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The squared error."""
+        """The mean squared error times `fixed`, and a `Stateful` with the incremented count."""
         del agent, key
         q = jax.vmap(self.score)(batch.observation, batch.action)
         loss = self.fixed.value * jnp.mean((q - batch.reward) ** 2)
@@ -40,7 +43,7 @@ class CountingCritic(eqx.Module):
 
 
 class ConstantPolicy(eqx.Module):
-    """The same action in every state, trained to maximise Q and to stay small."""
+    """A policy with the same action in every state, trained to maximise Q minus the action's squared norm."""
 
     action: Any
 
@@ -50,7 +53,7 @@ class ConstantPolicy(eqx.Module):
         return self.action
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
-        """Minus the score, plus a penalty on the size."""
+        """Minus the mean score, plus the squared norm of the action."""
         del key
         score = jnp.mean(jax.vmap(agent.critic.score, (0, None))(batch.observation, self.action))
         loss = jnp.sum(self.action**2) - score
@@ -64,11 +67,11 @@ class DrawingCritic(eqx.Module):
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The value."""
+        """The score of the wrapped critic."""
         return self.critic.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The sum of the parameters, times the random number."""
+        """The bias times the random number, and a `Stateful` that stores the number."""
         number = jax.random.normal(key)
         loss = number * self.critic.bias
         return loss, Stateful(loss, eqx.tree_at(lambda critic: critic.drawn, self, State(number)))
@@ -81,11 +84,11 @@ class DrawingPolicy(eqx.Module):
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
 
     def act(self, observation: Observation, critic: Any, key: Key) -> Action:
-        """The action."""
+        """The action of the wrapped policy."""
         return self.policy.act(observation, critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The sum of the action, times the random number."""
+        """The sum of the action's coordinates times the random number, and a `Stateful` that stores the number."""
         number = jax.random.normal(key)
         loss = number * jnp.sum(self.policy.action)
         return loss, Stateful(loss, eqx.tree_at(lambda policy: policy.drawn, self, State(number)))
@@ -100,14 +103,15 @@ def an_update_can_be_scanned(rule: UpdateRule, example: Example) -> None:
 
 
 def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
-    """After two updates every parameter of critic and policy has moved."""
+    """After two updates every parameter of critic and policy has changed."""
     parts, _, _ = _updated(rule, example, steps=2)
     before, after = (jax.tree.leaves(partition_trainable(tree)[0]) for tree in (example_parts(example), parts))
     assert all(np.any(old != new) for old, new in zip(before, after, strict=True)), f"{before} became {after}"
 
 
 def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
-    """A hyperparameter is not changed, and a `State` is updated by the loss: its count increases by one in each update."""
+    """A hyperparameter is not changed, and a `State` is updated by the loss: its count increases by one in each
+    update."""
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
@@ -135,7 +139,7 @@ def losses_draw_independently(rule: UpdateRule, example: Example) -> None:
 
 
 def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Example) -> None:
-    """`jax.lax.scan` over update numbers and keys equals one update after another."""
+    """`jax.lax.scan` over step numbers equals one update after another."""
     parts, optimisers, _ = _updated(rule, example, steps=4)
     scanned = compiled(
         _scanned, rule, example_parts(example), jnp.arange(4, dtype=jnp.int32), example.batch, example.key
@@ -145,8 +149,8 @@ def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Examp
 
 
 def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> None:
-    """Four updates equal four steps of the optimiser on the gradients of both losses, over the parameters of both parts;
-    in an update without the policy's loss, its gradient is 0."""
+    """Four updates equal four steps of the optimiser on the gradients of both losses, over the parameters of both
+    parts; in an update without the policy's loss, the gradient of the policy is 0."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_joint_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -157,7 +161,7 @@ def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> 
 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
-    """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy if they are
+    """Four updates equal four steps of the critic's optimiser, each followed by the policy's steps when they are
     due."""
     parts, _, metrics = _updated(rule, example, steps=4)
     wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
@@ -169,8 +173,8 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
 
 
 def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None:
-    """Four updates equal those of the current phase's rule, with one optimiser state for all phases; only the metrics of
-    the current rule occur."""
+    """Each of four updates equals one by the current phase's rule, with one optimiser state for all phases; only the
+    metrics of the current rule occur."""
     wanted = example_parts(example)
     state = rule.init_optimisers(wanted)
     for step in range(4):
@@ -190,15 +194,15 @@ def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None
 
 
 def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
-    """Four updates equal eight steps of one optimiser: steps alternate between the critic's gradient and the policy's, with a
-    gradient of 0 for the other part."""
+    """Four updates equal eight steps of one optimiser, which alternate between the critic's gradient and the policy's,
+    with a gradient of 0 for the other part."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_sequential_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
 
 
 def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
-    """The initial target of a part equals it, and shares no buffer with it."""
+    """The initial target of a part, if it has one, equals the part."""
     parts = example_parts(example)
     target = update.init_targets(parts)
     for ours, its in ((target.critic, parts.critic), (target.policy, parts.policy)):
@@ -221,10 +225,12 @@ def targets_lie_between(update: TargetUpdate, example: Example) -> None:
 
 
 def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
-    r"""A target becomes $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and else stays $\bar\theta$.
+    r"""A target becomes $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and stays $\bar\theta$ in the
+    others.
 
-    $\theta$ are the parameters before the optimiser step, or those after it with `of_new`. A target copies `State`, and
-    keeps its `Hyperparameter`s. After `copy_after` updates the target equals the parameters after the step.
+    $\theta$ are the parameters before the optimiser step, or after it if `of_new` is set. `State` is copied from the
+    online part, and a target's `Hyperparameter`s do not change. After `copy_after` updates the target equals the
+    parameters after the step.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
@@ -252,7 +258,7 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
 
 
 def example_parts(example: Example) -> ActorCritic:
-    """A small critic with state and a fixed number, and a policy."""
+    """A `CountingCritic` and a `ConstantPolicy`."""
     number = jnp.asarray(1.5, example.action.dtype)
     critic = CountingCritic(example.action + 0.25, 0 * number, State(jnp.zeros((), jnp.int32)), Hyperparameter(number))
     return ActorCritic(critic, ConstantPolicy(example.action + 1))

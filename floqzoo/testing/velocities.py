@@ -11,7 +11,7 @@ from floqzoo.typing import Array, Point, Time
 class Wave(eqx.Module):
     r"""$v(t, x) = c + a \sin(x + t)$ in each coordinate, with $|a| \le 1$; constant where $a = 0$.
 
-    Along its curves, $|\ddot x| \le |a| (1 + |c| + |a|)$.
+    Along its solutions, $|\ddot x| \le |a| (1 + |c| + |a|)$.
     """
 
     constant: Float[Array, " dim"]
@@ -23,7 +23,10 @@ class Wave(eqx.Module):
 
 
 class Growing(eqx.Module):
-    r"""$v(t, x) = \pm x + t$ in each coordinate: $x \pm t + 1$ is multiplied by $e^{\pm(t_1 - t_0)}$."""
+    r"""$v(t, x) = \pm x + t$ in each coordinate.
+
+    From $t_0$ to $t_1$, $x \pm t + 1$ is multiplied by $e^{\pm(t_1 - t_0)}$.
+    """
 
     sign: Float[Array, ""]
 
@@ -40,7 +43,7 @@ class Observed:
         self.times: list[float] = []
 
     def __call__(self, t: Time, x: Point) -> Point:
-        """The velocity; records the time."""
+        """Records the time, and returns the velocity."""
         velocity = self.velocity(t, x)
         # The velocity passes through the callback, so that no compiler can leave it out.
         form = jax.ShapeDtypeStruct(velocity.shape, velocity.dtype)

@@ -22,10 +22,10 @@ def status_of(number: int) -> int:
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Turns input errors, and the lack of a device, into one line on standard error and exit status 2, Ctrl-C into status
-    130, and a broken output pipe into status 141.
+    """Within the block, an input error or the lack of a device ends the program with a one-line message and status 2.
 
-    Warnings are printed as single lines too.
+    Ctrl-C exits with status 130, SIGTERM within `stoppable` with 143, and a broken output pipe with 141. Warnings are
+    printed as single lines too.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -39,7 +39,7 @@ def errors_explained() -> Iterator[None]:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         leave(f"error: {error}", USER_ERROR)
     except (RuntimeError, AssertionError):
-        # What JAX raises without a device depends on who asks first, and may be an assertion without words.
+        # The error that JAX raises without a device depends on the first call, and may be an assertion without message.
         reason = why_no_device()
         if reason is None:
             raise

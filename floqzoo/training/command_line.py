@@ -21,9 +21,9 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     """Parses the command-line arguments of a recipe into the settings of a run.
 
-    `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names accept
-    `_` or `-`, and take their value after `=` or a space; a switch without a value is True, and an integer may be written
-    as 1e6. `--help` prints the common flags and `--help-all` every flag.
+    `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names may be
+    written with `_` or `-`, and a value follows after `=` or a space; a boolean flag without a value is True, and an
+    integer may be written as 1e6. `--help` prints the common flags and `--help-all` every flag.
 
     **Raises** `ValueError` for an unknown preset or a flag without its prefix `agent.`, and what the preset and the
     recipe's `check` raise; exits with status 2 for an unknown flag or a value of the wrong type, and with 0 after help.
@@ -57,7 +57,7 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
 
 
 def _require_full_names(words: Sequence[str], config: RunConfig) -> None:
-    """**Raises** `ValueError` for a setting of the method without `agent.`, or one of the run with it."""
+    """**Raises** `ValueError` for a setting of the method without the prefix `agent.`, or one of the run with it."""
     settings, run = ({field.name for field in fields(part)} for part in (config.agent, config))
     for word in words:
         flag = word.partition("=")[0].replace("-", "_").removeprefix("__")
@@ -123,7 +123,7 @@ def _preset(recipe: Recipe, name: str):
 
 
 def run_recipe(recipe: Recipe) -> None:
-    """Runs a recipe from the command line: data, training, evaluation, a table and a figure.
+    """Runs a recipe from the command line: loads the data, trains, evaluates, prints a table and draws a figure.
 
     Exits with status 2 for invalid input, and otherwise as `floqzoo.training.prepared_run.run_and_report` does.
     """

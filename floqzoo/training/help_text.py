@@ -90,7 +90,7 @@ def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> 
 
 
 def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> str:
-    """The presets and all flags."""
+    """The presets, and all flags with their descriptions and values."""
     lines = _introduction(recipe, preset, program)
     groups = {title: [(config, "", name) for name in group] for title, group in GROUPS.items()}
     groups["method"] = [(config.agent, "agent.", field.name) for field in _flags(config.agent)]
@@ -106,8 +106,8 @@ def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> s
 
 @cache
 def field_docs(settings: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass and its parents, in one line; empty if the source code is not
-    available."""
+    """The docstring below each field of a dataclass and of its parents, as one line; classes whose source code is not
+    available are skipped."""
     docs: dict[str, str] = {}
     for base in reversed(settings.__mro__[:-1]):
         try:

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: the process must end, for example since its machine is about to be preempted."""
+    """Raised on SIGTERM: the process must end, for example because its machine is about to be preempted."""
 
 
 def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
@@ -25,9 +25,9 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
     is raised inside a destructor or a callback is lost. Outside the main thread, and for signals that the process
     ignores, nothing changes.
 
-    - `agreed`: For several processes that work in step, returns the maximum of the numbers that they pass. A signal to
-      any process is then raised in all of them, and only by the yielded function, which all processes must call equally
-      often; a second signal takes effect at once.
+    - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that
+      they pass. A signal to any process is then raised in all of them, and only by the yielded function, which all
+      processes must call equally often; a second signal takes effect at once.
     """
     received: list[int] = []
 

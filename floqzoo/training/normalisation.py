@@ -14,8 +14,8 @@ from floqzoo.typing import Array
 
 
 def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) -> Callable[[Array], PyTree]:
-    """The same agents, normalising observations if `config.normalize_observations`; unchanged if they already have a
-    normaliser.
+    """Wraps `build` so that its agents normalise observations, if `config.normalize_observations` is set; returns
+    `build` itself otherwise, or if its agents already have a normaliser.
 
     **Raises** what `fitted_normaliser` raises.
     """

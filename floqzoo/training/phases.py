@@ -66,8 +66,8 @@ def updates_in_a_call(
     sharded: bool = False,
     starts: Collection[int] = (),
 ) -> int:
-    """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past an
-    event that is due.
+    """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past a
+    step at which an event is due.
 
     - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
     - `at_most`: The limit; by default `call_limit()`.
@@ -81,12 +81,12 @@ def updates_in_a_call(
 
 
 def _call_limit_of(dataset: Any) -> int:
-    """The most updates in a call: 1 for pixels on a CPU, where convolutions are slow in a loop."""
+    """The maximum number of updates in one call: 1 for pixels on a CPU, where convolutions in a loop are slow."""
     return 1 if isinstance(dataset, PixelDataset) and jax.default_backend() == "cpu" else call_limit()
 
 
 def longest_call(updates: int, at_most: int) -> int:
-    """The largest divisor of a number of updates, up to a limit."""
+    """The largest divisor of `updates` that is at most `at_most`."""
     return max(count for count in range(1, at_most + 1) if updates % count == 0)
 
 
@@ -101,10 +101,10 @@ class OfflinePhase:
     - `batches`: The batch source.
     - `mesh`: The devices.
 
-    Attributes: `steps`, the updates of a call; `update`, the scanned update; `dataset`, the dataset on the devices, or
-    the excerpt of a sharded dataset; `starts`, the step at which each phase of the agents starts, by name.
+    Attributes: `steps`, the number of updates in a call; `update`, the scanned update; `dataset`, the dataset on the
+    devices, or the excerpt of a sharded dataset; `starts`, the step at which each phase of the agents starts, by name.
 
-    **Raises** `ValueError` if the interval of replacement does not fit the dataset.
+    **Raises** `ValueError` if `config.dataset_replace_interval` is set and the dataset is not sharded.
     """
 
     def __init__(self, config: RunConfig, step: int, agents: PyTree, dataset: Any, batches: BatchSource, mesh: Mesh):
@@ -136,7 +136,9 @@ class OfflinePhase:
 
     def prepare(self, step: int) -> None:
         """Places on the devices the shard that update `step` samples from, if the dataset is sharded and the shard is
-        not there yet. **Raises** `ShardError` if it cannot be read.
+        not there yet.
+
+        **Raises** `ShardError` if it cannot be read.
         """
         self._dataset_at(step)
 
@@ -145,7 +147,7 @@ class OfflinePhase:
         return step
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
-        """Runs the updates of the next `steps` steps, starting at `step`."""
+        """Runs the updates of the next `steps` steps, starting at `step`; returns the new arrays and the metrics."""
         arrays, metrics = self.update(arrays, self._dataset_at(step), keys, step)
         return arrays, [metrics]
 
@@ -173,11 +175,10 @@ class OnlinePhase:
     - `batches`: The batch source, which samples from the dataset and the replay buffer.
     - `mesh`: The devices.
 
-    Attributes: `steps`, the steps of a round; `update`, the scanned update; after `begin` also `exploration`, the
-    environments, and `replay`, the replay buffers.
+    Attributes: `steps`, the number of steps in a round, over all environments of a seed; `update`, the scanned update;
+    after `begin` also `exploration`, the environments, and `replay`, the replay buffers.
 
-    **Raises** `ValueError` if the task has no environment to step, the buffer is smaller than the dataset that it is
-    initialised with, or several processes train.
+    **Raises** what `require_online` raises.
     """
 
     def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, batches: BatchSource, mesh: Mesh):
@@ -216,7 +217,7 @@ class OnlinePhase:
     def begin(self, state: Mapping[str, Any] | None) -> None:
         """Starts the first episodes, or restores `state`: the replay buffers and the states of the environments.
 
-        **Raises** `ValueError` if `state` belongs to another phase.
+        **Raises** `ValueError` if `state` does not fit the settings of the run.
         """
         self.exploration = self._explore()
         self.open_loop.restore(_with_prefix("open_loop.", state or {}))
@@ -236,9 +237,9 @@ class OnlinePhase:
         self._drawn(arrays, self.exploration.observations, 0)
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
-        """Runs the next round, starting at step `step` of the run.
+        """Runs the next round, starting at step `step` of the run; returns the new arrays and the metrics.
 
-        **Raises** what `Exploration.step` raises.
+        **Raises** `NonFiniteError` if an action is NaN or infinite, and what `Exploration.step` raises.
         """
         number = (step - self.config.offline_steps) // self.steps
         actions = self._actions(arrays, 2 * number)
@@ -252,7 +253,10 @@ class OnlinePhase:
         return arrays, metrics
 
     def metrics(self, step: int) -> list[dict[str, float | int]]:
-        """The metrics of each seed for the episodes that ended since the last call; logged with the metrics of the updates."""
+        """Returns each seed's exploration metrics, and resets those of finished episodes.
+
+        They are logged with the metrics of the updates.
+        """
         explored = step - self.config.offline_steps
         counts = {
             "exploration/environment_steps": explored,
@@ -267,7 +271,7 @@ class OnlinePhase:
         return self.config.offline_steps + max(0, rounds - self._first_round) * self.updates
 
     def state(self) -> dict[str, Any]:
-        """The arrays that `begin` needs to restore this point, by name."""
+        """The arrays from which `begin` restores the current state, by name."""
         explored = {f"exploration.{name}": array for name, array in self.exploration.state().items()}
         explored |= {f"open_loop.{name}": array for name, array in self.open_loop.state().items()}
         return explored | {f"replay.{name}": leaf for name, leaf in named_leaves(self.replay).items()}
@@ -279,7 +283,7 @@ class OnlinePhase:
 
     @cached_property
     def _form(self) -> ReplayBuffer:
-        """The shapes of the replay buffer."""
+        """The replay buffers, with shapes in place of arrays."""
         return jax.eval_shape(self._empty)
 
     @cached_property
@@ -291,12 +295,12 @@ class OnlinePhase:
 
     @cached_property
     def _first_round(self) -> int:
-        """The first round with updates; balanced batches need at least one new transition."""
+        """The index of the first round that has updates; balanced batches need at least one new transition."""
         wanted = -(-self.config.online_start // self.steps)
         return max(wanted, 1 + self._next_actions) if self.config.balanced_sampling else wanted
 
     def _stored_replay(self, stored: Mapping[str, np.ndarray]) -> ReplayBuffer:
-        """The replay buffer of a checkpoint, enlarged if it has fewer slots and was not full."""
+        """The replay buffers of a checkpoint, enlarged if they have fewer slots and were not full."""
         form = named_leaves(self._form)
         slots = stored["transitions.reward"].shape[1]
         if slots != self._form.transitions.reward.shape[1] and stored["written"].max() > slots:
@@ -364,8 +368,9 @@ class OnlinePhase:
 def require_online(config: RunConfig, task: Any) -> None:
     """Checks that the online settings of a run fit its task.
 
-    **Raises** `ValueError` if the task has no environment to step, the buffer is smaller than the dataset that it is
-    initialised with, or several processes train.
+    **Raises** `ValueError` if the task has no environment to step, or one that must be pickled but cannot be, the
+    dataset has no replay buffer, the buffer is smaller than the dataset that it is initialised with, or several
+    processes train.
     """
     if not config.online_steps:
         return

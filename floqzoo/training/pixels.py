@@ -1,4 +1,4 @@
-"""The requirements of a run on pixels."""
+"""Checks that the settings of a run fit a task with or without pixels."""
 
 from floqzoo.protocols import Task
 from floqzoo.runs.configuration import RunConfig
@@ -8,7 +8,7 @@ from floqzoo.tasks.pixel_dataset import PixelDataset
 def require_pixels(config: RunConfig, task: Task) -> None:
     """Checks that the settings of a run fit a task with or without pixels.
 
-    **Raises** `ValueError`, naming the setting.
+    **Raises** `ValueError` for a setting that does not fit; the message says what is required.
     """
     encoder = getattr(config.agent, "encoder", None)
     if not isinstance(task.dataset, PixelDataset):

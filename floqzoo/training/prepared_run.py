@@ -79,7 +79,7 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
 def collect_visibly(
     name: str, *, episodes: int | None, seed: int = 0, workers: int = 1, directory: str | None = None
 ) -> Path:
-    """`floqzoo.tasks.collect` with a progress bar."""
+    """Collects data as `floqzoo.tasks.collect` does, and shows a progress bar; returns the path of the data."""
     with ProgressReport("collecting", "episodes") as progress:
         return collect(
             name,
@@ -104,8 +104,9 @@ class StartingRun:
     agents start from its agents in order, or all from its only agent; the new seeds still determine batches, noise and
     episodes.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run of the same recipe on the
-    same task and data, lacks a checkpoint, or has another number of seeds or agents of another structure.
+    **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, if recipe,
+    task, data, `normalize_observations` or the structure of the agents differ, if the run has no checkpoint, or if its
+    seeds cannot be assigned as above.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class PreparedRun:
 
     - `task`: The task; loading it took `data_seconds`.
     - `build`: Builds an untrained agent from a key.
-    - `resumed`: Whether it continues from its latest checkpoint.
+    - `resumed`: Whether the run continues from its latest checkpoint.
     - `start`: The run whose agents are the initial ones; None for untrained agents.
     """
 
@@ -206,7 +207,7 @@ class PreparedRun:
     start: StartingRun | None = None
 
     def train(self) -> TrainingResult:
-        """Trains, as `floqzoo.training.train` does."""
+        """Trains the run, as `floqzoo.training.train` does."""
         to_task = self.recipe.to_task
         return train(
             self.build,
@@ -225,8 +226,8 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
     - `directory`: The folder, which must not contain a run; by default a new folder below `config.save_dir`.
 
-    **Raises** what loading raises, `OSError` if the folder cannot be created, and `ModuleNotFoundError` if a library
-    that the settings require is not installed.
+    **Raises** what loading raises, `ValueError` if the settings do not fit the task, `OSError` if the folder cannot be
+    created, and `ModuleNotFoundError` if a library that the settings require is not installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     if config.start_from:
@@ -271,12 +272,12 @@ def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> PyTree:
 
 
 def _require_score(config: RunConfig, task: Task, diagnostics: Callable[[], Sequence[str]]) -> None:
-    """**Raises** `ValueError` if evaluations on the task cannot have the metric `config.best_metric`."""
+    """**Raises** `ValueError` if evaluations on the task do not report the metric `config.best_metric`."""
     metric = config.best_metric or ""
     if metric.startswith("diagnostics/") and metric not in (names := diagnostics()):
         known = f"only the diagnostics {', '.join(names)}" if names else "no diagnostics"
         raise ValueError(f"`best_metric` must not be {metric}; the critic has {known}.")
-    # Only a task that says where success is can be known to lack it.
+    # A task without the attribute `success_key` may still report success.
     lacks = {
         SUCCESS_METRIC: (getattr(task, "success_key", "unknown"), "reports no success"),
         f"evaluation/{NORMALISED}": (getattr(task, "reference_returns", None), "has no `reference_returns`"),
@@ -287,7 +288,7 @@ def _require_score(config: RunConfig, task: Task, diagnostics: Callable[[], Sequ
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
-    """A function from a key to an untrained agent of the recipe for a task.
+    """Returns a function from a key to an untrained agent of the recipe for a task.
 
     **Raises** `ValueError` if observations are to be normalised and the dataset has none to fit the normaliser to.
     """
@@ -313,14 +314,16 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
 
 
 def made_directory(recipe: Recipe, config: RunConfig) -> Path:
-    """Creates the folder of a new run; with several processes only the first creates and uses it."""
+    """Creates the folder of a new run and returns its path; with several processes only the first creates and uses
+    one, and the others get `config.save_dir`."""
     if not is_first():
         return Path(config.save_dir)
     return new_run_directory(config.save_dir, config.run_group, recipe.name, config.seed, config.seeds)
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run, unless it is given, and measures the loading time in seconds; prints a summary of the data."""
+    """Loads the task of a run, unless it is given, and prints a summary of the data; returns the task and the loading
+    time in seconds."""
     start = time.monotonic()
     task = task or load_task(config)
     seconds = time.monotonic() - start
@@ -334,8 +337,9 @@ def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float
 def run_and_report(run: PreparedRun) -> None:
     """Trains, prints a table, draws the learning curve and calls the recipe's `report`.
 
-    Exits with status 1 if numbers became NaN or infinite or could not be written, 2 if the run cannot start (then the
-    folder of a new run is removed) or is damaged or in use, 130 after Ctrl-C and 143 after SIGTERM, each with a one-line message.
+    Exits with status 1 if a metric, a parameter or an action became NaN or infinite, or a file could not be read or
+    written; with 2 if the run cannot start (the folder of a new run is then removed), is damaged or is in use; with 130
+    after Ctrl-C and 143 after SIGTERM. A one-line message explains each of these exits.
     """
     try:
         result = run.train()

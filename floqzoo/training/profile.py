@@ -30,8 +30,8 @@ class StepTime:
     """The time of one step of an update.
 
     - `step`: Its name, preceded by the names of the steps that contain it.
-    - `seconds`: The total time of its kernels in one update of all seeds.
-    - `kernels`: The number of kernels that ran in one update.
+    - `seconds`: The total time of its kernels in one update of all seeds, on average.
+    - `kernels`: The number of kernels that ran in one update, on average.
     """
 
     step: str
@@ -66,7 +66,7 @@ def profile_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> UpdateProfile:
-    """Traces updates of untrained agents with the settings and the data of a run; the run is not changed.
+    """Profiles updates of untrained agents with the settings and the data of a run; the run is not changed.
 
     - `directory`: The folder of the run.
     - `out`: The folder for the trace.
@@ -75,8 +75,8 @@ def profile_run(
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what loading
-    the run raises.
+    **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what
+    loading the run raises.
     """
     if updates < 1:
         raise ValueError(f"`updates` must be at least 1; got {updates}.")
@@ -117,7 +117,7 @@ def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
 
 
 def step_times(events: Iterable[tuple[str, float]], text: str, updates: int) -> tuple[StepTime, ...]:
-    """The time of each step in one update, the longest first.
+    """The mean time of each step in one update, the longest first.
 
     - `events`: The HLO operation and the duration in seconds of each kernel.
     - `text`: The compiled program, `jax.stages.Compiled.as_text()`.
@@ -142,8 +142,10 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """The JAX name of each operation of a compiled program, or an empty string; loops, calls and branches are left out,
-    since their time is that of the operations in them."""
+    """The JAX name of each operation of a compiled program, by its HLO name; empty for an operation without one.
+
+    Loops, calls and branches are left out, since their time is that of the operations in them.
+    """
     names = {}
     for line in text.splitlines():
         found = _INSTRUCTION.match(line)
@@ -154,5 +156,5 @@ def operation_names(text: str) -> dict[str, str]:
 
 
 def module_of(text: str) -> str:
-    """The name of a compiled program."""
+    """The name of a compiled program, given its text."""
     return re.split(r"[\s,]", text, maxsplit=2)[1]

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 LINE_SECONDS = 30.0
-"""The time between two lines without a terminal."""
+"""The minimum time between two lines on an output that is not a terminal, in seconds."""
 
 
 class ProgressReport:

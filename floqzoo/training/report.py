@@ -18,12 +18,13 @@ from floqzoo.training.trainer import TrainingResult
 
 @styled
 def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: int | None = None) -> Path | None:
-    """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, with a band of ± one standard
-    error; the episode return for a task without success.
+    """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, or the episode return for a
+    task that does not report success, with a band of ± one standard error.
 
     The standard error is over episodes for one seed, and over seeds for several, whose curves are drawn as thin lines.
-    The score of the behaviour flow, if it was evaluated, is a horizontal line, and the start of each later phase of the
-    agents a vertical one. Returns the path of the figure, or None if the run was never evaluated.
+    A horizontal line shows the score of the behaviour flow, if it was evaluated, and vertical lines show the start of
+    online training and of each later phase of the agents. Returns the path of the figure, or None if the run was never
+    evaluated.
 
     - `online_from`: The first online step, if any.
     """
@@ -84,7 +85,8 @@ def _scale(name: str) -> float:
 
 
 def _mean(columns: Columns, metric: str, rows: np.ndarray) -> tuple[float, float]:
-    """The mean of a metric over the seeds of some rows, and its standard error: 0 if unknown, as for a single episode."""
+    """The mean of a metric over the selected rows, one for each seed, and its standard error; 0 if that is unknown, as
+    for a single episode."""
     rates = columns[metric][rows]
     if len(rates) == 1:
         error = columns.get(f"{metric}_standard_error", np.zeros(len(rows)))
@@ -99,7 +101,7 @@ def _band(name: str, rate: Any, error: Any) -> tuple:
 
 
 def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory: Path, data_seconds: float) -> None:
-    """Prints the results of a run, and draws its learning curve."""
+    """Prints the results of a run, and draws its learning curve if it was evaluated."""
     from rich.console import Console
     from rich.table import Table
 
@@ -150,7 +152,7 @@ def _facts(config: RunConfig, result: TrainingResult, data_seconds: float) -> di
 
 
 def _score(name: str, evaluations: dict[int, Evaluation]) -> dict[str, str]:
-    """The score of a single seed; for several seeds their mean, its standard error, and all scores."""
+    """The score of a single seed as text, by `name`; for several seeds, the mean, its standard error and all scores."""
     if not evaluations:
         return {}
     if len(evaluations) == 1:

@@ -13,10 +13,10 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 class ResidentShard:
     r"""Holds the shard of an update on the devices, while another process reads the next one.
 
-    Update number $i$ samples from shard $\lfloor i / n \rfloor \bmod S$ of $S$ shards, with $n$ the interval: files are
-    used in order, from the first one on, again and again. The order is the same for every seed, and the shard of a
-    resumed run follows from its step. The devices hold one shard: it is released before the next one is placed. The
-    host holds at most one more, which is read ahead.
+    Update $i$, counted from 0, samples from shard $\lfloor i / n \rfloor \bmod S$ of $S$ shards, with $n$ the interval:
+    the files are used cyclically, in order. The order is the same for every seed, and the shard of a resumed run
+    follows from its step. The devices hold one shard: it is released before the next one is placed. The host holds at
+    most one more, which is read ahead.
 
     - `dataset`: The sharded dataset.
     - `interval`: $n$, the number of updates on a shard.
@@ -31,11 +31,11 @@ class ResidentShard:
         self._shard: Dataset | None = None
 
     def number(self, step: int) -> int:
-        """The number of the shard of update `step`."""
+        """The index of the shard that update `step` samples from."""
         return step // self._interval % self._shards
 
     def at(self, step: int) -> Dataset:
-        """The shard of update `step`, on the devices; waits for it if it has not been read yet.
+        """The shard that update `step` samples from, on the devices; waits for it if it has not been read yet.
 
         **Raises** `ShardError` if it cannot be read.
         """
@@ -50,7 +50,7 @@ class ResidentShard:
         return self._shard
 
     def close(self) -> None:
-        """Ends the process that reads, and releases the shard."""
+        """Ends the process that reads shards, and releases the current shard."""
         self._shard = None
         self._ahead.close()
 
@@ -58,7 +58,7 @@ class ResidentShard:
 def require_replaceable(config: RunConfig, dataset: object) -> None:
     """Checks that an interval of replacement is only used with a sharded dataset.
 
-    **Raises** `ValueError` if the dataset is not sharded.
+    **Raises** `ValueError` if `config.dataset_replace_interval` is set and the dataset is not sharded.
     """
     if config.dataset_replace_interval is not None and not isinstance(dataset, ShardedDataset):
         raise ValueError(

@@ -89,8 +89,8 @@ def prepare_resumed(
     """Loads a run and its data, ready to resume.
 
     **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
-    differ from those of its checkpoint and changes are not allowed; the message lists each difference. `ValueError` for
-    agents larger than the memory of this machine.
+    differ from those of its checkpoint and the change is not allowed (the message lists each difference), or if the
+    agents are larger than the memory of this machine.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
@@ -152,13 +152,18 @@ IMMATERIAL = (
     "tensorboard",
     "wandb",
 )
-"""Settings that may change without affecting results; data are compared by their description instead."""
+"""Settings that may change without affecting results; instead of the settings of the data, their descriptions are
+compared."""
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()
 ) -> list[str]:
-    """Describes the differences in `only` some names, or in all `but` some; nested names are joined by dots."""
+    """Describes the differences between two records, one text for each name; nested names are joined by dots.
+
+    - `only`: The names to compare; by default all.
+    - `but`: Names to leave out.
+    """
     flat_before, flat_now = flat(before), flat(now)
     names = [
         name for name in dict.fromkeys([*flat_before, *flat_now]) if name not in but and (not only or name in only)

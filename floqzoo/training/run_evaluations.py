@@ -56,7 +56,7 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """The behaviour policy of a policy that has one (`HasBehaviour`), together with the critic."""
+    """The parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if it has none."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
@@ -65,7 +65,7 @@ def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
 def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource | Any) -> list[str]:
     """The names of the diagnostics of a critic, `diagnostics/NAME`, found without computing them.
 
-    - `parts`: A critic with arrays or their shapes.
+    - `parts`: The critic and its normaliser; arrays may be `jax.ShapeDtypeStruct`s.
     """
     if not isinstance(parts.critic, Diagnosable):
         return []
@@ -75,9 +75,9 @@ def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource |
 
 
 def require_environment(config: RunConfig, make_environment: Callable[[], Any] | None) -> None:
-    """Checks that a task has an environment for the evaluations of a run, and that worker processes can make it.
+    """Checks that a task has an environment for the evaluations of a run, and that worker processes can create it.
 
-    **Raises** `ValueError` if there is none, or if it cannot be pickled.
+    **Raises** `ValueError` if there is none, or if `make_environment` must be pickled but cannot be.
     """
     if not config.eval_episodes:
         return
@@ -225,9 +225,10 @@ class RunEvaluations:
     - `store`: The store that receives the rows.
     - `progress`: Shows the progress and the results of an evaluation.
     - `seconds`: Measures the time of the evaluations, and the time that training waited for them.
-    - `clock`: The time since the run began.
+    - `clock`: Returns the total time of the run in seconds.
     - `batches`: The batch source of the updates.
-    - `check_stop`: Called at least once a second while training waits; may raise, as that of
+    - `check_stop`: Called at least once a second while training waits for a background evaluation, and after each
+      episode of one in the training process; may raise, as that of
       [`stoppable`][floqzoo.training.interruption.stoppable] does after a signal.
     - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
       not logged.
@@ -264,7 +265,7 @@ class RunEvaluations:
         return self._pending.evaluation.note if self._pending else None
 
     def awaited(self, step: int) -> AwaitedEvaluation | None:
-        """The running evaluation, if it belongs to an earlier step than `step`."""
+        """The running evaluation if it belongs to an earlier step than `step`, else None."""
         if self._pending is None or self._pending.evaluation.step == step:
             return None
         evaluation = self._pending.evaluation
@@ -290,7 +291,7 @@ class RunEvaluations:
             last=step == self.config.total_steps,
         )
         if self.config.eval_workers:
-            with interrupt_held():  # an evaluation that nobody knows of could not be cancelled
+            with interrupt_held():  # an evaluation that is not in `_pending` could not be cancelled
                 self._pending = BackgroundEvaluation(evaluation, self.evaluator)
                 self.store.awaited = step
         else:
@@ -323,7 +324,7 @@ class RunEvaluations:
             self.progress.restart_clock(step)
 
     def close(self) -> None:
-        """Cancels the running evaluation, reports this, and closes the environments."""
+        """Cancels the running evaluation, if any, with a message, and closes the environments."""
         if self._pending is not None:
             self._pending.give_up()
             step = self._pending.evaluation.step

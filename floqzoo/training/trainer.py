@@ -1,4 +1,4 @@
-"""Training: a run from its start or its latest checkpoint to its end."""
+"""Trains a run, from its start or its latest checkpoint to its end."""
 
 import math
 import time
@@ -41,8 +41,8 @@ class TrainingResult:
 
     - `seeds`: The seeds.
     - `agents`: The agents after the last update, every array with the seeds as its first axis.
-    - `steps`: The steps of the run: offline updates, then environment steps.
-    - `updates`: The updates of each seed.
+    - `steps`: The number of steps of the run: offline updates, then environment steps.
+    - `updates`: The number of updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
     - `baselines`: The final evaluations of the policies' behaviour flows, if they have any.
     - `updates_per_second`: The speed of the updates alone; one update of all seeds counts as one.
@@ -78,8 +78,8 @@ class Trainer:
     - `to_task`: As in `floqzoo.training.train`.
     - `check_stop`: Raises an exception after a signal.
 
-    Attributes: `step`, the current step; `seeds`; `seconds`, the time by part; `evaluations`; `whole`, whether agents,
-    step and environments are consistent; during a call they are not.
+    Attributes: `step`, the current step; `seeds`; `seconds`, the time spent on each part; `evaluations`; `whole`,
+    whether agents, step and environments are consistent, as they are except during a call.
     """
 
     def __init__(
@@ -165,12 +165,12 @@ class Trainer:
 
     @property
     def explored(self) -> OnlinePhase | None:
-        """The online phase, None before the first environment step."""
+        """The online phase; None before the first environment step."""
         return self.online if self.step > self.config.offline_steps else None
 
     @property
     def ready(self) -> bool:
-        """Whether the environments of a resumed run have reached the latest checkpoint."""
+        """Whether the environments of a resumed run have been restored; True if there are none to restore."""
         return self.explored is None or self.explored is self.entered
 
     @property
@@ -180,7 +180,7 @@ class Trainer:
 
     @property
     def speed(self) -> float:
-        """Updates per second since the start of this process."""
+        """The number of updates per second of time spent on updates in this process; NaN before the first one."""
         spent = self.seconds.updates - self.earlier
         return (self.updates - self.first_update) / spent if spent else math.nan
 
@@ -208,7 +208,10 @@ class Trainer:
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Adds to an error which checkpoint is kept, and what to do."""
+        """Within the block, adds to an error where the latest checkpoint is and how to continue.
+
+        An error of an environment or of reading a shard saves a checkpoint first.
+        """
         try:
             yield
         except NonFiniteError as error:
@@ -230,7 +233,7 @@ class Trainer:
             raise
 
     def save_despite(self, error: Exception) -> None:
-        """Writes a checkpoint after an error outside the updates, if the state is consistent."""
+        """Saves a checkpoint after an error outside the updates, if the state is consistent."""
         if self.whole and self.ready and self.step and jax.process_count() == 1:
             try:
                 self.save()
@@ -238,8 +241,11 @@ class Trainer:
                 error.add_note(f"No checkpoint could be written: {other}")
 
     def look_up(self) -> None:
-        """Does everything that is due after a call. A checkpoint is written before the evaluation of its step, and
-        contains the agents of a running earlier evaluation, so a resumed run plays both evaluations again."""
+        """Does everything that is due at this step: records finished evaluations, logs, saves and evaluates.
+
+        A checkpoint is saved before the evaluation of its step, and contains the agents of an earlier evaluation that
+        is still running, so a resumed run plays both evaluations again.
+        """
         self.evaluations.look(self.step)
         for name, start in self.offline.starts.items():
             if start == self.step:
@@ -252,13 +258,13 @@ class Trainer:
             self.evaluate()
 
     def due(self, interval: int) -> bool:
-        """Whether an event with this interval is due at this step."""
+        """Whether an event with this interval is due at this step; every event is due where a phase ends."""
         ends = (self.config.offline_steps, self.config.total_steps, *filter(None, self.offline.starts.values()))
         end = self.step in ends
         return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
 
     def enter(self, phase: OfflinePhase | OnlinePhase) -> None:
-        """Starts a phase, and compiles it."""
+        """Starts or restores a phase, and compiles its functions."""
         self.show("compiling")
         phase.begin(self.store.restore_online(self.step) if self.explored else None)
         with self.seconds.measure("compilation"):
@@ -301,7 +307,7 @@ class Trainer:
             self.store.write_training(self.step, rows)
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """The diagnostics of each seed's critic on a task without environment, which no evaluation would log."""
+        """The diagnostics of each seed's critic; empty if the task has an environment, where evaluations log them."""
         if self.has_environment:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)
@@ -313,7 +319,10 @@ class Trainer:
         return rows
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Saves a checkpoint.
+
+        **Raises** `NonFiniteError` if a parameter is NaN or infinite.
+        """
         with interrupt_held():
             self.seconds.total = self.total_seconds()
             state = RunState(self.agents, self.update.gathered(self.keys))
@@ -330,15 +339,16 @@ class Trainer:
             self.evaluations.begin(self.step, agents.parts, local(self.dataset))
 
     def show(self, note: str | None = None) -> None:
-        """Moves the progress bar."""
+        """Updates the progress bar; by default, the note is the progress of the running evaluation."""
         self.progress.update(self.step, self.config.total_steps, self.evaluations.note if note is None else note)
 
     def total_seconds(self) -> float:
-        """Seconds spent in training, without the pauses before a run was resumed."""
+        """The total time of the run in seconds, without the pauses before it was resumed."""
         return time.monotonic() - self.started
 
     def stop_early(self) -> None:
-        """Writes the last row and a checkpoint after a signal."""
+        """Saves a checkpoint, logs the final metrics row and closes the evaluations after a stop signal; before
+        training is ready, it only closes them."""
         if self.ready:
             # In this order: the row of an incomplete interval is not part of the run that resumes from the checkpoint.
             self.save()
@@ -379,8 +389,9 @@ def train(
     - `build`: Builds an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
     - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. With `config.eval_workers`,
       `task.make_environment` is pickled.
-    - `config`: The settings of the run; `config.agent.batch_size` is the batch size. With `config.normalize_observations` the
-      agents get a normaliser of the task's dataset, unless they have one.
+    - `config`: The settings of the run; `config.agent.batch_size` is the batch size. If
+      `config.normalize_observations` is set, the agents get a normaliser that is fitted to the task's dataset, unless
+      they have one.
     - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
       has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
       uninterrupted run.

@@ -1,1 +1,4 @@
-"""Settings that the papers published for each environment, one file for each recipe: the fields that differ from its defaults."""
+"""Settings that the papers published for each environment, in one file for each recipe.
+
+A table contains only the fields that differ from the defaults of the recipe.
+"""

@@ -1,4 +1,5 @@
-"""FQL's settings: arXiv 2502.02538, tables 6 and 7; as the baseline of floq, arXiv 2509.06863; with critics of floq's size."""
+"""FQL's settings: arXiv 2502.02538, tables 6 and 7; as the baseline of floq, arXiv 2509.06863; with critics of the size
+of floq's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,8 @@ WITH_FLOQS_BATCH = BASELINE_OF_FLOQ | {"antmaze-giant": OFFLINE["antmaze-giant"]
 
 
 def _with_members(count: int, against_small_floq: int) -> Table:
-    """Ensembles of one size, and of another where floq's velocity network has two layers in place of four."""
+    """Settings with `count` critics, or with `against_small_floq` critics where floq's velocity network has two layers
+    instead of four."""
     sizes = dict.fromkeys(WITH_FLOQS_BATCH, count) | dict.fromkeys(("cube-single", "cube-double"), against_small_floq)
     return {name: settings | {"ensemble_size": sizes[name]} for name, settings in WITH_FLOQS_BATCH.items()}
 

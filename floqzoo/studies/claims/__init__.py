@@ -1,7 +1,7 @@
-"""The claims about flow matching in TD learning, one file each; `floqzoo study` finds every file here.
+"""Studies of claims about flow matching in TD learning, one per file; `floqzoo study` finds every file here.
 
-A file defines `STUDY`, a [`Study`][floqzoo.studies.study.Study]. Sources of the claims: floq (arXiv 2509.06863) and its
-analysis (arXiv 2603.04333).
+Each file defines `STUDY`, a [`Study`][floqzoo.studies.study.Study]. Sources of the claims: floq (arXiv 2509.06863) and
+its analysis (arXiv 2603.04333).
 """
 
 import importlib

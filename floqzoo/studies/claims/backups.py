@@ -26,7 +26,7 @@ BACKUPS = {"expected": ExpectedBackup(), "distributional": DistributionalBackup(
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with one backup."""
+    """Trains floq with one backup on all seeds; returns its measurements."""
     agents = train(flow_agents(settings, backup=BACKUPS[arm]), lab_data(settings), settings)
     where = checks()
 

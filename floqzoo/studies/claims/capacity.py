@@ -19,7 +19,8 @@ from floqzoo.studies.critic_lab import (
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
-# With the default settings an update of floq costs 48 MFLOP in matrix products, and those of the larger critics 49 to 51.
+# With the default settings, an update of floq costs 48 MFLOP in matrix products, and an update of a larger critic 49 to
+# 51 MFLOP.
 LARGER = {
     "monolithic, wider": {"network": partial(MLP, hidden=(152, 152), layer_norm=True)},
     "monolithic, deeper": {"network": partial(MLP, hidden=(64,) * 7, layer_norm=True)},
@@ -34,13 +35,14 @@ BUILDERS = {
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one critic."""
+    """Trains one arm on all seeds; returns its scores and errors."""
     agents = train(BUILDERS[arm](settings), lab_data(settings), settings)
     return measurements(arm, 0, score_and_error(agents))
 
 
 def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
-    """A metric of the larger critic with the best mean over seeds; `sign` is 1 if more is better, and -1 if less is."""
+    """The metric of that larger critic whose mean over seeds is best; `sign` is 1 if higher is better, and -1 if lower
+    is."""
     return max((table.of(arm, 0, metric) for arm in LARGER), key=lambda values: sign * values.mean())
 
 

@@ -14,7 +14,8 @@ TRANSITIONS = (300, 1_000, 3_000, 10_000)
 
 
 def trial(arm: str, transitions: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on the first transitions of the dataset."""
+    """Trains one kind of critic on the first `transitions` transitions of each seed's dataset; returns its scores and
+    errors."""
     data = lab_data(settings)
     data = eqx.tree_at(lambda data: data.count, data, jnp.full_like(data.count, transitions))
     agents = train(AGENTS[arm](settings), data, settings)
@@ -22,7 +23,7 @@ def trial(arm: str, transitions: int, settings: LabSettings) -> list[Measurement
 
 
 def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The mean of a metric over the sizes below that of the whole dataset."""
+    """The mean of a metric over the dataset sizes below the full one."""
     return np.mean([table.of(arm, size, metric) for size in TRANSITIONS[:-1]], axis=0)
 
 

@@ -32,12 +32,12 @@ from floqzoo.studies.study import Measurement, Statement, Study, Table, measurem
 
 
 MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
-"""Shares of the training after which features are frozen; 1: never."""
+"""Fractions of the training after which features are frozen; 1 means never."""
 FLOQ, MONOLITHIC = "floq", "monolithic"
 
 
 def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
-    """An optimiser that after some updates changes only the last linear layer of each MLP.
+    """An optimiser that, after `frozen_after` updates, changes only the last linear layer of each MLP.
 
     - `layers`: The number of linear layers of each MLP, excluding the first.
     """
@@ -59,10 +59,11 @@ def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransforma
 
 
 def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
-    """The effective rank of the last hidden layer's features, and the share of hidden units that are dormant.
+    """The effective rank of the last hidden layer's features, and the fraction of hidden units that are dormant.
 
-    A unit is dormant if the mean size of its activation is below 0.025 times the mean of its layer (arXiv 2302.12902).
-    The field of a flow is evaluated at random times on the paths from noise to the exact value.
+    Both are averaged over the ensemble. A unit is dormant if its mean absolute activation is below 0.025 times that of
+    its layer (arXiv 2302.12902). The field of a flow is evaluated at random times on the paths from noise to the exact
+    value.
     """
     observation, action, value = (array[:, 0].reshape(-1, *array.shape[3:]) for array in vars(where).values())
     condition = jnp.concatenate([observation, action], axis=1)
@@ -93,7 +94,8 @@ def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
 
 
 def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic, whose features are frozen after some updates."""
+    """Trains one kind of critic on all seeds, with features frozen after the fraction `moment` of the updates; returns
+    its measurements."""
     frozen = round(moment * settings.updates)
     optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
@@ -109,8 +111,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
 
 
 def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The difference of a metric from its value with features that were never frozen, averaged over the freezing
-    times."""
+    """A metric without freezing minus the metric with freezing, averaged over the freezing times after the start of
+    training."""
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 

@@ -29,12 +29,17 @@ from floqzoo.typing import Array, Scalar
 
 
 SIZES = (0.1, 0.3, 1.0)
-"""Standard deviations of the perturbation, as fractions of the perturbed values' standard deviation over states."""
+"""Sizes of the perturbation, as fractions of a standard deviation over states: that of Q for flows, and those of the
+pre-activations for monolithic networks."""
 MOVING, FIXED = "moving targets", "fixed targets"
 
 
 def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
-    r"""For each time $t$ of the solver, the error of Q per perturbation of $z_t$, both RMS and in units of return."""
+    r"""For each time $t$ of the solver, the RMS error of the flow's output after a perturbation of $z_t$, divided by
+    the size of the perturbation.
+
+    - `size`: The size, as a fraction of the standard deviation of the exact Q.
+    """
     steps: Any = critic.solver
     count = steps.num_steps
     noise = quantile_noise(critic.prior, 4)
@@ -42,7 +47,7 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
     delta = size * jnp.std(where.value)
 
     def ends(done: int, sign: float) -> Float[Array, "members pairs noise"]:
-        """The outputs of the flows if their state is perturbed after `done` steps."""
+        """The outputs of the flows if their state is perturbed by `sign * delta` after `done` steps."""
 
         def of_member(field: Any) -> Array:
             before, after = with_steps(critic, max(done, 1)).flow(field), with_steps(critic, count - done).flow(field)
@@ -65,8 +70,14 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
 
 
 def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
-    """For each hidden layer, the error of Q per perturbation of the pre-activations, each relative to its own
-    spread."""
+    """For each hidden layer, the RMS error of Q after a perturbation of its pre-activations, divided by the size of the
+    perturbation.
+
+    The keys are the fractions of the computation before each perturbation.
+
+    - `size`: The size, as a fraction of the standard deviation of each pre-activation; the error of Q is relative to
+      the standard deviation of Q.
+    """
     x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
 
     def of_member(network: MLP) -> list[Scalar]:
@@ -98,7 +109,7 @@ CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on moving targets or on fixed ones, and perturbs it."""
+    """Trains one kind of critic on all seeds, on moving or fixed targets; returns its errors after perturbations."""
     build, errors = CRITICS[kind]
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
@@ -111,7 +122,7 @@ def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
 
 
 def mean_error(table: Table, arm: str) -> np.ndarray:
-    """The mean over sizes and over the middle of the computation, from a quarter to three quarters."""
+    """The mean error of an arm over all perturbation sizes, in the middle half of the computation."""
     errors = [
         table.of(arm, level, f"error_{size:g}")
         for size in SIZES

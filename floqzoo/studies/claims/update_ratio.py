@@ -12,11 +12,12 @@ from floqzoo.studies.study import Measurement, Statement, Study, Table, measurem
 
 RATIOS = (1, 2, 4, 8, 16)
 START = 200
-"""Transitions before the first update."""
+"""The number of transitions before the first update."""
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on data that grow by `settings.updates` transitions, one every `ratio` updates."""
+    """Trains one kind of critic on data that grow by one transition every `ratio` updates, `settings.updates` in total;
+    returns its scores and errors."""
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
@@ -27,7 +28,7 @@ def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
 
 
 def high(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The mean over the two highest ratios."""
+    """The mean of a metric over the two highest ratios."""
     return np.mean([table.of(arm, ratio, metric) for ratio in RATIOS[-2:]], axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Recorded episodes from the formats of other projects; no data are lost, and inconsistent data are an error.
+"""Converts data of other projects to recorded episodes; inconsistent data are an error.
 
 Importing this package imports none of the libraries of these formats.
 """

@@ -7,7 +7,7 @@ from typing import Any
 def library(name: str, extra: str) -> Any:
     """Imports a library.
 
-    **Raises** `ModuleNotFoundError`, with the command that installs the library, if it is missing.
+    **Raises** `ModuleNotFoundError` if it is not installed; the message contains the command that installs it.
     """
     try:
         return importlib.import_module(name)

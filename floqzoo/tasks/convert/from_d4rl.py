@@ -1,4 +1,4 @@
-"""D4RL's HDF5 files."""
+"""Reads D4RL's HDF5 files."""
 
 from pathlib import Path
 
@@ -19,20 +19,22 @@ def episodes_from_d4rl(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> RecordedEpisodes:
-    """Episodes from an HDF5 file of D4RL: `observations`, `actions`, `rewards`, `terminals`, `timeouts`, one row for each step.
+    """Reads episodes from an HDF5 file of D4RL. Needs the extra `floqzoo[d4rl]`.
 
-    A row marked in `terminals` terminates its episode, and a row marked in `timeouts` truncates it. Other arrays of the
-    file, such as `infos`, are not converted. Needs the extra `floqzoo[d4rl]`.
+    The file contains `observations`, `actions`, `rewards`, `terminals`, `timeouts` and optionally `next_observations`,
+    with one row for each step. A row marked in `terminals` terminates its episode, and a row marked in `timeouts`
+    truncates it. Other arrays of the file, such as `infos`, are ignored.
 
     - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each row is an episode of one step;
-      needs `next_observations`.
-    - `drop_last`: Whether to leave out the last transition of truncated episodes if the file has no `next_observations`,
-      since the observation after it is unknown. Transitions that terminate are kept; no value is read from their next
-      observation, which is a copy of the row's own observation.
-    - `action_low`, `action_high`: The bounds of the environment's action space, finite.
+      needs `next_observations`, and ignores `timeouts`.
+    - `drop_last`: Whether to drop the last transition of each truncated episode if the file has no `next_observations`,
+      since its next observation is unknown. Terminating transitions are kept; their next observation, on which TD
+      targets do not depend, is set to their own observation.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
+      coordinate.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and the
-    requirement; `ModuleNotFoundError` without h5py.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for invalid data (the message names the array,
+    the row and the requirement); `ModuleNotFoundError` without h5py.
     """
     path = Path(path).expanduser()
     if not path.is_file():

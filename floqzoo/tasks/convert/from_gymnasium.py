@@ -1,4 +1,4 @@
-"""Rollouts in a Gymnasium environment."""
+"""Records rollouts in a Gymnasium environment."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,17 @@ def record_episodes(
 ) -> RecordedEpisodes:
     """Plays episodes in a Gymnasium environment whose observations and actions are vectors, and records them.
 
-    - `make_environment`: Makes the environment.
+    - `make_environment`: A function that creates the environment.
     - `policy`: A function from an observation and a random generator to an action; None for uniformly random actions.
     - `episodes`: The number of episodes, at least 1.
-    - `seed`: Seeds environment and policy; the same seed gives the same episodes if the environment is deterministic given its
-      seed.
-    - `max_episode_steps`: A step limit, for environments that have none of their own.
+    - `seed`: The seed of environment and policy, at least 0. The same seed gives the same episodes if the environment
+      is deterministic given its seed.
+    - `max_episode_steps`: The maximum number of steps in an episode; needed if the environment has no limit of its own.
 
-    **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, and for an action, a reward or
-    an observation that is not finite or is out of bounds.
+    **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, for a number that is not
+    finite, and for an argument or an action out of bounds.
     """
-    # Here, since gymnasium is imported when it is needed and not before.
+    # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import action_bounds_of, with_step_limit
 
     if episodes < 1:

@@ -1,4 +1,4 @@
-"""LeRobot's datasets of states: Parquet files and a description."""
+"""Reads LeRobot's datasets without images: Parquet files with metadata."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,23 +24,26 @@ def episodes_from_lerobot(
     action_low: Numbers | None = None,
     action_high: Numbers | None = None,
 ) -> RecordedEpisodes:
-    """Episodes from a dataset of LeRobot, versions 2 and 3, without its images. Needs the extra `floqzoo[lerobot]`.
+    """Reads episodes from a LeRobot dataset, without its images. Needs the extra `floqzoo[lerobot]`.
 
-    A frame is a step: its observation, `action`, and `next.reward` and `next.done` after the action. The observation after the
-    last frame of an episode is not in the data: see `drop_last`.
+    Versions 2 and 3 of the format are supported. A frame is a step: its observation, `action`, and the `next.reward`
+    and `next.done` that follow the action. The observation after the last frame of an episode is not in the data; see
+    `drop_last`.
 
     - `folder`: The folder that contains `meta/info.json` and `data/`.
-    - `observation_keys`: The columns of numbers to concatenate.
-    - `done`: What a `next.done` means in data without `next.truncated`: a terminal state, or a time limit. None if no
-      frame is done.
-    - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations.
-    - `drop_last`: Whether to leave out the last transition of truncated episodes, whose next observation is unknown. Transitions
-      that terminate are kept; no value is read from their next observation, which is a copy of the frame's own observation.
-    - `action_low`, `action_high`: The bounds of actions; None for the least and the greatest value of each coordinate
-      in the data.
+    - `observation_keys`: The numeric columns to concatenate as the observation.
+    - `done`: What `next.done` means in data without `next.truncated`: a terminal state ("terminated") or a time limit
+      ("truncated"). None if the data have `next.truncated`, or no frame is done.
+    - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations; None for data
+      with it.
+    - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown.
+      Terminating transitions are kept; their next observation, on which TD targets do not depend, is set to their own
+      observation.
+    - `action_low`, `action_high`: The bounds of actions; None for the minimum and the maximum of each coordinate in the
+      data.
 
-    **Raises** `FileNotFoundError` if a file is missing; `ValueError`, which names the column, the frame and the
-    requirement; `ModuleNotFoundError` without pyarrow.
+    **Raises** `FileNotFoundError` if a file is missing; `ValueError` for invalid data (the message names the column,
+    the frame and the requirement); `ModuleNotFoundError` without pyarrow.
     """
     folder = Path(folder).expanduser()
     info = read_json(folder / "meta" / "info.json")
@@ -97,7 +100,7 @@ def _rewards(table: dict[str, np.ndarray], constant_reward: float | None) -> np.
 
 
 def _ends(table: dict[str, np.ndarray], done: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each frame terminates, and whether it is the last of its episode."""
+    """Whether each frame terminates its episode, and whether it is the last one of its episode."""
     episode, frames = table["episode_index"], len(table["episode_index"])
     last = np.append(episode[1:] != episode[:-1], True)
     over, cut = (
@@ -116,7 +119,7 @@ def _ends(table: dict[str, np.ndarray], done: str | None) -> tuple[np.ndarray, n
 
 
 def _table(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The columns of numbers, in the order of episodes and frames."""
+    """The numeric columns, sorted by episode and frame."""
     parquet = library("pyarrow.parquet", "lerobot")
     pyarrow = library("pyarrow", "lerobot")
     paths = sorted((folder / "data").glob("chunk-*/*.parquet"))
@@ -143,7 +146,7 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96
 
 
 def _size(metadata: Any) -> int:
-    """The bytes of a Parquet file's columns in memory: a page of equal numbers takes almost none in the file."""
+    """The size of a Parquet file's columns in memory, in bytes; in the file, repeated numbers take almost no space."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     columns = [group.column(index) for group in groups for index in range(group.num_columns)]
     return sum(
@@ -153,7 +156,7 @@ def _size(metadata: Any) -> int:
 
 
 def _require_whole(episode: np.ndarray, frame: np.ndarray, info: dict[str, Any]) -> None:
-    """Raises an error for data in which frames or episodes are missing."""
+    """Raises `ValueError` if frames or episodes are missing in the data."""
     starts = np.flatnonzero(np.append(True, episode[1:] != episode[:-1]))
     counted = np.arange(len(frame)) - np.repeat(starts, np.diff(np.append(starts, len(frame))))
     torn = np.flatnonzero(frame != counted)
@@ -193,7 +196,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def _as_matrix(array: np.ndarray) -> np.ndarray:
-    """Rows of numbers; LeRobot stores a feature of size one as a number."""
+    """A column as a matrix with one row for each frame; LeRobot stores a feature of size one as a plain number."""
     return array[:, None] if array.ndim == 1 else array
 
 

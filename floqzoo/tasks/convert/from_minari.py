@@ -1,4 +1,4 @@
-"""Minari's datasets."""
+"""Reads Minari's datasets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,17 +20,17 @@ def episodes_from_minari(
     action_low: Numbers | None = None,
     action_high: Numbers | None = None,
 ) -> RecordedEpisodes:
-    """Episodes from a dataset of Minari that is on this machine. Needs the extra `floqzoo[minari]`.
+    """Reads episodes from a Minari dataset on this machine. Needs the extra `floqzoo[minari]`.
 
     - `source`: The name of the dataset, such as "D4RL/pen/human-v2", or its folder.
     - `observation_keys`: The entries to concatenate, if observations are dictionaries; must be empty if they are
       vectors.
     - `action_low`, `action_high`: The bounds of actions; None for those of the dataset's action space.
 
-    Each of Minari's episodes is an episode; one that neither terminated nor was truncated ends where its recording does.
+    An episode that neither terminated nor was truncated counts as truncated at the end of its recording.
 
-    **Raises** `FileNotFoundError` if the dataset is not on this machine; `ValueError`, which names the episode, the
-    array and the requirement; `ModuleNotFoundError` without Minari.
+    **Raises** `FileNotFoundError` if the dataset is not on this machine; `ValueError` for invalid data (the message
+    names the episode, the array and the requirement); `ModuleNotFoundError` without Minari.
     """
     dataset = _opened(str(source))
     low, high = _bounds(dataset.spec.action_space, action_low, action_high)
@@ -58,7 +58,7 @@ def _opened(source: str) -> Any:
         inner = folder / "data"
         try:
             return minari.MinariDataset(inner if inner.is_dir() else folder)
-        except Exception as error:  # Minari raises whatever its parsers do.
+        except Exception as error:  # Minari passes on all errors of its parsers.
             raise ValueError(f"{source} must be a folder of a Minari dataset: {error}.") from error
     try:
         return minari.load_dataset(source)
@@ -71,9 +71,9 @@ def _opened(source: str) -> Any:
 
 
 def _size(folder: Path) -> int:
-    """The bytes of the arrays in a folder of a Minari dataset, as its files state them, but for "infos", which are not kept.
+    """The size in bytes of the arrays in the folder of a Minari dataset, except "infos", which are not read.
 
-    HDF5 may be compressed; Arrow's files are as large as what is read of them.
+    HDF5 files may be compressed, so the uncompressed sizes of their arrays are added; Arrow's files are not compressed.
     """
     h5py = library("h5py", "minari")
     sizes = []

@@ -1,4 +1,4 @@
-"""OGBench's npz files."""
+"""Reads OGBench's npz files."""
 
 from pathlib import Path
 
@@ -12,17 +12,18 @@ from floqzoo.tasks.simulator import make
 
 
 def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> RecordedEpisodes:
-    """Episodes from an OGBench npz file with one row for each state; `terminals` marks the last row of each episode.
+    """Reads episodes from an OGBench npz file, which has one row for each state.
 
-    OGBench's own files contain no rewards: a single task labels the data, as [`load`][floqzoo.tasks.load.load] does.
-    The actions at the last states are known, and kept.
+    The array `terminals` marks the last row of each episode. OGBench's own files contain no rewards: set `env_name` to
+    compute those of a single task, as [`load`][floqzoo.tasks.load.load] does. The action at the last state of each
+    episode is kept.
 
-    - `env_name`: The single task that labels the data, such as "cube-single-play-singletask-v0"; needs the extra
-      `floqzoo[ogbench]`. None for the file's own `rewards` and `masks`, which must be 0 and 1 in the last row of an episode,
-      as no transition starts there.
+    - `env_name`: The single task whose rewards are computed, such as "cube-single-play-singletask-v0"; needs the extra
+      `floqzoo[ogbench]`. None for the file's own `rewards` and `masks`, which must be 0 and 1 in the last row of an
+      episode, as no transition starts there.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError`, which names the array, the row and the
-    requirement.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an invalid task or invalid data (the
+    message names the array, the row and the requirement).
     """
     path = Path(path).expanduser()
     if env_name is None:

@@ -1,4 +1,4 @@
-"""Rows of steps without the observation after the last step of an episode."""
+"""Episodes from data that lack the observation after the last step of an episode."""
 
 import numpy as np
 
@@ -17,15 +17,16 @@ def episodes_from_rows(
     action_low: Numbers,
     action_high: Numbers,
 ) -> RecordedEpisodes:
-    """Episodes from one row for each step, where the next observation is that of the next row.
+    """Episodes from one row for each step, where the next observation of a step is the observation of the next row.
 
-    The last row of an episode has no next observation. If it terminated, the row's own observation takes that place,
-    and no value is read from it. Otherwise its transition is incomplete, which is an error without `drop_last`; with
-    it, the transition is left out, and its observation and action become the final ones of the episode.
+    The last row of an episode has no next observation. If it terminated, its next observation, on which TD targets do
+    not depend, is set to its own observation. Otherwise its transition is incomplete, which is an error without
+    `drop_last`; with it, the transition is dropped, and its observation and action become the final ones of the
+    episode.
 
     - `ends`: Whether each row is the last of its episode; True for the very last row.
 
-    **Raises** `ValueError` for an incomplete transition that is not dropped, and if nothing is left.
+    **Raises** `ValueError` for an incomplete transition without `drop_last`, and if no transition is left.
     """
     cut = ends & ~terminated
     if cut.any() and not drop_last:
@@ -48,7 +49,7 @@ def episodes_from_rows(
         rewards=rewards[~cut],
         terminated=terminated[~cut],
         episode_lengths=lengths_between(ends) - cut[ends],
-        # Read behind incomplete transitions only: nothing follows a termination.
+        # Used only after incomplete transitions, since nothing follows a termination.
         final_actions=actions[ends] if cut.any() else None,
         action_low=action_low,
         action_high=action_high,
@@ -56,5 +57,5 @@ def episodes_from_rows(
 
 
 def column(array: np.ndarray) -> np.ndarray:
-    """One number for each row; some files store these as rows of one number."""
+    """The array with one number for each row; some files store it as a matrix with one column."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
