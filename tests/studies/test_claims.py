@@ -20,7 +20,7 @@ from floqzoo.learner import agent_of
 from floqzoo.networks import MLP
 from floqzoo.networks.ensemble import Ensemble
 from floqzoo.records import Transition
-from floqzoo.studies.claims import capacity, plasticity, recovery, study_named, study_names
+from floqzoo.studies.claims import capacity, noise_interval, plasticity, recovery, study_named, study_names
 from floqzoo.studies.critic_lab import (
     CORNERS,
     MAZE,
@@ -272,3 +272,26 @@ def test_a_constant_network_has_one_direction_and_dormant_units():
     critic = eqx.tree_at(lambda c: c.networks.networks.members, critic, still)
     rank, dormant = plasticity.inside(critic, checks(looks=1))
     assert float(rank) == 1 and float(dormant) == 0.125
+
+
+class AcceleratingField(eqx.Module):
+    """$v = 2 c t$, whose paths are $z_0 + c t^2$."""
+
+    speed: jax.Array
+
+    def encode(self, observation, action):
+        return observation
+
+    def velocity(self, t, x, code):
+        return jnp.broadcast_to(2 * t * self.speed, x.shape)
+
+
+@pytest.mark.slow
+def test_the_curvature_is_that_of_the_known_paths(getkey):
+    r"""$c^2 \int (2 t - 1)^2 dt = c^2 / 3$, less what 32 steps leave out; the mean over members."""
+    fields = Ensemble.build(lambda key: AcceleratingField(jax.random.normal(key)), 2, key=getkey())
+    critic = replace(agent_of(flow_agents(replace(TINY, seeds=1)), 0).critic, fields=fields)
+    found = noise_interval.curvature(critic, checks(looks=1))
+    steps = np.arange(32) / 32
+    expected = np.mean(np.asarray(fields.members.speed) ** 2) * np.mean((2 * steps - np.mean(2 * steps)) ** 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)

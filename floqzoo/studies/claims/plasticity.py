@@ -27,13 +27,14 @@ from floqzoo.studies.critic_lab import (
     policy_score,
     train,
     value_error,
+    with_fixed_targets,
 )
 from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
 
 
 MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Fractions of the training after which features are frozen; 1 means never."""
-FLOQ, MONOLITHIC = "floq", "monolithic"
+FLOQ, MONOLITHIC, FIXED = "floq", "monolithic", "floq, fixed targets"
 
 
 def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
@@ -99,7 +100,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
     frozen = round(moment * settings.updates)
     optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
-    agents = train(agents, lab_data(settings), settings)
+    data = lab_data(settings)
+    agents = train(agents, with_fixed_targets(data) if arm == FIXED else data, settings)
     where = checks()
 
     def of_seed(critic: Any) -> dict[str, Any]:
@@ -121,10 +123,13 @@ STUDY = Study(
     claim="Flow matching learns plastic features: frozen part-way, they support the targets of later training; those of "
     "monolithic critics do not.",
     design="After a share of the training, all layers of each network except the last linear one are frozen, including those "
-    "of floq's distilled critic; 0 means random features, 1 features that are never frozen.",
+    "of floq's distilled critic; 0 means random features, 1 features that are never frozen. With fixed targets, floq regresses "
+    "to the exact optimal Q from the first update.",
     settings=LabSettings(),
     trials=lambda settings: {
-        f"{arm}-{moment:g}": partial(trial, arm, moment, settings) for arm in (FLOQ, MONOLITHIC) for moment in MOMENTS
+        f"{arm}-{moment:g}": partial(trial, arm, moment, settings)
+        for arm in (FLOQ, MONOLITHIC, FIXED)
+        for moment in MOMENTS
     },
     level="share of the training before freezing",
     panels={
@@ -142,6 +147,11 @@ STUDY = Study(
         Statement(
             "Freezing adds more error to the monolithic critic's Q than to floq's.",
             lambda table: lost_by_freezing(table, FLOQ, "error") - lost_by_freezing(table, MONOLITHIC, "error"),
+            "units of return",
+        ),
+        Statement(
+            "Freezing adds less error to floq's Q with moving targets than with fixed ones.",
+            lambda table: lost_by_freezing(table, FLOQ, "error") - lost_by_freezing(table, FIXED, "error"),
             "units of return",
         ),
     ],
