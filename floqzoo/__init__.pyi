@@ -123,6 +123,7 @@ from .scopes import update_step as update_step
 from .successor import (
     CoupledTDTarget as CoupledTDTarget,
     DataNextAction as DataNextAction,
+    DiscountRangeSuccessor as DiscountRangeSuccessor,
     FlowSuccessor as FlowSuccessor,
     ForwardBackward as ForwardBackward,
     IntentionCritic as IntentionCritic,

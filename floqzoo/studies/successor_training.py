@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,8 +18,8 @@ from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.time_embedding import FourierTime
+from floqzoo.protocols import SuccessorMeasure
 from floqzoo.studies.members import train_members
-from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
@@ -50,20 +51,23 @@ REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
 
 
 def train_on_chain(
-    method: Callable[..., FlowSuccessor],
+    method: Callable[..., SuccessorMeasure],
     discounts: Float[Array | np.ndarray, " members"],
     seeds: list[int],
     settings: TrainingSettings,
     progress: Callable[[int], None] | None = None,
-) -> list[FlowSuccessor]:
+    *,
+    further_conditions: int = 0,
+) -> list[Any]:
     """Trains one measure for each discount and seed in one program, and returns the target networks' measures.
 
     - `method`: Builds a measure from a field and its number of coordinates, as in `floqzoo.successor.METHODS`.
     - `discounts`, `seeds`: One discount and one seed for each member.
+    - `further_conditions`: The number of inputs of the field in addition to observation and action.
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     gammas = jnp.asarray(discounts, dtype=float)
-    agents = eqx.filter_vmap(partial(chain_agent, method, settings))(gammas, keys)
+    agents = eqx.filter_vmap(partial(chain_agent, method, settings, further_conditions))(gammas, keys)
     chains = eqx.filter_vmap(LinearGaussian.spiral)(gammas)
     agents, _ = train_members(
         agents,
@@ -77,13 +81,17 @@ def train_on_chain(
 
 
 def chain_agent(
-    method: Callable[..., FlowSuccessor], settings: TrainingSettings, discount: Float[Array, ""], key: jax.Array
+    method: Callable[..., SuccessorMeasure],
+    settings: TrainingSettings,
+    further_conditions: int,
+    discount: Float[Array, ""],
+    key: jax.Array,
 ) -> Agent:
     """An untrained agent whose critic is a successor measure of the chain's own policy."""
     chain = LinearGaussian.spiral(discount)
     field = ConditionalField(
         chain.observation_dim,
-        chain.observation_dim + chain.action_dim,
+        chain.observation_dim + chain.action_dim + further_conditions,
         build=partial(MLP, hidden=settings.hidden),
         time_embedding=FourierTime(8),
         key=key,

@@ -1,6 +1,7 @@
 """Successor measures as flows over observations, and the values computed from them."""
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
+from floqzoo.successor.discount_range import DiscountRangeSuccessor as DiscountRangeSuccessor
 from floqzoo.successor.flow_successor import FlowSuccessor as FlowSuccessor, SuccessorMetrics as SuccessorMetrics
 from floqzoo.successor.forward_backward import (
     ForwardBackward as ForwardBackward,

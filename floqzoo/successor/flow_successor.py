@@ -139,8 +139,25 @@ class FlowSuccessor(eqx.Module):
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The weighted sum of both terms, averaged over the batch, and its metrics.
 
-        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch
-        lacks a field that the target rule or the next action needs.
+        **Raises** `ValueError` as `row_losses`.
+        """
+        losses = self.row_losses(batch, target, agent, key, *conditions)
+        one_step, bootstrap = jax.tree.map(jnp.mean, losses)
+        loss = (1 - self.discount.value) * one_step + self.discount.value * bootstrap
+        return loss, SuccessorMetrics(loss, one_step, bootstrap)
+
+    def row_losses(
+        self,
+        batch: Transition,
+        target: "FlowSuccessor",
+        agent: FrozenAgent,
+        key: Key,
+        *conditions: Float[Array, "batch condition"],
+    ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """The unweighted one-step error and bootstrap error of each transition, at random times.
+
+        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch lacks
+        a field that the target rule or the next action needs.
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)
@@ -148,10 +165,7 @@ class FlowSuccessor(eqx.Module):
         times = self.times.sample_times(time_key, (size,))
         keys = jax.random.split(noise_key, size)
         rows = (batch, next_action, times, keys, *conditions)
-        losses = jax.vmap(lambda *row: self.transition_losses(target, *row))(*rows)
-        one_step, bootstrap = jax.tree.map(jnp.mean, losses)
-        loss = (1 - self.discount.value) * one_step + self.discount.value * bootstrap
-        return loss, SuccessorMetrics(loss, one_step, bootstrap)
+        return jax.vmap(lambda *row: self.transition_losses(target, *row))(*rows)
 
     def transition_losses(
         self,

@@ -85,6 +85,7 @@ from floqzoo.policies.gpi_policy import GPIPolicy
 from floqzoo.policies.shortcut_policy import ShortcutPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
+from floqzoo.successor.discount_range import DiscountRangeSuccessor
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.forward_backward import ForwardBackward
 from floqzoo.successor.intention_critic import IntentionCritic
@@ -160,6 +161,12 @@ def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key
     """A small successor measure with the target `rule`; `parts` are further arguments of `make`."""
     dim, condition = sizes.observation, sizes.observation + sizes.action
     return make(rule, field(dim, condition, key=key), dim, **parts)
+
+
+def discount_range(*, key: Key) -> DiscountRangeSuccessor:
+    """A small successor measure of a range of discounts."""
+    dim, condition = sizes.observation, sizes.observation + sizes.action + 1
+    return DiscountRangeSuccessor(flow_measure(TD2Target(), field(dim, condition, key=key), dim, discount=0.9))
 
 
 def successor_critic(*, key: Key) -> SuccessorCritic:
@@ -376,6 +383,7 @@ every_successor_measure = (
     seeded(partial(measure, MonteCarloTarget(), path=TrigonometricPath(), next_action=DataNextAction())),
     seeded(partial(measure, StraightTD2Target(), next_action=DataNextAction(), from_current=True)),
     seeded(partial(measure, TDTarget(), diffusion_measure, path=VariancePreservingPath(0.1, 4.0), steps=4)),
+    seeded(discount_range),
 )
 every_critic = (
     st.builds(NullCritic),

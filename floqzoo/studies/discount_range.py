@@ -1,0 +1,84 @@
+r"""One successor measure for a range of discounts, against a separate measure for each discount.
+
+All are trained by TD²-CFM on the analytic chain with the same number of updates, and compared with the exact measure
+at several effective horizons $1 / (1 - \gamma)$.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from floqzoo.studies.horizon_sweep import LABELS, SweepConfig, SweepRow, chain_probe, summary
+from floqzoo.studies.report import number, print_table, write_rows
+from floqzoo.studies.successor_errors import METRICS, errors_of, errors_of_truth
+from floqzoo.studies.successor_training import TrainingSettings, train_on_chain
+from floqzoo.successor.discount_range import DiscountRangeSuccessor
+from floqzoo.successor.methods import METHODS
+from floqzoo.training.cli_errors import errors_explained
+
+
+TRUTH, EACH, RANGE = "truth", "one network for each", "one network for all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeConfig:
+    """The settings of the comparison."""
+
+    directory: Path = Path("docs/figures")
+    """Output folder for the errors of each model (discount_range.csv)."""
+    horizons: tuple[int, ...] = (5, 10, 20, 50)
+    """Effective horizons, at least two and each above 1; the shortest and the longest are the ends of the range."""
+    seeds: int = 3
+    """Number of models of each kind."""
+    training: TrainingSettings = TrainingSettings()
+    """How each model is trained."""
+
+    def __post_init__(self):
+        if len(set(self.horizons)) < 2:
+            raise ValueError(f"`horizons` must be at least two different numbers; got {self.horizons}.")
+
+
+def range_measure(low: float, high: float, field: Any, dim: int, **parts: Any) -> DiscountRangeSuccessor:
+    """TD²-CFM for a range of discounts."""
+    return DiscountRangeSuccessor(METHODS["td2-cfm"](field, dim, **parts), low, high)
+
+
+def discount_range(config: RangeConfig) -> list[SweepRow]:
+    """Trains all models, and compares them at every horizon."""
+    sweep, seeds, rows = SweepConfig(horizons=config.horizons), list(range(config.seeds)), []
+    discounts = {horizon: 1 - 1 / horizon for horizon in config.horizons}
+    low, high = min(discounts.values()), max(discounts.values())
+    train = partial(train_on_chain, seeds=seeds, settings=config.training)
+    of_range = train(partial(range_measure, low, high), np.full(len(seeds), high), further_conditions=1)
+    for horizon, discount in discounts.items():
+        probe = chain_probe(sweep, horizon)
+        rows.append(SweepRow.of("straight", TRUTH, horizon, -1, errors_of_truth(probe)))
+        of_one = train(METHODS["td2-cfm"], np.full(len(seeds), discount))
+        for name, measures in ((EACH, of_one), (RANGE, [measure.at(discount) for measure in of_range])):
+            for seed, measure in zip(seeds, measures, strict=True):
+                errors = errors_of(measure, probe, jax.random.key(20_000 + seed))
+                rows.append(SweepRow.of("straight", name, horizon, seed, errors))
+    return rows
+
+
+def main(config: Annotated[RangeConfig, tyro.conf.arg(name="")]) -> None:
+    """Runs the comparison, prints its tables, and writes the errors of each model."""
+    rows = discount_range(config)
+    for metric, title in METRICS.items():
+        lines = []
+        for name in (TRUTH, EACH, RANGE):
+            means = [summary(rows, metric, name, horizon) for horizon in config.horizons]
+            cells = [number(mean.mean) if name == TRUTH else str(mean) for mean in means]
+            lines.append([LABELS.get(name, name), *cells])
+        print_table(title, [f"{title}, by horizon", *map(str, config.horizons)], lines)
+    print(f"table: {write_rows(rows, config.directory / 'discount_range.csv')}")
+
+
+if __name__ == "__main__":
+    with errors_explained():
+        main(tyro.cli(RangeConfig, description=__doc__, use_underscores=True))

@@ -1,0 +1,128 @@
+"""Successor measures of a range of discounts as one flow, whose input is the discount."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Float
+
+from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require, require_ordered
+from floqzoo.records import FrozenAgent, Transition
+from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
+from floqzoo.successor.targets import MonteCarloTarget
+from floqzoo.typing import Action, Array, Key, Observation, Scalar
+
+
+class DiscountRangeSuccessor(eqx.Module):
+    r"""$m_\gamma(\cdot \mid s, a)$ for every discount $\gamma$ in a range, as one flow with $\gamma$ as an input.
+
+    The loss is that of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], with a separate $\gamma$ for each transition,
+
+    $$\mathbb E_\gamma \left[ (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a, \gamma) - \dot x_t \rVert^2
+    + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, \gamma) - \hat u_t \rVert^2 \right],$$
+
+    where the target flow at $(s', a')$ has the same $\gamma$. The logarithm of the effective horizon $h = 1 / (1 - \gamma)$
+    is uniform between those of both ends of the range, so that short and long horizons are trained equally often.
+
+    - `measure`: A `FlowSuccessor` whose flow has one more condition of one number: $\log h$, scaled to [-1, 1]. Its `discount`,
+      in the range, is the one that `sample_futures` and `log_prob` use; `at` changes it.
+    - `low`, `high`: The ends of the range, $0 \le$ `low` $<$ `high` $< 1$.
+
+    **Raises** `ValueError` if the range or the discount of the measure is out of bounds, or for a `MonteCarloTarget`, since the
+    futures in a batch have one discount.
+
+    Source: our own. TD-Flow (arXiv 2503.09817) trains one model for each discount.
+    """
+
+    measure: FlowSuccessor
+    low: Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
+    high: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
+
+    def __check_init__(self):
+        if isinstance(self.measure.target_rule, MonteCarloTarget):
+            raise ValueError("`measure.target_rule` must not be a MonteCarloTarget, whose futures have one discount.")
+        require("low", self.low, lambda value: value >= 0, "at least 0")
+        require("high", self.high, lambda value: value < 1, "below 1")
+        require_ordered(self.low, self.high)
+        _require_within("discount", self.measure.discount, self.low, self.high)
+
+    @property
+    def discount(self) -> Hyperparameter:
+        """The discount of `sample_futures` and `log_prob`."""
+        return self.measure.discount
+
+    def at(self, discount: Number) -> "DiscountRangeSuccessor":
+        """The same measures, of which `sample_futures` and `log_prob` use this discount.
+
+        **Raises** `ValueError` if it is outside the range.
+        """
+        changed = eqx.tree_at(lambda measure: measure.discount, self.measure, hyperparameter(discount))
+        return DiscountRangeSuccessor(changed, self.low, self.high)
+
+    def sample_futures(
+        self, observation: Observation, action: Action, count: int, key: Key
+    ) -> Float[Array, "count observation"]:
+        """Draws future observations, in the units of the observation."""
+        return self.measure.sample_futures(observation, action, count, key, self._condition(self.discount.value))
+
+    def log_prob(self, future: Observation, observation: Observation, action: Action, **options: Any) -> Scalar:
+        """The log-density of a future observation; `options` are those of `FlowSuccessor.log_prob`."""
+        condition = self._condition(self.discount.value)
+        return self.measure.log_prob(future, observation, action, condition, **options)
+
+    def composed_futures(
+        self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
+    ) -> Float[Array, "count observation"]:
+        r"""Draws futures of the discount $\gamma$ in two stages, of which the first has a smaller discount $\beta$.
+
+        A future is a state $x \sim m_\beta(\cdot \mid s, a)$ with probability $(1 - \gamma) / (1 - \beta)$; otherwise it is a
+        sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses $a'$ at $x$. If the actor is the measured policy, these
+        futures have the distribution of `sample_futures`.
+
+        - `first`: $\beta$, in the range and at most $\gamma$.
+        - `actor`: An agent, or its `ActorCritic`.
+
+        **Raises** `ValueError` if `first` is outside the range or above $\gamma$.
+
+        Source: geometric policy composition (arXiv 2206.08736); gamma-models (arXiv 2010.14496).
+        """
+        short, gamma = self.at(first), self.discount
+        _require_within("first", short.discount, self.low, gamma)
+        first_key, choice_key, action_key, second_key = jax.random.split(key, 4)
+        states = short.sample_futures(observation, action, count, first_key)
+
+        def further(state: Observation, action_key: Key, key: Key) -> Observation:
+            return self.sample_futures(state, actor.act(state, action_key), 1, key)[0]
+
+        later = jax.vmap(further)(states, jax.random.split(action_key, count), jax.random.split(second_key, count))
+        stays = jax.random.uniform(choice_key, (count, 1)) < (1 - gamma.value) / (1 - short.discount.value)
+        return jnp.where(stays, states, later)
+
+    def successor_loss(
+        self, batch: Transition, target: "DiscountRangeSuccessor", agent: FrozenAgent, key: Key
+    ) -> tuple[Scalar, SuccessorMetrics]:
+        """The loss, averaged over the batch; the metrics of both terms are their unweighted means.
+
+        **Raises** `ValueError` as `FlowSuccessor.row_losses`.
+        """
+        discount_key, loss_key = jax.random.split(key)
+        shares = jax.random.uniform(discount_key, batch.reward.shape)
+        discounts = 1 - (1 - self.low.value) ** (1 - shares) * (1 - self.high.value) ** shares
+        conditions = jax.vmap(self._condition)(discounts)
+        one_step, bootstrap = self.measure.row_losses(batch, target.measure, agent, loss_key, conditions)
+        loss = jnp.mean((1 - discounts) * one_step + discounts * bootstrap)
+        return loss, SuccessorMetrics(loss, jnp.mean(one_step), jnp.mean(bootstrap))
+
+    def _condition(self, discount: Scalar) -> Float[Array, "1"]:
+        """The log-horizon, scaled from the range to [-1, 1]."""
+        low, high = -jnp.log1p(-self.low.value), -jnp.log1p(-self.high.value)
+        return jnp.reshape(2 * (-jnp.log1p(-discount) - low) / (high - low) - 1, (1,))
+
+
+def _require_within(name: str, discount: Hyperparameter, low: Hyperparameter, high: Hyperparameter) -> None:
+    if not any(isinstance(bound.stored, Tracer) for bound in (low, high)):
+        ends = np.asarray(low.stored), np.asarray(high.stored)
+        require(name, discount, lambda value: (value >= ends[0]) & (value <= ends[1]), f"in [{ends[0]!s}, {ends[1]!s}]")
