@@ -14,6 +14,7 @@ Flows (arXiv 2510.07650).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import optax
@@ -28,8 +29,10 @@ from recipes.published import c51 as published
 
 @dataclass(frozen=True, kw_only=True)
 class C51Config(BestOfNConfig):
-    """C51's hyperparameters; `q_agg` is the aggregation of the two critics in the score."""
+    """C51's hyperparameters."""
 
+    q_agg: Literal["mean", "min"] = "mean"
+    """Aggregation of the two critics in the score; the target is the mixture of their distributions."""
     num_atoms: int = 51
     """Number of atoms of the support, from the minimum to the maximum discounted return."""
 
