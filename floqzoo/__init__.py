@@ -7,8 +7,10 @@ Shapes and types of every call are checked while JAX traces it, at no cost to co
 import lazy_loader as _lazy_loader
 from jaxtyping import install_import_hook as _install_import_hook
 
+import floqzoo._typechecker as _typechecker
 
-_install_import_hook("floqzoo", "beartype.beartype")
+
+_install_import_hook("floqzoo", f"{_typechecker.__name__}.check")
 
 from floqzoo._version import __version__ as __version__  # noqa: E402
 

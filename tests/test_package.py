@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import floqzoo
+from floqzoo.sweeps import Resources
 
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +160,13 @@ def test_shape_checks_are_not_defeated_and_loading_runs_no_code():
 
 
 MUTABLE = {"Stopwatch"}
+
+
+def test_a_whole_number_is_taken_where_a_float_is_wanted():
+    """As static type checkers do; another type is refused."""
+    assert Resources(gpu=1) == Resources(gpu=1.0)
+    with pytest.raises(TypeError, match="gpu"):
+        Resources(gpu="1")  # pyright: ignore[reportArgumentType]
 
 
 def test_records_are_immutable_and_settings_are_named():
