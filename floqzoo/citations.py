@@ -81,6 +81,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         SequentialUpdate: (bib.SORL,),
         # successor measures
         successor.FlowSuccessor: (bib.TD_FLOW,),
+        successor.DiscountRangeSuccessor: (bib.TD_FLOW,),
         successor.SuccessorCritic: (bib.TD_FLOW,),
         successor.MonteCarloTarget: (bib.TD_FLOW,),
         successor.TDTarget: (bib.TD_FLOW,),

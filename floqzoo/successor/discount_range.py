@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require, require_ordered
+from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
 from floqzoo.successor.targets import MonteCarloTarget
@@ -44,9 +44,10 @@ class DiscountRangeSuccessor(eqx.Module):
     def __check_init__(self):
         if isinstance(self.measure.target_rule, MonteCarloTarget):
             raise ValueError("`measure.target_rule` must not be a MonteCarloTarget, whose futures have one discount.")
-        require("low", self.low, lambda value: value >= 0, "at least 0")
-        require("high", self.high, lambda value: value < 1, "below 1")
-        require_ordered(self.low, self.high)
+        require("high", self.high, lambda value: (value > 0) & (value < 1), "in (0, 1)")
+        if not isinstance(self.high.stored, Tracer):
+            high = np.asarray(self.high.stored)
+            require("low", self.low, lambda value: (value >= 0) & (value < high), f"in [0, {high!s}), below `high`")
         _require_within("discount", self.measure.discount, self.low, self.high)
 
     @property

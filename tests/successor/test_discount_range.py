@@ -158,11 +158,11 @@ def test_one_network_learns_every_horizon(getkey):
 def test_a_range_or_a_discount_out_of_bounds_is_refused(getkey):
     field = small_field(getkey(), condition=5)
     both = measures(field)
-    with pytest.raises(ValueError, match=r"`low` must be at least 0; got -0\.1"):
+    with pytest.raises(ValueError, match=r"`low` must be in \[0, 0\.7\), below `high`; got -0\.1"):
         replace(both, low=-0.1)
-    with pytest.raises(ValueError, match=r"`high` must be below 1; got 1\.0"):
+    with pytest.raises(ValueError, match=r"`high` must be in \(0, 1\); got 1\.0"):
         replace(both, high=1.0)
-    with pytest.raises(ValueError, match=r"`low` must be below `high`, which is 0\.7; got 0\.8"):
+    with pytest.raises(ValueError, match=r"`low` must be in \[0, 0\.7\), below `high`; got 0\.8"):
         replace(both, low=0.8)
     for discount in (0.2, 0.9):
         with pytest.raises(ValueError, match=rf"`discount` must be in \[0\.3, 0\.7\]; got {discount}"):
