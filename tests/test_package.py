@@ -169,6 +169,12 @@ def test_a_whole_number_is_taken_where_a_float_is_wanted():
         Resources(gpu="1")  # pyright: ignore[reportArgumentType]
 
 
+def test_no_two_modules_of_the_tests_have_one_name():
+    """Tests import them by their names alone, so which one is found would depend on the tests that ran before."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("__init__.py", "conftest.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_records_are_immutable_and_settings_are_named():
     for path in SOURCES:
         classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]

@@ -15,7 +15,7 @@ from floqzoo.networks import Normaliser
 from floqzoo.successor import METHODS, FlowSuccessor
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing.policy_laws import frozen_agent
-from tests.successor.doubles import Correctable, exact_field, small_field
+from tests.successor.known_measures import Correctable, exact_field, small_field
 
 
 STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])

@@ -13,7 +13,7 @@ from floqzoo.hyperparameter import partition_trainable
 from floqzoo.successor import METHODS, flow_measure
 from floqzoo.successor.targets import StraightTD2Target, TD2Target, TDTarget
 from floqzoo.tasks import LinearGaussian
-from tests.successor.doubles import Correctable, ExactNoise, exact_field
+from tests.successor.known_measures import Correctable, ExactNoise, exact_field
 
 
 pytestmark = pytest.mark.slow

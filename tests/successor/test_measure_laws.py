@@ -15,7 +15,7 @@ from floqzoo.successor import METHODS, SuccessorCritic, flow_measure
 from floqzoo.successor.targets import TD2Target
 from floqzoo.testing import assert_close
 from floqzoo.testing.examples import floating, sixteenths
-from tests.successor.doubles import small_field
+from tests.successor.known_measures import small_field
 
 
 STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])

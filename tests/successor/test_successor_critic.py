@@ -14,7 +14,7 @@ from floqzoo.successor import KnownReward, LearntReward, SuccessorCritic, flow_m
 from floqzoo.successor.targets import TD2Target
 from floqzoo.tasks import LinearGaussian, QuadraticReward
 from floqzoo.testing import assert_close
-from tests.successor.doubles import exact_field, small_field
+from tests.successor.known_measures import exact_field, small_field
 
 
 STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])

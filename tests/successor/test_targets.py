@@ -24,7 +24,7 @@ from floqzoo.successor import (
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing import assert_close
 from floqzoo.testing.policy_laws import frozen_agent
-from tests.successor.doubles import small_field
+from tests.successor.known_measures import small_field
 
 
 RULES = (MonteCarloTarget(), TDTarget(), CoupledTDTarget(), TD2Target(), StraightTD2Target())
