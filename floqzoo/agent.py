@@ -21,7 +21,7 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 class Agent(eqx.Module):
     r"""A critic and a policy with their target networks, trained by an update rule.
 
-    An update computes `critic_loss` and `policy_loss`, which receive the whole agent as constants
+    An update computes `critic_loss` and `policy_loss`, which receive the whole agent as a constant
     ([`FrozenAgent`][floqzoo.records.FrozenAgent]); the update rule makes optimiser steps from their gradients, and the
     target rule updates the target networks.
 

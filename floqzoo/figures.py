@@ -72,7 +72,7 @@ Result = TypeVar("Result")
 
 
 def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorates a function that draws or saves a figure to use `STYLE`; matplotlib's settings do not change."""
+    """Wraps a function that draws or saves a figure so that it uses `STYLE`; global settings do not change."""
 
     @wraps(function)
     def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -97,7 +97,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_below(figure: Any, columns: int = 4) -> None:
-    """Adds one legend below all panels, outside the axes, which lists each label once."""
+    """Adds one legend below all panels and outside the axes; the legend lists each label once."""
     shown = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

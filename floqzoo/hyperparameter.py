@@ -1,4 +1,4 @@
-"""Numbers and arrays in parts that no optimiser updates."""
+"""Numbers and arrays of an agent's parts that are not updated by an optimiser."""
 
 from collections.abc import Callable
 from typing import Any

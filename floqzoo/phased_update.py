@@ -80,7 +80,7 @@ class PhasedUpdate(eqx.Module):
         return starts
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The state of the optimisers, for all phases.
+        """The initial state of the optimisers, which all phases share.
 
         **Raises** `ValueError` if the states of two phases differ in structure.
         """

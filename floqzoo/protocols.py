@@ -520,7 +520,7 @@ class EpisodeStore(Protocol):
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The addresses that many steps later in the same episodes; `steps` is at most `steps_left`."""
+        """The addresses `steps` transitions later in the same episodes; `steps` is at most `steps_left(at)`."""
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:

@@ -44,7 +44,7 @@ class StepCount(eqx.Module):
     """A number of solver steps, a power of two: a Python integer, or an array if drawn at random during an update.
 
     - `value`: The number of steps.
-    - `at_most`: A static upper bound on `value`; equal to it if it is not drawn.
+    - `at_most`: A static upper bound on `value`; equal to `value` if that is not drawn at random.
     """
 
     value: int | Int[Array, ""]

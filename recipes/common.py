@@ -263,7 +263,7 @@ def published_presets(
     - `offline`, `online`: The published settings by environment; `offline` also serves as `online` if that is None.
     - `online_defaults`: The settings of the method in `online`; `defaults` if None.
     - `quickstart`: The settings of the small run.
-    - `experiments`: The method whose paper has the experiments.
+    - `experiments`: The method whose paper describes the experiments.
     - `online_env`: The default environment of `online`.
     """
 

@@ -34,7 +34,7 @@ class ReBRACConfig(ActorCriticConfig):
     alpha_critic: float = 0.01
     """Weight of the penalty in the TD target; must be tuned for each environment."""
     actor_freq: int = 2
-    """Number of updates per update of the policy and of the target networks."""
+    """Number of critic updates per update of the policy and of the target networks."""
     actor_noise: float = 0.2
     """Standard deviation of the noise on the target policy's actions, and of the exploration noise."""
     actor_noise_clip: float = 0.5

@@ -1,4 +1,4 @@
-r"""SAC and RLPD: soft actor-critic (arXiv 1812.05905), online with half of each batch from data (arXiv 2302.02948).
+r"""SAC, soft actor-critic (arXiv 1812.05905), and RLPD, SAC with half of each batch from the data (arXiv 2302.02948).
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a') \bigr)^2,

@@ -45,11 +45,11 @@ class SORLConfig(EnsembleConfig):
     alpha: float = 10.0
     """Weight of the self-consistency loss."""
     max_k_backprop: int = 8
-    """Largest number of steps in the Q loss and in the TD target; a power of two."""
+    """Largest number of Euler steps in the Q loss and in the TD target; a power of two."""
     denoise_steps: int = 8
-    """K, the largest number of steps of an action; a power of two."""
+    """K, the largest number of Euler steps per action; a power of two."""
     inference_steps: int = 8
-    """Number of steps of an action in the environment; a power of two, which may be changed after training."""
+    """Number of Euler steps per action in the environment; a power of two, which may be changed after training."""
     num_samples: int = 1
     """N, the number of candidate actions in the environment; above 1, the one with the highest Q is taken."""
 

@@ -196,7 +196,7 @@ def simulate() -> None:
 
 
 def check_renderer() -> Finding:
-    """Checks MuJoCo's renderer, which only videos and tasks of pixels need."""
+    """Checks MuJoCo's renderer, which only videos and pixel-based tasks need."""
     from floqzoo.tasks.renderer import can_render
 
     asked = os.environ.get("MUJOCO_GL")

@@ -17,7 +17,7 @@ def resume(
     """Resumes a run that was stopped or killed, from its latest intact checkpoint, as if it had not been interrupted.
 
     Log rows after the checkpoint are removed and written again. A run without a checkpoint starts from the beginning; a
-    finished run is left unchanged. The exit status is that of a recipe.
+    finished run is left unchanged. The exit status is the one that running the recipe directly would give.
 
     Args:
         run: The folder of the run.

@@ -88,7 +88,7 @@ class FlowCritic(eqx.Module):
       half of the integrations in the loss are for the distilled critic.
     - `aggregation`: How members are aggregated in the target, for each noise sample, before the backup.
     - `backup`: Expected (floq) or distributional.
-    - `coupling`: Whether the target flows start from independent noise (floq) or from the noise of the regression.
+    - `coupling`: The noise from which the target flows start: independent noise (floq) or that of the regression.
     - `times`: The distribution of the times at which the field is trained.
 
     Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in the losses.

@@ -20,8 +20,8 @@ class FlowDiagnostics(eqx.Module):
 
     - `q`: The output of the flows, averaged over noise samples, in units of reward.
     - `q_noise_variance`: The variance of the output over noise samples; 0 for a perfect fit of a single target.
-    - `path_curvature`: The deviation of trajectories from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in
-      squared units of reward; 0 if one Euler step is exact.
+    - `path_curvature`: The mean squared deviation of the velocity from constant velocity,
+      $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward. If it is 0, one Euler step is exact.
     - `q_one_step`: `q` with one solver step instead of $K$.
     - `feature_norm`: The Euclidean norm of the input of the last linear layer; None for fields without `last_features`.
     - `effective_rank`: The effective rank of these features over the batch, at most the number of features; see the

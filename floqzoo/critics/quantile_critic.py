@@ -22,7 +22,8 @@ class QuantileMetrics(eqx.Module):
     """The metrics of a quantile critic on a batch.
 
     - `critic_loss`: The quantile loss, summed over levels, averaged over target levels, members and batch.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of Q, the mean over the drawn levels.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of Q, which is estimated by the
+      mean over the drawn levels.
     - `return_std`: The standard deviation of the quantiles at the drawn levels, averaged over batch and members.
     """
 

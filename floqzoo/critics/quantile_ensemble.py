@@ -17,8 +17,8 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class LevelProduct(eqx.Module):
-    r"""The features of the condition times those of the level, $(W_c \, (s, a) + b_c) \odot (W_\tau \, \phi(\tau) +
-    b_\tau)$.
+    r"""The elementwise product of the features of the condition and those of the level,
+    $(W_c \, (s, a) + b_c) \odot (W_\tau \, \phi(\tau) + b_\tau)$.
 
     - `condition_features`: The number of coordinates of observation and action together, at least 1.
     - `width`: The number of features, at least 1; 512 in Value Flows' experiments.

@@ -40,7 +40,7 @@ class ActionUnits:
         """The conversion for the actions of a policy in an environment.
 
         - `policy`: The policy; it acts in chunks if it satisfies `ActsInChunks`.
-        - `action_dim`: The number of coordinates that the policy draws, for an action or a whole chunk.
+        - `action_dim`: The number of coordinates of the policy's output, which is an action or a whole chunk.
         - `bounds`: The bounds of the environment's actions, each with one number per coordinate; None for -1 and 1.
 
         **Raises** `ValueError` if the bounds do not fit the policy's actions.

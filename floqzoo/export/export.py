@@ -173,7 +173,7 @@ def export_policy(
     - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz,
       agent.
     - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of the
-      JAX policy in the environment; None for no results.
+      JAX policy in the environment, or None if there are none.
 
     **Raises** the same errors as `export_run`, and `ValueError` if `out` is not a new or empty folder.
     """
@@ -277,7 +277,7 @@ def _write_onnx(program: Program, output: str, path: Path) -> None:
 
 
 def _tied(actor: ActorCritic, units: ActionUnits) -> Callable[..., np.ndarray]:
-    """A function that returns the rows in which two actions have the same score, up to rounding."""
+    """A function that returns a Boolean mask of the rows in which two actions have the same score, up to rounding."""
     score = jax.jit(
         jax.vmap(lambda observation, action: actor.critic.score(actor.normalised(observation), units.to_policy(action)))
     )

@@ -20,7 +20,7 @@ BATCH = "n"
 
 
 class NotExportableError(ValueError):
-    """A policy or critic cannot be exported, for example since it uses an operation that other runtimes do not have."""
+    """A policy or critic cannot be exported, for example because other runtimes lack an operation that it uses."""
 
 
 @dataclass(frozen=True)

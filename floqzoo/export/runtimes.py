@@ -62,7 +62,7 @@ def onnx_runtime(path: Path) -> Runtime:
 
 
 def stablehlo_runtime(path: Path) -> Runtime:
-    """Loads a file of `jax.export` into plain JAX; returns the function."""
+    """Loads a function that was serialised by `jax.export`, to run in JAX; returns the function."""
     call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
     return lambda *inputs: np.asarray(call(*inputs))
 
@@ -102,9 +102,9 @@ def compare(
     - `name`: The name and version of the runtime.
     - `runtime`, `reference`: The function in the runtime and in JAX.
     - `golden`, `random`: Inputs by name.
-    - `size`: Differences are divided by it: a number, or one for each coordinate of the output.
-    - `tied`: A function of the inputs, the runtime's action and JAX's action that returns the rows in which both
-      actions have the same score.
+    - `size`: The scale by which differences are divided: a number, or one for each coordinate of the output.
+    - `tied`: A function `tied(observations, runtime_actions, jax_actions)` that returns a Boolean mask of the rows in
+      which both actions have the same score, up to rounding. These rows are excluded from the comparison.
 
     **Raises** `ParityError` if a difference is NaN or above `TOLERANCE`.
     """

@@ -16,7 +16,7 @@ class NoisePrediction(eqx.Module):
     - `network`: $\epsilon_\theta$, with the methods of a velocity field.
     - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion models.
     - `end`: A time in (0, 1); for later times the velocity is that at `end`, since at $t = 1$ the velocity of a
-      diffusion is infinite. 0.999 is the lowest of DDPM's thousand noise levels.
+      diffusion is infinite. 0.999 is the time of the lowest of DDPM's 1000 noise levels.
 
     Source: DDPM (arXiv 2006.11239), with the probability flow of arXiv 2011.13456.
     """

@@ -150,8 +150,7 @@ class VariancePreservingPath(AffinePath):
 
     Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
     e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
-    t)^{-1/2}$: coefficients at $t = 0$ and $t = 1$ are those at the nearest time inside (0, 1), which is $2^{-24}$ away
-    in float32.
+    t)^{-1/2}$, so times are clipped to $[\epsilon, 1 - \epsilon]$, with $\epsilon = 2^{-24}$ in float32.
 
     - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
 

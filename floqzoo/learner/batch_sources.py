@@ -32,8 +32,8 @@ class NStep(eqx.Module):
     r"""The n-step return $\sum_{k<m} \gamma^k d_{<k} r_{t+k}$, and $s_{t+m}$ with the discount $\gamma^{m-1} d_{<m}$.
 
     $d_{<k}$ is the product of the first $k$ discounts, 0 after a termination. $m = n$, or fewer if the episode ends
-    sooner. At a truncation, or at the current end of exploration, the return bootstraps from the value of the last
-    known state.
+    sooner. At a truncation, or at the latest transition of an episode that is still being collected, the return
+    bootstraps from the value of the last known state.
 
     - `n`: The number of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
@@ -85,9 +85,10 @@ class ActionChunks(eqx.Module):
     r"""The action chunk $(a_t, \dots, a_{t+h-1})$ as one action, with the $h$-step return of `NStep`.
 
     A critic of chunks thus computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with
-    the same code as a critic of actions. At the end of an episode, or at the current end of exploration, the chunk is
-    padded with its last action, and `valid` is 0 for the padding: behaviour cloning ignores these steps, and TD losses
-    ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the batch is that of `NStep(1)`.
+    the same code as a critic of actions. At the end of an episode, or at the latest transition of an episode that is
+    still being collected, the chunk is padded with its last action, and `valid` is 0 for the padding: behaviour cloning
+    ignores these steps, and TD losses ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the
+    batch is that of `NStep(1)`.
 
     - `length`: The number $h$ of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.

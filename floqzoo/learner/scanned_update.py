@@ -57,7 +57,7 @@ class ChunkMetrics(eqx.Module):
 
 
 class ScannedUpdate:
-    """A compiled function that makes `updates` updates of the agents of all seeds: sampling, losses, optimiser and
+    """A compiled function that performs `updates` updates of the agents of all seeds: sampling, losses, optimiser and
     target networks stay on the device.
 
     Seeds are the leading axis of the keys and of every array of an agent. Update `step` of a seed, counted from 0,
@@ -101,7 +101,7 @@ class ScannedUpdate:
         return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """Distributes the seeds of every array over the devices, as also needed for keys."""
+        """Distributes every array over the devices along its first axis, the seeds; also needed for keys."""
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
@@ -217,7 +217,7 @@ def over_seeds(function: Callable) -> Callable:
     """Maps a function over seeds: by `jax.vmap` on an accelerator, by a loop on a CPU, by a plain call for one seed.
 
     On a CPU, matrix products that are batched over seeds are slower than separate ones: floq makes 2.8 seed-updates per
-    second with four batched seeds, and 4.4 with one seed. An axis of length 1 would cost 10 %.
+    second with four batched seeds, and 4.4 with one seed. For one seed, even a batch axis of length 1 would cost 10 %.
     """
 
     def mapped(*trees):

@@ -54,7 +54,7 @@ def seed_key(seed: int, use: SeedUse) -> Key[Array, ""]:
 
 
 MOST_UPDATES = 2**30
-"""The indices of updates must be below this number; other uses of the update keys fold in numbers from here on."""
+"""The exclusive upper bound on update indices; other uses of the update keys fold in this number or larger ones."""
 
 
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:

@@ -50,13 +50,13 @@ class Dense(eqx.Module):
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
         """The contribution of the inputs from index `start` to the output, without the bias.
 
-        The contributions of all parts add up, so a part that is constant over many calls is computed only once.
+        The contributions of all parts add up, so that of inputs that are constant over many calls can be computed once.
         """
         x, weight = self._cast(x), self._cast(self.weight)
         return x @ weight[start : start + x.shape[-1]]
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to a product."""
+        """Adds the bias to the sum of the parts."""
         return product + self.bias.astype(product.dtype)
 
     def _cast(self, x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -59,8 +59,8 @@ class PixelNetwork(eqx.Module):
     The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official
     code of FQL; any other networks have separate encoders. The encoder is trained with the network, by the same loss.
 
-    - `in_features`: The number of inputs: the bytes of as many whole frames as fit, which form the observation, then
-      the other inputs.
+    - `in_features`: The number of inputs. As many whole frames as fit into this number form the observation; the
+      remaining inputs follow it.
     - `out_features`: The size of the output.
     - `build`: Builds the network after the encoder, called as `build(in_features, out_features, key=key)`.
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.

@@ -42,7 +42,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
             )
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """Draws a candidate."""
+        """Draws the candidates, and samples one of them with softmax probabilities."""
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:

@@ -26,7 +26,7 @@ class CloningMetrics(eqx.Module):
 
 
 class UnitGaussianPolicy(PolicyWithMode):
-    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$: the common base of policies with different losses.
+    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$: the base class of policies with different losses.
 
     It acts with its mean, and explores with samples, both clipped to [-1, 1].
 

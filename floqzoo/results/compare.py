@@ -23,7 +23,7 @@ from floqzoo.studies.statistics import (
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
 ENOUGH_SEEDS = 5
-"""The number of seeds per task below which intervals are much too narrow; the guide on results has the simulation."""
+"""The number of seeds per task below which intervals are much too narrow, as simulated in the guide on results."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class ComparedRow:
     - `task`: The name of the task, or `ALL_TASKS` for all tasks on which every method has runs.
     - `method`, `over`: The method, and for a probability of improvement the other method (otherwise empty).
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
-    - `value`, `low`, `high`: The statistic and the ends of its interval, which are NaN if a task has a single seed.
+    - `value`, `low`, `high`: The statistic and the bounds of its confidence interval; the bounds are NaN if a task has
+      a single seed.
     - `seeds`: The number of seeds of the method, summed over the tasks.
     """
 
@@ -54,7 +55,7 @@ class Comparison:
     - `metric`, `confidence`: The metric, and the confidence level of the intervals.
     - `rows`: One row for each task, method and statistic.
     - `notes`: Caveats, such as which runs were left out.
-    - `reference`: Scores from elsewhere that concern the tasks; no statistic includes them.
+    - `reference`: Scores from other sources that concern the tasks; no statistic includes them.
     """
 
     metric: str
@@ -80,12 +81,12 @@ def compare_runs(
     """Compares methods on each task, and over all tasks that they share.
 
     - `runs`: Folders of runs, or folders that contain runs. Runs of one method on one task are its seeds.
-    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
-      success.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
+      success rate.
     - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals.
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from elsewhere, from `read_reference_scores`, to list below those of the runs.
+    - `reference`: Scores from other sources, read by `read_reference_scores`, to list below those of the runs.
 
     **Raises** `ValueError` if the runs cannot be compared, with the reason in the message; `FileNotFoundError` if a
     folder does not exist or contains no run.

@@ -85,7 +85,7 @@ def draw_value_map(found: ValueMap) -> Any:
 
 @styled
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
-    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from that of the most steps.
+    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from Q for the most steps.
 
     - `steps`: The numbers of steps, ascending.
     - `trained`: The number of steps in training.
@@ -140,7 +140,7 @@ def draw_inside(
     spectra: Float[np.ndarray, "members directions"],
     ranks: Sequence[int],
 ) -> Any:
-    """Draws histograms of noise and curvature over a batch of transitions, and the singular values of the features.
+    """Draws histograms of the noise of Q and the curvature over a batch, and the singular values of the features.
 
     - `deviation`: The standard deviation of Q over noise samples, averaged over members, for each transition.
     - `curvature`: The square root of the mean curvature of the value trajectories, for each transition.

@@ -18,8 +18,8 @@ class Inspection:
     - `seed`, `step`: The seed and the step of the agent.
     - `q`: The output of the flows, averaged over members and noise samples.
     - `q_noise_variance`: The variance of the output over noise samples, averaged over members.
-    - `path_curvature`: The deviation of value trajectories from constant speed, $\int_0^1 (\dot z_t - (z_1 - z_0))^2
-      dt$.
+    - `path_curvature`: The mean squared deviation of the velocity of value trajectories from constant velocity,
+      $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward.
     - `feature_norm`, `effective_rank`: The norm and effective rank of the inputs of the last linear layers, averaged
       over members.
     - `feature_width`: The number of these features, which bounds their rank.

@@ -35,11 +35,12 @@ def plot_runs(
 
     - `runs`: Folders of runs, or folders that contain runs.
     - `out`: The file to write, a `.png`.
-    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or the mean return for tasks without
-      success.
+    - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
+      success rate.
+    - `confidence`: The confidence level of the bootstrap intervals.
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from elsewhere, from `read_reference_scores`, drawn in grey: a line for each method, source
-      and protocol, in the panels of the tasks to which its scores refer.
+    - `reference`: Scores from other sources, read by `read_reference_scores`, drawn in grey: a line for each method,
+      source and protocol, in the panels of the tasks to which its scores refer.
 
     **Raises** `ValueError` if `out` is not a `.png`, or if the runs cannot share a figure or lack the metric;
     `FileNotFoundError` if a folder does not exist or contains no run.

@@ -55,7 +55,7 @@ def evaluate_run(
     - `episodes`: The number of episodes, at least 1.
     - `seed`: A seed of the run; by default all seeds.
     - `step`: The step of the checkpoint; by default the last one.
-    - `episode_seed`: The seed of the episodes; by default the seed of the run.
+    - `episode_seed`: The seed of the episodes; by default the seed of the run that is evaluated.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
     - `progress`: Called with the number of finished episodes, and the total number.

@@ -65,8 +65,9 @@ def inspect_run(
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
 
-    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, or
-    if the run has no flow critic, has one over action chunks, or was trained on pixels.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
+    the run has no flow critic, has one over action chunks, or was trained on pixels, or if a number is out of its
+    range.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))

@@ -22,12 +22,12 @@ class RunSummary:
     """A summary of one run.
 
     - `directory`, `recipe`, `task`, `seeds`: The identity of the run.
-    - `steps`, `planned`: The number of logged updates, and the configured number.
+    - `steps`, `planned`: The number of updates so far, and the configured number.
     - `metric`, `score`, `error`: The headline metric (success rate or mean return), its mean over seeds in the last
       evaluation, and its standard error; NaN before the first evaluation. The standard error is over seeds, or over
       episodes if the run has one seed.
     - `state`: "finished", "interrupted", "failed" (a metric became NaN or infinite), "running" or "unreadable".
-    - `date`: The start date.
+    - `date`: The date and time at which the run was first started, in ISO 8601 format; empty if unknown.
     - `problem`: The problem of an unreadable run, otherwise empty.
     """
 
@@ -110,7 +110,7 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 
 
 def run_lines(run: RunSummary, below: Path) -> list[str]:
-    """A run as lines of at most 80 columns, whether or not they are printed on a terminal.
+    """A run as lines of at most 80 columns, regardless of the width of the terminal.
 
     Its path, relative to the folder `below`, is a separate line, which is never wrapped and may be longer.
     """

@@ -24,8 +24,8 @@ class Series:
 
     - `method`, `task`: The names of the method and the task.
     - `points`: The values by step, for each seed.
-    - `phases`: The step at which each phase of the agents starts, by name; empty if the agents have no phases, or
-      different ones.
+    - `phases`: The step at which each phase of the agents starts, by name; empty if the agents have no phases, or if
+      the phases differ between seeds.
     """
 
     method: str

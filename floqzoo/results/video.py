@@ -22,7 +22,7 @@ SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15
 """The width and height in pixels; the frames per second; the number of frames that show the end of an episode."""
 LONGEST = 300
 """The maximum number of frames per episode, without those that show its end; in environments with longer episodes,
-steps are skipped. Without a GPU, each frame takes about 0.1 s to render."""
+only every n-th step is recorded. Without a GPU, each frame takes about 0.1 s to render."""
 
 
 def record_video(

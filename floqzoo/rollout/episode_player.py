@@ -1,4 +1,4 @@
-"""Playing the episodes of an environment, which do not depend on when or in which order they are played."""
+"""Plays the episodes of an environment; the result of an episode does not depend on the order of play."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

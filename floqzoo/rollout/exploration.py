@@ -72,7 +72,7 @@ def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int
 
 @dataclass(frozen=True)
 class Round:
-    """One step of every environment, on the host.
+    """One step of every environment, as NumPy arrays.
 
     - `observation`, `action`, `reward`, `next_observation`: The transitions. At the end of an episode,
       `next_observation` still belongs to that episode.

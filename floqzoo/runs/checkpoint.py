@@ -191,7 +191,8 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
 
     - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
       replaced.
-    - `step`: The step to read; by default the latest intact checkpoint, with a warning for each later, damaged one.
+    - `step`: The step to read; by default that of the latest intact checkpoint, with a warning for each damaged one
+      after it.
 
     **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
     differ from those of `like`; the message names the first array that is missing, unknown, or of another shape or
@@ -254,7 +255,7 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def latest_intact(directory: Path) -> int:
-    """Returns the step of the latest intact checkpoint, and warns about each later, damaged one.
+    """Returns the step of the latest intact checkpoint, and warns about each damaged one after it.
 
     **Raises** `FileNotFoundError` if there is no checkpoint; `DamagedError` if all are damaged.
     """

@@ -15,7 +15,7 @@ from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
 def usable_cores() -> int:
-    """The number of cores that this process may use, at most the environment variable `NPROC`, which JAX reads too."""
+    """The number of cores that this process may use, capped by the environment variable `NPROC` (as in JAX)."""
     affinity = getattr(os, "sched_getaffinity", None)  # exists on Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     reserved = os.environ.get("NPROC", "")

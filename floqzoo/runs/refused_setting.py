@@ -1,4 +1,4 @@
-"""Errors that name the setting behind a failed check, since the errors of parts name only their own arguments."""
+"""Errors that name the setting behind a failed check, since the error of a part names only the part's own argument."""
 
 import dataclasses
 import re
@@ -12,8 +12,8 @@ def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "a
     """Calls `check(settings)`; if it raises a `ValueError`, adds the names of the settings that cause it.
 
     A setting is a cause if the check succeeds, or fails with another message, when this setting is reset to its
-    default. In a message such as "`edges` must be at least 2; got 1.", the name of the cause with this value replaces
-    that of the argument; unless exactly one cause has this value, all causes precede the message.
+    default. In a message such as "`edges` must be at least 2; got 1.", the name of the setting replaces that of the
+    argument if exactly one cause has the value in the message; otherwise, the names of all causes precede the message.
 
     - `check`: Raises `ValueError` for settings that it rejects.
     - `settings`: A dataclass.

@@ -231,7 +231,7 @@ class RunStore:
         """Restores the latest intact checkpoint, and truncates the logs to its step; if there is no checkpoint, removes
         the logs and returns None.
 
-        Later, damaged checkpoints are renamed.
+        Damaged checkpoints after the restored one are renamed with the suffix `.damaged`.
 
         **Raises** `DamagedError` if all checkpoints are damaged, if the latest intact one belongs to another agent, or
         if a log has lost rows.

@@ -24,13 +24,13 @@ def train_members(
     progress: Callable[[int], None] | None = None,
     at: Callable[[PyTree, Array], PyTree] = lambda dataset, step: dataset,
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
-    """Makes `updates` updates of every agent, each with its own data and key.
+    """Updates every agent `updates` times, each with its own data and key.
 
-    Returns the agents, and the critic loss of every update. Members differ only in their arrays, such as those of
-    seeds, discounts and learning rates.
+    Returns the agents, and the critic loss of every update. Members may differ only in the values of their arrays, such
+    as parameters, discounts and learning rates.
 
     - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)`, respectively; the first
-      axis of all their JAX arrays is that of the members, as in results of `eqx.filter_vmap`.
+      axis of all their JAX arrays is that of the members, as in the output of `eqx.filter_vmap`.
     - `keys`: One key for each member.
     - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.

@@ -66,7 +66,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table on standard output."""
+    """Prints a table to standard output."""
     from rich.console import Console
     from rich.table import Table
 

@@ -20,7 +20,7 @@ Statistic = Float[np.ndarray | np.generic, "*resamples"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and the ends of its interval, which are NaN if a task has a single seed."""
+    """A statistic and the bounds of its confidence interval; the bounds are NaN if a task has a single seed."""
 
     value: float
     low: float

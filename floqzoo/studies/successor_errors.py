@@ -103,7 +103,7 @@ def probe(
 
 
 def errors_of(measure: FlowSuccessor | DiscountRangeSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model, from samples by its own solver, and densities by 64 steps of Tsit5."""
+    """The errors of a model, computed from samples of its own solver and from densities by 64 Tsit5 steps."""
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 

@@ -52,7 +52,8 @@ class FlowSuccessor(eqx.Module):
     - `target_rule`: The target for futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or
       `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
-    - `next_action`: Whether to learn the measure of the policy (`PolicyNextAction`) or of the data (`DataNextAction`).
+    - `next_action`: The source of $a'$: `PolicyNextAction` for the measure of the policy, `DataNextAction` for that of
+      the data.
     - `normaliser`: The normaliser of observations.
     - `times`: The distribution of the times at which the field is trained.
     - `velocity_error`: The error measure of velocities.
@@ -139,7 +140,7 @@ class FlowSuccessor(eqx.Module):
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The weighted sum of both terms, averaged over the batch, and its metrics.
 
-        **Raises** `ValueError` as `row_losses`.
+        **Raises** what `row_losses` raises.
         """
         losses = self.row_losses(batch, target, agent, key, *conditions)
         one_step, bootstrap = jax.tree.map(jnp.mean, losses)

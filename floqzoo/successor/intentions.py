@@ -125,7 +125,7 @@ class IntentionSuccessor(eqx.Module):
     def successor_loss(
         self, batch: Transition, target: "IntentionSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, IntentionMetrics]:
-        """The negative bound, averaged over the batch, and its metrics. Rewards are not read.
+        """The negative evidence lower bound, averaged over the batch, and its metrics. Rewards are not read.
 
         **Raises** `ValueError` if the batch has no next actions.
         """

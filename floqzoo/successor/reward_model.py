@@ -61,5 +61,5 @@ class LearntReward(eqx.Module):
 
 
 def reward_model(reward: Any) -> RewardModel:
-    """Wraps a function in a `KnownReward`, and returns a reward model unchanged; a field converter."""
+    """Wraps a function in a `KnownReward`, and returns a reward model unchanged: a field converter."""
     return reward if isinstance(reward, RewardModel) else KnownReward(reward)

@@ -258,7 +258,7 @@ def chunked_policy(*, key: Key) -> ChunkedPolicy:
 
 
 def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
-    """A policy that selects the best of three chunks of a small behaviour flow, and executes all of its actions."""
+    """A policy that selects the best of three chunks of a small behaviour flow, and executes the entire chunk."""
     return ChunkedPolicy(best_of_n(key=key), sizes.action)
 
 

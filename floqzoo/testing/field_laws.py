@@ -18,13 +18,13 @@ def a_velocity_has_the_shape_of_its_point(field: VelocityField, example: Example
 
 
 def a_code_is_valid_for_every_time_and_point(field: VelocityField, example: Example) -> None:
-    """With one code, `jax.vmap` over times and points equals the velocities computed one by one."""
+    """For a single code, `jax.vmap` over times and points gives the same velocities as computing them one by one."""
     rows = (jnp.stack([example.t, example.s]), jnp.stack([example.x0, example.x1]))
     assert_rows_are_mapped(_velocity_under, rows, field, field.encode(*example.condition))
 
 
 def a_batch_of_conditions_is_its_rows(field: VelocityField, example: Example) -> None:
-    """`jax.vmap` over conditions equals the velocities computed one by one."""
+    """`jax.vmap` over conditions gives the same velocities as computing them one by one."""
     conditions = tuple(jnp.stack([part, -part]) for part in example.condition)
     assert_rows_are_mapped(_velocity_given, conditions, field, example.t, example.x0)
 

@@ -51,7 +51,7 @@ class Numbers(eqx.Module):
         return Numbers(**numbers, parts=example_parts(example))
 
     def agent(self, part: Any) -> FrozenAgent:
-        """A frozen agent with the given critic or policy; simple parts take the other roles."""
+        """A frozen agent with the given critic or policy, and simple stand-ins for the other parts."""
         critic = part if isinstance(part, protocols.Critic) else SumCritic(self.inputs.size)
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)

@@ -40,7 +40,7 @@ def a_network_is_the_body_of_its_stem(network: Network, example: Example) -> Non
 
 
 def a_batch_of_inputs_is_its_rows(network: Network, example: Example) -> None:
-    """`jax.vmap` over inputs equals the outputs computed one by one."""
+    """`jax.vmap` over inputs gives the same outputs as computing them one by one."""
     assert_rows_are_mapped(_apply, jnp.stack([example.inputs, -example.inputs, 2 * example.inputs]), network)
 
 

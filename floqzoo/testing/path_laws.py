@@ -23,7 +23,7 @@ def ends_at_its_data(path: ProbabilityPath, example: Example) -> None:
 
 
 def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> None:
-    r"""$\dot x_t = \frac{d}{dt} x_t$."""
+    r"""The velocity that the path returns is the time derivative of its point: $\dot x_t = \frac{d}{dt} x_t$."""
     velocity, rate = compiled(_velocity_and_rate, path, example.t, example.x0, example.x1)
     assert_close(velocity, rate)
 
@@ -64,7 +64,7 @@ def distant_ends_stay_finite(path: ProbabilityPath, example: Example) -> None:
 
 
 def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> None:
-    """`jax.vmap` over noise samples equals the paths computed one by one."""
+    """`jax.vmap` over noise samples gives the same paths as computing them one by one."""
     rows = jnp.stack([example.x0, example.x1])
     assert_rows_are_mapped(_point_velocity_and_marginal, rows, path, example.t, example.x1)
 
@@ -83,11 +83,11 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for ends of a
-    size up to $10^{30}$.
+    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for ends of
+    magnitude up to $10^{30}$.
 
-    At a singularity a value may be large, as that of $(x_1 - x) / (1 - t)$ is at the largest number below $t = 1$, but
-    it must be finite.
+    Near a singularity a value may be large, as $(x_1 - x) / (1 - t)$ is at the largest number below $t = 1$, but it
+    must be finite.
     """
     for size in (0.0, 1.0, 1e10, 1e30):
         ends = size * example.x0, size * example.x1

@@ -138,8 +138,8 @@ def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example
 
 
 def actions_for_latents_are_rows(policy: ActsForLatent, example: Example) -> None:
-    """`jax.vmap` over z equals the actions computed one by one, and an action has a finite gradient with respect to
-    z."""
+    """`jax.vmap` over z gives the same actions as computing them one by one, and an action has a finite gradient with
+    respect to z."""
     assert_rows_are_mapped(_action_for, jnp.stack([example.inputs, -example.inputs]), policy, example.observation)
     gradient = compiled(_gradient_by_latent, policy, example.observation, example.inputs)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"

@@ -129,14 +129,14 @@ def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
 
 
 def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
-    """`jax.vmap` over starts equals solving one by one."""
+    """Solving a batch of initial points with `jax.vmap` gives the same results as solving them one by one."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     rows = jnp.stack([example.x0, -example.x0])
     assert_rows_are_mapped(_end, rows, solver, velocity, example.s, example.t)
 
 
 def two_halves_are_the_whole_interval(solver: FixedStepSolver, example: Example) -> None:
-    r"""$2K$ steps from $t_0$ to $t_1$ equal $K$ steps to the middle and $K$ steps from there."""
+    r"""$2K$ steps from $t_0$ to $t_1$ equal $K$ steps to the midpoint and $K$ steps from there."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     twice = replace(solver, num_steps=2 * solver.num_steps)
     middle = (example.s + example.t) / 2

@@ -139,7 +139,7 @@ def losses_draw_independently(rule: UpdateRule, example: Example) -> None:
 
 
 def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Example) -> None:
-    """`jax.lax.scan` over step numbers equals one update after another."""
+    """`jax.lax.scan` over step indices gives the same result as applying the updates one by one."""
     parts, optimisers, _ = _updated(rule, example, steps=4)
     scanned = compiled(
         _scanned, rule, example_parts(example), jnp.arange(4, dtype=jnp.int32), example.batch, example.key

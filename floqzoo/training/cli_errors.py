@@ -1,4 +1,4 @@
-"""Errors of a command: one sentence on standard error and an exit status, without a traceback."""
+"""Errors of a command: a one-line message on standard error and an exit status, without a traceback."""
 
 import os
 import signal

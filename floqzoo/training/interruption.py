@@ -27,7 +27,7 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
     - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that
       they pass. A signal to any process is then raised in all of them, and only by the yielded function, which all
-      processes must call equally often; a second signal takes effect at once.
+      processes must call the same number of times; a second signal takes effect at once.
     """
     received: list[int] = []
 

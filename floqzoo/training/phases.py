@@ -96,8 +96,8 @@ class OfflinePhase:
     - `config`: The settings of the run.
     - `step`: The step at which the run starts or resumes.
     - `agents`: The agents, from `floqzoo.learner.build_agents`.
-    - `dataset`: The dataset that the batch source samples from. Of a
-      [`ShardedDataset`][floqzoo.tasks.ShardedDataset] one shard is on the devices, from `begin` on.
+    - `dataset`: The dataset that the batch source samples from. If it is a
+      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], the devices hold one shard at a time, from `begin` on.
     - `batches`: The batch source.
     - `mesh`: The devices.
 
@@ -368,8 +368,8 @@ class OnlinePhase:
 def require_online(config: RunConfig, task: Any) -> None:
     """Checks that the online settings of a run fit its task.
 
-    **Raises** `ValueError` if the task has no environment to step, or one that must be pickled but cannot be, the
-    dataset has no replay buffer, the buffer is smaller than the dataset that it is initialised with, or several
+    **Raises** `ValueError` if the task has no environment to step, or one that must be pickled but cannot be; if the
+    dataset has no replay buffer; if the buffer is smaller than the dataset that it is initialised with; or if several
     processes train.
     """
     if not config.online_steps:

@@ -1,4 +1,4 @@
-"""Checks that the settings of a run fit a task with or without pixels."""
+"""Checks that a run's settings are compatible with the task's observations, whether or not they are pixels."""
 
 from floqzoo.protocols import Task
 from floqzoo.runs.configuration import RunConfig
@@ -6,9 +6,9 @@ from floqzoo.tasks.pixel_dataset import PixelDataset
 
 
 def require_pixels(config: RunConfig, task: Task) -> None:
-    """Checks that the settings of a run fit a task with or without pixels.
+    """Checks that a run's settings are compatible with the task's observations, whether or not they are pixels.
 
-    **Raises** `ValueError` for a setting that does not fit; the message says what is required.
+    **Raises** `ValueError` for an incompatible setting; the message says what is required.
     """
     encoder = getattr(config.agent, "encoder", None)
     if not isinstance(task.dataset, PixelDataset):

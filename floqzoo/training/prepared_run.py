@@ -95,7 +95,7 @@ class StartingRun:
     """A run whose latest checkpoint provides the initial agents of a new run: parameters, target networks and optimiser
     states.
 
-    - `directory`: The folder of the run.
+    - `directory`: The folder of the earlier run.
     - `recipe`, `config`: The recipe and the config of the new run.
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of the new run's data.
@@ -194,7 +194,7 @@ class PreparedRun:
     - `task`: The task; loading it took `data_seconds`.
     - `build`: Builds an untrained agent from a key.
     - `resumed`: Whether the run continues from its latest checkpoint.
-    - `start`: The run whose agents are the initial ones; None for untrained agents.
+    - `start`: The run that provides the initial agents; None for untrained agents.
     """
 
     recipe: Recipe

@@ -11,7 +11,7 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 
 class ResidentShard:
-    r"""Holds the shard of an update on the devices, while another process reads the next one.
+    r"""Holds the current shard on the devices, while another process reads the next one.
 
     Update $i$, counted from 0, samples from shard $\lfloor i / n \rfloor \bmod S$ of $S$ shards, with $n$ the interval:
     the files are used cyclically, in order. The order is the same for every seed, and the shard of a resumed run
@@ -19,7 +19,7 @@ class ResidentShard:
     most one more, which is read ahead.
 
     - `dataset`: The sharded dataset.
-    - `interval`: $n$, the number of updates on a shard.
+    - `interval`: $n$, the number of consecutive updates that sample from the same shard.
     - `updates`: The number of updates of the run; nothing is read ahead beyond it.
     - `place`: Places arrays on the devices.
     """
@@ -56,7 +56,7 @@ class ResidentShard:
 
 
 def require_replaceable(config: RunConfig, dataset: object) -> None:
-    """Checks that an interval of replacement is only used with a sharded dataset.
+    """Checks that `dataset_replace_interval` is set only for a sharded dataset.
 
     **Raises** `ValueError` if `config.dataset_replace_interval` is set and the dataset is not sharded.
     """

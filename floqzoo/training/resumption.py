@@ -152,14 +152,16 @@ IMMATERIAL = (
     "tensorboard",
     "wandb",
 )
-"""Settings that may change without affecting results; instead of the settings of the data, their descriptions are
-compared."""
+"""Settings that may change without affecting results. They include those that select the data, since the
+descriptions of the data are compared instead."""
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()
 ) -> list[str]:
-    """Describes the differences between two records, one text for each name; nested names are joined by dots.
+    """Describes the differences between two records, one string for each name whose value differs.
+
+    Nested names are joined by dots.
 
     - `only`: The names to compare; by default all.
     - `but`: Names to leave out.

@@ -228,8 +228,8 @@ class RunEvaluations:
     - `clock`: Returns the total time of the run in seconds.
     - `batches`: The batch source of the updates.
     - `check_stop`: Called at least once a second while training waits for a background evaluation, and after each
-      episode of one in the training process; may raise, as that of
-      [`stoppable`][floqzoo.training.interruption.stoppable] does after a signal.
+      episode if the evaluation runs in the training process; may raise, as the function that
+      [`stoppable`][floqzoo.training.interruption.stoppable] yields does after a signal.
     - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
       not logged.
 

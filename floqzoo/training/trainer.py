@@ -79,7 +79,7 @@ class Trainer:
     - `check_stop`: Raises an exception after a signal.
 
     Attributes: `step`, the current step; `seeds`; `seconds`, the time spent on each part; `evaluations`; `whole`,
-    whether agents, step and environments are consistent, as they are except during a call.
+    whether agents, step and environments are consistent, which they always are except during a call.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class Trainer:
     def errors_explained(self) -> Iterator[None]:
         """Within the block, adds to an error where the latest checkpoint is and how to continue.
 
-        An error of an environment or of reading a shard saves a checkpoint first.
+        If an environment or the reading of a shard failed, a checkpoint is saved first.
         """
         try:
             yield
@@ -307,7 +307,7 @@ class Trainer:
             self.store.write_training(self.step, rows)
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """The diagnostics of each seed's critic; empty if the task has an environment, where evaluations log them."""
+        """The diagnostics of each seed's critic; empty if the task has an environment, since evaluations log them."""
         if self.has_environment:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)

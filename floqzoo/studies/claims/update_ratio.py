@@ -16,8 +16,8 @@ START = 200
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on data that grow by one transition every `ratio` updates, `settings.updates` in total;
-    returns its scores and errors."""
+    """Trains one kind of critic on data that grow by `settings.updates` transitions, one every `ratio` updates; returns
+    its scores and errors."""
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
