@@ -29,7 +29,7 @@ class Ending:
 def ending_of(status: int) -> Ending:
     """Interprets the exit status of a trial; the status $-n$ means that signal $n$ ended it, as in `subprocess`.
 
-    An error that floqzoo reports in one sentence, such as a loss that became NaN, would occur again, so it is final.
+    An expected error, with a one-line message, such as a loss that became NaN, would occur again, so it is final.
     Other failures may not: a signal usually means that the machine was preempted or ran out of memory, and the cause of
     a traceback or of a failed download may be temporary.
     """

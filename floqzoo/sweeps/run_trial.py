@@ -1,7 +1,8 @@
 """Runs one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
 
-A new run is started, an interrupted run is resumed, and a finished run is left unchanged. The exit status is that of a
-recipe, `NO_DATA` or `UNEXPECTED`.
+A new run is started, an interrupted run is resumed, and a finished run is left unchanged. The exit status is
+`NO_DATA` if the data could not be downloaded, `UNEXPECTED` after an error with a traceback, and otherwise the one that
+running the recipe directly would give.
 """
 
 import argparse
@@ -38,7 +39,11 @@ PATIENCE_SECONDS = 60.0
 
 
 def main(words: Sequence[str]) -> None:
-    """Runs a trial; after an error that is reported in one sentence, exits with the status of a recipe or `NO_DATA`."""
+    """Runs a trial.
+
+    An expected error is printed as a one-line message. The exit status is then `NO_DATA` if the data could not be
+    downloaded, and otherwise the one that running the recipe directly would give.
+    """
     if END_WITH_PARENT in os.environ:
         _end_with_parent()
     with errors_explained():

@@ -13,11 +13,12 @@ from floqzoo.sweeps.trial import Trial
 class Resources:
     """The resources of each trial of a sweep.
 
-    - `cpu`: The number of CPU cores, at least 1; the trial uses as many threads.
+    - `cpu`: The number of CPU cores, at least 1; the trial uses the same number of threads.
     - `gpu`: The number of GPUs: 0, a fraction (such as 0.25, so that four trials share a GPU), or a whole number.
-    - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce it. None reserves none.
+    - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce it. With None, no memory is
+      reserved.
 
-    **Raises** `ValueError` for a number out of its range.
+    **Raises** `ValueError` if a number is out of its range.
     """
 
     cpu: int = 1

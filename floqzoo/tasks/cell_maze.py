@@ -63,7 +63,7 @@ class CellMaze(eqx.Module):
 
     @property
     def action_dim(self) -> int:
-        """The number of action coordinates, 2: a speed along each axis."""
+        """The number of action coordinates, 2: one for each axis."""
         return 2
 
     @property

@@ -106,7 +106,8 @@ class Collection:
 
     @property
     def sidecar(self) -> Path:
-        """The path of the record of how the files were made; it is written last, and thus marks them as finished."""
+        """The path of the JSON file that records how the data were collected; it is written last, so its existence marks
+        the collection as finished."""
         return self.train.with_suffix(".json")
 
     @property

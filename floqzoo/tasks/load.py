@@ -203,7 +203,7 @@ class TaskReader:
         return float(nowhere["rewards"][0]), 0.0
 
     def close(self) -> None:
-        """Closes the environment that labels the data; the next file opens another one."""
+        """Closes the environment that labels the data. Reading another file opens a new one."""
         if self._environment is not None:
             self._environment.close()
             self._environment = None

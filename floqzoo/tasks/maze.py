@@ -16,7 +16,7 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True)
 class MazeScript:
-    """The script of an OGBench dataset of the point mass in a maze.
+    """The settings with which an OGBench dataset of the point mass in a maze is collected.
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it.

@@ -65,7 +65,7 @@ def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
 
 
 def batches_of_seeds_are_drawn_one_by_one(source: BatchSource, example: Example) -> None:
-    """`jax.vmap` over seeds, with their places and keys, equals drawing the batches one by one."""
+    """`jax.vmap` over seeds, with their places and keys, gives the same batches as drawing them one by one."""
     rows = (jnp.arange(SEEDS), example.seed + jnp.arange(SEEDS))
     assert_rows_are_mapped(_drawn_for, rows, source, *example_data(example))
 

@@ -29,7 +29,7 @@ def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
 
 
 def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> None:
-    """`jax.vmap` over times equals the embeddings computed one by one."""
+    """`jax.vmap` over times gives the same embeddings as computing them one by one."""
     assert_rows_are_mapped(_embed_time, jnp.stack([example.t, example.s]), embedding)
 
 
@@ -58,7 +58,7 @@ def distant_points_stay_finite(embedding: PointEmbedding, example: Example) -> N
 
 
 def a_batch_of_points_is_its_rows(embedding: PointEmbedding, example: Example) -> None:
-    """`jax.vmap` over points equals the embeddings computed one by one."""
+    """`jax.vmap` over points gives the same embeddings as computing them one by one."""
     assert_rows_are_mapped(_embed_point, jnp.stack([example.x0, example.x1]), embedding)
 
 
