@@ -27,9 +27,9 @@ floqzoo sweep comparison
 {status}
 """
 OUTCOME = """On cube-single four methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR) have the highest means.
-QC also acts in chunks of five actions. floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium almost nothing succeeds, so this
-task does not separate the methods at this size. No setting was adapted to it. For example, a discount of 0.97 leaves 5 % of a reward
-after 100 steps; whether this is the cause was not tested.
+QC also acts in chunks of five actions. floq's mean is above FQL's, but their intervals overlap, as most intervals do. On
+pointmaze-medium almost nothing succeeds, so this task does not separate the methods at this size. No setting was adapted to it. For
+example, a discount of 0.97 leaves 5 % of a reward after 100 steps; whether this is the cause was not tested.
 """
 CONDITIONS = """## Conditions
 
