@@ -36,7 +36,8 @@ class Attempt:
     def run(self, where: str) -> int:
         """Runs the trial until it ends, and returns its exit status: negative for a signal, as in `subprocess`.
 
-        An exception in this process, such as Ctrl-C, stops the trial. If this process dies, the trial dies too.
+        An exception in this process, such as `KeyboardInterrupt`, stops the trial. If this process dies, so does
+        the trial.
 
         - `where`: A description of the machine for the log.
 

@@ -27,7 +27,7 @@ class Ending:
 
 
 def ending_of(status: int) -> Ending:
-    """Interprets the exit status of a trial; the status $-n$ means that signal $n$ ended it, as in `subprocess`.
+    """Interprets the exit status of a trial; a status of $-n$ or $128 + n$ means that signal $n$ ended it.
 
     An expected error, with a one-line message, such as a loss that became NaN, would occur again, so it is final.
     Other failures may not: a signal usually means that the machine was preempted or ran out of memory, and the cause of

@@ -46,7 +46,7 @@ def expand(
 ) -> tuple[Trial, ...]:
     """All trials of a sweep.
 
-    - `seeds`: The first seed and the number of seeds of each process.
+    - `seeds`: For each process, its first seed and its number of seeds.
     - `name`, `save_dir`: The name of the sweep, and the output folder; the sweep is in `<save_dir>/floqzoo/<name>`.
 
     **Raises** `ValueError` for a field that is unknown or set by another key, an invalid value, or duplicate trials.

@@ -30,7 +30,7 @@ def run_trials(
 ) -> list[Failure]:
     """Runs trials until each has finished or failed, and returns the failures.
 
-    An exception, such as Ctrl-C, stops all trials.
+    An exception, such as `KeyboardInterrupt`, stops all trials.
 
     - `restarts`: The maximum number of restarts per trial.
     - `say`: Called with a message when a trial ends, and when all are stopped.

@@ -18,7 +18,7 @@ class Resources:
     - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce it. With None, no memory is
       reserved.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a value is out of range.
     """
 
     cpu: int = 1

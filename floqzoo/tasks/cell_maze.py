@@ -42,7 +42,7 @@ class CellMaze(eqx.Module):
     - `discount`: $\gamma$ in [0, 1).
     - `spread`: The noise of an observation as a fraction of the cell, in [0, 1).
 
-    **Raises** `ValueError` for an invalid map, or a number out of its range.
+    **Raises** `ValueError` if the map is invalid or a value is out of range.
     """
 
     rows: tuple[str, ...] = eqx.field(static=True, default=SERPENTINE)

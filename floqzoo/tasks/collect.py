@@ -44,7 +44,7 @@ def collect(
     - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at the start and after each episode.
 
     An interrupted collection resumes where it stopped, and a finished one is not repeated. The folder also contains a
-    validation file ("-val.npz") and a record of how both files were made (".json").
+    validation file ("-val.npz") and a JSON file that records how the data were collected.
 
     **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
     that name has an unknown origin, `BlockingIOError` while another process collects the same dataset,
@@ -66,7 +66,7 @@ def collect_script(
 ) -> Path:
     """Generates a dataset as `collect` does, but with your own script.
 
-    **Raises** what `collect` raises, such as `ValueError` if a number is out of its range.
+    **Raises** what `collect` raises, such as `ValueError` if a value is out of range.
     """
     for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
@@ -106,8 +106,10 @@ class Collection:
 
     @property
     def sidecar(self) -> Path:
-        """The path of the JSON file that records how the data were collected; it is written last, so its existence marks
-        the collection as finished."""
+        """The path of the JSON file that records how the data were collected.
+
+        It is written last, so its existence marks the collection as finished.
+        """
         return self.train.with_suffix(".json")
 
     @property
@@ -193,7 +195,7 @@ class Collection:
         record_all(self.script, missing, workers, finished_one)
 
     def join(self) -> None:
-        """Joins the episodes into the training and validation files, and writes the record of how they were made."""
+        """Joins the episodes into the training and validation files, and writes the JSON file `sidecar`."""
         jobs = self.jobs()
         files = {}
         for path, split in ((self.train, TRAIN), (self.validation, VALIDATION)):

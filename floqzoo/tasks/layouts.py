@@ -29,7 +29,7 @@ from floqzoo.tasks.recorded_episodes import (
 class DatasetSummary:
     """A summary of a dataset, to compare with your expectations; `str` formats it as three to five lines.
 
-    - `episodes`, `transitions`: The number of episodes, and that of transitions.
+    - `episodes`, `transitions`: The number of episodes and the number of transitions.
     - `terminations`: The number of transitions into a terminal state.
     - `truncations`: The number of episodes whose last transition is not a termination.
     - `reward_range`, `return_range`: The ranges of the rewards of transitions and of the undiscounted returns of
@@ -38,7 +38,7 @@ class DatasetSummary:
       the last transitions of episodes) and of all other transitions. They show whether a goal is rewarded by the step
       that reaches it, or by the next one. None if there are no such transitions.
     - `mean_return`: The mean return of an episode.
-    - `observation_dim`, `action_dim`: The number of coordinates of an observation, and that of an action.
+    - `observation_dim`, `action_dim`: The number of coordinates of an observation and of an action.
     - `without_next_action`: The number of transitions whose next action is unknown; see `Dataset.with_next_actions`.
     """
 

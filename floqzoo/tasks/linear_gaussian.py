@@ -53,7 +53,7 @@ class LinearGaussian(eqx.Module):
     - `terms`: The number of terms of the truncated series, at least 1; the weight $\gamma^{\text{terms}}$ of the
       omitted terms should be small.
 
-    **Raises** `ValueError` if the spectral radius of $M$ is not below 1, or a number is out of its range.
+    **Raises** `ValueError` if the spectral radius of $M$ is not below 1, or a value is out of range.
     """
 
     dynamics: Hyperparameter

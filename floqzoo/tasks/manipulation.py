@@ -14,7 +14,7 @@ from floqzoo.tasks.simulator import make, ogbench_module
 
 @dataclass(frozen=True)
 class ManipulationScript:
-    """The settings with which an OGBench dataset of the robot arm is collected.
+    """The settings with which an OGBench robot-arm dataset is collected.
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it; its observations may be pixels.

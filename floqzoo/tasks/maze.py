@@ -16,7 +16,7 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True)
 class MazeScript:
-    """The settings with which an OGBench dataset of the point mass in a maze is collected.
+    """The settings with which an OGBench point-mass maze dataset is collected.
 
     - `name`: The dataset's name.
     - `environment`: The environment's name, as gymnasium registers it.

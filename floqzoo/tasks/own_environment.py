@@ -50,7 +50,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
         self._bounds = space.low, space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """The action in the environment's own units, clipped to its bounds, which rounding may exceed."""
+        """The action in the environment's own units, clipped to its bounds, since rounding may exceed them."""
         return np.clip(super().action(action), *self._bounds)
 
 

@@ -11,7 +11,8 @@ from floqzoo.typing import Array, Observation, Scalar
 class QuadraticReward(eqx.Module):
     r"""The reward $r(x) = x^\top C x + c^\top x + b$.
 
-    - `quadratic`, `linear`, `constant`: $C$, $c$ and $b$; zeros make it linear, or constant.
+    - `quadratic`, `linear`, `constant`: $C$, $c$ and $b$. With $C = 0$ the reward is linear; with $c = 0$ too, it is
+      constant.
     """
 
     quadratic: Hyperparameter

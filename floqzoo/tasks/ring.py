@@ -28,7 +28,7 @@ class Ring(eqx.Module):
     - `discount`: $\gamma$ in [0, 1).
     - `radius`: The radius of the discs as a fraction of half the distance between neighbours, in (0, 1).
 
-    **Raises** `ValueError` for a number out of its range.
+    **Raises** `ValueError` if a value is out of range.
     """
 
     cells: int = eqx.field(static=True, default=12)

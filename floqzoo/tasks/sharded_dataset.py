@@ -164,7 +164,7 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The first episodes of a dataset, as few as contain `transitions` transitions; all if it has fewer."""
+    """The fewest initial episodes with at least `transitions` transitions in total; all episodes if there are fewer."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

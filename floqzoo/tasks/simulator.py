@@ -28,7 +28,7 @@ def make(environment: str, **settings: Any) -> Any:
 
     Two warnings are disabled permanently: gymnasium's about casting the float64 action bounds of OGBench's robot arm to
     float32, which it repeats at every access to the action space, and that of MuJoCo's viewer about a missing display,
-    though nothing is drawn.
+    which is not needed.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")

@@ -23,7 +23,7 @@ class Sizes:
     - `point`: The number of coordinates of a point of a velocity field.
     - `condition`: The sizes of the parts of a velocity field's condition, in the order in which they are encoded.
     - `inputs`: The number of inputs of a network or of a layer, at least 2; also the dimension of a task's latent z.
-    - `observation`, `action`: The number of coordinates of an observation, and that of an action.
+    - `observation`, `action`: The number of coordinates of an observation and of an action.
     """
 
     point: int = 2
@@ -89,7 +89,7 @@ class Example:
 
 @contextmanager
 def leave_random_alone() -> Iterator[None]:
-    """Restores the state of Python's random generator: shape checks draw from it, which hypothesis forbids."""
+    """Restores the state of Python's random generator on exit: shape checks draw from it, which hypothesis forbids."""
     state = random.getstate()
     yield
     random.setstate(state)

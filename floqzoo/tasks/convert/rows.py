@@ -57,5 +57,5 @@ def episodes_from_rows(
 
 
 def column(array: np.ndarray) -> np.ndarray:
-    """The array with one number for each row; some files store it as a matrix with one column."""
+    """Flattens a matrix with one column, since some files store vectors like this; any other array is unchanged."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
