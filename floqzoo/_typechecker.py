@@ -1,4 +1,4 @@
-"""The type checker of all annotations; a module of its own, since it is imported before any annotation is checked."""
+"""The type checker of all annotations, in a separate module because it is imported before the import hook is installed."""
 
 from beartype import BeartypeConf, beartype
 

@@ -9,20 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import tyro
 
-from floqzoo.studies.horizon_sweep import LABELS, SweepConfig, SweepRow, chain_probe, summary
-from floqzoo.studies.report import number, print_table, write_rows
-from floqzoo.studies.successor_errors import METRICS, errors_of, errors_of_truth
+from floqzoo.studies.horizon_sweep import LABELS, TRUTH, SweepConfig, SweepRow, chain_probe, rows_of, table_of
+from floqzoo.studies.report import print_table, write_rows
+from floqzoo.studies.successor_errors import METRICS, errors_of_truth
 from floqzoo.studies.successor_training import TrainingSettings, train_on_chain
 from floqzoo.successor.discount_range import DiscountRangeSuccessor
 from floqzoo.successor.methods import METHODS
 from floqzoo.training.cli_errors import errors_explained
 
 
-TRUTH, EACH, RANGE = "truth", "one network for each", "one network for all"
+EACH, RANGE = "one network for each", "one network for all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +58,8 @@ def discount_range(config: RangeConfig) -> list[SweepRow]:
         probe = chain_probe(sweep, horizon)
         rows.append(SweepRow.of("straight", TRUTH, horizon, -1, errors_of_truth(probe)))
         of_one = train(METHODS["td2-cfm"], np.full(len(seeds), discount))
-        for name, measures in ((EACH, of_one), (RANGE, [measure.at(discount) for measure in of_range])):
-            for seed, measure in zip(seeds, measures, strict=True):
-                errors = errors_of(measure, probe, jax.random.key(20_000 + seed))
-                rows.append(SweepRow.of("straight", name, horizon, seed, errors))
+        rows += rows_of("straight", EACH, horizon, of_one, probe)
+        rows += rows_of("straight", RANGE, horizon, [measure.at(discount) for measure in of_range], probe)
     return rows
 
 
@@ -70,12 +67,7 @@ def main(config: Annotated[RangeConfig, tyro.conf.arg(name="")]) -> None:
     """Runs the comparison, prints its tables, and writes the errors of each model."""
     rows = discount_range(config)
     for metric, title in METRICS.items():
-        lines = []
-        for name in (TRUTH, EACH, RANGE):
-            means = [summary(rows, metric, name, horizon) for horizon in config.horizons]
-            cells = [number(mean.mean) if name == TRUTH else str(mean) for mean in means]
-            lines.append([LABELS.get(name, name), *cells])
-        print_table(title, [f"{title}, by horizon", *map(str, config.horizons)], lines)
+        print_table(title, *table_of(rows, metric, {EACH: EACH, RANGE: RANGE, TRUTH: LABELS[TRUTH]}))
     print(f"table: {write_rows(rows, config.directory / 'discount_range.csv')}")
 
 

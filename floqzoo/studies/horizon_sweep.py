@@ -5,10 +5,11 @@ true futures), and is compared with the exact measure. Source: TD-Flow (arXiv 25
 task.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import jax
@@ -17,6 +18,7 @@ import tyro
 
 from floqzoo.figures import METHOD_COLOURS, WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.flow.path import LinearPath, TrigonometricPath
+from floqzoo.protocols import SuccessorMeasure
 from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
@@ -155,9 +157,14 @@ def _trained_rows(
     seeds = list(range(config.seeds))
     make = METHODS[method] if method.endswith("-dd") else partial(METHODS[method], path=PATHS[config.path])
     measures = train_on_chain(make, np.full(len(seeds), 1 - 1 / horizon), seeds, config.training, progress)
+    return rows_of(config.path, method, horizon, measures, probe)
+
+
+def rows_of(path: str, method: str, horizon: int, measures: Sequence[SuccessorMeasure], probe: Probe) -> list[SweepRow]:
+    """The errors of the models of one method and horizon; `measures` has one model for each seed, from seed 0."""
     return [
-        SweepRow.of(config.path, method, horizon, seed, errors_of(measure, probe, jax.random.key(20_000 + seed)))
-        for seed, measure in zip(seeds, measures, strict=True)
+        SweepRow.of(path, method, horizon, seed, errors_of(measure, probe, jax.random.key(20_000 + seed)))
+        for seed, measure in enumerate(measures)
     ]
 
 
@@ -178,16 +185,18 @@ def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
     return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
 
 
-def table_of(rows: Sequence[SweepRow], metric: str) -> tuple[list[str], list[list[str]]]:
+def table_of(
+    rows: Sequence[SweepRow], metric: str, labels: Mapping[str, str] = MappingProxyType(LABELS)
+) -> tuple[list[str], list[list[str]]]:
     """One metric as a table, with a column per horizon and a row per method, the truth last."""
     horizons = sorted({row.horizon for row in rows})
-    methods = [name for name in LABELS if any(row.method == name for row in rows)]
+    methods = [name for name in labels if any(row.method == name for row in rows)]
 
     def cell(method: str, horizon: int) -> str:
         found = summary(rows, metric, method, horizon)
         return number(found.mean) if method == TRUTH else str(found)
 
-    lines = [[LABELS[method], *(cell(method, horizon) for horizon in horizons)] for method in methods]
+    lines = [[labels[method], *(cell(method, horizon) for horizon in horizons)] for method in methods]
     return [f"{METRICS[metric]}, by horizon", *map(str, horizons)], lines
 
 

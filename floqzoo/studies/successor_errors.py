@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from floqzoo.flow.diffrax_solver import DiffraxSolver
+from floqzoo.protocols import SuccessorMeasure
 from floqzoo.studies.distances import earth_movers_distance, maximum_mean_discrepancy
-from floqzoo.successor.discount_range import DiscountRangeSuccessor
-from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
@@ -102,8 +101,8 @@ def probe(
     return Probe(task, observations, actions, futures, values, reward, compared, bandwidth, squared)
 
 
-def errors_of(measure: FlowSuccessor | DiscountRangeSuccessor, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model, computed from samples of its own solver and from densities by 64 Tsit5 steps."""
+def errors_of(measure: SuccessorMeasure, probe: Probe, key: Key) -> SuccessorErrors:
+    """The errors of a model, from samples drawn with its solver, and from densities computed in 64 steps of Tsit5."""
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 
@@ -117,7 +116,7 @@ def errors_of_truth(probe: Probe) -> SuccessorErrors:
 class _WithLogProb(eqx.Module):
     """A measure whose densities are computed in equal steps, so that one stiff point does not slow down all others."""
 
-    measure: FlowSuccessor | DiscountRangeSuccessor
+    measure: Any  # a SuccessorMeasure whose `log_prob` takes a solver
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
         return self.measure.log_prob(future, observation, action, solver=DiffraxSolver(diffrax.Tsit5(), num_steps=64))

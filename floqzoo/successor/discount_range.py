@@ -1,5 +1,6 @@
 """Successor measures of a range of discounts as one flow, whose input is the discount."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -60,8 +61,7 @@ class DiscountRangeSuccessor(eqx.Module):
 
         **Raises** `ValueError` if it is outside the range.
         """
-        changed = eqx.tree_at(lambda measure: measure.discount, self.measure, hyperparameter(discount))
-        return DiscountRangeSuccessor(changed, self.low, self.high)
+        return replace(self, measure=replace(self.measure, discount=discount))
 
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
@@ -112,7 +112,7 @@ class DiscountRangeSuccessor(eqx.Module):
         discount_key, loss_key = jax.random.split(key)
         shares = jax.random.uniform(discount_key, batch.reward.shape)
         discounts = 1 - (1 - self.low.value) ** (1 - shares) * (1 - self.high.value) ** shares
-        conditions = jax.vmap(self._condition)(discounts)
+        conditions = 2 * shares[:, None] - 1
         one_step, bootstrap = self.measure.row_losses(batch, target.measure, agent, loss_key, conditions)
         loss = jnp.mean((1 - discounts) * one_step + discounts * bootstrap)
         return loss, SuccessorMetrics(loss, jnp.mean(one_step), jnp.mean(bootstrap))

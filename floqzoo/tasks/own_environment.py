@@ -91,7 +91,7 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
     """The environment, with `max_episode_steps` as a step limit unless it is None.
 
-    **Raises** `ValueError` if it has no limit of its own and none is given.
+    **Raises** `ValueError` if it has no step limit and none is given.
     """
     if max_episode_steps is not None:
         return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)

@@ -23,7 +23,7 @@ def record_episodes(
     - `episodes`: The number of episodes, at least 1.
     - `seed`: The seed of environment and policy, at least 0. The same seed gives the same episodes if the environment
       is deterministic given its seed.
-    - `max_episode_steps`: The maximum number of steps in an episode; needed if the environment has no limit of its own.
+    - `max_episode_steps`: The maximum number of steps in an episode; required if the environment has no step limit.
 
     **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, for a number that is not
     finite, and for an argument or an action out of bounds.
