@@ -203,7 +203,7 @@ def check_renderer() -> Finding:
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
     if working:
         return Finding("renderer", OK, working[0])
-    advice = "Videos and tasks of pixels need EGL or OSMesa: apt install libegl1 or libosmesa6, or another MUJOCO_GL."
+    advice = "Videos and pixels need EGL or OSMesa: apt install libegl1 or libosmesa6, or another MUJOCO_GL."
     return Finding(
         "renderer", WARNING, f"MUJOCO_GL={asked} does not work" if asked else "neither EGL nor OSMesa works", advice
     )

@@ -25,7 +25,8 @@ def load_agent(
     - `directory`: The folder, which is not changed, and from which no code is executed. An exported folder may be a
       copy from the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
     - `checkpoint`: "best", the checkpoint with the highest `best_metric` (by default the success rate, or the mean
-      return for tasks without success), or the latest one if none was evaluated; "latest"; or the step of a checkpoint.
+      return for tasks that report no success), or the latest one if none was evaluated; "latest"; or the step of a
+      checkpoint.
     - `seed`: A seed of the run; by default the first.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 

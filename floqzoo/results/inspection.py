@@ -23,7 +23,7 @@ class Inspection:
     - `feature_norm`, `effective_rank`: The norm and effective rank of the inputs of the last linear layers, averaged
       over members.
     - `feature_width`: The number of these features, which bounds their rank.
-    - `success`: The fraction of played episodes that reached the goal; NaN in a task without success.
+    - `success`: The fraction of played episodes that reached the goal; NaN in a task that reports no success.
     - `return_correlation`: The correlation of Q with the return, over the steps with a known return; NaN if undefined.
     - `return_bias`: The mean of Q minus the return over these steps.
     """

@@ -16,7 +16,7 @@ class PlayedStep:
 
     - `observation`, `action`: The observation before the step, and the action.
     - `reward`: The reward.
-    - `success`: 1 if the step reported success, else 0; NaN in a task without success.
+    - `success`: 1 if the step reported success, else 0; NaN in a task that reports no success.
     - `last`: Whether the episode ended with this step.
     - `terminated`: Whether the episode ended in a terminal state.
     """

@@ -20,7 +20,7 @@ class PlayedReturns(eqx.Module):
     - `unknown`: If a time limit truncated the episode $n$ steps later, the weight $\gamma^n$ of the unknown rest of the
       return; 0 if the episode ended at the goal, or in another terminal state.
     - `episode`: The index of the episode.
-    - `success`: 1 if the episode reached the goal, else 0; NaN in a task without success.
+    - `success`: 1 if the episode reached the goal, else 0; NaN in a task that reports no success.
     """
 
     observations: Float[np.ndarray, "steps observation"]

@@ -24,8 +24,8 @@ class EvaluatedSeed:
 
     - `seed`, `step`: The seed, and the step of its checkpoint.
     - `evaluation`: The results.
-    - `logged`: The success rate that the run logged at that step, or the mean return in a task without success; NaN if
-      the run logged no evaluation at that step.
+    - `logged`: The success rate that the run logged at that step, or the mean return in a task that reports no
+      success; NaN if the run logged no evaluation at that step.
     - `logged_error`: The standard error of `logged`.
     """
 

@@ -18,7 +18,7 @@ class StepOutcome:
     - `observation`: The next observation.
     - `reward`: The reward.
     - `terminated`, `truncated`: Whether the episode ended with this step, as in Gymnasium.
-    - `success`: 1 if the step reported success, else 0; NaN in a task without success.
+    - `success`: 1 if the step reported success, else 0; NaN in a task that reports no success.
     """
 
     observation: Real[np.ndarray, " observation"]

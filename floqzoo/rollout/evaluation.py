@@ -75,7 +75,7 @@ class Evaluation(eqx.Module):
         return {f"{prefix}/{name}": number for name, number in numbers.items()}
 
     def __str__(self) -> str:
-        """The success rate in per cent, or the mean return in a task without success, with its standard error."""
+        """The success rate in per cent (the mean return if the task reports no success) with its standard error."""
         if self.reports_success:
             return f"{100 * self.success_rate:.0f} ± {100 * self.standard_error:.0f} %"
         error = f" ± {self.return_error:.3g}" if self.episodes > 1 else ""

@@ -82,7 +82,7 @@ class RunConfig(Generic[AgentConfig]):
     """Number of latest checkpoints to keep; the best one by `best_metric` is kept as well."""
     best_metric: str | None = None
     """The evaluation metric to maximise for the best checkpoint; None for evaluation/success, or for
-    evaluation/episode.return in a task without success."""
+    evaluation/episode.return in a task that reports no success."""
     eval_episodes: int = 50
     """Episodes per evaluation; 0 disables evaluation."""
     # Two cores are left free, for the training thread and the thread that draws actions. There is no upper bound: more

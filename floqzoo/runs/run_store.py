@@ -165,7 +165,7 @@ class RunStore:
     - `resumed`: Whether the folder may already contain a run.
     - `writers`: Metric writers that receive every logged metric.
     - `best_metric`: The evaluation metric to maximise for the best checkpoint; None for the success rate, or for the
-      mean return in a task without success.
+      mean return in a task that reports no success.
 
     Attribute: `awaited`, the step of the running evaluation, if any; its checkpoint is kept, since it may be the best.
 

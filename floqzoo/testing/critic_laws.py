@@ -70,8 +70,8 @@ def diagnostics_are_numbers(critic: Diagnosable, example: Example) -> None:
 
 
 def scores_can_be_improved(critic: Critic, example: Example) -> None:
-    """`score` has a finite gradient with respect to the action, and `jax.vmap` over actions equals the scores computed
-    one by one."""
+    """`score` has a finite gradient with respect to the action, and `jax.vmap` over actions gives the same scores as
+    single calls."""
     gradient = compiled(_score_gradient, critic, example.observation, example.action)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"
     assert_rows_are_mapped(_score, jnp.stack([example.action, -example.action]), critic, example.observation)
