@@ -549,8 +549,8 @@ class BatchSource(Protocol):
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """The batch of one update of one seed, inside the compiled scan.
 
-        `replay` contains the replay buffers of all seeds, and is None offline; `place` is the index of the seed on
-        their first axis.
+        `replay` contains the replay buffers of all seeds (None offline); `place` is the index of the seed along the
+        first axis of the buffers.
         """
         ...
 

@@ -36,7 +36,7 @@ class MLP(eqx.Module):
     - `hidden`: The sizes of the hidden layers, at least one. The papers use four of size 512.
     - `layer_norm`: Whether activations are normalised: the papers do so in critics, but not in actors.
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
-    - `activation`: An element-wise function; GELU in its tanh form, as in flax.
+    - `activation`: An element-wise function; by default GELU in its tanh form, as in flax.
     - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; the output has the dtype of the input.
 
     Source: floq (arXiv 2509.06863) and FQL (arXiv 2502.02538), official code.

@@ -46,7 +46,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """The candidate selected by the first number of the last noise row, among the actions for the other rows."""
+        """Each noise row but the last gives a candidate; the first number of the last row selects one of them."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])

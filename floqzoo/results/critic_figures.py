@@ -85,7 +85,7 @@ def draw_value_map(found: ValueMap) -> Any:
 
 @styled
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
-    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from Q for the most steps.
+    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from Q with the most steps.
 
     - `steps`: The numbers of steps, ascending.
     - `trained`: The number of steps in training.

@@ -24,7 +24,7 @@ class Evaluation(eqx.Module):
     """The results of evaluating a policy, with one entry per episode.
 
     - `success`: 1 if the last step of the episode reported success, else 0, as in the code of OGBench and FQL; NaN in a
-      task without success.
+      task that reports no success.
     - `episode_return`: The sum of the rewards.
     - `length`: The number of steps.
     """
@@ -92,8 +92,8 @@ class Evaluator:
     Several environments advance in lockstep, and each compiled call draws the actions for up to eight of them. An
     episode depends only on the policy, the seed and its index, not on the number of environments or processes.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN in a task without
-      success), as that of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
+    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN if the task
+      reports none), as that attribute of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
     - `environments`: The number of environments in this process, at least 1.
     - `workers`: If above 0, environments run in this many worker processes instead, at most one per episode; see
       `EnvironmentWorker`.

@@ -128,8 +128,8 @@ def monolithic_agents(
     """Agents with the monolithic critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
-    - `network`: Builds the network of a member, as the `build` of `QEnsemble`; by default an MLP with the hidden layers
-      of the settings.
+    - `network`: Builds the network of a member, like the argument `build` of `QEnsemble`; by default an MLP
+      with the hidden layers of the settings.
     - `members`: The size of the ensemble.
     """
     build = network or partial(MLP, hidden=settings.hidden, layer_norm=True)

@@ -1,8 +1,8 @@
 r"""The accuracy of a flow critic against its number K of Euler steps.
 
-For each K and each width of the noise interval, a critic is trained with floq's loss on the analytic chain, with this K
-in its targets and in its distilled critic. Source: the ablation of K in floq (arXiv 2509.06863), here on a task with
-known values.
+For each K and each width of the noise interval, a critic is trained with floq's loss on the analytic chain. Its TD
+targets, and the values to which its distilled critic is regressed, use K Euler steps. Source: the ablation of K in floq
+(arXiv 2509.06863), here on a task with known values.
 """
 
 from collections.abc import Sequence

@@ -62,7 +62,8 @@ class ForwardBackward(eqx.Module):
     - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps the two vectors $(s, z)$ and $(s, a)$,
       each concatenated, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
-    - `reward_vector`: $w$, in $\mathbb R^d$: the task for which `score` is Q. `infer_task` sets it; it may be 0 before.
+    - `reward_vector`: $w$, in $\mathbb R^d$: the task for which `score` is Q. `infer_task` sets it; until then it may be
+      0.
     - `discount`: $\gamma$ in [0, 1).
     - `orthonormality`: The weight of the orthonormality loss, at least 0.
     - `latents`: The distribution of z in training.

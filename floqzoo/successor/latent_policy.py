@@ -45,7 +45,7 @@ class LatentPolicy(PolicyWithMode):
 
     - `network`: Maps $(s, z)$, concatenated, and $s$ to an action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
-    - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it. It may be 0 before.
+    - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it; until then it may be 0.
     - `alpha`: The weight of the distance from the data, at least 0.
     - `noise`: The smoothing noise in the loss, and the exploration noise.
 
@@ -53,8 +53,8 @@ class LatentPolicy(PolicyWithMode):
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: metamotivo, official code, where alpha is 0, so that Adam's steps do not depend on the division; the second
-    term is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
+    Source: metamotivo, official code, which has no second term (alpha is 0; the steps of Adam then do not depend on
+    the division). The second term is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
     """
 
     network: Any

@@ -55,7 +55,8 @@ class Sweep:
 
     @property
     def distinguishing(self) -> tuple[str, ...]:
-        """The names of the run settings (except the agent's) in which trials of one recipe on one task differ."""
+        """The names of the run settings, other than the seeds and the agent's settings, in which trials of one recipe
+        on one task differ."""
         seen: dict[tuple[str, str, str], set[str]] = {}
         for trial in self.trials:
             for name, value in field_values(trial.config).items():

@@ -164,7 +164,7 @@ def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key
 
 
 def discount_range(*, key: Key) -> DiscountRangeSuccessor:
-    """A small successor measure of a range of discounts."""
+    """A small successor measure for a range of discounts."""
     dim, condition = sizes.observation, sizes.observation + sizes.action + 1
     return DiscountRangeSuccessor(flow_measure(TD2Target(), field(dim, condition, key=key), dim, discount=0.9))
 
