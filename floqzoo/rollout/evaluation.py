@@ -93,7 +93,7 @@ class Evaluator:
     episode depends only on the policy, the seed and its index, not on the number of environments or processes.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN if the task
-      reports none), as that attribute of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask] does.
+      reports none), such as the `make_environment` of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask].
     - `environments`: The number of environments in this process, at least 1.
     - `workers`: If above 0, environments run in this many worker processes instead, at most one per episode; see
       `EnvironmentWorker`.
