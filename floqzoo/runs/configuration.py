@@ -162,8 +162,8 @@ class RunConfig(Generic[AgentConfig]):
         known = self.best_metric is None or self.best_metric in _SCORES or self.best_metric.startswith("diagnostics/")
         if not known:
             raise ValueError(
-                f"`best_metric` must be {', '.join(_SCORES)}, or a diagnostic of the critic, diagnostics/NAME; got "
-                f"{self.best_metric!r}."
+                f"`best_metric` must be one of {', '.join(_SCORES)}, or a diagnostic of the critic, as diagnostics/NAME; "
+                f"got {self.best_metric!r}."
             )
         if not self.total_steps:
             raise ValueError("`offline_steps` and `online_steps` must not both be 0.")

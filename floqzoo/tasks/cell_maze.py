@@ -52,7 +52,9 @@ class CellMaze(eqx.Module):
     def __check_init__(self):
         text = "".join(self.rows)
         if not text or len({len(row) for row in self.rows}) > 1 or set(text) - set(".#G") or text.count("G") != 1:
-            raise ValueError(f"`rows` must be strings of equal length, of '.', '#' and one 'G'; got {self.rows}.")
+            raise ValueError(
+                f"`rows` must be strings of equal length that contain '.', '#' and, once in the whole maze, 'G'; got {self.rows}."
+            )
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         require("spread", self.spread, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 

@@ -183,7 +183,8 @@ def _claimed_size(path: Path, archive: zipfile.ZipFile, key: str) -> int:
         entry = archive.getinfo(f"{key}.npy")
         if entry.file_size > MOST_DEFLATED * entry.compress_size:
             raise ValueError(
-                f"it declares {entry.file_size:,} bytes, but contains {entry.compress_size:,} compressed bytes"
+                f"it declares {entry.file_size:,} bytes, more than its {entry.compress_size:,} compressed bytes can "
+                "contain; the file is damaged, so get it again"
             )
         with archive.open(entry) as content:
             claimed = _claimed_bytes(content)

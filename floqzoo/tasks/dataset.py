@@ -53,7 +53,8 @@ class Dataset(eqx.Module):
             return self
         if not self.next_starts.shape[0]:
             raise ValueError(
-                "next actions are needed, but no transition of the dataset has one: each ends its episode."
+                "this method needs next actions, but each transition of the dataset ends its episode, so none has one; use "
+                "a dataset with longer episodes."
             )
         return replace(self, starts=self.next_starts, last=self.next_last, next_starts=None, next_last=None)
 

@@ -86,6 +86,6 @@ def _advice(name: TaskName, directory: Path, error: Exception) -> str:
     if name.dataset in {script.name for script in SCRIPTS}:
         return f"{failure} Collect it with `floqzoo collect {name.dataset}`, and pass the file as `dataset_path`."
     return (
-        f"{failure} It cannot be collected on this machine, since that needs expert policies or far more time. Try again "
-        "with a network connection, or download OGBench's file elsewhere and pass it as `dataset_path`."
+        f"{failure} `floqzoo collect` has no script for this dataset. Try again with a network connection, or download "
+        "OGBench's file elsewhere and pass it as `dataset_path`."
     )

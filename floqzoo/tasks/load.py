@@ -133,22 +133,22 @@ def load(
         if path.name in SHARDS and not path.exists():
             raise FileNotFoundError(f"there is no folder {path}; `floqzoo download {path.name}` downloads it.")
         provenance = "collected" if path.with_suffix(".json").exists() else "file"
+    if name.pixels and path.is_dir():
+        raise ValueError(
+            f"`dataset_path` must be a file for a task with pixels, since frames cannot be stacked across shards; got the "
+            f"folder {path}."
+        )
     reader = TaskReader(name, reward_timing, action_limit)
     try:
-        train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
+        if name.pixels:
+            train, validation = (PixelDataset.of(frames, frame_stack) for frames in _files(path, reader))
+        else:
+            train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
         reader.close()
-    if name.pixels:
-        train, validation = (_stacked(dataset, frame_stack, path) for dataset in (train, validation))
     return OGBenchTask(
         name, train, validation, success_timing, reward_timing, action_limit, provenance, path, frame_stack
     )
-
-
-def _stacked(frames: Dataset | ShardedDataset, frame_stack: int, path: Path) -> PixelDataset:
-    if isinstance(frames, ShardedDataset):
-        raise ValueError(f"{path} must be a file: frames of shards cannot be stacked.")
-    return PixelDataset.of(frames, frame_stack)
 
 
 class TaskReader:

@@ -77,7 +77,7 @@ def task_name(name: str) -> TaskName:
     family, task = _family(stem), int(match["task"]) if match["task"] else None
     if kind not in DATASET_KINDS.get(family, ()) or environment not in registered_environments():
         raise ValueError(
-            f"`env_name` must be the name of a single task of OGBench; it has no {name!r}.{_suggestions(name)}"
+            f"`env_name` must be the name of a single task of OGBench, which has none named {name!r}.{_suggestions(name)}"
         )
     return TaskName(name, environment, dataset, task, family)
 

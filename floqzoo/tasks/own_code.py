@@ -52,7 +52,9 @@ def own_module(source: str) -> ModuleType:
         return importlib.import_module(source)
     except ModuleNotFoundError as error:
         if error.name is not None and source.split(".")[0] == error.name.split(".")[0]:
-            raise ValueError(f"there is no module {source!r}: {error}.") from error
+            raise ValueError(
+                f"the module {source!r} cannot be imported ({error}); pass FILE.py, or a module on Python's path."
+            ) from error
         raise
 
 
@@ -69,7 +71,9 @@ def named_in_own_code(reference: str, what: str) -> Any:
         raise ValueError(f"{what} must be FILE.py:NAME or MODULE:NAME; got {reference!r}.")
     module = own_module(source)
     if not hasattr(module, name):
-        raise ValueError(f"{what} is {reference!r}, and {source} has no {name!r}.")
+        raise ValueError(
+            f"{what} must name something that {source} defines, and it has no {name!r}; got {reference!r}."
+        )
     return getattr(module, name)
 
 

@@ -72,8 +72,8 @@ class ReadAhead:
 
     def _death(self, number: int) -> ShardError:
         return ShardError(
-            f"the process that reads shards died before it had read {self._paths[number]}: out of memory, killed, unable "
-            'to import the function that reads, or started from a script without `if __name__ == "__main__":`.'
+            f"the process that reads shards died before it had read {self._paths[number]}. Possible causes: too little "
+            'memory, a signal, a reader that it cannot import, or a script without `if __name__ == "__main__":`.'
         )
 
 

@@ -69,8 +69,8 @@ def record_all(
     except BrokenProcessPool as error:
         hung = f", a renderer that took more than {LIMIT:.0f} s for an episode" if renders else ""
         raise RuntimeError(
-            f"a worker process that recorded {script.name!r} died: out of memory, killed{hung}, or started from a script "
-            'without `if __name__ == "__main__":`. Finished episodes are kept; call again to continue.'
+            f"a worker process that recorded {script.name!r} died. Possible causes: too little memory, a signal{hung}, or "
+            'a script without `if __name__ == "__main__":`. Finished episodes are kept; call again to continue.'
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

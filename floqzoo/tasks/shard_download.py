@@ -92,7 +92,8 @@ def _download_intact(name: str, file: Path, checksum: str | None) -> None:
         else:
             return
     raise DownloadError(
-        f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}); the files downloaded so far are kept."
+        f"{file.name} of {name} could not be downloaded ({'; '.join(failures)}). The files downloaded so far "
+        "are kept; run the command again to continue."
     )
 
 
@@ -123,6 +124,8 @@ def _known_checksums(file: Path) -> dict[str, str]:
     for line in file.read_text().splitlines():
         checksum, _, name = line.partition(" ")
         if len(checksum) != 64 or not name.strip():
-            raise ValueError(f"{file} must have lines of a SHA-256 and a file name; got {line!r}.")
+            raise ValueError(
+                f"each line of {file} must be a SHA-256 and a file name, as `sha256sum` writes them; got {line!r}."
+            )
         known[name.strip().removeprefix("*")] = checksum.lower()
     return known

@@ -146,7 +146,7 @@ def test_batches_with_next_actions_leave_out_what_has_none():
         batch = UniformBatches(reader).draw_batch(dataset, None, at, jax.random.key(0), 200)
         assert len(np.unique(np.asarray(batch.reward))) == sizes
     lonely = dataset_from_episodes(recorded([(1, False)]))
-    with pytest.raises(ValueError, match="next actions are needed, but no transition"):
+    with pytest.raises(ValueError, match="each transition of the dataset ends its episode"):
         UniformBatches(NStep(next_action=True)).draw_batch(lonely, None, at, jax.random.key(0), 2)
 
 

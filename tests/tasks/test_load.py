@@ -164,10 +164,7 @@ def test_an_official_file_is_taken_where_it_is(files, tmp_path):
     ("name", "advice"),
     [
         (MAZE, "`floqzoo collect pointmaze-medium-navigate-v0`, and pass the file as `dataset_path`"),
-        (
-            "antmaze-large-navigate-singletask-v0",
-            "cannot be collected on this machine, since that needs expert policies",
-        ),
+        ("antmaze-large-navigate-singletask-v0", "`floqzoo collect` has no script for this dataset"),
     ],
 )
 @pytest.mark.parametrize("error", [urllib.error.URLError("no network"), TimeoutError("too slow")])
@@ -179,6 +176,11 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path, name
     with pytest.raises(ConnectionError, match=advice):
         load(name, dataset_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_of_shards_are_refused_before_a_file_is_read(tmp_path):
+    with pytest.raises(ValueError, match="`dataset_path` must be a file for a task with pixels"):
+        load("visual-cube-single-play-singletask-v0", dataset_path=tmp_path, frame_stack=3)
 
 
 @pytest.fixture

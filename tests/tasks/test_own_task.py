@@ -276,7 +276,7 @@ def test_a_task_is_found_by_its_file(name, reports):
         (f"{FILE}:nothing", ValueError, "has no 'nothing'"),
         (f"{FILE}:number", ValueError, "must be a task.*got a int, which lacks dataset"),
         ("/no/where.py:task", FileNotFoundError, "there is no file /no/where.py"),
-        ("no_such_module:task", ValueError, "there is no module 'no_such_module'"),
+        ("no_such_module:task", ValueError, "the module 'no_such_module' cannot be imported"),
         (f"{FILE}:", ValueError, "must be FILE.py:NAME or MODULE:NAME"),
         (":task", ValueError, "must be FILE.py:NAME or MODULE:NAME"),
     ],
