@@ -127,7 +127,7 @@ def test_known_checksums_are_compared(hosts, tmp_path):
     (tmp_path / NAME / "SHA256SUMS").write_text("nothing")
     with pytest.raises(
         ValueError,
-        match="each line of .*SHA256SUMS must be a SHA-256 and a file name, as `sha256sum` writes them; got 'nothing'",
+        match=r"each line of .*SHA256SUMS must be a SHA-256 and a file name, as `sha256sum` writes them; got 'nothing'",
     ):
         download_shards(NAME, tmp_path, shards=2)
 
