@@ -66,8 +66,8 @@ class TD2Config:
             raise ValueError(f"`weight_decay` must be at least 0 and finite; got {self.weight_decay}.")
         if (self.measure_of == "trained") != bool(self.policy_run):
             raise ValueError(
-                f"`policy_run` must be a run if `measure_of` is trained, and empty otherwise; got {self.policy_run!r} "
-                f"for {self.measure_of}."
+                f"`policy_run` must be the folder of a run if `measure_of` is 'trained', and empty otherwise; got "
+                f"{self.policy_run!r} with `measure_of` {self.measure_of!r}."
             )
 
 

@@ -44,7 +44,7 @@ class UniformPrior(eqx.Module):
 
         Source: floq (arXiv 2509.06863), official code.
         """
-        low, high = return_range(reward_range, discount, "Give the interval itself, `UniformPrior(low, high)`")
+        low, high = return_range(reward_range, discount, "give the interval itself, `UniformPrior(low, high)`")
         if not noise_coverage > 0:
             raise ValueError(f"`noise_coverage` must be above 0; got {noise_coverage}.")
         return UniformPrior(noise_coverage * low, noise_coverage * high)

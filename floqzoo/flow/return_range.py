@@ -16,7 +16,7 @@ def return_range(
     if not low < high:
         raise ValueError(
             f"`reward_range` must have a minimum below its maximum; got {reward_range}. "
-            f"{otherwise}, for constant rewards."
+            f"For constant rewards: {otherwise}."
         )
     if not 0 <= discount < 1:
         raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")

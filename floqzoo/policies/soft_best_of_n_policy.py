@@ -37,7 +37,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
         require("temperature", self.temperature, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
         if not hasattr(getattr(self.behaviour, "noise_prior", None), "cdf"):
             raise TypeError(
-                "`behaviour` must act from noise of a prior with a `cdf`, as a BehaviourFlow does; "
+                "`behaviour` must have a `noise_prior` with a method `cdf`, as a BehaviourFlow has; "
                 f"got a {type(self.behaviour).__name__}."
             )
 

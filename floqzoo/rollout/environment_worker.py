@@ -141,7 +141,8 @@ def require_picklable(make_environment: Callable[[], Any]) -> None:
     except Exception as error:  # pickling may raise any error
         raise ValueError(
             f"`make_environment` must be picklable to run in another process; got {make_environment!r}: {error}. "
-            "Define it at the top of a module, or stay in this process: `eval_workers=0`, `online_processes=False`."
+            "Define it at the top level of a module, or run environments in this process with `eval_workers=0` and "
+            "`online_processes=False`."
         ) from error
 
 

@@ -220,8 +220,8 @@ class Exploration:
             for index in stepping:
                 if self._all[index].receive_step().over:
                     raise ValueError(
-                        f"an episode that had not ended after {len(actions[index])} steps ended after {step + 1} when its "
-                        "actions were replayed; the environment has changed, or is not deterministic for a fixed seed."
+                        f"replaying the {len(actions[index])} saved actions of an unfinished episode ended it after "
+                        f"{step + 1} steps; the environment has changed, or is not deterministic for a fixed seed."
                     )
 
     def _begin_next(self, outcomes: Sequence[StepOutcome]) -> None:

@@ -337,7 +337,9 @@ def scores_by_step(table: Mapping[str, np.ndarray], best_metric: str | None = No
 def _refuse_used(directory: Path) -> None:
     for name in (*LOGS, "checkpoints"):
         if (directory / name).exists():
-            raise FileExistsError(f"{directory} has a {name} already, and a run is never overwritten.")
+            raise FileExistsError(
+                f"{directory / name} exists already, and a run is never overwritten; choose another folder."
+            )
 
 
 class ReadOnlyStore:

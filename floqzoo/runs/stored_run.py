@@ -120,7 +120,7 @@ class StoredRun:
         rewards = self._datum("reward_range", list)
         if [type(bound) for bound in rewards] != [float, float]:
             raise ValueError(
-                f"{self.directory / 'data.json'} must have `reward_range`, two numbers; it has {rewards!r}."
+                f"{self.directory / 'data.json'} must have `reward_range`, two numbers such as [-1.0, 0.0]; it has {rewards!r}."
             )
         config, dim = self.config(recipe), self._datum("observation_dim", int)
         build = agent_builder(
@@ -196,10 +196,13 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
     return own_task(task) if isinstance(task, str) else task
 
 
+_KINDS = {int: "an integer of at least 0", str: "a string", list: "a list", dict: "a mapping", float: "a float"}
+
+
 def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:
     value = content.get(name)
     if type(value) is not kind or (isinstance(value, int) and value < 0):
-        raise ValueError(f"{path} must have `{name}` of type {kind.__name__}; it has {value!r}.")
+        raise ValueError(f"{path} must have `{name}`, {_KINDS[kind]}; it has {value!r}.")
     return value
 
 

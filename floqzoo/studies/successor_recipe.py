@@ -52,13 +52,13 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
             _require_plain(config)
         elif config.agent.method == "mc-cfm" and config.agent.measure_of != "behaviour":
             raise ValueError(
-                "`agent.measure_of` must be behaviour if `agent.method` is mc-cfm, since the data only contain futures of the "
-                f"behaviour policy; got {config.agent.measure_of}."
+                "`agent.measure_of` must be 'behaviour' if `agent.method` is 'mc-cfm', since the data only contain futures of "
+                f"the behaviour policy; got {config.agent.measure_of!r}."
             )
         if config.normalize_observations and config.agent.policy_run:
             raise ValueError(
-                "`normalize_observations` must be False if `agent.measure_of` is trained, since the trained policy expects "
-                "observations as in its own run; the measure normalises its observations in any case."
+                f"`normalize_observations` must be False if `agent.measure_of` is {config.agent.measure_of!r}, since that policy "
+                "expects observations as in its own run; the measure normalises its observations in any case."
             )
         # The policy of a finished run has a fixed size, known only from its task; a cloned policy can have any size.
         own = replace(config.agent, measure_of="clone", policy_run="") if config.agent.policy_run else config.agent

@@ -81,7 +81,9 @@ def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> 
             raise ValueError(f"`{key}` is required, but missing.")
     given = {key: _checked(key, value) for key, value in content.items()}
     if not re.fullmatch(r"\w[\w.-]*", given["name"]):
-        raise ValueError(f"`name` must be letters, digits, '_', '-' or '.'; got {given['name']!r}.")
+        raise ValueError(
+            f"`name` must consist of letters, digits, '_', '-' and '.', and not start with '-' or '.'; got {given['name']!r}."
+        )
     where = Path(given["save_dir"] if save_dir is None else save_dir).expanduser().absolute()
     common = given.get("fields", {})
     return Sweep(
@@ -110,7 +112,7 @@ def _checked(key: str, value: Any) -> Any:
         return value
     if isinstance(value, list):
         if not value or any(type(item) is not int for item in value):
-            raise ValueError(f"`{key}` must be a number or a list of numbers; got {value!r}.")
+            raise ValueError(f"`{key}` must be an integer or a list of integers; got {value!r}.")
         return value
     return read_field(key, kind, value)
 

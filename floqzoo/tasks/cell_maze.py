@@ -53,7 +53,7 @@ class CellMaze(eqx.Module):
         text = "".join(self.rows)
         if not text or len({len(row) for row in self.rows}) > 1 or set(text) - set(".#G") or text.count("G") != 1:
             raise ValueError(
-                f"`rows` must be strings of equal length that contain '.', '#' and, once in the whole maze, 'G'; got {self.rows}."
+                f"`rows` must be strings of equal length of '.', '#' and 'G', with exactly one 'G' in the maze; got {self.rows}."
             )
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
         require("spread", self.spread, lambda value: (value >= 0) & (value < 1), "in [0, 1)")

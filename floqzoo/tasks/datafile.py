@@ -184,7 +184,7 @@ def _claimed_size(path: Path, archive: zipfile.ZipFile, key: str) -> int:
         if entry.file_size > MOST_DEFLATED * entry.compress_size:
             raise ValueError(
                 f"it declares {entry.file_size:,} bytes, more than its {entry.compress_size:,} compressed bytes can "
-                "contain; the file is damaged, so get it again"
+                "contain; the file is damaged, so download it again"
             )
         with archive.open(entry) as content:
             claimed = _claimed_bytes(content)
@@ -231,5 +231,5 @@ def _checked(path: Path, key: str, array: np.ndarray, pixels: bool) -> np.ndarra
     if ARRAY_DTYPES[key] is np.float32 and array.dtype != np.float32:
         raise ValueError(f"{path}: `{key}` must have dtype float32; got {array.dtype}.")
     if ARRAY_DTYPES[key] is np.int64 and array.dtype.kind not in "iub":
-        raise ValueError(f"{path}: `{key}` must have a dtype of whole numbers; got {array.dtype}.")
+        raise ValueError(f"{path}: `{key}` must have an integer dtype; got {array.dtype}.")
     return array.astype(ARRAY_DTYPES[key], copy=False)

@@ -94,7 +94,9 @@ def _numbers(name: str, value: Numbers) -> np.ndarray:
         finite = np.isfinite(array.astype(storage_dtype(), copy=False))
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0]) if array.ndim else 0
-        raise ValueError(f"`{name}` must be finite; row {row} has {array[row] if array.ndim else array}.")
+        raise ValueError(
+            f"`{name}` must be finite as {storage_dtype().name}; row {row} has {array[row] if array.ndim else array}."
+        )
     return array
 
 

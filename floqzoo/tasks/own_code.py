@@ -71,9 +71,7 @@ def named_in_own_code(reference: str, what: str) -> Any:
         raise ValueError(f"{what} must be FILE.py:NAME or MODULE:NAME; got {reference!r}.")
     module = own_module(source)
     if not hasattr(module, name):
-        raise ValueError(
-            f"{what} must name something that {source} defines, and it has no {name!r}; got {reference!r}."
-        )
+        raise ValueError(f"{what} is {reference!r}, but {source} does not define {name!r}.")
     return getattr(module, name)
 
 

@@ -82,7 +82,9 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
     _require_vector(f"the action space of {name}", space)
     low, high = space.low, space.high  # pyright: ignore[reportAttributeAccessIssue]
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise ValueError(f"the action space of {name} must have finite bounds; it is {space}.")
+        raise ValueError(
+            f"the action space of {name} must have finite bounds, each lower one below the upper one; it is {space}."
+        )
     if low.dtype.kind != "f":
         raise ValueError(f"the action space of {name} must be of floating-point numbers; it is {space}.")
     return low, high

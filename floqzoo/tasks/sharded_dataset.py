@@ -54,7 +54,9 @@ class ShardReader:
             )
         (low, high), (least, greatest) = self.reward_range, shard.reward_range
         if not low <= least <= greatest <= high:
-            raise ValueError(f"{path} has rewards from {least:g} to {greatest:g}; they must be in [{low:g}, {high:g}].")
+            raise ValueError(
+                f"{path} has rewards from {least:g} to {greatest:g}; they must be in the `reward_range` [{low:g}, {high:g}]."
+            )
         return shard
 
 

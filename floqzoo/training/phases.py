@@ -315,7 +315,7 @@ class OnlinePhase:
         for seed, of_seed in zip(self.config.seed_numbers, actions, strict=True):
             if not np.isfinite(of_seed).all():
                 raise NonFiniteError(
-                    f"an action of seed {seed} became NaN or infinite in round {number} of the environment."
+                    f"an action of seed {seed} became NaN or infinite in round {number} of online steps."
                 )
 
     def _learn(self, arrays: PyTree, keys: Key[Array, " seeds"], number: int) -> tuple[PyTree, list[ChunkMetrics]]:
@@ -402,8 +402,9 @@ def _grown(name: str, stored: np.ndarray, form: jax.ShapeDtypeStruct) -> np.ndar
     """An array, padded with zeros to the given shape."""
     if stored.ndim != form.ndim or stored.dtype != form.dtype or any(map(int.__gt__, stored.shape, form.shape)):
         raise ValueError(
-            f"`{name}` of the replay buffer is {stored.dtype}{list(stored.shape)} in the checkpoint, which must fit into "
-            f"{form.dtype}{list(form.shape)}. Restore the previous settings, such as `online_steps`."
+            f"the replay buffer in the checkpoint has `{name}` of {stored.dtype}{list(stored.shape)}, which does not fit into "
+            f"{form.dtype}{list(form.shape)}, its size with these settings. Restore the previous ones, such as "
+            "`online_steps`."
         )
     whole = np.zeros(form.shape, form.dtype)
     whole[tuple(map(slice, stored.shape))] = stored

@@ -225,7 +225,7 @@ class Trainer:
             self.save_despite(error)
             raise ShardError(f"{error} {self.checkpoint_message()} {TO_CONTINUE}") from error
         except OSError as error:
-            raise OSError(f"{error} {self.checkpoint_message()} {TO_CONTINUE}") from error
+            raise OSError(f"{str(error).rstrip('.')}. {self.checkpoint_message()} {TO_CONTINUE}") from error
         except Exception as error:
             # An environment may raise any error, and the updates so far are complete.
             self.save_despite(error)

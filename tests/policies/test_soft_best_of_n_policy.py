@@ -133,7 +133,7 @@ def test_the_choice_is_independent_of_the_candidates(getkey):
         (FromNoise(), {"temperature": 0.0}, ValueError, "`temperature` must be above 0 and finite; got 0"),
         (FromNoise(), {"temperature": float("nan")}, ValueError, "`temperature` must be above 0 and finite; got nan"),
         (FromNoise(), {"num_samples": 0}, ValueError, "`num_samples` must be at least 1; got 0"),
-        (UniformPolicy(1), {}, TypeError, "`behaviour` must act from noise .* got a UniformPolicy"),
+        (UniformPolicy(1), {}, TypeError, "`behaviour` must have a `noise_prior` .* got a UniformPolicy"),
         (object(), {}, TypeError, "`behaviour`"),
     ],
     ids=["zero", "nan", "no candidate", "no noise", "no policy"],

@@ -142,7 +142,7 @@ def answer(recipe, words):
         (
             td2_cfm,
             ["--agent.method=mc-cfm", "--agent.measure_of=clone"],
-            "`agent.measure_of` must be behaviour if `agent.method` is mc-cfm",
+            "`agent.measure_of` must be 'behaviour' if `agent.method` is 'mc-cfm'",
         ),
         # A setting of the method is named in full.
         (floq, ["--alpha=3"], "there is no flag --alpha; did you mean --agent.alpha?"),

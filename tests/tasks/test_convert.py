@@ -202,7 +202,7 @@ WHOLE = {
         ({"observations": np.zeros((3, 2))}, r"`observations` must have 4 rows, .*one more for each episode; got 3"),
         (
             {"observations": np.full((4, 2), [[1], [2], [np.nan], [4]])},
-            r"`observations` must be finite; row 2 has \[nan",
+            r"`observations` must be finite as float32; row 2 has \[nan",
         ),
         ({"actions": np.zeros((2, 1))}, "`actions` must have 3 rows, the sum of `episode_lengths`; got 2"),
         ({"rewards": np.zeros(2)}, r"`rewards` must have the shape \(3,\); got \(2,\)"),
@@ -298,7 +298,10 @@ def test_d4rl_without_next_observations(h5py, new, lengths):
         ({"rewards": np.zeros(4)}, r"`rewards` must have the shape \(5,\); got \(4,\)"),
         ({"actions": np.zeros((4, 2))}, "`actions` must have 5 rows, as `observations` has; got 4"),
         ({"terminals": np.arange(5)}, "`terminals` must contain booleans, or 0 and 1"),
-        ({"observations": np.array([[1.0], [2.0], [np.nan], [4.0], [5.0]])}, "`observations` must be finite; row 2"),
+        (
+            {"observations": np.array([[1.0], [2.0], [np.nan], [4.0], [5.0]])},
+            "`observations` must be finite as float32; row 2",
+        ),
         ({"observations": np.array([["a"]] * 5, "S1")}, "`observations` must be an array of real numbers"),
         (
             {"rewards": [f"{i}" for i in range(5)]},
@@ -463,7 +466,7 @@ def test_minari_that_contradicts_itself_is_refused(h5py, write_minari, tmp_path)
     data = Path(os.environ["MINARI_DATASETS_PATH"], name, "data")
     with h5py.File(data / "main_data.hdf5", "r+") as file:
         file["episode_1/observations"][1, 2] = np.nan
-    with pytest.raises(ValueError, match="episode 1: `observations` must be finite; row 1 has"):
+    with pytest.raises(ValueError, match="episode 1: `observations` must be finite as float32; row 1 has"):
         episodes_from_minari(name)
     with h5py.File(data / "main_data.hdf5", "r+") as file:
         del file["episode_1/rewards"]
@@ -569,13 +572,17 @@ def test_lerobot_without_rewards_or_ends(parquet, tmp_path):
     [
         ({}, ("action",), "it lacks action, and has episode_index"),
         ({}, ("episode_index",), "it lacks episode_index"),
-        ({}, ("next.truncated",), "`done` must be the meaning of .*'terminated' or 'truncated'.* 1 frames are done"),
+        ({}, ("next.truncated",), "`done` must be 'terminated' or 'truncated', to define .* 1 frames are done"),
         (
             {"frame_index": [0, 1, 3]},
             (),
             "`frame_index` must count from 0 in each episode; episode 0 has 3 instead of 2",
         ),
-        ({"observation.state": [[1.0], [2.0], [float("nan")]]}, (), r"`observation.state` must be finite; row 2 has"),
+        (
+            {"observation.state": [[1.0], [2.0], [float("nan")]]},
+            (),
+            r"`observation.state` must be finite as float32; row 2 has",
+        ),
         ({"observation.state": [[1.0], [2.0], [3.0, 4.0]]}, (), r"`observation.state` must have the same length.*1, 2"),
         ({"observation.state": [[1.0], [2.0], None]}, (), "`observation.state` must have a value in each frame; row 2"),
         ({"next.reward": [1.0, None, 2.0]}, (), "`next.reward` must have a value in each frame; row 1"),
@@ -676,7 +683,7 @@ def test_recordings_that_cannot_be_are_refused():
         record_episodes(Push, episodes=1)
     with pytest.raises(ValueError, match="`episodes` must be at least 1; got 0"):
         record_episodes(Push, episodes=0, max_episode_steps=3)
-    with pytest.raises(ValueError, match="episode 0: `observations` must be finite; row 2 has"):
+    with pytest.raises(ValueError, match="episode 0: `observations` must be finite as float32; row 2 has"):
         record_episodes(lambda: Push(broken_at=2), episodes=1, max_episode_steps=3)
     with pytest.raises(ValueError, match=r"coordinate 0 of row 0 is -1, outside of \[0, 3\]"):
         record_episodes(Push, lambda *_: np.array([-1.0]), episodes=1, max_episode_steps=3)

@@ -68,7 +68,7 @@ def test_terminals_may_be_numbers(tmp_path, dtype):
         ("qpos", with_nan, "`qpos` has a NaN or an infinity, first in row 2"),
         ("terminals", lambda a: a + 1, "`terminals` must be 0 or 1; row . has 2"),
         ("terminals", lambda a: a[:, None], "`terminals` must have `ndim` 1; got the shape"),
-        ("button_states", lambda a: a + 0.5, "`button_states` must have a dtype of whole numbers; got float64"),
+        ("button_states", lambda a: a + 0.5, "`button_states` must have an integer dtype; got float64"),
     ],
 )
 def test_bad_arrays_are_refused(tmp_path, key, change, message):

@@ -213,8 +213,8 @@ def test_states_keep_their_last_actions():
             {"observations": [[1.0], [1.0, 2.0]]},
             "`observations` must be an array of real numbers; got a list of unequal",
         ),
-        ({"observations": np.full((5, 2), np.nan)}, "`observations` must be finite; row 0 has"),
-        ({"rewards": np.array([1.0, 1e300, 0.0, 4.0, 0.0])}, "`rewards` must be finite; row 1 has 1e.300"),
+        ({"observations": np.full((5, 2), np.nan)}, "`observations` must be finite as float32; row 0 has"),
+        ({"rewards": np.array([1.0, 1e300, 0.0, 4.0, 0.0])}, "`rewards` must be finite as float32; row 1 has 1e.300"),
         ({"observations": np.zeros(5)}, r"`observations` must have two axes.* got the shape \(5,\)"),
     ],
 )

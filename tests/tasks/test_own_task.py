@@ -273,7 +273,7 @@ def test_a_task_is_found_by_its_file(name, reports):
 @pytest.mark.parametrize(
     ("reference", "error", "message"),
     [
-        (f"{FILE}:nothing", ValueError, "has no 'nothing'"),
+        (f"{FILE}:nothing", ValueError, "does not define 'nothing'"),
         (f"{FILE}:number", ValueError, "must be a task.*got a int, which lacks dataset"),
         ("/no/where.py:task", FileNotFoundError, "there is no file /no/where.py"),
         ("no_such_module:task", ValueError, "the module 'no_such_module' cannot be imported"),

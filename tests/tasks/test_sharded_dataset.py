@@ -130,7 +130,10 @@ def test_episodes_of_another_length_are_refused_when_they_are_read(tmp_path):
 
 @pytest.mark.parametrize("bounds", [(-0.5, 0.0), (-1.0, -0.5)])
 def test_rewards_outside_of_the_range_are_refused(tmp_path, bounds):
-    with pytest.raises(ValueError, match=rf"000.npz has rewards from -0.9\d+ to .*; they must be in \[{bounds[0]:g}, "):
+    with pytest.raises(
+        ValueError,
+        match=rf"000.npz has rewards from -0.9\d+ to .*; they must be in the `reward_range` \[{bounds[0]:g}, ",
+    ):
         ShardedDataset(write_shards(tmp_path), read_shard, reward_range=bounds)
 
 

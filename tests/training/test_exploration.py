@@ -120,7 +120,7 @@ def test_the_state_of_other_environments_is_refused():
     ):
         Exploration(Line, SEEDS, 1).restore(state)
     with pytest.raises(
-        ValueError, match=r"an episode that had not ended after \d steps ended after 1 when its actions were replayed"
+        ValueError, match=r"replaying the \d saved actions of an unfinished episode ended it after 1 steps"
     ):
         Exploration(Limited, SEEDS, 2).restore(state)
 

@@ -249,7 +249,7 @@ def test_nan_in_a_parameter_is_never_saved(tmp_path):
 @pytest.mark.parametrize("name", ["train.csv", "eval.csv", "checkpoints"])
 def test_a_run_is_not_written_over_another(tmp_path, name):
     (tmp_path / name).write_text("precious")
-    with pytest.raises(FileExistsError, match=f"has a {name} already, and a run is never overwritten"):
+    with pytest.raises(FileExistsError, match=f"{name} exists already, and a run is never overwritten"):
         train(toy_build, toy_task(), toy_config(), tmp_path)
     assert (tmp_path / name).read_text() == "precious"
     assert {path.name for path in tmp_path.iterdir()} == {name, LOCK}

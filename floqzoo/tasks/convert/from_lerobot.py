@@ -111,8 +111,8 @@ def _ends(table: dict[str, np.ndarray], done: str | None) -> tuple[np.ndarray, n
         raise ValueError(f"`done` must be None for data with `next.truncated`; got {done!r}.")
     if "next.truncated" not in table and over.any() and done is None:
         raise ValueError(
-            f"`done` must be the meaning of `next.done`, 'terminated' or 'truncated', since {over.sum():,} frames are done and the "
-            "data have no `next.truncated`; got None."
+            f"`done` must be 'terminated' or 'truncated', to define what `next.done` means: {over.sum():,} frames are done, and "
+            "the data have no `next.truncated`; got None."
         )
     terminated = np.zeros(frames, bool) if done == "truncated" else over & ~cut
     return terminated, last | over | cut

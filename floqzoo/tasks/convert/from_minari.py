@@ -124,5 +124,5 @@ def _vector_space(name: str, array: Any) -> np.ndarray:
 def _bounds(space: Any, low: Numbers | None, high: Numbers | None) -> tuple[Numbers, Numbers]:
     bounds = [getattr(space, name, None) if given is None else given for name, given in (("low", low), ("high", high))]
     if any(bound is None for bound in bounds):
-        raise ValueError(f"actions must be vectors of numbers, a Box; the action space is {space}.")
+        raise ValueError(f"the action space must be a Box, so that actions are vectors of numbers; it is {space}.")
     return bounds[0], bounds[1]
