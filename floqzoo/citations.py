@@ -76,12 +76,15 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         policies.TanhGaussianPolicy: (bib.SAC,),
         policies.ShortcutPolicy: (bib.SORL, bib.SHORTCUT_MODELS),
         policies.GPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
+        policies.FamilyGPIPolicy: (bib.SUCCESSOR_FEATURES, bib.TD_FLOW),
         # update rules
         AlternatingUpdate: (bib.TD3,),
         SequentialUpdate: (bib.SORL,),
         # successor measures
         successor.FlowSuccessor: (bib.TD_FLOW,),
         successor.DiscountRangeSuccessor: (bib.TD_FLOW,),
+        successor.FamilySuccessor: (bib.TD_FLOW,),
+        successor.FamilyValue: (bib.TD_FLOW,),
         successor.SuccessorCritic: (bib.TD_FLOW,),
         successor.MonteCarloTarget: (bib.TD_FLOW,),
         successor.TDTarget: (bib.TD_FLOW,),

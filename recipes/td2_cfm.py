@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 import floqzoo as fz
@@ -19,7 +20,15 @@ from floqzoo.studies.successor_recipe import (
     run_successor_recipe,
     successor_check,
 )
-from floqzoo.successor import METHODS, DataNextAction, LearntReward, PolicyNextAction, SuccessorCritic
+from floqzoo.successor import (
+    METHODS,
+    DataNextAction,
+    FamilySuccessor,
+    LatentPolicy,
+    LearntReward,
+    PolicyNextAction,
+    SuccessorCritic,
+)
 from floqzoo.typing import Key
 
 
@@ -29,10 +38,10 @@ class TD2Config:
 
     method: Literal["mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm", "td-dd", "td2-dd"] = "td2-cfm"
     """The target and the model: flows by Monte Carlo, TD, coupled TD or TD², or diffusions by TD or TD²."""
-    measure_of: Literal["behaviour", "clone", "trained"] = "behaviour"
-    """The policy of the measure: that of the data, a policy cloned from the data, or the policy of a finished run."""
+    measure_of: Literal["behaviour", "clone", "trained", "family"] = "behaviour"
+    """The policy of the measure: that of the data, one cloned from the data, that of a finished run, or all of a run of FB."""
     policy_run: str = ""
-    """The folder of the finished run, for its policy."""
+    """The folder of the finished run, for its policy or policies."""
     curved: bool = False
     """Whether the path of a flow is trigonometric (curved) instead of linear."""
     lr: float = 1e-4
@@ -64,9 +73,9 @@ class TD2Config:
         require_choices(self)
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"`weight_decay` must be at least 0 and finite; got {self.weight_decay}.")
-        if (self.measure_of == "trained") != bool(self.policy_run):
+        if (self.measure_of in ("trained", "family")) != bool(self.policy_run):
             raise ValueError(
-                f"`policy_run` must be the folder of a run if `measure_of` is 'trained', and empty otherwise; got "
+                "`policy_run` must be the folder of a run if `measure_of` is 'trained' or 'family', and empty otherwise; got "
                 f"{self.policy_run!r} with `measure_of` {self.measure_of!r}."
             )
 
@@ -89,21 +98,27 @@ def td2_cfm(
     del reward_range
     field_key, reward_key, policy_key = jax.random.split(key, 3)
     network = partial(fz.MLP, hidden=config.hidden_dims)
+    if policy is None:
+        policy = make_policy(config, observation_dim, action_dim, policy_key)
+    family = family_of(policy) if config.measure_of == "family" else None
+    latent = jnp.zeros(0) if family is None else jnp.asarray(family.parts.policy.latent.value)
     measure = make_measure(
         config,
-        velocity_field(config, observation_dim, observation_dim + action_dim, field_key),
+        velocity_field(config, observation_dim, observation_dim + action_dim + len(latent), field_key),
         observation_dim,
         discount=config.discount,
         normaliser=Normaliser.unfitted(observation_dim) if normaliser is None else normaliser,
         next_action=DataNextAction() if config.measure_of == "behaviour" else PolicyNextAction(),
     )
+    if family is not None:
+        measure = FamilySuccessor(measure, family, latent)
     return fz.Agent(
         critic=SuccessorCritic(
             measure,
             LearntReward(network(observation_dim, 1, key=reward_key)) if reward is None else reward,
             num_samples=config.count,
         ),
-        policy=make_policy(config, observation_dim, action_dim, policy_key) if policy is None else policy,
+        policy=policy,
         update_rule=fz.JointUpdate(optax.adamw(config.lr, weight_decay=config.weight_decay)),
         target_update=fz.PolyakAveraging(critic=config.tau),
     )
@@ -116,10 +131,23 @@ def with_futures(config: TD2Config) -> GeometricFuture:
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
     """The policy of a finished run, or a policy to be cloned from the data."""
-    if config.measure_of == "trained":
+    if config.policy_run:
         return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
     network = partial(fz.MLP, hidden=config.hidden_dims)
     return fz.BehaviourFlow.build(observation_dim, action_dim, network=network, key=key)
+
+
+def family_of(policy: Policy) -> fz.FixedPolicy:
+    """The policy, if it is a family of policies, one for each z.
+
+    **Raises** `ValueError` if it is not.
+    """
+    if not isinstance(policy, fz.FixedPolicy) or not isinstance(policy.parts.policy, LatentPolicy):
+        raise ValueError(
+            "`policy_run` must be a run of fb if `measure_of` is 'family', since fb has a policy for each z; the policy is a "
+            f"{type(policy.parts.policy if isinstance(policy, fz.FixedPolicy) else policy).__name__}."
+        )
+    return policy
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):

@@ -8,6 +8,7 @@ from floqzoo.policies.chunked_policy import ChunkedPolicy as ChunkedPolicy
 from floqzoo.policies.ddpg_bc_policy import DDPGBCPolicy as DDPGBCPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy as DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy as DistilledFlowPolicy
+from floqzoo.policies.family_gpi_policy import FamilyGPIPolicy as FamilyGPIPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy as FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy as FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy as GPIPolicy

@@ -69,6 +69,11 @@ def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]
 
 def _require_plain(config: RunConfig) -> None:
     """**Raises** `ValueError` for settings that a comparison on an analytic task does not support."""
+    if config.agent.policy_run:
+        raise ValueError(
+            f"`agent.policy_run` must be empty on the analytic task {config.env_name}, whose policy is known; got "
+            f"{config.agent.policy_run!r}."
+        )
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name in _NOT_ANALYTIC and value != field.default:
@@ -90,7 +95,7 @@ _NOT_ANALYTIC = (
 
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
     """Keyword arguments for the agent's `build`: the measure's normaliser, unless `normalize_observations` is set, and
-    the trained policy if `measure_of` is "trained".
+    the policy of the run `policy_run` if there is one.
 
     **Raises** the errors of `floqzoo.runs.trained_policy`.
     """
@@ -98,7 +103,7 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
     # With normalised observations the measure has none of its own left to normalise.
     if not config.normalize_observations:
         parts["normaliser"] = Normaliser.from_observations(task.dataset.observations, least_scale=1e-3)
-    if config.agent.measure_of == "trained":
+    if config.agent.policy_run:
         sizes = {"observation_dim": task.observation_dim, "action_dim": task.action_dim}
         parts["policy"] = trained_policy(config.agent.policy_run, **sizes)
     return parts

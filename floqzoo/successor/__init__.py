@@ -2,6 +2,7 @@
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
 from floqzoo.successor.discount_range import DiscountRangeSuccessor as DiscountRangeSuccessor
+from floqzoo.successor.family_successor import FamilySuccessor as FamilySuccessor, FamilyValue as FamilyValue
 from floqzoo.successor.flow_successor import FlowSuccessor as FlowSuccessor, SuccessorMetrics as SuccessorMetrics
 from floqzoo.successor.forward_backward import (
     ForwardBackward as ForwardBackward,

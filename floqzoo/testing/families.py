@@ -79,6 +79,7 @@ from floqzoo.policies.chunked_policy import ChunkedPolicy
 from floqzoo.policies.ddpg_bc_policy import DDPGBCPolicy
 from floqzoo.policies.deterministic_policy import DeterministicPolicy
 from floqzoo.policies.distilled_flow_policy import DistilledFlowPolicy
+from floqzoo.policies.family_gpi_policy import FamilyGPIPolicy
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.policies.function_policy import FunctionPolicy
 from floqzoo.policies.gpi_policy import GPIPolicy
@@ -86,6 +87,7 @@ from floqzoo.policies.shortcut_policy import ShortcutPolicy
 from floqzoo.policies.soft_best_of_n_policy import SoftBestOfNPolicy
 from floqzoo.policies.tanh_gaussian_policy import TanhGaussianPolicy
 from floqzoo.successor.discount_range import DiscountRangeSuccessor
+from floqzoo.successor.family_successor import FamilySuccessor, FamilyValue
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.forward_backward import ForwardBackward
 from floqzoo.successor.intention_critic import IntentionCritic
@@ -296,6 +298,27 @@ def latent_policy(*, key: Key) -> LatentPolicy:
     return LatentPolicy(network, jax.random.normal(task_key, (sizes.inputs,)), alpha=0.5)
 
 
+def family(*, key: Key) -> FixedPolicy:
+    """A small family of policies and its FB critic, as constants."""
+    policy_key, critic_key = jax.random.split(key)
+    return FixedPolicy(latent_policy(key=policy_key), forward_backward(key=critic_key))
+
+
+def family_successor(*, key: Key) -> FamilySuccessor:
+    """A small successor measure of a family of policies."""
+    family_key, field_key, latent_key = jax.random.split(key, 3)
+    dim, condition = sizes.observation, sizes.observation + sizes.action + sizes.inputs
+    measure = flow_measure(TD2Target(), field(dim, condition, key=field_key), dim, discount=0.9)
+    return FamilySuccessor(measure, family(key=family_key), jax.random.normal(latent_key, (sizes.inputs,)))
+
+
+def family_gpi(*, key: Key) -> FamilyGPIPolicy:
+    """A policy that chooses among the policies of a small family by their values."""
+    measure = family_successor(key=key)
+    value = FamilyValue(SuccessorCritic(measure, jnp.sum, num_samples=2))
+    return FamilyGPIPolicy(measure.family, value, measure.latent, count=3, cosine=0.5)
+
+
 def intention_critic(*, key: Key) -> IntentionCritic:
     """A small InFOM critic."""
     q_key, field_key, encoder_key, reward_key = jax.random.split(key, 4)
@@ -384,6 +407,7 @@ every_successor_measure = (
     seeded(partial(measure, StraightTD2Target(), next_action=DataNextAction(), from_current=True)),
     seeded(partial(measure, TDTarget(), diffusion_measure, path=VariancePreservingPath(0.1, 4.0), steps=4)),
     seeded(discount_range),
+    seeded(family_successor),
 )
 every_critic = (
     st.builds(NullCritic),
@@ -422,6 +446,7 @@ every_policy = (
     seeded(partial(policy, DistilledFlowPolicy)),
     seeded(fixed_policy),
     seeded(best_of_two),
+    seeded(family_gpi),
     seeded(best_of_n),
     seeded(soft_best_of_n),
     seeded(shortcut_policy),

@@ -1,11 +1,16 @@
 """Generalised policy improvement where every value is exact."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 from hypothesis import given, settings, strategies as st
 
-from floqzoo.policies import GPIPolicy
+import floqzoo as fz
+from floqzoo.policies import FamilyGPIPolicy, GPIPolicy
 from floqzoo.tasks import Ring
 
 
@@ -50,3 +55,67 @@ def values(drifts, discount, pay):
 
 def own_values(ring, pay):
     return jax.vmap(lambda centre: ring.value(centre, ring.policy_action(centre), pay))(ring.centres)
+
+
+class Drifts(eqx.Module):
+    """The policies of a ring that drift by an amount which the first coordinate of z decides."""
+
+    latent: fz.Hyperparameter
+
+    def act_for(self, observation, latent):
+        return ring_of(latent).policy_action(observation)
+
+    def act(self, observation, critic, key):
+        return self.act_for(observation, self.latent.value)
+
+    def policy_loss(self, batch, agent, key):
+        return jnp.zeros(()), None
+
+
+def ring_of(latent):
+    return Ring(cells=CELLS, drift=jnp.tanh(latent[0]), discount=0.9)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**31 - 1), count=st.sampled_from((1, 5)), cosine=st.floats(0, 1))
+def test_over_a_family_it_is_nowhere_worse_than_the_policy_of_the_task(seed, count, cosine):
+    """With fixed draws, hence one improved policy; with z of the task alone it is that policy."""
+    pay_key, task_key, act_key = jax.random.split(jax.random.key(seed), 3)
+    pay, task = jax.random.normal(pay_key, (CELLS,)), jax.random.normal(task_key, (3,))
+    improved, own, latents = family_values(count, jnp.asarray(cosine), task, pay, act_key)
+    np.testing.assert_allclose(jnp.linalg.norm(latents, axis=1), jnp.linalg.norm(task), rtol=1e-4)
+    np.testing.assert_allclose(latents[0], task, rtol=1e-6)
+    assert jnp.all(improved >= jnp.max(own, axis=0) - 1e-3)
+    assert count > 1 or jnp.allclose(improved, own[0], atol=1e-3)
+
+
+@partial(jax.jit, static_argnums=0)
+def family_values(count, cosine, task, pay, key):
+    """As `values`, for the draws of one key."""
+    family = fz.FixedPolicy(Drifts(fz.Hyperparameter(task)))
+    improved = FamilyGPIPolicy(family, lambda s, a, z, key: ring_of(z).value(s, a, pay), task, count, cosine)
+    centres = ring_of(task).centres
+    actions = jax.vmap(lambda centre: improved.act(centre, None, jax.random.clone(key)))(centres)
+    matrix = jax.vmap(ring_of(task).transition_matrix)(actions)[jnp.arange(CELLS), jnp.arange(CELLS)]
+    value = jnp.linalg.solve(jnp.eye(CELLS) - 0.9 * matrix, matrix @ pay)
+    latents = improved.candidates(centres[0], jax.random.clone(key))[0]
+    return value, jax.vmap(lambda z: own_values(ring_of(z), pay))(latents), latents
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"count": 0}, "`count` must be at least 1; got 0"),
+        ({"cosine": 1.5}, r"`cosine` must be in \[0, 1\]; got 1.5"),
+        ({"latent": jnp.zeros(3)}, "`latent` must be finite and not 0"),
+        ({"family": fz.FixedPolicy(fz.FunctionPolicy(jnp.sin))}, "a policy for each z, .*; got FunctionPolicy"),
+    ],
+)
+def test_what_cannot_be_improved_over_is_refused(changes, problem):
+    parts = {
+        "family": fz.FixedPolicy(Drifts(fz.Hyperparameter(jnp.ones(3)))),
+        "value_for": lambda s, a, z, key: 0.0,
+        "latent": jnp.ones(3),
+    }
+    with pytest.raises(ValueError, match=problem):
+        FamilyGPIPolicy(**(parts | changes))

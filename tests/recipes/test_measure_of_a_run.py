@@ -15,7 +15,9 @@ from floqzoo.runs.run_directory import record_data, record_flags, record_machine
 from floqzoo.successor import PolicyNextAction
 from floqzoo.tasks import make_dataset
 from floqzoo.training import train
+from floqzoo.training.normalisation import normalising
 from recipes.bc import RECIPE, BCConfig
+from recipes.fb import RECIPE as FB, FBConfig
 from recipes.qc import RECIPE as QC, QCConfig
 from recipes.td2_cfm import TD2Config, td2_cfm
 
@@ -79,6 +81,40 @@ def test_its_measure_is_learnt_and_it_is_left_alone(run, getkey):
     assert not eqx.tree_equal(after.critic, agent.critic)
 
 
+@pytest.mark.slow
+def test_the_measures_of_a_family_are_learnt(tmp_path, getkey):
+    """The policies of a run of FB, with its normaliser; the z is that of its task."""
+    task, sizes = Walk(), {"width": 8, "embedding": 4, "backward_width": 8, "latent_dim": 3, "batch_size": 4}
+    agent = FBConfig(inference_samples=50, **sizes)
+    config = RunConfig(
+        env_name="walk", agent=agent, offline_steps=2, log_interval=1, eval_episodes=0, normalize_observations=True
+    )
+    record_flags(tmp_path, "fb", config)
+    record_data(tmp_path, task)
+    record_machine(tmp_path)
+    build = normalising(agent_builder(FB, agent, **SHAPE, reward_range=task.reward_range), config, task)
+    train(build, task, config, tmp_path, to_task=lambda agent: FB.to_task(agent, task, config))
+    small = {"widths": (8, 4), "embedding": 4, "hidden_dims": (8,), "batch_size": 4, "count": 8}
+    config = TD2Config(**small, policy_run=str(tmp_path), measure_of="family")
+    learner = td2_cfm(**SHAPE, reward_range=(-1.0, 0.0), config=config, key=getkey())
+    stored = StoredRun(tmp_path).agent(find_recipe("fb"), 0)
+    measure, state = learner.critic.measure, jnp.array([0.3, -0.2])
+    assert float(stored.normaliser.scale.value[0]) != 1
+    np.testing.assert_array_equal(measure.latent.value, stored.policy.latent.value)
+    np.testing.assert_allclose(learner.act(state, getkey()), stored.act(state, getkey()))
+    after, metrics = eqx.filter_jit(learner.update)(task.dataset.sample(getkey(), 4), getkey())
+    assert jnp.isfinite(metrics.critic.measure.bootstrap_loss)
+    assert eqx.tree_equal(after.critic.measure.family, measure.family)
+    assert not eqx.tree_equal(after.critic.measure.measure, measure.measure)
+
+
+@pytest.mark.slow
+def test_the_policy_of_a_run_that_is_no_family_is_refused(run, getkey):
+    config = TD2Config(policy_run=str(run), measure_of="family")
+    with pytest.raises(ValueError, match=r"`policy_run` must be a run of fb .*; the policy is a BehaviourFlow"):
+        td2_cfm(**SHAPE, reward_range=(-1.0, 0.0), config=config, key=getkey())
+
+
 @pytest.mark.parametrize(("size", "value"), [("observation_dim", 3), ("action_dim", 2)])
 def test_a_policy_of_another_task_is_refused(run, size, value):
     with pytest.raises(ValueError, match=f"must have `{size}` {value}; it has {SHAPE[size]}"):
@@ -91,7 +127,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_run_is_named_when_it_is_asked_for_and_only_then():
-    with pytest.raises(ValueError, match="`policy_run` must be a run"):
+    with pytest.raises(ValueError, match="`policy_run` must be the folder of a run"):
         TD2Config(measure_of="trained")
     with pytest.raises(ValueError, match="and empty otherwise; got 'exp'"):
         replace(TD2Config(), policy_run="exp")

@@ -28,10 +28,10 @@ def test_every_method_trains_in_the_agent(name, getkey):
     chain = LinearGaussian.spiral(0.5)
     critic = fz.successor.SuccessorCritic(METHODS[name](small_field(getkey()), 2, discount=0.5), lambda x: x[0])
     agent = fz.Agent(critic=critic, policy=chain.policy, update_rule=fz.JointUpdate(optax.adam(3e-3)))
-    update = eqx.filter_jit(lambda agent, batch, key: agent.update(batch, key))
+    update = eqx.filter_jit(lambda agent, batch_key, key: agent.update(chain.sample(batch_key, 64), key))
     losses = []
     for _ in range(60):
-        agent, metrics = update(agent, chain.sample(getkey(), 64), getkey())
+        agent, metrics = update(agent, getkey(), getkey())
         losses.append(float(metrics.critic.measure.one_step_loss))
     assert np.mean(losses[-15:]) < np.mean(losses[:15])
     assert np.isfinite(losses).all()

@@ -19,7 +19,7 @@ from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_c
 from floqzoo.training import prepared_run, resume
 
 
-KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
+KILLS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 2
 # No interval is a multiple of another, so that every kind of moment occurs.
 LIVELY = {"offline_steps": 42, "log_interval": 4, "save_interval": 6, "eval_interval": 14, "seeds": 2, "seed": 5}
 
