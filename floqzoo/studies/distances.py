@@ -37,13 +37,15 @@ def maximum_mean_discrepancy(
 
     - `bandwidth`: $h$, above 0, in the units of the space.
 
-    **Raises** `ValueError` if the bandwidth is not above 0 or a sample is not finite.
+    **Raises** `ValueError` if the bandwidth is not above 0, `x` or `y` has less than 2 samples, or a sample is not finite.
 
     Source: Gretton et al., *A kernel two-sample test* (JMLR 13, 2012), lemma 6.
     """
     if not bandwidth > 0:
         raise ValueError(f"`bandwidth` must be above 0; got {bandwidth}.")
     x, y = _finite("x", x), _finite("y", y)
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"`x` and `y` must have at least 2 samples each; got {len(x)} and {len(y)}.")
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         squared = np.sum((a[:, None] - b[None, :]) ** 2, axis=2)

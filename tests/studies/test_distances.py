@@ -51,6 +51,11 @@ def test_samples_that_are_not_finite_are_refused(bad):
             distance(x, y)
 
 
+def test_one_sample_has_no_unbiased_estimate():
+    with pytest.raises(ValueError, match="at least 2 samples each; got 2 and 1"):
+        maximum_mean_discrepancy(np.zeros((2, 1)), np.zeros((1, 1)), bandwidth=1.0)
+
+
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, np.nan])
 def test_a_bandwidth_is_above_zero(bandwidth):
     with pytest.raises(ValueError, match="`bandwidth` must be above 0"):
