@@ -24,26 +24,27 @@ error of a critic is measured and not inferred from success.
 use OGBench, networks of four layers of 512 and 2M updates. In particular the policy is exactly greedy over four actions and the data
 cover all states and actions, so no study tests offline policy extraction.
 
-**Fairness.** Both critics have the same data for each seed, the same number of updates, networks, batch size, target rate and learning
-rate. The learning rate is 3e-3, which is not the best value for every measure: without noise, 1e-3 gives both critics a smaller error of Q,
-but floq's policy a lower score ([target noise](#target-noise)). floq has K = 4, two noise samples and κ = 0.1 unless stated.
+**Fairness.** Unless stated, floq's critic and the monolithic critic have the same data for each seed, the same number of updates, hidden
+layers, batch size, target rate and learning rate. The learning rate is 3e-3, which is not the best value for every measure: without noise in
+the targets, 1e-3 gives both critics a smaller error of Q, but floq's policy a lower score ([target noise](#target-noise)). floq has K = 4, two
+noise samples and κ = 0.1 unless stated.
 
 **What was changed after first trials.** Each statement was written before its measurement. The task and the sizes were chosen after trials:
-in a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so the maze was made smaller. In a first
-version of target noise each critic had its own learning rate, which was unfair with noise. Now each critic has the better of two learning
-rates at each scale of the noise.
+in a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so the maze was made smaller. In the first
+version of the study of target noise each critic had its own learning rate, which was unfair with noise. Now each critic has the better of two
+learning rates at each scale of the noise.
 
 **Statistics.** Arms are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 % bootstrap
 interval. *Reproduced* means that the interval lies above 0. *Not reproduced* means that it lies below 0: the opposite was measured.
-*Undecided* means that it includes 0. There are {statements} statements. At least one in twenty such intervals misses the true value, and
-with few seeds [more of them](results.md#what-the-intervals-say) do.
+*Undecided* means that it includes 0. There are {statements} statements. On average at least one in twenty such intervals misses the true
+value, and with few seeds [more of them](results.md#what-the-intervals-say) do.
 
 **Score.** A score of 1 is the return of the best policy from a random cell, and 0 is that of a random policy; both are exact. The error of Q
 is in units of return. Values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.
 
-The measurements are from {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies. `floqzoo study NAME` repeats
-one (3 to 21 minutes on a machine shared with other work) and resumes where it was interrupted.
-`floqzoo study NAME --from docs/studies/NAME` draws the figure again from its measurements.
+The measurements are from {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies.
+`floqzoo study NAME` repeats a study (3 to 21 minutes on a machine shared with other work), and resumes it if it was interrupted.
+`floqzoo study NAME --from docs/studies/NAME` redraws its figure from the stored measurements.
 """
 
 

@@ -26,7 +26,7 @@ floqzoo sweep comparison
 
 {status}
 """
-OUTCOME = """On cube-single four methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR) have the highest means.
+OUTCOME = """On cube-single the five highest means are those of methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR, IQN).
 floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium QC succeeds in most episodes, and almost
 nothing else does. QC is the only method here that learns and acts in chunks of five actions, so its TD targets look five steps ahead. Whether
 learning or acting in chunks causes the difference was not tested.
@@ -34,8 +34,8 @@ learning or acting in chunks causes the difference was not tested.
 CONDITIONS = """## Conditions
 
 - **Budget.** Every method makes {updates} updates for each of five seeds. The cost of an update differs: the last column has the FLOPs of the
-  matrix products of one update of one seed, counted from its trace on cube-single, including the policy. Equal numbers of updates favour
-  methods whose updates are expensive.
+  matrix products of one update of one seed, counted from its trace on cube-single, including the policy's part. Equal numbers of updates
+  favour methods whose updates are expensive.
 - **Settings.** The networks are those of the preset `quickstart`: policies have three layers of 128 units, and monolithic critics two layers of
   96. Batches have 192 transitions, Adam has a learning rate of 0.001, and the discount is 0.97. These values were [chosen with floq on
   cube-single](quickstart.md#how-its-settings-were-found), and nothing was changed for pointmaze-medium. QC acts in chunks of five
@@ -55,7 +55,7 @@ CONDITIONS = """## Conditions
 - **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
 - **TD²-CFM** learns the successor measure of a given policy and does not train a policy: see [its page](../recipes/td2_cfm.md).
 - **InFOM** has two phases with separate budgets, and did not solve pointmaze-medium in a small run: see [its page](../recipes/infom.md).
-- [FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size) is for large networks.
+- **[FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size)** is meant for large networks, and the networks here are small.
 
 ## Repeat it
 
@@ -94,7 +94,7 @@ def comparison_page(folder: Path) -> str:
     ]
     texts = {"updates": f"{UPDATES:,}", "date": MEASURED}
     parts = [INTRODUCTION.format(status=_status(len(scores)), **texts), "## Results { #results }\n"]
-    parts.append("Success in %, mean over seeds and interval, and the cost of an update:\n")
+    parts.append("Success in % (mean over seeds, with its interval), and the cost of an update:\n")
     parts.append(markdown_table(["method", *names, "GFLOP per update"], rows) + "\n")
     if scores:
         parts.append(OUTCOME)
@@ -106,6 +106,6 @@ def _status(measured: int) -> str:
     if measured == TRIALS:
         return f"All {TRIALS} trials (a method on a task, with five seeds) have been run."
     return (
-        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run**; the others have a dash. "
+        f"**{measured} of the {TRIALS} trials (a method on a task, with five seeds) have been run**; the others have a dash.\n"
         "The order of the trials, roughly from cheap to expensive methods, did not depend on the scores."
     )

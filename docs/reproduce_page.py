@@ -14,7 +14,7 @@ INTRODUCTION = """# Reproduce a paper's row
 
 <!-- Written by docs/generate.py; measured numbers are in docs/results.csv. -->
 
-{status} One command trains and evaluates one task with the published settings of its environment:
+One command trains a method on one task with the published settings of its environment, and evaluates it:
 
 ```bash
 python recipes/floq.py --env_name cube-double-play-singletask-task2-v0 --success_timing post --seeds 3
@@ -24,12 +24,15 @@ A row of the tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https:
 five tasks of an [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds each. `floqzoo sweep floq-def`,
 `floqzoo sweep floq-best` and `floqzoo sweep fql` (2M updates) run all fifty tasks with three seeds each, on one machine or a cluster, and
 print the table: see [Sweeps](sweeps.md).
+
+Each cell of the table below is one such row, for ten environments and four variants of FQL and floq.
+{status}
 """
 CONDITIONS = """## Before you compare
 
 - **Reward timing.** Published numbers were measured with OGBench 1.1, whose environments reward the state after the step.
-  `--success_timing post` selects this timing. Without it you use that of the current OGBench, which is a different task: see [the timing of
-  rewards](data.md#timing).
+  `--success_timing post` selects this timing. Without this flag a run uses the timing of the current OGBench, which defines a different
+  task: see [the timing of rewards](data.md#timing).
 - **Duration.** floq's paper trains for 2M updates and compares with FQL at 2M; FQL's own table is at 1M. See [the cost of an
   update](../performance.md), and try a command with `--offline_steps 1e4 --eval_interval 0` first.
 - **Episodes.** Each evaluation has 50 episodes, the default.

@@ -81,12 +81,12 @@ class Agent(eqx.Module):
 
     @property
     def frozen(self) -> FrozenAgent:
-        """The agent as the losses take it: as a constant, without gradients."""
+        """The agent as it is passed to the losses: a constant, through which no gradient passes."""
         critic, policy, target = with_cast_weights(frozen((self.critic, self.policy, self.target)))
         return FrozenAgent(critic, policy, target, self.step)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """An action of the policy, each coordinate in [-1, 1]."""
+        """Draws an action from the policy, each coordinate in [-1, 1]."""
         return self.parts.act(observation, key)
 
     def normalised(self, observation: Observation) -> Observation:
@@ -95,11 +95,11 @@ class Agent(eqx.Module):
         return self.parts.normalised(observation)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """An action for exploration; see [`Exploring`][floqzoo.protocols.Exploring]."""
+        """Draws an action for exploration; see [`Exploring`][floqzoo.protocols.Exploring]."""
         return self.parts.explore(observation, key)
 
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
-        """The agent after one update on a batch, and the metrics of the batch before the update.
+        """The agent after one update on a batch, and the metrics of the losses on that batch.
 
         This is a pure function, which can be compiled alone or inside a scan.
         """

@@ -49,7 +49,10 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number in a `Hyperparameter`: a field converter, which allows `alpha=300.0`."""
+    """Wraps a number or an array in a `Hyperparameter`; a value that already is one is returned unchanged.
+
+    As the converter of a field, it allows a plain number as an argument, such as `alpha=300.0`.
+    """
     if isinstance(value, Hyperparameter):
         return value
     if isinstance(value, jax.Array):
@@ -58,7 +61,7 @@ def hyperparameter(value: Number) -> Hyperparameter:
 
 
 def optional_hyperparameter(value: Number | None) -> Hyperparameter | None:
-    """Wraps a number in a `Hyperparameter`, and keeps None: a field converter."""
+    """`hyperparameter(value)`, or None if the value is None; also a field converter."""
     return None if value is None else hyperparameter(value)
 
 

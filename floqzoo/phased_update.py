@@ -35,20 +35,20 @@ class Phase(eqx.Module):
 
 
 class PhasedUpdate(eqx.Module):
-    """Applies update rules one after another, each for a number of updates, such as pre-training, then fine-tuning.
+    """Applies update rules in sequence, each for a given number of updates; for example pre-training, then fine-tuning.
 
         fz.PhasedUpdate(
             fz.Phase("pretraining", fz.JointUpdate(critic_loss=MyCritic.pretraining_loss), 1_000_000),
             fz.Phase("finetuning", fz.JointUpdate()),
         )
 
-    The state of the optimisers continues from phase to phase, so all rules must have states of the same structure, as
-    rules with the same optimiser do. The agent's number of updates determines its phase, and is part of a checkpoint: a
-    run resumes in the phase where it stopped. At the end of each phase, the trainer writes a row of metrics, saves a
-    checkpoint and evaluates the agent.
+    The state of the optimisers continues from phase to phase, so all rules must have states of the same structure: use
+    rules of one class with the same kind of optimiser. The agent's number of updates determines its phase, and is part
+    of a checkpoint: a run resumes in the phase where it stopped. At the end of each phase, the trainer writes a row of
+    metrics, saves a checkpoint and evaluates the agent.
 
     Metrics keep the names that the rules give them; a metric that only some phases have is averaged over the updates of
-    these phases. Only the rule of the current phase is computed, except for several seeds on an accelerator, where all
+    these phases. Only the rule of the current phase is computed, except with several seeds on an accelerator, where all
     rules are computed.
 
     - `phases`: One or more phases, in order.

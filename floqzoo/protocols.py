@@ -95,11 +95,11 @@ class LinearLayer(Protocol):
     """An affine map that can be applied to parts of its input."""
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """The contribution of the inputs from index `start` to the output, without the bias."""
+        """What a slice `x` of the input, starting at index `start`, contributes to the output, without the bias."""
         ...
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to the sum of the parts."""
+        """Adds the bias to `product`, the sum of the contributions that `part` returns."""
         ...
 
 
@@ -179,12 +179,13 @@ class Backup(Protocol):
 
 @runtime_checkable
 class NoiseCoupling(Protocol):
-    """How the noise of the target flow depends on the noise of the regression."""
+    """How the initial noise of the target flows depends on the initial noise of the online flows."""
 
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The noise of the target flow, given the noise of the regression and independent samples, `fresh`."""
+        """The initial noise of the target flows, given `noise`, that of the online flows, and `fresh`, which is
+        independent of it."""
         ...
 
 
@@ -258,7 +259,7 @@ class FlowValued(Protocol):
         ...
 
     def flow(self, field: Any) -> Any:
-        """The [`Flow`][floqzoo.flow.Flow] of one member."""
+        """The [`Flow`][floqzoo.flow.Flow] of one member, given its velocity field."""
         ...
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
@@ -432,7 +433,7 @@ class TargetUpdate(Protocol):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after the update with index `step`, from 0, which changed the parts from `before` to `after`."""
+        """The targets after update `step`, counted from 0, which changed the parts from `before` to `after`."""
         ...
 
 

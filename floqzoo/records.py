@@ -127,11 +127,11 @@ class ActorCritic(eqx.Module):
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """An action of the policy, each coordinate in [-1, 1]."""
+        """Draws an action from the policy, each coordinate in [-1, 1]."""
         return self.policy.act(self.normalised(observation), self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """An action for exploration, by the policy's `explore`, or by `act` if it has none."""
+        """Draws an action for exploration with the policy's `explore`, or with `act` if it has none."""
         act = getattr(self.policy, "explore", self.policy.act)
         return act(self.normalised(observation), self.critic, key)
 
@@ -150,12 +150,12 @@ class FrozenAgent(eqx.Module):
     step: Int[Array, ""]
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """An action of the policy, each coordinate in [-1, 1]."""
+        """Draws an action from the policy, each coordinate in [-1, 1]; `observation` must already be normalised."""
         return self.policy.act(observation, self.critic, key)
 
     def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
-        """The same agent with `change` applied to its policy and target policy, for the loss of a policy inside another
-        one."""
+        """The same agent with `change` applied to its policy and target policy; a policy that wraps another one passes
+        this agent to the inner loss."""
         target = ActorCritic(self.target.critic, change(self.target.policy))
         return FrozenAgent(self.critic, change(self.policy), target, self.step)
 
@@ -163,7 +163,8 @@ class FrozenAgent(eqx.Module):
 class Stateful(eqx.Module):
     """What the loss of a part with state returns instead of metrics: the metrics, and the part with its new state.
 
-    The update copies every array of `part` that is not trained by gradients: each `State` and `Hyperparameter`.
+    The update copies into the agent every array of `part` that is not trained by gradients: each `State` and
+    `Hyperparameter`.
     """
 
     metrics: Metrics
@@ -184,8 +185,8 @@ class Occasional(eqx.Module):
 class UpdateMetrics(eqx.Module):
     """The metrics of one update: a record of scalars from the critic and one from the policy.
 
-    The metrics are logged under the names of the fields, `critic/q_mean`, `actor/bc_flow_loss`, as in the official code
-    of FQL.
+    The metrics are logged by field path, such as `critic/q_mean` or `actor/bc_flow_loss`, as in the official code of
+    FQL.
     """
 
     critic: Metrics
@@ -193,14 +194,14 @@ class UpdateMetrics(eqx.Module):
 
 
 class NamedMetric(NamedTuple):
-    """A metric, and whether it occurred in this update; None if it occurs in every update."""
+    """The value of a metric, and whether it happened in this update (None for a metric that occurs in every update)."""
 
     value: Array
     happened: Bool[Array, ""] | None
 
 
 def named_metrics(metrics: Metrics) -> dict[str, NamedMetric]:
-    """Each metric by field path, such as `critic/q_mean`."""
+    """The metrics as a dictionary, by field path, such as `critic/q_mean`."""
 
     def is_occasional(node: Any) -> bool:
         return isinstance(node, Occasional)

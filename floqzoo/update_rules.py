@@ -43,13 +43,14 @@ class JointUpdate(eqx.Module):
     Each loss treats the other part as a constant, so each trains only its own part.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
-      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
-      refused.
+      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
+      parameters, are refused.
     - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
       gradient of the policy is 0, but an optimiser such as Adam still changes its parameters, because of its moments.
       Metrics of the policy are averaged over the updates with its loss.
     - `critic_loss`, `policy_loss`: Loss functions, called as `loss(part, batch, agent, key)`; by default
-      `part.critic_loss` and `part.policy_loss`. A part that is pre-trained has another loss for pre-training.
+      `part.critic_loss` and `part.policy_loss`. For pre-training, pass a loss such as
+      `MyCritic.pretraining_loss`.
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
@@ -222,8 +223,8 @@ class SequentialUpdate(eqx.Module):
     to each loss separately.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
-      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate other parameters, are
-      refused.
+      the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
+      parameters, are refused.
 
     Source: SORL (arXiv 2505.22866), official code.
     """
@@ -386,7 +387,8 @@ class NoTarget(eqx.Module):
 
 
 def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
-    r"""$(1 - \tau) \bar\theta + \tau \theta$ for trainable parameters, and the `State` of the online network."""
+    r"""The target after one step of Polyak averaging: its trainable parameters become $(1 - \tau) \bar\theta + \tau
+    \theta$, and each `State` is copied from the online network."""
     target_parameters, rest = partition_trainable(target)
     online_parameters, online_rest = partition_trainable(online)
     step = jnp.asarray(tau)

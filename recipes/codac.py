@@ -9,9 +9,9 @@ $$\begin{aligned}
 \text{one step:} \quad & \alpha \tfrac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and all minimised by one Adam optimiser. Half of the
-actions $a_k$ are uniform, half are drawn from the behaviour flow. The method is a baseline of Value Flows
-(arXiv 2510.07650).
+each averaged over the batch, the first also over the two critics, and all minimised by one Adam optimiser. $\rho$ and
+$Q$ are those of IQN, and $\tau$ is one random level for each transition. Half of the actions $a_k$ are uniform, half
+are drawn from the behaviour flow. The method is a baseline of Value Flows (arXiv 2510.07650).
 """
 
 from dataclasses import dataclass

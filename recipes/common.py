@@ -85,7 +85,7 @@ class ChunkedConfig(ActorCriticConfig):
             )
 
     def chunked(self, policy: Policy) -> Policy:
-        """Wraps a policy whose actions are flat chunks, so that it acts in chunks; unchanged for chunks of length 1."""
+        """Makes a policy whose actions are flat chunks act in chunks; returns it unchanged if `chunk_length` is 1."""
         if self.chunk_length == 1:
             return policy
         return fz.ChunkedPolicy(policy, self.chunk_length, self.execution_horizon)
@@ -106,7 +106,7 @@ class EnsembleConfig(ActorCriticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfNConfig(EnsembleConfig):
-    """Settings of the distributional baselines of Value Flows that act by best-of-N sampling."""
+    """Settings of distributional methods that act by best-of-N sampling."""
 
     actor_layer_norm: bool = True
     """Whether actors use layer norm."""
@@ -149,12 +149,12 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
 
 def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-    """The aggregation over the members of an ensemble that has this name."""
+    """Returns the aggregation over ensemble members that `name` selects."""
     return fz.MinOverEnsemble() if name == "min" else fz.MeanOverEnsemble()
 
 
 def encoded(config: EncoderConfig, network: Callable[..., Network]) -> Callable[..., Network]:
-    """A constructor of the same networks, preceded by a pixel encoder if the settings have one."""
+    """Returns a constructor of the same networks, each preceded by a pixel encoder if the settings have one."""
     if config.encoder is None:
         return network
     return partial(fz.PixelNetwork, build=network, encoder=fz.impala_small)
@@ -166,7 +166,7 @@ def value_network(config: ActorCriticConfig) -> Callable[..., Network]:
 
 
 def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> Callable[..., Network]:
-    """A constructor of policy networks."""
+    """A constructor of policy networks; `changes` are further arguments of `MLP`."""
     network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
     return encoded(config, network)
 
@@ -181,7 +181,7 @@ def refuse_encoder(config: EncoderConfig, method: str) -> None:
 
 
 def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
-    """FQL's policy, over actions or over chunks of them."""
+    """Builds FQL's policy, over actions or over chunks of them."""
     policy = fz.DistilledFlowPolicy.build(
         observation_dim,
         config.chunk_length * action_dim,
@@ -195,15 +195,15 @@ def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action
 
 
 def behaviour_flow(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BehaviourFlow:
-    """A behaviour flow with the settings of a method, which include `flow_steps`."""
+    """Builds a behaviour flow with the settings of a method, which must include `flow_steps`."""
     return fz.BehaviourFlow.build(
         observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=key
     )
 
 
 def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
-    """A policy that selects the best of N actions of a behaviour flow, with the settings of a method, which include
-    `num_samples` and `flow_steps`."""
+    """Builds a policy that selects the best of N actions of a behaviour flow, with the settings of a method, which must
+    include `num_samples` and `flow_steps`."""
     return fz.BestOfNPolicy(behaviour_flow(config, observation_dim, action_dim, key=key), config.num_samples)
 
 
@@ -215,7 +215,7 @@ def published_run(
     otherwise: str = "cube-double-play-singletask-v0",
     **run: Any,
 ) -> RunConfig:
-    """The settings of a run, with those of the method as published for its environment.
+    """The settings of a run, with the agent settings that were published for its environment.
 
     - `env_name`: The environment; None for `otherwise`.
     - `table`, `defaults`: As in `published_settings`.

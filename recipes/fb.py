@@ -150,7 +150,7 @@ def fb(
 
 
 def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
-    """The agent with the task of the run, inferred from the rewards of its data, always from the same transitions."""
+    """Gives the agent the task of the run, inferred from the rewards of a fixed sample of the data."""
     drawn = task.dataset.sample(jax.random.key(0), config.agent.inference_samples)
     states = drawn.observation if config.agent.reward_of == "current" else drawn.next_observation
     return fz.infer_task(agent, states, drawn.reward + config.agent.reward_shift)

@@ -79,17 +79,17 @@ def two_million(env_name: str | None) -> RunConfig:
 
 
 def ensemble(env_name: str | None) -> RunConfig:
-    """The preset 2m with as many critic parameters as floq."""
+    """The preset `2m` with as many critic parameters as floq."""
     return published_run(env_name, published.SAME_PARAMETERS, FQLConfig(ensemble_size=4), offline_steps=2_000_000)
 
 
 def matched_flops(env_name: str | None) -> RunConfig:
-    """The preset 2m with as many FLOPs per update as floq."""
+    """The preset `2m` with as many FLOPs per update as floq."""
     return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
 
 
 def residual(env_name: str | None) -> RunConfig:
-    """The preset 2m with residual critics."""
+    """The preset `2m` with residual critics."""
     return published_run(env_name, published.RESIDUAL, FQLConfig(use_resnets=True), offline_steps=2_000_000)
 
 

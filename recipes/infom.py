@@ -105,7 +105,8 @@ def infom(
     low: Any = None,
     high: Any = None,
 ) -> fz.Agent:
-    """Builds the untrained InFOM agent; futures are clipped to `low` and `high`, in the units of the flow."""
+    """Builds the untrained InFOM agent; futures are clipped to [`low`, `high`], in the units of the flow, by default
+    [-1, 1]."""
     del reward_range
     q_key, flow_key, encoder_key, reward_key, policy_key = jax.random.split(key, 5)
     value_network = partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.value_layer_norm)

@@ -46,7 +46,7 @@ class IQLConfig(ExpectileConfig):
 
 
 def iql_critic(config: ExpectileConfig, observation_dim: int, action_dim: int, key: Key) -> fz.IQLCritic:
-    """IQL's critic, with two Q-networks and a V-network."""
+    """Builds IQL's critic, with two Q-networks and a V-network."""
     q_key, v_key = jax.random.split(key)
     network = value_network(config)
     return fz.IQLCritic(

@@ -61,7 +61,7 @@ class IQNConfig(BestOfNConfig, QuantileConfig):  # In this order the layer norm 
 def quantile_critic(
     config: QuantileConfig, observation_dim: int, action_dim: int, *, network: Callable[..., Network], key: Key
 ) -> fz.QuantileCritic:
-    """IQN's critic."""
+    """Builds IQN's critic."""
     features_key, networks_key = jax.random.split(key)
     features = fz.LevelProduct(
         observation_dim + action_dim,

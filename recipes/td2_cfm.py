@@ -130,7 +130,7 @@ def with_futures(config: TD2Config) -> GeometricFuture:
 
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
-    """The policy of a finished run, or a policy to be cloned from the data."""
+    """Loads the policy of a finished run, or builds a policy that is trained to clone the data."""
     if config.policy_run:
         return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
     network = partial(fz.MLP, hidden=config.hidden_dims)
@@ -151,7 +151,7 @@ def family_of(policy: Policy) -> fz.FixedPolicy:
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):
-    """The successor measure of `config.method`, with the given velocity field."""
+    """Builds the successor measure of `config.method`, with the given velocity field."""
     if config.method.endswith("-dd"):
         return METHODS[config.method](field, dim, steps=config.diffusion_steps, **parts)
     path = fz.TrigonometricPath() if config.curved else fz.LinearPath()
@@ -159,7 +159,7 @@ def make_measure(config: TD2Config, field, dim: int, **parts):
 
 
 def velocity_field(config: TD2Config, dim: int, condition: int, key: Key):
-    """The network that predicts velocities, or a diffusion's noise."""
+    """Builds the network that predicts velocities, or the noise of a diffusion."""
     if config.network == "mlp":
         network = partial(fz.MLP, hidden=config.hidden_dims)
         return fz.ConditionalField(dim, condition, build=network, time_embedding=fz.FourierTime(8), key=key)

@@ -17,8 +17,8 @@ Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
 each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam optimiser. $a'$
-is selected in the same way, also online. Online, a one-step policy acts, trained as in FQL by
-$\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$ together with the behaviour flow.
+is always the best of N actions. Online, a one-step policy acts instead; it is trained as in FQL, together with the
+behaviour flow, by $\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
 """
 
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def value_flows(
 
 
 def acting_policy(config: ValueFlowsConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
-    """The policy that `acting` selects; either policy contains the behaviour flow, which proposes next actions."""
+    """Builds the policy that `acting` selects; both contain the behaviour flow, which proposes next actions."""
     if config.acting == "one-step":
         return distilled_policy(config, observation_dim, action_dim, key=key)
     return config.chunked(best_of_n(config, observation_dim, config.chunk_length * action_dim, key=key))

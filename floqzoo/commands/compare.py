@@ -24,8 +24,8 @@ def compare(
 
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
-        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
-            that report no success.
+        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return if no run
+            has a success rate.
         step: The number of updates; by default the end of the runs.
         confidence: The confidence level of the intervals.
         reference: A CSV file of scores from other sources, listed below those of the runs; "published" for the scores

@@ -94,7 +94,7 @@ def check_devices() -> Finding:
 
 
 def used_devices() -> list[str]:
-    """The platform and the kind of each of JAX's devices, after a test of the first one.
+    """Tests the first of JAX's devices, and returns the platform and the kind of each.
 
     **Raises** JAX's error if a product cannot be computed on the first device, and `RuntimeError` if the product is
     wrong.

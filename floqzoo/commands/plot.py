@@ -23,8 +23,8 @@ def plot(
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
         out: The figure to write.
-        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return for tasks
-            that report no success.
+        metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return if no run
+            has a success rate.
         confidence: The confidence level of the bands.
         reference: A CSV file of scores from other sources, drawn in grey; "published" for the scores of the papers.
     """

@@ -74,7 +74,7 @@ class CategoricalCritic(eqx.Module):
     def batch_logits(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch atoms"]:
-        """The logits of each member for each pair of a batch."""
+        """The logits of each member for each (s, a) pair of a batch."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CategoricalMetrics]:

@@ -27,9 +27,9 @@ class EVORCritic(ReturnFlowCritic):
     the greatest of them ($\tau_R \to 0$); for a normally distributed return it is mean + variance / ($2 \tau_R$). If
     transitions are random, $Q^*$ overestimates, as if the policy could choose their outcomes.
 
-    The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior, and each is transported by the whole flow, at
-    $n K$ evaluations of each field: one step would yield only the mean of the return. The loss of the critic does not
-    depend on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
+    The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior. Each passes through all $K$ solver steps, so a
+    score takes $n K$ evaluations of each field: one step would yield only the mean of the return. The loss of the
+    critic does not depend on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
 
     By default, it is trained like a `ReturnFlowCritic` with BCFM alone and without confidence weights: `dcfm_weight`
     and `temperature` are None. Both may be set.

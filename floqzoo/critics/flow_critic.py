@@ -39,9 +39,9 @@ class FlowCriticMetrics(eqx.Module):
     - `flow_loss`: Squared velocity error, summed over noise samples, averaged over members and batch.
     - `distill_loss`: Squared error of the distilled critic, averaged over members and batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the distilled critic over batch and members.
-    - `flow_q_mean`: The output of the flows, averaged over batch, members and noise samples.
-    - `q_noise_variance`: The variance of the flows' output over noise samples, averaged over batch and members; 0 with
-      one noise sample.
+    - `flow_q_mean`: The output of the flows, averaged over batch, members and the noise samples for distillation.
+    - `q_noise_variance`: The variance of the flows' output over these noise samples, averaged over batch and members; 0
+      with one noise sample.
     """
 
     critic_loss: Scalar
@@ -87,8 +87,9 @@ class FlowCritic(eqx.Module):
       distilled critic, 1 to `num_noise_samples`; None for all, as in floq. Fewer are faster but noisier: with all,
       half of the integrations in the loss are for the distilled critic.
     - `aggregation`: How members are aggregated in the target, for each noise sample, before the backup.
-    - `backup`: Expected (floq) or distributional.
-    - `coupling`: The noise from which the target flows start: independent noise (floq) or that of the regression.
+    - `backup`: `ExpectedBackup()` (floq) or `DistributionalBackup()`.
+    - `coupling`: The noise $z'$ from which the target flows start: `IndependentNoise()` (floq), independent of $z_0$,
+      or `SharedNoise()`, equal to $z_0$.
     - `times`: The distribution of the times at which the field is trained.
 
     Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in the losses.
@@ -155,7 +156,7 @@ class FlowCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
         """The velocity error plus the error of the distilled critic on a batch, and the metrics.
 
-        A padded action chunk counts as 0 in both means.
+        Both errors are averaged over the batch, where a padded action chunk counts as 0.
         """
         shape = (batch.reward.shape[0], self.num_noise_samples)
         action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)

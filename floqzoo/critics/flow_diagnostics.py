@@ -23,9 +23,10 @@ class FlowDiagnostics(eqx.Module):
     - `path_curvature`: The mean squared deviation of the velocity from constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward. If it is 0, one Euler step is exact.
     - `q_one_step`: `q` with one solver step instead of $K$.
-    - `feature_norm`: The Euclidean norm of the input of the last linear layer; None for fields without `last_features`.
+    - `feature_norm`: The Euclidean norm of the input of the last linear layer; None if the fields cannot return this
+      input (see `has_features`).
     - `effective_rank`: The effective rank of these features over the batch, at most the number of features; see the
-      function `effective_rank`. None for fields without `last_features`.
+      function `effective_rank`. None if `feature_norm` is None.
     """
 
     q: Scalar
@@ -43,7 +44,7 @@ def flow_diagnostics(
 
     - `num_noise_samples`: The number of noise samples for each transition, at least 2.
 
-    **Raises** `ValueError` if `num_noise_samples` is below 2.
+    **Raises** `ValueError` if `num_noise_samples` is below 2, or the critic's solver has no fixed number of steps.
     """
     if num_noise_samples < 2:
         raise ValueError(f"`num_noise_samples` must be at least 2; got {num_noise_samples}.")
@@ -107,7 +108,7 @@ def batch_features(
 
     - `noise`, `times`: The start of the trajectory, and the time of the point on it.
 
-    **Raises** `AttributeError` if the fields lack the method `last_features`, which `ConditionalField` has.
+    **Raises** `AttributeError` if the fields lack the method `last_features`, or their network lacks `features`.
     """
 
     def of_member(field):
@@ -139,7 +140,10 @@ def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) ->
 def q_by_steps(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"], steps: Sequence[int]
 ) -> Float[Array, "choices batch"]:
-    r"""$Q$ of each transition for several numbers $K$ of solver steps, without retraining."""
+    r"""$Q$ of each transition, averaged over members and noise samples, for each number of solver steps in `steps`.
+
+    **Raises** `ValueError` if the critic's solver has no fixed number of steps.
+    """
     return jnp.stack([jnp.mean(with_steps(critic, count).batch_returns(batch, noise), axis=(0, 2)) for count in steps])
 
 

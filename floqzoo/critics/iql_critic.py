@@ -39,8 +39,8 @@ class IQLCritic(eqx.Module):
     $$\frac1B \sum_b \left|\kappa - 1[u < 0]\right| u^2, \quad u = \min_e \bar Q_e(s, a) - V(s), \qquad
     \frac1B \sum_b \sum_e \bigl(Q_e(s, a) - r - \gamma \, \text{discount} \cdot V(s')\bigr)^2$$
 
-    V is an expectile of the target critic's minimum over its members; Q bootstraps from V before the optimiser step.
-    Neither loss uses the policy.
+    V is an expectile of the target critic's minimum over its members. Q bootstraps from the current V, not from a
+    target network. Neither loss uses the policy.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `value_network`: $V$, a network from an observation to one number.

@@ -19,7 +19,7 @@ class QEnsemble(eqx.Module):
     r"""An ensemble of Q-functions $Q_1, \dots, Q_E : (s, a) \mapsto \mathbb R$, with separate parameters.
 
     - `observation_dim`, `action_dim`: The number of coordinates of an observation and of an action, at least 1.
-    - `size`: The number $E$ of members, at least 1; the papers use 2.
+    - `size`: The number $E$ of members, at least 1; 2 in FQL's and floq's experiments.
     - `build`: Builds one network, called as `build(in_features, out_features, key=key)`.
     """
 
@@ -37,15 +37,15 @@ class QEnsemble(eqx.Module):
         self.networks = Ensemble.build(lambda key: build(observation_dim + action_dim, 1, key=key), size, key=key)
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        """The value of each member."""
+        """Q(s, a) of each member."""
         return self.networks.each(lambda network: of_parts(network, observation, action)[0])
 
     def batch_values(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
-        """The value of each member for each pair of a batch, with the ensemble as the outer `vmap`."""
+        """Q of each member for each (s, a) pair of a batch; the outer `vmap` is over the ensemble."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions)[:, 0])
 
     def mean(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over members."""
+        """The mean of Q(s, a) over members."""
         return jnp.mean(self.values(observation, action))

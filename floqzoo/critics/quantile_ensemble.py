@@ -117,7 +117,7 @@ class QuantileEnsemble(eqx.Module):
         actions: Float[Array, "batch action"],
         levels: Float[Array, "batch levels"],
     ) -> Float[Array, "members batch levels"]:
-        """The quantiles of each member for each pair of a batch, with separate levels for each pair."""
+        """The quantiles of each member for each (s, a) pair of a batch, with separate levels for each pair."""
         conditions = jnp.concatenate([observations, actions], axis=1)
         of_levels = jax.vmap(self.level_features.features, (None, 0))
         features = jax.vmap(of_levels)(conditions, levels)

@@ -35,7 +35,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class ReturnFlowMetrics(eqx.Module):
     """The metrics of a return flow critic on a batch.
 
-    - `critic_loss`: weight * (bcfm_weight * BCFM + dcfm_weight * DCFM) of each transition, averaged over the batch.
+    - `critic_loss`: Confidence weight * (bcfm_weight * BCFM + dcfm_weight * DCFM), averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the
       batch; `dcfm_loss` is None without DCFM.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of the mean return, from one solver step.
@@ -85,17 +85,17 @@ class ReturnFlowCritic(eqx.Module):
 
     averaged over the batch. The confidence weight $w$, a constant in the loss, increases with $\text{std}
     = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
-    flows at the data's action with separate noise $\epsilon'$, which is $\lvert \prod_k (1 + \Delta t \, \partial_z
-    \bar v_e(t_k, z_k)) \rvert$ along the trajectory of the solver: clipping changes the trajectory, but is ignored in
-    the derivative.
+    flows at the data's action with separate noise $\epsilon'$. The derivative is $\prod_k (1 + \Delta t \, \partial_z
+    \bar v_e(t_k, z_k))$ along the trajectory of the solver: clipping changes the trajectory, but is ignored in the
+    derivative.
 
     At a termination there is no next distribution, and only BCFM is trained. The DCFM target has no factor $\gamma$, as
     in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
-    $Q$ is one step of the solver from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of $R - \epsilon$.
-    `value` takes this step from noise drawn with a key. `score`, which takes no key, is the mean over $n$ fixed noise
-    samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate the members for
-    each noise sample.
+    $Q$ is the result of one solver step from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of
+    $R - \epsilon$. `value` takes this step from noise drawn with a key. `score`, which takes no key, is the mean over
+    $n$ fixed noise samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate
+    the members for each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
     - `solver`: The ODE solver; a `ClippedEuler` keeps returns in their range after each step.
@@ -266,8 +266,8 @@ class ReturnFlowCritic(eqx.Module):
         noise: Float[Array, "batch 1"],
         times: Float[Array, " batch"],
     ) -> ReturnTargets:
-        """The regression targets of a batch, computed with this critic's flows, one noise sample and time per
-        transition."""
+        """The regression targets of a batch, computed with this critic's flows from one noise sample and one time for
+        each transition."""
 
         def states_of(field):
             """The states of the flows at t = 1 and, for DCFM, at the time of each transition; both integrations take

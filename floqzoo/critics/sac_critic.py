@@ -23,8 +23,8 @@ class SACCritic(eqx.Module):
     y = r + \gamma \, \text{discount} \bigl( \operatorname{agg}_e \bar Q_e(s', a')
     - \beta \log \pi(a' \mid s') \bigr), \quad a' \sim \pi(\cdot \mid s')$$
 
-    Next actions are samples of the agent's policy, which must have [a density][floqzoo.protocols.HasDensity], even if
-    it acts with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0 otherwise.
+    The policy must have [a density][floqzoo.protocols.HasDensity]. Next actions are sampled from it, even if it acts
+    with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0 otherwise.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `discount`: $\gamma$ in [0, 1).

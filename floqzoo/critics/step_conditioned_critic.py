@@ -17,7 +17,8 @@ class StepConditionedCritic(eqx.Module):
     r"""$Q(s, a, k)$: a critic whose observations have one more coordinate, the number $k$ of steps of the policy.
 
     Each update draws one $k \in \{1, 2, 4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on
-    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. The loss of a wrapped `MonolithicCritic` is
+    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. The loss of a wrapped `MonolithicCritic` is the
+    mean over members and batch of
 
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$
@@ -61,7 +62,7 @@ class StepConditionedCritic(eqx.Module):
         return self.critic.score(with_steps(observation, steps), action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the wrapped critic for one drawn number of steps."""
+        """The loss of the wrapped critic, with one random number of steps for the whole batch."""
         steps_key, loss_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_steps)
         conditioned = batch.with_observations(lambda observation: with_steps(observation, steps))

@@ -35,14 +35,14 @@ class ExpectedBackup(eqx.Module):
     def td_targets(
         self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
     ) -> Float[Array, " samples"]:
-        """The same target for each noise sample."""
+        """The same target for each noise sample; `continuation` is $\\gamma$ times the transition's discount."""
         return jnp.broadcast_to(reward + continuation * jnp.mean(next_values), next_values.shape)
 
 
 class DistributionalBackup(eqx.Module):
     r"""A separate target for each noise sample, a sample of the return: $y_j = r + \gamma \, Q(s', a'_j, z'_j)$.
 
-    The critic's `coupling` determines whether $z'_j$ is independent of the noise $z_j$ that the regression starts from.
+    The critic's `coupling` determines whether $z'_j$ is independent of the noise from which the path to $y_j$ starts.
 
     Source: the second backup of arXiv 2603.04333 (table 1), whose exact form is not published; Value Flows (arXiv
     2510.07650) uses it with shared noise.
@@ -51,12 +51,12 @@ class DistributionalBackup(eqx.Module):
     def td_targets(
         self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
     ) -> Float[Array, " samples"]:
-        """A separate target for each noise sample."""
+        """A separate target for each noise sample; `continuation` is $\\gamma$ times the transition's discount."""
         return reward + continuation * next_values
 
 
 class IndependentNoise(eqx.Module):
-    """The target flows start from noise that is independent of the regression's noise, as in floq.
+    """The target flows start from noise that is independent of the online flows' noise, as in floq.
 
     With a distributional backup, the flow learns the distribution of returns from an independent coupling of noise and
     return, as is usual in flow matching.
@@ -65,13 +65,13 @@ class IndependentNoise(eqx.Module):
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The independent noise."""
+        """Returns `fresh`, the independent noise."""
         del noise
         return fresh
 
 
 class SharedNoise(eqx.Module):
-    """The target flows start from the noise of the regression, as in Value Flows.
+    """The target flows start from the same noise as the online flows, as in Value Flows.
 
     With a distributional backup, trajectories become straighter, and the targets of a given noise sample vary less.
 
@@ -81,6 +81,6 @@ class SharedNoise(eqx.Module):
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The noise of the regression."""
+        """Returns `noise`, the online flows' noise."""
         del fresh
         return noise

@@ -13,7 +13,7 @@ from floqzoo.typing import Array
 
 @dataclass(frozen=True)
 class ActionUnits:
-    r"""Maps the actions of a policy to those of an environment, step by step for a policy that acts in chunks.
+    r"""Maps an action $a$ of a policy to an action $u$ of an environment; a chunk is mapped step by step.
 
     $$u = \operatorname{clip}\bigl(\ell + \tfrac{a + 1}{2} (h - \ell), \ell, h\bigr)$$
 

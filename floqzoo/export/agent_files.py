@@ -35,7 +35,7 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_agent(actor: ActorCritic, path: Path) -> None:
-    """Writes all arrays of policy, critic and normaliser to a safetensors file, named by their field paths.
+    """Writes all arrays of policy, critic and normaliser to a safetensors file, each under its field path.
 
     **Raises** `NotExportableError` for an array that safetensors cannot store, such as a random key.
     """
@@ -53,8 +53,9 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
     - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
 
-    **Raises** `FileNotFoundError` if a file is missing; `DamagedError` if a file was changed; `ValueError` for another
-    export format, the wrong recipe, or settings that this version does not know.
+    **Raises** `FileNotFoundError` if a file is missing; `DamagedError` if `agent.safetensors` was changed or does not
+    fit the settings; `ValueError` for another export format, an export of `export_policy`, the wrong recipe, or
+    settings that this version does not know.
     """
     from safetensors.numpy import load_file
 

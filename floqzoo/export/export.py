@@ -93,7 +93,7 @@ def export_run(
 
     - `directory`: The run's folder.
     - `out`: A folder that does not exist yet, or is empty.
-    - `seed`: The seed of the run; by default the first.
+    - `seed`: A seed of the run; by default the first.
     - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one if the run has no
       evaluations.
     - `episodes`: The number of episodes to play in each of the two runtimes, at least 0.

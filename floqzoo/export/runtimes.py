@@ -30,8 +30,8 @@ class Parity:
       coordinate of an action, which is 1 for actions in [-1, 1]; for a critic, relative to its largest absolute value
       or to 1, whichever is larger.
     - `random`: The largest relative difference on random inputs.
-    - `ties`: The number of rows in which a best-of-N policy chose another candidate because two scores are equal up to
-      rounding; these rows are left out of the differences.
+    - `ties`: The number of rows in which a best-of-N policy chose another candidate than in JAX, because two scores are
+      equal up to rounding; these rows are left out of the differences.
     - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.
     """
 

@@ -16,9 +16,9 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 class Start:
     """The properties of a run's environment that an export records.
 
-    - `observations`: The first observations of the run's evaluation episodes.
+    - `observations`: The first observations that occur in the run's evaluation episodes, played one after another.
     - `action_bounds`: The bounds of the environment's actions, in its own units.
-    - `control_rate`: The rate of actions in Hz, if the environment has one.
+    - `control_rate`: The number of actions per second, in Hz; None if the environment does not state it.
     """
 
     observations: np.ndarray

@@ -13,7 +13,7 @@ class NoisePrediction(eqx.Module):
     r"""The velocity field of a noise prediction $\epsilon = \epsilon_\theta(t, x \mid c)$:
     $v(t, x \mid c) = \dot\beta_t \epsilon + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t \epsilon)$.
 
-    - `network`: $\epsilon_\theta$, with the methods of a velocity field.
+    - `network`: $\epsilon_\theta$, with the methods of a velocity field; its `velocity` returns the predicted noise.
     - `path`: The probability path, with $\alpha_0 > 0$, such as that of diffusion models.
     - `end`: A time in (0, 1); for later times the velocity is that at `end`, since at $t = 1$ the velocity of a
       diffusion is infinite. 0.999 is the time of the lowest of DDPM's 1000 noise levels.

@@ -195,8 +195,8 @@ class SeededReplay(eqx.Module):
     $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, starting with those of the dataset. The
     dataset is not copied.
 
-    - `capacity`: The maximum number of transitions, at least the size of the dataset. The argument `replay` must have
-      room for that many transitions, or for all new transitions of the run.
+    - `capacity`: The maximum number of transitions, at least the size of the dataset. The argument `replay` of
+      `draw_batch` must be able to hold that many transitions, or all new transitions of the run.
     - `reader`: What is read for each transition.
 
     **Raises** `ValueError` if the capacity is below 1.

@@ -81,7 +81,8 @@ def join_processes() -> None:
     Without an address this is a no-op. It must be called before any device is used.
 
     **Raises** `ValueError` if one of the last two variables is not a number, or is missing and JAX cannot detect it;
-    `ConnectionError` if nothing answers at the address within five minutes.
+    `ConnectionError` if `JAX_PROCESS_ID` is above 0, and the address is malformed or does not answer within five
+    minutes.
     """
     if ADDRESS not in os.environ:
         return

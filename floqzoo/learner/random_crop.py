@@ -20,8 +20,8 @@ class RandomCrop(eqx.Module):
     their original size.
 
     With probability $p$ all rows of a batch are cropped, each at its own position, uniform over
-    $(2 \cdot \text{padding} + 1)^2$ positions; otherwise none. All frames of a row, of `observation` and
-    `next_observation`, are cropped at the same position.
+    $(2 \cdot \text{padding} + 1)^2$ positions; otherwise none. All frames of a row (in `observation`,
+    `next_observation` and `future`) are cropped at the same position.
 
     - `source`: The batch source whose batches are cropped.
     - `probability`: $p$ in [0, 1]; 0.5 in the papers.
@@ -60,8 +60,11 @@ class RandomCrop(eqx.Module):
         return jax.lax.cond(coin, cropped, lambda batch: batch, batch)
 
     def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
-        """One observation, cropped at a row and a column from 0 to twice the padding; an index equal to the padding
-        means no shift."""
+        """Pads and crops one observation.
+
+        `place` is the first row and column of the crop in the padded frame, each from 0 to twice the padding; if both
+        equal the padding, the observation is unchanged.
+        """
         height, width, _ = self.frame
         frames = observation.reshape(-1, *self.frame)
         rows = jnp.clip(jnp.arange(height, dtype=place.dtype) + place[0] - self.padding, 0, height - 1)

@@ -45,8 +45,8 @@ def compiler_options() -> dict[str, str]:
 class ChunkMetrics(eqx.Module):
     """The metrics of a chunk of updates for each seed, by field path, such as `critic/q_mean`.
 
-    - `mean`: The mean of the metric over the updates of the chunk; NaN if any value is NaN.
-    - `count`: For `Occasional` metrics, the number of updates in the mean; 0 if the metric never occurred.
+    - `mean`: The mean of the metric over the updates of the chunk in which it occurred; NaN if any value is NaN.
+    - `count`: For `Occasional` metrics, the number of updates in the mean; if it is 0, the mean is 0 too.
     - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the total number of
       updates if it never did.
     """
@@ -101,11 +101,12 @@ class ScannedUpdate:
         return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """Distributes every array over the devices along its first axis, the seeds; also needed for keys."""
+        """Distributes arrays over the devices along their first axis, the seeds; apply it to keys and replay buffers
+        before a call."""
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
-        """Replicates arrays on every device, as needed for the dataset."""
+        """Replicates arrays on every device; apply it to the dataset before a call."""
         return placed(tree, self._same)
 
     def gathered(self, tree: PyTree) -> PyTree:

@@ -92,7 +92,7 @@ def continued_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
 
 
 def keys_with_seeds(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> Key[Array, " seeds"]:
-    """The update keys of seeds that start from the agents of other seeds: each new seed is folded into its key."""
+    """The update keys of seeds that start from the agents of other seeds: `seeds[i]` is folded into `keys[i]`."""
     return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(seeds, jnp.uint32))
 
 

@@ -48,15 +48,16 @@ class Dense(eqx.Module):
         return self.with_bias(self.part(x, 0))
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """The contribution of the inputs from index `start` to the output, without the bias.
+        """What a slice `x` of the input, starting at index `start`, contributes to the output, without the bias.
 
-        The contributions of all parts add up, so that of inputs that are constant over many calls can be computed once.
+        The output is the sum of the contributions of all slices, plus the bias. The contribution of inputs that are
+        constant over many calls can thus be computed once.
         """
         x, weight = self._cast(x), self._cast(self.weight)
         return x @ weight[start : start + x.shape[-1]]
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to the sum of the parts."""
+        """Adds the bias to `product`, the sum of the contributions that `part` returns."""
         return product + self.bias.astype(product.dtype)
 
     def _cast(self, x: Float[Array, "..."]) -> Float[Array, "..."]:

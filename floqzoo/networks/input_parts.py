@@ -10,10 +10,10 @@ from floqzoo.typing import Array, Condition
 
 
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
-    """The contribution of the first inputs of a layer, given in parts, without the bias.
+    """The contribution of the given inputs, which are the first inputs of a layer, to its output, without the bias.
 
-    Neighbouring parts of the same dtype are concatenated, for a single product. A pixel observation thus stays uint8
-    until it is encoded, and is encoded only once if a caller applies `jax.vmap` over actions only.
+    Neighbouring parts of the same dtype are concatenated, so they need only one product. A pixel observation thus stays
+    uint8 until it is encoded, and is encoded only once if a caller applies `jax.vmap` over actions only.
     """
     product, start = None, 0
     for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):

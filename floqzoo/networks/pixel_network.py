@@ -33,7 +33,9 @@ class PixelStem(eqx.Module):
         return self.with_bias(self.part(observation, 0))
 
     def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
-        """The contribution to the output of the observation (`start` 0), or of inputs after it, without the bias.
+        """What `x` contributes to the output, without the bias.
+
+        `x` is the whole observation (`start` 0), or a slice of the inputs after it.
 
         **Raises** `ValueError` if `x` is a slice of the observation, contains more than the observation, or is an
         observation that is not uint8.
@@ -49,7 +51,7 @@ class PixelStem(eqx.Module):
         return self.linear.part(self.encoder(x), 0)
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to the sum of the parts."""
+        """Adds the bias to `product`, the sum of the contributions that `part` returns."""
         return self.linear.with_bias(product)
 
 

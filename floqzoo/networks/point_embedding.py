@@ -55,13 +55,13 @@ class HLGauss(eqx.Module):
     - \operatorname{erf}\frac{e_i - x}{\sqrt 2 \sigma}}
     {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
 
-    for $n$ edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate. Values are
-    clipped to four $\sigma$ outside the range: further away, the probabilities would be differences of rounding errors,
-    and then 0/0.
+    for $n$ equidistant edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate.
+    $\sigma$ is the argument `sigma` times the bin width $(e_n - e_1) / (n - 1)$. Values are clipped to four $\sigma$
+    outside the range: further away, the probabilities would be differences of rounding errors, and then 0/0.
 
     - `low`, `high`: The range of values, in units of return; low < high.
-    - `edges`: The number of edges, at least 2. floq: 51.
-    - `sigma`: The Gaussian's width in bins, above 0, and at most 100 times the number of bins, beyond which all
+    - `edges`: The number $n$ of edges, at least 2. floq: 51.
+    - `sigma`: $\sigma$ in units of the bin width, above 0, and at most 100 times the number of bins, beyond which all
       probabilities are equal up to rounding. floq: 16, which keeps every bin active.
 
     Source: floq (arXiv 2509.06863), official code, `use_prob_embed`; after HL-Gauss (arXiv 2403.03950).

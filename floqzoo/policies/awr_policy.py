@@ -38,7 +38,7 @@ class AWRPolicy(UnitGaussianPolicy):
 
     - `network`: $f$, from an observation to the mean of an action.
     - `alpha`: The inverse temperature $\alpha$, at least 0; 0 is behaviour cloning.
-    - `max_weight`: $w_{\max}$, above 0; 100 in the papers.
+    - `max_weight`: $w_{\max}$, above 0; 100 in the official code of IQL.
 
     Source: AWR (arXiv 1910.00177) as in IQL (arXiv 2110.06169), equation 7, and the official code of FQL, where the
     standard deviation is 1.

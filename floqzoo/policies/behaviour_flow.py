@@ -27,7 +27,7 @@ class BehaviourMetrics(eqx.Module):
 
 
 class BehaviourFlow(eqx.Module):
-    r"""The policy of the data as a flow over actions, conditioned on the observation.
+    r"""A flow over actions, conditioned on the observation, that imitates the data.
 
     $$\mathbb E_{t, x_0} \tfrac1d \lVert v_\theta(t, x_t \mid s) - (a - x_0) \rVert^2,
     \qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I)$$
@@ -55,7 +55,7 @@ class BehaviourFlow(eqx.Module):
         flow_steps: int = 10,
         key: Key,
     ) -> "BehaviourFlow":
-        """FQL's behaviour flow: Gaussian prior, linear path, Euler steps.
+        """Builds FQL's behaviour flow: Gaussian prior, linear path, Euler steps.
 
         - `observation_dim`, `action_dim`: Sizes, at least 1.
         - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.

@@ -12,9 +12,9 @@ from floqzoo.typing import Array, Key
 class BestOfNNextAction(eqx.Module):
     r"""The best of $N$ actions $a_i$ of the behaviour policy, $a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$.
 
-    $Q$ is the score of the online critic. The behaviour policy is that of the agent's policy, such as the flow of a
-    `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws the
-    $N$ actions itself.
+    $Q$ is the score of the online critic. The behaviour policy is `agent.policy.behaviour`, for example the flow inside
+    a `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws
+    the $N$ actions itself.
 
     - `num_samples`: $N$, at least 1; 16 in Value Flows' experiments.
 

@@ -58,7 +58,7 @@ class ChunkedPolicy(eqx.Module):
 
     @property
     def behaviour(self) -> "ChunkedPolicy":
-        """The behaviour policy of the inner policy, acting in the same chunks.
+        """The behaviour policy of the inner policy, with the same chunk length and execution horizon.
 
         **Raises** `AttributeError` if the inner policy has no behaviour policy.
         """

@@ -25,10 +25,11 @@ class DistilledMetrics(eqx.Module):
 
     - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
     - `bc_flow_loss`: The behaviour flow's velocity error.
-    - `distill_loss`: Squared distance of the one-step action from the flow's action for the same noise.
+    - `distill_loss`: Squared distance of the one-step action from the flow's action for the same noise, averaged over
+      coordinates.
     - `q_loss`: Minus the mean score, normalised if `normalise_q`.
     - `q`: The mean score of the one-step actions.
-    - `mse`: Squared distance of the one-step actions from the data's.
+    - `mse`: Squared distance of the one-step actions from the data's, averaged over coordinates.
     """
 
     actor_loss: Scalar
@@ -77,9 +78,9 @@ class DistilledFlowPolicy(eqx.Module):
         normalise_q: bool = False,
         key: Key,
     ) -> "DistilledFlowPolicy":
-        """Builds FQL's policy with two networks of the same form.
+        """Builds FQL's policy: `network` builds the networks of both the behaviour flow and the one-step policy.
 
-        For the arguments, see `BehaviourFlow.build` and the class.
+        For the other arguments, see `BehaviourFlow.build` and the class.
         """
         behaviour_key, network_key = jax.random.split(key)
         behaviour = BehaviourFlow.build(

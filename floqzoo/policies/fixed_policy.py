@@ -19,8 +19,8 @@ class FixedPolicy(eqx.Module):
 
     - `policy`: Any policy.
     - `critic`: The critic for a policy that needs one, such as best-of-N; None uses the critic of the agent.
-    - `normaliser`: The normaliser of the trained agent, so that the policy takes observations of the environment; None
-      if the agent had none.
+    - `normaliser`: The normaliser of the trained agent, applied to observations before the policy acts; None if the
+      agent had none.
     """
 
     parameters: PyTree

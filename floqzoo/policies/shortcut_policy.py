@@ -37,7 +37,7 @@ from floqzoo.typing import Action, Array, Code, Key, Observation, Point, Scalar,
 class ShortcutMetrics(eqx.Module):
     """The metrics of a shortcut policy on a batch.
 
-    - `actor_loss`: The sum of the three losses with their weights.
+    - `actor_loss`: The weighted sum of the three losses.
     - `bc_flow_loss`: The velocity error of the shortest steps.
     - `consistency_loss`: Squared distance of the velocity of one step from the mean velocity of two steps of half its
       length.
@@ -68,11 +68,11 @@ class ShortcutPolicy(eqx.Module):
     \end{aligned}$$
 
     The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second trains a step
-    to equal two steps of half its length by the target policy, with velocity $\bar v$; it needs a `target_update` with
-    a target policy. Its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$, and
-    its $t$ is uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$. In the third, $a_k$ is the policy's action in a number
-    of steps that is drawn once for the whole batch, and the gradient passes through all these steps. $\overline{|Q|}$
-    is the mean absolute score, treated as a constant.
+    to equal two steps of half its length by the target policy, whose velocity is $\bar v$; it needs a `target_update`
+    with a target policy. Its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$,
+    and its $t$ is uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$. In the third, $a_k$ is the policy's action in $k$
+    steps, with one random $k$ for the whole batch, and the gradient passes through all $k$ steps. $\overline{|Q|}$ is
+    the mean absolute score, treated as a constant.
 
     - `field`: $v_\theta$, conditioned on the observation and the embedded number of steps.
     - `dim`: The number $d$ of action coordinates, at least 1.
@@ -135,7 +135,7 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def flow(self) -> Flow:
-        """The flow of an action, in `num_steps` steps."""
+        """The flow over actions, with `num_steps` Euler steps."""
         return Flow(self.field, self.dim, self.prior, self.path, Euler(self.num_steps))
 
     @property
@@ -177,7 +177,7 @@ class ShortcutPolicy(eqx.Module):
         return jnp.clip(solve_in_steps(lambda t, x: self.field.velocity(t, x, code), noise, steps), -1, 1)
 
     def code_of(self, observation: Observation, num_steps: int | Array) -> Code:
-        """The velocity field's code of an observation and a number of steps."""
+        """Encodes an observation and a number of steps for the velocity field."""
         if isinstance(num_steps, int):
             exponent = jnp.asarray(np.log2(num_steps), jnp.result_type(observation))
         else:

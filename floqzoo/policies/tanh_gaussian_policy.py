@@ -62,14 +62,14 @@ class TanhGaussianPolicy(PolicyWithMode):
     H = -\mathbb E \log \pi(a \mid s)$ in the last, which trains the temperature $\beta$ alone: $\beta$ falls while the
     entropy is above its target, and rises while it is below.
 
-    The policy acts with its mode $\tanh \mu(s)$, as the official code does in evaluations, and explores with samples.
+    The policy acts with its mode $\tanh \mu(s)$, as FQL's official code does in evaluations, and explores with samples.
 
     - `network`: A network from an observation to $\mu$ and then $\log \sigma$, each with $d$ coordinates.
     - `log_temperature`: $\log \beta$, trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
     - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official code of QC and that of QAM have such a weight for RLPD,
       which is 0 in most environments; we did not find the exact form of the term, and chose maximum likelihood.
-    - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in the official code.
+    - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in FQL's official code.
 
     **Raises** `ValueError` if a number is out of its range.
 

@@ -31,7 +31,8 @@ class ComparedRow:
     """One statistic of one method on one task, or of one method compared with another.
 
     - `task`: The name of the task, or `ALL_TASKS` for all tasks on which every method has runs.
-    - `method`, `over`: The method, and for a probability of improvement the other method (otherwise empty).
+    - `method`: The name of the method.
+    - `over`: For a probability of improvement, the method that `method` is compared with; otherwise empty.
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
     - `value`, `low`, `high`: The statistic and the bounds of its confidence interval; the bounds are NaN if a task has
       a single seed.
@@ -53,7 +54,8 @@ class Comparison:
     """The result of a comparison.
 
     - `metric`, `confidence`: The metric, and the confidence level of the intervals.
-    - `rows`: One row for each task, method and statistic.
+    - `rows`: One row for each task, method and statistic; for a probability of improvement, one for each ordered pair
+      of methods.
     - `notes`: Caveats, such as which runs were left out.
     - `reference`: Scores from other sources that concern the tasks; no statistic includes them.
     """
@@ -83,13 +85,14 @@ def compare_runs(
     - `runs`: Folders of runs, or folders that contain runs. Runs of one method on one task are its seeds.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
-    - `step`: The number of updates; by default the last step, which must be the same for all runs on a task.
-    - `confidence`: The confidence level of the bootstrap intervals.
+    - `step`: The number of updates after which the runs are compared; by default the last step, which must be the same
+      for all runs on a task.
+    - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     - `reference`: Scores from other sources, read by `read_reference_scores`, to list below those of the runs.
 
-    **Raises** `ValueError` if the runs cannot be compared, with the reason in the message; `FileNotFoundError` if a
-    folder does not exist or contains no run.
+    **Raises** `ValueError` if `confidence` is out of its range, or if the runs cannot be compared (the message contains
+    the reason); `FileNotFoundError` if a folder does not exist or contains no run.
     """
     opened = open_runs([Path(run) for run in runs])
     metric = metric or headline(opened)

@@ -32,19 +32,19 @@ def write_table(comparison: Comparison, format: str = "text", out: str | Path | 
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A comparison as text for a terminal, followed by its notes."""
+    """Formats a comparison as text for a terminal, followed by its notes."""
     tables = [text_table(title, columns, rows) for title, columns, rows in _tables(comparison)]
     return "".join([*tables, *(f"note: {note}\n" for note in comparison.notes)])
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """A comparison in Markdown, followed by its notes."""
+    """Formats a comparison as Markdown, followed by its notes."""
     parts = [f"{title}\n\n{markdown_table(columns, rows)}" for title, columns, rows in _tables(comparison)]
     return "\n\n".join([*parts, *(f"Note: {note}" for note in comparison.notes)]) + "\n"
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """The rows of a comparison as CSV, without rounding; `read_comparison` restores them."""
+    """Formats the rows of a comparison as CSV, without rounding; `read_comparison` reads them."""
     return csv_table(comparison.rows)
 
 

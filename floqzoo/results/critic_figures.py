@@ -140,7 +140,7 @@ def draw_inside(
     spectra: Float[np.ndarray, "members directions"],
     ranks: Sequence[int],
 ) -> Any:
-    """Draws histograms of the noise of Q and the curvature over a batch, and the singular values of the features.
+    """Draws histograms of `deviation` and `curvature` over a batch, and the singular values of the features.
 
     - `deviation`: The standard deviation of Q over noise samples, averaged over members, for each transition.
     - `curvature`: The square root of the mean curvature of the value trajectories, for each transition.

@@ -14,11 +14,12 @@ from floqzoo.tasks.simulator import make, make_pixels
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
     """Returns a function that creates the evaluation environment of a run, with its success timing.
 
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
-    - `settings`: Additional settings for OGBench, such as `width`.
+    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
+    - `settings`: Additional settings of OGBench's environment, such as `width`; ignored for your own task.
 
-    **Raises** `ValueError` if OGBench has no such task, or if the run's task is your own and is not given or has no
-    environment.
+    **Raises** `ValueError` if OGBench has no such task, or if your own task is required but missing, given for a task
+    of OGBench, or has no environment.
     """
     own = named_task(run, task)
     if own is not None:

@@ -13,7 +13,7 @@ WITHOUT_SUCCESS = ["seed", "episodes", "return", "logged", "length"]
 
 
 def evaluation_text(run: str | Path, results: Sequence[EvaluatedSeed]) -> str:
-    """The results of `evaluate_run` as a table."""
+    """Formats the results of `evaluate_run` as a table."""
     columns = COLUMNS if results[0].evaluation.reports_success else WITHOUT_SUCCESS
     return text_table(f"{run} after {results[0].step:,} updates", columns, [_line(result) for result in results])
 

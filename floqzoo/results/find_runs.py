@@ -12,7 +12,7 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 def find_runs(directory: Path) -> list[Path]:
-    """The run folders at or below a folder, i.e. those with a `flags.json`, sorted by name.
+    """Finds the run folders at or below a folder, i.e. those with a `flags.json`, sorted by path.
 
     Subfolders of a run folder are not searched.
 

@@ -16,13 +16,14 @@ class Inspection:
     r"""Diagnostics of a flow critic on a batch of the run's data and on played episodes; Q is in units of reward.
 
     - `seed`, `step`: The seed and the step of the agent.
-    - `q`: The output of the flows, averaged over members and noise samples.
-    - `q_noise_variance`: The variance of the output over noise samples, averaged over members.
+    - `q`: The output of the flows, averaged over the batch, members and noise samples.
+    - `q_noise_variance`: The variance of the output over noise samples, averaged over the batch and members, in squared
+      units of reward.
     - `path_curvature`: The mean squared deviation of the velocity of value trajectories from constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward.
-    - `feature_norm`, `effective_rank`: The norm and effective rank of the inputs of the last linear layers, averaged
-      over members.
-    - `feature_width`: The number of these features, which bounds their rank.
+    - `feature_norm`, `effective_rank`: The norm and effective rank of the features, the inputs of the last linear
+      layers, averaged over members (the norm also over the batch).
+    - `feature_width`: The number of features, which bounds their rank.
     - `success`: The fraction of played episodes that reached the goal; NaN in a task that reports no success.
     - `return_correlation`: The correlation of Q with the return, over the steps with a known return; NaN if undefined.
     - `return_bias`: The mean of Q minus the return over these steps.

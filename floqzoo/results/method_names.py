@@ -15,7 +15,7 @@ def method_names(runs: Sequence[StoredRun], distinguishing: Sequence[str] = ()) 
 
     If runs of a recipe differ in a setting on one task, the setting is part of the name, unless its value is the
     recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
-    are "floq" and "floq alpha=10.0". If each task has only one value, all runs are "floq".
+    are "floq" and "floq alpha=10.0". If `alpha` only differs between tasks, all runs are "floq".
 
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent and
       `normalize_observations`, such as "precision".

@@ -37,13 +37,14 @@ def plot_runs(
     - `out`: The file to write, a `.png`.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
-    - `confidence`: The confidence level of the bootstrap intervals.
+    - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     - `reference`: Scores from other sources, read by `read_reference_scores`, drawn in grey: a line for each method,
       source and protocol, in the panels of the tasks to which its scores refer.
 
-    **Raises** `ValueError` if `out` is not a `.png`, or if the runs cannot share a figure or lack the metric;
-    `FileNotFoundError` if a folder does not exist or contains no run.
+    **Raises** `ValueError` if `out` is not a `.png`, if `confidence` is out of its range, or if the runs cannot share a
+    figure or lack the metric; `FileNotFoundError` if a folder does not exist or contains no run; `ModuleNotFoundError`
+    without matplotlib.
     """
     path = Path(out)
     if path.suffix != ".png":
@@ -59,7 +60,7 @@ def plot_runs(
 
 @styled
 def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: Sequence[ReferenceGroup] = ()) -> Any:
-    """Draws the figure without saving it."""
+    """Draws the figure of `plot_runs` without saving it."""
     tasks = gathered.tasks
     columns = min(len(tasks), 2)
     rows = -(-len(tasks) // columns)

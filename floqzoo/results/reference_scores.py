@@ -119,8 +119,8 @@ def _number(cells: dict[str, str], name: str, kind: Callable[[str], Any], place:
 def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], metric: str) -> tuple[ReferenceGroup, ...]:
     """Groups the scores that concern any of the tasks; sorted by environment, method, source and protocol.
 
-    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has two
-    scores of one seed at one step.
+    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has, at one
+    step, two scores of the same seed or a mean over seeds in addition to another score.
     """
     found: dict[tuple[str, str, str, str], dict[int, list[ReferenceScore]]] = {}
     for score in scores:

@@ -10,11 +10,13 @@ from floqzoo.tasks.load import load
 def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> OfflineDataset:
     """Loads the transitions on which a run was trained.
 
-    - `dataset_path`: The location of the run's data, if they were moved: a file, or a folder of shards.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `dataset_path`: The location of the run's data, if they were moved: a file, or a folder of shards; ignored for
+      your own task.
+    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
 
-    **Raises** `FileNotFoundError` if the data do not exist, `ValueError` if their contents differ from those of the
-    run.
+    **Raises** `FileNotFoundError` if the data do not exist; `ValueError` if their contents differ from those of the
+    run, or if your own task is required but missing, or given for a task of OGBench.
     """
     own = named_task(run, task)
     if own is not None:

@@ -49,18 +49,21 @@ def evaluate_run(
 ) -> list[EvaluatedSeed]:
     """Evaluates the policies of a run's checkpoint.
 
-    With the same number of episodes as in the run, the episodes, and thus the success rate, are the same as in the run.
+    With the run's own number of evaluation episodes, the episodes, and thus the success rate, are the same as in the
+    run.
 
     - `directory`: The folder of the run.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: A seed of the run; by default all seeds.
     - `step`: The step of the checkpoint; by default the last one.
-    - `episode_seed`: The seed of the episodes; by default the seed of the run that is evaluated.
+    - `episode_seed`: The seed of the episodes; by default, each policy is evaluated with its own seed.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
     - `progress`: Called with the number of finished episodes, and the total number.
 
-    **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist;
+    `ValueError` if a number is out of its range, or if your own task is required but missing, or has no environment.
     """
     if episode_seed is not None:
         require_seed("episode_seed", episode_seed)

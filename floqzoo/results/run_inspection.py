@@ -63,11 +63,12 @@ def inspect_run(
     - `solver_steps`: At least two numbers of solver steps to compare, ascending.
     - `dataset_path`: The location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
-    the run has no flow critic, has one over action chunks, or was trained on pixels, or if a number is out of its
-    range.
+    the run has no flow critic, has a flow critic over action chunks, or was trained on pixels, if your own task is
+    required but missing, or has no environment, or if a number is out of its range.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))

@@ -22,7 +22,8 @@ class RunSummary:
     """A summary of one run.
 
     - `directory`, `recipe`, `task`, `seeds`: The identity of the run.
-    - `steps`, `planned`: The number of updates so far, and the configured number.
+    - `steps`, `planned`: The number of steps so far, and the configured number; both count offline updates and
+      environment steps.
     - `metric`, `score`, `error`: The headline metric (success rate or mean return), its mean over seeds in the last
       evaluation, and its standard error; NaN before the first evaluation. The standard error is over seeds, or over
       episodes if the run has one seed.
@@ -46,7 +47,7 @@ class RunSummary:
 
 
 def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
-    """Summaries of the runs at or below a folder, oldest first; unreadable runs are included, with their `problem`.
+    """Summarises the runs at or below a folder, oldest first; unreadable runs are included, with their `problem`.
 
     **Raises** `FileNotFoundError` if there is no such folder, `NotADirectoryError` if it is a file.
     """
@@ -110,7 +111,7 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 
 
 def run_lines(run: RunSummary, below: Path) -> list[str]:
-    """A run as lines of at most 80 columns, regardless of the width of the terminal.
+    """Formats a run as lines of at most 80 columns, regardless of the width of the terminal.
 
     Its path, relative to the folder `below`, is a separate line, which is never wrapped and may be longer.
     """
@@ -130,7 +131,7 @@ def _indented(text: str) -> list[str]:
 
 
 def seed_range(seeds: Sequence[int]) -> str:
-    """Seeds in short form: `0`, `0-7`, or `0, 3` if they are not consecutive."""
+    """Formats seeds in short form: `0`, `0-7`, or `0, 3` if they are not consecutive."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))

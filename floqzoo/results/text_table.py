@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def text_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats a table of minimal width, below its title; the header is omitted if all `columns` are empty."""
+    """Formats a table of minimal width, below its title; the header is omitted if all column names are empty."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -37,7 +37,7 @@ def record_video(
     - `seed`: The seed of the evaluation.
 
     **Raises** `ValueError` if `path` does not end in .mp4, `episodes` is out of range, or `render()` does not return an
-    image.
+    image; `OSError` if ffmpeg cannot write the file.
     """
     path = Path(path)
     if path.suffix != ".mp4":
@@ -66,9 +66,9 @@ def film_run(
 ) -> Path:
     """Records the first episodes that `evaluate_run` plays for `seed`, by default the first seed of the run.
 
-    Call `require_video` before MuJoCo is imported.
+    The other arguments are those of `evaluate_run` and `record_video`. Call `require_video` before MuJoCo is imported.
 
-    **Raises** what `evaluate_run` and `record_video` raise.
+    **Raises** what `evaluate_run` and `record_video` raise, and `ValueError` for a run that was trained on pixels.
     """
     if episode_seed is not None:
         require_seed("episode_seed", episode_seed)

@@ -56,7 +56,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """A picklable form of the error, with its traceback as a note."""
+        """Wraps an error in a picklable form, with its traceback as a note."""
         trace = "".join(traceback.format_exception(error))
         try:
             ForkingPickler.loads(ForkingPickler.dumps(error))  # pyright: ignore[reportAttributeAccessIssue]

@@ -130,8 +130,9 @@ class Evaluator:
         - `progress`: Called after each finished episode with the number of finished episodes.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the action
-        space, or if the environment does not report `info["success"]`; `WorkerCrashedError` if the process of an
-        environment crashed three times in one episode; `EvaluationStoppedError` after `stop`.
+        space, or if the environment does not report `info["success"]`; `TypeError` if `actor` is a policy without its
+        critic; `WorkerCrashedError` if the process of an environment crashed three times in one episode;
+        `EvaluationStoppedError` after `stop`.
         """
         if episodes < 1:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")

@@ -91,17 +91,17 @@ class Round:
 class Exploration:
     """The environments of all seeds, which advance in lockstep.
 
-    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is the index of the
-    first one. Each episode has its own random seed, so the transitions depend only on the seeds and the actions.
+    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is given by `first`.
+    Each episode has its own random seed, so the transitions depend only on the seeds and the actions.
 
     - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
     - `seeds`: The seeds of the run.
     - `environments`: The number of environments per seed.
     - `in_processes`: Whether each environment runs in its own process, so that they step in parallel.
-    - `first`: The index of each seed's first episode; None for `FIRST_EPISODE`.
+    - `first`: f for each seed, the index of its first episode; None for `FIRST_EPISODE`.
 
-    **Raises** `ValueError` if `environments` is not positive, or if `make_environment` cannot be pickled for
-    `in_processes`.
+    **Raises** `ValueError` if `environments` is not positive, or if `in_processes` is set and `make_environment` cannot
+    be pickled.
     """
 
     def __init__(

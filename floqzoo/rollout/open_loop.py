@@ -13,8 +13,8 @@ class OpenLoop:
     """Selects the action of each step in several environments; action chunks are executed open loop.
 
     With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn at step t - t mod n
-    of the same episode. An episode starts with a new chunk; the rest of the last chunk is dropped. A policy that does
-    not act in chunks draws one action in each step.
+    of the same episode. Each episode starts with a new chunk, and the rest of its last chunk is dropped. A policy
+    that does not act in chunks draws one action in each step.
 
     - `policy`: The policy, which draws chunks if it satisfies `ActsInChunks`.
     """

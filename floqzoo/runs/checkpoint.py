@@ -382,8 +382,8 @@ def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Removes all checkpoints except those of the steps in `keep`, each atomically, and the leftovers of interrupted
-    writes and removals."""
+    """Atomically removes each checkpoint whose step is not in `keep`; also removes the leftovers of interrupted writes
+    and removals."""
     for step in checkpoint_steps(directory):
         if step not in keep:
             folder = checkpoint_folder(directory, step)

@@ -29,7 +29,7 @@ AgentConfig = TypeVar("AgentConfig")
 class RunConfig(Generic[AgentConfig]):
     """All settings of a run, named as in the official code of FQL where it has the same setting.
 
-    **Raises** `ValueError` for a setting that is out of range; the message names it.
+    **Raises** `ValueError` for a setting that is out of range or incompatible with another; the message names it.
     """
 
     agent: AgentConfig
@@ -257,7 +257,7 @@ def require_choices(settings: Any) -> None:
 
 
 def small_run(env_name: str | None, agent: Any) -> RunConfig:
-    """The settings of a short run: 45,000 updates of a small agent on cube-single, or on `env_name`.
+    """The settings of a short run: 45,000 updates on cube-single, or on `env_name`, with the agent settings `agent`.
 
     If the official dataset is not on this machine, data are collected instead.
     """

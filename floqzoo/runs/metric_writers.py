@@ -12,12 +12,12 @@ from floqzoo.runs.run_directory import CannotStartError
 def open_writers(
     directory: Path, *, seeds: Sequence[int], settings: Mapping[str, Any], tensorboard: bool, wandb: bool
 ) -> list[MetricWriter]:
-    """Opens the metric writers that the settings of a run request; returns an empty list by default.
+    """Opens the metric writers that the settings of a run request; returns an empty list if they request none.
 
     - `directory`: The folder of the run; a resumed run uses the same folder and continues its curves.
-    - `settings`: The contents of `flags.json`.
+    - `settings`: The settings of the run by name, which Weights & Biases stores.
 
-    **Raises** `ModuleNotFoundError` if a library is not installed; the message gives the command that installs it.
+    **Raises** `ModuleNotFoundError` if a library is not installed (the message gives the command that installs it);
     `CannotStartError` if Weights & Biases cannot be used, for example without a login or a network.
     """
     require_writers(tensorboard=tensorboard, wandb=wandb)

@@ -39,8 +39,8 @@ class Recipe:
       run. `--help` shows the first line of their docstrings.
     - `check`: Raises `ValueError` for settings that contradict each other, before any data are loaded. `buildable`
       creates such a function from `build`.
-    - `batch_source`: Returns the batch source of the updates, given the settings of the run and whether it is online;
-      `standard_batches` by default.
+    - `batch_source`: Returns the batch source of the updates, given the settings of the run and whether it is for the
+      online phase; `standard_batches` by default.
     - `from_data`: Returns additional arguments of `build` that hold arrays, such as a normaliser or the policy of
       another run, given the loaded task and the settings of the run. Without these arguments, `build` must return an
       agent of the same structure, into which a checkpoint can be read.

@@ -1,4 +1,4 @@
-"""Errors that name the setting behind a failed check, since the error of a part names only the part's own argument."""
+"""Errors that name the setting behind a failed check; the error of a component names only its own argument."""
 
 import dataclasses
 import re

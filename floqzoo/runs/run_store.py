@@ -316,7 +316,8 @@ class RunStore:
 
 
 def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
-    """The metric that selects the best checkpoint: `best_metric`, or else the success rate, or else the mean return.
+    """The metric that selects the best checkpoint: `best_metric`; if it is None, the success rate, or the mean return
+    if the columns have no success rate.
 
     **Raises** `ValueError` if `best_metric` is not among the columns.
     """

@@ -14,15 +14,16 @@ Settings = TypeVar("Settings")
 
 
 def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
-    """The settings of a run of this recipe.
+    """Reads the settings of a run from the contents of its `flags.json`.
 
-    Values are only checked against the annotations of the dataclasses: nothing that the file names is imported, and no
-    code is executed.
+    Each value is checked against the annotation of its field. Nothing in the file is imported or executed. A missing
+    setting takes its default.
 
+    - `recipe`: The recipe of the run.
     - `flags`: The contents of `flags.json`.
 
-    **Raises** `ValueError` for a run of another recipe, or for a setting that is unknown, missing, or of the wrong
-    type, as in runs of other versions.
+    **Raises** `ValueError` for a run of another recipe, for a setting that is unknown, of the wrong type or out of
+    range, or for a missing one that has no default, as in runs of other versions.
     """
     if flags.get("recipe") != recipe.name:
         raise ValueError(f"the run was made by the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")

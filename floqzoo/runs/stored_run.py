@@ -105,7 +105,8 @@ class StoredRun:
 
         - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own.
 
-        **Raises** `ValueError` for another recipe, or for a setting that is unknown, missing or of the wrong type.
+        **Raises** `ValueError` for another recipe, for a setting that is unknown, of the wrong type or out of range, or
+        for a missing one that has no default.
         """
         try:
             return config_from_flags(recipe, self.flags)
@@ -113,7 +114,7 @@ class StoredRun:
             raise ValueError(f"{self.directory / 'flags.json'}: {error}") from error
 
     def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
-        """Returns a function from a key to an untrained agent, as at the start of the run.
+        """Returns a function from a key to an untrained agent of the run, whose normaliser, if any, is not fitted.
 
         **Raises** what `config` raises, and `ValueError` if `data.json` lacks a value that the agent needs.
         """
@@ -137,7 +138,7 @@ class StoredRun:
         """The trained agent of one seed, from the latest intact checkpoint, or from that of `step`.
 
         **Raises** `ValueError` for a seed that the run does not have, or for a checkpoint that is damaged or belongs to
-        another agent; `FileNotFoundError` if there is no such checkpoint.
+        another agent; `FileNotFoundError` if there is no such checkpoint; and what `builder` raises.
         """
         if seed not in self.seeds:
             raise ValueError(f"`seed` must be one of {', '.join(map(str, self.seeds))}, as in the run; got {seed}.")
@@ -147,7 +148,7 @@ class StoredRun:
         """Restores the checkpoint of all seeds, the latest intact one or that of `step`; its `tree` is a `RunState`.
 
         **Raises** `ValueError` for a checkpoint that is damaged or belongs to another agent; `FileNotFoundError` if
-        there is no such checkpoint.
+        there is no such checkpoint; and what `builder` raises.
         """
         self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
@@ -182,7 +183,8 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
 
     - `task`: The task, or its location, `FILE.py:NAME` or `MODULE:NAME`.
 
-    **Raises** `ValueError` if the task is required but missing, or given for a task of OGBench.
+    **Raises** `ValueError` if the task is required but missing, or given for a task of OGBench, and what
+    `floqzoo.tasks.own_task` raises.
     """
     if not is_reference(run.env_name):
         if task is not None:
@@ -219,7 +221,9 @@ def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: i
     for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):
         if run.data.get(name) != wanted:
             raise ValueError(f"the policy of {directory} must have `{name}` {wanted}; it has {run.data.get(name)}.")
-    agent = run.agent(find_recipe(run.recipe_name), run.seeds[0])
+    # A stored run is read in a trace too, where the form of its agent is derived from its settings.
+    with jax.ensure_compile_time_eval():
+        agent = run.agent(find_recipe(run.recipe_name), run.seeds[0])
     if isinstance(agent.policy, ActsInChunks):
         raise ValueError(
             f"the policy of {directory} must draw single actions; it draws chunks of {agent.policy.chunk_length}."

@@ -16,7 +16,7 @@ class WandbWriter:
 
     - `directory`: The run's folder; its name is the prefix of the IDs.
     - `seeds`: The seeds of the run.
-    - `settings`: The contents of `flags.json`.
+    - `settings`: The settings of the run by name, which are stored with each run.
     """
 
     def __init__(self, directory: Path, seeds: Sequence[int], settings: Mapping[str, Any]):

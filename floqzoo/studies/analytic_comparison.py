@@ -26,11 +26,11 @@ from floqzoo.training.progress import ProgressReport
 
 @dataclass(frozen=True)
 class AnalyticProblem:
-    """An analytic task, a reward, and the exact value of that reward.
+    """An analytic task, a reward, and the exact Q-values under that reward.
 
-    - `task`: The task.
-    - `reward`: The reward of an observation.
-    - `value`: The exact value of this reward for an observation and an action.
+    - `task`: A `LinearGaussian`, a `Ring`, or a task with the same methods.
+    - `reward`: A function from an observation to its reward.
+    - `value`: A function from an observation and an action to their exact Q-value under this reward.
     """
 
     task: Any
@@ -58,7 +58,7 @@ def ring_problem(discount: float) -> AnalyticProblem:
 ANALYTIC_TASKS: Mapping[str, Callable[[float], AnalyticProblem]] = MappingProxyType(
     {"linear-gaussian": chain_problem, "ring": ring_problem}
 )
-"""The analytic tasks by name, accepted as `env_name` instead of an OGBench task; each is a function of the discount."""
+"""The analytic tasks by name, accepted as `env_name` instead of an OGBench task; each function takes the discount."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
     """Trains every method on an analytic task; prints, stores and returns their errors and those of true samples.
 
     - `recipe`: A recipe that builds an agent of the method `config.agent.method`.
-    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`. Its
-      own method is trained first.
+    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`. The
+      method `config.agent.method` is trained first.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(

@@ -27,15 +27,15 @@ class CurvedPathsConfig:
 
 
 def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
-    """Trains every model on both paths; returns the errors of each."""
+    """Trains every model twice, once on each path; returns the errors of all models."""
     return [row for path in PATHS for row in horizon_sweep(replace(config.sweep, path=path))]
 
 
 def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
-    """The mean difference in a method's metric between the curved and the linear path, over pairs with the same horizon
-    and seed.
+    """The metric of a method on the curved path minus that on the straight path, averaged over pairs of models with the
+    same horizon and seed.
 
-    **Raises** `ValueError` if there is no such row, or if the paths have different seeds.
+    **Raises** `ValueError` if the method has no row, or if its horizons and seeds differ between the two paths.
     """
     curved, straight = (
         {(row.horizon, row.seed): getattr(row, metric) for row in rows if (row.path, row.method) == (path, method)}
@@ -50,21 +50,21 @@ def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
 
 
 def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
-    """The differences as a table, with a row per method and a column per metric."""
+    """The differences between the two paths as a table, with a row per method and a column per metric."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     lines = [[LABELS[name], *(str(difference(rows, metric, name)) for metric in METRICS)] for name in methods]
     return ["curved minus straight", *METRICS.values()], lines
 
 
 def differences(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The differences shown in the figure."""
+    """The differences between the two paths, for each method and each metric in the figure."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     return [MeanRow(metric, name, 0, **vars(difference(rows, metric, name))) for metric in TITLES for name in methods]
 
 
 @styled
 def draw(means: Sequence[MeanRow], path: Path) -> Path:
-    """Draws the difference of each method and metric, ± one standard error."""
+    """Draws the difference between the two paths for each method and metric, ± one standard error."""
     figure = new_figure(WIDTH, 3.2)
     for axes, metric in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES, strict=True):
         mine = [row for row in means if row.metric == metric]

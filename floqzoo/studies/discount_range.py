@@ -43,12 +43,12 @@ class RangeConfig:
 
 
 def range_measure(low: float, high: float, field: Any, dim: int, **parts: Any) -> DiscountRangeSuccessor:
-    """TD²-CFM for a range of discounts."""
+    """Builds a measure that is trained by TD²-CFM for all discounts from `low` to `high`."""
     return DiscountRangeSuccessor(METHODS["td2-cfm"](field, dim, **parts), low, high)
 
 
 def discount_range(config: RangeConfig) -> list[SweepRow]:
-    """Trains all models, and compares them at every horizon."""
+    """Trains all models, and returns their errors at every horizon."""
     sweep, seeds, rows = SweepConfig(horizons=config.horizons), list(range(config.seeds)), []
     discounts = {horizon: 1 - 1 / horizon for horizon in config.horizons}
     low, high = min(discounts.values()), max(discounts.values())

@@ -59,12 +59,12 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
-    """Compares values with Monte Carlo returns, and sampled futures with those of episodes; returns the values.
+    """Compares an agent's values with Monte Carlo returns, and its sampled futures with those of episodes.
 
-    It prints a table, and writes `values.csv`, `futures.csv` and `futures.png`. The target network's measure is used.
-    For the measure of the behaviour policy, episodes come from the validation data; for that of a cloned or trained
-    policy, they are played in the environment without termination at the goal. Values are computed for two rewards: the
-    learnt reward of the task, and the first coordinate of the observation.
+    It prints a table, writes `values.csv`, `futures.csv` and `futures.png`, and returns the rows of `values.csv`. The
+    target network's measure is used. For the measure of the behaviour policy, episodes come from the validation data;
+    for that of a cloned or trained policy, they are played in the environment without termination at the goal. Values
+    are computed for two rewards: the learnt reward of the task, and the first coordinate of the observation.
     """
     critic = in_environment_units(agent.target.critic, agent.normaliser)
     if config.agent.measure_of == "behaviour":
@@ -101,7 +101,8 @@ def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None)
 
 
 def values_of(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ValueRow]:
-    """The value and the return from each initial state and action, for the task's reward and the first coordinate."""
+    """The value and the return from each initial state and action, for two rewards: that of the task, and the first
+    coordinate of the observation."""
     discount = float(critic.measure.discount.value)
     first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
     task_key, first_key = jax.random.split(key)
@@ -126,7 +127,7 @@ def future_points(
     states of the data.
 
     - `visited`: States of the data, which show the maze or the workspace.
-    - `coordinates`: The coordinates of the observation to draw, such as `TaskName.plane` of a task.
+    - `coordinates`: The indices of the two observation coordinates to draw, such as `TaskName.plane`.
     - `count`: The number of futures of each kind for each initial state.
     """
     data, future, sampled, initial = KINDS

@@ -1,6 +1,6 @@
 r"""TD-CFM against TD²-CFM: the variance of their gradients at the same parameters.
 
-If the target field is that of the path, both have the same expected gradient, and
+If the target field is the marginal velocity field of the path, both have the same expected gradient, and
 
 $$\sigma^2_{\text{TD}} = \sigma^2_{\text{TD}^2}
 + \gamma^2 \, \mathbb E \operatorname{tr} \operatorname{Cov}_{X_1 | X_t}

@@ -169,9 +169,9 @@ def rows_of(path: str, method: str, horizon: int, measures: Sequence[SuccessorMe
 
 
 def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:
-    """The mean and standard error of a metric over the seeds of a method.
+    """The mean and standard error of a metric over the seeds of a method at one horizon.
 
-    **Raises** `ValueError` if there is no such row.
+    **Raises** `ValueError` if the method has no row at that horizon.
     """
     values = [getattr(row, metric) for row in rows if (row.method, row.horizon) == (method, horizon)]
     if not values:
@@ -180,7 +180,7 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
 
 
 def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The means shown in the figure."""
+    """The mean of each metric in the figure, for each method and horizon."""
     cases = dict.fromkeys((row.method, row.horizon) for row in rows)
     return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
 

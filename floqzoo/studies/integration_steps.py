@@ -92,7 +92,7 @@ def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
 
 @styled
 def draw(rows: Sequence[StepsRow], path: Path) -> Path:
-    """Draws both errors against K."""
+    """Draws the errors of Q and of the integration against K."""
     figure = new_figure(WIDTH, 3.8)
     panels = (("value_error", "Error of Q"), ("integration_error", "Error of the integration"))
     steps = sorted({row.steps for row in rows})

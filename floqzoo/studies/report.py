@@ -28,7 +28,7 @@ def write_rows(rows: Sequence[Any], path: Path) -> Path:
 
 
 def csv_table(rows: Sequence[Any]) -> str:
-    """Dataclass instances as CSV, one row each, with the names of their fields as the header.
+    """Formats dataclass instances as CSV, one row each, with the names of their fields as the header.
 
     **Raises** `ValueError` if there are no rows.
     """

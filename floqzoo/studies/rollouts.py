@@ -13,7 +13,7 @@ from floqzoo.tasks.dataset import Dataset
 
 @dataclass(frozen=True)
 class Rollout:
-    r"""An episode: $s_0, a_0$, and the states and rewards after it.
+    r"""An episode: $s_0$ and $a_0$, and the states and rewards after them.
 
     - `observation`, `action`: $s_0$ and $a_0$.
     - `futures`: $s_1, s_2, \dots$
@@ -38,7 +38,9 @@ class Rollout:
 
 
 def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
-    """The first `count` episodes of a dataset whose rewards are those of the current state ("pre").
+    """Returns the first `count` episodes of a dataset, or all if it has fewer.
+
+    - `dataset`: A dataset whose rewards are functions of the current state ("pre" in `floqzoo.tasks.load`).
 
     **Raises** `ValueError` if `count` is not positive.
     """
@@ -56,12 +58,12 @@ def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
 
 
 def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
-    """Plays `count` episodes with an agent, or its `ActorCritic`, in an environment whose reward is that of the current
-    state.
+    """Plays `count` episodes in an environment whose reward is that of the current state.
 
+    - `actor`: An agent, or its `ActorCritic`.
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
 
-    **Raises** `ValueError` if `count` is not positive.
+    **Raises** `ValueError` if `count` is not positive, `TypeError` if `actor` is a policy without its critic.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}.")

@@ -39,13 +39,13 @@ METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd
 
 @dataclass(frozen=True)
 class Probe:
-    """States, their true values, and true futures to compare with.
+    """States and actions, their exact Q-values, and true futures to compare with.
 
-    - `task`: A task with `starts`, `policy`, `sample_futures` and `log_prob`, such as the analytic tasks.
+    - `task`: A task with `starts`, `policy`, `discount`, `sample_futures` and `log_prob`, such as the analytic tasks.
     - `observations`, `actions`: The states, and the actions of the policy.
     - `futures`: True futures of each state; the first half is the reference, the second half serves as a perfect model.
-    - `values`: The exact values.
-    - `reward`: The reward of an observation.
+    - `values`: The exact Q-values under `reward`.
+    - `reward`: A function from an observation to its reward.
     - `compared`: The number of samples per state for the EMD and the MMD. The NLL uses as many true futures, at most
       64; values use all samples.
     - `bandwidth`: The bandwidth of the MMD's kernel: the median distance between two futures.
@@ -81,7 +81,7 @@ def probe(
 ) -> Probe:
     """Samples the states and true futures with which all models of a task are compared.
 
-    - `value`: The exact value of the reward.
+    - `value`: A function from an observation and an action to their exact Q-value under `reward`.
 
     **Raises** `ValueError` if `states` is below 1, `compared` below 2, or `samples` below `compared`.
     """

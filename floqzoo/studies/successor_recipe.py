@@ -41,9 +41,9 @@ def run_successor_recipe(recipe: Recipe) -> None:
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
     """The `check` of a successor-measure recipe with the given `build`.
 
-    The check raises `ValueError` for settings that an analytic task does not support, for the method mc-cfm with a
-    policy other than that of the data, for normalised observations with the policy of another run, and for settings
-    that `build` rejects.
+    The check raises `ValueError` for settings that an analytic task does not support, for the method mc-cfm on an
+    OGBench task with a policy other than that of the data, for normalised observations with the policy of another run,
+    and for settings that `build` rejects.
     """
     builds = buildable(build)
 

@@ -59,7 +59,7 @@ def train_on_chain(
     *,
     further_conditions: int = 0,
 ) -> list[Any]:
-    """Trains one measure for each discount and seed in one program, and returns the target networks' measures.
+    """Trains several measures in one program, each with its own discount and seed; returns their target networks.
 
     - `method`: Builds a measure from a field and its number of coordinates, as in `floqzoo.successor.METHODS`.
     - `discounts`, `seeds`: One discount and one seed for each member.

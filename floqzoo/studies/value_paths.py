@@ -77,7 +77,7 @@ class PathRow:
 
 
 def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, FlowCritic]]:
-    """Trains the critics and measures their trajectories; also returns the critics of the first seed."""
+    """Trains the critics and measures their trajectories; also returns the first seed's critic for each width."""
     task = PaidChain()
     where = probe(task, config.states)
     rows, first = [], {}
@@ -90,7 +90,7 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 
 
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
-    """The trajectories, with leading axes state, noise sample and member."""
+    """The trajectories in `steps` Euler steps from `count` noise samples; leading axes: state, noise sample, member."""
     fine = replace(critic, solver=Euler(steps))
     noise_samples = quantile_noise(fine.prior, count)
 

@@ -48,22 +48,22 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The analytic chain with the reward of the next state, so that a critic estimates the chain's exact value."""
+    """The analytic chain with the reward of the next state, for which the exact Q-value is the chain's `value`."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Transitions of the behaviour policy."""
+        """Samples transitions of the behaviour policy."""
         step = self.chain.sample(key, batch_size)
         reward = jax.vmap(REWARD)(step.next_observation)
         return Transition(step.observation, step.action, reward, step.discount, step.next_observation)
 
 
 class Probe(eqx.Module):
-    """States and actions at which critics are evaluated, with their exact values.
+    """States and actions at which critics are evaluated, with their exact Q-values.
 
     - `observation`, `action`: Samples of the behaviour policy.
-    - `value`: The exact values.
+    - `value`: The exact Q-values.
     """
 
     observation: Float[Array, "states observation"]

@@ -25,11 +25,11 @@ class DiscountRangeSuccessor(eqx.Module):
     $$\mathbb E_\gamma \left[ (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a, \gamma) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, \gamma) - \hat u_t \rVert^2 \right],$$
 
-    where the target flow at $(s', a')$ has the same $\gamma$. The logarithm of the effective horizon $h = 1 / (1 - \gamma)$
-    is uniform between those of both ends of the range, so that short and long horizons are trained equally often.
+    where the target flow at $(s', a')$ has the same $\gamma$. The logarithm of the effective horizon, $\log h$ with
+    $h = 1 / (1 - \gamma)$, is uniform over its range, so that short and long horizons are trained equally often.
 
-    - `measure`: A `FlowSuccessor` whose flow has one more condition of one number: $\log h$, scaled to [-1, 1]. Its `discount`,
-      in the range, is the one that `sample_futures` and `log_prob` use; `at` changes it.
+    - `measure`: A `FlowSuccessor` whose flow has one further condition, the number $\log h$ scaled to [-1, 1]. Its
+      `discount`, which must be in the range, is the one that `sample_futures` and `log_prob` use; `at` changes it.
     - `low`, `high`: The ends of the range, $0 \le$ `low` $<$ `high` $< 1$.
 
     **Raises** `ValueError` if the range or the discount of the measure is out of bounds, or for a `MonteCarloTarget`, since the
@@ -57,7 +57,7 @@ class DiscountRangeSuccessor(eqx.Module):
         return self.measure.discount
 
     def at(self, discount: Number) -> "DiscountRangeSuccessor":
-        """The same measures, of which `sample_futures` and `log_prob` use this discount.
+        """Returns a copy whose `sample_futures` and `log_prob` use this discount.
 
         **Raises** `ValueError` if it is outside the range.
         """
@@ -77,7 +77,7 @@ class DiscountRangeSuccessor(eqx.Module):
     def composed_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
     ) -> Float[Array, "count observation"]:
-        r"""Draws futures of the discount $\gamma$ in two stages, of which the first has a smaller discount $\beta$.
+        r"""Draws futures for $\gamma$, the `discount`, in two stages, the first with a discount $\beta \le \gamma$.
 
         A future is a state $x \sim m_\beta(\cdot \mid s, a)$ with probability $(1 - \gamma) / (1 - \beta)$; otherwise it is a
         sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses $a'$ at $x$. If the actor is the measured policy, these
@@ -105,9 +105,12 @@ class DiscountRangeSuccessor(eqx.Module):
     def successor_loss(
         self, batch: Transition, target: "DiscountRangeSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, SuccessorMetrics]:
-        """The loss, averaged over the batch; the metrics of both terms are their unweighted means.
+        """The loss, averaged over the batch, and its metrics.
 
-        **Raises** `ValueError` as `FlowSuccessor.row_losses`.
+        The metrics `one_step_loss` and `bootstrap_loss` are averages over the batch without the weights
+        $1 - \\gamma$ and $\\gamma$.
+
+        **Raises** what `FlowSuccessor.row_losses` raises.
         """
         discount_key, loss_key = jax.random.split(key)
         shares = jax.random.uniform(discount_key, batch.reward.shape)

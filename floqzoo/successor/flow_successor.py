@@ -22,8 +22,8 @@ from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Sca
 class SuccessorMetrics(eqx.Module):
     """The metrics of a successor measure on a batch.
 
-    - `successor_loss`: The weighted sum of both losses.
-    - `one_step_loss`: The velocity error on paths to the next state, or to the current one.
+    - `successor_loss`: The weighted sum of the two losses below.
+    - `one_step_loss`: The velocity error on paths to the next state, or to the current one with `from_current`.
     - `bootstrap_loss`: The velocity error on the targets of the target rule.
     """
 
@@ -47,8 +47,9 @@ class FlowSuccessor(eqx.Module):
     flow at $(s', a')$. The terms share the time $t$, and draw separate noise. The `discount` of transitions is ignored:
     episodes are assumed to continue after their recorded end.
 
-    - `flow`: A flow over normalised observations, conditioned on normalised observation and action; TD-Flow: Gaussian
-      prior, linear path, 10 steps of the midpoint method (10 equal steps, also when it stops at $t < 1$).
+    - `flow`: A flow over normalised observations, conditioned on the normalised observation and the action; TD-Flow
+      uses a Gaussian prior, a linear path and the midpoint method with 10 equal steps, also for a solve that stops at
+      $t < 1$.
     - `target_rule`: The target for futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or
       `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
@@ -56,7 +57,7 @@ class FlowSuccessor(eqx.Module):
       the data.
     - `normaliser`: The normaliser of observations.
     - `times`: The distribution of the times at which the field is trained.
-    - `velocity_error`: The error measure of velocities.
+    - `velocity_error`: The error measure of velocities: `VelocityError` or `NoiseError`.
     - `from_current`: Whether the measure starts at the *current* state, as in InFOM: it is
       $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$, and $x_t$ is on the path from noise to $s$.
     - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions; by default
@@ -65,7 +66,7 @@ class FlowSuccessor(eqx.Module):
     The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
     `successor_loss` takes one row for each transition.
 
-    **Raises** `ValueError` if the discount is out of its range, if the normaliser has another dimension than the flow,
+    **Raises** `ValueError` if the discount is out of its range, if normaliser and flow have different dimensions,
     or for `from_current` with a `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
@@ -115,7 +116,7 @@ class FlowSuccessor(eqx.Module):
     ) -> Scalar:
         """The log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
 
-        In reports, it is divided by the number of coordinates.
+        Reports show it divided by the number of coordinates.
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
@@ -127,7 +128,7 @@ class FlowSuccessor(eqx.Module):
         return log_density - self.normaliser.log_volume(self.flow.dim)
 
     def encode(self, observation: Observation, action: Action, *conditions: Condition) -> Code:
-        """The code of an observation, an action and further conditions, for the flow."""
+        """Normalises an observation, and encodes it with an action and further conditions for the flow."""
         return self.flow.encode(self.normaliser.normalise(observation), action, *conditions)
 
     def successor_loss(

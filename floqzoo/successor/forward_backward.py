@@ -43,10 +43,10 @@ class ForwardBackward(eqx.Module):
     $$M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$$
 
     Here $\rho$ is the distribution of states in the data. $M$ counts the states from $s'$ onwards,
-    $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass $1 / (1 - \gamma)$. The values of any reward
-    follow without training: with $w = \mathbb E_\rho [r B]$, $Q(s, a) = F(s, a, z)^\top w$ is the sum of rewards from
-    the next state on, under the policy of $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and pairs $i \ne j$
-    of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
+    $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass $1 / (1 - \gamma)$. Q-values for any reward
+    follow without training: with $w = \mathbb E_\rho [r B]$, $Q(s, a) = F(s, a, z)^\top w$ is the expected discounted
+    return from the next state on, under the policy of $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and
+    pairs $i \ne j$ of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2
     - \mathbb E_i M_{ii}, \qquad
@@ -62,8 +62,8 @@ class ForwardBackward(eqx.Module):
     - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps the two vectors $(s, z)$ and $(s, a)$,
       each concatenated, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
-    - `reward_vector`: $w$, in $\mathbb R^d$: the task for which `score` is Q. `infer_task` sets it; until then it may be
-      0.
+    - `reward_vector`: $w$, in $\mathbb R^d$: the task whose Q-value `score` returns. `infer_task` sets it; until then
+      it may be 0.
     - `discount`: $\gamma$ in [0, 1).
     - `orthonormality`: The weight of the orthonormality loss, at least 0.
     - `latents`: The distribution of z in training.

@@ -76,7 +76,7 @@ class IntentionCritic(eqx.Module):
     - `num_futures`: N, at least 1.
     - `aggregation`: The aggregation of the members in `score`.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of its range, `TypeError` if `aggregation` is not an `Aggregation`.
 
     Source: InFOM (arXiv 2506.08902), and its official code.
     """

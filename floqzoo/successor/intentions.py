@@ -93,8 +93,8 @@ class IntentionSuccessor(eqx.Module):
     - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and
       z.
     - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is too small, z, which is inferred from $(s', a')$, can carry the
-      information of the action $a$, and the measure depends too little on $a$ itself.
+    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is too small, z, which is inferred from $(s', a')$, can encode
+      the action $a$, and the measure depends too little on $a$ itself.
 
     The batch must contain `next_action`.
 

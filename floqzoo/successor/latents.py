@@ -68,7 +68,7 @@ def infer_task(
     The policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units
     of reward.
 
-    - `agent`: An agent of FB, or its `parts`.
+    - `agent`: An agent with a `ForwardBackward` critic and a `LatentPolicy`, or its `parts`.
     - `observations`: Unnormalised states, drawn from the data of the pre-training; $w$ is an expectation over them. A
       reward is a function of the state, so any function can be chosen, such as 1 near a goal and 0 elsewhere.
     - `rewards`: The reward of each state. The policy does not depend on their scale. It does depend on a constant that

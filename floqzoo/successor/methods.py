@@ -71,4 +71,4 @@ METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(
         "td2-dd": partial(diffusion_measure, TD2Target()),
     }
 )
-"""Constructors of measures by method name, from a velocity field and its number of coordinates."""
+"""A constructor of measures for each method name; it takes a velocity field and the number of coordinates."""

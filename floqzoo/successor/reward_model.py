@@ -61,5 +61,5 @@ class LearntReward(eqx.Module):
 
 
 def reward_model(reward: Any) -> RewardModel:
-    """Wraps a function in a `KnownReward`, and returns a reward model unchanged: a field converter."""
+    """Converts a function to a `KnownReward`; an argument that is already a reward model is returned unchanged."""
     return reward if isinstance(reward, RewardModel) else KnownReward(reward)

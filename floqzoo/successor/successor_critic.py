@@ -43,6 +43,8 @@ class SuccessorCritic(eqx.Module):
       differentiable function of the action. The default of 8 is our choice, a trade-off between cost and a bias of the
       order of one standard error.
 
+    **Raises** `ValueError` if `num_samples` or `num_score_samples` is too small.
+
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
 

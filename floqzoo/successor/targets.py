@@ -88,5 +88,5 @@ class StraightTD2Target(eqx.Module):
 
 
 def noise_of(flow: Flow, key: Key) -> Point:
-    """One sample of a flow's prior."""
+    """Draws one sample from a flow's prior."""
     return flow.prior.sample(key, (flow.dim,))

@@ -44,7 +44,7 @@ def expand(
     name: str,
     save_dir: Path,
 ) -> tuple[Trial, ...]:
-    """All trials of a sweep.
+    """Expands methods, tasks and seeds into the trials of a sweep.
 
     - `seeds`: For each process, its first seed and its number of seeds.
     - `name`, `save_dir`: The name of the sweep, and the output folder; the sweep is in `<save_dir>/floqzoo/<name>`.

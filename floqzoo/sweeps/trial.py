@@ -26,7 +26,7 @@ _INCIDENTAL = {*IMMATERIAL} - {"dataset_path", "dataset_dir", "collect_episodes"
 class Trial:
     """One configuration of a sweep, with the seeds that one process trains.
 
-    - `recipe`: The method.
+    - `recipe`: The recipe of the run.
     - `source`: The name of the recipe, or the path of a recipe file.
     - `preset`: The name of the preset.
     - `fields`: The settings that the sweep overrides, by dotted name.

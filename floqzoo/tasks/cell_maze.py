@@ -40,7 +40,7 @@ class CellMaze(eqx.Module):
 
     - `rows`: The map: strings of equal length with `.` (free), `#` (wall) and one `G` (goal).
     - `discount`: $\gamma$ in [0, 1).
-    - `spread`: The noise of an observation as a fraction of the cell, in [0, 1).
+    - `spread`: The width of the observation noise as a fraction of the cell's width, in [0, 1).
 
     **Raises** `ValueError` if the map is invalid or a value is out of range.
     """

@@ -46,8 +46,8 @@ def collect(
     An interrupted collection resumes where it stopped, and a finished one is not repeated. The folder also contains a
     validation file ("-val.npz") and a JSON file that records how the data were collected.
 
-    **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if a file of
-    that name has an unknown origin, `BlockingIOError` while another process collects the same dataset,
+    **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if the
+    training file exists but its origin is unknown, `BlockingIOError` while another process collects the same dataset,
     `ModuleNotFoundError` without OGBench, and `RuntimeError` if a worker dies.
     """
     script = find_script(name)
@@ -140,9 +140,9 @@ class Collection:
         ]
 
     def is_finished(self) -> bool:
-        """Whether the files are complete and have these settings.
+        """Whether the collection is finished; if so, checks the settings and the sizes of its files.
 
-        Raises `ValueError` if settings or sizes of the files differ, `FileExistsError` if their origin is unknown.
+        **Raises** `ValueError` if settings or sizes differ, `FileExistsError` if the origin of the files is unknown.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
@@ -165,9 +165,9 @@ class Collection:
         return True
 
     def begin(self) -> None:
-        """Writes the settings and versions to the folder `partial`, or compares them with those that it contains.
+        """Writes the settings and package versions to the folder `partial`, or checks those that were written before.
 
-        Raises `ValueError` if they differ.
+        **Raises** `ValueError` if they differ.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}

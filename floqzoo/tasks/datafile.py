@@ -159,11 +159,13 @@ def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
 
 
 def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Reads the arrays named `keys` and verifies their checksums; Python objects are not read.
+    """Reads the arrays named `keys` and verifies their checksums.
 
-    Sizes are compared with the file and with the limit of `require_memory` before anything is decompressed.
+    Before any array is decompressed, the size that the archive declares for it is checked against its header and its
+    compressed size, and the total size against the limit of `require_memory`.
 
-    **Raises** `ValueError` if an array cannot be read, or if the arrays are too large in total.
+    **Raises** `ValueError` if an array is missing, is damaged or contains Python objects, or if the arrays are too
+    large in total.
     """
     keys = list(keys)
     size = sum(_claimed_size(path, archive, key) for key in keys)

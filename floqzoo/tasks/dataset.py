@@ -18,7 +18,7 @@ from floqzoo.typing import Array, Key
 class Dataset(eqx.Module):
     r"""Concatenated episodes, and the indices of the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
 
-    No transition starts at the last state of an episode, so none crosses episodes. Create a dataset with
+    No transition starts at the last state of an episode, so none spans two episodes. Create a dataset with
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions],
     [`dataset_from_episodes`][floqzoo.tasks.dataset_from_episodes] or
     [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its first
@@ -97,11 +97,11 @@ class Dataset(eqx.Module):
         return at + steps
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The number of later transitions in the same episode for each state."""
+        """For each state, the number of transitions in its episode after the one that starts there."""
         return self.last[at] - at - 1
 
     def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
-        """An empty replay buffer for transitions of the same shapes and dtypes; see `ReplayBuffer.empty`."""
+        """An empty replay buffer for transitions with this dataset's shapes and dtypes; see `ReplayBuffer.empty`."""
         like = jax.eval_shape(self.transition, jnp.zeros((), np.int32))
         return ReplayBuffer.empty(like, seeds=seeds, slots=slots, environments=environments)
 
@@ -132,9 +132,9 @@ def make_dataset(
     [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0 and a mask of 1 in these
     rows, or [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
-    - `observations`, `actions`: One row per state, of the same floating dtype, which JAX must support; observations may
-      be uint8 instead.
-    - `rewards`, `masks`: One number per state, of the same dtype; masks are 0 or 1.
+    - `observations`, `actions`: One row per state, of the same floating-point dtype, which must be enabled in JAX;
+      observations may be uint8 instead. Actions are in [-1, 1].
+    - `rewards`, `masks`: One number per state, of the dtype of `actions`; masks are 0 or 1.
     - `terminals`: One bool per state: whether it is the last of its episode. The last row must be True.
 
     **Raises** `ValueError` for invalid arrays; the message names the array, its value and the requirement.

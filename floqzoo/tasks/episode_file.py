@@ -43,8 +43,8 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
     """Reads a file that `write_episodes` wrote.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
-    contains Python objects, lacks an array, has an unknown one, or has arrays that are invalid or contradict each
-    other.
+    contains Python objects, lacks an array, has an unknown one, or has arrays that are too large for the memory,
+    are invalid, or contradict each other.
     """
     path = Path(path).expanduser()
     with opened_npz(path) as archive:
@@ -69,7 +69,7 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """The transitions of a file of recorded episodes, on the device; see
+    """Reads a file of recorded episodes as a dataset on the device; see
     [`RecordedEpisodes`][floqzoo.tasks.RecordedEpisodes].
 
     **Raises** `FileNotFoundError` or `ValueError`, as [`read_episodes`][floqzoo.tasks.read_episodes] does.

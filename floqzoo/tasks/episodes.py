@@ -78,7 +78,7 @@ def first_accepted(
     accept: Callable[[Episode], bool],
     seeds: np.random.SeedSequence,
 ) -> Episode:
-    """The first accepted episode; attempt i has its own seeds, which are children of `seeds`."""
+    """Calls `attempt` with successive children of `seeds` until `accept` is true, and returns the accepted episode."""
     for number in itertools.count():
         child = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, number))
         episode = attempt(child)

@@ -16,7 +16,7 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder, which replaces `path` if the block succeeds."""
+    """Yields a temporary path in the folder of `path`; the file written there replaces `path` if the block succeeds."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # matched by `_TEMPORARY`
     try:
         yield temporary

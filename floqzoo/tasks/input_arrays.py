@@ -9,7 +9,7 @@ from jaxtyping import Bool, Shaped
 
 
 Numbers = Any
-"""A NumPy or JAX array, or nested lists of numbers."""
+"""A number, a NumPy or JAX array, or nested lists of numbers."""
 
 
 def storage_dtype() -> np.dtype:
@@ -18,7 +18,7 @@ def storage_dtype() -> np.dtype:
 
 
 def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
-    """Converts a value to an array with the axes rows and coordinates.
+    """Converts a value to an array with two axes, rows and coordinates.
 
     **Raises** `ValueError` unless it has two axes, neither of them empty, and only finite numbers.
     """
@@ -65,10 +65,10 @@ def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
 
 
 def action_bounds(actions: np.ndarray, low: Numbers, high: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of each action coordinate, after checking that all actions lie within them.
+    """Converts the bounds to one number for each action coordinate, and checks that all actions lie within them.
 
-    **Raises** `ValueError` if a bound is not finite, a lower bound is not below its upper bound, or an action is out of
-    bounds.
+    **Raises** `ValueError` if a bound is not finite or has the wrong shape, a lower bound is not below its upper bound,
+    or an action is out of bounds.
     """
     low, high = (_bound(name, value, actions) for name, value in (("action_low", low), ("action_high", high)))
     if not (low < high).all():

@@ -56,7 +56,7 @@ class DatasetSummary:
     without_next_action: int
 
     def __str__(self) -> str:
-        """Three lines, and one each for the rewards of terminations and for unknown next actions, if there are any."""
+        """Three lines, and one each for `ending_rewards` and for unknown next actions, if there are any."""
         lines = [
             f"{self.transitions:,} transitions in {self.episodes:,} episodes: {self.terminations:,} terminations, "
             f"{self.truncations:,} truncated episodes",
@@ -118,7 +118,7 @@ def dataset_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> Dataset:
-    r"""A dataset from one row for each step, episodes one after another, as a loop over `env.step` records them.
+    r"""Builds a dataset from one row for each step, in the order in which a loop over `env.step` records them.
 
     Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated must be
     followed by the row of $s_{t+1}$; if transitions are unordered, set `truncated` in every row. If the very last row
@@ -149,7 +149,7 @@ def dataset_from_transitions(
 def dataset_from_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> Dataset:
-    """A dataset from whole episodes, each with one more observation than actions.
+    """Builds a dataset from whole episodes, each with one more observation than actions.
 
     - `action_low`, `action_high`: As in `dataset_from_transitions`.
 
@@ -161,11 +161,13 @@ def dataset_from_episodes(
 def dataset_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> Dataset:
-    """A dataset from one row for each state, as in OGBench's files; no transition starts in an episode's last row.
+    """Builds a dataset from one row for each state, as in OGBench's files.
+
+    No transition starts in the last row of an episode.
 
     - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], also in the last row of an episode.
     - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if the transition
-      terminates, else 1. In the last row of an episode they must be 0 and 1, as nothing starts there.
+      terminates, else 1. In the last row of an episode, where none starts, the reward must be 0 and the mask 1.
     - `terminals`: `(states,)`, whether a row is the last of its episode.
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.

@@ -47,7 +47,8 @@ class LinearGaussian(eqx.Module):
     unbounded.
 
     - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ must be below 1.
-    - `start`: The behaviour policy's states have the distribution $N(0, \text{start}^2 I)$.
+    - `start`: The standard deviation of the behaviour policy's states, whose distribution is
+      $N(0, \text{start}^2 I)$.
     - `exploration`: The standard deviation of the noise that the behaviour policy adds to actions.
     - `discount`: $\gamma$ in [0, 1).
     - `terms`: The number of terms of the truncated series, at least 1; the weight $\gamma^{\text{terms}}$ of the
@@ -188,11 +189,12 @@ class LinearGaussian(eqx.Module):
         return logsumexp(self._log_weights() + self._log_densities(future, first, 1.0, 0.0))
 
     def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
-        r"""$\mathbb E[\dot x_t \mid x_t = x]$ of a path from standard Gaussian noise to the successor measure: the
-        exact velocity field.
+        r"""The exact velocity field, $\mathbb E[\dot x_t \mid x_t = x]$, of a path from standard Gaussian noise to the
+        successor measure.
 
         For each term, $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid
-        x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$.
+        x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$. The terms are
+        averaged with their posterior probabilities given $x_t = x$.
         """
         c = path.coefficients(t)
         first = self._after(observation, action)

@@ -32,7 +32,7 @@ class OGBenchTask:
     - `success_timing`: The state that determines the environment's reward and success: "pre", the state before the
       action, or "post", the one after it.
     - `reward_timing`: The state that determines the rewards and masks in `dataset`, "pre" or "post".
-    - `action_limit`: The bound to which the coordinates of the data's actions are clipped.
+    - `action_limit`: The magnitude to which the coordinates of the data's actions are clipped.
     - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
     - `path`: The training file, or the folder of shards.
     - `frame_stack`: The number of frames in a pixel observation.
@@ -102,12 +102,12 @@ def load(
       such pairs, the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset], which are used in the order of
       their names.
     - `dataset_dir`: The folder that contains OGBench's own files; missing ones are downloaded to it.
-    - `success_timing`: The timing of the environment: "pre" for $r(s)$, as in OGBench 1.2 and later; "post" for
-      $r(s')$, as in earlier versions, including the scores published with 1.1.
+    - `success_timing`: The timing of the environment's reward and success: "pre" for $r(s)$, as in OGBench 1.2 and
+      later; "post" for $r(s')$, as in earlier versions and in the scores published with 1.1.
     - `reward_timing`: The timing of the data: "pre" labels a transition with $r(s)$, as in all versions of OGBench;
       "post" with $r(s')$, to match an environment with that timing.
-    - `action_limit`: The bound, in (0, 1], to which the coordinates of the data's actions are clipped, as in fql and
-      floq: a tanh, for example, does not reach 1.
+    - `action_limit`: The magnitude, in (0, 1], to which the coordinates of the data's actions are clipped, as in the
+      code of FQL and floq, since a policy that ends in a tanh, for example, cannot output exactly -1 or 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
@@ -228,7 +228,7 @@ def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDa
 
 
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
-    """The arrays of a file in OGBench's format, one row per state, with the rewards and masks of a task.
+    """Reads the arrays of a file in OGBench's format, one row per state, and adds the rewards and masks of a task.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data of another
     environment.

@@ -44,12 +44,12 @@ class ManipulationScript:
         return self.environment.startswith(PIXELS)
 
     def recorder(self) -> "ManipulationRecorder":
-        """Builds the recorder, with the environment and its oracles."""
+        """Builds the recorder, including its environment and oracles."""
         return ManipulationRecorder(self)
 
 
 class ManipulationRecorder:
-    """The environment and the oracles of a `ManipulationScript`, ready to record."""
+    """Records the episodes of a `ManipulationScript` in its environment, with its oracles."""
 
     def __init__(self, script: ManipulationScript):
         if script.renders:

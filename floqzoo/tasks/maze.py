@@ -22,8 +22,8 @@ class MazeScript:
     - `environment`: The environment's name, as gymnasium registers it.
     - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
       episode.
-    - `stitch`: Whether an episode has a single goal, four cells from its start ("stitch"), or a new goal at a junction
-      whenever one is reached ("navigate").
+    - `stitch`: Whether an episode has a single goal, four cells from its start ("stitch"), or goals at junctions, a new
+      one whenever the current one is reached ("navigate").
     """
 
     name: str
@@ -38,12 +38,12 @@ class MazeScript:
         return self.environment.startswith(PIXELS)
 
     def recorder(self) -> "MazeRecorder":
-        """Builds the recorder, with the environment."""
+        """Builds the recorder, including its environment."""
         return MazeRecorder(self)
 
 
 class MazeRecorder:
-    """The environment of a `MazeScript`, ready to record."""
+    """Records the episodes of a `MazeScript` in its environment."""
 
     def __init__(self, script: MazeScript):
         if script.renders:

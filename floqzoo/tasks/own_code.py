@@ -59,12 +59,12 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """The object that `FILE.py:NAME` or `MODULE:NAME` refers to; the code is executed.
+    """Imports the object that `FILE.py:NAME` or `MODULE:NAME` refers to, which executes the code.
 
     - `what`: The name of the argument, for error messages.
 
-    **Raises** `ValueError` if the reference is malformed or there is no such name, `FileNotFoundError` if there is no
-    such file.
+    **Raises** `ValueError` if the reference is malformed or there is no such module or name, `FileNotFoundError` if
+    there is no such file.
     """
     source, _, name = reference.rpartition(":")
     if not source or not name.isidentifier():

@@ -50,7 +50,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
         self._bounds = space.low, space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """The action in the environment's own units, clipped to its bounds, since rounding may exceed them."""
+        """Maps an action to the environment's own units, and clips it to the bounds in case of rounding errors."""
         return np.clip(super().action(action), *self._bounds)
 
 
@@ -62,7 +62,7 @@ def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
 def prepared_environment(
     environment: gymnasium.Env, *, success_key: str | None, any_step: bool, max_episode_steps: int | None
 ) -> gymnasium.Env:
-    """An environment with a step limit, actions in [-1, 1] and success in `info["success"]`.
+    """Wraps an environment so that it has a step limit, takes actions in [-1, 1] and reports `info["success"]`.
 
     **Raises** `ValueError` for spaces that are not supported, and if there is no step limit.
     """

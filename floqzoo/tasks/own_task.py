@@ -27,7 +27,8 @@ class GymnasiumTask:
     - `validation`: Held-out transitions.
     - `success_key`: The key of `info` under which the environment reports success; None if it reports none, so that
       evaluations measure returns only.
-    - `success_at`: Whether an episode succeeds by its last step ("last"), or by any of its steps ("any").
+    - `success_at`: The step that must report success for an episode to count as successful: its last one ("last"), or
+      any of its steps ("any").
     - `max_episode_steps`: The number of steps after which an episode is truncated; None for the environment's own
       limit.
     - `reference_returns`: The two returns that count as 0 and 1 in normalised returns, such as those of a random and an
@@ -174,12 +175,12 @@ def task_label(env_name: str) -> str:
 
 
 def own_task(reference: str) -> Any:
-    """The user's task that `FILE.py:NAME` or `MODULE:NAME` refers to.
+    """Loads the user's task that `FILE.py:NAME` or `MODULE:NAME` refers to.
 
-    The code is executed, and NAME is called if it is callable.
+    This executes the code, and calls NAME if it is callable.
 
-    **Raises** `ValueError` if there is no such name, or it is not a [`Task`][floqzoo.protocols.Task];
-    `FileNotFoundError` if there is no such file.
+    **Raises** `ValueError` if the reference is malformed, if there is no such module or name, or if it is not a
+    [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if there is no such file.
     """
     task = named_in_own_code(reference, "`env_name`")
     if callable(task):

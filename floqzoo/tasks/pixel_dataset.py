@@ -40,7 +40,7 @@ class PixelDataset(eqx.Module):
 
     @staticmethod
     def of(frames: Dataset, frame_stack: int) -> "PixelDataset":
-        """The dataset whose observations are stacks of another dataset's frames.
+        """Creates the dataset whose observations are stacks of the observations of `frames`.
 
         **Raises** `ValueError` if `frame_stack` is below 1, or the observations are not uint8.
         """
@@ -96,7 +96,7 @@ class PixelDataset(eqx.Module):
         return self.frames.later(at, steps)
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The number of later transitions in the same episode for each state."""
+        """For each state, the number of transitions in its episode after the one that starts there."""
         return self.frames.steps_left(at)
 
     def stacks(self, at: Int[Array, "*batch"]) -> UInt8[Array, "*batch bytes"]:

@@ -101,8 +101,8 @@ class RecordedEpisodes:
     def dataset(self) -> Dataset:
         """The transitions as device arrays in JAX's default floating dtype, with actions rescaled to [-1, 1].
 
-        If the action at the last observation of a truncated episode is unknown, `with_next_actions` drops the
-        transition that leads to it.
+        If the action at the last observation of a truncated episode is unknown, `Dataset.with_next_actions` drops the
+        last transition of the episode.
         """
         states = len(self.observations)
         last_states = np.cumsum(self.episode_lengths + 1) - 1
@@ -148,7 +148,8 @@ def episodes_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> RecordedEpisodes:
-    """Episodes from one row for each step, as in [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
+    """Builds episodes from one row for each step, as in
+    [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
@@ -225,7 +226,7 @@ def concatenated_episodes(
 def episodes_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> RecordedEpisodes:
-    """Episodes from one row for each state, as in [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
+    """Builds episodes from one row for each state, as in [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
@@ -250,7 +251,7 @@ def episodes_from_states(
 def episodes_of_states(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, ends: np.ndarray
 ) -> RecordedEpisodes:
-    """Episodes from one row for each state; rewards and terminations in the last row of an episode are ignored.
+    """Builds episodes from one row for each state; rewards and terminations in the last row of an episode are ignored.
 
     **Raises** `ValueError` if the very last row does not end an episode, or no transition starts in any row.
     """

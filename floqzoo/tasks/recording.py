@@ -1,4 +1,4 @@
-"""Records the episodes of a collection, in this process or in worker processes, each to a separate file."""
+"""Records each episode of a collection to a separate file, in this process or in worker processes."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -40,10 +40,10 @@ class EpisodeJob:
 def record_all(
     script: DatasetScript, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]
 ) -> None:
-    """Runs every job, in this process for one worker, otherwise in worker processes; calls `finished_one` after each.
+    """Runs all jobs, in this process if `workers` is 1, else in worker processes; calls `finished_one` after each job.
 
-    A script that renders has a single worker process, which ends if an episode takes longer than `LIMIT`, since a
-    renderer can hang.
+    A script that renders always has a single worker process, which ends if an episode takes longer than `LIMIT`
+    seconds, since a renderer can hang.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """

@@ -17,10 +17,10 @@ LIMIT = 600.0
 
 
 def select_renderer() -> bool:
-    """Selects an off-screen renderer, EGL or else OSMesa, unless the environment variable `MUJOCO_GL` names one.
+    """Selects an off-screen renderer: EGL, or OSMesa if EGL fails, unless `MUJOCO_GL` names one.
 
-    Call this before MuJoCo is imported, since MuJoCo reads the variable at import. Returns whether a working renderer
-    is selected.
+    Call this before MuJoCo is imported, since MuJoCo reads this environment variable at import. Returns whether a
+    working renderer is selected.
     """
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]

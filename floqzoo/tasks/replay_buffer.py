@@ -51,7 +51,7 @@ class ReplayBuffer(eqx.Module):
     def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
         """An empty buffer, from which at most the latest `slots` transitions of each seed can be sampled.
 
-        - `like`: A transition with its next action, or its shapes and dtypes.
+        - `like`: A transition with its next action, or its shapes and dtypes as `jax.eval_shape` returns them.
 
         **Raises** `ValueError` if `seeds`, `slots` or `environments` is not positive.
         """
@@ -83,11 +83,11 @@ class ReplayBuffer(eqx.Module):
         return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
     def size(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The number of transitions of each seed that can be sampled."""
+        """The number of transitions of each seed that can be sampled: `known(next_actions)`, but at most `slots`."""
         return jnp.minimum(self.known(next_actions), self.slots)
 
     def write(self, new: ExploredStep) -> "ReplayBuffer":
-        """The buffer with one more round, which replaces the oldest one in a full buffer.
+        """Returns the buffer with one more round, which replaces the oldest one in a full buffer.
 
         - `new`: The steps, with the seed and the environment as the first axes.
 
@@ -131,7 +131,10 @@ class SeedReplay(eqx.Module):
     place: Int[Array, ""]
 
     def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
-        """The indices of transitions by age: 0 is the latest one that can be sampled; ages must be below `size`."""
+        """The indices of the transitions of these ages, which must be below `ReplayBuffer.size`.
+
+        Age 0 is the latest transition; with `next_actions`, it is the latest one with a known next action.
+        """
         held_back = self.replay.environments if next_actions else 0
         return self.replay.written[self.place] - held_back - 1 - age
 

@@ -45,7 +45,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, shards: int | None = None) -> Path:
-    """Downloads a large dataset of OGBench, and returns its folder `directory/name`, for `dataset_path`.
+    """Downloads a large dataset of OGBench, and returns its folder `directory/name`, the `dataset_path` for `load`.
 
     Each shard is a training file and a validation file. Files that exist are kept, so an interrupted download resumes
     with the first missing one. A file is moved to its place only if it is complete, every entry of the archive has the

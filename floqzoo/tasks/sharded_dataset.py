@@ -44,7 +44,7 @@ class ShardReader:
         return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if eqx.is_array(leaf)}
 
     def checked(self, path: Path, shard: Dataset) -> Dataset:
-        """Returns a shard that was read from a file, after checking its form and its rewards.
+        """Checks the form and the rewards of a shard that was read from `path`, and returns it.
 
         **Raises** `ValueError` if it does not have the form `form`, or its rewards are not in `reward_range`.
         """
@@ -70,17 +70,18 @@ class ShardedDataset:
 
     - `paths`: The npz files, in the order in which they are used. Only the first file and the headers of the others are
       read.
-    - `read`: A function that reads a file as a `Dataset`. Another process calls it, so it must be picklable: a function
-      at the top level of a module or file, not a lambda. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
+    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable, such as a function at
+      the top level of a module or file; a lambda is not. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
       [`TaskReader`][floqzoo.tasks.load.TaskReader].
-    - `reward_range`: A range that contains all rewards, since agents need one before all shards are read; each shard is
-      checked against it.
+    - `reward_range`: A range that contains the rewards of all shards, which agents need before all shards are read.
+      Each shard is checked against it.
 
     The attribute `excerpt` contains the first episodes of the first shard, with at least 10,000 transitions in total,
     or the whole shard if it has fewer.
 
-    **Raises** `ValueError` if there is no file, if a file is damaged, or if its arrays have other shapes or dtypes than
-    those of the first one, and what `read` raises.
+    **Raises** `ValueError` if `paths` is empty, if a file is damaged or its arrays have other shapes or dtypes than
+    those of the first one, or if rewards of the first one are not in `reward_range`; `FileNotFoundError` if a file is
+    missing; and what `read` raises.
     """
 
     def __init__(

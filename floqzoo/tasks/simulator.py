@@ -49,8 +49,8 @@ def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
     """Creates an environment of OGBench whose observations are pixels, as in `PixelDataset`.
 
     An observation is a uint8 vector that contains the latest `frame_stack` frames, the oldest first; at a reset, the
-    first frame is repeated. In a process that `multiprocessing` started, a step that takes more than ten minutes ends
-    the process.
+    first frame is repeated. In a process that `multiprocessing` started, a step or a reset that takes more than ten
+    minutes ends the process.
 
     **Raises** `OSError` if no renderer works.
     """
@@ -77,7 +77,7 @@ def limited(environment: Any) -> Any:
 
 
 def ogbench_module(module: str) -> Any:
-    """Imports OGBench, and then a module of OGBench or of its dependencies, which is returned.
+    """Imports OGBench, then imports and returns a module of OGBench or of its dependencies.
 
     Warnings during the import, such as those about a missing display, are suppressed.
     """

@@ -59,12 +59,12 @@ def noise_samples_have_no_order(backup: Backup, example: Example) -> None:
 
 
 def noise_keeps_its_shape(coupling: NoiseCoupling, example: Example) -> None:
-    """The next noise has the shape of the regression's noise."""
+    """`next_noise(noise, fresh)` has the shape of `noise`."""
     assert _couple(coupling, example).shape == (2, example.inputs.size)
 
 
 def next_noise_is_one_of_the_two_given(coupling: NoiseCoupling, example: Example) -> None:
-    """Every entry of the next noise is that of the regression's noise or of the independent sample."""
+    """Every entry of `next_noise(noise, fresh)` equals the corresponding entry of `noise` or of `fresh`."""
     noise, fresh = _noises(example)
     coupled = _couple(coupling, example)
     assert np.all((coupled == noise) | (coupled == fresh)), f"{coupled} is neither {noise} nor {fresh}"

@@ -49,7 +49,8 @@ def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
 
 
 def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
-    """Each example starts with a transition of the dataset or of the seed's own replay, and ends in its episode."""
+    """Each example starts with a transition of the dataset or of the seed's own replay buffer, and ends in the same
+    episode; a one-step example also has the reward of that transition."""
     dataset, replay = example_data(example)
     for place in range(SEEDS):
         batch = compiled(draw, source, dataset, replay, jnp.asarray(place), example.key, SIZE)
@@ -71,7 +72,7 @@ def batches_of_seeds_are_drawn_one_by_one(source: BatchSource, example: Example)
 
 
 def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) -> None:
-    """Each example starts at the given address, and ends in the same episode, for datasets and replays."""
+    """In datasets and replay buffers, each example starts at its address and ends in the same episode."""
     dataset, replay = example_data(example)
     for store, at in (
         (dataset, dataset.starts),
@@ -117,12 +118,12 @@ def discounts_lie_between_0_and_1(reader: TransitionReader, example: Example) ->
 
 
 def read(reader: TransitionReader, store: Any, at: Any, key: Any) -> Transition:
-    """The examples that a reader returns for the given addresses."""
+    """Reads the examples that start at the given addresses."""
     return reader.read(store, at, key)
 
 
 def draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: Any, size: int) -> Transition:
-    """A batch for the seed at index `place`."""
+    """Draws a batch for the seed at index `place`."""
     return source.draw_batch(dataset, replay, jnp.asarray(place), key, size)
 
 

@@ -47,7 +47,7 @@ def compiled(function: Callable, *arguments: Any) -> Any:
 
 @eqx.filter_jit
 def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
-    """`function(row, *rest)` for all rows by `jax.vmap`, compiled as `compiled` does."""
+    """Like `compiled`, but maps `function(row, *rest)` over all rows with `jax.vmap`."""
     return jax.vmap(lambda row: function(row, *rest))(rows)
 
 

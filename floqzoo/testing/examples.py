@@ -103,7 +103,7 @@ def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
 def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
     """Examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1].
 
-    Vectors that no law uses together share their numbers.
+    The condition, the inputs, and the observation with the action are all taken from the same numbers.
     """
     count = 2 * sizes.point + max(sum(sizes.condition), sizes.inputs, sizes.observation + sizes.action)
 

@@ -131,12 +131,12 @@ def noise_prediction(*, key: Key) -> NoisePrediction:
 
 
 def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
-    """A small monolithic critic; `parts` are further arguments of the class."""
+    """A small monolithic critic; `parts` are further arguments of `MonolithicCritic`."""
     return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
-    """A small floq critic; `parts` are further arguments of the class."""
+    """A small floq critic; `parts` are further arguments of `FlowCritic`."""
     field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
@@ -144,7 +144,7 @@ def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
 
 
 def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
-    """A small flow policy."""
+    """A small flow policy of class `kind`."""
     return kind.build(sizes.observation, sizes.action, network=narrow, flow_steps=2, key=key)
 
 
@@ -189,7 +189,7 @@ def rebrac_critic(*, key: Key) -> ReBRACCritic:
 
 
 def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
-    """A small SAC critic; `parts` are further arguments of the class."""
+    """A small SAC critic; `parts` are further arguments of `SACCritic`."""
     return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
@@ -227,13 +227,13 @@ def categorical_critic(*, key: Key) -> CategoricalCritic:
 
 
 def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
-    """A small Value Flows critic; `parts` are further arguments of the class."""
+    """A small Value Flows critic; `parts` are further arguments of `ReturnFlowCritic`."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
 def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
-    """A small EVOR critic; `parts` are further arguments of the class."""
+    """A small EVOR critic; `parts` are further arguments of `EVORCritic`."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return EVORCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), return_temperature=0.5, num_score_samples=3, **parts)
 
@@ -280,7 +280,7 @@ def latent_network(groups: tuple[int, ...], out_features: int, *, key: Key, **pa
 
 
 def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
-    """A small FB critic; `parts` are further arguments of the class."""
+    """A small FB critic; `parts` are further arguments of `ForwardBackward`."""
     forward_key, backward_key, task_key = jax.random.split(key, 3)
     with_latent, with_action = sizes.observation + sizes.inputs, sizes.observation + sizes.action
     forward = Ensemble.build(

@@ -27,8 +27,8 @@ def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, examp
     - `part`: The part that has the loss. A part with `draws_once_per_batch = True` is skipped: it makes a draw that all
       rows share.
 
-    **Raises** `AssertionError` if the variance of the loss, or that of its gradient summed over all parameters, is more
-    than 4 / 16 of that for the single batch.
+    **Raises** `AssertionError` if, with 16 copies, the variance of the loss, or the summed variance of all entries of
+    its gradient, is more than 4 / 16 of that for the single batch.
     """
     if getattr(part, "draws_once_per_batch", False):
         return

@@ -45,7 +45,7 @@ def a_batch_of_inputs_is_its_rows(network: Network, example: Example) -> None:
 
 
 def gradients_reach_every_input(network: Network, example: Example) -> None:
-    """The gradient of the output with respect to the input is finite, and nonzero in every coordinate."""
+    """The gradient of the summed output with respect to the input is finite, and nonzero in every coordinate."""
     gradient = compiled(_gradient, example.inputs, network)
     assert np.isfinite(gradient).all() and np.all(gradient != 0), f"gradient {gradient}"
 

@@ -31,7 +31,7 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
 
 
 def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
-    """Checks one law on many parts and examples; the hypothesis profile sets how many.
+    """Checks one law on many examples and parts drawn from the strategy `parts`; the hypothesis profile sets how many.
 
     **Raises** `AssertionError` if it is violated; the message contains the law, the part and the simplest
     counter-example.
@@ -57,8 +57,8 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 def laws_of(part: object) -> tuple[Law, ...]:
     """The laws of the protocols that a part satisfies, and of the families with additional laws that it belongs to.
 
-    **Raises** `TypeError` if there are none, or if the part is a `Flow`; the message lists the methods that the part
-    lacks for the nearest protocol, or the parts of a flow that can be checked instead.
+    **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`; the message lists the methods that the
+    part lacks for the nearest protocol, or the parts of a flow that can be checked instead.
     """
     if isinstance(part, Flow):
         raise TypeError(

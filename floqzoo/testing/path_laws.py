@@ -135,7 +135,8 @@ def the_noise_of_a_point_determines_its_velocity(path: AffinePath, example: Exam
 
 
 def noise_errors_are_weighted_velocity_errors(path: AffinePath, example: Example) -> None:
-    r"""If two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$."""
+    r"""If two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$,
+    where $w_t$ is the path's `noise_error_weight`."""
     weight, difference = compiled(_weight_and_difference, path, example.t, example.x0, example.x1)
     assert_close(weight * difference**2, np.ones_like(difference), scale=_conditioning(path, example))
 

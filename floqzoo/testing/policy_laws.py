@@ -177,7 +177,7 @@ def noise_follows_its_prior(policy: ActsFromNoise, example: Example) -> None:
 
 
 def actions_of_any_noise_lie_in_their_box(policy: ActsFromNoise, example: Example) -> None:
-    """Noise of any size, even outside its prior, gives an action in [-1, 1]."""
+    """Noise of any magnitude, even outside the support of its prior, gives an action in [-1, 1]."""
     noise = 100 * policy.draw_noise(example.key)
     action = policy.act_from_noise(example.observation, SumCritic(), noise)
     assert action.shape == example.action.shape and np.all(np.abs(action) <= 1), f"action {action}"

@@ -26,7 +26,8 @@ def constant_fields_are_solved_exactly(solver: ODESolver, example: Example) -> N
 def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> None:
     r"""$x(t + h) = x(t) + h \, v(t, x(t)) + O(h^2)$, forward and backward: consistency.
 
-    For $v = c + \sin(x + t)$ and small $h$ the remainder is below $h^2 \, (2 + |c|)$, twice that of the exact curve.
+    For $v = c + \sin(x + t)$ and small $h$ the remainder is below $h^2 \, (2 + |c|)$, twice the bound for the exact
+    solution.
     """
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     for h in (SHORT, -SHORT):

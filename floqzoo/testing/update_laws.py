@@ -173,8 +173,11 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
 
 
 def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None:
-    """Each of four updates equals one by the current phase's rule, with one optimiser state for all phases; only the
-    metrics of the current rule occur."""
+    """Each of four updates has the same result as an update by the current phase's rule, and the optimiser state
+    continues from phase to phase.
+
+    The metrics equal those of the current rule; the metrics of other rules are marked as not having happened.
+    """
     wanted = example_parts(example)
     state = rule.init_optimisers(wanted)
     for step in range(4):

@@ -22,11 +22,12 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     """Parses the command-line arguments of a recipe into the settings of a run.
 
     `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names may be
-    written with `_` or `-`, and a value follows after `=` or a space; a boolean flag without a value is True, and an
-    integer may be written as 1e6. `--help` prints the common flags and `--help-all` every flag.
+    written with `_` or `-`, and their values after `=` or a space; a boolean flag without a value is True, and an integer
+    may be written as 1e6. `--help` prints the common flags and `--help-all` every flag.
 
-    **Raises** `ValueError` for an unknown preset or a flag without its prefix `agent.`, and what the preset and the
-    recipe's `check` raise; exits with status 2 for an unknown flag or a value of the wrong type, and with 0 after help.
+    **Raises** `ValueError` for an unknown preset or a flag whose prefix `agent.` is missing or wrong, and what the
+    preset and the recipe's `check` raise. Exits with status 2 for an unknown flag or a value of the wrong type, and
+    with 0 after help.
     """
     import tyro
 

@@ -76,7 +76,7 @@ COLUMN = 27
 
 
 def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> str:
-    """The presets, the common flags with their values, and the settings of the method with theirs."""
+    """The text of `--help`: the presets, then the common flags and the settings of the method, with their values."""
     docs, lines = field_docs(RunConfig), _introduction(recipe, preset, program)
     for title, group in GROUPS.items():
         lines.append(f"{title}:")
@@ -90,7 +90,7 @@ def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> 
 
 
 def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> str:
-    """The presets, and all flags with their descriptions and values."""
+    """The text of `--help-all`: the presets, then all flags with their descriptions and values."""
     lines = _introduction(recipe, preset, program)
     groups = {title: [(config, "", name) for name in group] for title, group in GROUPS.items()}
     groups["method"] = [(config.agent, "agent.", field.name) for field in _flags(config.agent)]

@@ -21,9 +21,9 @@ def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
 def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[], None]]:
     """Within the block, Ctrl-C raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
-    Yields a function that raises the exception again; a loop should call it in each iteration, since an exception that
-    is raised inside a destructor or a callback is lost. Outside the main thread, and for signals that the process
-    ignores, nothing changes.
+    Yields a function that, after a signal, raises the exception again; a loop should call it in each iteration, since
+    an exception that is raised inside a destructor or a callback is lost. Outside the main thread, and for signals that
+    the process ignores, nothing changes.
 
     - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that
       they pass. A signal to any process is then raised in all of them, and only by the yielded function, which all

@@ -27,7 +27,7 @@ def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) 
 
 
 def fitted_normaliser(task: Any) -> Normaliser:
-    """The normaliser of the observations of a task's training data.
+    """Fits a normaliser to the observations of a task's training data.
 
     **Raises** `ValueError` if the task has no dataset with `observations`.
     """

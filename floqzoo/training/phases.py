@@ -161,7 +161,8 @@ class OfflinePhase:
 
 
 class OnlinePhase:
-    r"""Environment steps of each seed, each with `utd_ratio` updates; a step of the run is one step in one environment.
+    r"""Environment steps of each seed, with `config.utd_ratio` updates per step; a step of the run is one step in one
+    environment.
 
     A round is one step in every environment. While the environments execute the actions of a round, the agents learn
     from the transitions of all earlier rounds; the next round acts with the updated agents. Environments and updates
@@ -368,9 +369,9 @@ class OnlinePhase:
 def require_online(config: RunConfig, task: Any) -> None:
     """Checks that the online settings of a run fit its task.
 
-    **Raises** `ValueError` if the task has no environment to step, or one that must be pickled but cannot be; if the
-    dataset has no replay buffer; if the buffer is smaller than the dataset that it is initialised with; or if several
-    processes train.
+    **Raises** `ValueError` if the task has no environment to step; if its `make_environment` must be pickled but cannot
+    be; if the dataset has no replay buffer; if the buffer is smaller than the dataset that it is initialised with; or if
+    several processes train.
     """
     if not config.online_steps:
         return

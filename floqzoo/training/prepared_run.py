@@ -54,11 +54,12 @@ from floqzoo.typing import Array
 
 
 def load_task(config: RunConfig) -> OGBenchTask | Task:
-    """Loads the task of a run; collects its data if the config asks for it and there is no official file.
+    """Loads the task of a run; collects its data if the config asks for it and names no dataset, and there is no
+    official file.
 
     The code of your own task, `FILE.py:NAME` or `MODULE:NAME`, is executed.
 
-    **Raises** what `floqzoo.tasks.load` and `floqzoo.tasks.collect` raise.
+    **Raises** what `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task` raise.
     """
     if is_reference(config.env_name):
         return own_task(config.env_name)
@@ -100,9 +101,9 @@ class StartingRun:
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of the new run's data.
 
-    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, the new
-    agents start from its agents in order, or all from its only agent; the new seeds still determine batches, noise and
-    episodes.
+    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, all new
+    agents start from its only agent, or, if the two runs have equally many seeds, from its agents in order; the new
+    seeds still determine batches, noise and episodes.
 
     **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, if recipe,
     task, data, `normalize_observations` or the structure of the agents differ, if the run has no checkpoint, or if its
@@ -144,7 +145,8 @@ class StartingRun:
         _require_same_form(build, self.run.builder(recipe))
 
     def begin_with(self, untrained: RunState) -> RunState:
-        """The agents of the run, with the hyperparameters of the untrained agents and fresh update keys."""
+        """Returns, for each new seed, the agent of the earlier run that it starts from, with the hyperparameters of
+        `untrained`, and a fresh update key."""
         state, agents = self.run.restore(self.recipe).tree, untrained.agents
         theirs = dict(_leaves(state.agents))
         places = np.array(self.places)
@@ -191,8 +193,9 @@ def _is_hyperparameter(node: PyTree) -> bool:
 class PreparedRun:
     """A run with its task and its directory, ready to train.
 
-    - `task`: The task; loading it took `data_seconds`.
+    - `task`: The task.
     - `build`: Builds an untrained agent from a key.
+    - `data_seconds`: The time that loading the task took, in seconds.
     - `resumed`: Whether the run continues from its latest checkpoint.
     - `start`: The run that provides the initial agents; None for untrained agents.
     """
@@ -207,7 +210,7 @@ class PreparedRun:
     start: StartingRun | None = None
 
     def train(self) -> TrainingResult:
-        """Trains the run, as `floqzoo.training.train` does."""
+        """Trains the agents of the run by calling `floqzoo.training.train`; returns and raises what that does."""
         to_task = self.recipe.to_task
         return train(
             self.build,
@@ -224,10 +227,10 @@ class PreparedRun:
 def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) -> PreparedRun:
     """Loads the data of a new run and creates its folder, with the records of data, machine and settings.
 
-    - `directory`: The folder, which must not contain a run; by default a new folder below `config.save_dir`.
+    - `directory`: An existing folder that contains no run; by default a new folder below `config.save_dir`.
 
-    **Raises** what loading raises, `ValueError` if the settings do not fit the task, `OSError` if the folder cannot be
-    created, and `ModuleNotFoundError` if a library that the settings require is not installed.
+    **Raises** what `load_task` and `starting_run` raise, `ValueError` if the settings do not fit the task, `OSError` if
+    the folder cannot be created, and `ModuleNotFoundError` if a library that the settings require is not installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     if config.start_from:
@@ -314,8 +317,8 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
 
 
 def made_directory(recipe: Recipe, config: RunConfig) -> Path:
-    """Creates the folder of a new run and returns its path; with several processes only the first creates and uses
-    one, and the others get `config.save_dir`."""
+    """Creates the folder of a new run and returns its path; with several processes, only the first creates one, and
+    the others return `config.save_dir`, to which they do not write."""
     if not is_first():
         return Path(config.save_dir)
     return new_run_directory(config.save_dir, config.run_group, recipe.name, config.seed, config.seeds)

@@ -70,10 +70,10 @@ def profile_run(
 
     - `directory`: The folder of the run.
     - `out`: The folder for the trace.
-    - `updates`: The minimum number of updates to trace, in complete calls of the compiled program, after one call to
-      warm up.
+    - `updates`: The number of updates to trace, rounded up to complete calls of the compiled program; one more call
+      warms up before the trace.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `task`: Your own task, if the run has one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is executed.
 
     **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what
     loading the run raises.
@@ -103,7 +103,7 @@ def profile_run(
 
 
 def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
-    """The HLO operation and the duration in seconds of each executed kernel of a module.
+    """Yields the HLO operation and the duration in seconds of each executed kernel of a module.
 
     - `data`: A `jax.profiler.ProfileData`.
     - `module`: The name of the compiled program.
@@ -142,7 +142,7 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """The JAX name of each operation of a compiled program, by its HLO name; empty for an operation without one.
+    """Maps the HLO name of each operation of a compiled program to its JAX name, or to "" if it has no JAX name.
 
     Loops, calls and branches are left out, since their time is that of the operations in them.
     """

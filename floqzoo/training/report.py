@@ -22,9 +22,9 @@ def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: i
     task that does not report success, with a band of ± one standard error.
 
     The standard error is over episodes for one seed, and over seeds for several, whose curves are drawn as thin lines.
-    A horizontal line shows the score of the behaviour flow, if it was evaluated, and vertical lines show the start of
-    online training and of each later phase of the agents. Returns the path of the figure, or None if the run was never
-    evaluated.
+    A horizontal line shows the score of the behaviour flow, if it was evaluated. Vertical lines show the start of
+    online training, and of each phase of the agents after the first. Returns the path of the figure, or None if the run
+    was never evaluated.
 
     - `online_from`: The first online step, if any.
     """

@@ -39,7 +39,7 @@ def resume(
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
+    - `task`: Your own task, if the run has one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is executed.
     - `allow_changes`: Whether to resume even if settings in `flags.json` or the data differ from those of the
       checkpoint, for example to train for longer.
 
@@ -86,11 +86,11 @@ def prepare_resumed(
     task: Task | str | None = None,
     allow_changes: bool = False,
 ) -> PreparedRun:
-    """Loads a run and its data, ready to resume.
+    """Loads a run and its data, ready to resume; the arguments are those of `resume`.
 
     **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
-    differ from those of its checkpoint and the change is not allowed (the message lists each difference), or if the
-    agents are larger than the memory of this machine.
+    differ from those of its checkpoint without `allow_changes`, if a setting that can never change differs, such as the
+    seeds (the message lists each difference), or if the agents are larger than the memory of this machine.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe

@@ -33,7 +33,7 @@ TRANSITIONS = 256
 def diagnosis(
     parts: ActorCritic, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
 ) -> dict[str, float]:
-    """The diagnostics of a critic by name, `diagnostics/NAME`; empty for a critic that is not `Diagnosable`.
+    """Computes the diagnostics of a critic, with names `diagnostics/NAME`; empty if it is not `Diagnosable`.
 
     All diagnoses of a seed use the same transitions and noise samples, so that only the critic changes between them.
 
@@ -77,7 +77,7 @@ def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource |
 def require_environment(config: RunConfig, make_environment: Callable[[], Any] | None) -> None:
     """Checks that a task has an environment for the evaluations of a run, and that worker processes can create it.
 
-    **Raises** `ValueError` if there is none, or if `make_environment` must be pickled but cannot be.
+    **Raises** `ValueError` if evaluations are enabled and `make_environment` is None, or must be pickled but cannot be.
     """
     if not config.eval_episodes:
         return
@@ -217,10 +217,10 @@ class BackgroundEvaluation:
 class RunEvaluations:
     """Evaluates the agents of a run on request, and logs the results under the step of the evaluated agents.
 
-    With worker processes, evaluations run in the background during training, one at a time, on copies of the agents.
-    The training thread writes the results when it calls `look`.
+    With worker processes, evaluations run in the background during training, one at a time, on copies of the agents;
+    `look` and `finish` write their results, in the calling thread.
 
-    - `make_environment`: Creates an environment of the task.
+    - `make_environment`: Creates an environment of the task; None if the task has none.
     - `config`: The settings of the run.
     - `store`: The store that receives the rows.
     - `progress`: Shows the progress and the results of an evaluation.
@@ -228,12 +228,14 @@ class RunEvaluations:
     - `clock`: Returns the total time of the run in seconds.
     - `batches`: The batch source of the updates.
     - `check_stop`: Called at least once a second while training waits for a background evaluation, and after each
-      episode if the evaluation runs in the training process; may raise, as the function that
-      [`stoppable`][floqzoo.training.interruption.stoppable] yields does after a signal.
+      episode if the evaluation runs in the training process. It raises an exception to stop the run; a suitable
+      function is the one yielded by [`stoppable`][floqzoo.training.interruption.stoppable].
     - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
       not logged.
 
     Attributes: `evaluations` and `baselines`, the latest evaluation of each seed's policy and of its behaviour flow.
+
+    **Raises** what `require_environment` raises.
     """
 
     def __init__(
@@ -272,13 +274,14 @@ class RunEvaluations:
         return AwaitedEvaluation(evaluation.step, evaluation.parts)
 
     def begin(self, step: int, parts: ActorCritic, dataset: PyTree) -> None:
-        """Waits for the running evaluation, if any, then plays or starts the next one.
+        """Waits for the running evaluation, if any, then plays the next one; with worker processes, only starts it.
 
         - `step`: The step of the agents.
         - `parts`: Critics and policies of all seeds.
         - `dataset`: The dataset on which the critics are diagnosed.
 
-        **Raises** what an environment raises; for a background evaluation, `look` or `finish` raises it later.
+        **Raises** what `finish` and an environment raise; in a background evaluation, `look` or `finish` later raises
+        an environment's error.
         """
         self.finish(step)
         evaluation = StepEvaluation(
@@ -308,7 +311,7 @@ class RunEvaluations:
     def finish(self, step: int) -> None:
         """Waits for the running evaluation, if any, and writes the results.
 
-        **Raises** the error of the evaluation, if any.
+        **Raises** the error of the evaluation, if any, and what `check_stop` raises.
         """
         if self._pending is None:
             return

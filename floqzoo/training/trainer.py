@@ -1,4 +1,4 @@
-"""Trains a run, from its start or its latest checkpoint to its end."""
+"""The training loop, from the start of a run or its latest checkpoint to its end."""
 
 import math
 import time
@@ -41,7 +41,7 @@ class TrainingResult:
 
     - `seeds`: The seeds.
     - `agents`: The agents after the last update, every array with the seeds as its first axis.
-    - `steps`: The number of steps of the run: offline updates, then environment steps.
+    - `steps`: The number of steps so far: offline updates, then environment steps.
     - `updates`: The number of updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
     - `baselines`: The final evaluations of the policies' behaviour flows, if they have any.
@@ -208,7 +208,7 @@ class Trainer:
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Within the block, adds to an error where the latest checkpoint is and how to continue.
+        """Within the block, adds the location of the latest checkpoint and advice on how to continue to any error.
 
         If an environment or the reading of a shard failed, a checkpoint is saved first.
         """
@@ -332,7 +332,10 @@ class Trainer:
             self.store.save(state, self.step, self.mean, self.seconds, online=online, awaited=awaited)
 
     def evaluate(self) -> None:
-        """Evaluates the agents, or starts a background evaluation."""
+        """Evaluates the agents, in the background if there are worker processes.
+
+        **Raises** `NonFiniteError` if a parameter of a policy is NaN or infinite.
+        """
         agents = self.agents
         if is_first():
             self.require_finite_parameters(agents.policy)
@@ -347,8 +350,8 @@ class Trainer:
         return time.monotonic() - self.started
 
     def stop_early(self) -> None:
-        """Saves a checkpoint, logs the final metrics row and closes the evaluations after a stop signal; before
-        training is ready, it only closes them."""
+        """After a stop signal, saves a checkpoint, logs the final row of metrics and closes the evaluations; only
+        closes them if `ready` is false."""
         if self.ready:
             # In this order: the row of an incomplete interval is not part of the run that resumes from the checkpoint.
             self.save()
@@ -384,29 +387,29 @@ def train(
     """Trains the agents of all seeds of a run on a task; writes metrics and checkpoints to `run_directory`.
 
     Each seed has the same parameters, batches, noise and episodes as when it is trained alone. Ctrl-C and SIGTERM end
-    the run after the current updates, with metrics and a checkpoint as at its end.
+    the run after the current updates; metrics and a checkpoint are saved, as at the regular end.
 
-    - `build`: Builds an untrained agent from a key, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent].
-    - `task`: Has `dataset` and `make_environment`, as a [`Task`][floqzoo.protocols.Task]. With `config.eval_workers`,
-      `task.make_environment` is pickled.
+    - `build`: Builds an untrained agent, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent], from a key.
+    - `task`: A [`Task`][floqzoo.protocols.Task], or any object with its `dataset` and `make_environment`. With
+      `config.eval_workers` or `config.online_processes`, `make_environment` is pickled.
     - `config`: The settings of the run; `config.agent.batch_size` is the batch size. If
       `config.normalize_observations` is set, the agents get a normaliser that is fitted to the task's dataset, unless
       they have one.
     - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
       has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
       uninterrupted run.
-    - `begin_with`: Maps untrained agents and their keys to the initial ones of a new run, such as the agents of a
-      finished run.
-    - `batch_source`: Returns the batch source of the updates, given the settings and whether the run is online; for a
-      recipe, `recipe.batch_source`.
+    - `begin_with`: Maps the untrained agents and update keys of a new run to those that it starts with, such as the
+      agents of a finished run.
+    - `batch_source`: Returns the batch source of the updates, given the settings and whether it is for the online
+      phase; for a recipe, `recipe.batch_source`.
     - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and
       the result; training continues with the original agent.
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
-    another process trains in it; `NonFiniteError` if a metric or a parameter becomes NaN or infinite (earlier
-    checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something cannot be
-    written (the run can be resumed); `ValueError` if the run to resume is damaged, or if `task.make_environment` must
-    be pickled but cannot be.
+    another process trains in it; `NonFiniteError` if a metric, an action or a parameter becomes NaN or infinite
+    (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something
+    cannot be written (the run can be resumed); `ValueError` if the run to resume is damaged, or if the settings do not
+    fit the task, for example if `make_environment` must be pickled but cannot be; and what an environment raises.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

@@ -1,5 +1,5 @@
-"""FQL's settings: arXiv 2502.02538, tables 6 and 7; as the baseline of floq, arXiv 2509.06863; with critics of the size
-of floq's."""
+"""FQL's settings in its paper (arXiv 2502.02538, tables 6 and 7), as the baseline of floq (arXiv 2509.06863), and with
+critics of floq's size."""
 
 from collections.abc import Mapping
 from typing import Any

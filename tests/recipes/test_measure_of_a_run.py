@@ -19,7 +19,7 @@ from floqzoo.training.normalisation import normalising
 from recipes.bc import RECIPE, BCConfig
 from recipes.fb import RECIPE as FB, FBConfig
 from recipes.qc import RECIPE as QC, QCConfig
-from recipes.td2_cfm import TD2Config, td2_cfm
+from recipes.td2_cfm import RECIPE as TD2, TD2Config, td2_cfm
 
 
 SHAPE = {"observation_dim": 2, "action_dim": 1}
@@ -106,6 +106,27 @@ def test_the_measures_of_a_family_are_learnt(tmp_path, getkey):
     assert jnp.isfinite(metrics.critic.measure.bootstrap_loss)
     assert eqx.tree_equal(after.critic.measure.family, measure.family)
     assert not eqx.tree_equal(after.critic.measure.measure, measure.measure)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_run_that_measures_the_policy_of_another_can_be_read(run, tmp_path, seeds):
+    """The form of its agents is derived in a trace, where the other run is read."""
+    agent = TD2Config(
+        widths=(8, 4), embedding=4, hidden_dims=(8,), batch_size=4, count=8, policy_run=str(run), measure_of="trained"
+    )
+    config, task = RunConfig(env_name="walk", agent=agent, offline_steps=2, log_interval=1, eval_episodes=0), Walk()
+    config = replace(config, seeds=seeds)
+    record_flags(tmp_path, "td2_cfm", config)
+    record_data(tmp_path, task)
+    record_machine(tmp_path)
+    train(agent_builder(TD2, agent, **SHAPE, reward_range=task.reward_range), task, config, tmp_path)
+    stored = StoredRun(tmp_path).agent(TD2, seeds - 1)
+    observation = jnp.array([0.3, -0.2])
+    expected = trained_policy(run, **SHAPE).act(observation, None, jax.random.key(0))
+    assert stored.act(observation, jax.random.key(0)) == expected
+    futures = stored.critic.measure.sample_futures(observation, expected, 3, jax.random.key(1))
+    assert np.isfinite(futures).all()
 
 
 @pytest.mark.slow

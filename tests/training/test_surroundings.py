@@ -132,7 +132,7 @@ def test_no_first_process(monkeypatch):
 
 def test_no_such_metric_to_choose_the_best_checkpoint_by(run, tmp_path):
     with pytest.raises(
-        ValueError, match=r"`best_metric` must be evaluation/success, evaluation/episode.return, .* got 'x'"
+        ValueError, match=r"`best_metric` must be one of evaluation/success, evaluation/episode.return, .* got 'x'"
     ):
         toy_config(best_metric="x")
     task = type("Task", (ToyTask,), {"success_key": None})(toy_task().dataset)

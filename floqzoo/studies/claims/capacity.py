@@ -41,8 +41,8 @@ def trial(arm: str, settings: LabSettings) -> list[Measurement]:
 
 
 def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
-    """The values of a metric, one per seed, of the larger critic with the best mean; `sign` is 1 if higher is better,
-    and -1 if lower is better."""
+    """The values of a metric, one per seed, of the critic in `LARGER` with the best mean; `sign` is 1 if higher is
+    better, and -1 if lower is better."""
     return max((table.of(arm, 0, metric) for arm in LARGER), key=lambda values: sign * values.mean())
 
 

@@ -34,8 +34,8 @@ STEPS = (1, 2, 4, 8)
 
 
 def curvature(critic: FlowCritic, where: Checks) -> Scalar:
-    r"""$\int_0^1 \|\dot z_t - (z_1 - z_0)\|^2 dt$ of the paths from noise to value, with 32 steps; their mean over cells,
-    corners, members and four noise samples.
+    r"""The curvature $\int_0^1 \|\dot z_t - (z_1 - z_0)\|^2 dt$ of the paths from noise to value in 32 steps, averaged
+    over cells, corners, members and four noise samples.
     """
     fine = with_steps(critic, 32)
     noise = quantile_noise(critic.prior, 4)
@@ -53,12 +53,12 @@ def curvature(critic: FlowCritic, where: Checks) -> Scalar:
 
 
 def arm_of(coverage: float) -> str:
-    """The name of an arm."""
+    """The name of the arm with the given noise coverage."""
     return f"κ = {coverage:g}"
 
 
 def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with one noise interval and one K."""
+    """Trains floq with one noise interval and one K on all seeds; returns its measurements."""
     settings = replace(settings, noise_coverage=coverage, flow_steps=steps)
     agents = train(flow_agents(settings), lab_data(settings), settings)
     where = checks()
@@ -71,12 +71,12 @@ def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measuremen
 
 
 def mean_over_steps(table: Table, coverage: float, metric: str) -> np.ndarray:
-    """The mean of a metric over K."""
+    """The mean of a metric over all K in `STEPS`."""
     return np.mean([table.of(arm_of(coverage), steps, metric) for steps in STEPS], axis=0)
 
 
 def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
-    """The difference between the error with K = 1 and that with the largest K."""
+    """The error with K = 1 minus that with the largest K."""
     arm = arm_of(coverage)
     return table.of(arm, STEPS[0], "error") - table.of(arm, STEPS[-1], "error")
 

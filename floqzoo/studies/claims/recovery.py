@@ -35,7 +35,7 @@ MOVING, FIXED = "moving targets", "fixed targets"
 
 
 def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
-    r"""For each time $t$ of the solver, the RMS error of the flow's output after a perturbation of $z_t$, divided by
+    r"""For each time $t$ of the solver, the RMS change of the flow's output after a perturbation of $z_t$, divided by
     the size of the perturbation.
 
     - `size`: The size, as a fraction of the standard deviation of the exact Q.
@@ -70,13 +70,13 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
 
 
 def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
-    """For each hidden layer, the RMS error of Q after a perturbation of its pre-activations, divided by the size of the
-    perturbation.
+    """For each hidden layer, the RMS change of Q after a perturbation of the layer's pre-activations, divided by the
+    size of the perturbation.
 
     The keys are the fractions of the computation before each perturbation.
 
-    - `size`: The size, as a fraction of the standard deviation of each pre-activation; the error of Q is relative to
-      the standard deviation of Q.
+    - `size`: The size, as a fraction of the standard deviation of each pre-activation; the change of Q is measured in
+      standard deviations of Q.
     """
     x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
 

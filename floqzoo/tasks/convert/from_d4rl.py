@@ -27,9 +27,9 @@ def episodes_from_d4rl(
 
     - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each row is an episode of one step;
       needs `next_observations`, and ignores `timeouts`.
-    - `drop_last`: Whether to drop the last transition of each truncated episode if the file has no `next_observations`,
-      since its next observation is unknown. Terminating transitions are kept; their next observation, on which TD
-      targets do not depend, is set to their own observation.
+    - `drop_last`: For a file without `next_observations`, whether to drop the last transition of each truncated
+      episode, whose next observation is unknown; if not, truncated episodes are an error. Terminating transitions are
+      kept; their next observation, on which TD targets do not depend, is set to their own observation.
     - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
       coordinate.
 

@@ -21,8 +21,8 @@ def record_episodes(
     - `make_environment`: A function that creates the environment.
     - `policy`: A function from an observation and a random generator to an action; None for uniformly random actions.
     - `episodes`: The number of episodes, at least 1.
-    - `seed`: The seed of environment and policy, at least 0. The same seed gives the same episodes if the environment
-      is deterministic given its seed.
+    - `seed`: The seed of the environment and the policy, at least 0. The same seed gives the same episodes if the
+      environment is deterministic given its seed.
     - `max_episode_steps`: The maximum number of steps in an episode; required if the environment has no step limit.
 
     **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, for a number that is not

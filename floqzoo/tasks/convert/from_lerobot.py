@@ -1,4 +1,4 @@
-"""Reads LeRobot's datasets without images: Parquet files with metadata."""
+"""Reads LeRobot's datasets, without their images: Parquet files with metadata."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,15 +35,15 @@ def episodes_from_lerobot(
     - `done`: What `next.done` means in data without `next.truncated`: a terminal state ("terminated") or a time limit
       ("truncated"). None if the data have `next.truncated`, or no frame is done.
     - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations; None for data
-      with it.
-    - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown.
-      Terminating transitions are kept; their next observation, on which TD targets do not depend, is set to their own
-      observation.
-    - `action_low`, `action_high`: The bounds of actions; None for the minimum and the maximum of each coordinate in the
-      data.
+      that have it.
+    - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown; if
+      not, truncated episodes are an error. Terminating transitions are kept; their next observation, on which TD
+      targets do not depend, is set to their own observation.
+    - `action_low`, `action_high`: The bounds of actions, a number or one for each coordinate; None for the minimum and
+      the maximum of each coordinate in the data.
 
-    **Raises** `FileNotFoundError` if a file is missing; `ValueError` for invalid data (the message names the column,
-    the frame and the requirement); `ModuleNotFoundError` without pyarrow.
+    **Raises** `FileNotFoundError` if `meta/info.json` is missing; `ValueError` for invalid data (the message names the
+    column, the frame and the requirement); `ModuleNotFoundError` without pyarrow.
     """
     folder = Path(folder).expanduser()
     info = read_json(folder / "meta" / "info.json")

@@ -25,7 +25,8 @@ def episodes_from_minari(
     - `source`: The name of the dataset, such as "D4RL/pen/human-v2", or its folder.
     - `observation_keys`: The entries to concatenate, if observations are dictionaries; must be empty if they are
       vectors.
-    - `action_low`, `action_high`: The bounds of actions; None for those of the dataset's action space.
+    - `action_low`, `action_high`: The bounds of actions, a number or one for each coordinate; None for those of the
+      dataset's action space.
 
     An episode that neither terminated nor was truncated counts as truncated at the end of its recording.
 

@@ -23,7 +23,7 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
       episode, as no transition starts there.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an invalid task or invalid data (the
-    message names the array, the row and the requirement).
+    message names the array, the row and the requirement); `ModuleNotFoundError` for an `env_name` without OGBench.
     """
     path = Path(path).expanduser()
     if env_name is None:

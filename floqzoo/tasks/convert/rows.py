@@ -17,7 +17,7 @@ def episodes_from_rows(
     action_low: Numbers,
     action_high: Numbers,
 ) -> RecordedEpisodes:
-    """Episodes from one row for each step, where the next observation of a step is the observation of the next row.
+    """Builds episodes from one row for each step; a step's next observation is the observation of the next row.
 
     The last row of an episode has no next observation. If it terminated, its next observation, on which TD targets do
     not depend, is set to its own observation. Otherwise its transition is incomplete, which is an error without
