@@ -26,10 +26,11 @@ floqzoo sweep comparison
 
 {status}
 """
-OUTCOME = """On cube-single the five highest means are those of methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR, IQN).
+OUTCOME = """\
+On cube-single the five highest means are those of methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR, IQN).
 floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium QC succeeds in most episodes, and almost
-nothing else does. QC is the only method here that learns and acts in chunks of five actions, so its TD targets look five steps ahead. Whether
-learning or acting in chunks causes the difference was not tested.
+nothing else does. QC is the only method here that learns and acts in chunks of five actions, so its TD targets look five steps ahead.
+Whether learning or acting in chunks causes the difference was not tested.
 """
 CONDITIONS = """## Conditions
 
