@@ -142,12 +142,13 @@ def family_of(policy: Policy) -> fz.FixedPolicy:
 
     **Raises** `ValueError` if it is not.
     """
-    if not isinstance(policy, fz.FixedPolicy) or not isinstance(policy.parts.policy, LatentPolicy):
-        raise ValueError(
-            "`policy_run` must be a run of fb if `measure_of` is 'family', since fb has a policy for each z; the policy is a "
-            f"{type(policy.parts.policy if isinstance(policy, fz.FixedPolicy) else policy).__name__}."
-        )
-    return policy
+    if isinstance(policy, fz.FixedPolicy) and isinstance(policy.parts.policy, LatentPolicy):
+        return policy
+    own = policy.parts.policy if isinstance(policy, fz.FixedPolicy) else policy
+    raise ValueError(
+        "`policy_run` must be a run of fb if `measure_of` is 'family', since fb has a policy for each z; the policy is a "
+        f"{type(own).__name__}."
+    )
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):

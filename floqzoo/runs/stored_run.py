@@ -198,7 +198,7 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
     return own_task(task) if isinstance(task, str) else task
 
 
-_KINDS = {int: "an integer of at least 0", str: "a string", list: "a list", dict: "a mapping", float: "a float"}
+_KINDS = {int: "an integer of at least 0", str: "a string", list: "a list"}
 
 
 def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:

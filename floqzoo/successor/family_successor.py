@@ -121,4 +121,4 @@ class _ActionsFor(eqx.Module):
         del agent, key
         own = self.family.parts
         observations = jax.vmap(own.normalised)(batch.next_observation)
-        return jax.lax.stop_gradient(jax.vmap(own.policy.act_for)(observations, self.latents))
+        return jax.vmap(own.policy.act_for)(observations, self.latents)

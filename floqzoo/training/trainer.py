@@ -223,7 +223,7 @@ class Trainer:
             raise NonFiniteError(f"{error} {self.checkpoint_message()} {advice}", error.update) from None
         except ShardError as error:
             self.save_despite(error)
-            raise ShardError(f"{error} {self.checkpoint_message()} {TO_CONTINUE}") from error
+            raise ShardError(f"{str(error).rstrip('.')}. {self.checkpoint_message()} {TO_CONTINUE}") from error
         except OSError as error:
             raise OSError(f"{str(error).rstrip('.')}. {self.checkpoint_message()} {TO_CONTINUE}") from error
         except Exception as error:

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 
 import floqzoo as fz
 from floqzoo.tasks import ExactField, LinearGaussian
@@ -48,3 +49,19 @@ def small_field(key, dim=2, condition=4):
         return fz.MLP(*sizes, hidden=(8, 8), key=key)
 
     return fz.ConditionalField(dim, condition, build=build, key=key)
+
+
+@eqx.filter_jit
+def trained_on(chain, critic, policy, key, *, updates):
+    """The critic of an agent and of its target network after updates on transitions of the chain."""
+    rule, averaging = fz.JointUpdate(optax.adam(3e-3)), fz.PolyakAveraging(critic=0.05)
+    agent = fz.Agent(critic=critic, policy=policy, update_rule=rule, target_update=averaging)
+
+    def step(arrays, key):
+        batch_key, update_key = jax.random.split(key)
+        agent, _ = eqx.combine(arrays, static).update(chain.sample(batch_key, 128), update_key)
+        return eqx.filter(agent, eqx.is_array), None
+
+    arrays, static = eqx.partition(agent, eqx.is_array)
+    agent = eqx.combine(jax.lax.scan(step, arrays, jax.random.split(key, updates))[0], static)
+    return agent.critic, agent.target.critic

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import floqzoo as fz
@@ -15,7 +14,7 @@ from floqzoo.networks import Normaliser
 from floqzoo.successor import METHODS, FlowSuccessor
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing.policy_laws import frozen_agent
-from tests.successor.known_measures import Correctable, exact_field, small_field
+from tests.successor.known_measures import Correctable, exact_field, small_field, trained_on
 
 
 STATE, ACTION = jnp.array([1.0, 0.5]), jnp.array([0.3, -0.2])
@@ -123,25 +122,7 @@ def test_one_network_learns_every_horizon(getkey):
     field = fz.ConditionalField(2, 5, build=lambda *sizes, key: fz.MLP(*sizes, hidden=(64, 64), key=key), key=getkey())
     measure = METHODS["td2-cfm"](field, 2, discount=0.5, normaliser=Normaliser(np.zeros(2), np.ones(2)))
     critic = fz.SuccessorCritic(fz.DiscountRangeSuccessor(measure, LOW, HIGH), lambda x: x[0])
-    agent = fz.Agent(
-        critic=critic,
-        policy=CHAIN.policy,
-        update_rule=fz.JointUpdate(optax.adam(3e-3)),
-        target_update=fz.PolyakAveraging(critic=0.05),
-    )
-
-    @eqx.filter_jit
-    def train(agent, key):
-        def step(arrays, key):
-            batch_key, update_key = jax.random.split(key)
-            agent, _ = eqx.combine(arrays, static).update(CHAIN.sample(batch_key, 128), update_key)
-            return eqx.filter(agent, eqx.is_array), None
-
-        arrays, static = eqx.partition(agent, eqx.is_array)
-        arrays, _ = jax.lax.scan(step, arrays, jax.random.split(key, 1500))
-        return eqx.combine(arrays, static)
-
-    trained = train(agent, getkey()).critic.measure
+    trained = trained_on(CHAIN, critic, CHAIN.policy, getkey(), updates=1500)[0].measure
     starts, discounts = CHAIN.starts(getkey(), 20), (LOW, 0.5, HIGH)
     means, exact = [], []
     for discount in discounts:

@@ -4,7 +4,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import floqzoo as fz
@@ -12,7 +11,7 @@ from floqzoo.hyperparameter import Hyperparameter
 from floqzoo.successor import METHODS, FamilySuccessor, FamilyValue, FlowSuccessor, SuccessorCritic, on_sphere
 from floqzoo.tasks import LinearGaussian
 from floqzoo.testing.policy_laws import frozen_agent
-from tests.successor.known_measures import small_field
+from tests.successor.known_measures import small_field, trained_on
 
 
 CHAIN = LinearGaussian.spiral(0.7, tolerance=1e-5)
@@ -111,24 +110,8 @@ def test_one_network_learns_the_measure_of_every_policy(getkey):
     """For three policies of a chain, its means are nearer to their own exact means than to those of the others."""
     field = fz.ConditionalField(2, 6, build=lambda *sizes, key: fz.MLP(*sizes, hidden=(64, 64), key=key), key=getkey())
     measure = METHODS["td2-cfm"](field, 2, discount=0.7)
-    agent = fz.Agent(
-        critic=SuccessorCritic(FamilySuccessor(measure, family(), jnp.ones(2)), lambda x: x[0]),
-        policy=family(),
-        update_rule=fz.JointUpdate(optax.adam(3e-3)),
-        target_update=fz.PolyakAveraging(critic=0.05),
-    )
-
-    @eqx.filter_jit
-    def train(agent, key):
-        def step(arrays, key):
-            batch_key, update_key = jax.random.split(key)
-            agent, _ = eqx.combine(arrays, static).update(CHAIN.sample(batch_key, 128), update_key)
-            return eqx.filter(agent, eqx.is_array), None
-
-        arrays, static = eqx.partition(agent, eqx.is_array)
-        return eqx.combine(jax.lax.scan(step, arrays, jax.random.split(key, 3000))[0], static)
-
-    trained = train(agent, getkey()).target.critic.measure
+    critic = SuccessorCritic(FamilySuccessor(measure, family(), jnp.ones(2)), lambda x: x[0])
+    trained = trained_on(CHAIN, critic, family(), getkey(), updates=3000)[1].measure
     latents = jnp.sqrt(2) * jnp.array([[1.0, 0.0], [0.0, 1.0], [-0.6, -0.8]])
     exact = np.stack([mean_under(z) for z in latents])
     for index, z in enumerate(latents):
