@@ -89,6 +89,7 @@ TRAINED = {
     "figures/marginal_paths": "python -m floqzoo.studies.marginal_paths",
     **{f"figures/results/{name}": INSPECT for name in ("inside", "q_by_steps", "value_and_return", "value_paths")},
     "figures/results/value_map": INSPECT,
+    "figures/results/futures": INSPECT,
 }
 """What draws the figures that need a trained model."""
 

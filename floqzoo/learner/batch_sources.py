@@ -243,7 +243,14 @@ class BalancedReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Samples each half uniformly, with replacement; the dataset's half is first, and `batch_size` must be even."""
+        """Samples each half uniformly, with replacement; the dataset's half is first.
+
+        **Raises** `ValueError` if `batch_size` is odd.
+        """
+        if batch_size % 2:
+            raise ValueError(
+                f"`batch_size` must be even for a BalancedReplay, which draws two halves; got {batch_size}."
+            )
         dataset_key, age_key, new_key = jax.random.split(key, 3)
         half, next_actions = batch_size // 2, self.reader.reads_next_action
         age = jax.random.randint(age_key, (half,), 0, replay.size(next_actions)[place], replay.written.dtype)

@@ -11,6 +11,7 @@ from floqzoo.results.compare_table import (
     comparison_text as comparison_text,
     write_table as write_table,
 )
+from floqzoo.results.future_inspection import inspect_futures as inspect_futures
 from floqzoo.results.inspection import Inspection as Inspection
 from floqzoo.results.played_returns import PlayedReturns as PlayedReturns, played_returns as played_returns
 from floqzoo.results.plot import plot_runs as plot_runs

@@ -1,4 +1,4 @@
-"""The training data of a stored run."""
+"""The task of a stored run, with its data."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.tasks.load import load
 
 
-def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> OfflineDataset:
-    """Loads the transitions on which a run was trained.
+def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> Task:
+    """Loads the task of a run, whose `dataset` contains the transitions on which the run was trained.
 
     - `dataset_path`: The location of the run's data, if they were moved: a file, or a folder of shards; ignored for
       your own task.
@@ -21,7 +21,7 @@ def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
     own = named_task(run, task)
     if own is not None:
         _require_same(own.dataset, run, str(run.env_name))
-        return own.dataset
+        return own
     path = Path(dataset_path or run.data["path"]).expanduser()
     if not path.exists():
         raise FileNotFoundError(
@@ -36,7 +36,7 @@ def data_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         frame_stack=run.flags.get("frame_stack", 1),
     )
     _require_same(loaded.dataset, run, str(path))
-    return loaded.dataset
+    return loaded
 
 
 def _require_same(dataset: OfflineDataset, run: StoredRun, where: str) -> None:

@@ -24,7 +24,7 @@ from floqzoo.results.critic_figures import (
 from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.inspection import Inspection, inspection_of, return_rows
 from floqzoo.results.played_returns import PlayedReturns, played_returns
-from floqzoo.results.run_data import data_of
+from floqzoo.results.run_data import task_of
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.results.value_map import value_map
 from floqzoo.runs.recipe import Recipe, find_recipe
@@ -79,7 +79,7 @@ def inspect_run(
     agent = run.agent(recipe, seed, step)
     batch_key, inside_key, noise_key = jax.random.split(jax.random.key(seed), 3)
     own = named_task(run, task)  # only once, since this executes code and reads data
-    batch = data_of(run, dataset_path, own).sample(batch_key, transitions)
+    batch = task_of(run, dataset_path, own).dataset.sample(batch_key, transitions)
     batch = batch.with_observations(jax.vmap(agent.parts.normalised))
     inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, num_noise_samples=NUM_NOISE_SAMPLES)
     played = _played(run, own, agent, episodes, seed)

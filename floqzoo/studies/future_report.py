@@ -1,31 +1,32 @@
-"""Compares a successor measure on an OGBench task with Monte Carlo returns and futures."""
+"""Compares the futures and values that a successor measure predicts with those of episodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from floqzoo.agent import Agent
 from floqzoo.figures import BLUE, VERMILION, WIDTH, legend_below, new_figure, save_figure, styled
 from floqzoo.learner.seeds import SeedUse, seed_key
-from floqzoo.networks.normaliser import Normaliser
 from floqzoo.runs.configuration import RunConfig
+from floqzoo.studies.future_model import FutureModel
 from floqzoo.studies.report import mean_of, number, print_table, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
-from floqzoo.successor.reward_model import KnownReward
-from floqzoo.successor.successor_critic import SuccessorCritic
+from floqzoo.tasks.load import OGBenchTask
 from floqzoo.tasks.sharded_dataset import excerpt_of
 from floqzoo.tasks.simulator import make
 
 
 ROLLOUTS = 16
-"""The number of episodes with which the measure is compared."""
+"""The number of episodes with which the measure is compared after a run."""
+
+NUM_FUTURES = 256
+"""The number of futures for each initial state in the distances and in the figure."""
 
 
 @dataclass(frozen=True)
@@ -58,87 +59,186 @@ KINDS: dict[str, dict[str, Any]] = {
 """The kinds of points in the figure, with their styles."""
 
 
-def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> list[ValueRow]:
-    """Compares an agent's values with Monte Carlo returns, and its sampled futures with those of episodes.
+@dataclass(frozen=True)
+class DistanceRow:
+    """The distances of futures from their initial state, in the two coordinates of the figure, in units of the
+    environment.
 
-    It prints a table, writes `values.csv`, `futures.csv` and `futures.png`, and returns the rows of `values.csv`. The
-    target network's measure is used. For the measure of the behaviour policy, episodes come from the validation data;
-    for that of a cloned or trained policy, they are played in the environment without termination at the goal. Values
-    are computed for two rewards: the learnt reward of the task, and the first coordinate of the observation.
+    - `sampled_median`, `sampled_tenth`: The distances that half and a tenth of the sampled futures exceed.
+    - `episode_median`, `episode_tenth`: Those of the states in one episode from the same initial state, weighted by
+      $\\gamma^k$.
     """
-    critic = in_environment_units(agent.target.critic, agent.normaliser)
-    if config.agent.measure_of == "behaviour":
-        rollouts = recorded_rollouts(excerpt_of(task.validation), ROLLOUTS)
-    else:
-        environment = make(task.name.environment, terminate_at_goal=False)
-        try:
-            rollouts = played_rollouts(agent.parts, environment, ROLLOUTS, config.seed)
-        finally:
-            environment.close()
-    value_key, figure_key = jax.random.split(seed_key(config.seed, SeedUse.FUTURES))
-    rows = values_of(critic, rollouts, value_key)
-    _show(rows)
-    visited = np.asarray(excerpt_of(task.dataset).observations)
-    points = future_points(critic, rollouts, visited, figure_key, coordinates=task.name.plane)
-    print(f"values: {write_rows(rows, directory / 'values.csv')}")
-    print(f"points of the figure: {write_rows(points, directory / 'futures.csv')}")
-    print(f"futures: {draw_futures(points, directory / 'futures.png')}")
-    return rows
+
+    episode: int
+    sampled_median: float
+    sampled_tenth: float
+    episode_median: float
+    episode_tenth: float
 
 
-def in_environment_units(critic: SuccessorCritic, normaliser: Normaliser | None) -> SuccessorCritic:
-    """Converts an agent's critic to the units of the environment: the result takes and samples unnormalised
-    observations."""
-    if normaliser is None:
-        return critic
-    measure, reward = critic.measure, critic.reward
-    whole = normaliser.followed_by(measure.normaliser)  # pyright: ignore[reportAttributeAccessIssue]
-    return replace(
-        critic,
-        measure=eqx.tree_at(lambda measure: measure.normaliser, measure, whole),
-        reward=KnownReward(lambda observation: reward.reward_of(normaliser.normalise(observation))),
+@dataclass(frozen=True)
+class FutureReport:
+    """Predicted futures and values, next to those of episodes.
+
+    - `title`: The title of the figure.
+    - `values`: The values and returns, for the reward model of the critic, if it has a trained one, and for the first
+      coordinate.
+    - `distances`: The distances of futures from each initial state.
+    - `points`: The points of the figure.
+    """
+
+    title: str
+    values: list[ValueRow]
+    distances: list[DistanceRow]
+    points: list[FuturePoint]
+
+    def show(self) -> None:
+        """Prints a table of values and one of distances."""
+        _show_values(self.values)
+        names = ("sampled_median", "episode_median", "sampled_tenth", "episode_tenth")
+        medians = [np.median([getattr(row, name) for row in self.distances]) for name in names]
+        print_table(
+            f"{len(self.distances)} initial states: distances of futures from them, medians over initial states",
+            ["futures", "half are further away than", "a tenth are further away than"],
+            [
+                ["sampled from the measure", number(medians[0]), number(medians[2])],
+                ["in one episode", number(medians[1]), number(medians[3])],
+            ],
+        )
+
+    def write(self, directory: Path) -> list[Path]:
+        """Writes `values.csv`, `distances.csv`, `futures.csv` and `futures.png`; returns their paths."""
+        return [
+            write_rows(self.values, directory / "values.csv"),
+            write_rows(self.distances, directory / "distances.csv"),
+            write_rows(self.points, directory / "futures.csv"),
+            draw_futures(self.points, directory / "futures.png", title=self.title),
+        ]
+
+
+def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> FutureReport:
+    """Compares the measure of a newly trained agent with `ROLLOUTS` episodes; prints tables and writes files to
+    `directory`.
+
+    **Raises** what `rollouts_of` raises.
+    """
+    model = FutureModel.of(agent, np.asarray(excerpt_of(task.dataset).observations))
+    rollouts = rollouts_of(model, agent.parts, task, ROLLOUTS, config.seed)
+    key = seed_key(config.seed, SeedUse.FUTURES)
+    report = future_report(model, rollouts, key, coordinates=plane_of(task), count=config.agent.count)
+    report.show()
+    for file in report.write(directory):
+        print(file)
+    return report
+
+
+def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int) -> list[Rollout]:
+    """Episodes of the policy that a measure is of.
+
+    For a measure of the data they are the first episodes of the task's validation data, or of its training data if there
+    are no others. For a measure of the agent's policy they are played, in OGBench without termination at the goal.
+
+    - `actor`: An agent, or its `ActorCritic`.
+
+    **Raises** `ValueError` if `count` is not positive, if the task has no environment to play in, or if an episode is too
+    short.
+    """
+    if model.is_of_data:
+        validation = getattr(task, "validation", None)
+        recorded = excerpt_of(task.dataset if validation is None else validation)
+        return recorded_rollouts(recorded, count, from_current=model.from_current)
+    if task.make_environment is None:
+        raise ValueError(
+            "`task` must have an environment, since the measure is that of the agent's policy, whose episodes are played; "
+            "give the task an `environment`, or learn the measure of the data."
+        )
+    ogbench = isinstance(task, OGBenchTask)
+    environment = make(task.name.environment, terminate_at_goal=False) if ogbench else task.make_environment()
+    try:
+        return played_rollouts(actor, environment, count, seed, from_current=model.from_current)
+    finally:
+        environment.close()
+
+
+def plane_of(task: Any) -> tuple[int, int]:
+    """The indices of the two coordinates of the figure: in OGBench horizontal positions, in your own task the first
+    two coordinates, or twice the only one."""
+    return task.name.plane if isinstance(task, OGBenchTask) else (0, min(1, task.observation_dim - 1))
+
+
+def future_report(
+    model: FutureModel,
+    rollouts: Sequence[Rollout],
+    key: jax.Array,
+    *,
+    title: str = "",
+    coordinates: tuple[int, int] = (0, 1),
+    count: int = 128,
+) -> FutureReport:
+    """Compares predicted futures and values with those of episodes.
+
+    - `title`: The title of the figure.
+    - `coordinates`: The indices of the two observation coordinates of the figure and the distances, such as
+      `TaskName.plane`.
+    - `count`: The number of sampled futures for each value, at least 2.
+    """
+    value_key, figure_key = jax.random.split(key)
+    values = values_of(model, rollouts, value_key, count=count)
+    keys, random = jax.random.split(figure_key, len(rollouts)), np.random.default_rng(0)
+    futures = [
+        (
+            rollout.resampled(model.discount, NUM_FUTURES, random),
+            model.sample(rollout.observation, rollout.action, NUM_FUTURES, own_key),
+        )
+        for rollout, own_key in zip(rollouts, keys, strict=True)
+    ]
+    initial = [rollout.observation for rollout in rollouts]
+    return FutureReport(
+        title,
+        values,
+        _distances(initial, futures, coordinates),
+        future_points(initial, futures, model.states, coordinates),
     )
 
 
-def values_of(critic: SuccessorCritic, rollouts: Sequence[Rollout], key: jax.Array) -> list[ValueRow]:
-    """The value and the return from each initial state and action, for two rewards: that of the task, and the first
-    coordinate of the observation."""
-    discount = float(critic.measure.discount.value)
-    first = SuccessorCritic(critic.measure, KnownReward(lambda x: x[0]), num_samples=critic.num_samples)
-    task_key, first_key = jax.random.split(key)
-    return [
-        *_values_of("the task's reward", critic, rollouts, lambda rollout: rollout.rewards, discount, task_key),
-        *_values_of(
-            "the first coordinate", first, rollouts, lambda rollout: rollout.futures[:, 0], discount, first_key
-        ),
-    ]
+def values_of(model: FutureModel, rollouts: Sequence[Rollout], key: jax.Array, *, count: int) -> list[ValueRow]:
+    """The value and the return from each initial state and action, for two rewards: the reward model of the critic, if
+    it has one, and the first coordinate of the observation."""
+    rewards = {"the first coordinate": (lambda x: x[0], lambda rollout: rollout.futures[:, 0])}
+    if model.reward is not None:
+        rewards = {"the task's reward": (model.reward, lambda rollout: rollout.rewards), **rewards}
+    rows = []
+    for (name, (reward, rewards_of)), reward_key in zip(
+        rewards.items(), jax.random.split(key, len(rewards)), strict=True
+    ):
+        of_futures = jax.jit(jax.vmap(reward))
+        for episode, (rollout, own_key) in enumerate(
+            zip(rollouts, jax.random.split(reward_key, len(rollouts)), strict=True)
+        ):
+            futures = model.sample(rollout.observation, rollout.action, count, own_key)
+            returns = np.asarray(of_futures(futures)) / (1 - model.discount)
+            error = returns.std(ddof=1) / count**0.5
+            true = replace(rollout, rewards=rewards_of(rollout)).discounted_return(model.discount)
+            rows.append(ValueRow(name, episode, float(returns.mean()), float(error), true))
+    return rows
 
 
 def future_points(
-    critic: SuccessorCritic,
-    rollouts: Sequence[Rollout],
+    initial: Sequence[Float[np.ndarray, " observation"]],
+    futures: Sequence[tuple[Float[np.ndarray, "futures observation"], Float[np.ndarray, "futures observation"]]],
     visited: Float[np.ndarray, "states observation"],
-    key: jax.Array,
-    *,
     coordinates: tuple[int, int] = (0, 1),
-    count: int = 256,
 ) -> list[FuturePoint]:
-    """The points of the figure: up to four initial states with futures from the measure and from one episode each, and
-    states of the data.
+    """The points of the figure, for up to four initial states.
 
+    - `futures`: The futures from each initial state in one episode, and those sampled from the measure.
     - `visited`: States of the data, which show the maze or the workspace.
-    - `coordinates`: The indices of the two observation coordinates to draw, such as `TaskName.plane`.
-    - `count`: The number of futures of each kind for each initial state.
     """
-    data, future, sampled, initial = KINDS
-    discount, random = float(critic.measure.discount.value), np.random.default_rng(0)
-    found = [(0, data, visited[random.choice(len(visited), min(2000, len(visited)), replace=False)])]
-    for panel, (rollout, own_key) in enumerate(zip(rollouts[:4], jax.random.split(key, 4), strict=False), 1):
-        found += [
-            (panel, future, rollout.resampled(discount, count, random)),
-            (panel, sampled, np.asarray(_futures(critic, rollout.observation, rollout.action, count, own_key))),
-            (panel, initial, rollout.observation[None]),
-        ]
+    data, in_episode, sampled, start = KINDS
+    chosen = np.random.default_rng(0).choice(len(visited), min(2000, len(visited)), replace=False)
+    found = [(0, data, visited[chosen])]
+    for panel, (observation, (true, drawn)) in enumerate(zip(initial[:4], futures[:4], strict=True), 1):
+        found += [(panel, in_episode, true), (panel, sampled, drawn), (panel, start, observation[None])]
     return [
         FuturePoint(panel, kind, round(float(x), 3), round(float(y), 3))
         for panel, kind, states in found
@@ -147,7 +247,7 @@ def future_points(
 
 
 @styled
-def draw_futures(points: Sequence[FuturePoint], path: Path) -> Path:
+def draw_futures(points: Sequence[FuturePoint], path: Path, *, title: str = "") -> Path:
     """Draws the points, with a panel for each initial state."""
     figure = new_figure(WIDTH, 7.2)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
@@ -162,45 +262,20 @@ def draw_futures(points: Sequence[FuturePoint], path: Path) -> Path:
     for axes in panels[:, 0]:
         axes.set_ylabel("y position")
     legend_below(figure, 2)
+    if title:
+        figure.suptitle(fill(title, int(9.5 * WIDTH)))
     return save_figure(figure, path)
 
 
-def _values_of(
-    name: str,
-    critic: SuccessorCritic,
-    rollouts: Sequence[Rollout],
-    reward: Callable[[Rollout], np.ndarray],
-    discount: float,
-    key: jax.Array,
-) -> list[ValueRow]:
-    observations, actions = (jnp.stack([jnp.asarray(getattr(r, part)) for r in rollouts]) for part in _FIRST)
-    estimates = _estimates(critic, observations, actions, jax.random.split(key, len(rollouts)))
-    return [
-        ValueRow(
-            name,
-            episode,
-            float(estimates.mean[episode]),
-            float(estimates.standard_error[episode]),
-            float(np.sum(discount ** np.arange(len(rollout.futures)) * reward(rollout))),
-        )
-        for episode, rollout in enumerate(rollouts)
-    ]
+def _distances(initial: Sequence[Any], futures: Sequence[Any], coordinates: tuple[int, int]) -> list[DistanceRow]:
+    rows = []
+    for episode, (observation, (true, drawn)) in enumerate(zip(initial, futures, strict=True)):
+        away = [np.linalg.norm((states - observation)[:, coordinates], axis=1) for states in (drawn, true)]
+        rows.append(DistanceRow(episode, *(float(q) for far in away for q in np.quantile(far, (0.5, 0.9)))))
+    return rows
 
 
-_FIRST = ("observation", "action")
-
-
-@eqx.filter_jit
-def _estimates(critic, observations, actions, keys):
-    return jax.vmap(critic.estimate)(observations, actions, keys)
-
-
-@eqx.filter_jit
-def _futures(critic, observation, action, count, key):
-    return critic.measure.sample_futures(jnp.asarray(observation), jnp.asarray(action), count, key)
-
-
-def _show(rows: Sequence[ValueRow]) -> None:
+def _show_values(rows: Sequence[ValueRow]) -> None:
     lines = []
     for name in dict.fromkeys(row.reward for row in rows):
         mine = [row for row in rows if row.reward == name]
@@ -209,4 +284,8 @@ def _show(rows: Sequence[ValueRow]) -> None:
         root = np.sqrt(np.mean((values - returns) ** 2))
         lines.append([name, str(mean_of(values)), str(mean_of(returns)), number(root), number(correlation)])
     columns = ["reward", "values", "returns of one episode each", "root mean square difference", "correlation"]
-    print_table(f"{len(rows) // 2} initial states: values from the measure, and Monte Carlo returns", columns, lines)
+    print_table(
+        f"{len({row.episode for row in rows})} initial states: values from the measure, and Monte Carlo returns",
+        columns,
+        lines,
+    )

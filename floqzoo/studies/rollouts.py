@@ -13,11 +13,13 @@ from floqzoo.tasks.dataset import Dataset
 
 @dataclass(frozen=True)
 class Rollout:
-    r"""An episode: $s_0$ and $a_0$, and the states and rewards after them.
+    r"""An episode: $s_0$ and $a_0$, and its states and rewards from a first one on.
 
     - `observation`, `action`: $s_0$ and $a_0$.
-    - `futures`: $s_1, s_2, \dots$
-    - `rewards`: $r(s_1), r(s_2), \dots$, the rewards of these states.
+    - `futures`: $s_1, s_2, \dots$, or $s_0, s_1, \dots$ for a measure that starts at the current state.
+    - `rewards`: The rewards of these states.
+
+    **Raises** `ValueError` if there are no futures.
     """
 
     observation: Float[np.ndarray, " observation"]
@@ -25,8 +27,12 @@ class Rollout:
     futures: Float[np.ndarray, "steps observation"]
     rewards: Float[np.ndarray, " steps"]
 
+    def __post_init__(self):
+        if not len(self.futures):
+            raise ValueError("`futures` must have at least 1 state; the episode is too short to compare futures with.")
+
     def discounted_return(self, discount: float) -> float:
-        r"""The return $\sum_{k \ge 0} \gamma^k r(s_{k+1})$, up to the end of the episode."""
+        r"""The return $\sum_{k \ge 0} \gamma^k r_k$ of `rewards`, up to the end of the episode."""
         return float(np.sum(discount ** np.arange(len(self.rewards)) * self.rewards))
 
     def resampled(
@@ -37,10 +43,11 @@ class Rollout:
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
 
 
-def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
+def recorded_rollouts(dataset: Dataset, count: int, *, from_current: bool = False) -> list[Rollout]:
     """Returns the first `count` episodes of a dataset, or all if it has fewer.
 
     - `dataset`: A dataset whose rewards are functions of the current state ("pre" in `floqzoo.tasks.load`).
+    - `from_current`: Whether futures and rewards start with $s_0$ instead of $s_1$.
 
     **Raises** `ValueError` if `count` is not positive.
     """
@@ -51,27 +58,32 @@ def recorded_rollouts(dataset: Dataset, count: int) -> list[Rollout]:
     )
     ends = np.unique(np.asarray(dataset.last))[:count]
     begins = np.concatenate([[0], ends[:-1] + 1])
+    skipped = 0 if from_current else 1
     return [
-        Rollout(observations[b], actions[b], observations[b + 1 : e + 1], rewards[b + 1 : e + 1])
+        Rollout(observations[b], actions[b], observations[b + skipped : e + 1], rewards[b + skipped : e + 1])
         for b, e in zip(begins, ends, strict=True)
     ]
 
 
-def played_rollouts(actor: Any, environment: Any, count: int, seed: int) -> list[Rollout]:
+def played_rollouts(
+    actor: Any, environment: Any, count: int, seed: int, *, from_current: bool = False
+) -> list[Rollout]:
     """Plays `count` episodes in an environment whose reward is that of the current state.
 
     - `actor`: An agent, or its `ActorCritic`.
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
+    - `from_current`: Whether futures and rewards start with $s_0$ instead of $s_1$.
 
     **Raises** `ValueError` if `count` is not positive, `TypeError` if `actor` is a policy without its critic.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}.")
     policy = BatchedPolicy(actor, seed)
-    return [_play(policy, environment, episode, seed) for episode in range(count)]
+    skipped = 0 if from_current else 1
+    return [_play(policy, environment, episode, seed, skipped) for episode in range(count)]
 
 
-def _play(policy: BatchedPolicy, environment: Any, episode: int, seed: int) -> Rollout:
+def _play(policy: BatchedPolicy, environment: Any, episode: int, seed: int, skipped: int) -> Rollout:
     observation, _ = environment.reset(seed=seed + episode)
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     states, actions, rewards, done = [np.asarray(observation, dtype)], [], [], False
@@ -83,4 +95,4 @@ def _play(policy: BatchedPolicy, environment: Any, episode: int, seed: int) -> R
         rewards.append(float(reward))
         done = bool(terminated or truncated)
     # The reward of the last state is unknown, since the episode ends before.
-    return Rollout(states[0], actions[0], np.stack(states[1:-1]), np.array(rewards[1:]))
+    return Rollout(states[0], actions[0], np.stack(states)[skipped:-1], np.array(rewards)[skipped:])

@@ -126,6 +126,17 @@ class ForwardBackward(eqx.Module):
         size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])
         return size * self.score_for(observation, action, latent)
 
+    def densities(
+        self, observation: Observation, action: Action, states: Float[Array, "states observation"]
+    ) -> Float[Array, " states"]:
+        r"""The measure of the policy for the task of `reward_vector` at each state, as a density relative to $\rho$.
+
+        It is $F(s, a, z)^\top B(s^+)$, averaged over members; a trained density may be negative.
+        """
+        latent = on_sphere(jnp.asarray(self.reward_vector.value))
+        forward = jnp.mean(self.forwards(observation[None], action[None], latent[None])[:, 0], axis=0)
+        return jax.vmap(self.represent)(states) @ forward
+
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
         """Draws one z from the training distribution for each row."""
         goals = jax.vmap(self.represent)(observations)

@@ -13,9 +13,13 @@ import pytest
 import floqzoo as fz
 from floqzoo.results import list_runs
 from floqzoo.results.find_runs import find_runs
+from floqzoo.studies.report import read_rows
+from floqzoo.studies.successor_recipe import run_successor_recipe
 from floqzoo.tasks.files import read_json
 from floqzoo.training import resume, run_recipe
 from recipes.fql import RECIPE
+from recipes.infom import RECIPE as INFOM
+from recipes.td2_cfm import RECIPE as TD2
 
 
 pytestmark = pytest.mark.slow
@@ -36,11 +40,15 @@ SMALL = {
 
 
 def trained(folder, monkeypatch, task, **changes) -> Path:
-    words = {**SMALL, "task": f"{FILE}:{task}", "save_dir": folder, **changes}
+    return started(run_recipe, RECIPE, folder, monkeypatch, **{**SMALL, "task": f"{FILE}:{task}", **changes})
+
+
+def started(program, recipe, folder, monkeypatch, **words) -> Path:
+    words = {"save_dir": folder, **words}
     monkeypatch.setattr(
-        "sys.argv", ["fql.py", *(word for name, value in words.items() for word in (f"--{name}", str(value)))]
+        "sys.argv", [recipe.name, *(word for name, value in words.items() for word in (f"--{name}", str(value)))]
     )
-    run_recipe(RECIPE)
+    program(recipe)
     return sorted(find_runs(folder))[-1]
 
 
@@ -198,3 +206,35 @@ def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="name the task again"):
         resume(stranger)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["td2_cfm", "infom"])
+def test_the_futures_of_a_successor_measure_are_inspected(run, tmp_path, monkeypatch, capsys, name):
+    """Played for the clone of TD²-CFM, and recorded for InFOM, which learns rewards in its second phase."""
+    words = {
+        "task": f"{FILE}:push",
+        "offline_steps": 4,
+        "log_interval": 2,
+        "save_interval": 2,
+        "eval_episodes": 0,
+        "agent.batch_size": 8,
+    }
+    if name == "td2_cfm":
+        words |= {"preset": "maze", "agent.measure_of": "clone", "agent.hidden_dims": 8, "agent.count": 4}
+        folder = started(run_successor_recipe, TD2, tmp_path / "exp", monkeypatch, **words)
+        assert {"values.csv", "distances.csv", "futures.csv", "futures.png"} <= {file.name for file in folder.iterdir()}
+    else:
+        words |= {"preset": "quickstart", "agent.pretraining_steps": 2}
+        folder = started(run_recipe, INFOM, tmp_path / "exp", monkeypatch, **words)
+    capsys.readouterr()
+    look = ("inspect", folder, "--out", tmp_path / "look", "--task", f"{FILE}:push")
+    for step, rewards in ((2, {"the task's reward"} if name == "td2_cfm" else set()), (4, {"the task's reward"})):
+        status, printed, errors = run(*look, "--episodes", 3, "--step", step)
+        assert status == 0, errors
+        assert "3 initial states: values from the measure, and Monte Carlo returns" in printed
+        rows = read_rows(tmp_path / "look" / "values.csv")
+        assert {row["reward"] for row in rows} == rewards | {"the first coordinate"}
+        assert len(read_rows(tmp_path / "look" / "distances.csv")) == 3
+    status, _, errors = run(*look, "--transitions", 4)
+    assert status == 2
+    assert f"`transitions` must not be given for a run of {name}, which has a successor measure" in errors

@@ -13,8 +13,9 @@ import pytest
 import floqzoo as fz
 from floqzoo.flow import DDIM, NoisePrediction
 from floqzoo.networks import Normaliser, UNetField
-from floqzoo.studies.future_report import FuturePoint, draw_futures, future_points, values_of
-from floqzoo.studies.report import read_table, write_rows
+from floqzoo.studies.future_model import FutureModel
+from floqzoo.studies.future_report import NUM_FUTURES, FuturePoint, draw_futures, future_report
+from floqzoo.studies.report import read_table
 from floqzoo.studies.rollouts import Rollout
 from floqzoo.studies.successor_recipe import run_successor_recipe
 from floqzoo.successor import (
@@ -113,23 +114,33 @@ class Still:
 
 
 def test_values_stand_beside_the_returns_of_their_episodes(tmp_path: Path):
-    agent = build()
     rollouts = [Still(0.5).rollout(), Still(1.0).rollout()]
-    rows = values_of(agent.critic, rollouts, jax.random.key(0))
-    assert [(row.reward, row.episode) for row in rows] == [
+    visited = np.random.default_rng(0).normal(size=(30, 2))
+    report = future_report(FutureModel.of(build(), visited), rollouts, jax.random.key(0), count=8)
+    assert [(row.reward, row.episode) for row in report.values] == [
         (name, episode) for name in ("the task's reward", "the first coordinate") for episode in (0, 1)
     ]
     total = (1 - 0.99**50) / 0.01
-    np.testing.assert_allclose([row.episode_return for row in rows], [-total, -total, 0.5 * total, total], rtol=1e-5)
-    visited = np.random.default_rng(0).normal(size=(30, 2))
-    points = future_points(agent.critic, rollouts, visited, jax.random.key(1), count=8)
-    assert Counter((point.panel, point.kind) for point in points) == {
+    returns = [row.episode_return for row in report.values]
+    np.testing.assert_allclose(returns, [-total, -total, 0.5 * total, total], rtol=1e-5)
+    assert Counter((point.panel, point.kind) for point in report.points) == {
         (0, "states of the data"): 30,
         **{(panel, "initial state"): 1 for panel in (1, 2)},
         **{
-            (panel, f"futures {kind}"): 8 for panel in (1, 2) for kind in ("in one episode", "sampled from the measure")
+            (panel, f"futures {kind}"): NUM_FUTURES
+            for panel in (1, 2)
+            for kind in ("in one episode", "sampled from the measure")
         },
     }
-    assert {point.x for point in points if point.kind == "futures in one episode"} == {0.5, 1.0}
-    assert read_table(FuturePoint, write_rows(points, tmp_path / "futures.csv")) == points
-    assert draw_futures(points, tmp_path / "futures.png").stat().st_size > 0
+    assert {point.x for point in report.points if point.kind == "futures in one episode"} == {0.5, 1.0}
+    for row, far in zip(report.distances, (0.5, 1.0), strict=True):
+        assert row.episode_median == row.episode_tenth == pytest.approx(far * 2**0.5)
+        assert 0 < row.sampled_median < row.sampled_tenth
+    assert {file.name for file in report.write(tmp_path)} == {
+        "values.csv",
+        "distances.csv",
+        "futures.csv",
+        "futures.png",
+    }
+    assert read_table(FuturePoint, tmp_path / "futures.csv") == report.points
+    assert draw_futures(report.points, tmp_path / "futures.png").stat().st_size > 0

@@ -61,6 +61,34 @@ def test_recorded_episodes_are_those_of_the_data():
     np.testing.assert_array_equal(rollouts[1].rewards, [1, 2])
 
 
+def test_futures_may_start_with_the_current_state():
+    policy = ActorCritic(None, FunctionPolicy(lambda s: jnp.zeros(1)))
+    (played,) = played_rollouts(policy, Counter(), 1, seed=0, from_current=True)
+    np.testing.assert_array_equal(played.futures[:, 0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(played.rewards, [0, 1, 2, 3])
+    times = np.arange(4, dtype=np.float32)
+    dataset = make_dataset(
+        observations=times[:, None],
+        actions=times[:, None] / 10,
+        rewards=times,
+        masks=np.ones(4, np.float32),
+        terminals=times == 3,
+    )
+    (recorded,) = recorded_rollouts(dataset, 5, from_current=True)
+    np.testing.assert_array_equal(recorded.futures[:, 0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(recorded.rewards, [0, 1, 2, 3])
+
+
+def test_an_episode_of_one_step_has_no_futures():
+    class Short(Counter):
+        def step(self, action):
+            return (*super().step(action)[:3], True, {})
+
+    policy = ActorCritic(None, FunctionPolicy(lambda s: jnp.zeros(1)))
+    with pytest.raises(ValueError, match="the episode is too short to compare futures with"):
+        played_rollouts(policy, Short(), 1, seed=0)
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_at_least_one_episode_is_asked_for(count):
     with pytest.raises(ValueError, match="`count` must be at least 1"):

@@ -198,3 +198,11 @@ def test_one_step_is_the_transition_itself():
 def test_a_number_out_of_its_range_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NStep(*settings)
+
+
+def test_an_odd_batch_has_no_two_halves():
+    dataset = dataset_of(5)
+    with pytest.raises(
+        ValueError, match="`batch_size` must be even for a BalancedReplay, which draws two halves; got 5"
+    ):
+        drawn_rewards(BalancedReplay(), dataset, replay_of(dataset, 4, 3), batch_size=5)

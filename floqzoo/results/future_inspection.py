@@ -1,0 +1,69 @@
+"""Inspection of the successor measure of a stored run: its futures and values compared with those of episodes."""
+
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from floqzoo.learner.seeds import SeedUse, seed_key
+from floqzoo.protocols import Task
+from floqzoo.results.environment import require_states
+from floqzoo.results.run_data import task_of
+from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
+from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.stored_run import StoredRun, named_task
+from floqzoo.studies.future_model import FutureModel, predicts_futures
+from floqzoo.studies.future_report import FutureReport, future_report, plane_of, rollouts_of
+from floqzoo.tasks.own_task import task_label
+from floqzoo.tasks.sharded_dataset import excerpt_of
+
+
+def has_successor_measure(run: StoredRun, recipe: Recipe) -> bool:
+    """Whether the agent of a run has a critic that is based on a successor measure.
+
+    **Raises** what `StoredRun.builder` raises.
+    """
+    return predicts_futures(eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic)
+
+
+def inspect_futures(
+    directory: str | Path,
+    out: str | Path,
+    *,
+    seed: int | None = None,
+    step: int | None = None,
+    episodes: int = 10,
+    dataset_path: str | Path | None = None,
+    recipe: Recipe | None = None,
+    task: Task | str | None = None,
+) -> tuple[FutureReport, list[Path]]:
+    """Inspects the successor measure of a run; returns its report and the files written to `out`.
+
+    The files are `values.csv`, `distances.csv`, `futures.csv` and `futures.png`. The episodes are those of the policy that
+    the measure is of: recorded ones for a measure of the data, else played ones.
+
+    - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
+    - `episodes`: The number of episodes, at least 1; fewer if the data have fewer.
+    - `dataset_path`: The location of the run's data, if they were moved.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
+    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
+
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if the
+    critic of the run is not based on a successor measure, if the run was trained on pixels, if your own task is required
+    but missing or has no environment, or if `episodes` is out of its range.
+    """
+    run = StoredRun(Path(directory))
+    require_states(run, "an inspection")
+    seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
+    recipe = recipe or find_recipe(run.recipe_name)
+    if not has_successor_measure(run, recipe):
+        raise ValueError(f"there is no successor measure in {run.directory}, a run of {run.recipe_name}.")
+    agent = run.agent(recipe, seed, step)
+    loaded = task_of(run, dataset_path, named_task(run, task))
+    model = FutureModel.of(agent, np.asarray(excerpt_of(loaded.dataset).observations))
+    rollouts = rollouts_of(model, agent.parts, loaded, episodes, seed)
+    title = f"{run.recipe_name} on {task_label(run.env_name).removesuffix('-v0')}, seed {seed}, {step:,} updates"
+    report = future_report(model, rollouts, seed_key(seed, SeedUse.FUTURES), title=title, coordinates=plane_of(loaded))
+    return report, report.write(Path(out))
