@@ -5,7 +5,8 @@
     python examples/family_gpi.py exp/floqzoo/debug/td2_cfm_sd000_...
 
 Each goal has a reward that no training has seen: 1 within a distance of 1, 0 elsewhere. Episodes start at random states of the
-data and last 200 steps; an episode succeeds if it comes within 1 of the goal. All methods start at the same states.
+data and last 200 steps; an episode succeeds if it comes within 1 of the goal. Each of 16 policies is played alone, and GPI chooses
+among the same 16 at every step. The best single policy is chosen by 20 other episodes. All methods start at the same states.
 """
 
 import sys
@@ -24,6 +25,8 @@ from floqzoo.tasks.simulator import make
 
 STEPS, STARTS, TOLERANCE, SHOWN = 200, 20, 1.0, 20_000
 POLICIES, FUTURES, SOLVER_STEPS = 16, 16, 5
+KEY = jax.random.key(0)
+"""Used at every step, so that GPI chooses among the same policies."""
 
 
 def near(goal, state):
@@ -31,8 +34,8 @@ def near(goal, state):
     return (jnp.linalg.norm(state - goal) <= TOLERANCE).astype(jnp.float32)
 
 
-def improved_policies(agent, goal, shown):
-    """For a goal: the policy of FB, and GPI over FB's policies by FB's own values and by those of the flow."""
+def policies_for(agent, goal, shown):
+    """For a goal: GPI over FB's policies by FB's own values and by those of the flow, and the single policies."""
     family, measure = agent.critic.measure.family, agent.target.critic.measure
     told = fz.infer_task(family.parts, shown, jax.vmap(partial(near, goal))(shown))
     fast = eqx.tree_at(lambda m: m.measure.flow.solver, measure, Midpoint(SOLVER_STEPS))
@@ -42,46 +45,52 @@ def improved_policies(agent, goal, shown):
         forward = told.critic.forwards(told.normalised(observation)[None], action[None], latent[None])[:, 0]
         return told.critic.aggregation.aggregate(forward @ told.critic.reward_vector.value)
 
-    gpi = partial(fz.FamilyGPIPolicy, family, latent=told.policy.latent)
-    return {
-        "FB": gpi(value_for=of_fb, count=1),
-        "GPI, values of FB": gpi(value_for=of_fb, count=POLICIES),
-        "GPI, values of TD²-CFM": gpi(value_for=of_flow, count=POLICIES),
-        "GPI, values of TD²-CFM, near z": gpi(value_for=of_flow, count=POLICIES, cosine=0.8),
+    policy = partial(fz.FamilyGPIPolicy, family)
+    latents = policy(of_fb, told.policy.latent, count=POLICIES).candidates(shown[0], KEY)[0]
+    improved = {
+        "GPI, values of FB": policy(of_fb, told.policy.latent, count=POLICIES),
+        "GPI, values of TD²-CFM": policy(of_flow, told.policy.latent, count=POLICIES),
     }
+    return improved, [policy(of_fb, latent, count=1) for latent in latents]
 
 
 @eqx.filter_jit
-def actions_of(policy, states, keys):
-    """One action for each state."""
-    return jax.vmap(lambda state, key: policy.act(state, None, key))(states, keys)
+def actions_of(policy, states):
+    """For each state the action, and whether the policy for the goal is the one with the highest value."""
+
+    def act(state):
+        _, actions, values = policy.candidates(state, KEY)
+        return actions[jnp.argmax(values)], jnp.argmax(values) == 0
+
+    return jax.vmap(act)(states)
 
 
-def successes(policy, worlds, starts, goal):
-    """Whether each episode comes near the goal."""
+def played(policy, worlds, starts, goal, discount):
+    """For each episode: whether it comes near the goal, its discounted return, and how often it uses the goal's policy."""
     for world, start in zip(worlds, starts, strict=True):
         world.unwrapped.set_xy(start)
-    states, reached = np.array(starts), np.zeros(len(starts), bool)
+    states, found = np.array(starts), np.zeros((3, len(starts)))
     for step in range(STEPS):
-        keys = jax.random.split(jax.random.key(step), len(starts))
-        actions = np.asarray(actions_of(policy, jnp.asarray(states, jnp.float32), keys))
+        actions, own = map(np.asarray, actions_of(policy, jnp.asarray(states, jnp.float32)))
         states = np.array([world.step(action)[0] for world, action in zip(worlds, actions, strict=True)])
-        reached |= np.linalg.norm(states - goal, axis=1) <= TOLERANCE
-    return reached
+        paid = np.linalg.norm(states - goal, axis=1) <= TOLERANCE
+        found = np.array([np.maximum(found[0], paid), found[1] + discount**step * paid, found[2] + own / STEPS])
+    return found
 
 
-def row(name, reached):
-    """The mean of the successes and its standard error, in per cent."""
-    rate = np.mean(reached)
-    return f"{name}: {100 * rate:.0f} ± {100 * np.sqrt(rate * (1 - rate) / len(reached)):.0f} %"
+def row(name, found):
+    """The means over episodes, with standard errors."""
+    (success, value, own), errors = found.mean(axis=1), found.std(axis=1, ddof=1) / found.shape[1] ** 0.5
+    text = f"{name}: success {100 * success:.0f} ± {100 * errors[0]:.0f} %, return {value:.2f} ± {errors[1]:.2f}"
+    return text if own == 1 else f"{text}, goal's policy in {100 * own:.0f} % of steps"
 
 
 def main(directory):
-    """Prints the successes for each goal."""
+    """Prints successes and returns for each goal."""
     run = fz.StoredRun(directory)
     agent = run.agent(find_recipe("td2_cfm"), run.seeds[0])
     task = fz.load(run.env_name, dataset_path=run.data["path"])
-    states = np.asarray(task.dataset.observations)
+    discount, states = float(agent.critic.measure.discount.value), np.asarray(task.dataset.observations)
     left = np.asarray(task.dataset.steps_left(jnp.arange(len(states))))
     draw = np.random.default_rng(0)
     worlds = [make(task.name.environment) for _ in range(STARTS)]
@@ -92,13 +101,23 @@ def main(directory):
         goal = np.array(worlds[0].unwrapped.ij_to_xy(info["goal_ij"]))
         shown = jnp.asarray(states[draw.integers(0, len(states), SHOWN)])
         far = np.linalg.norm(states - goal, axis=1) > TOLERANCE
-        starts = states[draw.choice(np.flatnonzero((left >= STEPS) & far), STARTS)]
-        for name, policy in improved_policies(agent, jnp.asarray(goal, jnp.float32), shown).items():
-            reached = successes(policy, worlds, starts, goal)
-            every.setdefault(name, []).extend(reached)
-            print(f"goal {number} at {goal}, {row(name, reached)}", flush=True)
-    for name, reached in every.items():
-        print(f"all goals, {row(name, reached)}")
+        choosing, starts = states[draw.choice(np.flatnonzero((left >= STEPS) & far), (2, STARTS), replace=False)]
+        improved, alone = policies_for(agent, jnp.asarray(goal, jnp.float32), shown)
+        known = [played(policy, worlds, choosing, goal, discount)[1].mean() for policy in alone]
+        single = [played(policy, worlds, starts, goal, discount) for policy in alone]
+        for place, found in enumerate(single):
+            print(f"goal {number}, policy {place}", row("alone", found), flush=True)
+        results = {
+            "policy for the goal": single[0],
+            "mean of the single policies": np.mean(single, axis=0),
+            "best single policy": single[int(np.argmax(known))],
+            **{name: played(policy, worlds, starts, goal, discount) for name, policy in improved.items()},
+        }
+        for name, found in results.items():
+            every.setdefault(name, []).append(found)
+            print(f"goal {number} at {goal},", row(name, found), flush=True)
+    for name, found in every.items():
+        print("all goals,", row(name, np.concatenate(found, axis=1)))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,6 @@ class Trainer:
         self.store.require_space(state.bytes + awaited + (self.online.bytes if self.online else 0))
         self.arrays, self.keys = self.update.arrays(state.agents), self.update.spread(state.keys)
         make_environment = getattr(task, "make_environment", None)
-        self.has_environment = make_environment is not None
         self.evaluations = RunEvaluations(
             make_environment,
             config,
@@ -307,8 +306,8 @@ class Trainer:
             self.store.write_training(self.step, rows)
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """The diagnostics of each seed's critic; empty if the task has an environment, since evaluations log them."""
-        if self.has_environment:
+        """The diagnostics of each seed's critic; empty for a run with evaluations, which log them."""
+        if self.config.eval_episodes:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)
         rows = [

@@ -49,8 +49,9 @@ def test_every_evaluation_of_a_run_has_the_diagnostics_of_its_critic(tmp_path):
     assert np.isfinite(table["diagnostics/effective_rank"]).all()
 
 
-def test_without_an_environment_every_row_of_training_has_them(tmp_path):
-    task = ToyTask(toy_task().dataset, make_environment=None)
+@pytest.mark.parametrize("environment", [False, True])
+def test_without_evaluations_every_row_of_training_has_them(tmp_path, environment):
+    task = toy_task() if environment else ToyTask(toy_task().dataset, make_environment=None)
     config = toy_config(offline_steps=4, log_interval=2, eval_episodes=0, seeds=2)
     result = train(build, task, config, tmp_path)
     table = read_metrics(tmp_path / "train.csv")
