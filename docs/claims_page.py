@@ -21,8 +21,8 @@ error of a critic is measured and not inferred from success.
 
 **Scale.** These are small experiments: a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells, networks of two layers of
 64 units (unless stated), 4,000 updates, {seeds} seeds. A verdict applies to this maze at this size; the papers' experiments
-use OGBench, networks of four layers of 512 and 2M updates. In particular the policy is exactly greedy over four actions and the data
-cover all states and actions, so no study tests offline policy extraction.
+use OGBench, networks of four layers of 512 and 2M updates. In this maze the policy is exactly greedy over four actions and the data
+cover all states and actions (except where data are few on purpose), so no study tests offline policy extraction.
 
 **Fairness.** Unless stated, floq's critic and the monolithic critic have the same data for each seed, the same number of updates, hidden
 layers, batch size, target rate and learning rate. The learning rate is 3e-3, which is not the best value for every measure: without noise in
@@ -34,10 +34,10 @@ in a larger maze with the same number of updates, and with a discount of 0.98, f
 version of the study of target noise each critic had its own learning rate, which was unfair with noise. Now each critic has the better of two
 learning rates at each scale of the noise.
 
-**Statistics.** Arms are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 % bootstrap
-interval. *Reproduced* means that the interval lies above 0. *Not reproduced* means that it lies below 0: the opposite was measured.
-*Undecided* means that it includes 0. There are {statements} statements. On average at least one in twenty such intervals misses the true
-value, and with few seeds [more of them](results.md#what-the-intervals-say) do.
+**Statistics.** The compared variants (arms) are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 %
+bootstrap interval. *Reproduced* means that the interval lies above 0. *Not reproduced* means that it lies below 0: the opposite was measured.
+*Undecided* means that it includes 0. There are {statements} statements. On average at least one in twenty such intervals misses the true value,
+and with few seeds [more of them](results.md#what-the-intervals-say) do.
 
 **Score.** A score of 1 is the return of the best policy from a random cell, and 0 is that of a random policy; both are exact. The error of Q
 is in units of return. Values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.

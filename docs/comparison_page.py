@@ -28,9 +28,9 @@ floqzoo sweep comparison
 """
 OUTCOME = """\
 On cube-single the five highest means are those of methods that choose among several actions of a behaviour flow (QC, IFQL, C51, EVOR, IQN).
-floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium QC succeeds in most episodes, and almost
-nothing else does. QC is the only method here that learns and acts in chunks of five actions, so its TD targets look five steps ahead.
-Whether learning or acting in chunks causes the difference was not tested.
+floq's mean is above FQL's, but their intervals overlap, as most intervals do. On pointmaze-medium QC succeeds in most episodes, and the
+other methods in few or none. QC is the only method here that learns and acts in chunks of five actions, so its TD targets look five steps
+ahead. Whether learning or acting in chunks causes the difference was not tested.
 """
 CONDITIONS = """## Conditions
 
@@ -53,7 +53,7 @@ CONDITIONS = """## Conditions
 
 ## What is left out
 
-- **SAC** has no term that keeps its policy near the data, and **RLPD** is online training: see [SAC and RLPD](../recipes/sac.md).
+- **SAC** has no term that keeps its policy near the data, and **RLPD** trains online: see [SAC and RLPD](../recipes/sac.md).
 - **TD²-CFM** learns the successor measure of a given policy and does not train a policy: see [its page](../recipes/td2_cfm.md).
 - **InFOM** has two phases with separate budgets, and did not solve pointmaze-medium in a small run: see [its page](../recipes/infom.md).
 - **[FQL with critics of floq's size](../recipes/fql.md#critics-of-floqs-size)** is meant for large networks, and the networks here are small.

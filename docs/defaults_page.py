@@ -16,8 +16,8 @@ INTRODUCTION = """# Defaults
 
 <!-- Written by docs/generate.py. -->
 
-The value of each argument that may be left out. A change to one changes the programs of users: it belongs in the changelog, and a test
-fails until `python docs/generate.py` has been run.
+This page lists the default of each optional argument. A changed default changes the programs of users: it belongs in the changelog, and a test
+fails until `python docs/generate.py` has updated this page.
 """
 
 

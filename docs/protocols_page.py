@@ -14,7 +14,7 @@ INTRODUCTION = """# Protocols and arrays
 
 Every protocol of floqzoo: its methods, its laws, the parts that satisfy it, and the recipes that use each part.
 
-A part of your own is a class in your own file with the methods of its protocol; it inherits from nothing.
+To write your own part, define a class, in your own file, with the methods of its protocol; it need not inherit from any floqzoo class.
 `floqzoo.testing.assert_obeys(part)` checks every law below: [check a part of your own](../guides/laws.md). Methods take one example, and
 the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
 

@@ -20,12 +20,12 @@ One command trains a method on one task with the published settings of its envir
 python recipes/floq.py --env_name cube-double-play-singletask-task2-v0 --success_timing post --seeds 3
 ```
 
-A row of the tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538) is the mean success rate over the
-five tasks of an [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds each. `floqzoo sweep floq-def`,
-`floqzoo sweep floq-best` and `floqzoo sweep fql` (2M updates) run all fifty tasks with three seeds each, on one machine or a cluster, and
-print the table: see [Sweeps](sweeps.md).
+On this page a *row* is one number in the tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538): the
+mean success rate of a method over the five tasks of an [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds each.
+`floqzoo sweep floq-def`, `floqzoo sweep floq-best` and `floqzoo sweep fql` (2M updates) run all fifty tasks with three seeds each, on one
+machine or a cluster, and print the table: see [Sweeps](sweeps.md).
 
-Each cell of the table below is one such row, for ten environments and four variants of FQL and floq.
+Each cell of the table below is a row in this sense, for ten environments and four variants of FQL and floq.
 {status}
 """
 CONDITIONS = """## Before you compare
@@ -125,10 +125,10 @@ def reproduce_page(results: Path) -> str:
             *([_measured_table(measured)] if measured else []),
             CONDITIONS,
             "## Settings\n",
-            "Each command uses these settings, named as in the authors' code; all others are the recipe's defaults.\n",
+            "Each command uses these settings, named as in the authors' code; other settings are the recipe's defaults.\n",
             _folded("The settings of every row", _settings_table()),
             "## Commands\n",
-            "There is one command for each method and task. For other seeds use `--seed 1` and so on; `--seeds 3` trains three at once.\n",
+            "There is one command for each method and task. For other seeds use `--seed 1` and so on; `--seeds 3` trains three seeds.\n",
             *commands,
         ]
     )

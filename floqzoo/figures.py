@@ -15,7 +15,7 @@ from floqzoo.tasks.files import replacing
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK, GREY = "#000000", "#7F7F7F"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-"""Okabe and Ito's colours."""
+"""Okabe and Ito's colours, without yellow."""
 
 WIDTH = 7.2
 """The width of a page of the documentation, in inches."""

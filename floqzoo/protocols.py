@@ -11,7 +11,7 @@ How the parts fit together, in three lines:
 
 - *FQL* is `Agent(MonolithicCritic, DistilledFlowPolicy)`.
 - *floq* is FQL with a `FlowCritic`, a flow over the real line.
-- *TD²-CFM* is a `SuccessorMeasure`, the same kind of flow, over observations.
+- *TD²-CFM* is a `SuccessorMeasure`: a flow of the same kind, but over observations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class ProbabilityPath(Protocol):
     """A probability path from noise to data, on which a velocity field is trained."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
-        """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
+        """The point at time `t` on the path from noise `x0` to data `x1`, and the velocity there."""
         ...
 
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
@@ -168,7 +168,7 @@ class Aggregation(Protocol):
 
 @runtime_checkable
 class Backup(Protocol):
-    """How a TD target is formed from the values of the next state, one for each noise sample."""
+    """Forms the TD target for each noise sample from sampled values of the next state."""
 
     def td_targets(
         self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
@@ -211,8 +211,8 @@ class Critic(Protocol):
         ...
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss on a batch and its metrics; `agent` is treated as a constant, and `agent.target.critic` has the
-        class of this critic."""
+        """The loss on a batch and its metrics; `agent` is treated as a constant, and `agent.target.critic` is of the
+        same class as this critic."""
         ...
 
 
@@ -427,7 +427,7 @@ class TargetUpdate(Protocol):
     """The update of the target networks."""
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
-        """The initial targets, with separate array buffers."""
+        """The initial targets, which share no array buffers with `parts`."""
         ...
 
     def update_targets(
@@ -482,7 +482,8 @@ class SuccessorTarget(Protocol):
     def regression(self, flow: Any, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
         """A point at time `t` and the velocity to learn there.
 
-        `flow` is the target flow, `code` its code of the next state and action, and `step` the normalised transition.
+        `flow` is the target flow, `code` its encoding of the next state and action, and `step` the normalised
+        transition.
         """
         ...
 
@@ -634,7 +635,7 @@ class EpisodeRecorder(Protocol):
     """Records episodes."""
 
     def record(self, seeds: Any) -> dict[str, Any]:
-        """Records one episode, which depends only on the script and on `seeds`, a `SeedSequence`."""
+        """Records one episode, which depends only on the `DatasetScript` and on `seeds`, a `SeedSequence`."""
         ...
 
 
@@ -677,7 +678,7 @@ class Launcher(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stops all running trials, each with a checkpoint, and cancels queued ones."""
+        """Stops all running trials, which save a checkpoint first, and cancels queued ones."""
         ...
 
 

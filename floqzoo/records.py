@@ -13,14 +13,14 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Point
 
 
 class PathPoint(eqx.Module):
-    """A point on the path between two ends, and the velocity of the path there."""
+    """A point on a path or trajectory, and the velocity there."""
 
     x: Point
     velocity: Point
 
 
 class Trajectory(eqx.Module):
-    """The states of a solve in order, including both ends."""
+    """The states of a solve in order, from the initial to the final state."""
 
     t: Float[Array, " times"]
     x: Float[Array, "times dim"]
@@ -194,7 +194,7 @@ class UpdateMetrics(eqx.Module):
 
 
 class NamedMetric(NamedTuple):
-    """The value of a metric, and whether it happened in this update (None for a metric that occurs in every update)."""
+    """The value of a metric, and whether it occurred in this update (None for a metric that occurs in every update)."""
 
     value: Array
     happened: Bool[Array, ""] | None

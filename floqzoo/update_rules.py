@@ -316,7 +316,7 @@ class PolyakAveraging(eqx.Module):
 
     `State` is copied from the online network; `Hyperparameter`s of the target are not changed.
 
-    - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 in the papers. None keeps no target.
+    - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 by default, as in FQL and floq. None keeps no target.
     - `policy`: $\tau$ of the target policy, in [0, 1]; None, the default, keeps no target.
     - `every`: The period of the averaging, at least 1; updates are counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,

@@ -85,7 +85,7 @@ class ChunkedConfig(ActorCriticConfig):
             )
 
     def chunked(self, policy: Policy) -> Policy:
-        """Makes a policy whose actions are flat chunks act in chunks; returns it unchanged if `chunk_length` is 1."""
+        """Wraps a policy over flat chunks in a `ChunkedPolicy`; returns it unchanged if `chunk_length` is 1."""
         if self.chunk_length == 1:
             return policy
         return fz.ChunkedPolicy(policy, self.chunk_length, self.execution_horizon)
@@ -93,10 +93,10 @@ class ChunkedConfig(ActorCriticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(ActorCriticConfig):
-    """Settings of methods whose two critics can be aggregated in several ways."""
+    """Settings of methods with several critics, which can be aggregated in different ways."""
 
     q_agg: Literal["mean", "min"] = "mean"
-    """Aggregation of the two critics in the target."""
+    """Aggregation of the critics in the target."""
 
     @property
     def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
@@ -270,7 +270,9 @@ def published_presets(
     def default(env_name: str | None) -> RunConfig:
         return published_run(env_name, offline, defaults)
 
-    default.__doc__ = f"The settings of the environment in the experiments of {experiments}, 1M updates."
+    default.__doc__ = (
+        f"The settings published for the environment in the experiments of {experiments}, with 1M updates."
+    )
 
     def offline_to_online(env_name: str | None) -> RunConfig:
         """Offline-to-online training with published settings: 1M updates, then 1M environment steps."""
@@ -283,7 +285,7 @@ def published_presets(
         )
 
     def small(env_name: str | None) -> RunConfig:
-        """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
+        """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
         return small_run(env_name, quickstart)
 
     return {"default": default, "online": offline_to_online, "quickstart": small}

@@ -12,8 +12,9 @@ $$\begin{aligned}
 & Q^*(s, a) = \tau_R \log \tfrac1n \textstyle\sum_j \exp(z_1^j / \tau_R),
 \end{aligned}$$
 
-both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam optimiser. No
-loss depends on $Q^*$: $\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
+both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam optimiser. The
+$z_1^j$ are the outputs of the flow for $n$ fixed noise samples. No loss depends on $Q^*$: $\tau_R$, $\tau_Q$, $N$ and
+$n$ only affect how the agent acts.
 
 We had no access to the code of EVOR or to its tables, and only to part of the paper. The paper has a reward-to-go
 distribution learnt by flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N
@@ -93,7 +94,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
     agent = EVORConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_score_samples=4, return_temperature=3.0)
     return small_run(env_name, agent)
 

@@ -12,8 +12,9 @@ $$\begin{aligned}
 \quad Q_z = \min_e F_e(s, a, z)^\top z
 \end{aligned}$$
 
-F, B and the policy each have their own optimiser. Training does not use rewards; the task of the run is inferred from
-them before each evaluation.
+$\overline{\bar F}$ is the mean over the two target F, and $\overline{|Q|}$ the mean of $|Q_z|$ over the batch. F, B and
+the policy each have their own optimiser. Training does not use rewards; the task of the run is inferred from them
+before each evaluation.
 """
 
 from dataclasses import dataclass
@@ -36,11 +37,11 @@ class FBConfig:
     """FB's hyperparameters: those of metamotivo for the walker, except where marked as our choice."""
 
     forward_lr: float = 1e-4
-    """Adam's learning rate of F."""
+    """Adam's learning rate for F."""
     backward_lr: float = 1e-4
-    """Adam's learning rate of B; 1e-6 for the point mass."""
+    """Adam's learning rate for B; 1e-6 for the point mass."""
     actor_lr: float = 1e-4
-    """Adam's learning rate of the policy; 1e-6 for the point mass."""
+    """Adam's learning rate for the policy; 1e-6 for the point mass."""
     batch_size: int = 1024
     """Transitions per update; the loss uses all pairs of them."""
     latent_dim: int = 100
@@ -181,7 +182,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks on a maze, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks on a maze; collects data if none are on disk."""
     config = FBConfig(
         forward_lr=1e-3,
         backward_lr=1e-3,

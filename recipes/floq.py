@@ -151,7 +151,7 @@ def chunked(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
     small = FloqConfig(
         **QUICKSTART,
         alpha=100.0,

@@ -111,7 +111,7 @@ def qc(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
     return small_run(env_name, FQLConfig(**QUICKSTART, alpha=100.0, flow_steps=5))
 
 

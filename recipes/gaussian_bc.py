@@ -43,7 +43,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: a small network, and locally collected data if none exist."""
+    """Runs in minutes on two cores: a small network; collects data if none are on disk."""
     return small_run(env_name, GaussianBCConfig(lr=1e-3, batch_size=192, actor_hidden_dims=(128, 128, 128)))
 
 

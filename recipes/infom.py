@@ -212,7 +212,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks on a maze, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks on a maze; collects data if none are on disk."""
     small = (96, 96)
     config = InFOMConfig(
         pretraining_steps=15_000,

@@ -74,7 +74,7 @@ def bfn(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks, a shorter horizon, and locally collected data if none exist."""
+    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
     return small_run(env_name, QCConfig(**QUICKSTART, num_samples=8, flow_steps=5))
 
 

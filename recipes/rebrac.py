@@ -6,8 +6,8 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min_e Q_e(s, \pi(s)) \,/\, \overline{|Q|} + \alpha \lVert \pi(s) - a \rVert^2,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics. In every second update, the policy and the target
-networks of both parts are updated.
+each averaged over the batch, the first also over the two critics; $\overline{|Q|}$ is the mean absolute score in the
+batch. In every second update, the policy and the target networks of both parts are updated.
 """
 
 from dataclasses import dataclass

@@ -94,7 +94,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """RLPD for 15,000 environment steps: small networks on cube-single, and locally collected data if none exist."""
+    """RLPD for 15,000 environment steps: small networks on cube-single; collects data if none are on disk."""
     return replace(
         small_run(env_name, SACConfig(**QUICKSTART)),
         offline_steps=0,

@@ -12,8 +12,9 @@ $$\begin{aligned}
 \text{Q:} \quad & -Q(s, a_k, k) \,/\, \overline{|Q|},
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics. A critic step is followed by a policy step on the
-weighted sum of the other losses, both by one Adam optimiser with clipped gradients.
+each averaged over the batch, the first also over the two critics; $\overline{|Q|}$ is the mean absolute score in the
+batch. A critic step is followed by a policy step on the weighted sum of the other losses, both by one Adam optimiser
+with clipped gradients.
 """
 
 from dataclasses import dataclass

@@ -39,9 +39,9 @@ class TD2Config:
     method: Literal["mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm", "td-dd", "td2-dd"] = "td2-cfm"
     """The target and the model: flows by Monte Carlo, TD, coupled TD or TD², or diffusions by TD or TD²."""
     measure_of: Literal["behaviour", "clone", "trained", "family"] = "behaviour"
-    """The policy of the measure: that of the data, one cloned from the data, that of a finished run, or all of a run of FB."""
+    """The policy of the measure: that of the data, a clone of it, that of a finished run, or all those of an FB run."""
     policy_run: str = ""
-    """The folder of the finished run, for its policy or policies."""
+    """The folder of the finished run that trained the policy or policies."""
     curved: bool = False
     """Whether the path of a flow is trigonometric (curved) instead of linear."""
     lr: float = 1e-4

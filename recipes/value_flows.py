@@ -16,9 +16,10 @@ $$\begin{aligned}
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam optimiser. $a'$
-is always the best of N actions. Online, a one-step policy acts instead; it is trained as in FQL, together with the
-behaviour flow, by $\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
+each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam optimiser.
+$\sigma$ is the sigmoid, and $T$ the temperature of the confidence weight. $a'$ is always the best of N actions. Online,
+a one-step policy acts instead; it is trained as in FQL, together with the behaviour flow, by $\alpha \frac1d \lVert
+\mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
 """
 
 from dataclasses import dataclass

@@ -122,9 +122,9 @@ def lerobot(
         constant_reward: The reward of each step of data without next.reward.
         drop_last: Whether to leave out the last transition of truncated episodes, whose next observation is not in the
             data.
-        action_low: The lower bound of actions: one number, or one for each coordinate; by default the least value of
-            each coordinate in the data.
-        action_high: The upper bound of actions; by default the greatest value of each coordinate in the data.
+        action_low: The lower bound of actions: one number, or one for each coordinate; by default the minimum of each
+            coordinate in the data.
+        action_high: The upper bound of actions; by default the maximum of each coordinate in the data.
     """
     from floqzoo.tasks.convert import episodes_from_lerobot
 

@@ -21,15 +21,16 @@ def evaluate(
 ) -> None:
     """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    If the number of episodes is that of the run's evaluations, the episodes are the same, so both rates agree.
+    With the number of episodes of the run's own evaluations, and without episode_seed, the same episodes are played, so
+    both rates agree.
 
     Args:
         run: The folder of the run.
         episodes: The number of episodes to play.
         seed: A seed of the run; by default all seeds.
         step: The step of the checkpoint; by default the last one.
-        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the run's
-            own seed.
+        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default each policy
+            is evaluated with its own seed.
         video: The .mp4 file to write, a video of the first episodes of the first seed. Needs EGL or OSMesa and the
             extra floqzoo[video], but no display.
         video_episodes: The number of episodes in the video.

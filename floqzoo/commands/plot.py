@@ -15,10 +15,11 @@ def plot(
     confidence: float = 0.95,
     reference: Annotated[str | None, tyro.conf.arg(metavar="FILE|published")] = None,
 ) -> None:
-    """Draws learning curves: a panel for each task, a line for each method, and a band for its seeds.
+    """Draws learning curves: a panel for each task, and in it a line with a confidence band for each method.
 
-    A line is the interquartile mean over the seeds, and the band its bootstrap interval. Runs of one method on one task
-    count as its seeds; if runs of a recipe differ in a setting, each value of the setting is a separate method.
+    A line is the interquartile mean over the seeds, and the band its bootstrap interval. The seeds of all runs of one
+    method on one task are pooled; if runs of a recipe differ in a setting, each value of the setting is a separate
+    method.
 
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.

@@ -50,7 +50,7 @@ class CategoricalCritic(eqx.Module):
 
     - `networks`: The ensemble $f_1, \dots, f_E$ of networks from observation and action to `support.num_atoms` logits.
     - `support`: The atoms.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `aggregation`: How the members' expectations are combined into the score; the target is always the mixture of the
       members.
 

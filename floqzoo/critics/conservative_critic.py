@@ -33,11 +33,13 @@ class ConservativeCritic(eqx.Module):
     $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n}
     \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr),$$
 
-    with one level $\tau$ for each transition, $n$ uniform actions with $\log q = -d \log 2$, and $n$ actions of a
-    policy with a density, where $\log q$ is the log-density of the action before clipping.
+    where $Z_e$ is the quantile function of member $e$, with one level $\tau$ for each transition. Of the actions
+    $a_k$, $n$ are uniform, with $\log q = -d \log 2$ in $d$ dimensions; the other $n$ are drawn from a policy with a
+    density, and $\log q$ is the log-density of the action before clipping.
 
-    This policy is the agent's policy if it [has a density][floqzoo.protocols.HasDensity], and otherwise its
-    `behaviour`, such as the behaviour flow of a `DistilledFlowPolicy`, whose one-step network has no density.
+    This policy is the agent's policy if that [has a density][floqzoo.protocols.HasDensity], and otherwise the
+    `behaviour` of the agent's policy, such as the behaviour flow of a `DistilledFlowPolicy`, whose one-step network has
+    no density.
 
     - `critic`: The wrapped quantile critic.
     - `weight`: $\lambda$, at least 0.

@@ -21,23 +21,24 @@ class EVORCritic(ReturnFlowCritic):
     $$Q^*(s, a) = \operatorname{agg}_e \tau_R \log \tfrac1n \textstyle\sum_{j=1}^n
     \exp \bigl( \psi^e_1(\epsilon_j \mid s, a) / \tau_R \bigr),$$
 
-    the log-mean-exp of $n$ returns. If transitions are deterministic, it is the highest
-    $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$ of any policy, with the KL divergence of the policy's
-    trajectories from those of the behaviour policy. It lies between the mean of the returns ($\tau_R \to \infty$) and
-    the greatest of them ($\tau_R \to 0$); for a normally distributed return it is mean + variance / ($2 \tau_R$). If
-    transitions are random, $Q^*$ overestimates, as if the policy could choose their outcomes.
+    the log-mean-exp of $n$ returns $\psi^e_1(\epsilon_j \mid s, a)$, the outputs of member $e$'s flow for the noise
+    samples $\epsilon_j$. If transitions are deterministic, its limit for $n \to \infty$ is the maximum over policies of
+    $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$, with the KL divergence of the policy's trajectories from
+    those of the behaviour policy. $Q^*$ lies between the mean of the returns ($\tau_R \to \infty$) and their maximum
+    ($\tau_R \to 0$); for a normally distributed return the limit is mean + variance / ($2 \tau_R$). If transitions are
+    random, $Q^*$ overestimates, as if the policy could choose their outcomes.
 
-    The $n$ noise samples $\epsilon_j$ are fixed quantiles of the prior. Each passes through all $K$ solver steps, so a
-    score takes $n K$ evaluations of each field: one step would yield only the mean of the return. The loss of the
-    critic does not depend on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
+    The $\epsilon_j$ are fixed quantiles of the prior. Each passes through all $K$ solver steps, so a score takes $n K$
+    evaluations of each field: one step would yield only the mean of the return. The loss of the critic does not depend
+    on $Q^*$, so $\tau_R$ and $n$ may be changed in a trained critic.
 
     By default, it is trained like a `ReturnFlowCritic` with BCFM alone and without confidence weights: `dcfm_weight`
     and `temperature` are None. Both may be set.
 
     - `return_temperature`: $\tau_R$, above 0, in units of reward.
     - `num_score_samples`: $n$, at least 1.
-    - `next_action`: The source of $a'$, an action of the behaviour policy: the data by default; `BestOfNNextAction(1)`
-      draws from the behaviour flow of the policy.
+    - `next_action`: The source of the next action $a'$, one of the behaviour policy: the data by default;
+      `BestOfNNextAction(1)` draws from the behaviour flow of the policy.
     - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` applies to the
       members' $Q^*$.
 
@@ -65,7 +66,8 @@ class EVORCritic(ReturnFlowCritic):
 
 
 def log_mean_exp(values: Float[Array, "samples *rest"], temperature: Any) -> Float[Array, "*rest"]:
-    r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ over the first axis, for a temperature $\tau > 0$."""
+    r"""$\tau \log \frac1n \sum_j \exp(x_j / \tau)$ for the $n$ `values` $x_j$ on the first axis, and `temperature`
+    $\tau > 0$."""
     # The maximum is subtracted before the division, so that a small temperature cannot cause an overflow.
     largest = jax.lax.stop_gradient(jnp.max(values, axis=0, keepdims=True))
     return largest[0] + temperature * jnp.log(jnp.mean(jnp.exp((values - largest) / temperature), axis=0))

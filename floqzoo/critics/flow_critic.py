@@ -76,11 +76,12 @@ class FlowCritic(eqx.Module):
     flows, from the same noise samples; its output is the score for policy improvement. No gradient passes through an
     integration.
 
-    - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
+    - `fields`: The ensemble of velocity fields $v_1, \dots, v_E$ over $\mathbb R$, conditioned on observation and
+      action.
     - `distilled`: The distilled critic.
     - `prior`: $p_0$; floq's is `UniformPrior.from_rewards(...)`.
     - `path`, `solver`: The probability path and the ODE solver; floq: linear path, K = 8 Euler steps.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over
       them.
     - `num_distillation_samples`: The number of noise samples for which the online flows are integrated to train the
@@ -146,7 +147,7 @@ class FlowCritic(eqx.Module):
         return self.outputs(_starts(batch, noise))
 
     def flow(self, field: VelocityField) -> Flow:
-        """The flow of one member."""
+        """The flow of one member, given its velocity field."""
         return Flow(field, 1, self.prior, self.path, self.solver)
 
     def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
@@ -205,8 +206,8 @@ class FlowCritic(eqx.Module):
         next_noise: Float[Array, "batch samples 1"],
         key: Key,
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "members batch distilled"]]:
-        """The TD target of each noise sample, and the outputs of the online flows for the distilled critic; both
-        without gradients."""
+        """The TD target of each noise sample, and the online flows' outputs, on which the distilled critic is trained;
+        both without gradients."""
         target = agent.target.critic
         act = jax.vmap(jax.vmap(agent.act, (None, 0)))
         with update_step("next_actions"):

@@ -22,10 +22,10 @@ class FlowDiagnostics(eqx.Module):
     - `q_noise_variance`: The variance of the output over noise samples; 0 for a perfect fit of a single target.
     - `path_curvature`: The mean squared deviation of the velocity from constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward. If it is 0, one Euler step is exact.
-    - `q_one_step`: `q` with one solver step instead of $K$.
-    - `feature_norm`: The Euclidean norm of the input of the last linear layer; None if the fields cannot return this
-      input (see `has_features`).
-    - `effective_rank`: The effective rank of these features over the batch, at most the number of features; see the
+    - `q_one_step`: `q` computed with one solver step instead of the critic's own number of steps.
+    - `feature_norm`: The Euclidean norm of the features, which are the input of the last linear layer; None if the
+      fields cannot return them (see `has_features`).
+    - `effective_rank`: The effective rank of the features over the batch, at most the number of features; see the
       function `effective_rank`. None if `feature_norm` is None.
     """
 
@@ -128,8 +128,7 @@ def batch_features(
 def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:
     r"""The effective rank of the rows: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
 
-    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix. The result is at most the rank of the
-    matrix.
+    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix `features`. The result is at most its rank.
 
     Source: implicit under-parameterisation (arXiv 2010.14498), srank, with the same $\delta$.
     """

@@ -44,7 +44,7 @@ class IQLCritic(eqx.Module):
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
     - `value_network`: $V$, a network from an observation to one number.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `expectile`: $\kappa$ in (0, 1); 0.5 gives the mean, and the limit 1 the maximum over the actions of the data.
 
     Source: IQL (arXiv 2110.06169), equations 5 and 6; the sum over members as in the official code of FQL.

@@ -33,7 +33,7 @@ class MonolithicCritic(eqx.Module):
     y = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a'), \quad a' \sim \pi(s')$$
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `aggregation`: How members are aggregated in the target; the score is always their mean.
 
     Source: the critic of FQL (arXiv 2502.02538), official code.

@@ -45,7 +45,7 @@ class QuantileCritic(eqx.Module):
     midpoints $(i - \frac12) / n$, so it is deterministic.
 
     - `networks`: The ensemble $Z_1, \dots, Z_E$.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `loss`: $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
     - `num_levels`: $n$, at least 1.
     - `num_target_levels`: $n'$, at least 1.

@@ -48,7 +48,7 @@ class ReBRACCritic(eqx.Module):
     $a'_{\text{data}}$ the action of the data at $s'$: the batch must contain `next_action`.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `beta`: The weight of the penalty, at least 0; the paper tunes it for each environment.
     - `noise`: The smoothing noise $\epsilon$.
 

@@ -38,7 +38,7 @@ class ReturnFlowMetrics(eqx.Module):
     - `critic_loss`: Confidence weight * (bcfm_weight * BCFM + dcfm_weight * DCFM), averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the
       batch; `dcfm_loss` is None without DCFM.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of the mean return, from one solver step.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of Q, which is computed with one solver step.
     - `return_std`: The absolute derivative of the return with respect to the noise, aggregated over members, averaged
       over the batch; None without the confidence weight.
     - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None without this weight.
@@ -55,10 +55,11 @@ class ReturnFlowMetrics(eqx.Module):
 
 
 class ReturnTargets(eqx.Module):
-    """The regression targets of the fields, for one transition or a batch.
+    """The regression targets of the fields, for one transition or a batch; `ReturnFlowCritic` defines BCFM and DCFM.
 
-    - `end`: R, the end of the path of BCFM.
-    - `point`, `velocity`: The point of DCFM and the velocity to learn there; None without DCFM.
+    - `end`: The return $R$, the endpoint of BCFM's path.
+    - `point`, `velocity`: The point at which DCFM trains the fields, and their target velocity there; None without
+      DCFM.
     """
 
     end: Float[Array, "*batch 1"]
@@ -72,7 +73,7 @@ class ReturnFlowCritic(eqx.Module):
 
     Two losses share the noise $\epsilon$, the time $t$ and the next action $a'$ of a transition. With
     $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$, the target flows stopped at time
-    $t$, and $\gamma_d = \gamma \cdot \text{discount}$:
+    $t$, and $\gamma_d$ the product of $\gamma$ and the transition's discount:
 
     $$\begin{aligned}
     \text{BCFM:} \quad & \textstyle\sum_e \bigl( v_e(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
@@ -202,7 +203,7 @@ class ReturnFlowCritic(eqx.Module):
         return flow.push_forward(noise, flow.encode(observation, action))[0]
 
     def flow(self, field: VelocityField) -> Flow:
-        """The flow of one member."""
+        """The flow of one member, given its velocity field."""
         return Flow(field, 1, self.prior, self.path, self.solver)
 
     def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:

@@ -27,7 +27,7 @@ class SACCritic(eqx.Module):
     with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0 otherwise.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
     - `aggregation`: How members are aggregated in the target.
     - `score_aggregation`: How members are aggregated in the score, which the policy maximises. SAC's paper uses the
       minimum, the official code of FQL the mean.

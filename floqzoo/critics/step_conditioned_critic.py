@@ -17,8 +17,8 @@ class StepConditionedCritic(eqx.Module):
     r"""$Q(s, a, k)$: a critic whose observations have one more coordinate, the number $k$ of steps of the policy.
 
     Each update draws one $k \in \{1, 2, 4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on
-    $(s, k)$ and $(s', k)$, and bootstraps from actions of $k$ steps. The loss of a wrapped `MonolithicCritic` is the
-    mean over members and batch of
+    $(s, k)$ and $(s', k)$, and bootstraps from actions that the policy $\pi_k$ computes in $k$ steps. The loss of a
+    wrapped `MonolithicCritic` is the mean over members and batch of
 
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$
@@ -28,8 +28,8 @@ class StepConditionedCritic(eqx.Module):
     independently of $k$.
 
     - `critic`: The wrapped critic, built for observations with one more coordinate.
-    - `num_steps`: The $k$ of the score, which should be the one that the policy acts with: a power of two, at most
-      `max_steps`.
+    - `num_steps`: The $k$ for which `score` is computed: a power of two, at most `max_steps`. It should be the number
+      of steps that the policy takes when it acts.
     - `max_steps`: $k_{\max}$, a power of two.
 
     **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is out of its range.

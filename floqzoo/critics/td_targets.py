@@ -27,7 +27,8 @@ class MinOverEnsemble(eqx.Module):
 
 
 class ExpectedBackup(eqx.Module):
-    r"""The same target for every noise sample, the mean: $y_j = r + \gamma \, \frac1m \sum_i Q(s', a'_i, z'_i)$.
+    r"""The same target for every noise sample, the mean:
+    $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i Q(s', a'_i, z'_i)$.
 
     Source: floq (arXiv 2509.06863).
     """
@@ -40,7 +41,8 @@ class ExpectedBackup(eqx.Module):
 
 
 class DistributionalBackup(eqx.Module):
-    r"""A separate target for each noise sample, a sample of the return: $y_j = r + \gamma \, Q(s', a'_j, z'_j)$.
+    r"""A separate target for each noise sample, a sample of the return:
+    $y_j = r + \gamma \, \text{discount} \, Q(s', a'_j, z'_j)$.
 
     The critic's `coupling` determines whether $z'_j$ is independent of the noise from which the path to $y_j$ starts.
 

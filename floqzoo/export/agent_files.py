@@ -1,4 +1,4 @@
-"""Writes the agent of an export as safetensors and plain settings, and loads it without executing any of its code."""
+"""Writes an export's agent as safetensors and plain settings, and loads it without executing code from the export."""
 
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run that `load_exported_agent` needs, without paths on the machine that trained it."""
+    """The settings of a run that `load_exported_agent` needs; a task in the user's code is recorded without the code's
+    folder."""
     names = ("recipe", "precision", "normalize_observations", "agent")
     # A run of an earlier version does not record whether observations are normalised.
     settings = {name: flags[name] for name in names if name in flags}

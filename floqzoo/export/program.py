@@ -58,7 +58,7 @@ class Program:
     """Array operations from inputs and weights to one output, without loops, branches or calls.
 
     - `inputs`: The arguments; the batch is the first axis.
-    - `weights`: The trained arrays, by the names of their values.
+    - `weights`: The trained arrays, by the name of the `Value` that stands for each of them in `steps`.
     - `steps`: The operations that the output depends on, in order.
     - `output`: The result.
     """

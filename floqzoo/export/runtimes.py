@@ -27,8 +27,8 @@ class Parity:
 
     - `runtime`: The name and version of the runtime.
     - `golden`: The largest difference on the golden inputs, relative to the largest possible absolute value of each
-      coordinate of an action, which is 1 for actions in [-1, 1]; for a critic, relative to its largest absolute value
-      or to 1, whichever is larger.
+      coordinate of an action, which is 1 for actions in [-1, 1]; for a critic, relative to the larger of 1 and
+      its largest absolute score on these inputs.
     - `random`: The largest relative difference on random inputs.
     - `ties`: The number of rows in which a best-of-N policy chose another candidate than in JAX, because two scores are
       equal up to rounding; these rows are left out of the differences.
@@ -51,7 +51,7 @@ class ParityError(ValueError):
 
 
 def onnx_runtime(path: Path) -> Runtime:
-    """Loads an ONNX file into ONNX Runtime, on one CPU thread; returns the function."""
+    """Loads an ONNX file into ONNX Runtime, on one CPU thread; returns it as a function of NumPy arrays."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -62,13 +62,13 @@ def onnx_runtime(path: Path) -> Runtime:
 
 
 def stablehlo_runtime(path: Path) -> Runtime:
-    """Loads a function that was serialised by `jax.export`, to run in JAX; returns the function."""
+    """Loads a function that was serialised by `jax.export`; returns it as a function of NumPy arrays."""
     call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
     return lambda *inputs: np.asarray(call(*inputs))
 
 
 def torch_runtime(source: Path, weights: Path) -> Runtime:
-    """Loads a generated PyTorch module and its weights, on the CPU; returns the function."""
+    """Loads a generated PyTorch module and its weights, on the CPU; returns it as a function of NumPy arrays."""
     import torch  # pyright: ignore[reportMissingImports]
 
     scope: dict[str, Any] = {}
@@ -104,7 +104,8 @@ def compare(
     - `golden`, `random`: Inputs by name.
     - `size`: The scale by which differences are divided: a number, or one for each coordinate of the output.
     - `tied`: A function `tied(observations, runtime_actions, jax_actions)` that returns a Boolean mask of the rows in
-      which both actions have the same score, up to rounding. These rows are excluded from the comparison.
+      which both actions have the same score, up to rounding. Such rows are excluded if their actions differ by more
+      than `TOLERANCE`.
 
     **Raises** `ParityError` if a difference is NaN or above `TOLERANCE`.
     """

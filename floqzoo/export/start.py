@@ -16,7 +16,8 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 class Start:
     """The properties of a run's environment that an export records.
 
-    - `observations`: The first observations that occur in the run's evaluation episodes, played one after another.
+    - `observations`: Observations from consecutive steps of the run's evaluation episodes, from the start of the first
+      episode, and continuing with the next one when an episode ends.
     - `action_bounds`: The bounds of the environment's actions, in its own units.
     - `control_rate`: The number of actions per second, in Hz; None if the environment does not state it.
     """

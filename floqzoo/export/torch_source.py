@@ -20,7 +20,7 @@ from floqzoo.export.program import (
 
 
 def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
-    """The source code of the module, from the file `policy_torch.template`, and the state that it loads.
+    """The source code of a PyTorch module that computes `program`, and the named arrays that the module loads.
 
     **Raises** `NotExportableError` for an operation that is not supported.
     """

@@ -12,8 +12,8 @@ def path_curvature(trajectory: Trajectory) -> Scalar:
     $$\int_0^1 \lVert \dot x_t - (x_1 - x_0) \rVert^2 \, dt$$
 
     with a constant velocity between successive states, and time rescaled to [0, 1]. It is 0 for a straight line at
-    constant speed, for which one Euler step is exact; in one dimension it measures changes of speed. Its units are the
-    squared units of the space.
+    constant speed, for which one Euler step is exact; in one dimension it measures changes of speed. Its units are
+    those of $x$, squared.
 
     Source: rectified flow (arXiv 2209.03003), section 2.3, which calls it straightness.
     """

@@ -14,9 +14,9 @@ class DDIM(FixedStepSolver):
     r"""The deterministic DDIM sampler, each step of which follows a conditional path: $x_{t + \Delta t} =
     \alpha_{t + \Delta t} \hat x_1 + \beta_{t + \Delta t} \hat x_0$.
 
-    $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from the point and its velocity. The step is exact if
+    $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from the point and its velocity. A step is exact if
     these are constant along the trajectory, and is an Euler step for the linear path. It does not evaluate the velocity
-    at the end of its interval, where that of a diffusion may be singular. Order 1, one evaluation per step.
+    at the end of its interval, where the velocity of a diffusion may be singular. Order 1, one evaluation per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow uses 20 steps to bootstrap its
       diffusions.

@@ -56,7 +56,7 @@ class DiffraxSolver(eqx.Module):
         """The number of velocity evaluations in one solve: exact for constant steps, an upper bound for adaptive ones.
 
         `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers, both numbers count
-        one evaluation per stage and ignore those of its root finder.
+        one evaluation per stage and ignore those of the root finder.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 

@@ -16,7 +16,7 @@ class FixedStepSolver(eqx.Module):
     """Integrates from `t0` to `t1` in `num_steps` equal steps.
 
     It is reverse-differentiable; the memory of the backward pass grows with `num_steps`. A subclass defines `step` and
-    its `order` $p$: for a smooth field the error decreases like $K^{-p}$.
+    its `order` $p$: for a smooth field the error decreases like $K^{-p}$ in the number $K$ of steps.
     """
 
     num_steps: eqx.AbstractVar[int]

@@ -95,7 +95,7 @@ class Flow(eqx.Module):
         For noise `x0` drawn from the prior, this is a sample of the flow and its log-density; use `log_prob` for a
         given point.
 
-        - `divergence`: Exact, or Hutchinson's estimate, which needs a `key`.
+        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an estimate that needs a `key`.
         """
         end = self.solver.solve(self._augmented(code, divergence, key), jnp.append(x0, 0.0), 0.0, 1.0)
         return FlowDraw(end[:-1], self.prior.log_prob(x0) - end[-1])
@@ -113,7 +113,7 @@ class Flow(eqx.Module):
 
         This is the instantaneous change of variables: `x1` and the divergence are integrated back to $t = 0$.
 
-        - `divergence`: Exact, or Hutchinson's estimate, which needs a `key` and is unbiased.
+        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an unbiased estimate that needs a `key`.
         - `solver`: `accurate_solver()` if `None`; pass the flow's own solver for the density of its samples.
 
         Source: neural ODEs (arXiv 1806.07366), theorem 1.

@@ -28,15 +28,15 @@ class PathCoefficients(eqx.Module):
 
 
 class PathEnds(eqx.Module):
-    """The two ends of a conditional path: `x0` is noise, `x1` is data."""
+    """The endpoints of a conditional path: `x0` is noise, `x1` is data."""
 
     x0: Point
     x1: Point
 
 
 def _inside(t: Time) -> Time:
-    r"""`t` clipped to $[\epsilon, 1 - \epsilon]$, where $1 - \epsilon$ is the largest number below 1, so that quotients
-    are finite."""
+    r"""`t` clipped to $[\epsilon, 1 - \epsilon]$, where $1 - \epsilon$ is the largest floating-point number below 1, so
+    that quotients are finite."""
     t = jnp.asarray(t, dtype=float)
     least = float(jnp.finfo(t.dtype).epsneg)
     return jnp.clip(t, least, 1 - least)
@@ -58,7 +58,8 @@ class AffinePath(eqx.Module):
         r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
         The velocity at `x` of the path that ends at `x1`; the noise need not be known. It is singular where
-        $\beta_t = 0$: for $t = 1$ the result is the velocity at the largest number below 1.
+        $\beta_t = 0$: for $t = 1$ the result is the velocity at the largest floating-point number below 1,
+        $t = 1 - 2^{-24}$ in float32.
         """
         c = self.coefficients(_inside(t))
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
@@ -94,7 +95,7 @@ class AffinePath(eqx.Module):
 
 
 class LinearPath(AffinePath):
-    r"""The straight line $x_t = t x_1 + (1 - t) x_0$, with velocity $x_1 - x_0$ and $u_t(x|x_1) = (x_1 - x)/(1 - t)$.
+    r"""The straight line $x_t = t x_1 + (1 - t) x_0$, with velocity $x_1 - x_0 = (x_1 - x_t) / (1 - t)$.
 
     Source: rectified flow (arXiv 2209.03003); the path of floq, FQL and TD-Flow.
     """
@@ -131,7 +132,7 @@ class OptimalTransportPath(AffinePath):
 class TrigonometricPath(AffinePath):
     r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: the curved path of TD-Flow.
 
-    It preserves the variance of independent ends with unit variance.
+    If $x_0$ and $x_1$ are independent and have unit variance, so does $x_t$ for every $t$.
 
     Source: TD-Flow (arXiv 2503.09817), table 2; stochastic interpolants (arXiv 2303.08797).
     """
@@ -171,7 +172,8 @@ class VariancePreservingPath(AffinePath):
 
     def coefficients(self, t: Time) -> PathCoefficients:
         r"""$\alpha_t$, $\beta_t$ and their derivatives: $\dot\alpha_t = \frac12 b(s) \alpha_t$,
-        $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$.
+        $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$, with $s = 1 - t$ and
+        $b(s) = b_{\min} + (b_{\max} - b_{\min}) s$.
         """
         s = 1 - _inside(t)
         slope = self.high.value - self.low.value

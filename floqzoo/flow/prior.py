@@ -62,7 +62,7 @@ class UniformPrior(eqx.Module):
         return jnp.clip((x - self.low.value) / (self.high.value - self.low.value), 0, 1)
 
     def log_prob(self, x: Point) -> Scalar:
-        r"""$-d \log(\text{high} - \text{low})$ inside, $-\infty$ outside."""
+        r"""$-d \log(\text{high} - \text{low})$ if all $d$ coordinates are in the interval, else $-\infty$."""
         x = jnp.asarray(x)
         inside = jnp.all((x >= self.low.value) & (x <= self.high.value))
         density = -x.size * jnp.log(jnp.asarray(self.high.value - self.low.value))
@@ -72,7 +72,7 @@ class UniformPrior(eqx.Module):
 class GaussianPrior(eqx.Module):
     r"""$x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate: the prior of FQL and TD-Flow.
 
-    - `mean`: The mean, in units of the space.
+    - `mean`: The mean, in the units of $x_0$.
     - `scale`: The standard deviation, above 0.
     """
 

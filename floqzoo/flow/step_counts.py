@@ -24,7 +24,7 @@ def draw_step_count(key: Key, max_steps: int) -> StepCount:
 
 
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
-    r"""The solution of Euler's method in $k$ steps: $x_k$, with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$.
+    r"""The solution of Euler's method in $k$ `steps`: $x_k$, with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$.
 
     If $k$ is drawn at random, the cost is always `steps.at_most` evaluations of the velocity. The solve is
     reverse-differentiable.

@@ -130,9 +130,9 @@ class GeometricFuture(eqx.Module):
     r"""The transition, the next action of the data, and a future state drawn from the rest of the episode.
 
     The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution, $\Pr(k)
-    \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last known state of the episode: with $L$ more steps, $k \le
-    L$. Near the end of an episode, futures are therefore biased towards the next few states; bootstrapped targets do
-    not have this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
+    \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last known state of the episode: $k \le L$ if $L$
+    transitions follow. Near the end of an episode, futures are therefore biased towards the next few states;
+    bootstrapped targets do not have this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
 
     - `discount`: $\gamma$ in [0, 1).
 

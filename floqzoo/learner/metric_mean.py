@@ -24,10 +24,10 @@ class NonFiniteError(FloatingPointError):
 
 
 class MetricMean:
-    """The running mean of each metric over the updates in which it occurred, for each seed.
+    """The mean of each metric since the last `take`, over the updates in which it occurred, for each seed.
 
     - `sums`, `counts`: The sum of each metric, and the number of updates in which it occurred, one value per seed.
-    - `updates`: The number of updates so far.
+    - `updates`: The number of updates since the last `take`.
     """
 
     def __init__(

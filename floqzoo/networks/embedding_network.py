@@ -29,7 +29,8 @@ class InputEmbedding(eqx.Module):
 
 
 class EmbeddingNetwork(eqx.Module):
-    r"""Embeds each group of inputs, then applies a ReLU trunk to all of them: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
+    r"""Embeds each group of inputs, then applies a ReLU trunk $h$ and a linear layer $W$ to the concatenated
+    embeddings: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
 
     Each $x_i$ is a group of input vectors, concatenated: the forward map of FB embeds $(s, z)$ and $(s, a)$.
 

@@ -10,7 +10,7 @@ from floqzoo.typing import Array, Condition
 
 
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
-    """The contribution of the given inputs, which are the first inputs of a layer, to its output, without the bias.
+    """What `parts`, the leading inputs of a layer, contribute to the layer's output, without the bias.
 
     Neighbouring parts of the same dtype are concatenated, so they need only one product. A pixel observation thus stays
     uint8 until it is encoded, and is encoded only once if a caller applies `jax.vmap` over actions only.

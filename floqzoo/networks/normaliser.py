@@ -100,7 +100,7 @@ class Normaliser(eqx.Module):
         return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
 
     def log_volume(self, dim: int) -> Scalar:
-        r"""$\sum_i \log \text{scale}_i$; subtracting it from a log-density of $z$ gives the log-density of $x$."""
+        r"""$\sum_i \log \text{scale}_i$ over `dim` coordinates: the log-density of $z$ minus that of $x$."""
         return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))
 
 

@@ -22,7 +22,7 @@ class PixelStem(eqx.Module):
     encoder.
 
     - `encoder`: The encoder of observations.
-    - `linear`: The linear layer of the features and the inputs after them.
+    - `linear`: The linear layer, which takes the features followed by the other inputs.
     """
 
     encoder: ImpalaEncoder

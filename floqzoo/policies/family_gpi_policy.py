@@ -16,7 +16,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FamilyGPIPolicy(eqx.Module):
-    r"""Acts at every step with the policy of a family whose action has the highest value.
+    r"""At every step, acts with that policy of a family whose action has the highest value.
 
     $$\pi(s) = \pi_{z^*}(s), \qquad z^* = \operatorname*{arg\,max}_{z \in Z} Q^{\pi_z}(s, \pi_z(s)).$$
 
@@ -32,7 +32,7 @@ class FamilyGPIPolicy(eqx.Module):
     - `count`: The number of z's, at least 1. With 1 the policy is that of the task. TD-Flow: 256.
     - `cosine`: $c$ in [0, 1], how close the draws are to $z_r$: 0 draws from the whole sphere, 1 repeats $z_r$.
 
-    **Raises** `ValueError` if a number is out of its range, or the family cannot act for any z.
+    **Raises** `ValueError` if a number is out of its range, or the policy of `family` is not an `ActsForLatent`.
 
     Source: TD-Flow (arXiv 2503.09817), section 5, which draws from the whole sphere or around $z_r$. The form of the draws
     around $z_r$, and the shared noise, are our choice.
@@ -64,8 +64,8 @@ class FamilyGPIPolicy(eqx.Module):
     def candidates(
         self, observation: Observation, key: Key
     ) -> tuple[Float[Array, "count latent"], Float[Array, "count action"], Float[Array, " count"]]:
-        """The z's, of which the first is $z_r$, the actions of their policies, and the values of these actions; `act`
-        with the same key chooses between them."""
+        """The z's (the first is $z_r$), the actions of their policies, and the values of these actions; `act` with the
+        same key returns the action with the highest value."""
         latent_key, value_key = jax.random.split(key)
         own = self.family.parts
         latents = self._latents(latent_key)

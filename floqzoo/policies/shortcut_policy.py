@@ -79,7 +79,7 @@ class ShortcutPolicy(eqx.Module):
     - `num_steps`: The number of steps when acting, a power of two, at most `max_steps`; can be changed after training.
     - `max_steps`: $K$, a power of two, at least 2.
     - `max_value_steps`: The largest number of steps in the third term, a power of two, at most `max_steps`.
-    - `step_embedding`: The embedding of $\log_2 k$, which is an integer: cosines of multiples of $\pi$ are unsuitable.
+    - `step_embedding`: The embedding of $\log_2 k$; not `FourierTime`, whose features at integers are only 1 or -1.
     - `prior`, `path`: The noise prior, and the probability path on which the field is trained; by default a straight
       line that ends in a Gaussian with standard deviation 1e-5 around the data.
     - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last

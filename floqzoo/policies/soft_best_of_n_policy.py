@@ -21,7 +21,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
     may be changed in a trained policy.
 
     - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior
-      with a `cdf`, such as a `BehaviourFlow`: one additional number from this prior selects the candidate.
+      with a `cdf`, such as a `BehaviourFlow`: the first number of an additional noise sample selects the candidate.
     - `num_samples`: $N$, at least 1.
     - `temperature`: $\tau$, above 0, in units of reward.
 

@@ -23,7 +23,7 @@ from floqzoo.studies.statistics import (
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
 ENOUGH_SEEDS = 5
-"""The number of seeds per task below which intervals are much too narrow, as simulated in the guide on results."""
+"""The number of seeds per task below which intervals are much too narrow (simulated in the guide on results)."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class ComparedRow:
     - `method`: The name of the method.
     - `over`: For a probability of improvement, the method that `method` is compared with; otherwise empty.
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
-    - `value`, `low`, `high`: The statistic and the bounds of its confidence interval; the bounds are NaN if a task has
-      a single seed.
+    - `value`, `low`, `high`: The statistic and the bounds of its confidence interval; the bounds are NaN if a method
+      has only one seed on a task.
     - `seeds`: The number of seeds of the method, summed over the tasks.
     """
 
@@ -82,11 +82,12 @@ def compare_runs(
 ) -> Comparison:
     """Compares methods on each task, and over all tasks that they share.
 
-    - `runs`: Folders of runs, or folders that contain runs. Runs of one method on one task are its seeds.
+    - `runs`: Folders of runs, or folders that contain runs. The seeds of all runs of one method on one task are pooled;
+      no two of these runs may share a seed.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
-    - `step`: The number of updates after which the runs are compared; by default the last step, which must be the same
-      for all runs on a task.
+    - `step`: The step at which the runs are compared; by default the last one, which must be the same for all runs on a
+      task.
     - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
     - `reference`: Scores from other sources, read by `read_reference_scores`, to list below those of the runs.

@@ -39,7 +39,7 @@ def draw_value_paths(
     """Draws value trajectories, $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
 
     - `distilled_values`: The value of the distilled critic at each state.
-    - `returns`: The return of the episode from each state; NaN if the time limit truncated it.
+    - `returns`: The return of the episode from each state; NaN if it is unknown (see `PlayedReturns`).
     """
     columns = min(len(paths), 2)
     rows = -(-len(paths) // columns)

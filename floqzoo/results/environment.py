@@ -12,7 +12,7 @@ from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
-    """Returns a function that creates the evaluation environment of a run, with its success timing.
+    """Returns a function that creates the evaluation environment of a run, with the run's success timing.
 
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.

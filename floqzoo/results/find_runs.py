@@ -46,9 +46,9 @@ def open_runs(paths: Sequence[Path]) -> list[StoredRun]:
 
 
 def setting(run: StoredRun, name: str) -> Any:
-    """A setting of the run.
+    """The setting `name` of a run.
 
-    **Raises** `ValueError` if its `flags.json` lacks it.
+    **Raises** `ValueError` if the run's `flags.json` lacks the setting.
     """
     if name not in run.flags:
         raise ValueError(f"{run.directory / 'flags.json'} must have `{name}`; it does not.")

@@ -19,7 +19,7 @@ class Inspection:
     - `q`: The output of the flows, averaged over the batch, members and noise samples.
     - `q_noise_variance`: The variance of the output over noise samples, averaged over the batch and members, in squared
       units of reward.
-    - `path_curvature`: The mean squared deviation of the velocity of value trajectories from constant velocity,
+    - `path_curvature`: The mean squared deviation of the velocity of value trajectories $z_t$ from constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward.
     - `feature_norm`, `effective_rank`: The norm and effective rank of the features, the inputs of the last linear
       layers, averaged over members (the norm also over the batch).

@@ -1,4 +1,4 @@
-"""Names for the methods of several runs; runs with the same name count as seeds of one method."""
+"""Names for the methods of several runs; the seeds of runs with the same name are pooled."""
 
 import warnings
 from collections.abc import Mapping, Sequence

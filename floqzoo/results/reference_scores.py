@@ -19,7 +19,8 @@ class ReferenceScore:
     """One score of a method that was trained elsewhere.
 
     - `method`: The name of the method in the source.
-    - `environment`: The name of a task, or its first part, such as `cube-single-play` for a mean over its tasks.
+    - `environment`: The name of a task; or the first part of such a name, such as `cube-single-play`, for a mean over
+      the tasks whose names start with it.
     - `step`: The number of steps before the evaluation.
     - `seed`: The seed, or None for a mean over seeds.
     - `score`: The score, in the unit of the metric; success rates are in [0, 1].
@@ -43,7 +44,7 @@ class ReferenceGroup:
 
     Scores from different sources or protocols are never in one group, so that no mean mixes them.
 
-    - `points`: The scores at each step, ascending: one for each seed, or one mean.
+    - `points`: The steps, ascending, each with its scores: one for each seed, or a single mean.
     """
 
     method: str
@@ -79,8 +80,8 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
 
 
 def chosen_references(choice: str | None) -> tuple[ReferenceScore, ...]:
-    """The scores that `--reference` selects: those of a file, `PUBLISHED_SCORES` for "published", or none without the
-    flag."""
+    """The scores that the flag `--reference` selects: those of `PUBLISHED_SCORES` for "published", none for None, and
+    otherwise those of the file `choice`."""
     if choice is None:
         return ()
     return read_reference_scores(PUBLISHED_SCORES if choice == "published" else choice)

@@ -49,8 +49,8 @@ def evaluate_run(
 ) -> list[EvaluatedSeed]:
     """Evaluates the policies of a run's checkpoint.
 
-    With the run's own number of evaluation episodes, the episodes, and thus the success rate, are the same as in the
-    run.
+    With the run's own number of evaluation episodes and the default `episode_seed`, the episodes, and thus the success
+    rate, are the same as in the run.
 
     - `directory`: The folder of the run.
     - `episodes`: The number of episodes, at least 1.

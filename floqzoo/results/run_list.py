@@ -77,7 +77,7 @@ def _summary(path: Path) -> RunSummary:
 
 
 def state_of(run: StoredRun) -> str:
-    """The state of a run according to its files, or "running" if a process on this machine holds its lock."""
+    """The state of a run according to its files, or "running" if a process holds the run's lock."""
     if _is_locked(run.directory):
         return "running"
     if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):

@@ -76,14 +76,14 @@ def headline(runs: Sequence[StoredRun]) -> str:
 
 
 def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str] = ()) -> Gathered:
-    """Collects a metric of some runs by method and task; runs of one method on one task are seeds of one series.
+    """Collects a metric of some runs into one series for each method and task; the seeds of different runs are pooled.
 
     A run without the metric is left out, with a note; other notes name tasks whose runs used different data.
 
     - `distinguishing`: As in `method_names`.
 
     **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
-    runs have the same seed of one method on one task.
+    runs of one method on one task share a seed.
     """
     found = [
         (run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, distinguishing), strict=True)

@@ -230,7 +230,7 @@ def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
     """Reads the additional tree of an intact checkpoint; returns None if it has none.
 
-    **Raises** `ValueError` if the arrays of that tree differ from those of `like`.
+    **Raises** `ValueError` if the stored arrays differ from those of `like` in name, shape or dtype.
     """
     path = checkpoint_folder(directory, step)
     return _read_tree(path, AWAITED, like) if (path / AWAITED).is_dir() else None

@@ -56,7 +56,7 @@ class RunConfig(Generic[AgentConfig]):
     offline_steps: int = 1_000_000
     """Updates on the dataset, before any online steps."""
     online_steps: int = 0
-    """Environment steps after the offline updates, each with `utd_ratio` updates."""
+    """Environment steps after the offline updates, with `utd_ratio` updates per step."""
     online_environments: int = 1
     """Environments per seed that step in parallel online; `online_steps` counts the steps of all of them."""
     online_processes: bool = False
@@ -81,14 +81,14 @@ class RunConfig(Generic[AgentConfig]):
     keep_checkpoints: int = 3
     """Number of latest checkpoints to keep; the best one by `best_metric` is kept as well."""
     best_metric: str | None = None
-    """The evaluation metric to maximise for the best checkpoint; None for evaluation/success, or for
+    """The evaluation metric whose maximum defines the best checkpoint; None for evaluation/success, or for
     evaluation/episode.return in a task that reports no success."""
     eval_episodes: int = 50
     """Episodes per evaluation; 0 disables evaluation."""
     # Two cores are left free, for the training thread and the thread that draws actions. There is no upper bound: more
     # workers finish an evaluation sooner without adding work.
     eval_workers: int = field(default_factory=lambda: max(0, usable_cores() - 2))
-    """Worker processes that play evaluations during training, at most one per episode; if 0, training waits for
+    """Worker processes that play evaluation episodes during training, at most one per episode; if 0, training waits for
     evaluations."""
     dataset_path: str | None = None
     """A dataset file (npz) to train on, or a folder of such files; validation files, whose names end in -val.npz,
@@ -102,7 +102,8 @@ class RunConfig(Generic[AgentConfig]):
     """Whether reward and success are computed from the state before a step ("pre", OGBench 1.2.0 and later) or after it
     ("post", earlier versions)."""
     collect_episodes: int = 0
-    """Episodes to collect on this machine if there is no official file; later runs reuse them. 0 for none."""
+    """Episodes to collect on this machine if `dataset_path` is None and the official file is not in `dataset_dir`;
+    later runs reuse them. If 0, a missing official file is downloaded."""
     collect_workers: int = os.cpu_count() or 1
     """Number of processes that collect in parallel; the data do not depend on it."""
 

@@ -92,10 +92,11 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """A `check` for a recipe that rejects the settings that its `build` rejects.
+    """Returns a `check` for a recipe, which rejects the settings that `build` rejects.
 
-    `build` is only traced, for small spaces, so no device is used. The settings must be hashable, as a frozen
-    dataclass is. The check raises what `build` raises; a `ValueError` names the settings that cause it.
+    `build` is only traced, with small observation and action dimensions, so no device is used. The settings must be
+    hashable, as a frozen dataclass is. The check raises what `build` raises; a `ValueError` names the settings that
+    cause it.
     """
 
     @cache
@@ -139,7 +140,7 @@ def agent_builder(
 
 
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
-    """Wraps `build` so that its agents have the given normaliser; returns `build` itself if that is None.
+    """Wraps `build` so that its agents have the given normaliser; returns `build` itself if `normaliser` is None.
 
     The returned function raises `ValueError` if the agents lack the field `normaliser`, which an
     [`Agent`][floqzoo.agent.Agent] has.

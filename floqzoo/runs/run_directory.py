@@ -174,13 +174,13 @@ def _processor() -> str:
 
 
 LOCK = ".lock"
-"""The lock file; it is locked instead of the folder, whose lock is not visible to other machines on NFS."""
+"""The lock file; it is locked instead of the folder, since other machines do not see a lock on a folder on NFS."""
 
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Locks a run against other writing processes during the block, and removes the temporary files of killed
-    processes.
+    """Prevents other processes from training in a run's folder during the block, and removes the temporary files of
+    killed processes.
 
     The operating system releases the lock when this process ends, even if it is killed.
 

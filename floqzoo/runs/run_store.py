@@ -1,4 +1,4 @@
-"""The files of a run: logs and matching checkpoints."""
+"""The logs and the checkpoints of a run."""
 
 import shutil
 import time
@@ -52,7 +52,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Adds the duration of a block to a part."""
+        """Adds the duration of the block to the field named `part`."""
         start = time.monotonic()
         try:
             yield
@@ -64,7 +64,7 @@ class RunState(eqx.Module):
     """The arrays of a checkpoint, each with the seeds as its first axis.
 
     - `agents`: Parameters, target networks, optimiser states and hyperparameters.
-    - `keys`: The update key of each seed; the update with index i folds in i.
+    - `keys`: The update key of each seed; the update with index i uses `fold_in(key, i)`.
     """
 
     agents: PyTree
@@ -164,10 +164,11 @@ class RunStore:
     - `keep`: The number of latest checkpoints to keep.
     - `resumed`: Whether the folder may already contain a run.
     - `writers`: Metric writers that receive every logged metric.
-    - `best_metric`: The evaluation metric to maximise for the best checkpoint; None for the success rate, or for the
-      mean return in a task that reports no success.
+    - `best_metric`: The evaluation metric whose maximum defines the best checkpoint; None for the success rate, or for
+      the mean return in a task that reports no success.
 
-    Attribute: `awaited`, the step of the running evaluation, if any; its checkpoint is kept, since it may be the best.
+    Attribute: `awaited`, the step of the running evaluation, if any; the checkpoint of that step is kept, since it may
+    turn out to be the best.
 
     **Raises** `FileExistsError` if the folder contains a run and `resumed` is false.
     """
@@ -269,9 +270,9 @@ class RunStore:
     def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
         """The evaluation that was running when the checkpoint of a step was written; None if there was none.
 
-        - `agents`: Agents of the same structure.
+        - `agents`: Agents of the same structure as those in the checkpoint.
 
-        **Raises** `DamagedError` if its arrays differ from those of `agents`.
+        **Raises** `DamagedError` if the stored arrays differ from those of `agents` in name, shape or dtype.
         """
         awaited = read_json(checkpoint_folder(self.checkpoints, step) / "progress.json").get("awaited")
         if awaited is None:

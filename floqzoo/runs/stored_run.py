@@ -145,7 +145,8 @@ class StoredRun:
         return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
 
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
-        """Restores the checkpoint of all seeds, the latest intact one or that of `step`; its `tree` is a `RunState`.
+        """Restores the latest intact checkpoint, or that of `step`, with the agents of all seeds; its `tree` is a
+        `RunState`.
 
         **Raises** `ValueError` for a checkpoint that is damaged or belongs to another agent; `FileNotFoundError` if
         there is no such checkpoint; and what `builder` raises.

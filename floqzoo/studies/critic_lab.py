@@ -64,7 +64,7 @@ class LabSettings:
 
 
 class GreedyPolicy(eqx.Module):
-    """Acts greedily over the `CORNERS` with respect to the critic's score; has no parameters."""
+    """Acts greedily over the actions in `CORNERS` with respect to the critic's score; has no parameters."""
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
         """The action with the highest score."""
@@ -256,8 +256,8 @@ def value_error(critic: Any, where: Checks) -> Scalar:
 
 
 def policy_score(critic: Any, where: Checks) -> Scalar:
-    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the `CORNERS`, 0 for a random
-    one.
+    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the actions in `CORNERS`, 0
+    for a random one.
 
     $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, with $J$ the mean of V over the cells.
     """

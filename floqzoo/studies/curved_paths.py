@@ -23,7 +23,7 @@ class CurvedPathsConfig:
     """The settings of the study."""
 
     sweep: SweepConfig = SweepConfig(name="curved_paths", horizons=(20,))
-    """Methods, horizon, seeds and training, as in the horizon sweep; its `path` is ignored."""
+    """Methods, horizon, seeds and training, as in the horizon sweep; `sweep.path` is ignored."""
 
 
 def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:

@@ -31,7 +31,8 @@ class RangeConfig:
     directory: Path = Path("docs/figures")
     """Output folder for the errors of each model (discount_range.csv)."""
     horizons: tuple[int, ...] = (5, 10, 20, 50)
-    """Effective horizons, at least two and each above 1; the shortest and the longest are the ends of the range."""
+    """At least two different effective horizons, each above 1; the shortest and the longest give the ends of the range
+    of discounts."""
     seeds: int = 3
     """Number of models of each kind."""
     training: TrainingSettings = TrainingSettings()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 def earth_movers_distance(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, squared: bool = False
 ) -> float:
-    r"""The exact minimum mean cost of moving one set of samples onto another, with the POT library.
+    r"""The exact minimum mean cost of moving one set of samples onto another, computed with the POT library.
 
     With the Euclidean distance as the cost, it is $W_1$; with the squared distance, it is $W_2^2$. TD-Flow's text
     describes the former, its formula the latter.
@@ -35,7 +35,7 @@ def maximum_mean_discrepancy(
     r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, computed by the unbiased estimator,
     which may be negative.
 
-    - `bandwidth`: $h$, above 0, in the units of the space.
+    - `bandwidth`: $h$, above 0, in the units of the samples.
 
     **Raises** `ValueError` if the bandwidth is not above 0, `x` or `y` has less than 2 samples, or a sample is not finite.
 

@@ -6,8 +6,9 @@ $$\sigma^2_{\text{TD}} = \sigma^2_{\text{TD}^2}
 + \gamma^2 \, \mathbb E \operatorname{tr} \operatorname{Cov}_{X_1 | X_t}
 \bigl( \nabla_\theta v_\theta^\top u_t(X_t | X_1) \bigr) \cdot \tfrac{4}{d^2},$$
 
-where $4 / d^2$ comes from the loss, the mean of the squares of $d$ coordinates. Source: TD-Flow (arXiv 2503.09817),
-theorem 2.
+where $\sigma^2$ is the trace of the gradient's covariance, $v_\theta$ the learnt field, $u_t(\cdot | X_1)$ the velocity
+of the path to a sampled future $X_1$, and $X_t$ a point on that path. The factor $4 / d^2$ comes from the loss, the
+mean of the squares of $d$ coordinates. Source: TD-Flow (arXiv 2503.09817), theorem 2.
 """
 
 from collections.abc import Callable

@@ -62,7 +62,7 @@ class SweepConfig:
     seeds: int = 3
     """Number of models of each kind, with different parameters, batches and noise."""
     path: Literal["straight", "curved"] = "straight"
-    """Path of the flow models; diffusions have a path of their own."""
+    """Path of the flow models; diffusion models have their own path."""
     states: int = 32
     """Number of states at which models are compared with the truth."""
     samples: int = 1024

@@ -45,8 +45,9 @@ class StepsRow:
     """The accuracy of one critic.
 
     - `coverage`, `steps`, `seed`: The noise coverage, the number of steps and the seed of the critic.
-    - `value_error`: The root mean square error of its value, the mean output over noise samples and members.
-    - `integration_error`: The root mean square difference between its outputs and those of a fine integration.
+    - `value_error`: The root mean square error of the critic's value, the mean output over noise samples and members.
+    - `integration_error`: The root mean square difference between the critic's outputs and those of a fine
+      integration.
     """
 
     coverage: float

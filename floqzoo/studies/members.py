@@ -24,7 +24,7 @@ def train_members(
     progress: Callable[[int], None] | None = None,
     at: Callable[[PyTree, Array], PyTree] = lambda dataset, step: dataset,
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
-    """Updates every agent `updates` times, each with its own data and key.
+    """Updates every agent `updates` times, on its own data and with its own key.
 
     Returns the agents, and the critic loss of every update. Members may differ only in the values of their arrays, such
     as parameters, discounts and learning rates.
@@ -34,7 +34,7 @@ def train_members(
     - `keys`: One key for each member.
     - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.
-    - `at`: Maps a member's data and its number of updates to the data to sample from, for growing datasets.
+    - `at`: Maps a member's data and the number of updates so far to the data to sample from, for growing datasets.
 
     **Raises** `ValueError` if `updates` is not a positive multiple of `chunk`.
     """

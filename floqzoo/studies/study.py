@@ -118,7 +118,7 @@ class Study:
     - `trials`: A function from settings to trials by name; each trial returns its measurements, independently of the
       others.
     - `level`: The axis label of the levels; None if there is a single level.
-    - `panels`: The title of each metric's panel; a unit in brackets at its end labels the axis.
+    - `panels`: The title of each metric's panel; a unit in brackets at the end of a title labels the axis.
     - `statements`: The statements by which the claim is judged.
     - `log_level`: Whether the level axis is logarithmic.
     """
@@ -155,9 +155,9 @@ def run_study(
     - `directory`: The folder for a table of each trial, the complete table and the settings.
     - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
 
-    **Raises** `ValueError` if the folder contains a study with different settings.
+    **Raises** `ValueError` if the folder contains another study, or this one with different settings.
     """
-    wanted = [_Setting(name, str(value)) for name, value in asdict(settings).items()]
+    wanted = [_Setting(name, str(value)) for name, value in {"study": study.name, **asdict(settings)}.items()]
     known = directory / SETTINGS
     if known.exists():
         theirs = {row["name"]: row["value"] for row in read_rows(known)}

@@ -94,8 +94,8 @@ _NOT_ANALYTIC = (
 
 
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
-    """Keyword arguments for the agent's `build`: the measure's normaliser, unless `normalize_observations` is set, and
-    the policy of the run `policy_run` if there is one.
+    """Keyword arguments for the agent's `build`: the measure's normaliser, unless `normalize_observations` is set, and,
+    if `policy_run` is set, the policy of that run.
 
     **Raises** the errors of `floqzoo.runs.trained_policy`.
     """

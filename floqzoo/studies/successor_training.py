@@ -47,7 +47,7 @@ class TrainingSettings:
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))
-"""The reward of the studies: high near the origin and to the right."""
+r"""The reward of the studies, $-\lVert s \rVert^2 + s_1$, which is highest at the state $s = (0.5, 0)$."""
 
 
 def train_on_chain(
@@ -61,7 +61,8 @@ def train_on_chain(
 ) -> list[Any]:
     """Trains several measures in one program, each with its own discount and seed; returns their target networks.
 
-    - `method`: Builds a measure from a field and its number of coordinates, as in `floqzoo.successor.METHODS`.
+    - `method`: Builds a measure from a field and the number of coordinates of a state, as in
+      `floqzoo.successor.METHODS`.
     - `discounts`, `seeds`: One discount and one seed for each member.
     - `further_conditions`: The number of inputs of the field in addition to observation and action.
     """

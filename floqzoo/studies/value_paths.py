@@ -1,7 +1,8 @@
 r"""The trajectories of a flow critic from noise to value, for narrow and wide noise intervals.
 
-Critics are trained with floq's loss on the analytic chain, and differ only in the width of the noise interval,
-$\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which this study tests.
+Critics are trained with floq's loss on the analytic chain, and differ only in the noise coverage $\kappa$, which sets
+the noise interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which
+this study tests.
 """
 
 from collections.abc import Sequence
@@ -124,7 +125,8 @@ def _row(coverage: float, seed: int, critic: FlowCritic, where: Probe, config: V
 
 @dataclass(frozen=True)
 class PathPoint:
-    """A point of a drawn trajectory: the noise coverage, the noise sample, $t$ and $z_t$, and the exact value."""
+    """A point $(t, z_t)$ of a drawn trajectory, with the noise coverage, the index of the noise sample, and the exact
+    value."""
 
     coverage: float
     noise_sample: int

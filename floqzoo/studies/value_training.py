@@ -48,7 +48,8 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The analytic chain with the reward of the next state, for which the exact Q-value is the chain's `value`."""
+    """The linear-Gaussian chain, where each transition is rewarded with `REWARD` at its next state; with this reward,
+    `chain.value` is the exact Q-value."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 

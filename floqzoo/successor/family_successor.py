@@ -34,8 +34,8 @@ class FamilySuccessor(eqx.Module):
       such as those of a trained FB agent.
     - `latent`: The z of `sample_futures` and `log_prob`; `at` changes it.
 
-    **Raises** `ValueError` if the family cannot act for any z or draw z's, or for a `MonteCarloTarget`, since the futures in a
-    batch are those of the data.
+    **Raises** `ValueError` if the policy of `family` is not an `ActsForLatent` or its critic not a `ScoresForLatent`,
+    or for a `MonteCarloTarget`, since the futures in a batch are those of the data.
 
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
@@ -62,7 +62,7 @@ class FamilySuccessor(eqx.Module):
         return self.measure.discount
 
     def at(self, latent: Float[Array, " latent"] | Hyperparameter) -> "FamilySuccessor":
-        """The same measures, of which `sample_futures` and `log_prob` use this z."""
+        """Returns a copy whose `sample_futures` and `log_prob` use this z."""
         return replace(self, latent=latent)
 
     def sample_futures(
@@ -80,7 +80,7 @@ class FamilySuccessor(eqx.Module):
     ) -> tuple[Scalar, SuccessorMetrics]:
         """The loss, averaged over the batch, and its metrics. The policy of the agent is not used.
 
-        **Raises** `ValueError` as `FlowSuccessor.row_losses`.
+        **Raises** what `FlowSuccessor.row_losses` raises.
         """
         latent_key, loss_key = jax.random.split(key)
         own = self.family.parts

@@ -37,8 +37,9 @@ class FlowSuccessor(eqx.Module):
 
     $$m^\pi(\cdot \mid s, a) = (1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot \mid s, a, \pi)$$
 
-    The measure starts at the *next* state, and satisfies $m = (1 - \gamma) P + \gamma P^\pi m$. Both terms enter the
-    loss of every transition,
+    The measure starts at the *next* state, and satisfies $m = (1 - \gamma) P + \gamma P^\pi m$, where $P$ is the
+    transition kernel to the next state, and $P^\pi$ that to the next state and action. Both terms enter the loss of
+    every transition,
 
     $$(1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - \hat u_t \rVert^2,$$
@@ -50,8 +51,8 @@ class FlowSuccessor(eqx.Module):
     - `flow`: A flow over normalised observations, conditioned on the normalised observation and the action; TD-Flow
       uses a Gaussian prior, a linear path and the midpoint method with 10 equal steps, also for a solve that stops at
       $t < 1$.
-    - `target_rule`: The target for futures beyond the next state: `TD2Target`, `CoupledTDTarget`, `TDTarget` or
-      `MonteCarloTarget`.
+    - `target_rule`: The target for futures beyond the next state: `TD2Target`, `StraightTD2Target`,
+      `CoupledTDTarget`, `TDTarget` or `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
     - `next_action`: The source of $a'$: `PolicyNextAction` for the measure of the policy, `DataNextAction` for that of
       the data.
@@ -70,7 +71,7 @@ class FlowSuccessor(eqx.Module):
     or for `from_current` with a `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
-    interpretation: the theorem on variances then holds unchanged.
+    interpretation: the paper's theorem on variances then holds unchanged.
     """
 
     flow: Flow

@@ -24,7 +24,8 @@ class ForwardBackwardMetrics(eqx.Module):
 
     - `critic_loss`: `measure_loss` + the weighted `orthonormality_loss`.
     - `measure_loss`: The loss of the measure, summed over members.
-    - `orthonormality_loss`: The orthonormality loss; its minimum is -d / 2, where $\\mathbb E B B^\\top = I$.
+    - `orthonormality_loss`: The orthonormality loss; its minimum is -d / 2 for z of dimension d,
+      where $\\mathbb E B B^\\top = I$.
     - `m_mean`: The mean density of the measures over pairs: $1 / (1 - \\gamma)$ for exact measures without
       terminations.
     - `m_next`: The mean density at the next state.

@@ -70,7 +70,7 @@ class IntentionCritic(eqx.Module):
     that of means over intentions.
 
     - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `measure`: The successor measure. With its `from_current`, the return starts with the current reward.
+    - `measure`: The successor measure. If its `measure` has `from_current`, the return starts with the current reward.
     - `reward`: The reward of a state: a function, or a `LearntReward`.
     - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean over intentions.
     - `num_futures`: N, at least 1.

@@ -14,7 +14,8 @@ from floqzoo.typing import Array, Key
 
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
-    r"""The projection onto the sphere, $\sqrt d \, x / \lVert x \rVert$; 0 for $x = 0$."""
+    r"""Projects $x \in \mathbb R^d$ onto the sphere of radius $\sqrt d$; the result is
+    $\sqrt d \, x / \lVert x \rVert$, and 0 for $x = 0$."""
     square = jnp.sum(x**2)
     # Where x is 0, as after ReLUs that are all 0, another divisor keeps its gradient finite.
     return x * jnp.sqrt(x.shape[0] / jnp.where(square > 1e-24, square, 1.0))
@@ -53,7 +54,7 @@ class LatentMixture(eqx.Module):
         )
 
     def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
-        """One z for each row of a batch, given B of the batch's states; without a gradient."""
+        """One z for each row of a batch, without a gradient; `goals` contains B(s) for each state of the batch."""
         directions = jax.vmap(on_sphere)(draws.normal.astype(jnp.result_type(goals)))
         return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
 

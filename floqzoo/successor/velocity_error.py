@@ -9,7 +9,7 @@ from floqzoo.typing import Point, Scalar, Time
 
 
 class VelocityError(eqx.Module):
-    r"""The error of flow matching, $\frac1d \lVert v - u \rVert^2$, of a velocity $v$ with the label $u$."""
+    r"""The error of flow matching, $\frac1d \lVert v - u \rVert^2$, of a velocity $v$ from the label $u$."""
 
     def error(self, path: ProbabilityPath, t: Time, velocity: Point, label: Point) -> Scalar:
         """The squared error of the velocity, averaged over coordinates."""

@@ -1,4 +1,4 @@
-"""Sweeps over recipes x tasks x seeds x settings, on Ray or Slurm, and their comparison.
+"""Sweeps over recipes x tasks x seeds x settings, on Ray or Slurm, and the comparison of their runs.
 
 Importing this package imports neither Ray nor submitit nor PyYAML.
 """

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.2
 
 
 class Attempt:
-    """One attempt at a trial; its output goes to `log.txt` in its folder.
+    """One attempt at a trial; its output is appended to `log.txt` in `directory`.
 
     - `directory`: The folder of the run.
     - `words`: The arguments of `python -m floqzoo.sweeps.run_trial`.

@@ -49,7 +49,8 @@ def expand(
     - `seeds`: For each process, its first seed and its number of seeds.
     - `name`, `save_dir`: The name of the sweep, and the output folder; the sweep is in `<save_dir>/floqzoo/<name>`.
 
-    **Raises** `ValueError` for a field that is unknown or set by another key, an invalid value, or duplicate trials.
+    **Raises** `ValueError` for a field that is unknown or that another key of the sweep file sets (such as `seed`,
+    which `seeds` sets), an invalid value, or duplicate trials.
     """
     trials = []
     for method in methods:

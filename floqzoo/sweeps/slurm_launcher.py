@@ -20,9 +20,9 @@ TIMEOUT_MINUTES = 24 * 60
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. After reaching its
-    time limit, a job is requeued at most as often as the sweep allows restarts. Once all jobs have ended, `floqzoo
-    sweep` writes the table.
+    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. A job that reaches
+    its time limit is requeued at most `sweep.restarts` times. Once all jobs have ended, `floqzoo sweep` writes the
+    table.
 
     - `trials`: The trials to submit.
     - `cluster`: A cluster name of submitit; "local" runs the trials as processes on this machine.

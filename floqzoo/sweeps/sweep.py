@@ -39,7 +39,7 @@ class Sweep:
     """The validated contents of a sweep file.
 
     - `name`: The name of the sweep and of its folder.
-    - `folder`: `<save_dir>/floqzoo/<name>`, with a folder for each run, the table and the curves.
+    - `folder`: `<save_dir>/floqzoo/<name>`, which contains the table, the curves, and a folder for each run.
     - `trials`: The trials, in the order in which they start.
     - `resources`: The resources of each trial.
     - `restarts`: The maximum number of restarts of a trial that was preempted or crashed.

@@ -15,7 +15,7 @@ _FINISHED = "finished.json"
 
 
 def has_begun(directory: Path) -> bool:
-    """Whether the folder contains a run that can be resumed."""
+    """Whether a run was started in the folder; the run may be finished or damaged."""
     return all((directory / name).is_file() for name in RECORDS)
 
 
@@ -25,7 +25,7 @@ def is_finished(directory: Path) -> bool:
 
 
 def mark_finished(directory: Path) -> None:
-    """Marks a run as finished, which its tables alone do not show."""
+    """Marks a run as finished; its tables alone do not show whether its report was completed."""
     write_json(directory / _FINISHED, {"finished": datetime.now().astimezone().isoformat(timespec="seconds")})
 
 

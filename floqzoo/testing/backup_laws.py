@@ -15,7 +15,7 @@ def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
 
 
 def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Example) -> None:
-    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$, with equality if all members agree."""
+    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$ for member values $q_e$, with equality if all agree."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     result = aggregation.aggregate(values)
     slack = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
@@ -24,7 +24,7 @@ def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Examp
 
 
 def an_aggregate_moves_with_its_members(aggregation: Aggregation, example: Example) -> None:
-    r"""$\text{agg}_e (a q_e + b) = a \, \text{agg}_e \, q_e + b$ for $a > 0$."""
+    r"""$\text{agg}_e (a q_e + b) = a \, \text{agg}_e \, q_e + b$ for member values $q_e$ and $a > 0$."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     a, b = 1 + example.t, example.s
     assert_close(aggregation.aggregate(a * values + b), a * aggregation.aggregate(values) + b)
@@ -37,7 +37,7 @@ def nothing_is_added_after_the_end(backup: Backup, example: Example) -> None:
 
 
 def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None:
-    r"""$r / (1 - \gamma)$ is a fixed point: if all noise samples have this value, all targets have it too."""
+    r"""$r / (1 - \gamma)$ is a fixed point: if every next value equals it, so does every target."""
     reward, discount = example.inputs[0], example.t
     value = reward / (1 - discount)
     targets = backup.td_targets(reward, discount, jnp.full_like(example.inputs, value))
@@ -45,7 +45,7 @@ def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None
 
 
 def targets_move_with_rewards_and_values(backup: Backup, example: Example) -> None:
-    r"""$y(a r + b, \gamma, a v) = a \, y(r, \gamma, v) + b$ for $a > 0$."""
+    r"""$y(a r + b, \gamma, a v) = a \, y(r, \gamma, v) + b$ for $a > 0$, where $y$ is `td_targets`."""
     a, b = 1 + example.t, example.inputs[1]
     reward, discount, values = example.inputs[0], example.s, example.inputs
     targets = backup.td_targets(reward, discount, values)
@@ -53,7 +53,7 @@ def targets_move_with_rewards_and_values(backup: Backup, example: Example) -> No
 
 
 def noise_samples_have_no_order(backup: Backup, example: Example) -> None:
-    """A permutation of the noise samples permutes their targets."""
+    """Permuting the values of the noise samples permutes their targets in the same way."""
     turned = backup.td_targets(example.t, example.s, jnp.roll(example.inputs, 1))
     assert_close(turned, jnp.roll(backup.td_targets(example.t, example.s, example.inputs), 1))
 

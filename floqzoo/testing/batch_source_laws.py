@@ -88,9 +88,10 @@ def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) ->
 
 
 def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: Example) -> None:
-    """The actions of an example are consecutive actions of its episode, and `valid` marks the end of the episode.
+    """The actions of an example are consecutive actions of its episode; `valid` is 1 for these, and 0 after the end of
+    the episode.
 
-    Invalid steps are padding; without `valid` there is no padding.
+    Steps after the end are padding; without `valid` there is no padding.
     """
     dataset, replay = example_data(example)
     for store, at in (

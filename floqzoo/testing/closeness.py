@@ -22,9 +22,9 @@ def assert_close(
     scale: Numbers | float = 1.0,
     roundings: int = 512,
 ) -> None:
-    r"""Checks that $\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$, with the $\epsilon$ of the coarser dtype.
+    r"""Checks that $\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$.
 
-    - `actual`, `expected`: $a$ and $b$.
+    - `actual`, `expected`: $a$ and $b$; $\epsilon$ is the machine epsilon of the less precise of their dtypes.
     - `scale`: $c$, the magnitude of intermediate results.
     - `roundings`: $n$, the tolerated number of rounding errors.
 
@@ -52,7 +52,7 @@ def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
 
 
 def assert_rows_are_mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> None:
-    """Checks that `jax.vmap` of `function(row, *rest)` over all rows equals its value at each row.
+    """Checks that `jax.vmap` of `function(row, *rest)` over all rows gives the same values as calls with single rows.
 
     **Raises** `AssertionError` otherwise.
     """

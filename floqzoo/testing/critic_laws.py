@@ -34,7 +34,7 @@ def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
 
 
 def advantage_and_score_differ_by_a_function_of_the_state(critic: HasAdvantage, example: Example) -> None:
-    """$A(s, a) - A(s, a') = Q(s, a) - Q(s, a')$: the advantage subtracts the same value for all actions."""
+    """$A(s, a) - A(s, a') = Q(s, a) - Q(s, a')$: the advantage subtracts the same value from Q for all actions."""
     if isinstance(critic, Critic):
         actions = (example.action, -example.action, example.action / 2)
         scores, advantages = (
@@ -53,7 +53,8 @@ def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) ->
 
 
 def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) -> None:
-    """`sample_latents` draws a finite z for each row, determined by the key and without a gradient."""
+    """`sample_latents` draws a finite latent z for each observation, deterministic given its key; no gradient flows
+    through z."""
     states = example.batch.observation
     drawn, again = (compiled(_latents, critic, states, example.key) for _ in range(2))
     assert drawn.shape == (len(states), example.inputs.size), f"shape {drawn.shape}"
@@ -89,7 +90,7 @@ def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) ->
 def critic_loss_draws_for_each_row(critic: Critic, example: Example) -> None:
     """The random draws of `critic_loss` are independent across the rows of the batch.
 
-    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    The variance over keys of the loss and of its gradient is inversely proportional to the number of rows.
     """
     assert_rows_draw_independently(_loss_and_gradient, critic, example)
 

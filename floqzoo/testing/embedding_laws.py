@@ -34,7 +34,7 @@ def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> 
 
 
 def point_features_are_counted(embedding: PointEmbedding, example: Example) -> None:
-    """`embed_point` returns `point_features(dim)` finite features in the dtype of the point."""
+    """For a point with `dim` coordinates, `embed_point` returns `point_features(dim)` finite features in its dtype."""
     features = compiled(_embed_point, example.x0, embedding)
     assert features.shape == (embedding.point_features(example.x0.size),), f"shape {features.shape}"
     assert features.dtype == example.x0.dtype, f"dtype {features.dtype} instead of {example.x0.dtype}"

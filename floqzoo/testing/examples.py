@@ -101,9 +101,9 @@ def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
 
 
 def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
-    """Examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1].
+    """A Hypothesis strategy for examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1].
 
-    The condition, the inputs, and the observation with the action are all taken from the same numbers.
+    The condition, the inputs, and the observation with the action are filled from the same drawn numbers.
     """
     count = 2 * sizes.point + max(sum(sizes.condition), sizes.inputs, sizes.observation + sizes.action)
 

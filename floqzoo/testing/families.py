@@ -109,7 +109,7 @@ narrow_residual = partial(ResidualMLP, width=8, blocks=1, block_depth=2)
 
 
 def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
-    """A strategy for `make(key=key)` with one of two keys; the part for each key is built only once."""
+    """A Hypothesis strategy that draws `make(key=key)` for one of two keys; the two results are cached."""
     cached = lru_cache(lambda seed: make(key=jax.random.key(seed)))
 
     @leave_random_alone()
@@ -299,7 +299,7 @@ def latent_policy(*, key: Key) -> LatentPolicy:
 
 
 def family(*, key: Key) -> FixedPolicy:
-    """A small family of policies and its FB critic, as constants."""
+    """A small family of policies and its FB critic, with fixed parameters."""
     policy_key, critic_key = jax.random.split(key)
     return FixedPolicy(latent_policy(key=policy_key), forward_backward(key=critic_key))
 

@@ -18,7 +18,8 @@ def a_velocity_has_the_shape_of_its_point(field: VelocityField, example: Example
 
 
 def a_code_is_valid_for_every_time_and_point(field: VelocityField, example: Example) -> None:
-    """For a single code, `jax.vmap` over times and points gives the same velocities as computing them one by one."""
+    """For one encoded condition, `jax.vmap` over times and points gives the same velocities as computing them one by
+    one."""
     rows = (jnp.stack([example.t, example.s]), jnp.stack([example.x0, example.x1]))
     assert_rows_are_mapped(_velocity_under, rows, field, field.encode(*example.condition))
 

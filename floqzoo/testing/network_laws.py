@@ -27,7 +27,7 @@ def every_input_affects_a_layer(layer: LinearLayer, example: Example) -> None:
 
 
 def the_bias_is_the_same_for_every_input(layer: LinearLayer, example: Example) -> None:
-    r"""$\text{with\_bias}(p) = p + b$."""
+    r"""$\text{with\_bias}(p) = p + b$, with the same $b$ for every $p$."""
     assert_close(*compiled(_both_sides_of_the_bias, layer, example.inputs))
 
 

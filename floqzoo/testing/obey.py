@@ -31,9 +31,9 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
 
 
 def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
-    """Checks one law on many examples and parts drawn from the strategy `parts`; the hypothesis profile sets how many.
+    """Checks one law on many examples, each with a part drawn from `parts`; the Hypothesis profile sets their number.
 
-    **Raises** `AssertionError` if it is violated; the message contains the law, the part and the simplest
+    **Raises** `AssertionError` if the law is violated; the message contains the law, the part and the simplest
     counter-example.
     """
 
@@ -55,7 +55,7 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 
 
 def laws_of(part: object) -> tuple[Law, ...]:
-    """The laws of the protocols that a part satisfies, and of the families with additional laws that it belongs to.
+    """The laws of the protocols that a part satisfies, and the additional laws of the families that it belongs to.
 
     **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`; the message lists the methods that the
     part lacks for the nearest protocol, or the parts of a flow that can be checked instead.

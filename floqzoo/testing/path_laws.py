@@ -86,8 +86,7 @@ def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
     r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for ends of
     magnitude up to $10^{30}$.
 
-    Near a singularity a value may be large, as $(x_1 - x) / (1 - t)$ is at the largest number below $t = 1$, but it
-    must be finite.
+    Near a singularity a value may be large, as $(x_1 - x) / (1 - t)$ is just below $t = 1$, but it must be finite.
     """
     for size in (0.0, 1.0, 1e10, 1e30):
         ends = size * example.x0, size * example.x1
@@ -109,7 +108,7 @@ def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -
 
 
 def noise_shrinks_as_data_grow(path: AffinePath, example: Example) -> None:
-    r"""$\alpha_t$ increases and $\beta_t$ decreases, and both are positive between the ends."""
+    r"""$\alpha_t$ increases and $\beta_t$ decreases, and both are positive for $0 < t < 1$."""
     early, late = sorted((example.s, example.t))
     (alpha, beta, *_), (later_alpha, later_beta, *_) = (compiled(_coefficients, path, t) for t in (early, late))
     assert 0 < alpha < later_alpha, f"alpha goes from {alpha} to {later_alpha}"

@@ -33,7 +33,7 @@ class UniformPolicy(eqx.Module):
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """The action 0, the mean of the draws, for every task z."""
+        """The zero action, the mean of the actions that `act` draws, for every z."""
         del latent
         return jnp.zeros(self.dim, jnp.result_type(observation))
 
@@ -108,7 +108,7 @@ def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) ->
 def policy_loss_draws_for_each_row(policy: Policy, example: Example) -> None:
     """The random draws of `policy_loss` are independent across the rows of the batch.
 
-    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    The variance over keys of the loss and of its gradient is inversely proportional to the number of rows.
     """
     assert_rows_draw_independently(_loss_and_gradient, policy, example, example.inputs.size)
 

@@ -58,7 +58,8 @@ def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
 
 
 def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
-    r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, with $F$ the integral of the density.
+    r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, with $F_n$ the empirical distribution
+    function of $n$ draws, and $F$ the integral of the density.
 
     This is the bound of Dvoretzky, Kiefer and Wolfowitz, with a false-alarm rate of $\alpha = 10^{-9}$.
     """
@@ -73,7 +74,7 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
 
 
 def coordinates_are_drawn_independently(prior: NoisePrior, example: Example) -> None:
-    r"""The entries of a draw are uncorrelated: $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
+    r"""The entries of a draw are uncorrelated: over $n$ draws, $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
     x = np.asarray(compiled(_draw, prior, example.key, (DRAWS, 2)), dtype=np.float64)
     correlation = np.asarray(np.corrcoef(x.T))[0, 1]
     assert abs(correlation) < 6 / np.sqrt(DRAWS), f"correlation {correlation}"

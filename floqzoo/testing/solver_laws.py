@@ -80,7 +80,7 @@ def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
 
 
 def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -> None:
-    """A trajectory begins at the start, ends where `solve` ends, and its times are monotonic from `t0` to `t1`."""
+    """A trajectory begins at the initial point, ends where `solve` ends, and has monotonic times from `t0` to `t1`."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     way = compiled(_way, solver, velocity, example.x0, example.s, example.t)
     end = compiled(_end, example.x0, solver, velocity, example.s, example.t)
@@ -147,9 +147,10 @@ def two_halves_are_the_whole_interval(solver: FixedStepSolver, example: Example)
 
 
 def a_trajectory_is_one_step_after_another(solver: FixedStepSolver, example: Example) -> None:
-    r"""$x_{k+1} = \text{step}(t_k, \Delta t, x_k)$, with $t_k = t_0 + k \, \Delta t$ and $\Delta t = (t_1 - t_0) / K$.
+    r"""$x_{k+1} = \text{step}(t_k, \Delta t, x_k)$, with $t_k = t_0 + k \, \Delta t$ and $\Delta t = (t_1 - t_0) / K$
+    for $K$ steps.
 
-    The steps are computed in a plain loop.
+    The expected points are computed in a plain Python loop.
     """
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     way = compiled(_way, solver, velocity, example.x0, example.s, example.t)

@@ -44,7 +44,7 @@ def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, exampl
 def successor_loss_draws_for_each_row(measure: SuccessorMeasure, example: Example) -> None:
     """The random draws of `successor_loss` are independent across the rows of the batch.
 
-    Over keys, the variance of the loss and of its gradient falls as one over the number of rows.
+    The variance over keys of the loss and of its gradient is inversely proportional to the number of rows.
     """
     assert_rows_draw_independently(_loss_and_gradient, measure, example)
 
@@ -71,10 +71,10 @@ def each_key_draws_a_different_point(target: SuccessorTarget, example: Example) 
 
 
 def targets_point_to_a_certain_future(target: SuccessorTarget, example: Example) -> None:
-    r"""If every future is $x_1$, the target velocity at $\hat x_t$ is $u_t(\hat x_t | x_1)$.
+    r"""If every future is $x_1$, the target velocity at the target's point $\hat x_t$ is $u_t(\hat x_t | x_1)$.
 
-    This is checked on the linear path, where it is $(x_1 - \hat x_t) / (1 - t)$. The target flow transports all noise
-    to $x_1$, which is also the true future.
+    This is checked on the linear path, where $u_t(\hat x_t | x_1)$ is $(x_1 - \hat x_t) / (1 - t)$. The target
+    flow transports all noise to $x_1$, which is also the true future.
     """
     step = _certain(example.batch)
     point = compiled(_aimed_regression, target, step, example.t, example.key)

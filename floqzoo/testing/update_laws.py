@@ -110,8 +110,8 @@ def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
 
 
 def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
-    """A hyperparameter is not changed, and a `State` is updated by the loss: its count increases by one in each
-    update."""
+    """A hyperparameter is not changed, and a `State` is updated by the loss: here a count of losses, which increases by
+    one in each update."""
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
@@ -214,7 +214,7 @@ def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
 
 
 def targets_lie_between(update: TargetUpdate, example: Example) -> None:
-    """A target's new parameters lie between the old ones and the online parameters; its structure is kept."""
+    """A target's new parameters lie between its old ones and the online parameters; the target keeps its structure."""
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
     target = update.init_targets(jax.tree.map(lambda leaf: leaf - 1, before))
@@ -228,12 +228,12 @@ def targets_lie_between(update: TargetUpdate, example: Example) -> None:
 
 
 def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
-    r"""A target becomes $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and stays $\bar\theta$ in the
-    others.
+    r"""A target's parameters $\bar\theta$ become $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and
+    do not change in the others.
 
     $\theta$ are the parameters before the optimiser step, or after it if `of_new` is set. `State` is copied from the
-    online part, and a target's `Hyperparameter`s do not change. After `copy_after` updates the target equals the
-    parameters after the step.
+    online part, and a target's `Hyperparameter`s do not change. In update number `copy_after` the
+    target's parameters are set to those after the optimiser step.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)

@@ -24,8 +24,8 @@ def status_of(number: int) -> int:
 def errors_explained() -> Iterator[None]:
     """Within the block, an input error or the lack of a device ends the program with a one-line message and status 2.
 
-    Ctrl-C exits with status 130, SIGTERM within `stoppable` with 143, and a broken output pipe with 141. Warnings are
-    printed as single lines too.
+    Input errors are `ValueError`, `OSError` and `ModuleNotFoundError`. Ctrl-C exits with status 130,
+    SIGTERM within `stoppable` with 143, and a broken output pipe with 141. Warnings are printed as single lines too.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

@@ -26,8 +26,8 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
     the process ignores, nothing changes.
 
     - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that
-      they pass. A signal to any process is then raised in all of them, and only by the yielded function, which all
-      processes must call the same number of times; a second signal takes effect at once.
+      the processes pass to it. A signal to any process is then raised in all of them, and only by the
+      yielded function, which all processes must call the same number of times; a second signal takes effect at once.
     """
     received: list[int] = []
 

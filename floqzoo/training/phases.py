@@ -256,7 +256,7 @@ class OnlinePhase:
     def metrics(self, step: int) -> list[dict[str, float | int]]:
         """Returns each seed's exploration metrics, and resets those of finished episodes.
 
-        They are logged with the metrics of the updates.
+        The returned metrics are logged with those of the updates.
         """
         explored = step - self.config.offline_steps
         counts = {

@@ -54,10 +54,10 @@ from floqzoo.typing import Array
 
 
 def load_task(config: RunConfig) -> OGBenchTask | Task:
-    """Loads the task of a run; collects its data if the config asks for it and names no dataset, and there is no
-    official file.
+    """Loads the task of a run. If `collect_episodes` is above 0, `dataset_path` is None, and OGBench's own file is not
+    in `dataset_dir`, the data are collected on this machine instead of downloaded.
 
-    The code of your own task, `FILE.py:NAME` or `MODULE:NAME`, is executed.
+    If `env_name` names your own task, as `FILE.py:NAME` or `MODULE:NAME`, its code is executed.
 
     **Raises** what `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task` raise.
     """
@@ -101,9 +101,9 @@ class StartingRun:
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of the new run's data.
 
-    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, all new
-    agents start from its only agent, or, if the two runs have equally many seeds, from its agents in order; the new
-    seeds still determine batches, noise and episodes.
+    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, it must
+    have a single seed, from whose agent all new seeds start, or as many seeds as the new run: its agents are then
+    assigned in order. The new seeds still determine batches, noise and episodes.
 
     **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, if recipe,
     task, data, `normalize_observations` or the structure of the agents differ, if the run has no checkpoint, or if its
@@ -210,7 +210,7 @@ class PreparedRun:
     start: StartingRun | None = None
 
     def train(self) -> TrainingResult:
-        """Trains the agents of the run by calling `floqzoo.training.train`; returns and raises what that does."""
+        """Trains the agents of the run with `floqzoo.training.train`; returns its result and raises its errors."""
         to_task = self.recipe.to_task
         return train(
             self.build,

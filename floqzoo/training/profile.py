@@ -103,10 +103,10 @@ def profile_run(
 
 
 def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
-    """Yields the HLO operation and the duration in seconds of each executed kernel of a module.
+    """Yields the HLO operation and the duration in seconds of each executed kernel of an HLO module.
 
     - `data`: A `jax.profiler.ProfileData`.
-    - `module`: The name of the compiled program.
+    - `module`: The name of the HLO module, as returned by `module_of`.
     """
     for plane in data.planes:
         for line in plane.lines:
@@ -120,7 +120,7 @@ def step_times(events: Iterable[tuple[str, float]], text: str, updates: int) -> 
     """The mean time of each step in one update, the longest first.
 
     - `events`: The HLO operation and the duration in seconds of each kernel.
-    - `text`: The compiled program, `jax.stages.Compiled.as_text()`.
+    - `text`: The HLO text of the update, the output of `jax.stages.Compiled.as_text()`.
     - `updates`: The number of updates that the events cover.
     """
     names = operation_names(text)
@@ -142,9 +142,10 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """Maps the HLO name of each operation of a compiled program to its JAX name, or to "" if it has no JAX name.
+    """Maps the HLO name of each operation in `text` to its JAX name, or to "" if it has no JAX name.
 
-    Loops, calls and branches are left out, since their time is that of the operations in them.
+    `text` is the output of `jax.stages.Compiled.as_text()`. Loops, calls and branches are left out, since their
+    time is that of the operations in them.
     """
     names = {}
     for line in text.splitlines():
@@ -156,5 +157,5 @@ def operation_names(text: str) -> dict[str, str]:
 
 
 def module_of(text: str) -> str:
-    """The name of a compiled program, given its text."""
+    """The name of the HLO module in `text`, the output of `jax.stages.Compiled.as_text()`."""
     return re.split(r"[\s,]", text, maxsplit=2)[1]

@@ -37,7 +37,7 @@ class ResidentShard:
     def at(self, step: int) -> Dataset:
         """The shard that update `step` samples from, on the devices; waits for it if it has not been read yet.
 
-        **Raises** `ShardError` if it cannot be read.
+        **Raises** `ShardError` if the shard cannot be read.
         """
         number = self.number(step)
         if self._shard is None or number != self._number:

@@ -34,8 +34,8 @@ def resume(
 
     Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
     parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the
-    beginning. For a finished run the agents are returned, without evaluations, and nothing is trained, played or
-    written.
+    beginning. For a finished run the result contains the agents but no evaluations, and nothing is trained, evaluated
+    or written.
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.

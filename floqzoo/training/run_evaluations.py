@@ -33,7 +33,7 @@ TRANSITIONS = 256
 def diagnosis(
     parts: ActorCritic, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
 ) -> dict[str, float]:
-    """Computes the diagnostics of a critic, with names `diagnostics/NAME`; empty if it is not `Diagnosable`.
+    """Computes the diagnostics of a critic, with names `diagnostics/NAME`; empty if the critic is not `Diagnosable`.
 
     All diagnoses of a seed use the same transitions and noise samples, so that only the critic changes between them.
 
@@ -56,7 +56,7 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """The parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if it has none."""
+    """The parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if the policy has none."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
@@ -172,7 +172,7 @@ class StepEvaluation:
 class BackgroundEvaluation:
     """Plays the evaluation of one step in a background thread, on copies of the agents.
 
-    The thread only plays and counts; the caller of `result` writes the results.
+    The thread only computes the results; the caller of `result` writes them.
 
     - `evaluation`: The evaluation to play.
     - `evaluator`: The environments, which must not be used elsewhere in the meantime.
@@ -191,7 +191,7 @@ class BackgroundEvaluation:
         return self._done.wait(within)
 
     def result(self) -> StepEvaluation:
-        """The finished evaluation; waits for it.
+        """Waits for the evaluation to finish, and returns it.
 
         **Raises** the error of the thread, if any.
         """
@@ -201,7 +201,7 @@ class BackgroundEvaluation:
         return self.evaluation
 
     def give_up(self) -> None:
-        """Stops the evaluation at its next step; the evaluator cannot be used afterwards."""
+        """Stops the evaluation at its next environment step; the evaluator cannot be used afterwards."""
         self._evaluator.stop()
         self._done.wait()
 

@@ -153,7 +153,7 @@ class Trainer:
 
     @property
     def agents(self) -> PyTree:
-        """The agents on one device, ready to act; with several processes, all of them must access it."""
+        """The agents on one device, ready to act; with several processes, every process must access this property."""
         agents = self.update.agents(self.update.gathered(self.arrays))
         return agents if self.to_task is None else self.to_task(agents)
 
@@ -397,18 +397,19 @@ def train(
     - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
       has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
       uninterrupted run.
-    - `begin_with`: Maps the untrained agents and update keys of a new run to those that it starts with, such as the
-      agents of a finished run.
+    - `begin_with`: Maps the `RunState` of a new run, its untrained agents and update keys, to the one that the run
+      starts with, for example with the agents of a finished run.
     - `batch_source`: Returns the batch source of the updates, given the settings and whether it is for the online
       phase; for a recipe, `recipe.batch_source`.
     - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and
       the result; training continues with the original agent.
 
     **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
-    another process trains in it; `NonFiniteError` if a metric, an action or a parameter becomes NaN or infinite
-    (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if something
-    cannot be written (the run can be resumed); `ValueError` if the run to resume is damaged, or if the settings do not
-    fit the task, for example if `make_environment` must be pickled but cannot be; and what an environment raises.
+    another process is already training in it; `NonFiniteError` if a metric, an action or a parameter becomes NaN or
+    infinite (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if
+    something cannot be written (the run can be resumed); `ValueError` if the run to resume is damaged, or if the
+    settings do not fit the task, for example if `make_environment` must be pickled but cannot be; and what an
+    environment raises.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ def study_names() -> list[str]:
 
 
 def study_named(name: str) -> Study:
-    """A study by its name.
+    """The study with the given name.
 
     **Raises** `ValueError` if no study has that name.
     """

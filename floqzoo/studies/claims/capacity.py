@@ -48,7 +48,7 @@ def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
 
 STUDY = Study(
     name="capacity",
-    claim="The gain of a flow critic is not one of parameters or computation: larger monolithic critics do not match it.",
+    claim="The gain of a flow critic is not explained by more parameters or computation: larger monolithic critics do not match it.",
     design="floq against a monolithic critic of its hidden layers (9 MFLOP an update), and against four larger ones of which "
     "each costs as many FLOPs an update as floq (48 MFLOP) and has about twice its parameters (26 thousand): wider layers (152 "
     "units), more layers (seven), three residual blocks, or eleven ensemble members. The best of the four is chosen by the "

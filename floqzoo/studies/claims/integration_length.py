@@ -25,7 +25,8 @@ TESTED = (1, 2, 4, 8, 16, 32)
 
 
 def trial(steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with K = `steps` on all seeds, and evaluates it with each K in `TESTED`; returns its measurements."""
+    """Trains floq with `steps` Euler steps on all seeds, and evaluates it with each number of steps in `TESTED`;
+    returns its measurements."""
     settings = replace(settings, flow_steps=steps)
     agents = train(flow_agents(settings), lab_data(settings), settings)
     where, arm = checks(), f"K = {steps} in training"

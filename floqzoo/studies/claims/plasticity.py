@@ -38,7 +38,7 @@ FLOQ, MONOLITHIC, FIXED = "floq", "monolithic", "floq, fixed targets"
 
 
 def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransformation, layers: int) -> Any:
-    """An optimiser that, after `frozen_after` updates, changes only the last linear layer of each MLP.
+    """Wraps `optimiser` so that, after `frozen_after` updates, it changes only the last linear layer of each MLP.
 
     - `layers`: The number of linear layers of each MLP, excluding the first.
     """
@@ -120,8 +120,8 @@ def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="plasticity",
-    claim="Flow matching learns plastic features: frozen part-way, they support the targets of later training; those of "
-    "monolithic critics do not.",
+    claim="Flow matching learns plastic features: features frozen part-way through training support later targets; "
+    "those of monolithic critics do not.",
     design="After a share of the training, all layers of each network except the last linear one are frozen, including those "
     "of floq's distilled critic; 0 means random features, 1 features that are never frozen. With fixed targets, floq regresses "
     "to the exact optimal Q from the first update.",

@@ -35,8 +35,8 @@ MOVING, FIXED = "moving targets", "fixed targets"
 
 
 def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
-    r"""For each time $t$ of the solver, the RMS change of the flow's output after a perturbation of $z_t$, divided by
-    the size of the perturbation.
+    r"""For each time $t$ of the solver, the RMS change of the output after a perturbation of the flow's state $z_t$,
+    divided by the size of the perturbation.
 
     - `size`: The size, as a fraction of the standard deviation of the exact Q.
     """

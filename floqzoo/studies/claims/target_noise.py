@@ -19,7 +19,7 @@ def arm_of(kind: str, rate: float) -> str:
 
 
 def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on noisy targets on all seeds; returns its scores and errors."""
+    """Trains one kind of critic with noisy targets on all seeds; returns its scores and errors."""
     settings = replace(settings, lr=rate)
     agents = train(AGENTS[kind](settings), lab_data(settings, target_noise=noise), settings)
     return measurements(arm_of(kind, rate), noise, score_and_error(agents))
