@@ -145,4 +145,25 @@ SUCCESSOR = (
         return jax.vmap(draw)(keys)""",
         (f"{INFOM}::test_futures_of_a_value_share_one_intention",),
     ),
+    Fault(
+        "the futures of FB are states of the data, whatever their density",
+        "floqzoo/studies/future_model.py",
+        "p=jnp.asarray(weights / weights.sum())",
+        "p=None",
+        ("tests/studies/test_future_model.py::test_fb_draws_states_of_the_data_by_the_exact_measure[0]",),
+    ),
+    Fault(
+        "all futures of InFOM have one intention",
+        "floqzoo/studies/future_model.py",
+        "jax.random.split(key, count)",
+        "jnp.stack([key] * count)",
+        ("tests/studies/test_future_model.py::test_each_future_of_an_intention_critic_has_its_own_intention",),
+    ),
+    Fault(
+        "recorded futures start with the next state in any case",
+        "floqzoo/studies/rollouts.py",
+        "observations[b + skipped : e + 1]",
+        "observations[b + 1 : e + 1]",
+        ("tests/studies/test_rollouts.py::test_futures_may_start_with_the_current_state",),
+    ),
 )
