@@ -156,7 +156,7 @@ class RepeatableEnvironment:
     - `seed`: The seed of all episodes.
 
     Attributes: `episode`, the index of the current episode; `actions`, its actions so far; `observation`, its current
-    observation; `episode_return`, the sum of its rewards; `success`, that of its latest `StepOutcome`.
+    observation; `episode_return`, the sum of its rewards so far; `success`, as in its latest `StepOutcome`.
     """
 
     def __init__(self, player: EpisodePlayer | EnvironmentWorker, seed: int):

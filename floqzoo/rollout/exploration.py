@@ -184,7 +184,8 @@ class Exploration:
         """Restores every environment by replaying its actions; warns if a resulting observation differs from the saved
         one.
 
-        **Raises** `ValueError` if the numbers of environments or seeds differ, or if an episode ends during its replay.
+        **Raises** `ValueError` if `state` has another number of environments or seeds, or if an episode ends during its
+        replay.
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(

@@ -89,7 +89,7 @@ class CellMaze(eqx.Module):
         return -(np.arange(len(self.places)) != self.goal).astype(float)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The index of the cell whose centre is nearest."""
+        """The index of the cell whose centre is nearest to `observation`."""
         return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
@@ -113,7 +113,7 @@ class CellMaze(eqx.Module):
         )
 
     def optimal_values(self, sweeps: int = 2_000) -> Float[Array, " cells"]:
-        """The state values of the best policy over the actions `CORNERS`, by value iteration.
+        """The state values of the optimal policy among those that take only the actions `CORNERS`, by value iteration.
 
         - `sweeps`: The number of iterations.
         """

@@ -46,9 +46,10 @@ def collect(
     An interrupted collection resumes where it stopped, and a finished one is not repeated. The folder also contains a
     validation file ("-val.npz") and a JSON file that records how the data were collected.
 
-    **Raises** `ValueError` for an invalid argument or a folder with different settings, `FileExistsError` if the
-    training file exists but its origin is unknown, `BlockingIOError` while another process collects the same dataset,
-    `ModuleNotFoundError` without OGBench, and `RuntimeError` if a worker dies.
+    **Raises** `ValueError` for an invalid argument, or if existing files have the wrong size or were collected
+    with different settings; `FileExistsError` if the training file exists but its origin is unknown;
+    `BlockingIOError` while another process collects the same dataset; `ModuleNotFoundError` without OGBench; and
+    `RuntimeError` if a worker dies.
     """
     script = find_script(name)
     return collect_script(

@@ -34,7 +34,8 @@ def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> E
     - `pixels`: Whether observations are uint8 image frames.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
-    contains Python objects, lacks an array, or has an array that is too large, or of invalid type, shape or contents.
+    contains Python objects, lacks an array, has an array of invalid type, shape or contents, or has arrays that are too
+    large in total.
     """
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
     with opened_npz(path) as archive:

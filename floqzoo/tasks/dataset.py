@@ -93,7 +93,7 @@ class Dataset(eqx.Module):
         )
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The states that are `steps` steps later in the same episodes."""
+        """The indices of the states `steps` steps after `at` in the same episodes."""
         return at + steps
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:

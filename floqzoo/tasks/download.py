@@ -34,8 +34,9 @@ def official_file(name: TaskName, directory: Path) -> Path:
     """The path of a task's training file in `directory`; downloads missing files, including the validation file.
 
     **Raises** `UnreachableError` if the host cannot be reached or does not have the file, and `DownloadError` if the
-    connection is lost or slow; both are subclasses of `ConnectionError`, and their messages suggest other ways to get
-    the data. `BlockingIOError` while another process downloads the same file; `OSError` if the files cannot be written.
+    connection is lost or slow, or the server fails; both are subclasses of `ConnectionError`, and their messages
+    suggest other ways to get the data. `BlockingIOError` while another process downloads the same file; `OSError` if
+    the files cannot be written.
     """
     path = directory / f"{name.dataset}.npz"
     files = (validation_path(path), path)  # in this order: if the second exists, both do

@@ -8,7 +8,7 @@ from floqzoo.typing import Action, Condition, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
-    """The exact velocity field of a chain's successor measure, which minimises the flow-matching loss.
+    """The exact velocity field of a chain's successor measure: the minimiser of the flow-matching loss.
 
     - `chain`: The chain.
     - `path`: The probability path from standard Gaussian noise to the measure.
@@ -18,7 +18,7 @@ class ExactField(eqx.Module):
     path: AffinePath
 
     def encode(self, *condition: Condition) -> tuple[Observation, Action]:
-        """Returns the condition, an observation and an action, unchanged."""
+        """Returns the condition unchanged: an observation and an action."""
         observation, action = condition
         return observation, action
 

@@ -145,7 +145,7 @@ class LinearGaussian(eqx.Module):
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy of the successor measure."""
+        """The policy $a = K s$; the successor measure is that of this policy."""
         return FunctionPolicy(LinearAction(self.gain))
 
     def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
@@ -153,7 +153,10 @@ class LinearGaussian(eqx.Module):
         return self.start.value * jax.random.normal(key, (count, self.observation_dim))
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions of the behaviour policy, with next actions and futures of `policy`, and rewards of 0."""
+        """Samples transitions of the behaviour policy, with rewards of 0.
+
+        Next actions and futures are drawn under `policy`.
+        """
 
         def draw(key):
             start_key, action_key, step_key, future_key = jax.random.split(key, 4)
@@ -192,9 +195,10 @@ class LinearGaussian(eqx.Module):
         r"""The exact velocity field, $\mathbb E[\dot x_t \mid x_t = x]$, of a path from standard Gaussian noise to the
         successor measure.
 
-        For each term, $x_t \sim N(\alpha \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid
-        x_t] = \dot\alpha \mu + (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$. The terms are
-        averaged with their posterior probabilities given $x_t = x$.
+        On the path $x_t = \alpha x_1 + \beta x_0$ to one term $N(\mu, \Sigma)$ of the mixture, $x_t \sim N(\alpha \mu,
+        S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha
+        \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$. The terms are averaged with their posterior
+        probabilities given $x_t = x$.
         """
         c = path.coefficients(t)
         first = self._after(observation, action)
@@ -207,8 +211,8 @@ class LinearGaussian(eqx.Module):
     def moments(self, observation: Observation, action: Action) -> Moments:
         r"""The mean and the covariance of the successor measure, from the infinite series.
 
-        $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X X^\top$ solves
-        $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
+        For a sample $X$ of the measure, $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X
+        X^\top$ solves $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
         """
         gamma, first, noise = self.discount.value, self._after(observation, action), self.noise.value
         closed = self.dynamics.value + self.control.value @ self.gain.value
@@ -220,7 +224,8 @@ class LinearGaussian(eqx.Module):
         return Moments(mean, second - jnp.outer(mean, mean))
 
     def value(self, observation: Observation, action: Action, reward: QuadraticReward) -> Scalar:
-        r"""The value $\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$, from the infinite series."""
+        r"""The Q-value $\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$ for a reward $r$ of the next
+        state, from the infinite series."""
         moments = self.moments(observation, action)
         expected = reward(moments.mean) + jnp.sum(reward.quadratic.value * moments.covariance)
         return expected / (1 - self.discount.value)

@@ -111,8 +111,8 @@ def load(
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
-    `ConnectionError` if the download fails (the message suggests other ways to get the data), and `BlockingIOError`
-    while another process downloads the same data.
+    `ConnectionError` if the download fails (the message suggests other ways to get the data), `BlockingIOError` while
+    another process downloads the same data, and `ModuleNotFoundError` without OGBench.
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):

@@ -1,4 +1,4 @@
-"""Imports Python files and modules of the user, which executes them: import only what the user has named."""
+"""Imports the user's Python files and modules. Importing executes code, so import only what the user has named."""
 
 import importlib
 import importlib.util

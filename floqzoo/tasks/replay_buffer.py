@@ -144,11 +144,11 @@ class SeedReplay(eqx.Module):
         return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The indices of the transitions that are `steps` steps later in the same environments."""
+        """The indices of the transitions `steps` steps after `at` in the same environments."""
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The number of later transitions in the same episode for each transition."""
+        """For each transition, the number of later transitions in its episode."""
         slot = at % self.replay.transitions.reward.shape[1]
         episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
         last = self.replay.last[self.place, at % self.replay.environments, episode]

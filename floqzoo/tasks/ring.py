@@ -65,12 +65,12 @@ class Ring(eqx.Module):
         return self.radius.value * jnp.sin(jnp.pi / self.cells)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The index of the cell whose centre is nearest."""
+        """The index of the cell whose centre is nearest to `observation`."""
         return jnp.argmax(self.centres @ observation)
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy of the successor measure."""
+        """The policy that always takes the action `drift`; the successor measure is that of this policy."""
         return FunctionPolicy(self.policy_action)
 
     def policy_action(self, observation: Observation) -> Action:
@@ -92,7 +92,7 @@ class Ring(eqx.Module):
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """The fraction of the observations in each cell, by the nearest centre."""
+        """For each cell, the fraction of the observations whose nearest centre is that of the cell."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:
@@ -101,7 +101,10 @@ class Ring(eqx.Module):
         return self._observe(jax.random.randint(cell_key, (count,), 0, self.cells), noise_key)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions of the behaviour policy, with next actions and futures of `policy`, and rewards of 0."""
+        """Samples transitions of the behaviour policy, with rewards of 0.
+
+        Next actions and futures are drawn under `policy`.
+        """
 
         def draw(key):
             start_key, action_key, step_key, noise_key, future_key = jax.random.split(key, 5)
@@ -131,9 +134,9 @@ class Ring(eqx.Module):
         return jnp.where(inside, log_mass - jnp.log(jnp.pi * self.disc_radius**2), -jnp.inf)
 
     def value(self, observation: Observation, action: Action, reward: Float[Array, " cells"]) -> Scalar:
-        """The exact Q-value for a reward that depends only on the cell.
+        """The exact Q-value for a reward that depends only on the cell of the next state.
 
-        - `reward`: The reward of each cell.
+        - `reward`: The reward for entering each cell.
         """
         return self.occupancy(observation, action) @ reward / (1 - self.discount.value)
 

@@ -57,8 +57,8 @@ def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, sha
     - `shards`: The number of shards to download, starting with the first; None for all.
 
     **Raises** `ValueError` for an unknown name, an invalid number of shards or an invalid `SHA256SUMS`, `DownloadError`
-    if no mirror has an intact file, `BlockingIOError` while another process downloads the same dataset, and `OSError`
-    if a file cannot be written.
+    if a file cannot be downloaded intact from any mirror, `BlockingIOError` while another process downloads the same
+    dataset, and `OSError` if a file cannot be written.
     """
     if name not in SHARDS:
         raise ValueError(f"`name` must be one of {', '.join(SHARDS)}; got {name!r}.")

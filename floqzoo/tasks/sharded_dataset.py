@@ -36,7 +36,7 @@ class ShardReader:
     reward_range: tuple[float, float]
 
     def __call__(self, path: Path) -> dict[str, np.ndarray]:
-        """Reads the arrays of the shard in a file, by the names of the fields of `Dataset`.
+        """Reads the arrays of the shard in a file, keyed by the field names of `Dataset`.
 
         **Raises** what `checked` and `read` raise.
         """
@@ -68,13 +68,13 @@ class ShardedDataset:
     and transitions, so that a program compiled for one of them runs on all. This class keeps only an excerpt of the
     first shard on the device.
 
-    - `paths`: The npz files, in the order in which they are used. Only the first file and the headers of the others are
-      read.
+    - `paths`: The npz files, in the order in which they are used. The constructor reads only the first file and the
+      headers of the others.
     - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable, such as a function at
       the top level of a module or file; a lambda is not. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
       [`TaskReader`][floqzoo.tasks.load.TaskReader].
-    - `reward_range`: A range that contains the rewards of all shards, which agents need before all shards are read.
-      Each shard is checked against it.
+    - `reward_range`: A range that contains the rewards of all shards. Agents need it before all shards are read, and
+      each shard is checked against it.
 
     The attribute `excerpt` contains the first episodes of the first shard, with at least 10,000 transitions in total,
     or the whole shard if it has fewer.
@@ -118,7 +118,7 @@ class ShardedDataset:
 
     @property
     def observations(self) -> Float[Array, "states observation"]:
-        """The observations of the first shard, for statistics such as a normaliser's; each access reads its file."""
+        """The observations of the first shard, for statistics such as a normaliser's; each access reads the file."""
         return self.reader.read(self.paths[0]).observations
 
     def sample(self, key: Key, batch_size: int) -> Transition:
@@ -167,7 +167,8 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """The fewest initial episodes with at least `transitions` transitions in total; all episodes if there are fewer."""
+    """A dataset of the first episodes, as few as contain at least `transitions` transitions in total; all episodes if
+    the dataset has fewer transitions."""
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 
