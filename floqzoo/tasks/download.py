@@ -78,7 +78,8 @@ def download_file(url: str, file: Path) -> None:
 def _is_lasting(error: Exception) -> bool:
     """Whether a retry would fail in the same way: the host cannot be reached, or does not have the file."""
     if isinstance(error, urllib.error.HTTPError):
-        return error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        passing = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS)
+        return error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in passing
     return isinstance(error, urllib.error.URLError) and not isinstance(error.reason, TimeoutError)
 
 

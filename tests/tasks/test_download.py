@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from floqzoo.tasks.download import DownloadError, official_file
+from floqzoo.tasks.download import DownloadError, UnreachableError, official_file
 from floqzoo.tasks.names import task_name
 
 
@@ -22,7 +22,7 @@ class Host(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked, self.broken = [], set()
+        self.asked, self.broken, self.status = [], set(), 200
         self.begun, self.may_go_on = threading.Event(), threading.Event()
         self.may_go_on.set()
 
@@ -33,6 +33,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.removeprefix("/")
         self.server.asked.append(name)
+        if self.server.status != 200:
+            self.send_error(self.server.status)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -121,3 +124,13 @@ def test_what_the_network_is_not_to_blame_for_is_no_failed_download(host, monkey
         official_file(NAME, tmp_path)
     assert not isinstance(error.value, ConnectionError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(403, UnreachableError), (404, UnreachableError), *((code, DownloadError) for code in (408, 429, 500, 503))],
+)
+def test_an_answer_that_may_differ_next_time_is_told_from_one_that_will_not(host, tmp_path, status, error):
+    host.status = status
+    with pytest.raises(error, match=str(status)):
+        official_file(NAME, tmp_path)
