@@ -164,7 +164,7 @@ class TestStudy:
         np.testing.assert_array_equal(table.of("c", 1.5, "m"), [1 / 3, -2e-9])
         with pytest.raises(ValueError, match=r"`tau` is .*, here it is 0\.5"):
             run_study(study_of(trials(False)), replace(TINY, tau=0.5), tmp_path)
-        with pytest.raises(ValueError, match="`study` is .*, here it is another"):
+        with pytest.raises(ValueError, match=r"`study` is .*, here it is another"):
             run_study(replace(study_of(trials(False)), name="another"), TINY, tmp_path)
 
     def test_what_was_not_measured_is_asked_for_in_vain(self):
