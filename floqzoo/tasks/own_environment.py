@@ -1,5 +1,6 @@
 """Preparing your own environment for evaluation and exploration."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -93,24 +94,28 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
     """The environment, with `max_episode_steps` as a step limit unless it is None.
 
-    **Raises** `ValueError` if it has no step limit and none is given.
+    **Raises** `ValueError` if it has no step limit and none is given, or if it has one that is lower than the given one.
     """
+    own = min(_step_limits(environment), default=None)
     if max_episode_steps is not None:
+        if own is not None and own < max_episode_steps:
+            raise ValueError(
+                f"`max_episode_steps` must be at most {own}, the step limit of {_name_of(environment)} itself; got "
+                f"{max_episode_steps}. Create the environment with a higher limit."
+            )
         return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
-    if not _has_step_limit(environment):
+    registered = environment.spec.max_episode_steps if environment.spec is not None else None
+    if own is None and registered is None:
         raise ValueError(f"episodes of {_name_of(environment)} may never end; set `max_episode_steps` of the task.")
     return environment
 
 
-def _has_step_limit(environment: gymnasium.Env) -> bool:
-    """Whether the environment is registered with a limit, or has a `TimeLimit` among its wrappers."""
-    if environment.spec is not None and environment.spec.max_episode_steps is not None:
-        return True
+def _step_limits(environment: gymnasium.Env) -> Iterator[int]:
+    """The limits of the `TimeLimit`s among the wrappers."""
     while isinstance(environment, gymnasium.Wrapper):
         if isinstance(environment, gymnasium.wrappers.TimeLimit):
-            return True
+            yield environment._max_episode_steps
         environment = environment.env
-    return False
 
 
 def _name_of(environment: gymnasium.Env) -> str:

@@ -29,8 +29,8 @@ class GymnasiumTask:
       evaluations measure returns only.
     - `success_at`: The step that must report success for an episode to count as successful: its last one ("last"), or
       any of its steps ("any").
-    - `max_episode_steps`: The number of steps after which an episode is truncated; None for the environment's own
-      limit.
+    - `max_episode_steps`: The number of steps after which an episode is truncated, at most the environment's own limit
+      if it has one; None for that limit.
     - `reference_returns`: The two returns that count as 0 and 1 in normalised returns, such as those of a random and an
       expert policy.
 

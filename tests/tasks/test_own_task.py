@@ -240,6 +240,17 @@ def test_a_step_limit_may_be_a_wrapper_of_the_environment():
     assert (evaluate(always(0.0), task.make_environment, episodes=2, seed=0).length == 4).all()
 
 
+def test_a_step_limit_cannot_exceed_that_of_the_environment():
+    def limited():
+        return gymnasium.wrappers.OrderEnforcing(gymnasium.wrappers.TimeLimit(make(), 4))
+
+    with pytest.raises(ValueError, match="`max_episode_steps` must be at most 4, the step limit of Push itself; got 5"):
+        push(environment=limited, max_episode_steps=5)
+    for limit in (3, 4):
+        task = push(environment=limited, max_episode_steps=limit)
+        assert (evaluate(always(0.0), task.make_environment, episodes=2, seed=0).length == limit).all()
+
+
 def test_a_missing_success_key_is_named():
     with pytest.raises(
         ValueError, match=r"must report `info\['won'\]`, the task's `success_key`; its info has \['passed'\]"

@@ -84,7 +84,8 @@ def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
 STUDY = Study(
     name="noise_interval",
     claim="Wide noise intervals curve the paths from noise to value, and curved paths make the number of steps matter.",
-    design="floq with noise intervals of κ times the range of returns, each with several K, the same in training and at test. "
+    design="Trains floq with noise intervals whose width is κ times the range of returns, each with several values of K. K is the "
+    "same in training and at test time. "
     "The curvature is measured on paths of 32 steps.",
     settings=LabSettings(),
     trials=lambda settings: {

@@ -136,11 +136,12 @@ STUDY = Study(
     name="recovery",
     claim="Integration recovers from wrong intermediate values (test-time recovery), because flow critics are trained "
     "against moving targets; monolithic networks do not recover.",
-    design="After training, the state of the flow is perturbed at a time t, by a share of the standard deviation of Q over "
-    "states, up or down. The pre-activations of a monolithic network are perturbed by Gaussian noise with the same share of "
-    "their own standard deviations. An error of 1 means that the perturbation reaches the output unchanged. Each critic is "
-    "trained on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. With κ = 0.1 "
-    "the perturbations are larger than the noise of training; a wider interval was not tried. The units of a layer get "
+    design="After training, the state of the flow is shifted up or down at a time t by a fraction (0.1, 0.3 or 1) of the "
+    "standard deviation of Q over states and actions. In a monolithic network, Gaussian noise is added to the pre-activations "
+    "of a layer; its standard deviation is the same fraction of theirs. An error of 1 means that the perturbation reaches the "
+    "output unchanged. Each kind of critic is trained twice: on moving TD targets, and on the exact Q as fixed targets. The "
+    "networks have four hidden layers. With κ = 0.1 the initial noise lies in an interval of width 2, and the shifts are about "
+    "0.4, 1.1 and 3.7, so only the largest is wider than the interval; a wider interval was not tried. The units of a layer get "
     "independent noise, which later layers partly average out, so the two kinds of perturbation are similar but not the same.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {

@@ -35,8 +35,9 @@ def high(table: Table, arm: str, metric: str) -> np.ndarray:
 STUDY = Study(
     name="update_ratio",
     claim="Flow critics tolerate high update-to-data ratios, and learn faster with them; monolithic critics do not.",
-    design=f"Data grow from {START} transitions by 1,000 more, one every few updates; all critics see the same data, and "
-    "a higher ratio means more updates on them. The data come from the behaviour policy, so exploration has no effect.",
+    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions, by one transition every 1, 2, 4, 8 or 16 updates "
+    "(the ratio); all critics see the same data, and a higher ratio means more updates on them. The data come from the behaviour "
+    "policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
     trials=lambda settings: {
         f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS
