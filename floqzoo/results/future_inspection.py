@@ -40,11 +40,11 @@ def inspect_futures(
 ) -> tuple[FutureReport, list[Path]]:
     """Inspects the successor measure of a run; returns its report and the files written to `out`.
 
-    The files are `values.csv`, `distances.csv`, `futures.csv` and `futures.png`. The episodes are those of the policy that
-    the measure is of: recorded ones for a measure of the data, else played ones.
+    The files are `values.csv`, `distances.csv`, `futures.csv` and `futures.png`. A measure of the data is compared with
+    recorded episodes, and a measure of the agent's policy with newly played ones.
 
     - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
-    - `episodes`: The number of episodes, at least 1; fewer if the data have fewer.
+    - `episodes`: The number of episodes, at least 1; for a measure of the data, at most as many as the data contain.
     - `dataset_path`: The location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
@@ -52,7 +52,7 @@ def inspect_futures(
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if the
     critic of the run is not based on a successor measure, if the run was trained on pixels, if your own task is required
-    but missing or has no environment, or if `episodes` is out of its range.
+    but missing or lacks an environment to play in, if `episodes` is out of its range, or if an episode is too short.
     """
     run = StoredRun(Path(directory))
     require_states(run, "an inspection")

@@ -1,4 +1,4 @@
-"""Plays the episodes of an environment; the result of an episode does not depend on the order of play."""
+"""Plays the episodes of an environment; an episode does not depend on those played before it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

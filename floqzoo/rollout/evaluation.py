@@ -55,12 +55,12 @@ class Evaluation(eqx.Module):
 
     @property
     def success_rate(self) -> float:
-        """The fraction p of episodes that ended in success."""
+        """The fraction of episodes that ended in success."""
         return float(np.mean(self.success))
 
     @property
     def standard_error(self) -> float:
-        r"""The standard error of the success rate, $\sqrt{p(1 - p)/n}$."""
+        r"""The standard error $\sqrt{p(1 - p)/n}$ of the success rate $p$ over $n$ episodes."""
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
     def metrics(self, prefix: str) -> dict[str, float]:

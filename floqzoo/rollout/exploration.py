@@ -54,7 +54,7 @@ def _metrics(episodes: float, episode_return: float, length: float, success: flo
 
 
 FIRST_EPISODE = 2**30
-"""The index of the first exploration episode; those of evaluation episodes start at 0."""
+"""The index of the first exploration episode; the indices of evaluation episodes start at 0."""
 
 
 def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int]:

@@ -34,9 +34,9 @@ class OpenLoop:
         """The action of each row.
 
         - `rows`: An ID for each row, such as the index of its episode, under which its chunk is stored.
-        - `steps`: The step in the episode, from 0.
-        - `draw`: Draws a chunk for each row; called if any row needs a new chunk, and only the rows that need one use
-          it.
+        - `steps`: For each row, the number of earlier steps in its episode.
+        - `draw`: Draws a chunk for each row; called only if any row needs a new one. The chunks that it draws for the
+          other rows are not used.
 
         **Raises** `ValueError` for a row in the middle of a chunk, if that chunk was never drawn, and what `split`
         raises.

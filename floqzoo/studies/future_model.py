@@ -49,7 +49,10 @@ class FutureModel(eqx.Module):
 
     @classmethod
     def of(cls, agent: Agent, states: Float[np.ndarray, "states observation"]) -> "FutureModel":
-        """The model of an agent: of its target critic, or of its FB critic, whose task is that of the policy."""
+        """Builds the model from an agent's target critic, or from its critic if that is a `ForwardBackward`.
+
+        The task of the policy is inferred for a `ForwardBackward` critic, but not for its target network.
+        """
         # The task is not inferred for the target network.
         critic = agent.critic if isinstance(agent.critic, ForwardBackward) else agent.target.critic
         # Agents with phases learn rewards in the last one.
@@ -87,7 +90,7 @@ class FutureModel(eqx.Module):
     ) -> Float[np.ndarray, "count observation"]:
         """Draws `count` futures.
 
-        **Raises** `ValueError` if no state of the data has a positive density.
+        **Raises** `ValueError` if the density of a `ForwardBackward` critic is not positive at any of `states`.
         """
         state, action = jnp.asarray(observation), jnp.asarray(action)
         if not isinstance(self.critic, ForwardBackward):

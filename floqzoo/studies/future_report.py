@@ -65,8 +65,8 @@ class DistanceRow:
     environment.
 
     - `sampled_median`, `sampled_tenth`: The distances that half and a tenth of the sampled futures exceed.
-    - `episode_median`, `episode_tenth`: Those of the states in one episode from the same initial state, weighted by
-      $\\gamma^k$.
+    - `episode_median`, `episode_tenth`: The same for states sampled from one episode with the same initial state, by
+      `Rollout.resampled`.
     """
 
     episode: int
@@ -81,8 +81,8 @@ class FutureReport:
     """Predicted futures and values, next to those of episodes.
 
     - `title`: The title of the figure.
-    - `values`: The values and returns, for the reward model of the critic, if it has a trained one, and for the first
-      coordinate.
+    - `values`: The values and returns for two rewards: the reward model of the critic, if it has a trained one, and the
+      first coordinate of the observation.
     - `distances`: The distances of futures from each initial state.
     - `points`: The points of the figure.
     """
@@ -133,10 +133,11 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int) -> list[Rollout]:
-    """Episodes of the policy that a measure is of.
+    """Returns episodes of the policy whose successor measure is in `model`.
 
-    For a measure of the data they are the first episodes of the task's validation data, or of its training data if there
-    are no others. For a measure of the agent's policy they are played, in OGBench without termination at the goal.
+    For a measure of the data, they are the first episodes of the task's validation data, or of its training data if it
+    has no validation data. For a measure of the agent's policy, they are played; in a task of OGBench they do not
+    terminate at the goal.
 
     - `actor`: An agent, or its `ActorCritic`.
 
@@ -161,8 +162,8 @@ def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int
 
 
 def plane_of(task: Any) -> tuple[int, int]:
-    """The indices of the two coordinates of the figure: in OGBench horizontal positions, in your own task the first
-    two coordinates, or twice the only one."""
+    """The indices of the two coordinates of the figure: those of the horizontal position in a task of OGBench; in your
+    own task those of the first two coordinates, or 0 twice if there is only one."""
     return task.name.plane if isinstance(task, OGBenchTask) else (0, min(1, task.observation_dim - 1))
 
 
@@ -231,7 +232,7 @@ def future_points(
 ) -> list[FuturePoint]:
     """The points of the figure, for up to four initial states.
 
-    - `futures`: The futures from each initial state in one episode, and those sampled from the measure.
+    - `futures`: For each initial state, the futures in one episode and those sampled from the measure.
     - `visited`: States of the data, which show the maze or the workspace.
     """
     data, in_episode, sampled, start = KINDS

@@ -13,7 +13,7 @@ from floqzoo.tasks.dataset import Dataset
 
 @dataclass(frozen=True)
 class Rollout:
-    r"""An episode: $s_0$ and $a_0$, and its states and rewards from a first one on.
+    r"""An episode: its initial state $s_0$ and action $a_0$, and the states and rewards to compare with a measure.
 
     - `observation`, `action`: $s_0$ and $a_0$.
     - `futures`: $s_1, s_2, \dots$, or $s_0, s_1, \dots$ for a measure that starts at the current state.
@@ -68,13 +68,14 @@ def recorded_rollouts(dataset: Dataset, count: int, *, from_current: bool = Fals
 def played_rollouts(
     actor: Any, environment: Any, count: int, seed: int, *, from_current: bool = False
 ) -> list[Rollout]:
-    """Plays `count` episodes in an environment whose reward is that of the current state.
+    """Plays `count` episodes in an environment whose rewards are functions of the current state.
 
     - `actor`: An agent, or its `ActorCritic`.
     - `environment`: A Gymnasium environment that ends episodes by truncation only.
     - `from_current`: Whether futures and rewards start with $s_0$ instead of $s_1$.
 
-    **Raises** `ValueError` if `count` is not positive, `TypeError` if `actor` is a policy without its critic.
+    **Raises** `ValueError` if `count` is not positive or an episode is too short to have futures; `TypeError` if
+    `actor` is a policy without its critic.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}.")

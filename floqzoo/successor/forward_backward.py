@@ -43,7 +43,7 @@ class ForwardBackward(eqx.Module):
 
     $$M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$$
 
-    Here $\rho$ is the distribution of states in the data. $M$ counts the states from $s'$ onwards,
+    Here $\rho$ is the distribution of states in the data. $M$ counts the states from the next state $s'$ on,
     $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass $1 / (1 - \gamma)$. Q-values for any reward
     follow without training: with $w = \mathbb E_\rho [r B]$, $Q(s, a) = F(s, a, z)^\top w$ is the expected discounted
     return from the next state on, under the policy of $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and
@@ -53,8 +53,9 @@ class ForwardBackward(eqx.Module):
     - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
 
-    summed over members, where $a'$ is the action of $\pi_z(s')$ with smoothing noise. This loss needs no reward, and
-    its gradient is that of the squared error of the Bellman equation in the norm of $\rho$. The orthonormality loss
+    where $a'_i$ is the action $\pi_{z_i}(s'_i)$ plus smoothing noise, and bars denote the target network. The loss of
+    the measure is the sum over members. It needs no reward, and its gradient is that of the squared error of the
+    Bellman equation in the norm of $\rho$. The orthonormality loss
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
 
@@ -121,7 +122,7 @@ class ForwardBackward(eqx.Module):
         return self.aggregation.aggregate(forward @ latent)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q for the task of `reward_vector`, in units of reward; 0 before a task is given."""
+        """Q for the task of `reward_vector`, in units of reward; 0 while `reward_vector` is 0."""
         vector = jnp.asarray(self.reward_vector.value)
         latent = on_sphere(vector)
         size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])

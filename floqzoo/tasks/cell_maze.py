@@ -27,12 +27,12 @@ CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 class CellMaze(eqx.Module):
     r"""A grid of cells with walls; every step costs 1 until the goal is reached, as in OGBench's tasks.
 
-    An action $a \in [-1, 1]^2$ moves by one column with probability $0.8 |a_1|$, in the direction of the sign of $a_1$,
-    and then, independently, by one row with probability $0.8 |a_2|$ in the same way; a move into a wall or the border
-    has no effect. The reward is $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is the centre of
-    the cell, in $[-1, 1]^2$, plus uniform noise within the cell. The behaviour policy draws cells and actions
-    uniformly, so the data cover every cell and action, and all errors are due to the critic. With the transition matrix
-    $P_a$,
+    An action $a \in [-1, 1]^2$ moves the agent by one column with probability $0.8 |a_1|$, in the direction of the sign
+    of $a_1$, and then, independently, by one row with probability $0.8 |a_2|$ in the same way; a move into a wall or
+    the border has no effect. The reward is $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is
+    the centre of the cell, in $[-1, 1]^2$, plus uniform noise within the cell. The cells and actions of the data are
+    drawn uniformly, so the data cover every cell and action, and all errors are due to the critic. With the transition
+    matrix $P_a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
@@ -137,7 +137,7 @@ class CellMaze(eqx.Module):
         return self._backed_up(self.transition_rows(cell, action) @ values, cell)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions of the behaviour policy."""
+        """Samples transitions whose cells and actions are drawn uniformly."""
 
         def draw(key):
             cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)

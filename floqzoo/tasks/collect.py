@@ -67,7 +67,7 @@ def collect_script(
 ) -> Path:
     """Generates a dataset as `collect` does, but with your own script.
 
-    **Raises** what `collect` raises, such as `ValueError` if a value is out of range.
+    **Raises** the errors of `collect`, such as `ValueError` if a value is out of range.
     """
     for argument, value, least in (("episodes", episodes, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
@@ -141,9 +141,10 @@ class Collection:
         ]
 
     def is_finished(self) -> bool:
-        """Whether the collection is finished; if so, checks the settings and the sizes of its files.
+        """Whether the collection is finished; if so, checks its settings and the sizes of its files against `sidecar`.
 
-        **Raises** `ValueError` if settings or sizes differ, `FileExistsError` if the origin of the files is unknown.
+        **Raises** `ValueError` if settings or sizes differ or a file is missing, `FileExistsError` if the origin of the
+        training file is unknown.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():

@@ -28,7 +28,7 @@ def validation_path(path: Path) -> Path:
 
 
 def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> Episode:
-    """Reads the arrays of an OGBench dataset: one row per state, one episode after another.
+    """Reads the arrays of an OGBench dataset: one row per state, with episodes concatenated.
 
     - `needs_buttons`: Whether the task's reward depends on "button_states".
     - `pixels`: Whether observations are uint8 image frames.
@@ -70,9 +70,10 @@ def array_names(archive: zipfile.ZipFile) -> set[str]:
 
 
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
-    """Checks that an npz file has the required arrays.
+    """Checks that an npz file has all the arrays named `keys`.
 
-    **Raises** `ValueError` otherwise; the message lists the missing and the present arrays, and ends with `otherwise`.
+    **Raises** `ValueError` if one is missing; the message lists the missing and the present arrays, and ends with the
+    text `otherwise`.
     """
     present = array_names(archive)
     missing = [key for key in keys if key not in present]
@@ -90,7 +91,8 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """The total memory of this machine in bytes."""
 
 MOST_DEFLATED = 1032
-"""The largest ratio of uncompressed to compressed bytes that is possible in a zip file; a larger one is invalid."""
+"""The largest ratio of uncompressed to compressed bytes that Deflate can reach; an array with a larger one
+is damaged."""
 
 
 def available_memory() -> int:
@@ -136,7 +138,7 @@ def _claimed_bytes(entry: Any) -> int:
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """The shape, the dtype and the CRC-32 of an array, as an npz file records them; reading verifies the CRC-32."""
+    """The shape, the dtype and the CRC-32 of an array, as recorded in its npz file; `read_arrays` checks the CRC-32."""
 
     shape: tuple[int, ...]
     dtype: str

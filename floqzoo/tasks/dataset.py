@@ -25,12 +25,12 @@ class Dataset(eqx.Module):
     state, as in [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
 
     - `observations`, `actions`: One row per state; actions are in [-1, 1].
-    - `rewards`, `masks`: The reward of the transition that starts at a state, and its mask: 0 if it terminates, else 1.
+    - `rewards`, `masks`: For each state, the reward and the mask of the transition that starts there; the mask is 0 if
+      the transition terminates, else 1.
     - `starts`: The indices of the states at which a transition starts, ascending.
     - `last`: For each state, the index of the last state of its episode.
-    - `next_starts`, `next_last`: `starts` and `last` to use when the next action is needed (see `with_next_actions`):
-      they exclude the last transition of each truncated episode, whose next action is unknown. None if every next
-      action is known.
+    - `next_starts`, `next_last`: `starts` and `last` without the last transition of each truncated episode, whose next
+      action is unknown; `with_next_actions` uses them. None if every next action is known.
     - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
     """
 
@@ -47,7 +47,7 @@ class Dataset(eqx.Module):
     def with_next_actions(self) -> "Dataset":
         """The dataset without the transitions whose next action is unknown.
 
-        **Raises** `ValueError` if none is left.
+        **Raises** `ValueError` if no transition is left.
         """
         if self.next_starts is None or self.next_last is None:
             return self
@@ -82,7 +82,7 @@ class Dataset(eqx.Module):
         return eqx.tree_at(lambda step: step.next_action, self.transition(self.starts[indices]), None)
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions that start at these states, with the next actions of the data."""
+        """The transitions that start at the states with indices `at`, with the next actions of the data."""
         return Transition(
             observation=self.observations[at],
             action=self.actions[at],
@@ -137,7 +137,7 @@ def make_dataset(
     - `rewards`, `masks`: One number per state, of the dtype of `actions`; masks are 0 or 1.
     - `terminals`: One bool per state: whether it is the last of its episode. The last row must be True.
 
-    **Raises** `ValueError` for invalid arrays; the message names the array, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the invalid value and the requirement.
     """
     matrices = {"observations": observations, "actions": actions}
     vectors = {"rewards": rewards, "masks": masks, "terminals": terminals}

@@ -23,7 +23,7 @@ NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError
 
 
 class DownloadError(ConnectionError):
-    """Data could not be downloaded; a retry may work."""
+    """Data could not be downloaded; a retry may succeed."""
 
 
 class UnreachableError(ConnectionError):
@@ -34,7 +34,7 @@ def official_file(name: TaskName, directory: Path) -> Path:
     """The path of a task's training file in `directory`; downloads missing files, including the validation file.
 
     **Raises** `UnreachableError` if the host cannot be reached or does not have the file, and `DownloadError` if the
-    connection is lost or slow, or the server fails; both are subclasses of `ConnectionError`, and their messages
+    connection is lost or times out, or the server fails; both are subclasses of `ConnectionError`, and their messages
     suggest other ways to get the data. `BlockingIOError` while another process downloads the same file; `OSError` if
     the files cannot be written.
     """

@@ -2,7 +2,7 @@ r"""The file format of recorded episodes, to which all other formats are convert
 
 | array | shape | contents |
 |---|---|---|
-| `observations` | `(steps + episodes, observation)` | $T + 1$ for an episode of $T$ steps, one episode after another |
+| `observations` | `(steps + episodes, observation)` | $T + 1$ rows for each episode of $T$ steps, concatenated |
 | `actions` | `(steps, action)` | in the units of the environment |
 | `rewards` | `(steps,)` | the reward of each step |
 | `terminated` | `(steps,)` | booleans: whether a step led to a terminal state |

@@ -33,7 +33,8 @@ class StepLog:
         self._rows: dict[str, list] = {}
 
     def add(self, observation: np.ndarray, action: np.ndarray, done: bool, info: dict) -> None:
-        """Adds a step: the observation and the simulator state *before* it, the action, and whether it was the last."""
+        """Adds a step: the observation and the simulator state *before* the action, the action, and whether it was the
+        last."""
         row = {
             "observations": observation,
             "actions": action,
@@ -78,7 +79,7 @@ def first_accepted(
     accept: Callable[[Episode], bool],
     seeds: np.random.SeedSequence,
 ) -> Episode:
-    """Calls `attempt` with successive children of `seeds` until `accept` is true, and returns the accepted episode."""
+    """Calls `attempt` with successive children of `seeds`, and returns the first episode that `accept` accepts."""
     for number in itertools.count():
         child = np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, number))
         episode = attempt(child)
@@ -96,7 +97,7 @@ def save_episode(path: Path, episode: Episode) -> None:
 def join_episodes(paths: Sequence[Path], target: Path) -> None:
     """Concatenates episodes into one compressed npz file, written atomically.
 
-    Only one array of one episode is in memory at a time. The bytes depend only on the episodes.
+    Only one array of one episode is in memory at a time. The file's bytes depend only on the episodes.
     """
     with np.load(paths[0]) as first:
         keys = list(first.files)

@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 PATIENCE_SECONDS = 60.0
-"""The age in seconds above which a temporary file is assumed to be left behind by a killed process."""
+"""The age in seconds above which a temporary file is assumed to have been left behind by a killed process."""
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -13,7 +13,7 @@ def folder_locked(folder: Path, work: str) -> Iterator[None]:
     The operating system releases the lock if this process ends early. The holder of the lock may remove the folder when
     its work is done.
 
-    - `work`: What the caller does with the folder, as it appears in the error message, such as "collecting into".
+    - `work`: What the caller does with the folder, as worded in the error message, such as "collecting into".
 
     **Raises** `BlockingIOError` if another process holds the lock, `OSError` if the folder cannot be created.
     """

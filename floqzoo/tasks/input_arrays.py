@@ -13,7 +13,7 @@ Numbers = Any
 
 
 def storage_dtype() -> np.dtype:
-    """The dtype of a dataset: JAX's default floating dtype, float32 unless 64 bits are enabled."""
+    """The dtype of a dataset: JAX's default floating dtype, float32 unless `jax_enable_x64` is set."""
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
@@ -55,9 +55,9 @@ def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
 
 
 def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
-    """Checks that all arrays have as many rows as the array named `like`.
+    """Checks that each array has `rows` rows, the number of rows of the array whose name is `like`.
 
-    **Raises** `ValueError` otherwise; the message names the array.
+    **Raises** `ValueError` otherwise; the message names the first array that does not.
     """
     for name, array in arrays.items():
         if len(array) != rows:
@@ -125,7 +125,7 @@ def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
 def require_zeros_and_ones(name: str, array: np.ndarray) -> None:
     """Checks that every number of a vector is 0 or 1.
 
-    **Raises** `ValueError` otherwise; the message contains the first row that has another number.
+    **Raises** `ValueError` otherwise; the message contains the first row with another number, and that number.
     """
     valid = np.isin(array, (0, 1))
     if not valid.all():

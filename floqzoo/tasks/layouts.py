@@ -121,8 +121,8 @@ def dataset_from_transitions(
     r"""Builds a dataset from one row for each step, in the order in which a loop over `env.step` records them.
 
     Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated must be
-    followed by the row of $s_{t+1}$; if transitions are unordered, set `truncated` in every row. If the very last row
-    is neither terminated nor truncated, it counts as truncated.
+    followed by the row whose observation is $s_{t+1}$; if transitions are unordered, set `truncated` in every row. If
+    the very last row is neither terminated nor truncated, it counts as truncated.
 
     - `observations`, `next_observations`: `(steps, observation)`.
     - `actions`: `(steps, action)`, between `action_low` and `action_high`, which are mapped to -1 and 1.
@@ -130,9 +130,9 @@ def dataset_from_transitions(
     - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
       coordinate.
 
-    Numbers are stored in JAX's default floating dtype, float32 unless 64 bits are enabled.
+    Numbers are stored in JAX's default floating dtype, float32 unless `jax_enable_x64` is set.
 
-    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the requirement and the invalid value.
     """
     return episodes_from_transitions(
         observations=observations,
@@ -165,12 +165,12 @@ def dataset_from_states(
 
     No transition starts in the last row of an episode.
 
-    - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], also in the last row of an episode.
+    - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], including those in the last rows of episodes.
     - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if the transition
       terminates, else 1. In the last row of an episode, where none starts, the reward must be 0 and the mask 1.
     - `terminals`: `(states,)`, whether a row is the last of its episode.
 
-    **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
+    **Raises** `ValueError` for invalid arrays; the message names the array, the requirement and the invalid value.
     """
     dataset = episodes_from_states(
         observations=observations, actions=actions, rewards=rewards, masks=masks, terminals=terminals

@@ -24,7 +24,7 @@ class Moments(eqx.Module):
 
 
 class LinearAction(eqx.Module):
-    """The linear policy $a = K s$."""
+    """The linear policy $a = K s$, where $K$ is `gain`."""
 
     gain: Hyperparameter
 
@@ -42,9 +42,9 @@ class LinearGaussian(eqx.Module):
 
     $$m(\cdot \mid s, a) = \sum_{k \ge 1} (1 - \gamma) \gamma^{k-1} N(\mu_k, \Sigma_k).$$
 
-    Its moments and values are computed from the infinite series; its density, its samples and the exact velocity field
-    from the first `terms` terms, with normalised weights. `sample` draws transitions to train on. Actions are
-    unbounded.
+    The moments of the measure and the Q-values are computed from the infinite series; the density, the samples and the
+    exact velocity field from the first `terms` terms, with normalised weights. `sample` draws transitions to train on.
+    Actions are unbounded.
 
     - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ must be below 1.
     - `start`: The standard deviation of the behaviour policy's states, whose distribution is
@@ -174,7 +174,7 @@ class LinearGaussian(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws future states from the successor measure."""
+        """Draws `count` future states from the successor measure."""
         first = self._after(observation, action)
 
         def draw(key):

@@ -33,7 +33,8 @@ class OGBenchTask:
       action, or "post", the one after it.
     - `reward_timing`: The state that determines the rewards and masks in `dataset`, "pre" or "post".
     - `action_limit`: The magnitude to which the coordinates of the data's actions are clipped.
-    - `provenance`: "official" for OGBench's own file, "collected" for a file made by `collect`, else "file".
+    - `provenance`: "official" for data loaded without `dataset_path`, "collected" for a file made by `collect`, else
+      "file".
     - `path`: The training file, or the folder of shards.
     - `frame_stack`: The number of frames in a pixel observation.
     """
@@ -94,18 +95,18 @@ def load(
     action_limit: float = 1 - 1e-5,
     frame_stack: int = 1,
 ) -> OGBenchTask:
-    r"""Loads a task; its data come from `dataset_path`, or else from OGBench's own file, which is downloaded if
-    missing.
+    r"""Loads a task and its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
-    - `env_name`: A single task, such as "cube-single-play-singletask-v0" or "scene-play-singletask-task1-v0".
+    - `env_name`: The name of a single-task problem, such as "cube-single-play-singletask-v0" or
+      "scene-play-singletask-task1-v0".
     - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder; or a folder of several
       such pairs, the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset], which are used in the order of
       their names.
     - `dataset_dir`: The folder that contains OGBench's own files; missing ones are downloaded to it.
     - `success_timing`: The timing of the environment's reward and success: "pre" for $r(s)$, as in OGBench 1.2 and
       later; "post" for $r(s')$, as in earlier versions and in the scores published with 1.1.
-    - `reward_timing`: The timing of the data: "pre" labels a transition with $r(s)$, as in all versions of OGBench;
-      "post" with $r(s')$, to match an environment with that timing.
+    - `reward_timing`: The timing of the data's rewards and masks: "pre" labels a transition with $r(s)$, as in all
+      versions of OGBench; "post" with $r(s')$, to match an environment with that timing.
     - `action_limit`: The magnitude, in (0, 1], to which the coordinates of the data's actions are clipped, as in the
       code of FQL and floq, since a policy that ends in a tanh, for example, cannot output exactly -1 or 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
@@ -152,9 +153,9 @@ def load(
 
 
 class TaskReader:
-    """Reads files in OGBench's format as datasets of a task. It can be pickled.
+    """Reads files in OGBench's format as datasets of a task. Instances can be pickled.
 
-    - `name`: The task.
+    - `name`: The parsed name of the task.
     - `reward_timing`, `action_limit`: As in `load`.
     """
 
@@ -240,7 +241,7 @@ def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
 
 
 def of_next_state(values: np.ndarray) -> np.ndarray:
-    """The value of the next state for each state; the last state, at which no transition starts, keeps its own."""
+    """For each state, the value of the next state; the very last one, at which no transition starts, keeps its own."""
     return np.concatenate([values[1:], values[-1:]])
 
 

@@ -49,7 +49,7 @@ class ManipulationScript:
 
 
 class ManipulationRecorder:
-    """Records the episodes of a `ManipulationScript` in its environment, with its oracles."""
+    """Records the episodes of a `ManipulationScript` in its environment, acting with OGBench's scripted oracles."""
 
     def __init__(self, script: ManipulationScript):
         if script.renders:

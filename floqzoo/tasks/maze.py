@@ -22,8 +22,8 @@ class MazeScript:
     - `environment`: The environment's name, as gymnasium registers it.
     - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
       episode.
-    - `stitch`: Whether an episode has a single goal, four cells from its start ("stitch"), or goals at junctions, a new
-      one whenever the current one is reached ("navigate").
+    - `stitch`: Whether an episode has a single goal, at a path distance of four cells from its start ("stitch"), or
+      goals in cells that are not straight corridors, a new one whenever the current one is reached ("navigate").
     """
 
     name: str
@@ -90,7 +90,7 @@ class MazeRecorder:
 
 
 def pick(cells: list[Cell], random: np.random.Generator) -> Cell:
-    """One of the cells, drawn uniformly."""
+    """Draws one of the cells uniformly."""
     return cells[int(random.integers(len(cells)))]
 
 

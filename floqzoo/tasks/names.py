@@ -62,7 +62,7 @@ _PATTERN = re.compile(
 
 
 def task_name(name: str) -> TaskName:
-    """Parses the name of a single-task problem.
+    """Parses the name of a single-task problem; needs OGBench.
 
     **Raises** `ValueError` for an unknown name; the message suggests similar names.
     """

@@ -59,7 +59,7 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """Imports the object that `FILE.py:NAME` or `MODULE:NAME` refers to, which executes the code.
+    """Imports the object that `FILE.py:NAME` or `MODULE:NAME` refers to; this executes the code.
 
     - `what`: The name of the argument, for error messages.
 

@@ -8,10 +8,10 @@ import numpy as np
 
 
 class ReportedSuccess(gymnasium.Wrapper):
-    """Puts the success of an episode into `info["success"]`: 1 or 0, and NaN if the environment does not report it.
+    """Reports success as `info["success"]` in each step: 1 or 0, or NaN if `key` is None.
 
     - `environment`: Any Gymnasium environment.
-    - `key`: The key under which `info` contains the success; None if there is none.
+    - `key`: The key under which `info` contains the success; None if the environment reports none.
     - `any_step`: Whether success in a step also counts for all later steps.
     """
 
@@ -56,7 +56,7 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
 
 
 def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
-    """The same environment, taking actions in its own units instead of [-1, 1]."""
+    """Removes the `UnitActions` wrapper of an environment, if it has one, so that actions are in their own units."""
     return environment.env if isinstance(environment, UnitActions) else environment
 
 
@@ -76,7 +76,7 @@ def prepared_environment(
 def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray]:
     """The bounds of the actions of an environment whose observations and actions are vectors of numbers.
 
-    **Raises** `ValueError` for spaces that are not supported.
+    **Raises** `ValueError` if a space is not a vector, or if actions are not floating-point numbers with finite bounds.
     """
     name, space = _name_of(environment), environment.action_space
     _require_vector(f"the observation space of {name}", environment.observation_space)
@@ -92,9 +92,10 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 
 
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """The environment, with `max_episode_steps` as a step limit unless it is None.
+    """Limits the steps of an episode to `max_episode_steps`; if that is None, returns the environment unchanged.
 
-    **Raises** `ValueError` if it has no step limit and none is given, or if it has one that is lower than the given one.
+    **Raises** `ValueError` if `max_episode_steps` is None and the environment has no step limit of its own, or if it has a
+    lower one than `max_episode_steps`.
     """
     own = min(_step_limits(environment), default=None)
     if max_episode_steps is not None:

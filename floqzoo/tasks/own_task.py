@@ -19,8 +19,7 @@ class GymnasiumTask:
     """A dataset and the environment that it comes from; without an environment, only losses and diagnostics are logged.
 
     - `name`: The name in titles and tables.
-    - `dataset`: The transitions to train on; see `dataset_from_transitions`, the other constructors, and
-      `ShardedDataset`.
+    - `dataset`: The transitions to train on, such as the result of `dataset_from_transitions`, or a `ShardedDataset`.
     - `environment`: A function that creates a new Gymnasium environment whose observations and actions are vectors of
       numbers; None for no environment. It must be defined at the top level of a module if environments run in separate
       processes.
@@ -35,7 +34,7 @@ class GymnasiumTask:
       expert policy.
 
     Actions are mapped affinely from the policy's [-1, 1] to the bounds of the action space, which must be the bounds
-    that were given to the constructor of the dataset.
+    that were given when the dataset was built.
 
     **Raises** `ValueError` if an argument is invalid, if the environment's spaces are not vectors with finite action
     bounds, if they do not match those of the dataset and the validation data, or if episodes have no step limit.
@@ -170,7 +169,7 @@ def is_reference(env_name: str) -> bool:
 
 
 def task_label(env_name: str) -> str:
-    """The name of a task for titles and tables; for a task in the user's code, without the code's folder."""
+    """The name of a task for titles and tables; for a task in the user's code, without the folder of the file."""
     return PurePath(env_name).name if is_reference(env_name) else env_name
 
 
@@ -179,7 +178,7 @@ def own_task(reference: str) -> Any:
 
     This executes the code, and calls NAME if it is callable.
 
-    **Raises** `ValueError` if the reference is malformed, if there is no such module or name, or if it is not a
+    **Raises** `ValueError` if the reference is malformed, if there is no such module or name, or if the result is not a
     [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if there is no such file.
     """
     task = named_in_own_code(reference, "`env_name`")

@@ -16,10 +16,10 @@ from floqzoo.typing import Array, Key
 class PixelDataset(eqx.Module):
     r"""Episodes of frames, whose observations are stacks of the latest frames.
 
-    The observation of state $i$ is the frames $i - k + 1, \dots, i$ of its episode, the oldest first; before the start
-    of the episode, its first frame is repeated. Each frame is stored once, as uint8, and stacks are assembled when they
-    are read. With 3 frames, this takes a sixth of the memory that stacked observations and next observations of all
-    transitions would take in uint8, and 1/24 of what they would take in float32.
+    The observation of state $i$ consists of the frames $i - k + 1, \dots, i$ of its episode, the oldest first; missing
+    frames before the first one are copies of it. Each frame is stored once, as uint8, and stacks are assembled when
+    they are read. With 3 frames, this takes a sixth of the memory that stacked observations and next observations of
+    all transitions would take in uint8, and 1/24 of what they would take in float32.
 
     - `frames`: The dataset of single frames, whose `observations` are uint8, with one flattened frame for each state.
     - `first`: For each state, the index of the first state of its episode, as `PixelDataset.of` computes it.

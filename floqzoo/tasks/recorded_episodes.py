@@ -42,7 +42,7 @@ class RecordedEpisodes:
     Episode $i$ has $T_i$ steps and $T_i + 1$ observations.
 
     - `observations`: `(steps + episodes, observation)`.
-    - `actions`: `(steps, action)`, between the bounds.
+    - `actions`: `(steps, action)`, between `action_low` and `action_high`.
     - `rewards`: `(steps,)`.
     - `terminated`: `(steps,)`, whether a step led to a terminal state. An episode whose last step did not terminate was
       truncated.

@@ -21,7 +21,10 @@ TRAIN, VALIDATION = 0, 1
 
 @dataclass(frozen=True)
 class EpisodeJob:
-    """One episode to record: its identity and its file."""
+    """One episode to record to the file `path`.
+
+    Its random seeds are determined by `seed`, `split` (0 for training, 1 for validation) and `index`.
+    """
 
     seed: int
     split: int

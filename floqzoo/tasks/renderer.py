@@ -60,8 +60,8 @@ def can_render(name: str) -> bool:
 def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
     """Ends this process, with a traceback, if the block takes longer than `seconds`.
 
-    Other ways to interrupt it do not work, since a hanging renderer ignores signals. The limit applies only in a
-    process that `multiprocessing` started, whose parent replaces it or reports its end.
+    The block cannot be interrupted in other ways, since a hanging renderer ignores signals. The limit applies only in a
+    process that `multiprocessing` started; its parent process restarts it or reports that it has ended.
     """
     if multiprocessing.parent_process() is None:
         yield

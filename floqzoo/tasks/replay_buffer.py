@@ -17,7 +17,8 @@ class ExploredStep(eqx.Module):
 
     - `transition`: The steps, without next actions.
     - `over`: Whether the episode ended with this step, terminated or truncated.
-    - `next_action`: At the end of an episode, the action that the policy would have taken at `next_observation`.
+    - `next_action`: For a step that ends an episode, the action that the policy would have taken at `next_observation`;
+      ignored for other steps.
     """
 
     transition: Transition
@@ -26,13 +27,13 @@ class ExploredStep(eqx.Module):
 
 
 class ReplayBuffer(eqx.Module):
-    r"""A ring buffer of the latest transitions of each seed, with their episodes.
+    r"""A ring buffer of the latest transitions of each seed, which keeps track of their episodes.
 
     It is written in rounds of one step in each of `environments` environments. The transitions of a seed are numbered
     from 0 in the order of writing. Transition $w$ is stored at position $w \bmod R$ until transition $w + R$ replaces
     it, where $R$ is `slots` + `environments`; the next step of its environment is transition $w + \text{environments}$.
-    The next action of a transition is the action of the next round; at the end of an episode, it is the action that the
-    policy would have taken.
+    The next action of a transition is the action of its environment in the next round; at the end of an episode, it is
+    the action that the policy would have taken.
 
     - `transitions`: The transitions, with the seed and the position as the first axes; unwritten ones are 0.
     - `written`: The total number of written transitions of each seed.

@@ -1,4 +1,4 @@
-"""The datasets that OGBench's scripts can generate, with the settings of its published commands."""
+"""The datasets that OGBench's scripts can generate, with the settings of OGBench's published commands."""
 
 import difflib
 from dataclasses import replace

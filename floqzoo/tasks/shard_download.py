@@ -47,9 +47,9 @@ CHECKSUMS = "SHA256SUMS"
 def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, shards: int | None = None) -> Path:
     """Downloads a large dataset of OGBench, and returns its folder `directory/name`, the `dataset_path` for `load`.
 
-    Each shard is a training file and a validation file. Files that exist are kept, so an interrupted download resumes
+    Each shard has a training file and a validation file. Files that exist are kept, so an interrupted download resumes
     with the first missing one. A file is moved to its place only if it is complete, every entry of the archive has the
-    checksum that the archive records, and its SHA-256 is the one in the folder's file `SHA256SUMS`, if listed there.
+    checksum that the archive records, and its SHA-256 is the one that the folder's `SHA256SUMS` lists for it, if any.
     Otherwise it is discarded, and the next mirror is tried.
 
     - `name`: The dataset, such as "cube-quadruple-play-100m-v0".

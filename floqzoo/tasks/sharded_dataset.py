@@ -46,7 +46,8 @@ class ShardReader:
     def checked(self, path: Path, shard: Dataset) -> Dataset:
         """Checks the form and the rewards of a shard that was read from `path`, and returns it.
 
-        **Raises** `ValueError` if it does not have the form `form`, or its rewards are not in `reward_range`.
+        **Raises** `ValueError` if the shard does not have the shapes and dtype of `form`, or its rewards are not in
+        `reward_range`.
         """
         if form_of(shard) != self.form:
             raise ValueError(
@@ -126,15 +127,15 @@ class ShardedDataset:
         return self.excerpt.sample(key, batch_size)
 
     def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of the recorded checksums of all arrays in order, and of the excerpt.
+        """The SHA-256, in hexadecimal, of the excerpt and of the checksums that the files of `paths` record.
 
-        No array is read; reading a shard verifies its checksums.
+        No file is read; reading a shard verifies its checksums.
         """
         return hashlib.sha256(f"{self._contents}{self.excerpt.fingerprint()}".encode()).hexdigest()
 
 
 def excerpt_of(dataset: Any) -> Any:
-    """The excerpt of a sharded dataset; any other dataset unchanged."""
+    """Returns the excerpt of a sharded dataset, and any other dataset unchanged."""
     return dataset.excerpt if isinstance(dataset, ShardedDataset) else dataset
 
 
