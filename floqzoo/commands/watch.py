@@ -28,8 +28,8 @@ def watch(
         episodes: The number of episodes to record.
         seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the last one.
-        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the run's
-            own seed.
+        episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default the same
+            as `seed`.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
     """

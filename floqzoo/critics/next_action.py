@@ -28,7 +28,7 @@ class PolicyNextAction(eqx.Module):
 
 
 class DataNextAction(eqx.Module):
-    """Takes the next actions of the data, to learn returns or successor measures of the behaviour policy.
+    """Uses the next actions recorded in the data, to learn returns or successor measures of the behaviour policy.
 
     The batch must contain `next_action`.
     """

@@ -207,7 +207,7 @@ class ReturnFlowCritic(eqx.Module):
         return Flow(field, 1, self.prior, self.path, self.solver)
 
     def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
-        """Mean and variance of returns, curvature and features of the flows on a batch; see `flow_diagnostics`."""
+        """Diagnostics of the flows on a batch, such as the mean and the variance of the returns; see `flow_diagnostics`."""
         return flow_diagnostics(self, batch, key)
 
     # Losses

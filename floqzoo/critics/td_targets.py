@@ -16,7 +16,8 @@ class MeanOverEnsemble(eqx.Module):
 
 
 class MinOverEnsemble(eqx.Module):
-    """The minimum over members, which counters overestimation: used by floq and FQL for antmaze-giant.
+    """The minimum over members, which counters overestimation: used by floq for antmaze-giant,
+    and by FQL for antmaze-large and antmaze-giant.
 
     Source: clipped double Q-learning (arXiv 1802.09477).
     """

@@ -27,7 +27,8 @@ class BatchedPolicy:
     The action of step t of episode i is drawn with the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`,
     so it does not depend on other episodes. Action chunks are executed open loop (see `OpenLoop`), so with chunks,
     episodes must be played from their first step. Policies that differ only in their arrays share one compiled program.
-    The policy always runs on the CPU: eight rows are too few for an accelerator, which is busy training. Networks that
+    The policy runs on the CPU, unless JAX was started without the CPU backend: eight rows are too few for an
+    accelerator, which is busy training. Networks that
     compute in bfloat16 act in float32, the dtype of their parameters: this is faster on a CPU, and makes actions
     independent of the training device.
 

@@ -45,7 +45,8 @@ def critic_inside(
     - `steps`: The numbers of solver steps for `q_by_steps`.
     - `num_noise_samples`: The number of noise samples per transition.
 
-    **Raises** `AttributeError` if the fields have no `last_features`, `ValueError` if the solver is adaptive.
+    **Raises** `AttributeError` if the critic's velocity fields have no method `last_features`, or their network no
+    method `features`; `ValueError` if the solver is adaptive.
     """
     arrays = _compiled(critic, batch, key, tuple(steps), num_noise_samples)
     return CriticInside(*(np.asarray(array) for array in arrays))

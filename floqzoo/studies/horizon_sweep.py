@@ -116,9 +116,9 @@ class MeanRow:
 
 
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
-    """Trains all models, and returns their errors; the seeds of one method and horizon are trained in one program.
+    """Trains all models, and returns their errors; the seeds of one method and horizon are trained together.
 
-    - `done`: Called after each program with all rows so far.
+    - `done`: Called after each pair of method and horizon, with all rows so far.
     """
     probes = {horizon: chain_probe(config, horizon) for horizon in config.horizons}
     rows = [SweepRow.of(config.path, TRUTH, horizon, -1, errors_of_truth(probe)) for horizon, probe in probes.items()]

@@ -83,8 +83,8 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for ends of
-    magnitude up to $10^{30}$.
+    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for
+    endpoints $x_0$ and $x_1$ of magnitude up to $10^{30}$.
 
     Near a singularity a value may be large, as $(x_1 - x) / (1 - t)$ is just below $t = 1$, but it must be finite.
     """

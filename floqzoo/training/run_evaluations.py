@@ -274,7 +274,8 @@ class RunEvaluations:
         return AwaitedEvaluation(evaluation.step, evaluation.parts)
 
     def begin(self, step: int, parts: ActorCritic, dataset: PyTree) -> None:
-        """Waits for the running evaluation, if any, then plays the next one; with worker processes, only starts it.
+        """Waits for the running evaluation, if any, then runs the next one; with worker processes, starts it in the
+        background and returns.
 
         - `step`: The step of the agents.
         - `parts`: Critics and policies of all seeds.
