@@ -14,37 +14,41 @@ INTRODUCTION = """# What flow matching brings: measured
 <!-- Written by docs/generate.py from docs/studies. -->
 
 The papers on flow-matching critics ([floq](https://arxiv.org/abs/2509.06863), [its analysis](https://arxiv.org/abs/2603.04333))
-make claims about why they work. Each study below tests one of these claims on a maze whose values are known exactly, so that the
-error of a critic is measured and not inferred from success.
+make claims about why these critics work. Each study on this page tests one of the claims on a maze whose values are known
+exactly. The error of a critic can therefore be measured directly, and does not have to be inferred from success rates.
 
 {summary}
 
-**Scale.** These are small experiments: a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells, networks of two layers of
-64 units (unless stated), 4,000 updates, {seeds} seeds. A verdict applies to this maze at this size; the papers' experiments
-use OGBench, networks of four layers of 512 and 2M updates. In this maze the policy is exactly greedy over four actions and the data
-cover all states and actions (except where data are few on purpose), so no study tests offline policy extraction.
+**Scale.** These are small experiments. The task is a [`CellMaze`][floqzoo.tasks.cell_maze.CellMaze] with 39 cells. Unless
+stated otherwise, networks have two layers of 64 units, and agents are trained for 4,000 updates. Every variant is trained with
+{seeds} seeds. A verdict applies only to this maze and these sizes; the papers' experiments use OGBench, networks of four layers
+of 512 units, and 2M updates. In this maze, the policy is exactly greedy over four actions, and the data cover all states and
+actions (except where data are scarce on purpose). None of the studies therefore tests offline policy extraction.
 
-**Fairness.** Unless stated, floq's critic and the monolithic critic have the same data for each seed, the same number of updates, hidden
-layers, batch size, target rate and learning rate. The learning rate is 3e-3, which is not the best value for every measure: without noise in
-the targets, 1e-3 gives both critics a smaller error of Q, but floq's policy a lower score ([target noise](#target-noise)). floq has K = 4, two
-noise samples and κ = 0.1 unless stated.
+**Fairness.** Unless stated otherwise, floq's critic and the monolithic critic are trained on the same data for each seed, with
+the same number of updates, hidden layers, batch size, target update rate and learning rate. The learning rate is 3e-3, which is
+not the best value for every metric: without noise in the targets, a learning rate of 1e-3 gives both critics a smaller error of
+Q, but gives floq's policy a lower score ([target noise](#target-noise)). Unless stated otherwise, floq uses K = 4, two noise
+samples and κ = 0.1.
 
-**What was changed after first trials.** Each statement was written before its measurement. The task and the sizes were chosen after trials:
-in a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so the maze was made smaller. In the first
-version of the study of target noise each critic had its own learning rate, which was unfair with noise. Now each critic has the better of two
-learning rates at each scale of the noise.
+**What was changed after first trials.** Each statement was written down before it was tested, but the task and the sizes were
+chosen after some trials. In a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so
+the maze was made smaller. In the first version of the study of target noise, each critic had its own learning rate, which
+turned out to be unfair when the targets were noisy. Now each critic uses the better of two learning rates at each noise scale.
 
-**Statistics.** The compared variants (arms) are paired by seed. An effect is the interquartile mean over seeds of the difference, with its 95 %
-bootstrap interval. *Reproduced* means that the interval lies above 0. *Not reproduced* means that it lies below 0: the opposite was measured.
-*Undecided* means that it includes 0. There are {statements} statements. On average at least one in twenty such intervals misses the true value,
-and with few seeds [more of them](results.md#what-the-intervals-say) do.
+**Statistics.** Each study compares several variants, called arms, which are paired by seed. An effect is the interquartile mean
+over seeds of the difference that a statement is about, with its 95 % bootstrap interval. *Reproduced* means that the interval
+is above 0. *Not reproduced* means that it is below 0, so the opposite of the statement was measured. *Undecided* means that the
+interval includes 0. There are {statements} statements. On average, at least one in twenty such intervals misses the true value,
+and with few seeds [even more of them](results.md#what-the-intervals-say) do.
 
-**Score.** A score of 1 is the return of the best policy from a random cell, and 0 is that of a random policy; both are exact. The error of Q
-is in units of return. Values lie between -13 and 0, with a standard deviation of 3.7 over states and actions.
+**Score.** The score of a policy is its return from a random cell, scaled so that the best policy has a score of 1 and a random
+policy a score of 0. The returns of both are known exactly. The error of Q is measured in units of return. Values lie between
+-13 and 0, with a standard deviation of 3.7 over states and actions.
 
-The measurements are from {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies.
-`floqzoo study NAME` repeats a study (3 to 21 minutes on a machine shared with other work), and resumes it if it was interrupted.
-`floqzoo study NAME --from docs/studies/NAME` redraws its figure from the stored measurements.
+The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies.
+`floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study takes 3 to 21 minutes on a machine shared
+with other work. `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements.
 """
 
 

@@ -16,8 +16,8 @@ INTRODUCTION = """# Defaults
 
 <!-- Written by docs/generate.py. -->
 
-This page lists the default of each optional argument. A changed default changes the programs of users: it belongs in the changelog, and a test
-fails until `python docs/generate.py` has updated this page.
+This page lists the default value of every optional argument. Because a change to a default changes what users' programs do, it
+must be recorded in the changelog. A test fails until `python docs/generate.py` has updated this page.
 """
 
 

@@ -12,13 +12,16 @@ INTRODUCTION = """# Protocols and arrays
 
 <!-- Written by docs/generate.py. -->
 
-Every protocol of floqzoo: its methods, its laws, the parts that satisfy it, and the recipes that use each part.
+This page describes every protocol of floqzoo: its methods, its *laws* (the properties that every implementation must have), its
+*parts* (the public classes that implement it), and the recipes that use each part.
 
-To write your own part, define a class, in your own file, with the methods of its protocol; it need not inherit from any floqzoo class.
-`floqzoo.testing.assert_obeys(part)` checks every law below: [check a part of your own](../guides/laws.md). Methods take one example, and
-the caller adds `jax.vmap`; losses take a batch, whose axis comes first.
+To write your own part, define a class with the methods of the protocol in a file of your own. The class does not have to
+inherit from any floqzoo class. `floqzoo.testing.assert_obeys(part)` checks all laws listed here; see [check a part of your
+own](../guides/laws.md). Methods take a single example, and the caller adds `jax.vmap`. Losses take a batch, with the batch axis
+first.
 
-A recipe is listed for a part if any of its presets builds it; its flags may select further parts.
+A recipe is listed for a part if any preset of the recipe builds that part. With its flags, a recipe may use other parts as
+well.
 """
 ARRAYS = """## Arrays and records
 

@@ -14,36 +14,38 @@ INTRODUCTION = """# Reproduce a paper's row
 
 <!-- Written by docs/generate.py; measured numbers are in docs/results.csv. -->
 
-One command trains a method on one task with the published settings of its environment, and evaluates it:
+The following command trains a method on one task with the published settings for its environment, and evaluates it:
 
 ```bash
 python recipes/floq.py --env_name cube-double-play-singletask-task2-v0 --success_timing post --seeds 3
 ```
 
-On this page a *row* is one number in the tables of [floq](https://arxiv.org/abs/2509.06863) and [FQL](https://arxiv.org/abs/2502.02538): the
-mean success rate of a method over the five tasks of an [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds each.
-`floqzoo sweep floq-def`, `floqzoo sweep floq-best` and `floqzoo sweep fql` (2M updates) run all fifty tasks with three seeds each, on one
-machine or a cluster, and print the table: see [Sweeps](sweeps.md).
+On this page, a *row* is one number in the tables of the papers on [floq](https://arxiv.org/abs/2509.06863) and
+[FQL](https://arxiv.org/abs/2502.02538): the mean success rate of a method over the five tasks of an
+[OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds for each task. To run all fifty tasks with
+three seeds each, use `floqzoo sweep floq-def`, `floqzoo sweep floq-best` or `floqzoo sweep fql` (2M updates). These commands
+run on one machine or a cluster and print the table; see [Sweeps](sweeps.md).
 
-Each cell of the table below is a row in this sense, for ten environments and four variants of FQL and floq.
+The next table covers ten environments and four variants of FQL and floq. Each of its cells is a row in this sense.
 {status}
 """
 CONDITIONS = """## Before you compare
 
-- **Reward timing.** Published numbers were measured with OGBench 1.1, whose environments reward the state after the step.
-  `--success_timing post` selects this timing. Without this flag a run uses the timing of the current OGBench, which defines a different
-  task: see [the timing of rewards](data.md#timing).
-- **Duration.** floq's paper trains for 2M updates and compares with FQL at 2M; FQL's own table is at 1M. See [the cost of an
-  update](../performance.md), and try a command with `--offline_steps 1e4 --eval_interval 0` first.
-- **Episodes.** Each evaluation has 50 episodes, the default.
-- **Data.** The official file is downloaded at the first use. `cube`, `scene` and `puzzle` can also be [collected on your
-  machine](data.md) (`--collect_episodes 1000` for the size of the official file); `antmaze`, `humanoidmaze` and `antsoccer` need the
-  official file.
+- **Reward timing.** The published numbers were measured with OGBench 1.1, whose environments reward the state after the step.
+  To select this timing, use `--success_timing post`. Without this flag, a run uses the timing of the current OGBench, which
+  defines a different task; see [the timing of rewards](data.md#timing).
+- **Duration.** floq's paper trains for 2M updates and compares with FQL after 2M updates, whereas the table in FQL's own paper
+  shows results after 1M. See [the cost of an update](../performance.md), and first try a command with
+  `--offline_steps 1e4 --eval_interval 0`.
+- **Episodes.** Each evaluation plays 50 episodes, which is the default.
+- **Data.** The official dataset is downloaded at its first use. For `cube`, `scene` and `puzzle`, you can instead [collect a
+  dataset on your machine](data.md); with `--collect_episodes 1000`, it has the size of the official one. `antmaze`,
+  `humanoidmaze` and `antsoccer` need the official dataset.
 
-The other methods list their published numbers on their own pages: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md),
-[ReBRAC](../recipes/rebrac.md), [QC](../recipes/qc.md), [IQN](../recipes/iqn.md), [C51](../recipes/c51.md), [CODAC](../recipes/codac.md),
-[Value Flows](../recipes/value_flows.md), [EVOR](../recipes/evor.md),
-[SAC and RLPD](../recipes/sac.md), [SORL](../recipes/sorl.md), [Gaussian behaviour cloning](../recipes/gaussian_bc.md).
+The pages of the other methods list their published numbers: [IQL](../recipes/iql.md), [IFQL](../recipes/ifql.md),
+[ReBRAC](../recipes/rebrac.md), [QC](../recipes/qc.md), [IQN](../recipes/iqn.md), [C51](../recipes/c51.md),
+[CODAC](../recipes/codac.md), [Value Flows](../recipes/value_flows.md), [EVOR](../recipes/evor.md), [SAC and
+RLPD](../recipes/sac.md), [SORL](../recipes/sorl.md), [Gaussian behaviour cloning](../recipes/gaussian_bc.md).
 """
 DATASETS = {
     "antmaze-large": "navigate",
@@ -125,10 +127,10 @@ def reproduce_page(results: Path) -> str:
             *([_measured_table(measured)] if measured else []),
             CONDITIONS,
             "## Settings\n",
-            "Each command uses these settings, named as in the authors' code; other settings are the recipe's defaults.\n",
+            "Each command uses these settings, named as in the authors' code. All other settings are the recipe's defaults.\n",
             _folded("The settings of every row", _settings_table()),
             "## Commands\n",
-            "There is one command for each method and task. For other seeds use `--seed 1` and so on; `--seeds 3` trains three seeds.\n",
+            "There is one command for each method and task. For another seed, add `--seed 1`; for three seeds, `--seeds 3`.\n",
             *commands,
         ]
     )
@@ -144,7 +146,7 @@ def _status(measured: list[dict[str, str]]) -> str:
 def _published_table() -> str:
     rows = [
         "## Published\n",
-        "Success in %: mean over the five tasks, ± as in the table of floq's paper.\n",
+        "Success rate in %: the mean over the five tasks, with ± as in the table of floq's paper.\n",
         f"| environment | {' | '.join(METHODS)} |",
         "|---" * (len(METHODS) + 1) + "|",
     ]
@@ -155,7 +157,7 @@ def _published_table() -> str:
 def _measured_table(measured: list[dict[str, str]]) -> str:
     rows = [
         "## Measured\n",
-        "Success in %: mean and standard error over the given tasks and seeds, measured with the commands below.\n",
+        "Success rate in %: the mean and standard error over the given tasks and seeds, measured with the commands below.\n",
         "| environment | method | published | measured | tasks × seeds | updates | timing | data |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -44,10 +44,11 @@ def trial(arm: str, settings: LabSettings) -> list[Measurement]:
 
 STUDY = Study(
     name="backups",
-    claim="Expected-value backups do as well as or better than distributional ones: modelling the distribution of "
-    "returns does not explain flow critics. The variance of Q over noise is lower with expected-value backups.",
-    design="Trains floq with the expected backup (every noise sample regresses to the mean target) and with the distributional "
-    "one (every noise sample has its own target). Returns are random, since actions fail at random.",
+    claim="Expected-value backups perform at least as well as distributional backups, so modelling the distribution of "
+    "returns does not explain why flow critics work. The variance of Q over noise is lower with expected-value backups.",
+    design="This study trains floq with the expected backup, where all noise samples are regressed onto the mean target, and "
+    "with the distributional backup, where each noise sample has its own target. Returns are random because actions fail at "
+    "random.",
     settings=LabSettings(),
     trials=lambda settings: {arm: partial(trial, arm, settings) for arm in BACKUPS},
     level=None,
@@ -58,12 +59,12 @@ STUDY = Study(
     },
     statements=[
         Statement(
-            "The expected backup gives a policy with a higher score.",
+            "The policy has a higher score with the expected backup.",
             lambda table: table.of("expected", 0, "score") - table.of("distributional", 0, "score"),
             "of the score",
         ),
         Statement(
-            "The expected backup gives a Q with a smaller error.",
+            "Q has a smaller error with the expected backup.",
             lambda table: table.of("distributional", 0, "error") - table.of("expected", 0, "error"),
             "units of return",
         ),

@@ -48,11 +48,13 @@ def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
 
 STUDY = Study(
     name="capacity",
-    claim="The gain of a flow critic is not explained by more parameters or computation: larger monolithic critics do not match it.",
-    design="floq against a monolithic critic of its hidden layers (9 MFLOP an update), and against four larger ones of which "
-    "each costs as many FLOPs an update as floq (48 MFLOP) and has about twice its parameters (26 thousand): wider layers (152 "
-    "units), more layers (seven), three residual blocks, or eleven ensemble members. The best of the four is chosen by the "
-    "measured metric itself, which favours the monolithic critics.",
+    claim="More parameters or more computation do not explain the advantage of flow critics, because larger monolithic "
+    "critics do not match them.",
+    design="This study compares floq with a monolithic critic that has the same hidden layers (9 MFLOP per update), and with "
+    "four larger monolithic critics. Each of these costs as many FLOPs per update as floq (48 MFLOP) and has about twice as "
+    "many parameters (floq has 26 thousand). They have wider layers (152 units), more layers (seven), three residual blocks, "
+    "or eleven ensemble members. For each metric, floq is compared with the one of the four that has the best measured value "
+    "of this metric, which favours the monolithic critics.",
     settings=LabSettings(),
     trials=lambda settings: {
         arm.replace(", ", "-").replace(" ", "-"): partial(trial, arm, settings) for arm in BUILDERS
@@ -61,22 +63,22 @@ STUDY = Study(
     panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
-            "floq's policy has a higher score than the monolithic critic with the same hidden layers.",
+            "floq's policy has a higher score than the policy of the monolithic critic with the same hidden layers.",
             lambda table: table.of("floq", 0, "score") - table.of("monolithic", 0, "score"),
             "of the score",
         ),
         Statement(
-            "floq's Q has a smaller error than the monolithic critic with the same hidden layers.",
+            "floq's Q has a smaller error than the Q of the monolithic critic with the same hidden layers.",
             lambda table: table.of("monolithic", 0, "error") - table.of("floq", 0, "error"),
             "units of return",
         ),
         Statement(
-            "floq's policy has a higher score than the best of the larger critics.",
+            "floq's policy has a higher score than the policy of the best of the larger critics.",
             lambda table: table.of("floq", 0, "score") - best_of_larger(table, "score", 1),
             "of the score",
         ),
         Statement(
-            "floq's Q has a smaller error than the best of the larger critics.",
+            "floq's Q has a smaller error than the Q of the best of the larger critics.",
             lambda table: best_of_larger(table, "error", -1) - table.of("floq", 0, "error"),
             "units of return",
         ),

@@ -42,26 +42,27 @@ def trial(steps: int, settings: LabSettings) -> list[Measurement]:
 
 STUDY = Study(
     name="integration_length",
-    claim="More integration steps in training help; more steps at test than in training do not.",
-    design="Trains floq with K Euler steps in its targets and in the targets of the distilled critic. Afterwards the same flows "
-    "are integrated with other K. The policy acts by the distilled critic, so its score depends on the K of training only.",
+    claim="More integration steps during training help, but using more steps at test time than during training does not.",
+    design="This study trains floq with K Euler steps, both in its TD targets and in the targets of the distilled critic. "
+    "After training, the same flows are integrated with other values of K. The policy acts according to the distilled "
+    "critic, so its score depends only on the value of K during training.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
     level="Euler steps K at test",
     panels={"error": ERROR, "score": SCORE.replace("policy", "policy, K as in training")},
     statements=[
         Statement(
-            "K = 8 in training gives a Q with a smaller error than K = 1, each tested as trained.",
+            "A flow trained and tested with K = 8 has a smaller error of Q than a flow trained and tested with K = 1.",
             lambda table: table.of("K = 1 in training", 1, "error") - table.of("K = 8 in training", 8, "error"),
             "units of return",
         ),
         Statement(
-            "K = 8 in training gives a policy with a higher score than K = 1.",
+            "The policy has a higher score after training with K = 8 than after training with K = 1.",
             lambda table: table.of("K = 8 in training", 8, "score") - table.of("K = 1 in training", 1, "score"),
             "of the score",
         ),
         Statement(
-            "A flow trained with K = 8 has no smaller error with K = 32.",
+            "A flow trained with K = 8 does not have a smaller error when it is tested with K = 32.",
             lambda table: table.of("K = 8 in training", 32, "error") - table.of("K = 8 in training", 8, "error"),
             "units of return",
         ),

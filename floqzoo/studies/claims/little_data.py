@@ -29,9 +29,9 @@ def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="little_data",
-    claim="Flow critics work with little data, where monolithic critics fail.",
-    design="Both critics on the first transitions of the same dataset, with the same number of updates. Transitions are "
-    "independent of each other, since the data of this maze have no episodes.",
+    claim="Flow critics still work with little data, where monolithic critics fail.",
+    design="This study trains both critics on the first transitions of the same dataset, with the same number of updates. "
+    "The transitions are independent of each other, because the data of this maze do not consist of episodes.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{arm}-{size}": partial(trial, arm, size, settings) for arm in AGENTS for size in TRANSITIONS
@@ -40,12 +40,12 @@ STUDY = Study(
     panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
-            "With 300 to 3,000 transitions floq's policy has a higher score.",
+            "With 300 to 3,000 transitions, floq's policy has a higher score than the monolithic critic's.",
             lambda table: with_few(table, "floq", "score") - with_few(table, "monolithic", "score"),
             "of the score",
         ),
         Statement(
-            "With 300 to 3,000 transitions floq's Q has a smaller error.",
+            "With 300 to 3,000 transitions, floq's Q has a smaller error than the monolithic critic's.",
             lambda table: with_few(table, "monolithic", "error") - with_few(table, "floq", "error"),
             "units of return",
         ),

@@ -83,10 +83,11 @@ def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
 
 STUDY = Study(
     name="noise_interval",
-    claim="Wide noise intervals curve the paths from noise to value, and curved paths make the number of steps matter.",
-    design="Trains floq with noise intervals whose width is κ times the range of returns, each with several values of K. K is the "
-    "same in training and at test time. "
-    "The curvature is measured on paths of 32 steps.",
+    claim="With wide noise intervals, the paths from noise to value are curved, and with curved paths the number of steps "
+    "matters.",
+    design="This study trains floq with noise intervals whose width is κ times the range of returns, and with several values "
+    "of K for each interval. K is the same during training and at test time. To measure the curvature, paths are integrated "
+    "with 32 steps.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"coverage-{coverage:g}-K-{steps}": partial(trial, coverage, steps, settings)
@@ -97,17 +98,17 @@ STUDY = Study(
     panels={"score": SCORE, "error": ERROR, "curvature": "curvature of the paths (squared units of return)"},
     statements=[
         Statement(
-            "Paths from a wide noise interval (κ = 1) are more curved than those from a narrow one (κ = 0.01).",
+            "Paths from a wide noise interval (κ = 1) are more curved than paths from a narrow interval (κ = 0.01).",
             lambda table: mean_over_steps(table, 1.0, "curvature") - mean_over_steps(table, 0.01, "curvature"),
             "squared units of return",
         ),
         Statement(
-            "K = 8 instead of K = 1 reduces the error more with the wide interval than with the narrow one.",
+            "Using K = 8 instead of K = 1 reduces the error more with the wide interval than with the narrow interval.",
             lambda table: gain_of_steps(table, 1.0) - gain_of_steps(table, 0.01),
             "units of return",
         ),
         Statement(
-            "With K = 8 the wide interval (κ = 1) gives a smaller error than the narrow one (κ = 0.01).",
+            "With K = 8, the error is smaller with the wide interval (κ = 1) than with the narrow interval (κ = 0.01).",
             lambda table: table.of(arm_of(0.01), 8, "error") - table.of(arm_of(1.0), 8, "error"),
             "units of return",
         ),

@@ -120,11 +120,11 @@ def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="plasticity",
-    claim="Flow matching learns plastic features: features frozen part-way through training support later targets; "
-    "those of monolithic critics do not.",
-    design="After a share of the training, all layers of each network except the last linear one are frozen, including those "
-    "of floq's distilled critic; 0 means random features, 1 features that are never frozen. With fixed targets, floq regresses "
-    "to the exact optimal Q from the first update.",
+    claim="Flow matching learns plastic features: if the features are frozen part-way through training, they can still fit "
+    "later targets. The features of monolithic critics cannot.",
+    design="After a given share of the training, this study freezes all layers of each network except the last linear layer. "
+    "This includes the layers of floq's distilled critic. If the share is 0, the features are random; if it is 1, they are "
+    "never frozen. With fixed targets, floq is regressed onto the exact optimal Q from the first update on.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{arm}-{moment:g}": partial(trial, arm, moment, settings)
@@ -140,17 +140,17 @@ STUDY = Study(
     },
     statements=[
         Statement(
-            "Freezing costs the monolithic critic's policy more of its score than floq's.",
+            "Freezing reduces the score of the monolithic critic's policy more than the score of floq's policy.",
             lambda table: lost_by_freezing(table, MONOLITHIC, "score") - lost_by_freezing(table, FLOQ, "score"),
             "of the score",
         ),
         Statement(
-            "Freezing adds more error to the monolithic critic's Q than to floq's.",
+            "Freezing increases the error of the monolithic critic's Q more than the error of floq's Q.",
             lambda table: lost_by_freezing(table, FLOQ, "error") - lost_by_freezing(table, MONOLITHIC, "error"),
             "units of return",
         ),
         Statement(
-            "Freezing adds less error to floq's Q with moving targets than with fixed ones.",
+            "Freezing increases the error of floq's Q less with moving targets than with fixed targets.",
             lambda table: lost_by_freezing(table, FLOQ, "error") - lost_by_freezing(table, FIXED, "error"),
             "units of return",
         ),

@@ -134,15 +134,16 @@ def mean_error(table: Table, arm: str) -> np.ndarray:
 
 STUDY = Study(
     name="recovery",
-    claim="Integration recovers from wrong intermediate values (test-time recovery), because flow critics are trained "
-    "against moving targets; monolithic networks do not recover.",
+    claim="The integration of a flow critic recovers from wrong intermediate values (test-time recovery), because the critic "
+    "was trained against moving targets. Monolithic networks do not recover.",
     design="After training, the state of the flow is shifted up or down at a time t by a fraction (0.1, 0.3 or 1) of the "
-    "standard deviation of Q over states and actions. In a monolithic network, Gaussian noise is added to the pre-activations "
-    "of a layer; its standard deviation is the same fraction of theirs. An error of 1 means that the perturbation reaches the "
-    "output unchanged. Each kind of critic is trained twice: on moving TD targets, and on the exact Q as fixed targets. The "
-    "networks have four hidden layers. With κ = 0.1 the initial noise lies in an interval of width 2, and the shifts are about "
-    "0.4, 1.1 and 3.7, so only the largest is wider than the interval; a wider interval was not tried. The units of a layer get "
-    "independent noise, which later layers partly average out, so the two kinds of perturbation are similar but not the same.",
+    "standard deviation of Q over states and actions. In a monolithic network, Gaussian noise is added to the "
+    "pre-activations of a layer instead. The standard deviation of this noise is the same fraction of the standard deviation "
+    "of the pre-activations. An error of 1 means that the perturbation reaches the output unchanged. Each kind of critic is "
+    "trained twice: on moving TD targets, and on the exact Q as fixed targets. The networks have four hidden layers. With κ "
+    "= 0.1, the initial noise lies in an interval of width 2. The shifts are about 0.4, 1.1 and 3.7, so only the largest "
+    "exceeds the width of the interval. We did not try a wider interval. The noise that is added to the units of a layer is "
+    "independent, and later layers partly average it out, so the two kinds of perturbation are similar but not equivalent.",
     settings=LabSettings(hidden=(64, 64, 64, 64)),
     trials=lambda settings: {
         f"{kind}-{targets.split()[0]}": partial(trial, kind, targets, settings)
@@ -155,17 +156,17 @@ STUDY = Study(
     },
     statements=[
         Statement(
-            "A flow passes on less than all of a perturbation in the middle of its integration.",
+            "If a flow is perturbed in the middle of its integration, only a part of the perturbation reaches the output.",
             lambda table: 1 - mean_error(table, f"floq, {MOVING}"),
             "of the perturbation",
         ),
         Statement(
-            "A flow passes on less of a perturbation than a monolithic network does.",
+            "A smaller part of the perturbation reaches the output of a flow than the output of a monolithic network.",
             lambda table: mean_error(table, f"monolithic, {MOVING}") - mean_error(table, f"floq, {MOVING}"),
             "of the perturbation",
         ),
         Statement(
-            "A flow recovers better if it was trained against moving targets.",
+            "A flow recovers better if it was trained against moving targets than against fixed targets.",
             lambda table: mean_error(table, f"floq, {FIXED}") - mean_error(table, f"floq, {MOVING}"),
             "of the perturbation",
         ),

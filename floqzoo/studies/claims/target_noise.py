@@ -39,12 +39,12 @@ def change_by_noise(table: Table, kind: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="target_noise",
-    claim="Flow critics are robust to noise in TD targets, monolithic critics are not.",
-    design="Gaussian noise, new in every update, is added to the reward of every drawn transition, and so to its TD "
-    "target. Values lie between -13 and 0; the noise of a transition is the same for all "
-    "its noise samples. Noise requires a smaller learning rate, so each critic has the better of two at each scale. "
-    "A flow learns the noise of its targets as a part of the distribution, and its own targets average over only two noise "
-    "samples; the papers use eight, which this study did not try.",
+    claim="Flow critics are robust to noise in TD targets, whereas monolithic critics are not.",
+    design="In every update, new Gaussian noise is added to the reward of every sampled transition, and thus to its TD "
+    "target. All noise samples of floq for the same transition share this added noise. For comparison, values lie between "
+    "-13 and 0. Noisy targets require a smaller learning rate, so each critic uses the better of two learning rates at each "
+    "scale of the noise. A flow learns the noise in its targets as part of the distribution, and its own targets average "
+    "over only two noise samples. The papers use eight samples, which this study did not try.",
     settings=LabSettings(),
     trials=lambda settings: {
         f"{kind}-{rate:g}-{noise:g}": partial(trial, kind, rate, noise, settings)
@@ -56,12 +56,12 @@ STUDY = Study(
     panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
-            "Noise costs the monolithic critic's policy more of its score than floq's.",
+            "Noise reduces the score of the monolithic critic's policy more than the score of floq's policy.",
             lambda table: change_by_noise(table, "floq", "score") - change_by_noise(table, "monolithic", "score"),
             "of the score",
         ),
         Statement(
-            "Noise adds more error to the monolithic critic's Q than to floq's.",
+            "Noise increases the error of the monolithic critic's Q more than the error of floq's Q.",
             lambda table: change_by_noise(table, "monolithic", "error") - change_by_noise(table, "floq", "error"),
             "units of return",
         ),

@@ -16,8 +16,8 @@ START = 200
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on data that grow by `settings.updates` transitions, one every `ratio` updates; returns
-    its scores and errors."""
+    """Trains one kind of critic while `settings.updates` transitions are added to its data, one every `ratio` updates;
+    returns its scores and errors."""
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
@@ -34,10 +34,10 @@ def high(table: Table, arm: str, metric: str) -> np.ndarray:
 
 STUDY = Study(
     name="update_ratio",
-    claim="Flow critics tolerate high update-to-data ratios, and learn faster with them; monolithic critics do not.",
-    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions, by one transition every 1, 2, 4, 8 or 16 updates "
-    "(the ratio); all critics see the same data, and a higher ratio means more updates on them. The data come from the behaviour "
-    "policy, so exploration has no effect.",
+    claim="Flow critics tolerate high update-to-data ratios and learn faster with them. Monolithic critics do neither.",
+    design=f"The dataset grows from {START:,} to {START + 1_000:,} transitions: one transition is added every 1, 2, 4, 8 or "
+    "16 updates. This number is the ratio. All critics see the same data, so a higher ratio means more updates on the same "
+    "data. The data come from the behaviour policy, so exploration has no effect.",
     settings=LabSettings(updates=1_000),
     trials=lambda settings: {
         f"{arm}-{ratio}": partial(trial, arm, ratio, settings) for arm in AGENTS for ratio in RATIOS
@@ -46,17 +46,17 @@ STUDY = Study(
     panels={"score": SCORE, "error": ERROR},
     statements=[
         Statement(
-            "At the two highest ratios floq's policy has a higher score.",
+            "At the two highest ratios, floq's policy has a higher score than the monolithic critic's.",
             lambda table: high(table, "floq", "score") - high(table, "monolithic", "score"),
             "of the score",
         ),
         Statement(
-            "At the two highest ratios floq's Q has a smaller error.",
+            "At the two highest ratios, floq's Q has a smaller error than the monolithic critic's.",
             lambda table: high(table, "monolithic", "error") - high(table, "floq", "error"),
             "units of return",
         ),
         Statement(
-            f"floq's score is higher at a ratio of {RATIOS[-1]} than at 1.",
+            f"floq's score is higher at a ratio of {RATIOS[-1]} than at a ratio of 1.",
             lambda table: table.of("floq", RATIOS[-1], "score") - table.of("floq", 1, "score"),
             "of the score",
         ),
