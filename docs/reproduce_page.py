@@ -1,4 +1,4 @@
-"""The page on reproducing a paper's row: published and measured numbers, settings, commands."""
+"""The page on reproducing a published score: published and measured numbers, settings, commands."""
 
 import csv
 import textwrap
@@ -10,7 +10,7 @@ from floqzoo.results import PUBLISHED_SCORES, read_reference_scores
 from recipes import floq, fql
 
 
-INTRODUCTION = """# Reproduce a paper's row
+INTRODUCTION = """# Reproduce a published score
 
 <!-- Written by docs/generate.py; measured numbers are in docs/results.csv. -->
 
@@ -20,13 +20,13 @@ The following command trains a method on one task with the published settings fo
 python recipes/floq.py --env_name cube-double-play-singletask-task2-v0 --success_timing post --seeds 3
 ```
 
-On this page, a *row* is one number in the tables of the papers on [floq](https://arxiv.org/abs/2509.06863) and
+On this page, a *score* is one number in the tables of the papers on [floq](https://arxiv.org/abs/2509.06863) and
 [FQL](https://arxiv.org/abs/2502.02538): the mean success rate of a method over the five tasks of an
 [OGBench](https://github.com/seohongpark/ogbench) environment, with several seeds for each task. To run all fifty tasks with
 three seeds each, use `floqzoo sweep floq-def`, `floqzoo sweep floq-best` or `floqzoo sweep fql` (2M updates). These commands
 run on one machine or a cluster and print the table; see [Sweeps](sweeps.md).
 
-The next table covers ten environments and four variants of FQL and floq. Each of its cells is a row in this sense.
+The next table has the published scores of four variants of FQL and floq in ten environments.
 {status}
 """
 CONDITIONS = """## Before you compare
@@ -65,7 +65,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "floq": ("recipes/floq.py", floq.default),
     "floq, best": ("recipes/floq.py --preset best", floq.best),
 }
-SCORES = {  # the method and the number of updates behind each row
+SCORES = {  # the method and the number of updates behind each score
     "FQL, 1M": ("FQL", 1_000_000),
     "FQL, 2M": ("FQL", 2_000_000),
     "floq": ("floq", 2_000_000),
@@ -128,7 +128,7 @@ def reproduce_page(results: Path) -> str:
             CONDITIONS,
             "## Settings\n",
             "Each command uses these settings, named as in the authors' code. All other settings are the recipe's defaults.\n",
-            _folded("The settings of every row", _settings_table()),
+            _folded("The settings of every score", _settings_table()),
             "## Commands\n",
             "There is one command for each method and task. For another seed, add `--seed 1`; for three seeds, `--seeds 3`.\n",
             *commands,
@@ -139,8 +139,8 @@ def reproduce_page(results: Path) -> str:
 def _status(measured: list[dict[str, str]]) -> str:
     rows = len(PUBLISHED) * len(METHODS)
     if not measured:
-        return f"**None of these {rows} rows has been measured with floqzoo yet.**"
-    return f"**{len(measured)} of these {rows} rows have been [measured with floqzoo](#measured).**"
+        return f"**None of these {rows} scores has been measured with floqzoo yet.**"
+    return f"**{len(measured)} of these {rows} scores have been [measured with floqzoo](#measured).**"
 
 
 def _published_table() -> str:

@@ -117,7 +117,7 @@ def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings of the environment (floq-def), 2M updates."""
+    """The published settings for the environment (floq-def), with 2M updates."""
     return published_run(env_name, published.DEFAULT, FloqConfig(), offline_steps=2_000_000)
 
 

@@ -69,7 +69,7 @@ def fql(
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings of the environment, 1M updates."""
+    """The published settings for the environment, with 1M updates."""
     return published_run(env_name, published.OFFLINE, FQLConfig())
 
 

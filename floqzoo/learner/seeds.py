@@ -87,7 +87,7 @@ def exploration_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
 
 
 def continued_keys(keys: Key[Array, " seeds"]) -> Key[Array, " seeds"]:
-    """The update keys of a run that is initialised with the agents of another run, derived from that run's keys."""
+    """The update keys of a run that starts from the agents of an earlier run, derived from the keys of the earlier run."""
     return jax.vmap(lambda key: jax.random.fold_in(key, MOST_UPDATES + 1))(keys)
 
 

@@ -51,9 +51,8 @@ class FutureModel(eqx.Module):
     def of(cls, agent: Agent, states: Float[np.ndarray, "states observation"]) -> "FutureModel":
         """Builds the model from an agent's target critic, or from its critic if that is a `ForwardBackward`.
 
-        The task of the policy is inferred for a `ForwardBackward` critic, but not for its target network.
+        `infer_task` stores the task in the critic and in the policy, but not in the target network.
         """
-        # The task is not inferred for the target network.
         critic = agent.critic if isinstance(agent.critic, ForwardBackward) else agent.target.critic
         # Agents with phases learn rewards in the last one.
         trained = int(agent.step) > max(agent.phase_starts.values(), default=-1)

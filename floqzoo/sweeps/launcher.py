@@ -15,7 +15,7 @@ from floqzoo.training.interruption import stoppable
 def unfinished_trials(sweep: Sweep) -> list[Trial]:
     """The trials that have to be started or resumed.
 
-    **Raises** `ValueError` if a run is damaged or has another run format.
+    **Raises** `ValueError` if a run is damaged, or was written in a run format other than that of this version.
     """
     for trial in sweep.trials:
         require_readable(trial.directory)

@@ -32,7 +32,7 @@ def mark_finished(directory: Path) -> None:
 def require_readable(directory: Path) -> None:
     """Checks that an existing run can be resumed or compared.
 
-    **Raises** `ValueError` if it is damaged or has another run format.
+    **Raises** `ValueError` if it is damaged, or was written in a run format other than that of this version.
     """
     if has_begun(directory):
         StoredRun(directory)

@@ -11,7 +11,7 @@ class ReportedSuccess(gymnasium.Wrapper):
     """Reports success as `info["success"]` in each step: 1 or 0, or NaN if `key` is None.
 
     - `environment`: Any Gymnasium environment.
-    - `key`: The key under which `info` contains the success; None if the environment reports none.
+    - `key`: The key of `info` that reports success; None if the environment does not report it.
     - `any_step`: Whether success in a step also counts for all later steps.
     """
 

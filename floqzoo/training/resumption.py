@@ -30,7 +30,7 @@ def resume(
     task: Task | str | None = None,
     allow_changes: bool = False,
 ) -> TrainingResult:
-    """Resumes a run from its latest intact checkpoint, as if it had never ended.
+    """Resumes a run from its latest intact checkpoint, as if it had never been interrupted.
 
     Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
     parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the

@@ -1,4 +1,4 @@
 """Settings that the papers published for each environment, in one file for each recipe.
 
-A table contains only the fields that differ from the defaults of the recipe.
+A field that a table omits has the default of the recipe.
 """

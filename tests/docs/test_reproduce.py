@@ -1,4 +1,4 @@
-"""The page that reproduces a paper's row agrees with the recipes."""
+"""The page that reproduces published scores agrees with the recipes."""
 
 import csv
 import re
@@ -62,7 +62,7 @@ def test_only_what_was_measured_is_in_the_measured_table(tmp_path):
     measured = tmp_path / "results.csv"
     measured.write_text(f"{head}\n")
     nothing = reproduce_page(measured)
-    assert "None of these 40 rows has been measured" in nothing and "## Measured" not in nothing
+    assert "None of these 40 scores has been measured" in nothing and "## Measured" not in nothing
     measured.write_text(f"{head}\ncube-single,floq,93.5,1.2,5 × 3,2000000,post,official\n")
     lines = reproduce_page(measured).splitlines()
     assert "| cube-single | floq | 98 ± 3 | 93.5 ± 1.2 | 5 × 3 | 2,000,000 | post | official |" in lines
