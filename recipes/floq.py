@@ -117,12 +117,12 @@ def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings for the environment (floq-def), with 2M updates."""
+    """The published settings for the environment (floq-def), 2M updates."""
     return published_run(env_name, published.DEFAULT, FloqConfig(), offline_steps=2_000_000)
 
 
 def best(env_name: str | None) -> RunConfig:
-    """The best published settings of the environment (floq-best), 2M updates."""
+    """The best published settings for the environment (floq-best), 2M updates."""
     return published_run(env_name, published.BEST, FloqConfig(), offline_steps=2_000_000)
 
 

@@ -105,8 +105,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def qc(env_name: str | None) -> RunConfig:
-    """QC-FQL: chunks of 5 actions, with the alpha of the example in QC's code; 1M updates, then 1M environment
-    steps."""
+    """QC-FQL: chunks of 5 actions, alpha 100; 1M updates, 1M environment steps."""
     chunked = FQLConfig(chunk_length=5, alpha=100.0)
     return published_run(env_name, QC, chunked, online_steps=1_000_000, online_start=5_000)
 

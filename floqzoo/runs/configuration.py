@@ -102,8 +102,8 @@ class RunConfig(Generic[AgentConfig]):
     """Whether reward and success are computed from the state before a step ("pre", OGBench 1.2.0 and later) or after it
     ("post", earlier versions)."""
     collect_episodes: int = 0
-    """Episodes to collect on this machine if `dataset_path` is None and the official file is not in `dataset_dir`;
-    later runs reuse them. If 0, a missing official file is downloaded."""
+    """Episodes to collect if `dataset_path` is None and the official file is not in `dataset_dir`; later runs reuse
+    them. If 0, a missing official file is downloaded."""
     collect_workers: int = os.cpu_count() or 1
     """Number of processes that collect in parallel; the data do not depend on it."""
 

@@ -24,6 +24,8 @@ def test_the_help_of_a_recipe(name):
     assert len(short.splitlines()) <= 55
     for line in (*short.splitlines(), *full.splitlines()):
         assert len(line) <= 80 or line.startswith("  --")  # a flag with a long value or many choices
+    for preset in recipe.presets.values():
+        assert (preset.__doc__ or "").splitlines()[0].endswith("."), preset  # the help shows the first line
     settings = [field.name for field in dataclasses.fields(config.agent)]
     assert set(settings) == field_docs(type(config.agent)).keys()
     for field in settings:
