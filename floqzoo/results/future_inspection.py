@@ -58,9 +58,9 @@ def inspect_futures(
     require_states(run, "an inspection")
     seed, step = chosen_seeds(run, seed)[0], checkpoint_step(run, step)
     recipe = recipe or find_recipe(run.recipe_name)
-    if not has_successor_measure(run, recipe):
-        raise ValueError(f"there is no successor measure in {run.directory}, a run of {run.recipe_name}.")
     agent = run.agent(recipe, seed, step)
+    if not predicts_futures(agent.critic):
+        raise ValueError(f"there is no successor measure in {run.directory}, a run of {run.recipe_name}.")
     loaded = task_of(run, dataset_path, named_task(run, task))
     model = FutureModel.of(agent, np.asarray(excerpt_of(loaded.dataset).observations))
     rollouts = rollouts_of(model, agent.parts, loaded, episodes, seed)

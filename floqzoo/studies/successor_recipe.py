@@ -110,7 +110,13 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
-    """Calls `report_futures` for one seed of a run; if there are several seeds, each gets its own folder."""
+    """Calls `report_futures` for one seed of a run; if there are several seeds, each gets its own folder.
+
+    If the task has no environment, episodes of a policy cannot be played, and only a measure of the data is reported.
+    """
+    if task.make_environment is None and config.agent.measure_of != "behaviour":
+        print("the measure is not compared with episodes of its policy, since the task has no environment")
+        return
     own = directory if config.seeds == 1 else directory / f"sd{seed:03d}"
     own.mkdir(exist_ok=True)
     report_futures(agent, task, replace(config, seed=seed, seeds=1), own)

@@ -208,6 +208,21 @@ def test_code_that_a_run_names_is_not_executed(run, tmp_path, monkeypatch):
     assert not mark.exists()
 
 
+def test_without_an_environment_a_measure_of_a_policy_is_learnt_and_not_compared(tmp_path, monkeypatch, capsys):
+    words = {
+        "task": f"{FILE}:only_data",
+        "preset": "maze",
+        "offline_steps": 2,
+        "log_interval": 1,
+        "agent.measure_of": "clone",
+        "agent.batch_size": 8,
+        "agent.hidden_dims": 8,
+    }
+    folder = started(run_successor_recipe, TD2, tmp_path, monkeypatch, **words)
+    assert "not compared with episodes of its policy, since the task has no environment" in capsys.readouterr().out
+    assert not (folder / "values.csv").exists()
+
+
 @pytest.mark.parametrize("name", ["td2_cfm", "infom"])
 def test_the_futures_of_a_successor_measure_are_inspected(run, tmp_path, monkeypatch, capsys, name):
     """Played for the clone of TD²-CFM, and recorded for InFOM, which learns rewards in its second phase."""
