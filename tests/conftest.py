@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import signal
+from contextlib import contextmanager
 from importlib.metadata import version
 
 
@@ -50,6 +51,23 @@ def getkey():
     return lambda: jr.fold_in(jr.key(0), next(count))
 
 
+@pytest.fixture
+def fewer_examples():
+    """A context in which a law has this many examples, unless the profile is the long one."""
+
+    @contextmanager
+    def fewer_examples(count):
+        profile = hypothesis.settings.get_current_profile_name()
+        hypothesis.settings.register_profile("few", hypothesis.settings.get_profile(profile), max_examples=count)
+        hypothesis.settings.load_profile(profile if profile == "long" else "few")
+        try:
+            yield
+        finally:
+            hypothesis.settings.load_profile(profile)
+
+    return fewer_examples
+
+
 _weight = 0
 
 
@@ -59,7 +77,7 @@ def _limited_number_of_programs(request):
     global _weight
     yield
     _weight += 1 if request.node.get_closest_marker("slow") is None else 3
-    if _weight >= 150:
+    if _weight >= 400:
         _weight = 0
         jax.clear_caches()
 

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,6 @@ def example_of(member) -> Any:
     return found[0]
 
 
-@contextmanager
-def fewer_examples(count):
-    """The profile of the session with fewer examples, unless it is the long one."""
-    profile = settings.get_current_profile_name()
-    settings.register_profile("few", settings.get_profile(profile), max_examples=count)
-    settings.load_profile(profile if profile == "long" else "few")
-    try:
-        yield
-    finally:
-        settings.load_profile(profile)
-
-
 # They compile programs of every member, and hold whatever the numbers are.
 SLOW = {
     a_chunk_holds_the_actions_of_one_episode,
@@ -87,7 +75,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("law", "member", "examples"), CASES)
-def test_a_member_keeps_a_law(law, member, examples):
+def test_a_member_keeps_a_law(law, member, examples, fewer_examples):
     with fewer_examples(examples) if examples else nullcontext():
         assert_holds(law, member)
 
