@@ -1,7 +1,7 @@
 """A modular library of flow-matching reinforcement learning in JAX and Equinox.
 
-Shapes and types of every call are checked while JAX traces it, at no cost to compiled code; the environment variable
-`JAXTYPING_DISABLE=1` disables the checks. Names are imported lazily.
+Shapes and types are checked in every call while JAX traces it, so the checks do not slow down compiled code. The
+environment variable `JAXTYPING_DISABLE=1` disables them. The names in this package are imported lazily.
 """
 
 import lazy_loader as _lazy_loader

@@ -1,4 +1,4 @@
-"""The agent and its update, used by all recipes."""
+"""The agent, which all recipes build, and its update."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,18 +21,18 @@ from floqzoo.update_rules import JointUpdate, PolyakAveraging
 class Agent(eqx.Module):
     r"""A critic and a policy with their target networks, trained by an update rule.
 
-    An update computes `critic_loss` and `policy_loss`, which receive the whole agent as a constant
-    ([`FrozenAgent`][floqzoo.records.FrozenAgent]); the update rule makes optimiser steps from their gradients, and the
-    target rule updates the target networks.
+    An update computes `critic_loss` and `policy_loss`, both of which receive the whole agent as a constant, a
+    [`FrozenAgent`][floqzoo.records.FrozenAgent]. The update rule then takes optimiser steps along their gradients, and
+    `target_update` updates the target networks.
 
     - `critic`: Any [`Critic`][floqzoo.protocols.Critic].
     - `policy`: Any [`Policy`][floqzoo.protocols.Policy].
     - `update_rule`: Any [`UpdateRule`][floqzoo.protocols.UpdateRule]; by default one Adam step on the sum of both
       losses.
     - `target_update`: Any [`TargetUpdate`][floqzoo.protocols.TargetUpdate]; by default Polyak averaging of the critic
-      with $\tau = 0.005$, without a target policy.
-    - `normaliser`: Normalises the observations that `act`, `explore` and `update` receive, so critic and policy take
-      normalised observations only; see `normalised`. None, the default, leaves observations unchanged.
+      with $\tau = 0.005$, and no target policy.
+    - `normaliser`: Normalises the observations that `act`, `explore` and `update` receive, so that the critic and the
+      policy only ever see normalised observations; see `normalised`. None, the default, leaves observations unchanged.
 
     Attributes: `target`, the target networks; `optimisers`, the state of the update rule; `step`, the number of updates
     so far.
@@ -71,17 +71,17 @@ class Agent(eqx.Module):
 
     @property
     def parts(self) -> ActorCritic:
-        """The critic, the policy and the normaliser, which are sufficient for acting."""
+        """The critic, the policy and the normaliser, which are all that is needed to act."""
         return ActorCritic(self.critic, self.policy, self.normaliser)
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase of training, by the phase's name; empty if there are no phases."""
+        """The number of updates before each training phase starts, by phase name; empty if there are no phases."""
         return self.update_rule.phase_starts if isinstance(self.update_rule, HasPhases) else {}
 
     @property
     def frozen(self) -> FrozenAgent:
-        """The agent as it is passed to the losses: a constant, through which no gradient passes."""
+        """The agent in the form in which the losses receive it: a constant, through which no gradient passes."""
         critic, policy, target = with_cast_weights(frozen((self.critic, self.policy, self.target)))
         return FrozenAgent(critic, policy, target, self.step)
 
@@ -90,8 +90,8 @@ class Agent(eqx.Module):
         return self.parts.act(observation, key)
 
     def normalised(self, observation: Observation) -> Observation:
-        """Converts an observation of the environment to the input of `critic` and `policy`: normalised if there is a
-        normaliser."""
+        """Converts an observation of the environment to the input of `critic` and `policy`, by normalising it if the
+        agent has a normaliser."""
         return self.parts.normalised(observation)
 
     def explore(self, observation: Observation, key: Key) -> Action:
@@ -99,9 +99,9 @@ class Agent(eqx.Module):
         return self.parts.explore(observation, key)
 
     def update(self, batch: Transition, key: Key) -> tuple["Agent", UpdateMetrics]:
-        """The agent after one update on a batch, and the metrics of the losses on that batch.
+        """Performs one update on a batch; returns the new agent, and the metrics of the losses on the batch.
 
-        This is a pure function, which can be compiled alone or inside a scan.
+        This is a pure function, so it can be compiled as it is or inside a scan.
         """
         if self.normaliser is not None:
             batch = batch.with_observations(jax.vmap(self.normaliser.normalise))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """A bibliography entry; `bibtex` omits fields that are None.
+    """An entry of the bibliography; `bibtex` omits fields that are None.
 
     - `key`: The citation key.
     - `kind`: The BibTeX entry type.
-    - `title`, `author`, `year`: As in BibTeX.
+    - `title`, `author`, `year`: The BibTeX fields of the same names.
     - `venue`: The conference or journal.
     - `arxiv`: The arXiv identifier of the preprint.
     - `url`: The URL of a work without an arXiv preprint.
@@ -25,7 +25,7 @@ class Reference:
     url: str | None = None
 
     def bibtex(self) -> str:
-        """The entry in BibTeX format."""
+        """Formats the entry as BibTeX."""
         venue = {"inproceedings": "booktitle", "phdthesis": "school"}.get(self.kind, "journal")
         fields = {"title": f"{{{self.title}}}", "author": self.author, "year": str(self.year)}
         fields |= {venue: self.venue} if self.venue else {}

@@ -1,4 +1,4 @@
-"""Citations: the papers and programs that the parts of an agent are based on."""
+"""Citations of the papers and programs that the parts of an agent are based on."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -104,10 +104,10 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         optax.GradientTransformation: (bib.OPTAX,),
     }
 )
-"""The references of each class; a subclass also has those of its base classes."""
+"""The references of each class; a subclass also has the references of its base classes."""
 
 PROGRAMS = (eqx.Module, diffrax.AbstractSolver, optax.GradientTransformation)
-"""The classes in `SOURCES` whose references are programs; `citation` lists programs after papers."""
+"""The classes in `SOURCES` whose references are programs, which `citation` lists after the papers."""
 
 WITHOUT_SOURCE: frozenset[type] = frozenset(
     {
@@ -156,20 +156,20 @@ WITHOUT_SOURCE: frozenset[type] = frozenset(
         successor.VelocityError,
     }
 )
-"""Parts that cite no work: they are common knowledge, or original to floqzoo."""
+"""Parts without a reference, because they are common knowledge or original to floqzoo."""
 
 
 def citation(*parts: Any) -> str:
-    """The BibTeX entries of the works cited by the given parts, each work once.
+    """Returns the BibTeX entries of the works that the given parts are based on, each work once.
 
         print(fz.citation(agent))
         print(fz.citation(agent, task))
 
-    Papers come first, each below a comment with the names of the parts that cite it. Programs follow: JAX and Equinox
-    for every module, optax and diffrax if they are used. An `OGBenchTask` adds OGBench. Your own parts add no entry,
-    but the parts inside them do. For floqzoo itself, see `CITATION.cff`.
+    Papers come first; a comment above each entry names the parts that cite the paper. Programs follow: JAX and Equinox
+    for every module, and optax and diffrax if they are used. An `OGBenchTask` adds OGBench. Your own parts have no
+    entries, but the floqzoo parts inside them do. To cite floqzoo itself, see `CITATION.cff`.
 
-    - `parts`: Agents, tasks, or other objects that contain parts.
+    - `parts`: Agents, tasks, or any other objects that contain parts.
     """
     cited: dict[Reference, list[str]] = {}
     for part in _all_parts(parts):

@@ -40,13 +40,13 @@ def collect(
 ) -> None:
     """Collects an OGBench dataset on this machine, with OGBench's scripted oracles.
 
-    An interrupted collection resumes where it stopped; a finished one is reused.
+    If a collection was interrupted, it resumes where it stopped. If the dataset exists already, it is reused.
 
     Args:
         name: The dataset, such as cube-single-play-v0.
-        episodes: The number of training episodes; by default that of the official dataset. A tenth as many are
-            collected in addition for validation.
-        seed: The seed of all episodes; the same seed gives the same files, for any number of workers.
+        episodes: The number of training episodes; by default as many as in the official dataset. In addition, a tenth
+            of this number is collected for validation.
+        seed: The seed of all episodes; the same seed gives the same files, whatever the number of workers.
         workers: The number of processes that collect in parallel.
         directory: The output folder; by default ~/.floqzoo/collected.
     """
@@ -62,15 +62,16 @@ def download(
     directory: Annotated[str, tyro.conf.arg(metavar="DIR")] = DEFAULT_DATASET_DIR,
     shards: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
 ) -> None:
-    """Downloads an OGBench dataset of 100 million transitions, which is a folder of files.
+    """Downloads an OGBench dataset of 100 million transitions as a folder of files.
 
-    An interrupted download resumes with the first missing file. Damaged files are discarded. The smaller datasets
-    need no command: recipes download them.
+    An interrupted download resumes with the first missing file. Damaged files are discarded. This command is not
+    needed for the smaller datasets, which the recipes download themselves.
 
     Args:
         name: The dataset, such as cube-quadruple-play-100m-v0.
-        directory: The folder that contains all datasets.
-        shards: The number of files to download, starting with the first, each with its validation file; by default all.
+        directory: The parent folder of all datasets.
+        shards: The number of files to download, starting with the first; each comes with its validation file. By
+            default all files are downloaded.
     """
     folder = download_shards(name, directory, shards=shards)
     print(f"dataset: {folder}")
@@ -99,7 +100,7 @@ COMMANDS = {
 
 
 def overview() -> str:
-    """The subcommands, each with the first line of its docstring, wrapped to 80 columns."""
+    """Lists the subcommands, each with the first line of its docstring, wrapped to 80 columns."""
     return "\n".join(
         textwrap.fill(
             str(command.__doc__).split("\n")[0],
@@ -113,7 +114,7 @@ def overview() -> str:
 
 
 def main() -> None:
-    """The console entry point; exits with status 2 for invalid input, and 130 after Ctrl-C."""
+    """Runs the `floqzoo` command; exits with status 2 for invalid input, and with 130 after Ctrl-C."""
     if sys.argv[1:] == ["--version"]:
         print(f"floqzoo {__version__}")
         return

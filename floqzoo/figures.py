@@ -1,7 +1,7 @@
-"""The style of all figures: one palette, consistent font sizes, and fixed colours for common methods.
+"""A common style for all figures: one palette, consistent font sizes, and fixed colours for common methods.
 
-Figures are at most as wide as a page of the documentation (`WIDTH`), and text is at least 10 pt. The palette is that of
-Okabe and Ito, which is safe for readers with colour blindness.
+Figures are at most as wide as a page of the documentation (`WIDTH`), and text is at least 10 pt. The palette is by
+Okabe and Ito; readers with colour blindness can tell its colours apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from floqzoo.tasks.files import replacing
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK, GREY = "#000000", "#7F7F7F"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-"""Okabe and Ito's colours, without yellow."""
+"""The colours of Okabe and Ito's palette, without yellow."""
 
 WIDTH = 7.2
 """The width of a page of the documentation, in inches."""
@@ -30,15 +30,15 @@ METHOD_COLOURS = {
     "td-cfm-c": GREEN,
     "mc-cfm": PURPLE,
 }
-"""The colours of methods that occur in several figures. FQL shares its colour with the monolithic critic, which it
-uses."""
+"""The colours of methods that occur in several figures. FQL has the same colour as the monolithic critic, because FQL
+uses this critic."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:
-    """The colour of each method in a figure: its fixed colour, or else the next unused colour of the palette.
+    """Chooses a colour for each method in a figure: the method's fixed colour, or else an unused one of the palette.
 
-    - `names`: Names such as "floq" or "floq alpha=10.0"; the first of several variants of a method gets the method's
-      colour.
+    - `names`: The names of the methods, such as "floq" or "floq alpha=10.0". Of several variants of a method, the first
+      gets the method's fixed colour.
     """
     chosen: dict[str, str] = {}
     for name in names:
@@ -72,7 +72,8 @@ Result = TypeVar("Result")
 
 
 def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Wraps a function that draws or saves a figure so that it uses `STYLE`; global settings do not change."""
+    """Wraps a function that draws or saves a figure so that it uses `STYLE`, without changing matplotlib's global
+    settings."""
 
     @wraps(function)
     def with_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -87,7 +88,7 @@ def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure with the given size in inches, for use without a display."""
+    """Returns an empty matplotlib figure of the given size in inches, which does not need a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -97,7 +98,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_below(figure: Any, columns: int = 4) -> None:
-    """Adds one legend below all panels and outside the axes; the legend lists each label once."""
+    """Adds a common legend below all panels, outside their axes, in which each label is listed once."""
     shown = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -109,14 +110,16 @@ def legend_below(figure: Any, columns: int = 4) -> None:
 
 
 def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
-    """Sets ticks at these values only, labelled in full: 10,000 instead of a power of ten."""
+    """Sets ticks at the given values only, with labels in full: 10,000 instead of a power of ten."""
     axis.set_ticks(values, [f"{value:,.12g}" for value in values])
     axis.set_ticks([], minor=True)
 
 
 def log_ticks(axis: Any) -> None:
-    """Sets ticks at 1, 2 and 5 times each power of ten on a logarithmic axis, or only at the powers of ten if the axis
-    covers a factor of 200 or more."""
+    """Sets the ticks of a logarithmic axis at 1, 2 and 5 times each power of ten.
+
+    If the upper limit of the axis is at least 200 times the lower limit, there are ticks at the powers of ten only.
+    """
     low, high = axis.get_view_interval()
     digits = (1, 2, 5) if high < 200 * low else (1,)
     places = [digit * 10.0**power for power in range(-9, 10) for digit in digits]
@@ -125,7 +128,7 @@ def log_ticks(axis: Any) -> None:
 
 @styled
 def save_figure(figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG, atomically; returns its path."""
+    """Writes a figure to a PNG file atomically, and returns the path of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=200, format="png")

@@ -1,4 +1,4 @@
-"""Numbers and arrays of an agent's parts that are not updated by an optimiser."""
+"""Hyperparameters and state: the numbers and arrays in an agent that no optimiser updates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ from floqzoo.typing import Array
 
 
 class Hyperparameter(eqx.Module):
-    """A number that a sweep may change, and that no optimiser updates.
+    """A number, such as a discount, that a sweep can vary and that optimisers do not update.
 
-    Stored as an array, it can be changed without recompiling, and mapped over with `jax.vmap`. `value` stops gradients,
-    so the gradient is always 0; `partition_trainable` excludes the number from training.
+    The number is stored as an array, so it can be changed without recompiling, and `jax.vmap` can map over it. No
+    gradient passes through `value`, and `partition_trainable` does not count the number among the trainable arrays.
 
     - `stored`: The number, or an array of numbers.
     """
@@ -25,14 +25,14 @@ class Hyperparameter(eqx.Module):
 
     @property
     def value(self) -> Any:
-        """The number, without a gradient."""
+        """The number; no gradient passes through it."""
         return jax.lax.stop_gradient(self.stored)
 
 
 class State(eqx.Module):
-    """An array that is updated by a loss, not by an optimiser, such as running statistics or a counter.
+    """An array that a loss updates instead of an optimiser, such as running statistics or a counter.
 
-    A loss returns the part with its new state in a [`Stateful`][floqzoo.records.Stateful] record.
+    The loss returns a [`Stateful`][floqzoo.records.Stateful] record, which contains the part with its new state.
 
     - `stored`: An array of any dtype.
     """
@@ -41,7 +41,7 @@ class State(eqx.Module):
 
     @property
     def value(self) -> Any:
-        """The array, without a gradient."""
+        """The array; no gradient passes through it."""
         return jax.lax.stop_gradient(self.stored)
 
 
@@ -49,9 +49,9 @@ Number = float | int | Array | np.ndarray | np.generic | Hyperparameter
 
 
 def hyperparameter(value: Number) -> Hyperparameter:
-    """Wraps a number or an array in a `Hyperparameter`; a value that already is one is returned unchanged.
+    """Wraps a number or an array in a `Hyperparameter`; returns a `Hyperparameter` unchanged.
 
-    As the converter of a field, it allows a plain number as an argument, such as `alpha=300.0`.
+    As the converter of a module's field, it lets callers pass a plain number, as in `alpha=300.0`.
     """
     if isinstance(value, Hyperparameter):
         return value
@@ -61,12 +61,12 @@ def hyperparameter(value: Number) -> Hyperparameter:
 
 
 def optional_hyperparameter(value: Number | None) -> Hyperparameter | None:
-    """`hyperparameter(value)`, or None if the value is None; also a field converter."""
+    """Returns `hyperparameter(value)`, or None if the value is None. It can also be used as a field converter."""
     return None if value is None else hyperparameter(value)
 
 
 def is_not_trained(node: Any) -> bool:
-    """Whether a node of a tree is a `Hyperparameter` or a `State`."""
+    """Returns whether a node of a tree is a `Hyperparameter` or a `State`, neither of which is trained."""
     return isinstance(node, Hyperparameter | State)
 
 
@@ -79,13 +79,18 @@ def partition_trainable(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def frozen(tree: PyTree) -> PyTree:
-    """The same tree, without gradients through its parameters."""
+    """Returns the tree with `jax.lax.stop_gradient` applied to its trainable arrays."""
     trainable, rest = partition_trainable(tree)
     return eqx.combine(jax.lax.stop_gradient(trainable), rest)
 
 
 def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.ndarray | np.bool_], need: str) -> None:
-    """Validates a number, except inside a JAX trace, where its value is unknown.
+    """Validates a number; does nothing inside a JAX trace, where the value is unknown.
+
+    - `name`: The name of the argument, for the error message.
+    - `number`: The number, or an array of numbers, each of which is checked.
+    - `holds`: Maps the numbers to booleans.
+    - `need`: The requirement in words, such as "in [0, 1]", for the error message.
 
     **Raises** `ValueError` if `holds` returns False; the message contains the argument, its value and the requirement.
     """
@@ -96,9 +101,9 @@ def require(name: str, number: Hyperparameter, holds: Callable[[np.ndarray], np.
 
 
 def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
-    """Checks that `low` is below `high`, and that both and their difference are finite.
+    """Checks that `low` is below `high`, and that both numbers and their difference are finite.
 
-    **Raises** `ValueError` otherwise.
+    **Raises** `ValueError` if this is not the case.
     """
     if isinstance(high.stored, Tracer):
         return

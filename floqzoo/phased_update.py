@@ -16,9 +16,9 @@ from floqzoo.typing import Array, Key
 class Phase(eqx.Module):
     """A phase of training.
 
-    - `name`: The name of the phase in logs and figures.
+    - `name`: The name under which the phase appears in logs and figures.
     - `update_rule`: Any update rule, such as a `JointUpdate` with the losses of the phase.
-    - `updates`: The number of updates; None, allowed only in the last phase, for all that remain.
+    - `updates`: The number of updates. In the last phase it may be None, which means all remaining updates.
 
     **Raises** `ValueError` if the name is empty, or `updates` is negative.
     """
@@ -35,21 +35,21 @@ class Phase(eqx.Module):
 
 
 class PhasedUpdate(eqx.Module):
-    """Applies update rules in sequence, each for a given number of updates; for example pre-training, then fine-tuning.
+    """Applies update rules in sequence, each for a given number of updates, such as pre-training before fine-tuning.
 
         fz.PhasedUpdate(
             fz.Phase("pretraining", fz.JointUpdate(critic_loss=MyCritic.pretraining_loss), 1_000_000),
             fz.Phase("finetuning", fz.JointUpdate()),
         )
 
-    The state of the optimisers continues from phase to phase, so all rules must have states of the same structure: use
-    rules of one class with the same kind of optimiser. The agent's number of updates determines its phase, and is part
-    of a checkpoint: a run resumes in the phase where it stopped. At the end of each phase, the trainer writes a row of
-    metrics, saves a checkpoint and evaluates the agent.
+    Each phase continues with the optimiser state of the previous phase. All rules must therefore have optimiser states
+    of the same structure: use rules of one class with the same kind of optimiser. The phase follows from the number of
+    updates that the agent has made. Checkpoints store this number, so a run resumes in the phase where it stopped. At
+    the end of each phase, the trainer writes a row of metrics, saves a checkpoint and evaluates the agent.
 
-    Metrics keep the names that the rules give them; a metric that only some phases have is averaged over the updates of
-    these phases. Only the rule of the current phase is computed, except with several seeds on an accelerator, where all
-    rules are computed.
+    Metrics keep the names that the rules give them; a metric that occurs only in some phases is averaged over the
+    updates of these phases. Each update computes only the rule of the current phase, except with several seeds on an
+    accelerator, where it computes all rules.
 
     - `phases`: One or more phases, in order.
 
@@ -72,7 +72,7 @@ class PhasedUpdate(eqx.Module):
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase, by name."""
+        """The number of updates before each phase starts, by phase name."""
         starts, total = {}, 0
         for phase in self.phases:
             starts[phase.name] = total
@@ -80,7 +80,7 @@ class PhasedUpdate(eqx.Module):
         return starts
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The initial state of the optimisers, which all phases share.
+        """Returns the initial optimiser state, which is passed on from phase to phase.
 
         **Raises** `ValueError` if the states of two phases differ in structure.
         """
@@ -97,7 +97,8 @@ class PhasedUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts, the optimiser states and the metrics after one update by the rule of the current phase."""
+        """Performs one update by the rule of the current phase; returns the new parts, the new optimiser states, and
+        the metrics."""
         arrays, rest = eqx.partition((parts, optimisers), eqx.is_array)
 
         def updated(phase: Phase, arrays: PyTree) -> tuple[PyTree, dict[str, NamedMetric]]:

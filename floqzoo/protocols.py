@@ -1,11 +1,12 @@
-r"""All protocols of floqzoo: the methods that each kind of part must have.
+r"""The protocols of floqzoo, which list the methods that each kind of part must have.
 
-A class satisfies a protocol by having its methods; inheritance is not needed. Code that composes parts depends only on
-these protocols. Each protocol has distinct method names, so `isinstance(part, Protocol)` checks the composition.
-Methods take one example, and the caller applies `jax.vmap`; losses take a batch, whose axis comes first.
+A class satisfies a protocol by having its methods; it does not have to inherit from the protocol. Code that composes
+parts depends only on these protocols. The protocols differ in the names of their methods, so
+`isinstance(part, Protocol)` checks whether a part fits. Methods take a single example, and the caller applies
+`jax.vmap`. Losses take a batch, with the batch axis first.
 
-Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too, required only by the code
-that uses them.
+Optional capabilities (`NoisyCritic`, `Diagnosable`, `HasBehaviour`, ...) are protocols too. A part needs them only if
+it is passed to code that uses them.
 
 How the parts fit together, in three lines:
 
@@ -35,14 +36,14 @@ from floqzoo.typing import Action, Array, Code, Condition, Key, Metrics, Observa
 
 @runtime_checkable
 class NoisePrior(Protocol):
-    """The initial distribution of a flow."""
+    """The noise distribution from which a flow starts."""
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent samples in an array of the given shape."""
+        """Draws independent samples, as an array of the given shape."""
         ...
 
     def log_prob(self, x: Point) -> Scalar:
-        """The log-density of a point, summed over its coordinates."""
+        """Returns the log-density of a point, summed over its coordinates."""
         ...
 
 
@@ -51,51 +52,51 @@ class ProbabilityPath(Protocol):
     """A probability path from noise to data, on which a velocity field is trained."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
-        """The point at time `t` on the path from noise `x0` to data `x1`, and the velocity there."""
+        """Returns the point at time `t` on the path from noise `x0` to data `x1`, and the velocity at that point."""
         ...
 
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
-        """The velocity at `x` given only the data point, $u_t(x | x_1)$."""
+        """Returns the conditional velocity $u_t(x | x_1)$, which depends on the data point but not on the noise."""
         ...
 
 
 @runtime_checkable
 class ODESolver(Protocol):
-    """Integrates a velocity field."""
+    """An ODE solver, which integrates a velocity field."""
 
     @property
     def evaluations(self) -> int:
-        """The number of velocity evaluations in one solve (NFE), the unit of compute in reports."""
+        """The number of velocity evaluations per solve (NFE), in which reports measure compute."""
         ...
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """Returns the solution at `t1`, starting from `x0` at `t0`; if `t1 < t0`, integrates backwards in time."""
         ...
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """All states of a solve, in order; `solve` returns the last one."""
+        """Returns all states of a solve in order; the last one is the state that `solve` returns."""
         ...
 
 
 @runtime_checkable
 class VelocityField(Protocol):
-    """A conditional velocity field in two stages, so that the condition is encoded once per solve."""
+    """A conditional velocity field, split into two methods so that the condition is encoded only once per solve."""
 
     def encode(self, *condition: Condition) -> Code:
-        """Encodes the condition; called once per solve."""
+        """Encodes the condition, such as an observation and an action; called once per solve."""
         ...
 
     def velocity(self, t: Time, x: Point, code: Code) -> Point:
-        """The velocity at time `t` and point `x`."""
+        """Returns the velocity at time `t` and point `x`, for the condition that `encode` encoded as `code`."""
         ...
 
 
 @runtime_checkable
 class LinearLayer(Protocol):
-    """An affine map that can be applied to parts of its input."""
+    """An affine map that can be applied to one slice of its input at a time."""
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """What a slice `x` of the input, starting at index `start`, contributes to the output, without the bias."""
+        """Returns what `x`, the slice of the input that starts at index `start`, adds to the output before the bias."""
         ...
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
@@ -105,7 +106,7 @@ class LinearLayer(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """A map between vectors whose first layer is linear."""
+    """A network that maps vectors to vectors, and whose first layer is linear."""
 
     @property
     def stem(self) -> LinearLayer:
@@ -117,13 +118,13 @@ class Network(Protocol):
         ...
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """The output of the network, given the pre-activation of the first layer."""
+        """Returns the output of the network, given the pre-activation of the first layer."""
         ...
 
 
 @runtime_checkable
 class TimeEmbedding(Protocol):
-    """The embedding of the flow time."""
+    """An embedding of the flow time as a vector of features."""
 
     @property
     def time_features(self) -> int:
@@ -131,20 +132,20 @@ class TimeEmbedding(Protocol):
         ...
 
     def embed_time(self, t: Time) -> Float[Array, " features"]:
-        """The features of time `t`."""
+        """Returns the features of time `t`."""
         ...
 
 
 @runtime_checkable
 class PointEmbedding(Protocol):
-    """The embedding of a point of a flow."""
+    """An embedding of a point of a flow as a vector of features."""
 
     def point_features(self, dim: int) -> int:
-        """The number of features of a point with `dim` coordinates."""
+        """Returns the number of features of a point with `dim` coordinates."""
         ...
 
     def embed_point(self, x: Point) -> Float[Array, " features"]:
-        """The features of point `x`."""
+        """Returns the features of point `x`."""
         ...
 
 
@@ -153,66 +154,67 @@ class TimeDistribution(Protocol):
     """The distribution of the times at which a flow is trained."""
 
     def sample_times(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent times in [0, 1)."""
+        """Draws independent times in [0, 1), as an array of the given shape."""
         ...
 
 
 @runtime_checkable
 class Aggregation(Protocol):
-    """The aggregation of the members of an ensemble into one value."""
+    """A rule that combines the values of an ensemble's members into one value."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Reduces the first axis, which contains the members."""
+        """Reduces the first axis of `values`, which contains the ensemble members."""
         ...
 
 
 @runtime_checkable
 class Backup(Protocol):
-    """Forms the TD target for each noise sample from sampled values of the next state."""
+    """A backup rule, which computes a TD target for each noise sample from sampled values of the next state."""
 
     def td_targets(
         self, reward: Scalar, continuation: Scalar, next_values: Float[Array, " samples"]
     ) -> Float[Array, " samples"]:
-        """The regression target for each noise sample; `continuation` is $\\gamma$ times the transition's discount."""
+        """Returns a target for each noise sample; `continuation` is $\\gamma$ times the transition's discount."""
         ...
 
 
 @runtime_checkable
 class NoiseCoupling(Protocol):
-    """How the initial noise of the target flows depends on the initial noise of the online flows."""
+    """A coupling between the initial noise of the online flows and the initial noise of the target flows."""
 
     def next_noise(
         self, noise: Float[Array, "samples dim"], fresh: Float[Array, "samples dim"]
     ) -> Float[Array, "samples dim"]:
-        """The initial noise of the target flows, given `noise`, that of the online flows, and `fresh`, which is
-        independent of it."""
+        """Returns the initial noise of the target flows. `noise` is the initial noise of the online flows, and `fresh`
+        is a second sample, independent of `noise`."""
         ...
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Draws actions, and defines the loss that trains it."""
+    """A policy, which draws actions and defines its own training loss."""
 
     def act(self, observation: Observation, critic: "Critic", key: Key) -> Action:
-        """Draws an action, each coordinate in [-1, 1]; the policy may use the critic, as best-of-N sampling does."""
+        """Draws an action, each coordinate in [-1, 1]. The policy may use the critic, as in best-of-N sampling."""
         ...
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss on a batch and its metrics; `agent` is treated as a constant."""
+        """Returns the loss on a batch and its metrics; `agent` is treated as a constant."""
         ...
 
 
 @runtime_checkable
 class Critic(Protocol):
-    """Estimates the expected discounted return of an action."""
+    """A critic, which estimates the expected discounted return of an action."""
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q(observation, action), in units of reward: deterministic and differentiable, for policy improvement."""
+        """Returns Q(observation, action) in units of reward. The value is deterministic and differentiable, so that a
+        policy can be trained to maximise it."""
         ...
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss on a batch and its metrics; `agent` is treated as a constant, and `agent.target.critic` is of the
-        same class as this critic."""
+        """Returns the loss on a batch and its metrics. `agent` is treated as a constant, and `agent.target.critic` has
+        the same class as this critic."""
         ...
 
 
@@ -221,7 +223,7 @@ class NoisyCritic(Protocol):
     """Optional capability of a critic: a stochastic estimate of the value."""
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """A sample or an estimate of Q(observation, action), in units of reward."""
+        """Returns a sample or an estimate of Q(observation, action), in units of reward."""
         ...
 
 
@@ -230,13 +232,13 @@ class Diagnosable(Protocol):
     """Optional capability of a critic: diagnostics that are logged at each evaluation."""
 
     def diagnose(self, batch: Transition, key: Key) -> Metrics:
-        """The diagnostics on a batch of the dataset, as a record of scalars."""
+        """Computes diagnostics on a batch from the dataset, and returns them as a record of scalars."""
         ...
 
 
 @runtime_checkable
 class FlowValued(Protocol):
-    """Optional capability of a critic: values that are the outputs of an ensemble of flows over the real line."""
+    """Optional capability of a critic: its values are the outputs of an ensemble of flows over the real line."""
 
     @property
     def fields(self) -> Any:
@@ -259,17 +261,18 @@ class FlowValued(Protocol):
         ...
 
     def flow(self, field: Any) -> Any:
-        """The [`Flow`][floqzoo.flow.Flow] of one member, given its velocity field."""
+        """Returns the [`Flow`][floqzoo.flow.Flow] of an ensemble member, given the member's velocity field."""
         ...
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
-        """The output of each member's flow for one noise sample."""
+        """Returns the output of each member's flow for one noise sample."""
         ...
 
     def batch_returns(
         self, batch: Transition, noise: Float[Array, "batch samples 1"]
     ) -> Float[Array, "members batch samples"]:
-        """The outputs of the members' flows at (s, a) of each transition, for each of its noise samples."""
+        """Returns the output of each member's flow at the (s, a) of each transition, for all noise samples of that
+        transition."""
         ...
 
 
@@ -285,7 +288,7 @@ class HasBehaviour(Protocol):
 
 @runtime_checkable
 class Exploring(Protocol):
-    """Optional capability of a policy: different actions for exploration and evaluation."""
+    """Optional capability of a policy: a separate method that draws actions for exploration."""
 
     def explore(self, observation: Observation, critic: Critic, key: Key) -> Action:
         """Draws an action for exploration, each coordinate in [-1, 1]."""
@@ -294,7 +297,7 @@ class Exploring(Protocol):
 
 @runtime_checkable
 class ActsInChunks(Protocol):
-    """Optional capability of a policy: its action is a chunk, the actions of several steps as one flat vector."""
+    """Optional capability of a policy: it acts in chunks, which are the actions of several steps in one flat vector."""
 
     @property
     def chunk_length(self) -> int:
@@ -303,7 +306,7 @@ class ActsInChunks(Protocol):
 
     @property
     def execution_horizon(self) -> int:
-        """The number of executed steps before the next chunk is drawn, 1 to `chunk_length`."""
+        """The number of steps of a chunk that are executed before the next one is drawn, from 1 to `chunk_length`."""
         ...
 
 
@@ -312,34 +315,35 @@ class HasDensity(Protocol):
     """Optional capability of a policy: the log-density of the actions that it draws."""
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws an action; returns it with the log-density of the draw before clipping to [-1, 1]."""
+        """Draws an action and returns it with the log-density of the draw, taken before the action is clipped to
+        [-1, 1]."""
         ...
 
 
 @runtime_checkable
 class ActsFromNoise(Protocol):
-    """Optional capability of a policy: acting by a function of observation and noise, which can be exported.
+    """Optional capability of a policy: its action is a function of observation and noise, which can be exported.
 
-    For the same key, `act` equals `act_from_noise` with the noise of `draw_noise`.
+    For any key, `act` returns the same action as `act_from_noise` applied to the noise that `draw_noise` draws.
     """
 
     @property
     def noise_prior(self) -> NoisePrior | None:
-        """The distribution of each coordinate of the noise, all independent; None for a deterministic policy."""
+        """The distribution of each noise coordinate; coordinates are independent. None for a deterministic policy."""
         ...
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
-        """Draws the noise of one action; an array of size 0 for a deterministic policy."""
+        """Draws the noise for one action; for a deterministic policy, returns an array of size 0."""
         ...
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "*noise"]) -> Action:
-        """The action, each coordinate in [-1, 1]; deterministic."""
+        """Returns the action for the given noise, each coordinate in [-1, 1]; deterministic."""
         ...
 
 
 @runtime_checkable
 class ActsInSteps(Protocol):
-    """Optional capability of a policy: acting with different numbers of solver steps."""
+    """Optional capability of a policy: it can draw actions with different numbers of solver steps."""
 
     def act_in_steps(self, observation: Observation, critic: "Critic", key: Key, steps: StepCount) -> Action:
         """Draws an action in `steps` solver steps; each coordinate is in [-1, 1]."""
@@ -351,8 +355,8 @@ class ScoresInSteps(Protocol):
     """Optional capability of a critic: the value of a policy that acts in a given number of solver steps."""
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """Q(observation, action) of the policy that draws later actions in `steps` solver steps; differentiable, like
-        `score`."""
+        """Returns Q(observation, action) for the policy that draws all later actions in `steps` solver steps. Like
+        `score`, the result is differentiable."""
         ...
 
 
@@ -361,7 +365,7 @@ class HasAdvantage(Protocol):
     """Optional capability of a critic: the advantage of an action."""
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        """Q(observation, action) - V(observation), in units of reward."""
+        """Returns the advantage Q(observation, action) - V(observation), in units of reward."""
         ...
 
 
@@ -370,7 +374,8 @@ class ActsForLatent(Protocol):
     """Optional capability of a policy: a family of deterministic policies, one for each task vector z."""
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """The action for the task z, each coordinate in [-1, 1]; deterministic and differentiable."""
+        """Returns the action for the task vector `latent`, each coordinate in [-1, 1]; deterministic and
+        differentiable."""
         ...
 
 
@@ -379,12 +384,13 @@ class ScoresForLatent(Protocol):
     """Optional capability of a critic: scores for each task vector z."""
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q of the action for task z under the policy for z; deterministic and differentiable."""
+        """Returns Q of the action on the task `latent`, under the policy for this task; deterministic and
+        differentiable."""
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """One z for each row of a batch, drawn from the distribution of tasks in training; no gradient passes through
-        it."""
+        """Draws one task vector for each row of a batch, from the distribution of tasks used in training. No gradient
+        passes through the result."""
         ...
 
 
@@ -393,61 +399,62 @@ class HasFeatures(Protocol):
     """Optional capability of a velocity field: the input of its last linear layer."""
 
     def last_features(self, t: Time, x: Point, code: Code) -> Float[Array, " width"]:
-        """The input of the last linear layer at time `t` and point `x`."""
+        """Returns the input of the last linear layer at time `t` and point `x`."""
         ...
 
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """The optimiser steps of one update."""
+    """A rule that performs the optimiser steps of an update."""
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The initial state of the optimisers."""
+        """Returns the initial state of the optimisers."""
         ...
 
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts and the optimiser states after one update, and the metrics of the batch."""
+        """Performs one update; returns the new parts, the new optimiser states, and the metrics of the batch."""
         ...
 
 
 @runtime_checkable
 class HasPhases(Protocol):
-    """Optional capability of an update rule, or of an agent: phases with different losses, one after another."""
+    """Optional capability of an update rule or an agent: training in consecutive phases with different losses."""
 
     @property
     def phase_starts(self) -> Mapping[str, int]:
-        """The number of updates before each phase, by name, in order; empty if there are no phases."""
+        """The number of updates before each phase starts, by phase name and in order; empty if there are no phases."""
         ...
 
 
 @runtime_checkable
 class TargetUpdate(Protocol):
-    """The update of the target networks."""
+    """A rule that creates and updates the target networks."""
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
-        """The initial targets, which share no array buffers with `parts`."""
+        """Returns the initial target networks, which share no array buffers with `parts`."""
         ...
 
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update `step`, counted from 0, which changed the parts from `before` to `after`."""
+        """Returns the target networks after update `step` (counted from 0), which changed the parts from `before` to
+        `after`."""
         ...
 
 
 @runtime_checkable
 class TrainableAgent(Protocol):
-    """An agent that the trainer can train, for one seed: [`Agent`][floqzoo.agent.Agent], or your own."""
+    """The agent of one seed, which the trainer can train: an [`Agent`][floqzoo.agent.Agent], or your own class."""
 
     @property
     def parts(self) -> ActorCritic:
-        """The critic and the policy, which suffice for acting."""
+        """The critic and the policy, which are all that is needed to act."""
         ...
 
     def update(self, batch: Transition, key: Key) -> tuple["TrainableAgent", UpdateMetrics]:
-        """The agent after one update, and the metrics of the batch; a pure function."""
+        """Performs one update; returns the new agent and the metrics of the batch. This is a pure function."""
         ...
 
 
@@ -463,24 +470,25 @@ class SuccessorMeasure(Protocol):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws `count` future observations from the measure."""
+        """Draws `count` future observations from the measure of the given observation and action."""
         ...
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        """The log-density of a future observation."""
+        """Returns the log-density of a future observation, given an observation and an action."""
         ...
 
     def successor_loss(self, batch: Transition, target: Any, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics]:
-        """The loss on a batch and its metrics; `target`, of the same class, and `agent` are treated as constants."""
+        """Returns the loss on a batch and its metrics. `target`, a measure of the same class, and `agent` are treated
+        as constants."""
         ...
 
 
 @runtime_checkable
 class SuccessorTarget(Protocol):
-    """The regression target of a successor measure for futures beyond the next state."""
+    """The regression target of a successor measure for future states beyond the next state."""
 
     def regression(self, flow: Any, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point at time `t` and the velocity to learn there.
+        """Returns a point at time `t`, and the velocity that the measure should learn there.
 
         `flow` is the target flow, `code` its encoding of the next state and action, and `step` the normalised
         transition.
@@ -490,49 +498,49 @@ class SuccessorTarget(Protocol):
 
 @runtime_checkable
 class NextAction(Protocol):
-    """The next action, which defines the policy whose return or successor measure is learnt."""
+    """A choice of the next actions, which determines the policy whose return or successor measure is learnt."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """The action at each next observation, each coordinate in [-1, 1] as in `batch.action`."""
+        """Returns an action for each next observation, each coordinate in [-1, 1] as in `batch.action`."""
         ...
 
 
 @runtime_checkable
 class RewardModel(Protocol):
-    """The reward as a function of the state."""
+    """A model of the reward as a function of the state."""
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The reward; differentiable if a policy is trained to maximise it."""
+        """Returns the reward of a state; differentiable if a policy is trained to maximise it."""
         ...
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """The loss on a batch; 0 for a model without parameters."""
+        """Returns the loss on a batch; 0 for a model without parameters."""
         ...
 
 
 @runtime_checkable
 class EpisodeStore(Protocol):
-    """Transitions in the order of their episodes: a dataset, or the replay buffer of one seed.
+    """A store of transitions, episode by episode: a dataset, or the replay buffer of one seed.
 
-    A transition is addressed by an integer `at`, defined by the store; methods take arrays of addresses.
+    The store assigns an integer address `at` to each transition. Methods take arrays of addresses.
     """
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions at the given addresses, with their next actions."""
+        """Returns the transitions at the given addresses, with their next actions."""
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The addresses `steps` transitions later in the same episodes; `steps` is at most `steps_left(at)`."""
+        """Returns the addresses `steps` transitions later in the same episodes; `steps` is at most `steps_left(at)`."""
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The number of later transitions in the same episode for each address."""
+        """Returns the number of later transitions in the same episode, for each address."""
         ...
 
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """Defines what a batch contains for each sampled transition: one step, an n-step return, a future."""
+    """Defines what a batch contains for each sampled transition: a single step, an n-step return, a future state."""
 
     @property
     def reads_next_action(self) -> bool:
@@ -540,33 +548,33 @@ class TransitionReader(Protocol):
         ...
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The examples that start at the given addresses in the store."""
+        """Reads the examples that start at the given addresses of the store."""
         ...
 
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """The source of the batches of a run."""
+    """A source of training batches for a run."""
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """The batch of one update of one seed, inside the compiled scan.
+        """Draws the batch for one update of one seed; called inside the compiled scan.
 
-        `replay` contains the replay buffers of all seeds (None offline); `place` is the index of the seed along the
-        first axis of the buffers.
+        `replay` contains the replay buffers of all seeds, or is None in the offline phase. `place` is the index of the
+        seed along the first axis of the buffers.
         """
         ...
 
 
 @runtime_checkable
 class OfflineDataset(Protocol):
-    """Transitions on the device; the dataset of an offline run."""
+    """The dataset of an offline run, with its transitions on the device."""
 
     def sample(self, key: Key, batch_size: int) -> Transition:
         """Samples transitions uniformly, with replacement."""
         ...
 
     def fingerprint(self) -> str:
-        """A hash of the contents."""
+        """Returns a hash of the contents."""
         ...
 
     @property
@@ -591,9 +599,10 @@ class Task(Protocol):
 
     @property
     def make_environment(self) -> Callable[[], Any] | None:
-        """Creates a new Gymnasium environment; must be picklable if environments run in worker processes.
+        """A function that creates a new Gymnasium environment; None if the task has no environment.
 
-        The attribute is None for a task without an environment, for which only losses and diagnostics are computed.
+        The function must be picklable if environments run in worker processes. On a task without an environment, only
+        losses and diagnostics are computed.
         """
         ...
 
@@ -613,16 +622,16 @@ class Task(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """JSON-serialisable values that identify the data and the environment; they are stored with the results."""
+        """Returns JSON-serialisable values that identify the data and the environment; stored with the results."""
         ...
 
 
 @runtime_checkable
 class MetricWriter(Protocol):
-    """Receives the metrics of a run, under the same names as in the run's tables."""
+    """A writer that receives the metrics of a run, under the same names as in the run's tables."""
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Receives the metrics of one seed after `step` updates; NaN means no value."""
+        """Receives the metrics of one seed after `step` updates; a value of NaN means that the metric is missing."""
         ...
 
     def close_writer(self) -> None:
@@ -632,16 +641,16 @@ class MetricWriter(Protocol):
 
 @runtime_checkable
 class EpisodeRecorder(Protocol):
-    """Records episodes."""
+    """A recorder of episodes for a generated dataset."""
 
     def record(self, seeds: Any) -> dict[str, Any]:
-        """Records one episode, which depends only on the `DatasetScript` and on `seeds`, a `SeedSequence`."""
+        """Records one episode. The result depends only on the `DatasetScript` and on `seeds`, a `SeedSequence`."""
         ...
 
 
 @runtime_checkable
 class DatasetScript(Protocol):
-    """The definition of a generated dataset: its name, size and recorder. A dataclass of JSON-serialisable values."""
+    """A dataclass of JSON-serialisable values that defines a generated dataset: its name, size and recorder."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -661,31 +670,32 @@ class DatasetScript(Protocol):
         ...
 
     def recorder(self) -> EpisodeRecorder:
-        """Builds the recorder of episodes; slow, and needs OGBench."""
+        """Builds the recorder of episodes. This is slow, and requires OGBench."""
         ...
 
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Runs trials on machines."""
+    """A launcher, which runs the trials of a sweep on one or more machines."""
 
     def start(self, trial: Any) -> None:
-        """Queues a trial, to start when resources are free."""
+        """Queues a trial; it starts as soon as resources are free."""
         ...
 
     def ended(self, seconds: float) -> Sequence[tuple[Any, Any]]:
-        """The trials that ended since the last call, each with its outcome; waits at most `seconds` seconds."""
+        """Returns the trials that have ended since the last call, each with its outcome, after waiting for at most
+        `seconds` seconds."""
         ...
 
     def stop(self) -> None:
-        """Stops all running trials, which save a checkpoint first, and cancels queued ones."""
+        """Stops all running trials, after each has saved a checkpoint, and cancels the queued ones."""
         ...
 
 
 def require_protocol(name: str, part: object, protocol: type) -> None:
     """Checks that a part has the methods of a protocol.
 
-    **Raises** `TypeError` otherwise; the message lists the missing methods.
+    **Raises** `TypeError` if it lacks any of them; the message lists the missing methods.
     """
     methods = [method for method in vars(protocol) if not method.startswith("_")]
     missing = [method for method in methods if not hasattr(part, method)]

@@ -1,4 +1,4 @@
-"""The records that parts exchange, instead of dictionaries and tuples."""
+"""Records: the typed containers in which parts pass data to each other, instead of dictionaries and tuples."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,24 +27,24 @@ class Trajectory(eqx.Module):
 
 
 class FlowDraw(eqx.Module):
-    """A sample of a flow, and its log-density."""
+    """A sample drawn from a flow, and its log-density."""
 
     x: Point
     log_prob: Float[Array, ""]
 
 
 class ActionDraw(eqx.Module):
-    """An action, each coordinate in [-1, 1], and the log-density of the draw before clipping."""
+    """An action drawn from a policy, each coordinate in [-1, 1], and the log-density of the draw before clipping."""
 
     action: Float[Array, "*batch action"]
     log_prob: Float[Array, "*batch"]
 
 
 class StepCount(eqx.Module):
-    """A number of solver steps, a power of two: a Python integer, or an array if drawn at random during an update.
+    """A number of solver steps, which is a power of two.
 
-    - `value`: The number of steps.
-    - `at_most`: A static upper bound on `value`; equal to `value` if that is not drawn at random.
+    - `value`: The number of steps: a Python integer, or an array if it is drawn at random during an update.
+    - `at_most`: A static upper bound on `value`; for a fixed number of steps, it equals `value`.
     """
 
     value: int | Int[Array, ""]
@@ -52,22 +52,22 @@ class StepCount(eqx.Module):
 
     @staticmethod
     def known(value: int) -> "StepCount":
-        """A fixed number of steps, not drawn at random."""
+        """Returns the `StepCount` of a fixed number of steps, which is not drawn at random."""
         return StepCount(value, value)
 
 
 class Transition(eqx.Module):
-    r"""One or more steps of an environment, $(s, a, s')$, or a batch of them with a leading axis.
+    r"""One or more steps of an environment, $(s, a, s')$, or a batch of such transitions along a leading axis.
 
     - `action`: $a$; for an action chunk of $h$ steps, the flat vector $(a_0, \dots, a_{h-1})$.
     - `reward`: $r$, in units of reward; for an n-step return, $\sum_{k<n} \gamma^k r_k$.
     - `discount`: In [0, 1]: 0 if the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
       multiplies by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
     - `next_observation`: $s'$; for an n-step return, the observation after its last step.
-    - `next_action`: The action of the data at $s'$, if the batch source provides it.
+    - `next_action`: The recorded action at $s'$, if the batch source provides it.
     - `future`: A sample of the successor measure of $(s', a')$, if the batch source provides it.
-    - `valid`: For an action chunk, 1 for each step in the episode and 0 for padding after its end; losses ignore
-      padding. If absent, every step counts.
+    - `valid`: For an action chunk, 1 for each step within the episode, and 0 for each step of padding after its end,
+      which losses ignore. If it is None, every step counts.
     """
 
     observation: Real[Array, "*batch observation"]
@@ -80,26 +80,26 @@ class Transition(eqx.Module):
     valid: Float[Array, "*batch steps"] | None = None
 
     def counted(self, losses: Float[Array, "*members batch"]) -> Float[Array, "*members batch"]:
-        """The losses of the examples in a batch, 0 for chunks with padding; unchanged if `valid` is absent."""
+        """Sets the losses of chunks that contain padding to 0; returns the losses unchanged if `valid` is None."""
         return losses if self.valid is None else losses * jnp.broadcast_to(self.valid[:, -1], losses.shape)
 
     @property
     def action_weights(self) -> Float[Array, "*batch action"] | None:
-        """1 for each coordinate of `action` that counts and 0 for padding; None if `valid` is absent."""
+        """A weight for each coordinate of `action`: 1 if it counts, 0 if it is padding. None if `valid` is None."""
         if self.valid is None:
             return None
         return jnp.repeat(self.valid, self.action.shape[-1] // self.valid.shape[-1], axis=-1)
 
     def with_observations(self, function: Callable[[Array], Array]) -> "Transition":
-        """The same transitions with a function applied to each array of observations: `observation`,
-        `next_observation` and `future`."""
+        """Returns the transitions with `function` applied to each array of observations: `observation`,
+        `next_observation` and, if present, `future`."""
         present = {name: value for name in _OBSERVATIONS if (value := getattr(self, name)) is not None}
         return replace(self, **{name: function(value) for name, value in present.items()})
 
     def require(self, name: str, who: str) -> Array:
-        """The value of the optional field `name`.
+        """Returns the value of the optional field `name`.
 
-        **Raises** `ValueError` if it is absent; the message names `who` as the part that needs it.
+        **Raises** `ValueError` if the field is None; the message names `who` as the part that needs it.
         """
         value = getattr(self, name)
         if value is None:
@@ -111,10 +111,10 @@ _OBSERVATIONS = ("observation", "next_observation", "future")
 
 
 class ActorCritic(eqx.Module):
-    """A critic and a policy; also used for a pair of values, one for each of them, such as optimiser states.
+    """A critic and a policy, or a pair of values that belong to them, such as their optimiser states.
 
-    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] of the observations that critic and policy take;
-      None leaves observations unchanged.
+    - `normaliser`: The [`Normaliser`][floqzoo.networks.Normaliser] that is applied to observations before the critic
+      and the policy receive them; None leaves observations unchanged.
     """
 
     critic: Any
@@ -122,8 +122,8 @@ class ActorCritic(eqx.Module):
     normaliser: Any = None
 
     def normalised(self, observation: Observation) -> Observation:
-        """Converts an observation of the environment to the input of critic and policy: normalised if there is a
-        normaliser."""
+        """Converts an observation of the environment to the input of the critic and the policy, by normalising it if
+        there is a normaliser."""
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
@@ -131,17 +131,17 @@ class ActorCritic(eqx.Module):
         return self.policy.act(self.normalised(observation), self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
-        """Draws an action for exploration with the policy's `explore`, or with `act` if it has none."""
+        """Draws an action for exploration with the policy's method `explore`, or with `act` if it has no `explore`."""
         act = getattr(self.policy, "explore", self.policy.act)
         return act(self.normalised(observation), self.critic, key)
 
 
 class FrozenAgent(eqx.Module):
-    """The agent as passed to the losses: a constant, through which no gradient passes.
+    """The agent in the form in which the losses receive it: a constant, through which no gradient passes.
 
     - `critic`, `policy`: The parts at the start of the optimiser step.
-    - `target`: The target networks of critic and policy.
-    - `step`: The number of updates before this one.
+    - `target`: The target networks of the critic and the policy.
+    - `step`: The number of updates before the current one.
     """
 
     critic: Any
@@ -154,17 +154,20 @@ class FrozenAgent(eqx.Module):
         return self.policy.act(observation, self.critic, key)
 
     def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":
-        """The same agent with `change` applied to its policy and target policy; a policy that wraps another one passes
-        this agent to the inner loss."""
+        """Returns the agent with `change` applied to its policy and its target policy.
+
+        A policy that wraps another policy uses this to pass the agent on to the wrapped policy's loss.
+        """
         target = ActorCritic(self.target.critic, change(self.target.policy))
         return FrozenAgent(self.critic, change(self.policy), target, self.step)
 
 
 class Stateful(eqx.Module):
-    """What the loss of a part with state returns instead of metrics: the metrics, and the part with its new state.
+    """The metrics of a loss together with the part's new state; returned by the loss of a part that has state.
 
-    The update copies into the agent every array of `part` that is not trained by gradients: each `State` and
-    `Hyperparameter`.
+    - `metrics`: The metrics, which the loss of a part without state returns directly.
+    - `part`: The part with its new state. The update copies all its arrays that are not trained by gradients, i.e. each
+      `State` and `Hyperparameter`, into the agent.
     """
 
     metrics: Metrics
@@ -172,7 +175,7 @@ class Stateful(eqx.Module):
 
 
 class Occasional(eqx.Module):
-    """Metrics of an event that does not happen in every update; they are averaged over the updates in which it happens.
+    """Metrics of an event that happens only in some updates; they are averaged over these updates.
 
     - `metrics`: The values of the metrics; arbitrary finite numbers if the event did not happen.
     - `happened`: Whether the event happened in this update.
@@ -183,10 +186,10 @@ class Occasional(eqx.Module):
 
 
 class UpdateMetrics(eqx.Module):
-    """The metrics of one update: a record of scalars from the critic and one from the policy.
+    """The metrics of one update: a record of scalars from the critic, and a record from the policy (`actor`).
 
-    The metrics are logged by field path, such as `critic/q_mean` or `actor/bc_flow_loss`, as in the official code of
-    FQL.
+    Each metric is logged under its path of fields, such as `critic/q_mean` or `actor/bc_flow_loss`, as in the official
+    code of FQL.
     """
 
     critic: Metrics
@@ -194,14 +197,14 @@ class UpdateMetrics(eqx.Module):
 
 
 class NamedMetric(NamedTuple):
-    """The value of a metric, and whether it occurred in this update (None for a metric that occurs in every update)."""
+    """The value of a metric, and whether it was measured in this update (None if every update measures it)."""
 
     value: Array
     happened: Bool[Array, ""] | None
 
 
 def named_metrics(metrics: Metrics) -> dict[str, NamedMetric]:
-    """The metrics as a dictionary, by field path, such as `critic/q_mean`."""
+    """Returns the metrics as a dictionary, in which each name is a path of fields such as `critic/q_mean`."""
 
     def is_occasional(node: Any) -> bool:
         return isinstance(node, Occasional)

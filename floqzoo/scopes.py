@@ -1,4 +1,4 @@
-"""Named steps of an update, which appear in profiles and in compiled programs."""
+"""Names for the steps of an update, which appear in profiles and in compiled programs."""
 
 import re
 from typing import Any
@@ -7,11 +7,12 @@ import jax
 
 
 def update_step(name: str) -> Any:
-    """Names the computation of a `with` block or a decorated function, by a `jax.named_scope` that is marked as a step.
+    """Marks a computation as a named step of an update; use it in a `with` statement or as a decorator.
 
-    Steps can be nested, and do not change results. `floqzoo profile` also shows the named steps of your own parts.
+    It returns a `jax.named_scope`, so it does not change results. Steps can be nested. `floqzoo profile` shows the time
+    of each step, including the steps that you name in your own parts.
 
-    - `name`: The name of the step, of letters, digits and underscores.
+    - `name`: The name of the step, which consists of letters, digits and underscores.
     """
     return jax.named_scope(f"step:{name}")
 
@@ -20,9 +21,11 @@ _STEP = re.compile(r"step:(\w+)")
 
 
 def steps_of(operation: str) -> tuple[str, ...]:
-    """The steps in the JAX name of an operation, outermost first; a derivative belongs to the step that it
-    differentiates.
+    """Returns the names of the steps that contain an operation, outermost first.
 
-    Empty for an operation outside all steps.
+    The result is empty for an operation outside all steps. The derivative of an operation belongs to the same steps as
+    the operation.
+
+    - `operation`: The JAX name of the operation, such as `op_name` in HLO text.
     """
     return tuple(dict.fromkeys(_STEP.findall(operation)))

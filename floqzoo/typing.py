@@ -1,18 +1,19 @@
-"""Type aliases of arrays and velocity fields.
+"""Type aliases for arrays and velocity fields.
 
-Shapes are those of a single example; use `jax.vmap` for a batch.
+The shapes are for a single example; use `jax.vmap` for a batch.
 
 | name | shape | meaning |
 |---|---|---|
 | `Time` | `()` | a flow time in [0, 1]: 0 is noise, 1 is data |
-| `Point` | `(dim,)` | a point of the space that a flow transports |
+| `Point` | `(dim,)` | a point of the space in which a flow moves |
 | `Condition` | `(_,)` | a part of the condition of a velocity field, such as an observation |
 | `Code` | `(...)` | an encoded condition, used only by its velocity field |
 | `Observation` | `(observation,)` | an observation of the environment; of dtype uint8 if it consists of pixels |
 | `Action` | `(action,)` | an action of the agent, each coordinate in [-1, 1] |
 | `Velocity` | `(Time, Point) -> Point` | a velocity field for a fixed condition |
 
-Every argument that takes a JAX array also takes a NumPy array: floqzoo annotates with `Array` of this module.
+Every argument that takes a JAX array also takes a NumPy array, because floqzoo annotates arrays with the `Array` of
+this module.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ else:
             return isinstance(value, jax.Array | np.ndarray | np.generic)
 
     class Array(metaclass=_IsArray):
-        """A JAX array, a NumPy array, or a NumPy scalar, which is an array without axes."""
+        """A JAX array, a NumPy array, or a NumPy scalar (an array without axes)."""
 
 
 Scalar = Float[Array, ""]

@@ -1,4 +1,4 @@
-"""Update rules: optimiser steps and target networks."""
+"""Update rules, which perform the optimiser steps of an update, and updates of the target networks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,24 +38,25 @@ def _policy_loss(policy: Any, batch: Transition, agent: FrozenAgent, key: Key) -
 
 
 class JointUpdate(eqx.Module):
-    """Takes one optimiser step on the sum of both losses, over the parameters of critic and policy.
+    """An update rule that takes one optimiser step on the sum of the critic loss and the policy loss.
 
-    Each loss treats the other part as a constant, so each trains only its own part.
+    The step changes the parameters of both parts. Each loss treats the other part as a constant, so the critic loss
+    trains only the critic, and the policy loss only the policy.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
       parameters, are refused.
-    - `policy_every`: The period of the policy's loss, at least 1; updates are counted from 1. In the other updates the
-      gradient of the policy is 0, but an optimiser such as Adam still changes its parameters, because of its moments.
-      Metrics of the policy are averaged over the updates with its loss.
+    - `policy_every`: The policy loss is included in every `policy_every`-th update, counted from 1; at least 1. In the
+      other updates the gradient of the policy is 0, but an optimiser such as Adam still changes the policy's parameters
+      because of its moments. Metrics of the policy are averaged over the updates that include its loss.
     - `critic_loss`, `policy_loss`: Loss functions, called as `loss(part, batch, agent, key)`; by default
-      `part.critic_loss` and `part.policy_loss`. For pre-training, pass a loss such as
+      `part.critic_loss` and `part.policy_loss`. For pre-training, pass another loss, such as
       `MyCritic.pretraining_loss`.
 
     **Raises** `ValueError` if `policy_every` is below 1.
 
-    Source: FQL (arXiv 2502.02538) and floq (arXiv 2509.06863), official code; for a policy loss in only some updates,
-    the official code of InFOM (arXiv 2506.08902).
+    Source: the official code of FQL (arXiv 2502.02538) and floq (arXiv 2509.06863); for `policy_every`, the official
+    code of InFOM (arXiv 2506.08902).
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
@@ -68,13 +69,13 @@ class JointUpdate(eqx.Module):
             raise ValueError(f"`policy_every` must be at least 1; got {self.policy_every}.")
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The initial state of the optimiser."""
+        """Returns the initial state of the optimiser."""
         return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
 
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts and the optimiser state after the step, and the metrics of both losses before it."""
+        """Takes the step; returns the new parts, the new optimiser state, and the metrics of both losses before it."""
         critic_key, policy_key = jax.random.split(key)
 
         def loss(parts):
@@ -116,14 +117,15 @@ class JointUpdate(eqx.Module):
 
 
 class AlternatingUpdate(eqx.Module):
-    r"""Takes a critic step and, in every `policy_every`-th update, `policy_steps` policy steps with the new critic.
+    r"""An update rule that takes a critic step in each update, and policy steps in every `policy_every`-th update.
 
-    Updates are counted from 1, so with `policy_every` = 2 the policy is trained in updates 2, 4, 6, ... Metrics of the
-    policy are averaged over these updates only.
+    The policy steps follow the critic step and use the new critic. Updates are counted from 1, so with `policy_every`
+    = 2 the policy is trained in updates 2, 4, 6, ... Metrics of the policy are averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
-    - `policy_every`: The period of the policy's steps, at least 1.
-    - `policy_steps`: The number of policy steps in such an update, at least 1; each uses a separate key.
+    - `policy_every`: The number of updates from one that trains the policy to the next, at least 1.
+    - `policy_steps`: The number of policy steps in each update that trains the policy, at least 1; each step uses a
+      separate key.
 
     **Raises** `ValueError` if `policy_every` or `policy_steps` is below 1.
 
@@ -141,7 +143,7 @@ class AlternatingUpdate(eqx.Module):
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
 
     def init_optimisers(self, parts: ActorCritic) -> ActorCritic:
-        """The initial state of each optimiser."""
+        """Returns the initial state of each optimiser."""
         return ActorCritic(
             self.critic_optimiser.init(partition_trainable(parts.critic)[0]),
             self.policy_optimiser.init(partition_trainable(parts.policy)[0]),
@@ -150,7 +152,8 @@ class AlternatingUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: ActorCritic, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, ActorCritic, UpdateMetrics]:
-        """The parts and the optimiser states after the steps, and the metrics of each loss before its first step."""
+        """Takes the steps; returns the new parts, the new optimiser states, and the metrics of each loss before its
+        first step."""
         critic_key, policy_key = jax.random.split(key)
         critic, critic_state, critic_metrics = gradient_step(
             update_step("critic")(lambda critic: critic.critic_loss(batch, agent, critic_key)),
@@ -198,12 +201,12 @@ class AlternatingUpdate(eqx.Module):
 
 
 def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.GradientTransformation:
-    """An optimiser for a part with several networks, which trains each field of the part with a separate optimiser.
+    """Returns an optimiser for a part with several networks; it trains each field of the part with its own optimiser.
 
         fz.AlternatingUpdate(fz.optimiser_per_field(forward=optax.adam(1e-4), backward=optax.adam(1e-6)))
 
-    - `optimisers`: An optimiser for each field with trainable parameters. An error is raised at the first use if one
-      is missing.
+    - `optimisers`: An optimiser for each field with trainable parameters, by the field's name. If one is missing, an
+      error is raised at the first use.
     """
 
     def field_of(path: Any, leaf: Any) -> str:
@@ -214,31 +217,31 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
 
 
 class SequentialUpdate(eqx.Module):
-    r"""Takes a critic step, then a policy step, by one optimiser over the parameters of both parts.
+    r"""An update rule that takes a critic step and then a policy step, with one optimiser for both parts.
 
-    Both losses see the agent as it is before the update. In each step the gradient of the other part is 0, but an
-    optimiser such as Adam still changes that part, because of its moments. With a constant gradient $g$ in every second
-    step, Adam's mean gradient is $g / 2$ and its root mean square is $|g| / \sqrt 2$, so the two steps of an update
-    together are $\sqrt 2$ times as long as a step of a separate Adam optimiser. Clipping of the gradient norm applies
-    to each loss separately.
+    Both losses use the agent from before the update. In each step the gradient of the other part is 0, but an optimiser
+    such as Adam still changes that part because of its moments. If the gradient of a part is a constant $g$ in every
+    second step and 0 otherwise, Adam's mean gradient is $g / 2$ and its root mean square is $|g| / \sqrt 2$. The two
+    steps of an update together are therefore $\sqrt 2$ times as long as a step of a separate Adam optimiser. Clipping
+    of the gradient norm applies to each loss separately.
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
       parameters, are refused.
 
-    Source: SORL (arXiv 2505.22866), official code.
+    Source: the official code of SORL (arXiv 2505.22866).
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True, default_factory=lambda: optax.adam(3e-4))
 
     def init_optimisers(self, parts: ActorCritic) -> PyTree:
-        """The initial state of the optimiser."""
+        """Returns the initial state of the optimiser."""
         return self.optimiser.init(partition_trainable((parts.critic, parts.policy))[0])
 
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """The parts and the optimiser state after both steps, and the metrics of both losses."""
+        """Takes both steps; returns the new parts, the new optimiser state, and the metrics of both losses."""
         critic_key, policy_key = jax.random.split(key)
 
         def critic_loss(both):
@@ -260,15 +263,17 @@ class SequentialUpdate(eqx.Module):
 def gradient_step(
     loss: Loss, part: PyTree, optimiser: optax.GradientTransformation, state: PyTree
 ) -> tuple[PyTree, PyTree, Metrics]:
-    """Takes one optimiser step on the loss of a part, or of a tuple of parts; returns the part and the optimiser state
-    after the step, and the metrics of the loss before it.
+    """Takes one optimiser step on the loss of a part, or of a tuple of parts.
+
+    Returns the part and the optimiser state after the step, and the metrics of the loss before the step.
 
     - `loss`: A function from the part to the loss and its metrics (a tuple of metrics for a tuple of parts). A part
       with state returns [`Stateful`][floqzoo.records.Stateful] instead of metrics.
-    - `optimiser`: An optax transformation; one with extra arguments takes the loss as `value` and its gradient as
-      `grad`.
+    - `optimiser`: An optax transformation. If it takes extra arguments, it receives the loss as `value` and the
+      gradient as `grad`.
+    - `state`: The state of the optimiser.
 
-    **Raises** `ValueError` if the optimiser requires other arguments, such as the loss as a function for a line search.
+    **Raises** `ValueError` if the optimiser requires further arguments, such as the loss function for a line search.
     """
     parameters, rest = partition_trainable(part)
 
@@ -312,17 +317,19 @@ def _split_state(metrics: Metrics | Stateful, rest: PyTree) -> tuple[Metrics, Py
 
 
 class PolyakAveraging(eqx.Module):
-    r"""Target networks as moving averages: $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta$.
+    r"""Updates the target networks by Polyak averaging: $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta$.
 
-    `State` is copied from the online network; `Hyperparameter`s of the target are not changed.
+    Here $\theta$ are the parameters of the online network, and $\bar\theta$ those of its target network. Each `State`
+    is copied from the online network; the `Hyperparameter`s of the target network are not changed.
 
-    - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 by default, as in FQL and floq. None keeps no target.
-    - `policy`: $\tau$ of the target policy, in [0, 1]; None, the default, keeps no target.
-    - `every`: The period of the averaging, at least 1; updates are counted from 1.
-    - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are those before the step,
-      as in the official code of FQL and floq.
-    - `copy_after`: The number of updates after which the targets are set to the parameters once, as in InFOM between
-      its phases; None, the default, means never.
+    - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 by default, as in FQL and floq. If it is None, there is no
+      target critic.
+    - `policy`: $\tau$ of the target policy, in [0, 1]. If it is None, the default, there is no target policy.
+    - `every`: The targets are averaged in every `every`-th update, counted from 1; at least 1.
+    - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are the parameters before
+      the step, as in the official code of FQL and floq.
+    - `copy_after`: The number of updates after which the online parameters are copied to the targets once, as in InFOM
+      between its phases; None, the default, means never.
 
     **Raises** `ValueError` if `critic` or `policy` is outside [0, 1], or `every` or `copy_after` is below 1.
     """
@@ -343,7 +350,7 @@ class PolyakAveraging(eqx.Module):
             raise ValueError(f"`copy_after` must be at least 1, or None; got {self.copy_after}.")
 
     def init_targets(self, parts: ActorCritic) -> ActorCritic:
-        """Copies of the parts that have a target; a `NoTarget` for each of the others."""
+        """Returns a copy of each part that has a target network, and a `NoTarget` in place of a part without one."""
         return ActorCritic(
             NoTarget("critic") if self.critic is None else copied(parts.critic),
             NoTarget("policy") if self.policy is None else copied(parts.policy),
@@ -352,7 +359,8 @@ class PolyakAveraging(eqx.Module):
     def update_targets(
         self, target: ActorCritic, before: ActorCritic, after: ActorCritic, step: Int[Array, ""]
     ) -> ActorCritic:
-        """The targets after update `step`, counted from 0, which changed the parts from `before` to `after`."""
+        """Returns the target networks after update `step` (counted from 0), which changed the parts from `before` to
+        `after`."""
         online = after if self.of_new else before
         happens = (step + 1) % self.every == 0
 
@@ -373,7 +381,7 @@ class PolyakAveraging(eqx.Module):
 
 
 class NoTarget(eqx.Module):
-    """A placeholder for a missing target network, which raises an error when it is used."""
+    """A placeholder for a target network that the agent does not have; using it raises an error."""
 
     part: str = eqx.field(static=True)
 
@@ -387,8 +395,11 @@ class NoTarget(eqx.Module):
 
 
 def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
-    r"""The target after one step of Polyak averaging: its trainable parameters become $(1 - \tau) \bar\theta + \tau
-    \theta$, and each `State` is copied from the online network."""
+    r"""Returns a target network after one step of Polyak averaging.
+
+    Its trainable parameters become $(1 - \tau) \bar\theta + \tau \theta$, where $\bar\theta$ are the parameters of
+    `target` and $\theta$ those of `online`. Each `State` is copied from `online`.
+    """
     target_parameters, rest = partition_trainable(target)
     online_parameters, online_rest = partition_trainable(online)
     step = jnp.asarray(tau)
@@ -404,6 +415,8 @@ def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
 
 
 def copied(tree: PyTree) -> PyTree:
-    """A copy of the tree with separate array buffers: arrays are donated to the compiled update, and no buffer can be
-    donated twice."""
+    """Copies a tree, so that it shares no array buffers with the original.
+
+    This is needed because the compiled update donates its arrays, and a buffer cannot be donated twice.
+    """
     return jax.tree.map(lambda leaf: jnp.array(leaf) if eqx.is_array(leaf) else leaf, tree)

@@ -1,4 +1,4 @@
-"""Recipes: one file per method, which assembles an agent from parts."""
+"""The recipes: one module per method, which assembles the method's agent from parts."""
 
 NAMES = (
     "bc",
@@ -20,4 +20,4 @@ NAMES = (
     "td2_cfm",
     "value_flows",
 )
-"""The names of the recipes; each is a module of this package, with a `RECIPE` of the same name."""
+"""The names of the recipes. Each recipe is a module of this package, which defines a `RECIPE` of the same name."""

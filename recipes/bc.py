@@ -1,4 +1,4 @@
-"""Behaviour cloning by flow matching: FQL's behaviour flow alone."""
+"""Behaviour cloning by flow matching: FQL's behaviour flow, without a critic."""
 
 from dataclasses import dataclass
 

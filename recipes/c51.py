@@ -8,9 +8,9 @@ m = \Pi \bigl( r + \gamma z, \tfrac1E \sum_e \bar p_e(s', a') \bigr) \\
 a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and both minimised by one Adam optimiser; $\Pi$
-projects onto the atoms $z$, and $a'$ is selected in the same way as when acting. The method is a baseline of Value
-Flows (arXiv 2510.07650).
+where $\Pi$ projects onto the atoms $z$, and $a'$ is selected in the same way as when acting. Both losses are averaged
+over the batch, and the critic loss also over the two critics. One Adam optimiser minimises their sum. The method is a
+baseline in the paper of Value Flows (arXiv 2510.07650).
 """
 
 from dataclasses import dataclass

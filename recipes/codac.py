@@ -9,9 +9,10 @@ $$\begin{aligned}
 \text{one step:} \quad & \alpha \tfrac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and all minimised by one Adam optimiser. $\rho$ and
-$Q$ are those of IQN, and $\tau$ is one random level for each transition. Half of the actions $a_k$ are uniform, half
-are drawn from the behaviour flow. The method is a baseline of Value Flows (arXiv 2510.07650).
+where $\rho$ and $Q$ are defined as in the recipe `iqn`, and $\tau$ is one random level for each transition. Half of the
+actions $a_k$ are drawn uniformly, and half from the behaviour flow. All losses are averaged over the batch, and the
+critic loss also over the two critics. One Adam optimiser minimises their sum. The method is a baseline in the paper of
+Value Flows (arXiv 2510.07650).
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class CODACConfig(QuantileConfig, DistilledPolicyConfig):
     conservative_weight: float = 0.1
     """Weight of the conservative term, at least 0."""
     conservative_actions: int = 10
-    """Number of uniform actions in the conservative term; as many are drawn from the behaviour flow."""
+    """Number of uniform actions, and of behaviour-flow actions, in the conservative term."""
 
 
 def codac(

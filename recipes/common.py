@@ -1,4 +1,4 @@
-"""Settings and parts shared by the recipes."""
+"""Settings and parts of agents that several recipes share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The setting of the pixel encoder, named as in the official code of FQL."""
+    """The pixel encoder's setting, named as in the official code of FQL."""
 
     encoder: Literal["impala_small"] | None = None
     """On pixel tasks, the encoder of each network; None for vector observations."""
@@ -39,7 +39,7 @@ class CloningConfig(EncoderConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig(EncoderConfig):
-    """Settings of every actor-critic method, named as in the official code of FQL."""
+    """Settings of all actor-critic methods, named as in the official code of FQL."""
 
     lr: float = 3e-4
     """Adam's learning rate."""
@@ -93,20 +93,20 @@ class ChunkedConfig(ActorCriticConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(ActorCriticConfig):
-    """Settings of methods with several critics, which can be aggregated in different ways."""
+    """Settings of methods with an ensemble of critics, whose values are aggregated."""
 
     q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics in the target."""
 
     @property
     def aggregation(self) -> fz.MinOverEnsemble | fz.MeanOverEnsemble:
-        """The aggregation for `q_agg`."""
+        """The aggregation that `q_agg` selects."""
         return aggregation(self.q_agg)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfNConfig(EnsembleConfig):
-    """Settings of distributional methods that act by best-of-N sampling."""
+    """Settings of distributional methods whose policy is best-of-N sampling."""
 
     actor_layer_norm: bool = True
     """Whether actors use layer norm."""
@@ -118,7 +118,7 @@ class BestOfNConfig(EnsembleConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
-    """Settings of methods with FQL's policy, including floq."""
+    """Settings of the methods that use FQL's policy, including floq."""
 
     alpha: float = 10.0
     """Weight of the policy's distillation: the main hyperparameter to tune for each environment."""
@@ -137,7 +137,7 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
 
     @property
     def residual_network(self) -> Callable[..., Network]:
-        """A constructor of residual networks."""
+        """A function that builds residual networks with these settings."""
         network = partial(
             fz.ResidualMLP,
             width=self.block_width,
@@ -154,19 +154,19 @@ def aggregation(name: Literal["mean", "min"]) -> fz.MinOverEnsemble | fz.MeanOve
 
 
 def encoded(config: EncoderConfig, network: Callable[..., Network]) -> Callable[..., Network]:
-    """Returns a constructor of the same networks, each preceded by a pixel encoder if the settings have one."""
+    """Returns a function that builds the same networks as `network`, with a pixel encoder if the settings have one."""
     if config.encoder is None:
         return network
     return partial(fz.PixelNetwork, build=network, encoder=fz.impala_small)
 
 
 def value_network(config: ActorCriticConfig) -> Callable[..., Network]:
-    """A constructor of monolithic value networks."""
+    """Returns a function that builds monolithic value networks with these settings."""
     return encoded(config, partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.layer_norm))
 
 
 def actor_network(config: ActorCriticConfig | CloningConfig, **changes: Any) -> Callable[..., Network]:
-    """A constructor of policy networks; `changes` are further arguments of `MLP`."""
+    """Returns a function that builds policy networks with these settings; `changes` are passed to `MLP`."""
     network = partial(fz.MLP, hidden=config.actor_hidden_dims, layer_norm=config.actor_layer_norm, **changes)
     return encoded(config, network)
 
@@ -181,7 +181,7 @@ def refuse_encoder(config: EncoderConfig, method: str) -> None:
 
 
 def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
-    """Builds FQL's policy, over actions or over chunks of them."""
+    """Builds FQL's policy, which draws single actions or, if `chunk_length` is above 1, action chunks."""
     policy = fz.DistilledFlowPolicy.build(
         observation_dim,
         config.chunk_length * action_dim,
@@ -195,15 +195,20 @@ def distilled_policy(config: DistilledPolicyConfig, observation_dim: int, action
 
 
 def behaviour_flow(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BehaviourFlow:
-    """Builds a behaviour flow with the settings of a method, which must include `flow_steps`."""
+    """Builds a behaviour flow with the settings of a method.
+
+    - `config`: The settings of the method, which must include `flow_steps`.
+    """
     return fz.BehaviourFlow.build(
         observation_dim, action_dim, network=actor_network(config), flow_steps=config.flow_steps, key=key
     )
 
 
 def best_of_n(config: Any, observation_dim: int, action_dim: int, *, key: Key) -> fz.BestOfNPolicy:
-    """Builds a policy that selects the best of N actions of a behaviour flow, with the settings of a method, which must
-    include `num_samples` and `flow_steps`."""
+    """Builds a policy that selects the best of N actions of a behaviour flow.
+
+    - `config`: The settings of the method, which must include `num_samples` and `flow_steps`.
+    """
     return fz.BestOfNPolicy(behaviour_flow(config, observation_dim, action_dim, key=key), config.num_samples)
 
 
@@ -215,18 +220,18 @@ def published_run(
     otherwise: str = "cube-double-play-singletask-v0",
     **run: Any,
 ) -> RunConfig:
-    """The settings of a run, with the agent settings that were published for its environment.
+    """Returns the settings of a run, in which the agent has the settings published for the environment.
 
-    - `env_name`: The environment; None for `otherwise`.
+    - `env_name`: The name of the environment; None for `otherwise`.
     - `table`, `defaults`: As in `published_settings`.
-    - `run`: Further fields of the `RunConfig`.
+    - `run`: Other fields of the `RunConfig`.
     """
     env_name = env_name or otherwise
     return RunConfig(env_name=env_name, agent=published_settings(env_name, table, defaults), **run)
 
 
 def visual_preset(table: Mapping[str, Mapping[str, Any]], defaults: Any) -> Preset:
-    """The preset `visual` of a baseline: pixel tasks as in the experiments of FQL.
+    """Returns the preset `visual` of a baseline, for pixel tasks as in the experiments of FQL.
 
     - `table`: The published settings by environment.
     - `defaults`: The settings of the method.
@@ -257,14 +262,15 @@ def published_presets(
     experiments: str = "FQL",
     online_env: str = "antsoccer-arena-navigate-singletask-v0",
 ) -> dict[str, Preset]:
-    """The presets `default`, `online` and `quickstart` of a baseline in the experiments of a paper.
+    """Returns the presets `default`, `online` and `quickstart` of a method that is a baseline in a paper's experiments.
 
-    - `defaults`: The settings of the method.
-    - `offline`, `online`: The published settings by environment; `offline` also serves as `online` if that is None.
-    - `online_defaults`: The settings of the method in `online`; `defaults` if None.
-    - `quickstart`: The settings of the small run.
+    - `defaults`: The default settings of the method.
+    - `offline`, `online`: The published settings by environment, for the presets `default` and `online`. If `online` is
+      None, `offline` is used for both.
+    - `online_defaults`: The default settings of the method for the preset `online`; None for `defaults`.
+    - `quickstart`: The settings of the method for the preset `quickstart`.
     - `experiments`: The method whose paper describes the experiments.
-    - `online_env`: The default environment of `online`.
+    - `online_env`: The default environment of the preset `online`.
     """
 
     def default(env_name: str | None) -> RunConfig:
@@ -299,4 +305,4 @@ QUICKSTART: Mapping[str, Any] = {
     "discount": 0.97,
     "tau": 0.02,
 }
-"""Small networks and a shorter horizon, with which a run takes minutes on two cores."""
+"""Settings for small networks and a shorter horizon, with which a run takes minutes on two cores."""

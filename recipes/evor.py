@@ -1,7 +1,8 @@
 r"""EVOR: a flow over the behaviour policy's returns, and actions drawn by KL-regularised values (arXiv 2510.08218).
 
-The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return of the policy that recorded the
-data. With $\bar z_1$ the output of the target flow for $\epsilon$ at $(s', a')$, and $a'$ an action of that policy:
+The flow of the velocity field $v_\theta(t, z \mid s, a)$ transforms noise $\epsilon \sim N(0, 1)$ into a return of the
+behaviour policy, which recorded the data. If $a'$ is an action of the behaviour policy, and $\bar z_1$ the output of
+the target flow for $\epsilon$ at $(s', a')$, the losses and the policy are
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
@@ -12,14 +13,15 @@ $$\begin{aligned}
 & Q^*(s, a) = \tau_R \log \tfrac1n \textstyle\sum_j \exp(z_1^j / \tau_R),
 \end{aligned}$$
 
-both losses averaged over the batch, the first summed over two critics, and both minimised by one Adam optimiser. The
-$z_1^j$ are the outputs of the flow for $n$ fixed noise samples. No loss depends on $Q^*$: $\tau_R$, $\tau_Q$, $N$ and
-$n$ only affect how the agent acts.
+where the $z_1^j$ are the outputs of the flow for $n$ fixed noise samples. Both losses are averaged over the batch, and
+the critic loss is summed over two critics. One Adam optimiser minimises their sum. No loss depends on $Q^*$, so
+$\tau_R$, $\tau_Q$, $N$ and $n$ only affect how the agent acts.
 
-We had no access to the code of EVOR or to its tables, and only to part of the paper. The paper has a reward-to-go
-distribution learnt by flow matching with distributional backups, the log-mean-exp of its samples, and a choice among N
-actions of a flow with a second temperature. Everything else is our choice, and is listed on the page of the recipe: the
-noise, the path, the target network, the next action, the use of two critics, and all default values.
+We had access only to part of EVOR's paper, and not to its tables or its code. From the paper, we took a reward-to-go
+distribution that is learnt by flow matching with distributional backups, the log-mean-exp of its samples, and the
+selection of one of N actions of a flow with a second temperature. Everything else is our choice, and is listed on the
+page of the recipe: the noise, the path, the target network, the next action, the use of two critics, and all default
+values.
 """
 
 from dataclasses import dataclass
@@ -40,18 +42,18 @@ from recipes.common import QUICKSTART, BestOfNConfig, behaviour_flow, value_netw
 
 @dataclass(frozen=True, kw_only=True)
 class EVORConfig(BestOfNConfig):
-    """EVOR's hyperparameters. We did not find those of the paper: every default is our choice."""
+    """EVOR's hyperparameters. We did not find the paper's values; every default is our choice."""
 
     q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the two critics in the target and in the score."""
     flow_steps: int = 10
     """Euler steps of the return flows and of the behaviour flow."""
     next_action: Literal["data", "behaviour"] = "data"
-    """The next action of the target: that of the data, or a draw from the behaviour flow."""
+    """The next action in the target: from the data, or drawn from the behaviour flow."""
     return_temperature: float = 10.0
     """Temperature of the log-mean-exp of returns, above 0, in units of reward; affects only acting."""
     selection_temperature: float = 1.0
-    """Temperature of the choice among N actions, above 0, in units of reward; affects only acting."""
+    """Temperature of selecting among N actions, above 0, in units of reward; affects only acting."""
     num_score_samples: int = 8
     """Number of returns in each log-mean-exp; affects only acting."""
 
@@ -84,12 +86,12 @@ def evor(
 
 
 def reader(config: EVORConfig) -> NStep:
-    """A reader of n-step returns, with the data's next action if the target uses it."""
+    """Returns a reader of n-step returns, which also reads the data's next action if the target uses it."""
     return NStep(config.n_step, config.discount, next_action=config.next_action == "data")
 
 
 def default(env_name: str | None) -> RunConfig:
-    """Our settings, the same for every environment; 1M updates."""
+    """Our settings, used for every environment; 1M updates."""
     return RunConfig(env_name=env_name or "cube-double-play-singletask-v0", agent=EVORConfig())
 
 

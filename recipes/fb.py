@@ -12,9 +12,9 @@ $$\begin{aligned}
 \quad Q_z = \min_e F_e(s, a, z)^\top z
 \end{aligned}$$
 
-$\overline{\bar F}$ is the mean over the two target F, and $\overline{|Q|}$ the mean of $|Q_z|$ over the batch. F, B and
-the policy each have their own optimiser. Training does not use rewards; the task of the run is inferred from them
-before each evaluation.
+$\overline{\bar F}$ is the mean over the two target networks of F, and $\overline{|Q|}$ the mean of $|Q_z|$ over the
+batch. F, B and the policy have separate optimisers. Training does not use rewards; they are used only before each
+evaluation, to infer the task vector $z$ of the run's task.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from recipes.common import aggregation
 
 @dataclass(frozen=True, kw_only=True)
 class FBConfig:
-    """FB's hyperparameters: those of metamotivo for the walker, except where marked as our choice."""
+    """FB's hyperparameters: metamotivo's values for the walker, except where marked as our choice."""
 
     forward_lr: float = 1e-4
     """Adam's learning rate for F."""
@@ -43,7 +43,7 @@ class FBConfig:
     actor_lr: float = 1e-4
     """Adam's learning rate for the policy; 1e-6 for the point mass."""
     batch_size: int = 1024
-    """Transitions per update; the loss uses all pairs of them."""
+    """Transitions per update; the loss uses all pairs."""
     latent_dim: int = 100
     """d, the dimension of z; 50 for cheetah and quadruped."""
     discount: float = 0.98
@@ -65,22 +65,19 @@ class FBConfig:
     actor_noise_clip: float = 0.3
     """Limit to which the noise on the policy's actions is clipped."""
     actor_agg: Literal["min", "mean"] = "min"
-    """Aggregation of the two F in the policy's loss: the minimum is the published pessimism of 0.5."""
+    """Aggregation of the two F in the policy's loss; min equals the published pessimism of 0.5."""
     target_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the two target F in the measure's loss."""
     alpha: float = 0.0
     """Weight of behaviour cloning in the policy's loss: 0 in metamotivo; must be tuned for narrow data."""
     terminations: bool = True
-    """Whether the future ends where an episode terminates; False ignores terminations, which in OGBench depend on the
-    task."""
+    """Whether the future ends at a termination; False ignores terminations, which in OGBench depend on the task."""
     inference_samples: int = 50_000
     """Number of transitions from which the task is inferred."""
     reward_of: Literal["next", "current"] = "next"
-    """The state that a reward of the data belongs to: the next one in metamotivo, the current one in OGBench and
-    InFOM."""
+    """The state to which a reward belongs: the next state in metamotivo, the current state in OGBench and InFOM."""
     reward_shift: float = 0.0
-    """Number added to the data's rewards before the task is inferred (our choice): 1 turns OGBench's -1 and 0 into 0
-    and 1."""
+    """Added to the rewards before the task is inferred (our choice); 1 turns OGBench's -1 and 0 into 0 and 1."""
 
     def __post_init__(self):
         require_choices(self)
@@ -151,7 +148,7 @@ def fb(
 
 
 def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
-    """Gives the agent the task of the run, inferred from the rewards of a fixed sample of the data."""
+    """Returns the agent with the task of the run, which is inferred from the rewards of a fixed sample of the data."""
     drawn = task.dataset.sample(jax.random.key(0), config.agent.inference_samples)
     states = drawn.observation if config.agent.reward_of == "current" else drawn.next_observation
     return fz.infer_task(agent, states, drawn.reward + config.agent.reward_shift)
@@ -160,7 +157,7 @@ def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
 def check(config: RunConfig) -> None:
     """Checks the settings of a run.
 
-    **Raises** `ValueError` for online training, and what `fb` raises.
+    **Raises** `ValueError` if the run trains online, and any error that `fb` raises for the settings.
     """
     if config.online_steps:
         raise ValueError(f"`online_steps` must be 0 for fb, which trains without rewards; got {config.online_steps}.")
@@ -168,7 +165,8 @@ def check(config: RunConfig) -> None:
 
 
 OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
-"""The settings for OGBench: rewards of -1 and 0, of the current state, and terminations that depend on the task."""
+"""The settings for OGBench, where rewards are -1 or 0 and depend on the current state, and terminations depend on the
+task."""
 
 
 def default(env_name: str | None) -> RunConfig:

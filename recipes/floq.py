@@ -1,7 +1,7 @@
 r"""floq: Q-values as the outputs of a flow (arXiv 2509.06863).
 
-The velocity field $v_\theta(t, z \mid s, a)$ turns noise $z_0 \sim U[\ell, u]$ into a value by K Euler steps. With
-TD targets $y = r + \gamma \, \frac1m \sum_i \bar z_1(s', a'_i, z'_i)$ the losses are
+The flow of the velocity field $v_\theta(t, z \mid s, a)$ transforms noise $z_0 \sim U[\ell, u]$ into a value in K Euler
+steps. With TD targets $y = r + \gamma \, \frac1m \sum_i \bar z_1(s', a'_i, z'_i)$, the losses are
 
 $$\begin{aligned}
 \text{flow:} \quad & \sum_{j=1}^m \bigl( v_\theta(t_j, (1 - t_j) z_j + t_j y \mid s, a) - (y - z_j) \bigr)^2 \\
@@ -10,10 +10,11 @@ $$\begin{aligned}
 - Q_\omega(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, and the flow loss also over the two critics. All are minimised by one Adam optimiser.
+where $\psi_1$ is the output of the behaviour flow. All losses are averaged over the batch, and the flow loss also over
+the two critics. One Adam optimiser minimises their sum.
 
-If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards, as in QC
-(arXiv 2507.07969): chunked floq.
+If `chunk_length` h is above 1, the method is chunked floq: as in QC (arXiv 2507.07969), an action is a chunk of h
+actions, and a reward is the discounted sum of h rewards.
 """
 
 from dataclasses import dataclass, replace
@@ -47,21 +48,21 @@ class FloqConfig(DistilledPolicyConfig):
     noise_samples: int = 8
     """Number of noise samples for each transition."""
     distillation_samples: int | None = None
-    """Number of noise samples that train the distilled critic; None for all, as in the paper. Fewer are faster."""
+    """Number of noise samples for the distilled critic; None for all, as in the paper. Fewer are faster."""
     noise_coverage: float = 0.1
     """Width of the noise interval as a fraction of the range of returns; recommended: 0.1, 0.25."""
     reward_offset: float = 0.01
     """Margin of the value embedding's range, in units of reward."""
     use_prob_embed: bool = True
-    """Whether the value is embedded as a smoothed histogram (HL-Gauss), or only normalised."""
+    """Whether values are embedded as smoothed histograms (HL-Gauss) or only normalised."""
     num_bins: int = 51
-    """Number of edges of the histogram that embeds the value."""
+    """Number of bin edges of the HL-Gauss value embedding."""
     sigma: float = 16.0
-    """Width of the Gaussian of the value's embedding, in bins."""
+    """Width of HL-Gauss's Gaussian, in bins."""
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
     """The time embedding of the flow critics: cos(t) (the official code), 64 cosines (the paper), or t."""
     train_at_zero_only: bool = False
-    """Whether the flow critics are trained at t = 0 only: the one-step ablation, with critic_flow_steps = 1."""
+    """Whether flow critics are trained only at t = 0, the one-step ablation with critic_flow_steps = 1."""
 
 
 def floq(
@@ -103,9 +104,9 @@ TIME_EMBEDDINGS = {"cosine": fz.CosineTime(), "fourier": fz.FourierTime(64), "ra
 
 
 def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz.HLGauss | fz.NormalisedValue:
-    """The embedding of a value over the range of returns, with a margin.
+    """Returns the embedding of values, whose range is the range of returns extended by a margin.
 
-    **Raises** `ValueError` for a negative margin, and what the embedding raises.
+    **Raises** `ValueError` if the margin is negative, and any error that the embedding raises.
     """
     if not config.reward_offset >= 0:
         raise ValueError(f"`reward_offset` must be at least 0; got {config.reward_offset}.")
@@ -117,12 +118,12 @@ def value_embedding(reward_range: tuple[float, float], config: FloqConfig) -> fz
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The published settings for the environment (floq-def), 2M updates."""
+    """The published settings for the environment (floq-def); 2M updates."""
     return published_run(env_name, published.DEFAULT, FloqConfig(), offline_steps=2_000_000)
 
 
 def best(env_name: str | None) -> RunConfig:
-    """The best published settings for the environment (floq-best), 2M updates."""
+    """The best published settings for the environment (floq-best); 2M updates."""
     return published_run(env_name, published.BEST, FloqConfig(), offline_steps=2_000_000)
 
 

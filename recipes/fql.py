@@ -7,11 +7,11 @@ $$\begin{aligned}
 - \tfrac1E \textstyle\sum_e Q_e(s, \mu(s, x_0)),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the critics, and all minimised by one Adam optimiser; $\psi_1$
-integrates $v$ from noise to an action.
+where $\psi_1$ is the output of the behaviour flow, which integrates $v$ from noise to an action. All losses are
+averaged over the batch, and the critic loss also over the critics. One Adam optimiser minimises their sum.
 
-If `chunk_length` h is above 1, an action is a chunk of h actions and a reward the discounted sum of h rewards: QC-FQL
-(arXiv 2507.07969).
+If `chunk_length` h is above 1, the method is QC-FQL (arXiv 2507.07969): an action is a chunk of h actions, and a reward
+is the discounted sum of h rewards.
 """
 
 from dataclasses import dataclass

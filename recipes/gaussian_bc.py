@@ -2,8 +2,9 @@ r"""Gaussian behaviour cloning: maximum likelihood of a Gaussian policy, the bas
 
 $$-\mathbb E \log \pi(a \mid s), \qquad \pi(\cdot \mid s) = N(f(s), I).$$
 
-It is IQL's policy with weights of 1: advantage-weighted regression with the null critic. Up to a constant, the loss is
-half the squared distance of $f(s)$ from the data's actions. The policy acts with $f(s)$, clipped to [-1, 1].
+This equals advantage-weighted regression, IQL's policy loss, with the null critic, for which all weights are 1. Up to a
+constant, the loss is half the squared distance between $f(s)$ and the data's actions. The policy acts with $f(s)$,
+clipped to [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from recipes.common import CloningConfig, actor_network
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianBCConfig(CloningConfig):
-    """The hyperparameters of the Gaussian policy: network and optimiser are those of FQL's code, since its paper names
-    no others."""
+    """The hyperparameters of the Gaussian policy. The network and the optimiser are from FQL's code, because its paper
+    does not name others."""
 
 
 def gaussian_bc(

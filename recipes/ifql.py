@@ -7,7 +7,7 @@ $$\begin{aligned}
 \text{acts by} \quad & \operatorname{arg\,max}_{a_i} \min_e Q_e(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
 \end{aligned}$$
 
-The losses are averaged over the batch, and minimised by one Adam optimiser.
+All losses are averaged over the batch. One Adam optimiser minimises their sum.
 """
 
 from dataclasses import dataclass

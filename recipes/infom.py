@@ -1,6 +1,6 @@
 r"""InFOM: successor measures of the data's intentions, pre-trained without rewards (arXiv 2506.08902).
 
-Pre-training, without rewards:
+Pre-training uses no rewards, and has the losses
 
 $$\begin{aligned}
 \text{intention:} \quad & z \sim q(z \mid s', a'), \quad
@@ -11,7 +11,7 @@ $$\begin{aligned}
 \text{cloning:} \quad & -\log \pi(a \mid s)
 \end{aligned}$$
 
-Fine-tuning, after the target flow is set to the flow: the first two losses, and
+Before fine-tuning, the target flow is replaced by a copy of the flow. Fine-tuning has the first two losses, and
 
 $$\begin{aligned}
 \text{reward:} \quad & (\hat r(s) - r)^2 \\
@@ -22,9 +22,9 @@ u = \tfrac1{1 - \gamma} \tfrac1N \textstyle\sum_i \hat r\bigl(\psi_1(x_0^i \mid 
 \quad \text{in every fourth update}
 \end{aligned}$$
 
-The losses are averaged over the batch (the critic's also over its two members), and minimised by one Adam optimiser.
-One z is shared by the N futures of a transition, as in the official code since May 2026; the published scores are from
-earlier code, with a separate z for each future.
+All losses are averaged over the batch, and the critic loss also over the two critics. An Adam optimiser minimises
+their sum. All N futures of a transition share one z, as in the official code since May 2026. The published scores were
+obtained with an earlier version of the code, which drew a separate z for each future.
 """
 
 from collections.abc import Mapping
@@ -60,8 +60,7 @@ class InFOMConfig:
     kl_weight: float = 0.05
     """Weight of the KL divergence of intentions from the prior; must be tuned for each environment."""
     intention_gradient: Literal["current", "both"] = "current"
-    """The terms of the occupancy loss that train the encoder: only that of the current state, as published, or also the
-    bootstrap."""
+    """The occupancy terms that train the encoder: only the current state's (as published), or also the bootstrap."""
     expectile: float = 0.95
     """Expectile over intentions, in (0, 1); must be tuned for each environment."""
     alpha: float = 30.0
@@ -71,7 +70,7 @@ class InFOMConfig:
     tau: float = 0.005
     """Polyak averaging coefficient of the target flow, in [0, 1]."""
     num_flow_goals: int = 16
-    """Number of futures for each value."""
+    """Number of futures per value."""
     num_flow_steps: int = 10
     """Euler steps of the flow."""
     actor_freq: int = 4
@@ -105,8 +104,10 @@ def infom(
     low: Any = None,
     high: Any = None,
 ) -> fz.Agent:
-    """Builds the untrained InFOM agent; futures are clipped to [`low`, `high`], in the units of the flow, by default
-    [-1, 1]."""
+    """Builds the untrained InFOM agent.
+
+    Futures are clipped to [`low`, `high`], in the units of the flow; the default is [-1, 1].
+    """
     del reward_range
     q_key, flow_key, encoder_key, reward_key, policy_key = jax.random.split(key, 5)
     value_network = partial(fz.MLP, hidden=config.value_hidden_dims, layer_norm=config.value_layer_norm)
@@ -165,13 +166,15 @@ def infom(
 
 
 def with_next_actions(config: InFOMConfig) -> NStep:
-    """A reader of transitions with the data's next actions."""
+    """Returns a reader of transitions that also reads the data's next actions."""
     return NStep(1, config.discount, next_action=True)
 
 
 def range_of_data(task: Any, config: RunConfig) -> Mapping[str, Any]:
-    """The arguments `low` and `high` of `infom`: the range of each coordinate of the observations, slightly widened, in
-    the units of the flow."""
+    """Returns the arguments `low` and `high` of `infom`, which are computed from the data.
+
+    They are the bounds of each coordinate of the observations, slightly widened, in the units of the flow.
+    """
     states = np.asarray(task.dataset.observations)
     low, high = states.min(axis=0), states.max(axis=0)
     if config.normalize_observations:
@@ -183,8 +186,8 @@ def range_of_data(task: Any, config: RunConfig) -> Mapping[str, Any]:
 def check(config: RunConfig) -> None:
     """Checks the settings of a run.
 
-    **Raises** `ValueError` for online training, for a pre-training phase that is longer than the run, and what `infom`
-    raises.
+    **Raises** `ValueError` if the run trains online, or if its pre-training phase is longer than the run, and any error
+    that `infom` raises for the settings.
     """
     if config.online_steps:
         raise ValueError(
@@ -199,7 +202,7 @@ def check(config: RunConfig) -> None:
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The settings that were published for the environment: 1M updates without rewards, 500k with them."""
+    """The settings published for the environment: 1M updates without rewards, then 500k with rewards."""
     return published_run(
         env_name,
         published.OFFLINE,

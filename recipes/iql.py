@@ -6,7 +6,8 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min\bigl( e^{\alpha (\min_e Q_e(s, a) - V(s))}, 100 \bigr) \log \pi(a \mid s),
 \end{aligned}$$
 
-each averaged over the batch, and all minimised by one Adam optimiser. No action outside the data is evaluated.
+where all losses are averaged over the batch. One Adam optimiser minimises their sum. No loss evaluates the critic at
+actions that are not in the data.
 """
 
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ from recipes.published import iql as published
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectileConfig(ActorCriticConfig):
-    """Settings of IQL's critic, which IFQL shares."""
+    """Settings of IQL's critic, which is also used by IFQL."""
 
     expectile: float = 0.9
-    """The expectile that V is regressed to, in (0, 1)."""
+    """The expectile that V estimates, in (0, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)

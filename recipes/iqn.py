@@ -7,9 +7,9 @@ $$\begin{aligned}
 \text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics, and both minimised by one Adam optimiser; $\rho$ is
-the Huber quantile loss, $Q$ the mean of $Z$ over levels and critics, and $a'$ is selected in the same way as when
-acting. The method is a baseline of Value Flows (arXiv 2510.07650).
+where $\rho$ is the Huber quantile loss, $Q$ is the mean of $Z$ over levels and critics, and $a'$ is selected in the
+same way as when acting. Both losses are averaged over the batch, and the critic loss also over the two critics. One
+Adam optimiser minimises their sum. The method is a baseline in the paper of Value Flows (arXiv 2510.07650).
 """
 
 from collections.abc import Callable
@@ -42,11 +42,11 @@ class QuantileConfig(EnsembleConfig):
     kappa: float = 0.9
     """Half the width of the quadratic part of the quantile loss, above 0; must be tuned for each environment."""
     num_levels: int = 16
-    """Number of quantile levels of the critic in each update, and in the mean that is its score."""
+    """Number of quantile levels of the critic in each update, and in the mean for its score."""
     num_target_levels: int = 16
     """Number of quantile levels of the target in each update."""
     num_cosines: int = 64
-    """Number of cosine features of a quantile level."""
+    """Number of cosine features per quantile level."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -9,10 +9,10 @@ $$\begin{aligned}
 \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
 \end{aligned}$$
 
-Actions are chunks $a_{t:t+h}$ of $h$ actions; $m_k$ is 1 where step $t + k$ lies in the episode of step $t$, else 0.
-The losses are averaged over the whole batch, the first also over the two critics, and minimised by one Adam optimiser.
-The next chunk $a'$ is the chunk that the agent would execute: it is selected by the online critic, and evaluated by the
-target critic.
+An action of the agent is a chunk $a_{t:t+h}$ of $h$ actions. $m_k$ is 1 if step $t + k$ belongs to the same episode as
+step $t$, and 0 otherwise. Both losses are averaged over the whole batch, and the critic loss also over the two critics.
+One Adam optimiser minimises their sum. The next chunk $a'$ is the chunk that the agent would execute: it is selected by
+the online critic, and evaluated by the target critic.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class QCConfig(ChunkedConfig):
     """QC's hyperparameters."""
 
     chunk_length: int = 5
-    """Number of steps of an action chunk (`horizon_length` in the official code)."""
+    """Number of actions in a chunk (`horizon_length` in the official code)."""
     num_samples: int = 32
     """N, the number of candidate chunks (`actor_num_samples`)."""
     flow_steps: int = 10
@@ -64,12 +64,12 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def online(env_name: str | None) -> RunConfig:
-    """The published run: 1M updates, then 1M steps in the environment, with updates from step 5,000 on."""
+    """The published run: 1M updates, then 1M environment steps, with updates starting at step 5,000."""
     return published_run(env_name, published.QC, QCConfig(), online_steps=1_000_000, online_start=5_000)
 
 
 def bfn(env_name: str | None) -> RunConfig:
-    """BFN, the paper's baseline: QC with single actions and N = 4, 1M updates."""
+    """BFN, the paper's baseline: QC with single actions and N = 4; 1M updates."""
     return published_run(env_name, published.BFN, QCConfig())
 
 

@@ -6,8 +6,9 @@ $$\begin{aligned}
 \text{policy:} \quad & -\min_e Q_e(s, \pi(s)) \,/\, \overline{|Q|} + \alpha \lVert \pi(s) - a \rVert^2,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics; $\overline{|Q|}$ is the mean absolute score in the
-batch. In every second update, the policy and the target networks of both parts are updated.
+where $\overline{|Q|}$ is the mean absolute score in the batch. Both losses are averaged over the batch, and the critic
+loss also over the two critics. The critic is updated in every update; the policy and the target networks of both the
+critic and the policy are updated in every second update.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def rebrac(
 
 
 def with_next_actions(config: ReBRACConfig) -> NStep:
-    """A reader of n-step returns with the data's next actions."""
+    """Returns a reader of n-step returns that also reads the data's next actions."""
     return NStep(config.n_step, config.discount, next_action=True)
 
 

@@ -9,9 +9,9 @@ $$\begin{aligned}
 \quad \bar{\mathcal H} = -m d,
 \end{aligned}$$
 
-each averaged over the batch, the first also over the critics, and all minimised by one Adam optimiser. The critic's
-loss has no entropy bonus, as in the official code of FQL. All presets train online from the first step: in offline
-training, nothing but `bc_alpha` would keep the policy near the data.
+where all losses are averaged over the batch, and the critic loss also over the critics. One Adam optimiser minimises
+their sum. By default, the TD target has no entropy bonus, as in the official code of FQL. All presets train online from
+the first step, because in offline training only `bc_alpha` would keep the policy close to the data.
 """
 
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ class SACConfig(EnsembleConfig):
     """SAC's hyperparameters, named as in the official code of FQL where it has them."""
 
     q_agg: Literal["mean", "min"] = "min"
-    """Aggregation of the critics in the target. The default of FQL's code is min; FQL's paper mentions min for adroit
-    only, so it is unclear which one its RLPD used on OGBench."""
+    """Aggregation of the critics in the target. The default of FQL's code is min, but FQL's paper mentions min only
+    for adroit, so it is unclear which one its RLPD experiments on OGBench used."""
     actor_q_agg: Literal["mean", "min"] = "mean"
     """Aggregation of the critics that the policy maximises: mean in FQL's code, min in SAC's paper."""
     num_qs: int = 2
@@ -89,7 +89,7 @@ def rlpd(env_name: str | None) -> RunConfig:
 
 
 def default(env_name: str | None) -> RunConfig:
-    """1M environment steps from scratch, with a replay buffer that initially contains the dataset."""
+    """1M environment steps from scratch, with a replay buffer initialised with the dataset."""
     return replace(rlpd(env_name), balanced_sampling=False)
 
 

@@ -1,7 +1,7 @@
 r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps and maximises Q through them (arXiv 2505.22866).
 
-The field $v_\theta(t, x \mid s, k)$ turns noise $x_0$ into an action $a_k$ in $k$ Euler steps. One $k$ is drawn for the
-whole batch in the first loss and another in the last, $K = 8$, and $\bar v, \bar Q$ are target networks:
+The velocity field $v_\theta(t, x \mid s, k)$ transforms noise $x_0$ into an action $a_k$ in $k$ Euler steps. With
+$K = 8$ and target networks $\bar v$ and $\bar Q$, the losses are
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( Q_e(s, a, k) - r - \gamma \operatorname{agg}_e \bar Q_e(s', a', k) \bigr)^2,
@@ -12,9 +12,10 @@ $$\begin{aligned}
 \text{Q:} \quad & -Q(s, a_k, k) \,/\, \overline{|Q|},
 \end{aligned}$$
 
-each averaged over the batch, the first also over the two critics; $\overline{|Q|}$ is the mean absolute score in the
-batch. A critic step is followed by a policy step on the weighted sum of the other losses, both by one Adam optimiser
-with clipped gradients.
+where $\overline{|Q|}$ is the mean absolute score in the batch. All losses are averaged over the batch, and the critic
+loss also over the two critics. The critic loss and the Q loss each draw one random $k$ for the whole batch. In each
+update, a step on the critic loss is followed by a step on the weighted sum of the other losses. Both steps use the same
+Adam optimiser, with clipped gradients.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class SORLConfig(EnsembleConfig):
     inference_steps: int = 8
     """Number of Euler steps per action in the environment; a power of two, which may be changed after training."""
     num_samples: int = 1
-    """N, the number of candidate actions in the environment; above 1, the one with the highest Q is taken."""
+    """N, the number of candidate actions in the environment; if above 1, the agent acts by best-of-N."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -34,12 +34,12 @@ from floqzoo.typing import Key
 
 @dataclass(frozen=True, kw_only=True)
 class TD2Config:
-    """TD-Flow's hyperparameters; unpublished ones are marked as our choice."""
+    """TD-Flow's hyperparameters; our own choices are marked."""
 
     method: Literal["mc-cfm", "td-cfm", "td-cfm-c", "td2-cfm", "td-dd", "td2-dd"] = "td2-cfm"
     """The target and the model: flows by Monte Carlo, TD, coupled TD or TD², or diffusions by TD or TD²."""
     measure_of: Literal["behaviour", "clone", "trained", "family"] = "behaviour"
-    """The policy of the measure: that of the data, a clone of it, that of a finished run, or all those of an FB run."""
+    """The policy of the measure: the behaviour policy, its clone, a finished run's, or all policies of an FB run."""
     policy_run: str = ""
     """The folder of the finished run that trained the policy or policies."""
     curved: bool = False
@@ -55,11 +55,11 @@ class TD2Config:
     tau: float = 0.001
     """Polyak averaging coefficient of the target measure, in [0, 1]."""
     flow_steps: int = 10
-    """Midpoint steps of a flow, also for a solve that stops at t < 1."""
+    """Midpoint steps of a flow, also if it is solved only to t < 1."""
     diffusion_steps: int = 20
     """DDIM steps of a diffusion."""
     network: Literal["unet", "mlp"] = "unet"
-    """The network: the U-Net of dense layers of the paper, or an MLP."""
+    """The network: the paper's U-Net of dense layers, or an MLP."""
     widths: tuple[int, ...] = (512, 256, 128)
     """Widths of the levels of the U-Net (our choice)."""
     embedding: int = 256
@@ -91,9 +91,12 @@ def td2_cfm(
     policy: Policy | None = None,
     reward: RewardModel | None = None,
 ) -> fz.Agent:
-    """Builds the untrained agent, whose critic is based on a successor measure.
+    """Builds the untrained agent, whose critic computes values from a successor measure.
 
-    The reward model is learnt unless given; the policy is given, loaded from `policy_run`, or cloned from the data.
+    - `normaliser`: The normaliser of states; None for one that is not fitted to data.
+    - `policy`: The policy of the measure; None to load it from `policy_run` or, if `policy_run` is empty, to train a
+      policy that clones the data.
+    - `reward`: The reward model; None to learn one.
     """
     del reward_range
     field_key, reward_key, policy_key = jax.random.split(key, 3)
@@ -125,12 +128,12 @@ def td2_cfm(
 
 
 def with_futures(config: TD2Config) -> GeometricFuture:
-    """A reader of transitions with next actions and futures."""
+    """Returns a reader of transitions that also reads next actions and future states."""
     return GeometricFuture(config.discount)
 
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
-    """Loads the policy of a finished run, or builds a policy that is trained to clone the data."""
+    """Loads the policy of the run `policy_run`, or builds an untrained clone of the data if `policy_run` is empty."""
     if config.policy_run:
         return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
     network = partial(fz.MLP, hidden=config.hidden_dims)
@@ -138,9 +141,9 @@ def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: K
 
 
 def family_of(policy: Policy) -> fz.FixedPolicy:
-    """The policy, if it is a family of policies, one for each z.
+    """Checks that a policy is a family of policies, one for each z, and returns it.
 
-    **Raises** `ValueError` if it is not.
+    **Raises** `ValueError` if the policy is not such a family.
     """
     if isinstance(policy, fz.FixedPolicy) and isinstance(policy.parts.policy, LatentPolicy):
         return policy
@@ -152,7 +155,12 @@ def family_of(policy: Policy) -> fz.FixedPolicy:
 
 
 def make_measure(config: TD2Config, field, dim: int, **parts):
-    """Builds the successor measure of `config.method`, with the given velocity field."""
+    """Builds the successor measure for the method `config.method`.
+
+    - `field`: The velocity field of a flow, or the noise model of a diffusion.
+    - `dim`: The number of state coordinates.
+    - `parts`: Other arguments of the measure.
+    """
     if config.method.endswith("-dd"):
         return METHODS[config.method](field, dim, steps=config.diffusion_steps, **parts)
     path = fz.TrigonometricPath() if config.curved else fz.LinearPath()
@@ -160,7 +168,11 @@ def make_measure(config: TD2Config, field, dim: int, **parts):
 
 
 def velocity_field(config: TD2Config, dim: int, condition: int, key: Key):
-    """Builds the network that predicts velocities, or the noise of a diffusion."""
+    """Builds the network that predicts the velocity of a flow, or the noise of a diffusion.
+
+    - `dim`: The number of state coordinates.
+    - `condition`: The number of coordinates of the condition.
+    """
     if config.network == "mlp":
         network = partial(fz.MLP, hidden=config.hidden_dims)
         return fz.ConditionalField(dim, condition, build=network, time_embedding=fz.FourierTime(8), key=key)
@@ -168,13 +180,13 @@ def velocity_field(config: TD2Config, dim: int, condition: int, key: Key):
 
 
 def default(env_name: str | None) -> RunConfig:
-    """The measure of the behaviour policy on an OGBench task, with the published settings, 3M updates."""
+    """The behaviour policy's measure on an OGBench task, with the published settings; 3M updates."""
     env_name = env_name or "pointmaze-medium-navigate-singletask-v0"
     return RunConfig(env_name=env_name, agent=TD2Config(), offline_steps=3_000_000, eval_episodes=0)
 
 
 def maze(env_name: str | None) -> RunConfig:
-    """The measure of the behaviour policy in a maze, small enough for two cores: 100 locally collected episodes."""
+    """The behaviour policy's measure in a maze, from 100 locally collected episodes; suitable for two cores."""
     config = TD2Config(lr=1e-3, batch_size=256, tau=0.02, network="mlp", hidden_dims=(256, 256, 256), discount=0.98)
     return RunConfig(
         env_name=env_name or "pointmaze-medium-navigate-singletask-v0",

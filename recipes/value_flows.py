@@ -1,8 +1,8 @@
 r"""Value Flows: the return distribution as a flow, and the best of N actions of a behaviour flow (arXiv 2510.07650).
 
-The field $v_\theta(t, z \mid s, a)$ turns noise $\epsilon \sim N(0, 1)$ into a return by K Euler steps, each clipped to
-$[r_{\min}, r_{\max}] / (1 - \gamma)$. With $\bar z_t$ the state of the target flow from $\epsilon$ at $(s', a')$,
-stopped at time $t$:
+The flow of the velocity field $v_\theta(t, z \mid s, a)$ transforms noise $\epsilon \sim N(0, 1)$ into a return in K
+Euler steps, and clips $z$ to $[r_{\min}, r_{\max}] / (1 - \gamma)$ in each step. If $\bar z_t$ is the state at time $t$
+of the target flow that starts from $\epsilon$ at $(s', a')$, the losses and the policy are
 
 $$\begin{aligned}
 \text{BCFM:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
@@ -16,10 +16,10 @@ $$\begin{aligned}
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-each averaged over the batch, BCFM and DCFM summed over the two critics, and all minimised by one Adam optimiser.
-$\sigma$ is the sigmoid, and $T$ the temperature of the confidence weight. $a'$ is always the best of N actions. Online,
-a one-step policy acts instead; it is trained as in FQL, together with the behaviour flow, by $\alpha \frac1d \lVert
-\mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
+where $\sigma$ is the sigmoid, $T$ the temperature of the confidence weight, and $a'$ always the best of N actions. All
+losses are averaged over the batch, and BCFM and DCFM are summed over the two critics. One Adam optimiser minimises the
+sum of the losses. In online training, a one-step policy acts instead. It is trained together with the behaviour flow,
+as in FQL, with the loss $\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
 """
 
 from dataclasses import dataclass
@@ -66,8 +66,7 @@ class ValueFlowsConfig(BestOfNConfig, DistilledPolicyConfig):  # In this order a
     num_score_samples: int = 4
     """Number of fixed noise samples in each score."""
     acting: Literal["best-of-n", "one-step"] = "best-of-n"
-    """Which policy acts: the best of N actions (offline), or the one-step policy (online), which is trained only if
-    selected."""
+    """The policy that acts: best-of-N (offline), or the one-step policy (online), trained only if it is selected."""
 
 
 def value_flows(
@@ -98,7 +97,7 @@ def value_flows(
 
 
 def acting_policy(config: ValueFlowsConfig, observation_dim: int, action_dim: int, *, key: Key) -> Policy:
-    """Builds the policy that `acting` selects; both contain the behaviour flow, which proposes next actions."""
+    """Builds the policy that `acting` selects. Both policies contain a behaviour flow, which proposes next actions."""
     if config.acting == "one-step":
         return distilled_policy(config, observation_dim, action_dim, key=key)
     return config.chunked(best_of_n(config, observation_dim, config.chunk_length * action_dim, key=key))

@@ -19,17 +19,17 @@ def compare(
 ) -> None:
     """Compares methods on each task, and across the tasks that they share.
 
-    Prints means and interquartile means over seeds with bootstrap intervals, and for each pair of methods the
-    probability that a random seed of the first scores higher than a random seed of the second.
+    Prints means and interquartile means over seeds, with bootstrap confidence intervals, and for each pair of methods
+    the probability that a random seed of the first method scores higher than a random seed of the second.
 
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.
         metric: A column of the runs' eval.csv or train.csv; by default the success rate, or the mean return if no run
             has a success rate.
-        step: The number of updates; by default the end of the runs.
+        step: The number of updates after which to compare the runs; by default the end of the runs.
         confidence: The confidence level of the intervals.
-        reference: A CSV file of scores from other sources, listed below those of the runs; "published" for the scores
-            of the papers.
+        reference: A CSV file of scores from other sources, listed below the scores of the runs; "published" for the
+            scores of the papers.
         format: The output format: a text table, a Markdown table, or CSV.
         out: The file to write; by default standard output.
     """

@@ -25,7 +25,7 @@ def ogbench(
     Args:
         source: The file to convert.
         out: The file to write.
-        env_name: The single-task environment that labels the data with rewards, such as
+        env_name: The single-task environment whose rewards are computed for the data, such as
             cube-single-play-singletask-v0; by default the data keep the file's own rewards and masks.
     """
     from floqzoo.tasks.convert import episodes_from_ogbench
@@ -49,7 +49,7 @@ def d4rl(
         source: The file to convert.
         out: The file to write.
         unordered: Whether the file's rows are unordered, as in a replay buffer.
-        drop_last: Whether to leave out the last transition of truncated episodes if the file has no next_observations.
+        drop_last: Whether to drop the last transition of each truncated episode if the file has no next_observations.
         action_low: The lower bound of actions: one number, or one for each coordinate; by default -1.
         action_high: The upper bound of actions; by default 1.
     """
@@ -83,9 +83,9 @@ def minari(
         source: The name of the dataset, such as D4RL/pen/human-v2, or its folder.
         out: The file to write.
         observation_keys: The entries to concatenate, if observations are dictionaries.
-        action_low: The lower bound of actions: one number, or one for each coordinate; by default that of the action
-            space.
-        action_high: The upper bound of actions; by default that of the action space.
+        action_low: The lower bound of actions: one number, or one for each coordinate; by default the lower bound of
+            the action space.
+        action_high: The upper bound of actions; by default the upper bound of the action space.
     """
     from floqzoo.tasks.convert import episodes_from_minari
 
@@ -120,7 +120,7 @@ def lerobot(
         observation_keys: The numeric columns to concatenate.
         done: What next.done means in data without next.truncated: terminated or truncated.
         constant_reward: The reward of each step of data without next.reward.
-        drop_last: Whether to leave out the last transition of truncated episodes, whose next observation is not in the
+        drop_last: Whether to drop the last transition of each truncated episode, whose next observation is not in the
             data.
         action_low: The lower bound of actions: one number, or one for each coordinate; by default the minimum of each
             coordinate in the data.
@@ -161,7 +161,8 @@ def gymnasium(
         seed: The seed of the environment and the policy.
         policy: A function that takes an observation and a NumPy generator, and returns an action; its file is executed.
             By default actions are uniformly random.
-        max_episode_steps: A step limit, for environments that have none of their own.
+        max_episode_steps: The maximum number of steps in an episode, for environments without a step limit of their
+            own.
     """
     from floqzoo.tasks.convert import record_episodes
     from floqzoo.tasks.own_code import named_in_own_code
@@ -188,7 +189,7 @@ _Format = Union[tuple(_subcommand(function) for function in (ogbench, d4rl, mina
 def convert(format: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[_Format]]) -> None:  # pyright: ignore
     """Converts a dataset of another project to one npz file of recorded episodes, and prints a summary.
 
-    No transition, reward or termination of the source is lost; inconsistent data are an error. In Python,
+    No transition, reward or termination of the source is lost, and inconsistent data are rejected. In Python,
     floqzoo.tasks.read_dataset reads the file for a task of your own.
     """
 

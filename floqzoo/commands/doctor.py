@@ -14,7 +14,7 @@ from pathlib import Path
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 
 OLDEST_DRIVER = {"12": 525, "13": 580}
-"""The oldest NVIDIA driver (major version) for each CUDA version, from JAX's installation guide."""
+"""The oldest NVIDIA driver (major version) that supports each CUDA version, from JAX's installation guide."""
 
 LEAST_GB = 2.0
 """The disk space in GB that a small run needs for data, checkpoints and logs."""
@@ -26,8 +26,8 @@ class Finding:
 
     - `name`: The name of the check.
     - `state`: `OK`, `WARNING` (training works nevertheless) or `FAILED`.
-    - `text`: What was found.
-    - `advice`: What to do if something is wrong.
+    - `text`: A description of what was found.
+    - `advice`: What to do if something is wrong; empty otherwise.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Finding:
 def doctor() -> None:
     """Checks whether this machine can train, and prints how to fix problems.
 
-    The exit status is 0 if everything that training needs works, and 1 otherwise. A warning concerns something that
+    The exit status is 0 if everything that training needs works, and 1 otherwise. A warning is about something that
     only some runs need.
     """
     states = []
@@ -58,7 +58,7 @@ def doctor() -> None:
 
 
 def installed(package: str) -> str | None:
-    """The version of a package; None if it is not installed."""
+    """Returns the version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -84,7 +84,7 @@ def check_jax() -> Finding:
 
 
 def check_devices() -> Finding:
-    """Lists JAX's devices, and checks a compiled matrix product on the first one."""
+    """Lists JAX's devices, and checks that the first one computes a compiled matrix product correctly."""
     try:
         devices = used_devices()
     except Exception as error:  # drivers and plugins may raise any error
@@ -94,7 +94,7 @@ def check_devices() -> Finding:
 
 
 def used_devices() -> list[str]:
-    """Tests the first of JAX's devices, and returns the platform and the kind of each.
+    """Tests the first of JAX's devices, and returns the platform and the kind of every device.
 
     **Raises** JAX's error if a product cannot be computed on the first device, and `RuntimeError` if the product is
     wrong.
@@ -152,7 +152,7 @@ def check_gpu() -> Finding:
 
 
 def nvidia_gpus() -> list[tuple[str, str]]:
-    """The name and driver of each NVIDIA GPU; empty if `nvidia-smi` is absent or fails."""
+    """Returns the name and driver version of each NVIDIA GPU, or an empty list if `nvidia-smi` is absent or fails."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -162,7 +162,7 @@ def nvidia_gpus() -> list[tuple[str, str]]:
 
 
 def check_ogbench() -> Finding:
-    """Checks that OGBench is installed in a supported version."""
+    """Checks that a supported version of OGBench is installed."""
     found = installed("ogbench")
     if found is None:
         return Finding(
@@ -196,7 +196,7 @@ def simulate() -> None:
 
 
 def check_renderer() -> Finding:
-    """Checks MuJoCo's renderer, which only videos and pixel-based tasks need."""
+    """Checks that MuJoCo can render, which only videos and pixel-based tasks need."""
     from floqzoo.tasks.renderer import can_render
 
     asked = os.environ.get("MUJOCO_GL")
@@ -210,7 +210,7 @@ def check_renderer() -> Finding:
 
 
 def check_data() -> Finding:
-    """Counts the datasets that recipes find without a flag, and the large ones, which need `--dataset_path`."""
+    """Counts the datasets that recipes find without a flag, and the large datasets, which need `--dataset_path`."""
     found = []
     for folder in data_folders():
         files = datasets_in(folder)
@@ -228,12 +228,12 @@ def check_data() -> Finding:
 
 
 def datasets_in(folder: Path) -> list[Path]:
-    """The training files in a folder; none if it does not exist."""
+    """Returns the training files in a folder, or an empty list if the folder does not exist."""
     return [file for file in sorted(folder.glob("*.npz")) if not file.stem.endswith("-val")]
 
 
 def data_folders() -> list[Path]:
-    """The folders of official and collected datasets."""
+    """Returns the folders of official and collected datasets."""
     from dataclasses import fields
 
     from floqzoo.runs.configuration import RunConfig
@@ -271,7 +271,7 @@ def check_cache() -> Finding:
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be created in a folder, or in its nearest existing parent."""
+    """Returns whether files can be created in a folder or, if it does not exist, in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -282,7 +282,7 @@ def writable(folder: Path) -> bool:
 
 
 def check_disk() -> Finding:
-    """Checks the free disk space for runs and data."""
+    """Checks that there is enough free disk space for runs and data."""
     free = {str(folder): shutil.disk_usage(folder).free / 1e9 for folder in (Path.cwd(), Path.home())}
     text = ", ".join(f"{folder}: {size:.0f} GB free" for folder, size in free.items())
     if min(free.values()) < LEAST_GB:

@@ -21,8 +21,8 @@ def evaluate(
 ) -> None:
     """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    With the number of episodes of the run's own evaluations, and without episode_seed, the same episodes are played, so
-    both rates agree.
+    Without episode_seed, and with as many episodes as in the run's own evaluations, the same episodes are played, so
+    the two rates agree.
 
     Args:
         run: The folder of the run.
@@ -31,8 +31,8 @@ def evaluate(
         step: The step of the checkpoint; by default the last one.
         episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default each policy
             is evaluated with its own seed.
-        video: The .mp4 file to write, a video of the first episodes of the first seed. Needs EGL or OSMesa and the
-            extra floqzoo[video], but no display.
+        video: The .mp4 file for a video of the first episodes of the first seed. Needs EGL or OSMesa and the extra
+            floqzoo[video], but no display.
         video_episodes: The number of episodes in the video.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.

@@ -21,19 +21,19 @@ def export(
 ) -> None:
     """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
 
-    Actions are in the units of the run's environment. Needs the extra floqzoo[export], or floqzoo[onnx] if PyTorch is
-    not installed; the PyTorch module is then not compared.
+    Actions are in the units of the run's environment. Needs the extra floqzoo[export]. Without PyTorch, the extra
+    floqzoo[onnx] is enough, but the PyTorch module is then not compared with the policy.
 
     Args:
         run: The folder of the run.
-        out: The folder to write, new or empty.
+        out: The folder to write to, which must be new or empty.
         seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the best one, or the last one if none was evaluated.
         episodes: The number of episodes to play with the ONNX policy, and with the JAX policy on the same seeds; 0 for
             a task without an environment.
-        critic: Whether to write critic.onnx too.
-        hub_layout: Whether the folder is laid out as a Hugging Face Hub repository: the README starts with the metadata
-            of a model card. Nothing is uploaded.
+        critic: Whether to also export the critic, as critic.onnx.
+        hub_layout: Whether to lay out the folder as a Hugging Face Hub repository, whose README starts with the
+            metadata of a model card. Nothing is uploaded.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
     """

@@ -30,11 +30,12 @@ def inspect(
     Args:
         run: The folder of the run.
         out: The folder for figures and tables.
-        seed: A seed of the run; by default the first.
+        seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the last one.
-        episodes: The number of episodes to play, or to take from the data for a successor measure of the data.
+        episodes: The number of episodes to play; for a successor measure of the data, the number of recorded episodes
+            to use instead.
         transitions: For a flow critic, the number of transitions to draw from the run's data; by default 512.
-        dataset_path: The location of the run's data, if they were moved.
+        dataset_path: The new location of the run's data, if they were moved.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
     """

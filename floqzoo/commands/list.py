@@ -9,8 +9,8 @@ import tyro
 def list_(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = Path("exp"), /) -> None:
     """Lists the runs in a folder: their method and task, progress, last score, and state.
 
-    The score is the success rate, or the mean return of a task that reports no success: a mean over seeds with its
-    standard error. For a single seed, the standard error is over its episodes.
+    The score is the success rate, or the mean return if the task does not report success. It is a mean over seeds,
+    shown with its standard error. For a single seed, the standard error is over the episodes of that seed.
 
     Args:
         directory: The folder to search recursively; by default exp.

@@ -16,8 +16,8 @@ def methods() -> None:
 
 
 def method_row(name: str) -> list[str]:
-    """The row of a recipe: its name, the first line of its docstring (with the source), the classes of its critic and
-    policy, and its presets."""
+    """Returns the table row of a recipe: its name, the first line of its docstring (with the source), the classes of
+    its critic and policy, and its presets."""
     import importlib
     import warnings
 

@@ -15,11 +15,11 @@ def plot(
     confidence: float = 0.95,
     reference: Annotated[str | None, tyro.conf.arg(metavar="FILE|published")] = None,
 ) -> None:
-    """Draws learning curves: a panel for each task, and in it a line with a confidence band for each method.
+    """Draws learning curves: one panel per task, with a line and a confidence band for each method.
 
-    A line is the interquartile mean over the seeds, and the band its bootstrap interval. The seeds of all runs of one
-    method on one task are pooled; if runs of a recipe differ in a setting, each value of the setting is a separate
-    method.
+    The line is the interquartile mean over the seeds, and the band is its bootstrap confidence interval. The seeds of
+    all runs of one method on one task are pooled. If runs of a recipe differ in a setting, each value of the setting
+    counts as a separate method.
 
     Args:
         runs: Folders of runs, or folders that contain runs, such as exp/floqzoo/debug.

@@ -16,8 +16,8 @@ def resume(
 ) -> None:
     """Resumes a run that was stopped or killed, from its latest intact checkpoint, as if it had not been interrupted.
 
-    Log rows after the checkpoint are removed and written again. A run without a checkpoint starts from the beginning; a
-    finished run is left unchanged. The exit status is the one that running the recipe directly would give.
+    Log rows after the checkpoint are removed and written again. A run without a checkpoint starts from the beginning,
+    and a finished run is left unchanged. The exit status is the same as if the recipe had been run directly.
 
     Args:
         run: The folder of the run.

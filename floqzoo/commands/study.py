@@ -25,8 +25,8 @@ def study(
         seeds: The number of seeds for each kind of agent, instead of the study's default.
         updates: The number of updates of each agent, instead of the study's default.
         directory: The output folder; by default exp/studies/NAME.
-        read: A folder with the measurements of an earlier study. The table and the figure are made from them without
-            training, and written to `directory`, or by default to the same folder.
+        read: A folder with the measurements of an earlier study. The table and the figure are made from these
+            measurements without training, and written to `directory`, or by default to the same folder.
 
     **Raises** `ValueError` if `seeds` or `updates` is given together with `from`, and the errors of
     [`study_named`][floqzoo.studies.claims.study_named] and [`run_study`][floqzoo.studies.study.run_study].

@@ -19,15 +19,15 @@ def sweep(
 ) -> None:
     """Runs each combination of recipes, tasks, seeds and settings on Ray, and compares the results.
 
-    Run the same command again to continue a sweep that was stopped: finished trials are skipped, others resume from
-    their checkpoints. The whole file is validated before any trial starts. The exit status is 1 if a trial failed.
+    To continue a sweep that was stopped, run the same command again: finished trials are skipped, and the others resume
+    from their checkpoints. The whole file is validated before any trial starts. The exit status is 1 if a trial failed.
 
     Args:
         file: A YAML file, or the name of a published sweep: floq-def, floq-best, fql, small, chunks, comparison.
         address: The address of a Ray cluster, such as auto; by default Ray is started on this machine and shut down at
             the end.
-        save_dir: The folder of all runs; by default the one that the file names, or else exp.
-        dry_run: Whether to only print the commands of all trials.
+        save_dir: The folder of all runs; by default the save_dir in the file, or exp if there is none.
+        dry_run: Whether to print the commands of all trials without running them.
         slurm: Whether to submit the unfinished trials to Slurm as a job array; needs floqzoo[slurm] instead of Ray.
     """
     from floqzoo.sweeps.launcher import run_sweep, unfinished_trials

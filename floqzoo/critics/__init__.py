@@ -1,4 +1,4 @@
-"""Critics, which estimate returns, and their TD targets."""
+"""Critics, which estimate returns, and the parts from which their TD targets are built."""
 
 from floqzoo.critics.categorical_critic import CategoricalCritic as CategoricalCritic
 from floqzoo.critics.conservative_critic import ConservativeCritic as ConservativeCritic

@@ -1,4 +1,4 @@
-"""The categorical critic: a distribution of returns over fixed atoms."""
+"""The categorical critic (C51), which learns the distribution of returns over fixed atoms."""
 
 from functools import partial
 from typing import Any
@@ -20,13 +20,13 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class CategoricalMetrics(eqx.Module):
-    """The metrics of a categorical critic on a batch.
+    """The metrics of a `CategoricalCritic` on a batch.
 
     - `critic_loss`: The cross-entropy, averaged over members and batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the expected return over batch and members.
     - `return_std`: The standard deviation of the return, averaged over batch and members.
-    - `end_mass`: The total probability of the first and the last atom, averaged over batch and members; large values
-      mean that the support is too narrow.
+    - `end_mass`: The total probability of the first and the last atom, averaged over batch and members. A
+      large value means that the support is too narrow.
     """
 
     critic_loss: Scalar
@@ -38,23 +38,28 @@ class CategoricalMetrics(eqx.Module):
 
 
 class CategoricalCritic(eqx.Module):
-    r"""A critic that learns the probabilities $p_e(s, a) = \operatorname{softmax} f_e(s, a)$ of the returns
-    $z_1, \dots, z_N$.
+    r"""A critic that learns the probabilities $p_e(s, a) = \operatorname{softmax} f_e(s, a)$ of $N$ fixed returns
+    $z_1, \dots, z_N$, the atoms.
+
+    Each of the $E$ members minimises the cross-entropy to the projected target distribution $m$. The loss on a batch of
+    $B$ transitions is
 
     $$-\frac1{EB} \sum_{e,b} \sum_i m_i \log p_{e,i}(s, a), \qquad
     m = \Pi \Bigl( r + \gamma \, \text{discount} \cdot z, \ \frac1E \sum_e \bar p_e(s', a') \Bigr),
     \quad a' \sim \pi(s'),$$
 
-    where $\Pi$ is the [projection][floqzoo.critics.UniformSupport.project] onto the atoms. The score aggregates the
-    expectations $\sum_i z_i \, p_{e,i}$ of the members.
+    where $\Pi$ is the [projection][floqzoo.critics.UniformSupport.project] onto the atoms, and bars denote the target
+    networks. The score aggregates the expected returns $\sum_i z_i \, p_{e,i}$ of the members.
 
-    - `networks`: The ensemble $f_1, \dots, f_E$ of networks from observation and action to `support.num_atoms` logits.
-    - `support`: The atoms.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `aggregation`: How the members' expectations are combined into the score; the target is always the mixture of the
-      members.
+    - `networks`: The ensemble $f_1, \dots, f_E$ of networks that map an observation and an action to
+      `support.num_atoms` logits.
+    - `support`: The atoms $z_1, \dots, z_N$.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
+      a termination.
+    - `aggregation`: How the members' expected returns are combined into the score. The target distribution is always
+      the mixture of the members' distributions.
 
-    Source: C51 (arXiv 1707.06887), with the two members of the official code of Value Flows (arXiv 2510.07650).
+    Source: C51 (arXiv 1707.06887), with two members as in the official code of Value Flows (arXiv 2510.07650).
     """
 
     networks: Ensemble[Network]
@@ -67,18 +72,18 @@ class CategoricalCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The aggregated expectations of the members."""
+        """Returns the expected return of each member, aggregated over members."""
         probabilities = jax.nn.softmax(self.batch_logits(observation[None], action[None])[:, 0])
         return self.aggregation.aggregate(probabilities @ self.support.atoms)
 
     def batch_logits(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch atoms"]:
-        """The logits of each member for each (s, a) pair of a batch."""
+        """Returns the logits of each member for each (s, a) pair of a batch."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, CategoricalMetrics]:
-        """The cross-entropy to the projected target, averaged over members and batch."""
+        """Returns the cross-entropy to the projected target, averaged over members and batch, and the metrics."""
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         log_probs = jax.nn.log_softmax(self.batch_logits(batch.observation, batch.action))
         loss = -jnp.mean(batch.counted(jnp.sum(td_target[None] * log_probs, axis=2)))
@@ -92,7 +97,7 @@ class CategoricalCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch atoms"]:
-        """The projected target distribution $m$ of each transition."""
+        """Returns the projected target distribution $m$ of each transition."""
         target = agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_logits = target.batch_logits(batch.next_observation, next_action)

@@ -1,4 +1,4 @@
-"""A quantile critic with a conservative term, which lowers the returns of actions outside the data."""
+"""A quantile critic with a conservative term, which lowers the estimated returns of actions outside the data."""
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ConservativeMetrics(eqx.Module):
-    """The metrics of a conservative critic on a batch.
+    """The metrics of a `ConservativeCritic` on a batch.
 
     - `critic_loss`: `td.critic_loss` + weight * `conservative_loss`.
     - `conservative_loss`: The conservative term without its weight, averaged over members and batch.
@@ -28,22 +28,25 @@ class ConservativeMetrics(eqx.Module):
 
 
 class ConservativeCritic(eqx.Module):
-    r"""A quantile critic with a conservative term added to its loss:
+    r"""A quantile critic with a conservative term in its loss.
+
+    The term lowers the estimated returns of actions outside the data. For an ensemble of $E$ members and a batch of $B$
+    transitions, it is
 
     $$\lambda \, \frac1{EB} \sum_{e,b} \Bigl( \log \sum_{k=1}^{2n}
     \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr),$$
 
-    where $Z_e$ is the quantile function of member $e$, with one level $\tau$ for each transition. Of the actions
-    $a_k$, $n$ are uniform, with $\log q = -d \log 2$ in $d$ dimensions; the other $n$ are drawn from a policy with a
-    density, and $\log q$ is the log-density of the action before clipping.
+    where $Z_e$ is the quantile function of member $e$, and one level $\tau$ is drawn for each transition. Of the $2n$
+    actions $a_k$, $n$ are drawn uniformly from $[-1, 1]^d$, so that $\log q = -d \log 2$. The other $n$ are drawn from
+    a policy with a density, and $\log q$ is the log-density of the action before clipping.
 
-    This policy is the agent's policy if that [has a density][floqzoo.protocols.HasDensity], and otherwise the
-    `behaviour` of the agent's policy, such as the behaviour flow of a `DistilledFlowPolicy`, whose one-step network has
-    no density.
+    If the agent's policy [has a density][floqzoo.protocols.HasDensity], these actions are drawn from it. Otherwise,
+    they are drawn from its `behaviour`. For example, the one-step network of a `DistilledFlowPolicy` has no density, so
+    the behaviour flow of that policy is used.
 
     - `critic`: The wrapped quantile critic.
-    - `weight`: $\lambda$, at least 0.
-    - `num_actions`: $n$, at least 1.
+    - `weight`: The weight $\lambda$ of the conservative term, at least 0.
+    - `num_actions`: The number $n$ of uniform actions, and of actions from the policy, at least 1.
 
     **Raises** `ValueError` if a number is out of its range.
 
@@ -60,13 +63,13 @@ class ConservativeCritic(eqx.Module):
             raise ValueError(f"`num_actions` must be at least 1; got {self.num_actions}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The score of the wrapped critic."""
+        """Returns the score of the wrapped critic."""
         return self.critic.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ConservativeMetrics]:
-        """The loss of the wrapped critic plus the weighted conservative term.
+        """Returns the loss of the wrapped critic plus the weighted conservative term, and the metrics.
 
-        **Raises** `TypeError` if neither the policy nor its `behaviour` has a density.
+        **Raises** `TypeError` if neither the agent's policy nor its `behaviour` has a density.
         """
         td_key, term_key = jax.random.split(key)
         target = ActorCritic(agent.target.critic.critic, agent.target.policy)
@@ -78,7 +81,7 @@ class ConservativeCritic(eqx.Module):
 
     @update_step("conservative_term")
     def conservative_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> Scalar:
-        """The conservative term without its weight, averaged over members and batch."""
+        """Returns the conservative term without its weight, averaged over members and batch."""
         level_key, action_key = jax.random.split(key)
         size, count = batch.reward.shape[0], 2 * self.num_actions
         levels = self.critic.levels.sample_times(level_key, (size, 1))

@@ -1,4 +1,4 @@
-"""The flow critic: Q-values as the outputs of a flow over the real line."""
+"""floq's flow critic, which computes Q-values as the outputs of flows over the real line."""
 
 from typing import Any
 
@@ -33,15 +33,15 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FlowCriticMetrics(eqx.Module):
-    """The metrics of a flow critic on a batch.
+    """The metrics of a `FlowCritic` on a batch.
 
     - `critic_loss`: `flow_loss` + `distill_loss`.
-    - `flow_loss`: Squared velocity error, summed over noise samples, averaged over members and batch.
-    - `distill_loss`: Squared error of the distilled critic, averaged over members and batch.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the distilled critic over batch and members.
+    - `flow_loss`: The squared velocity error, summed over noise samples and averaged over members and batch.
+    - `distill_loss`: The squared error of the distilled critic, averaged over members and batch.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the distilled critic's output over batch and members.
     - `flow_q_mean`: The output of the flows, averaged over batch, members and the noise samples for distillation.
-    - `q_noise_variance`: The variance of the flows' output over these noise samples, averaged over batch and members; 0
-      with one noise sample.
+    - `q_noise_variance`: The variance of the flows' output over the noise samples for distillation, averaged over batch
+      and members. It is 0 if there is only one such sample.
     """
 
     critic_loss: Scalar
@@ -55,7 +55,7 @@ class FlowCriticMetrics(eqx.Module):
 
 
 class FlowStarts(eqx.Module):
-    """Initial points of flows over returns: each observation has several noise samples, and an action for each."""
+    """The inputs of flows over returns: each observation has several noise samples, and an action for each of them."""
 
     observation: Real[Array, "*members batch observation"]
     action: Float[Array, "*members batch samples action"]
@@ -63,34 +63,38 @@ class FlowStarts(eqx.Module):
 
 
 class FlowCritic(eqx.Module):
-    r"""Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
+    r"""Computes Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
-    The fields are trained to match the velocity of the path from noise to TD target at every time,
+    Each of the $E$ velocity fields is trained to match the velocity of the path from noise to the TD target. The loss
+    on a batch of $B$ transitions is
 
     $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
 
-    where each of the $m$ noise samples has its own time, next action and next noise, and the targets come from
-    integrating the target fields, with the expected backup $y_j = r + \gamma \, \text{discount} \, \frac1m \sum_i
-    \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$. A distilled critic is regressed to the mean output of the online
-    flows, from the same noise samples; its output is the score for policy improvement. No gradient passes through an
-    integration.
+    where each of the $m$ noise samples has its own time, next action and next noise. The targets are computed by
+    integrating the target fields. With the expected backup, they are $y_j = r + \gamma \, \text{discount} \, \frac1m
+    \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$. A distilled critic learns by regression to predict the
+    mean output of the online flows for the same noise samples. Its output is the score that policy improvement
+    maximises. No gradient passes through an integration.
 
     - `fields`: The ensemble of velocity fields $v_1, \dots, v_E$ over $\mathbb R$, conditioned on observation and
       action.
-    - `distilled`: The distilled critic.
-    - `prior`: $p_0$; floq's is `UniformPrior.from_rewards(...)`.
-    - `path`, `solver`: The probability path and the ODE solver; floq: linear path, K = 8 Euler steps.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
+    - `distilled`: The distilled critic, an ensemble of Q-functions.
+    - `prior`: The noise prior $p_0$; floq uses `UniformPrior.from_rewards(...)`.
+    - `path`, `solver`: The probability path and the ODE solver. The defaults are those of floq: a linear path and 8
+      Euler steps.
+    - `discount`: $\gamma$ in [0, 1). In the equations, $\text{discount}$ is the transition's own discount, which is 0
+      at a termination.
     - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over
       them.
     - `num_distillation_samples`: The number of noise samples for which the online flows are integrated to train the
-      distilled critic, 1 to `num_noise_samples`; None for all, as in floq. Fewer are faster but noisier: with all,
-      half of the integrations in the loss are for the distilled critic.
-    - `aggregation`: How members are aggregated in the target, for each noise sample, before the backup.
+      distilled critic, from 1 to `num_noise_samples`; None for all, as in floq. If all are used, half of the
+      integrations in the loss serve to train the distilled critic. With fewer samples, training is faster but noisier.
+    - `aggregation`: How the outputs of the members are aggregated in the target, for each noise sample, before the
+      backup.
     - `backup`: `ExpectedBackup()` (floq) or `DistributionalBackup()`.
-    - `coupling`: The noise $z'$ from which the target flows start: `IndependentNoise()` (floq), independent of $z_0$,
-      or `SharedNoise()`, equal to $z_0$.
+    - `coupling`: How the noise $z'$ from which the target flows start is chosen: `IndependentNoise()` (floq) draws it
+      independently of $z_0$, and `SharedNoise()` sets it equal to $z_0$.
     - `times`: The distribution of the times at which the field is trained.
 
     Source: floq (arXiv 2509.06863), section 4, and its official code, with the same sums and means in the losses.
@@ -128,36 +132,36 @@ class FlowCritic(eqx.Module):
             )
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean of the distilled critic's members."""
+        """Returns the output of the distilled critic, averaged over members."""
         return self.distilled.mean(observation, action)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The aggregated outputs of the members' flows for one noise sample, in units of reward."""
+        """Returns the output of the flows for one noise sample, aggregated over members, in units of reward."""
         return self.aggregation.aggregate(self.returns(observation, action, self.prior.sample(key, (1,))))
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
-        """The output of each member's flow for one noise sample."""
+        """Returns the output of each member's flow for one noise sample."""
         starts = FlowStarts(observation[None], action[None, None], noise[None, None])
         return self.outputs(starts)[:, 0, 0]
 
     def batch_returns(
         self, batch: Transition, noise: Float[Array, "batch samples 1"]
     ) -> Float[Array, "members batch samples"]:
-        """The outputs of the members' flows at (s, a), for each noise sample."""
+        """Returns the outputs of the members' flows at the (s, a) of each transition, for each of its noise samples."""
         return self.outputs(_starts(batch, noise))
 
     def flow(self, field: VelocityField) -> Flow:
-        """The flow of one member, given its velocity field."""
+        """Returns the flow of one member, given its velocity field."""
         return Flow(field, 1, self.prior, self.path, self.solver)
 
     def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
-        """Value, variance over noise, curvature and features of the flows on a batch; see `flow_diagnostics`."""
+        """Returns diagnostics of the flows on a batch, such as mean output and curvature; see `flow_diagnostics`."""
         return flow_diagnostics(self, batch, key)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
-        """The velocity error plus the error of the distilled critic on a batch, and the metrics.
+        """Returns the velocity error plus the error of the distilled critic on a batch, and the metrics.
 
-        Both errors are averaged over the batch, where a padded action chunk counts as 0.
+        Both errors are averaged over the batch; a padded action chunk enters the average as 0.
         """
         shape = (batch.reward.shape[0], self.num_noise_samples)
         action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)
@@ -206,8 +210,8 @@ class FlowCritic(eqx.Module):
         next_noise: Float[Array, "batch samples 1"],
         key: Key,
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "members batch distilled"]]:
-        """The TD target of each noise sample, and the online flows' outputs, on which the distilled critic is trained;
-        both without gradients."""
+        """Returns the TD target of each noise sample, and the outputs of the online flows, on which the distilled
+        critic is trained. No gradient passes through either."""
         target = agent.target.critic
         act = jax.vmap(jax.vmap(agent.act, (None, 0)))
         with update_step("next_actions"):
@@ -220,11 +224,11 @@ class FlowCritic(eqx.Module):
         return jax.lax.stop_gradient(td_target), flow_q
 
     def outputs(self, starts: FlowStarts) -> Float[Array, "members batch samples"]:
-        """The outputs of the members' flows from the given initial points."""
+        """Returns the output of each member's flow from the given initial points."""
         return self.fields.each(lambda field: self.outputs_of(field, starts))
 
     def outputs_of(self, field: VelocityField, starts: FlowStarts) -> Float[Array, "batch samples"]:
-        """The outputs of one member's flow from the given initial points."""
+        """Returns the outputs of one member's flow from the given initial points."""
         flow = self.flow(field)
 
         def output(observation, action, noise):

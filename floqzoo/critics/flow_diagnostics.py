@@ -1,4 +1,4 @@
-"""Diagnostics of flow critics: trajectories, noise and features."""
+"""Diagnostics of flow critics, computed from their trajectories, noise and features."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ class FlowDiagnostics(eqx.Module):
     r"""Diagnostics of a flow critic, averaged over a batch and the members.
 
     - `q`: The output of the flows, averaged over noise samples, in units of reward.
-    - `q_noise_variance`: The variance of the output over noise samples; 0 for a perfect fit of a single target.
-    - `path_curvature`: The mean squared deviation of the velocity from constant velocity,
+    - `q_noise_variance`: The variance of the output over noise samples. It is 0 for a flow that fits a single target
+      perfectly.
+    - `path_curvature`: The mean squared deviation of the velocity from a constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward. If it is 0, one Euler step is exact.
     - `q_one_step`: `q` computed with one solver step instead of the critic's own number of steps.
     - `feature_norm`: The Euclidean norm of the features, which are the input of the last linear layer; None if the
@@ -40,8 +41,11 @@ class FlowDiagnostics(eqx.Module):
 def flow_diagnostics(
     critic: FlowValued | Any, batch: Transition, key: Key, *, num_noise_samples: int = 8
 ) -> FlowDiagnostics:
-    """The diagnostics of a critic on a batch; a pure function, which can be compiled and mapped over seeds.
+    """Computes the diagnostics of a flow critic on a batch.
 
+    This is a pure function, so it can be compiled and mapped over seeds.
+
+    - `critic`: A critic whose values are the outputs of flows, such as a `FlowCritic` or a `ReturnFlowCritic`.
     - `num_noise_samples`: The number of noise samples for each transition, at least 2.
 
     **Raises** `ValueError` if `num_noise_samples` is below 2, or the critic's solver has no fixed number of steps.
@@ -66,15 +70,15 @@ def flow_diagnostics(
 
 
 def has_features(critic: FlowValued | Any) -> bool:
-    """Whether the velocity fields of a critic can return the input of their last linear layer."""
+    """Returns whether the velocity fields of a critic can return the input of their last linear layer."""
     field: Any = critic.fields.members
     return isinstance(field, HasFeatures) and hasattr(getattr(field, "network", field), "features")
 
 
 class ValuePaths(eqx.Module):
-    """The trajectories from noise to value, for one observation and action.
+    """The trajectories of a flow critic from noise to value, for one observation and action.
 
-    - `t`: The times of the solver.
+    - `t`: The times at which the solver returns states.
     - `z`: The state of each member's flow at these times, for each noise sample.
     """
 
@@ -85,7 +89,7 @@ class ValuePaths(eqx.Module):
 def value_paths(
     critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
 ) -> ValuePaths:
-    """The trajectories $z_t$ of each member for each noise sample, at the times of the critic's solver."""
+    """Returns the trajectory $z_t$ of each member's flow for each noise sample, at the times of the critic's solver."""
     paths = _paths(critic, observation, action, noise)
     return ValuePaths(paths.t[0, 0], paths.x[..., 0])
 
@@ -93,7 +97,7 @@ def value_paths(
 def batch_curvature(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"]
 ) -> Float[Array, "batch members samples"]:
-    """The curvature of each trajectory (see `path_curvature`); always 0 with one solver step."""
+    """Returns the curvature of each trajectory (see `path_curvature`), which is always 0 for a single solver step."""
 
     def of_example(observation, action, noise_samples):
         return jax.vmap(jax.vmap(path_curvature))(_paths(critic, observation, action, noise_samples))
@@ -104,9 +108,10 @@ def batch_curvature(
 def batch_features(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch 1"], times: Float[Array, " batch"]
 ) -> Float[Array, "members batch width"]:
-    """The input of the last linear layer of each velocity field, at a point on the trajectory of each transition.
+    """Returns the input of the last linear layer of each velocity field, at one point on a trajectory per transition.
 
-    - `noise`, `times`: The start of the trajectory, and the time of the point on it.
+    - `noise`, `times`: For each transition, the noise sample from which the trajectory starts, and the time of the
+      point on the trajectory.
 
     **Raises** `AttributeError` if the fields lack the method `last_features`, or their network lacks `features`.
     """
@@ -126,11 +131,12 @@ def batch_features(
 
 
 def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) -> Int[Array, ""]:
-    r"""The effective rank of the rows: $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
+    r"""Returns the effective rank of a matrix, $\min \{k : \sum_{i \le k} \sigma_i \ge (1 - \delta) \sum_i \sigma_i\}$.
 
-    $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix `features`. The result is at most its rank.
+    Here $\sigma_1 \ge \sigma_2 \ge \dots$ are the singular values of the matrix `features`, which has one row per
+    example. The effective rank is at most the rank of the matrix.
 
-    Source: implicit under-parameterisation (arXiv 2010.14498), srank, with the same $\delta$.
+    Source: srank in implicit under-parameterisation (arXiv 2010.14498), with the same $\delta$.
     """
     share = jnp.cumsum(jnp.linalg.svd(features, compute_uv=False))
     return 1 + jnp.sum(share < (1 - delta) * share[-1])
@@ -139,7 +145,9 @@ def effective_rank(features: Float[Array, "rows width"], delta: float = 0.01) ->
 def q_by_steps(
     critic: FlowValued | Any, batch: Transition, noise: Float[Array, "batch samples 1"], steps: Sequence[int]
 ) -> Float[Array, "choices batch"]:
-    r"""$Q$ of each transition, averaged over members and noise samples, for each number of solver steps in `steps`.
+    r"""Returns $Q$ of each transition for each number of solver steps in `steps`.
+
+    $Q$ is averaged over members and noise samples.
 
     **Raises** `ValueError` if the critic's solver has no fixed number of steps.
     """
@@ -147,9 +155,9 @@ def q_by_steps(
 
 
 def with_steps(critic: Any, steps: int) -> Any:
-    """The same critic with `steps` solver steps.
+    """Returns a copy of the critic whose solver takes `steps` steps.
 
-    **Raises** `ValueError` if its solver has no fixed number of steps.
+    **Raises** `ValueError` if the critic's solver has no fixed number of steps.
     """
     solver: Any = critic.solver
     if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):

@@ -1,4 +1,4 @@
-"""The critic of implicit Q-learning: a Q-function, and a state value trained as an expectile of Q over actions."""
+"""The critic of implicit Q-learning: a Q-function, and a state value that is an expectile of Q over actions."""
 
 import equinox as eqx
 import jax
@@ -13,11 +13,11 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class IQLMetrics(eqx.Module):
-    """The metrics of an IQL critic on a batch.
+    """The metrics of an `IQLCritic` on a batch.
 
     - `critic_loss`: `value_loss` + `q_loss`.
     - `value_loss`: The expectile loss of V, averaged over the batch.
-    - `q_loss`: Squared TD error of Q, summed over members, averaged over the batch.
+    - `q_loss`: The squared TD error of Q, summed over members and averaged over the batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members.
     - `v_mean`, `v_max`, `v_min`: Mean, maximum and minimum of V over the batch.
     """
@@ -34,20 +34,24 @@ class IQLMetrics(eqx.Module):
 
 
 class IQLCritic(eqx.Module):
-    r"""Q and V, learnt without evaluating actions outside the data.
+    r"""A Q-function and a state value V, learnt without evaluating actions outside the data.
+
+    For an ensemble of $E$ Q-functions and a batch of $B$ transitions, the losses of V and Q are
 
     $$\frac1B \sum_b \left|\kappa - 1[u < 0]\right| u^2, \quad u = \min_e \bar Q_e(s, a) - V(s), \qquad
     \frac1B \sum_b \sum_e \bigl(Q_e(s, a) - r - \gamma \, \text{discount} \cdot V(s')\bigr)^2$$
 
-    V is an expectile of the target critic's minimum over its members. Q bootstraps from the current V, not from a
-    target network. Neither loss uses the policy.
+    V learns an expectile of $\min_e \bar Q_e$, the minimum over the members of the target critic. Q bootstraps from the
+    current V rather than from a target network. Neither loss uses the policy.
 
-    - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `value_network`: $V$, a network from an observation to one number.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `expectile`: $\kappa$ in (0, 1); 0.5 gives the mean, and the limit 1 the maximum over the actions of the data.
+    - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
+    - `value_network`: $V$, a network that maps an observation to one number.
+    - `discount`: $\gamma$ in [0, 1). In the losses, $\text{discount}$ is the transition's own discount, which is 0 at a
+      termination.
+    - `expectile`: $\kappa$ in (0, 1). With 0.5, V is the mean of Q over the actions in the data; as $\kappa$ tends to
+      1, V tends to the maximum.
 
-    Source: IQL (arXiv 2110.06169), equations 5 and 6; the sum over members as in the official code of FQL.
+    Source: IQL (arXiv 2110.06169), equations 5 and 6, with a sum over members as in the official code of FQL.
     """
 
     networks: QEnsemble
@@ -60,19 +64,19 @@ class IQLCritic(eqx.Module):
         require("expectile", self.expectile, lambda value: (value > 0) & (value < 1), "in (0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The minimum of Q over the members."""
+        """Returns the minimum of Q(s, a) over the members."""
         return jnp.min(self.networks.values(observation, action))
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        r"""The advantage, $\min_e Q_e(s, a) - V(s)$."""
+        r"""Returns the advantage of an action, $\min_e Q_e(s, a) - V(s)$."""
         return self.score(observation, action) - self.state_value(observation)
 
     def state_value(self, observation: Observation) -> Scalar:
-        """The state value V(s)."""
+        """Returns the state value V(s)."""
         return self.value_network(observation)[0]
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IQLMetrics]:
-        """The sum of the losses of V and Q; the key is not used."""
+        """Returns the sum of the losses of V and Q, and the metrics; the key is not used."""
         del key
         with update_step("targets"):
             target_q = agent.target.critic.networks.batch_values(batch.observation, batch.action)

@@ -1,4 +1,4 @@
-"""The standard critic: one forward pass from observation and action to a value."""
+"""The standard critic, which maps an observation and an action to a value in one forward pass."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class MonolithicMetrics(eqx.Module):
-    """The metrics of a monolithic critic on a batch: its loss, and the mean, maximum and minimum of Q over batch and
+    """The metrics of a monolithic critic on a batch: the loss, and the mean, maximum and minimum of Q over batch and
     members."""
 
     critic_loss: Scalar
@@ -27,14 +27,17 @@ class MonolithicMetrics(eqx.Module):
 
 
 class MonolithicCritic(eqx.Module):
-    r"""A Q-function learnt by squared TD error.
+    r"""A standard Q-function, trained to minimise the squared TD error.
+
+    For an ensemble of $E$ Q-functions and a batch of $B$ transitions, the loss is
 
     $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
     y = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a'), \quad a' \sim \pi(s')$$
 
-    - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `aggregation`: How members are aggregated in the target; the score is always their mean.
+    - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
+      a termination.
+    - `aggregation`: How the values of the members are aggregated in the target; the score is always their mean.
 
     Source: the critic of FQL (arXiv 2502.02538), official code.
     """
@@ -48,17 +51,20 @@ class MonolithicCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean of the members."""
+        """Returns the mean of Q(s, a) over the members."""
         return self.networks.mean(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
-        """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean."""
+        """Returns the squared TD error, averaged over batch and members, and the metrics.
+
+        A padded action chunk enters the average as 0.
+        """
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         return squared_td_error(self.networks, batch, td_target)
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
-        """The TD target $y$ of each transition."""
+        """Returns the TD target $y$ of each transition."""
         target = agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(key, batch.reward.shape[0]))
         next_q = target.aggregation.aggregate(target.networks.batch_values(batch.next_observation, next_action))
@@ -68,8 +74,9 @@ class MonolithicCritic(eqx.Module):
 def squared_td_error(
     networks: QEnsemble, batch: Transition, td_target: Float[Array, " batch"]
 ) -> tuple[Scalar, MonolithicMetrics]:
-    """The squared TD error at the actions of the data, averaged over batch and members, and the metrics; a padded chunk
-    counts as 0 in the mean.
+    """Returns the squared TD error at the actions of the data, averaged over batch and members, and the metrics.
+
+    A padded action chunk enters the average as 0.
     """
     q = networks.batch_values(batch.observation, batch.action)
     loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))

@@ -1,4 +1,4 @@
-"""Sources of the next action in TD targets."""
+"""Sources of the next action, which TD targets need."""
 
 import equinox as eqx
 import jax
@@ -9,13 +9,15 @@ from floqzoo.typing import Array, Key
 
 
 class PolicyNextAction(eqx.Module):
-    """Draws next actions from the agent's policy (with the online critic), to learn the policy's returns or successor
-    measure."""
+    """Draws next actions from the agent's policy, to learn the returns or the successor measure of that policy.
+
+    A policy that needs a critic, such as best-of-N, uses the online critic.
+    """
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """An action of the policy at each next observation.
+        """Draws an action from the policy at each next observation.
 
-        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data.
+        **Raises** `ValueError` if the actions of the policy have a different shape from those in the data.
         """
         keys = jax.random.split(key, batch.action.shape[0])
         actions = jax.vmap(agent.act)(batch.next_observation, keys)
@@ -34,7 +36,7 @@ class DataNextAction(eqx.Module):
     """
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """The recorded actions.
+        """Returns the recorded next actions.
 
         **Raises** `ValueError` if the batch has no next actions.
         """

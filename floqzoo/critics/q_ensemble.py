@@ -1,4 +1,4 @@
-"""An ensemble of networks from observation and action to a value."""
+"""An ensemble of networks that map an observation and an action to a value."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,15 +37,15 @@ class QEnsemble(eqx.Module):
         self.networks = Ensemble.build(lambda key: build(observation_dim + action_dim, 1, key=key), size, key=key)
 
     def values(self, observation: Observation, action: Action) -> Float[Array, " members"]:
-        """Q(s, a) of each member."""
+        """Returns Q(s, a) of each member."""
         return self.networks.each(lambda network: of_parts(network, observation, action)[0])
 
     def batch_values(
         self, observations: Real[Array, "batch observation"], actions: Float[Array, "batch action"]
     ) -> Float[Array, "members batch"]:
-        """Q of each member for each (s, a) pair of a batch; the outer `vmap` is over the ensemble."""
+        """Returns Q(s, a) of each member for each (s, a) pair of a batch; the outer `vmap` is over the ensemble."""
         return self.networks.each(lambda network: jax.vmap(partial(of_parts, network))(observations, actions)[:, 0])
 
     def mean(self, observation: Observation, action: Action) -> Scalar:
-        """The mean of Q(s, a) over members."""
+        """Returns the mean of Q(s, a) over the members."""
         return jnp.mean(self.values(observation, action))

@@ -1,4 +1,4 @@
-"""The quantile critic, which learns the distribution of returns as its quantile function."""
+"""The quantile critic (IQN), which represents the distribution of returns by its quantile function."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class QuantileMetrics(eqx.Module):
-    """The metrics of a quantile critic on a batch.
+    """The metrics of a `QuantileCritic` on a batch.
 
-    - `critic_loss`: The quantile loss, summed over levels, averaged over target levels, members and batch.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over batch and members of Q, which is estimated by the
-      mean over the drawn levels.
+    - `critic_loss`: The quantile loss, summed over levels and averaged over target levels, members and batch.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members. Q is estimated by the mean of
+      the quantiles at the drawn levels.
     - `return_std`: The standard deviation of the quantiles at the drawn levels, averaged over batch and members.
     """
 
@@ -37,20 +37,23 @@ class QuantileMetrics(eqx.Module):
 class QuantileCritic(eqx.Module):
     r"""A critic that learns the quantile function of the return, $Z_e(s, a, \tau)$, with $Q = \int_0^1 Z \, d\tau$.
 
+    For an ensemble of $E$ members and a batch of $B$ transitions, the loss is
+
     $$\frac1{EB} \sum_{e,b} \sum_{i=1}^n \frac1{n'} \sum_{j=1}^{n'}
     \rho_{\tau_i} \bigl( y_j - Z_e(s, a, \tau_i) \bigr), \qquad
     y_j = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Z_e(s', a', \tau'_j), \quad a' \sim \pi(s'),$$
 
-    with separate levels $\tau_i$ and $\tau'_j$ for each transition. The score is the mean over members and over the $n$
-    midpoints $(i - \frac12) / n$, so it is deterministic.
+    where the levels $\tau_i$ and $\tau'_j$ are drawn separately for each transition. The score is deterministic: it is
+    the mean of the quantiles over the members and the $n$ fixed levels $(i - \frac12) / n$.
 
-    - `networks`: The ensemble $Z_1, \dots, Z_E$.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `loss`: $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
-    - `num_levels`: $n$, at least 1.
-    - `num_target_levels`: $n'$, at least 1.
-    - `aggregation`: How members are aggregated in the target, for each level.
-    - `levels`: The distribution of $\tau$ and $\tau'$.
+    - `networks`: The ensemble of quantile functions $Z_1, \dots, Z_E$.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
+      a termination.
+    - `loss`: The loss $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
+    - `num_levels`: The number $n$ of levels at which the critic is trained, at least 1.
+    - `num_target_levels`: The number $n'$ of levels in the target, at least 1.
+    - `aggregation`: How the quantiles of the members are aggregated in the target, for each level.
+    - `levels`: The distribution of the levels $\tau_i$ and $\tau'_j$.
 
     **Raises** `ValueError` if `discount` or a number of levels is out of its range.
 
@@ -75,12 +78,15 @@ class QuantileCritic(eqx.Module):
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q(s, a), the mean of the quantiles over members and midpoint levels."""
+        """Returns Q(s, a), the mean of the quantiles over members and fixed levels."""
         midpoints = (jnp.arange(self.num_levels, dtype=jnp.result_type(observation)) + 0.5) / self.num_levels
         return jnp.mean(self.networks.quantiles(observation, action, midpoints))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, QuantileMetrics]:
-        """The quantile loss, summed over levels, averaged over target levels, members and batch."""
+        """Returns the quantile loss on a batch, and the metrics.
+
+        The loss is summed over levels and averaged over target levels, members and batch.
+        """
         level_key, target_key = jax.random.split(key)
         td_targets = jax.lax.stop_gradient(self.targets_of(batch, agent, target_key))
         levels = self.levels.sample_times(level_key, (batch.reward.shape[0], self.num_levels))
@@ -94,7 +100,7 @@ class QuantileCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch levels"]:
-        """The TD targets $y_j$ of each transition."""
+        """Returns the TD targets $y_j$ of each transition."""
         action_key, level_key = jax.random.split(key)
         size, target = batch.reward.shape[0], agent.target.critic
         next_action = jax.vmap(agent.act)(batch.next_observation, jax.random.split(action_key, size))

@@ -1,4 +1,4 @@
-"""Networks for quantiles of the return at any level."""
+"""Networks that predict the quantile of the return at any level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +17,12 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class LevelProduct(eqx.Module):
-    r"""The elementwise product of the features of the condition and those of the level,
+    r"""Combines the condition $(s, a)$ and the level $\tau$ by an elementwise product of their features,
     $(W_c \, (s, a) + b_c) \odot (W_\tau \, \phi(\tau) + b_\tau)$.
 
-    - `condition_features`: The number of coordinates of observation and action together, at least 1.
+    - `condition_features`: The total number of coordinates of an observation and an action, at least 1.
     - `width`: The number of features, at least 1; 512 in Value Flows' experiments.
-    - `embedding`: $\phi$, any [`TimeEmbedding`][floqzoo.protocols.TimeEmbedding]; IQN's is
+    - `embedding`: The embedding $\phi$ of the level, any [`TimeEmbedding`][floqzoo.protocols.TimeEmbedding]. IQN uses
       $(\cos \pi \tau, \dots, \cos 64 \pi \tau)$.
 
     Source: IQN (arXiv 1806.06923), equation 4, with a linear layer for each factor as in the official code of Value
@@ -44,19 +44,19 @@ class LevelProduct(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """The number of features."""
+        """The number of features of a condition and a level."""
         return self.condition.bias.shape[-1]
 
     def features(self, condition: Float[Array, " condition"], level: Scalar) -> Float[Array, " features"]:
-        """The features of a condition and a level in [0, 1]."""
+        """Returns the features of a condition and a level in [0, 1]."""
         return self.condition(condition) * self.level(self.embedding.embed_time(level))
 
 
 class LevelConcatenation(eqx.Module):
-    r"""The condition followed by the embedding of the level, $(s, a, \phi(\tau))$.
+    r"""Concatenates the condition $(s, a)$ and the embedding of the level $\tau$: $(s, a, \phi(\tau))$.
 
-    - `condition_features`: The number of coordinates of observation and action together, at least 1.
-    - `embedding`: $\phi$, as in `LevelProduct`.
+    - `condition_features`: The total number of coordinates of an observation and an action, at least 1.
+    - `embedding`: The embedding $\phi$ of the level, as in `LevelProduct`.
 
     **Raises** `ValueError` if `condition_features` is below 1.
 
@@ -73,18 +73,18 @@ class LevelConcatenation(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """The number of features."""
+        """The number of features of a condition and a level."""
         return self.condition_features + self.embedding.time_features
 
     def features(self, condition: Float[Array, " condition"], level: Scalar) -> Float[Array, " features"]:
-        """The features of a condition and a level in [0, 1]."""
+        """Returns the features of a condition and a level in [0, 1]."""
         return jnp.concatenate([condition, self.embedding.embed_time(level)])
 
 
 class QuantileEnsemble(eqx.Module):
-    r"""An ensemble $Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$ for the quantile of the return at level $\tau$.
+    r"""An ensemble $Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$ of quantiles of the return at level $\tau$.
 
-    - `level_features`: A `LevelProduct` or a `LevelConcatenation`; all members share it.
+    - `level_features`: Combines condition and level: a `LevelProduct` or a `LevelConcatenation`, shared by all members.
     - `size`: The number $E$ of members, at least 1; 2 in Value Flows' and floq's experiments.
     - `build`: Builds one network, called as `build(in_features, out_features, key=key)`.
 
@@ -108,7 +108,7 @@ class QuantileEnsemble(eqx.Module):
     def quantiles(
         self, observation: Observation, action: Action, levels: Float[Array, " levels"]
     ) -> Float[Array, "members levels"]:
-        """The quantiles of each member at the given levels."""
+        """Returns the quantiles of each member at the given levels."""
         return self.batch_quantiles(observation[None], action[None], levels[None])[:, 0]
 
     def batch_quantiles(
@@ -117,7 +117,7 @@ class QuantileEnsemble(eqx.Module):
         actions: Float[Array, "batch action"],
         levels: Float[Array, "batch levels"],
     ) -> Float[Array, "members batch levels"]:
-        """The quantiles of each member for each (s, a) pair of a batch, with separate levels for each pair."""
+        """Returns the quantiles of each member for each (s, a) pair of a batch, at separate levels for each pair."""
         conditions = jnp.concatenate([observations, actions], axis=1)
         of_levels = jax.vmap(self.level_features.features, (None, 0))
         features = jax.vmap(of_levels)(conditions, levels)

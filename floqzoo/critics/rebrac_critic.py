@@ -1,4 +1,4 @@
-"""The critic of ReBRAC: TD3's critic with a penalty on the distance of the next action from the data."""
+"""The critic of ReBRAC: TD3's critic with a penalty on the distance between the next action and the data."""
 
 import equinox as eqx
 import jax
@@ -18,8 +18,8 @@ class SmoothingNoise(eqx.Module):
     r"""Adds clipped Gaussian noise to actions:
     $\operatorname{clip}(a + \operatorname{clip}(\sigma \epsilon, -c, c), -1, 1)$ with $\epsilon \sim N(0, I)$.
 
-    - `scale`: $\sigma$, at least 0.
-    - `limit`: $c$, at least 0.
+    - `scale`: The standard deviation $\sigma$ before clipping, at least 0.
+    - `limit`: The bound $c$ on the noise, at least 0.
 
     Source: TD3 (arXiv 1802.09477), section 5.3, where $\sigma = 0.2$ and $c = 0.5$.
     """
@@ -32,24 +32,28 @@ class SmoothingNoise(eqx.Module):
             require(name, getattr(self, name), lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def add(self, action: Float[Array, "*batch action"], key: Key) -> Float[Array, "*batch action"]:
-        """The action, or a batch of actions, with noise added."""
+        """Adds noise to an action or to a batch of actions."""
         noise = self.scale.value * jax.random.normal(key, action.shape, jnp.result_type(action))
         return jnp.clip(action + jnp.clip(noise, -self.limit.value, self.limit.value), -1, 1)
 
 
 class ReBRACCritic(eqx.Module):
-    r"""A Q-function with a behaviour-regularised target.
+    r"""A Q-function whose target penalises next actions that are far from the data.
+
+    For an ensemble of $E$ Q-functions and a batch of $B$ transitions, the loss is
 
     $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
     y = r + \gamma \, \text{discount}
     \Bigl( \min_e \bar Q_e(s', a') - \beta \lVert a' - a'_{\text{data}} \rVert^2 \Bigr),$$
 
-    where $a' = \operatorname{clip}(\bar\pi(s') + \epsilon)$ is the target policy's action with smoothing noise, and
-    $a'_{\text{data}}$ the action of the data at $s'$: the batch must contain `next_action`.
+    where $a' = \operatorname{clip}(\bar\pi(s') + \epsilon)$ is the action of the target policy with smoothing noise,
+    and $a'_{\text{data}}$ is the action that was taken at $s'$ in the data. The batch must therefore contain
+    `next_action`.
 
-    - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `beta`: The weight of the penalty, at least 0; the paper tunes it for each environment.
+    - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
+      a termination.
+    - `beta`: The weight $\beta$ of the penalty, at least 0; the paper tunes it for each environment.
     - `noise`: The smoothing noise $\epsilon$.
 
     Source: ReBRAC (arXiv 2305.09836), equation 4, and the official code of FQL.
@@ -65,11 +69,11 @@ class ReBRACCritic(eqx.Module):
         require("beta", self.beta, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The minimum over the members."""
+        """Returns the minimum of Q(s, a) over the members."""
         return jnp.min(self.networks.values(observation, action))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
-        """The squared TD error, averaged over batch and members.
+        """Returns the squared TD error, averaged over batch and members, and the metrics.
 
         **Raises** `ValueError` if the batch has no next actions.
         """

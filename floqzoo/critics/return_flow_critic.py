@@ -1,4 +1,4 @@
-"""The return flow critic: the distribution of returns as an ensemble of flows over the real line."""
+"""The return flow critic, which represents the distribution of returns by an ensemble of flows over the real line."""
 
 from typing import Any
 
@@ -33,15 +33,15 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class ReturnFlowMetrics(eqx.Module):
-    """The metrics of a return flow critic on a batch.
+    """The metrics of a `ReturnFlowCritic` on a batch.
 
     - `critic_loss`: Confidence weight * (bcfm_weight * BCFM + dcfm_weight * DCFM), averaged over the batch.
-    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members, averaged over the
-      batch; `dcfm_loss` is None without DCFM.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum over the batch of Q, which is computed with one solver step.
-    - `return_std`: The absolute derivative of the return with respect to the noise, aggregated over members, averaged
-      over the batch; None without the confidence weight.
-    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None without this weight.
+    - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members and averaged over
+      the batch; `dcfm_loss` is None if DCFM is disabled.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over the batch, computed with one solver step.
+    - `return_std`: The absolute derivative of the return with respect to the noise, aggregated over members and
+      averaged over the batch; None if the confidence weight is disabled.
+    - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if the weight is disabled.
     """
 
     critic_loss: Scalar
@@ -55,11 +55,13 @@ class ReturnFlowMetrics(eqx.Module):
 
 
 class ReturnTargets(eqx.Module):
-    """The regression targets of the fields, for one transition or a batch; `ReturnFlowCritic` defines BCFM and DCFM.
+    """The regression targets of the velocity fields, for one transition or a batch.
 
-    - `end`: The return $R$, the endpoint of BCFM's path.
-    - `point`, `velocity`: The point at which DCFM trains the fields, and their target velocity there; None without
-      DCFM.
+    The two losses, BCFM and DCFM, are defined in `ReturnFlowCritic`.
+
+    - `end`: The return $R$, at which the path of BCFM ends.
+    - `point`, `velocity`: The point at which DCFM trains the fields, and the target velocity there; None if DCFM is
+      disabled.
     """
 
     end: Float[Array, "*batch 1"]
@@ -68,12 +70,12 @@ class ReturnTargets(eqx.Module):
 
 
 class ReturnFlowCritic(eqx.Module):
-    r"""The distribution of the return as a flow from noise: $z_0 \sim N(0, 1)$,
+    r"""A critic that learns the distribution of the return as a flow from noise: $z_0 \sim N(0, 1)$,
     $\dot z_t = v_\theta(t, z_t \mid s, a)$, $z_1 \sim Z(s, a)$.
 
-    Two losses share the noise $\epsilon$, the time $t$ and the next action $a'$ of a transition. With
-    $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$, the target flows stopped at time
-    $t$, and $\gamma_d$ the product of $\gamma$ and the transition's discount:
+    Two losses share the noise $\epsilon$, the time $t$ and the next action $a'$ of a transition. Let
+    $\bar z_t = \operatorname{agg}^{\text{ret}}_e \bar\psi^e_t(\epsilon \mid s', a')$ be the aggregated states of the
+    target flows at time $t$, and $\gamma_d$ the product of $\gamma$ and the transition's discount. The losses are
 
     $$\begin{aligned}
     \text{BCFM:} \quad & \textstyle\sum_e \bigl( v_e(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
@@ -84,32 +86,32 @@ class ReturnFlowCritic(eqx.Module):
     w = \sigma(-T / \text{std}) + \tfrac12,
     \end{aligned}$$
 
-    averaged over the batch. The confidence weight $w$, a constant in the loss, increases with $\text{std}
-    = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$ of the target
-    flows at the data's action with separate noise $\epsilon'$. The derivative is $\prod_k (1 + \Delta t \, \partial_z
-    \bar v_e(t_k, z_k))$ along the trajectory of the solver: clipping changes the trajectory, but is ignored in the
-    derivative.
+    and are averaged over the batch. The confidence weight $w$ is treated as a constant. It increases with
+    $\text{std} = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$,
+    which is computed with the target flows at the action of the data and with separate noise $\epsilon'$. The
+    derivative is $\prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k))$ along the trajectory of the solver. Clipping
+    changes this trajectory, but is ignored in the derivative.
 
-    At a termination there is no next distribution, and only BCFM is trained. The DCFM target has no factor $\gamma$, as
-    in the paper; the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
+    At a termination there is no next distribution, so only BCFM is trained. As in the paper, the DCFM target has no
+    factor $\gamma$, although the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
-    $Q$ is the result of one solver step from noise to $t = 1$, since $v(0, \epsilon \mid s, a)$ is the mean of
-    $R - \epsilon$. `value` takes this step from noise drawn with a key. `score`, which takes no key, is the mean over
-    $n$ fixed noise samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both aggregate
-    the members for each noise sample.
+    $Q$ is computed in one solver step from noise to $t = 1$, because $v(0, \epsilon \mid s, a)$ is the mean of
+    $R - \epsilon$. `value` takes this step from noise that it draws with a key. `score` takes no key: it averages over
+    $n$ fixed noise samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both methods
+    aggregate the members for each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
-    - `solver`: The ODE solver; a `ClippedEuler` keeps returns in their range after each step.
+    - `solver`: The ODE solver. A `ClippedEuler` clips returns to their range after every step.
     - `discount`: $\gamma$ in [0, 1).
-    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. With None for $\lambda_D$, DCFM is not
-      computed.
-    - `temperature`: $T$, above 0, in units of reward; None for $w = 1$.
-    - `aggregation`: $\operatorname{agg}$: how members become one value in `score`, `value` and std.
-    - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$: how members become one value in targets.
-    - `num_score_samples`: $n$, at least 1. Fixed samples are our choice: the authors draw one noise sample for each
-      score.
-    - `next_action`: The source of $a'$; Value Flows: `BestOfNNextAction(16)`.
-    - `prior`: The distribution of the noise; any prior with a `quantile`.
+    - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. If `dcfm_weight` is None, DCFM
+      is not computed.
+    - `temperature`: The temperature $T$ of the confidence weight, above 0, in units of reward; None for $w = 1$.
+    - `aggregation`: $\operatorname{agg}$, which aggregates the members in `score`, `value` and std.
+    - `return_aggregation`: $\operatorname{agg}^{\text{ret}}$, which aggregates the members in targets.
+    - `num_score_samples`: The number $n$ of fixed noise samples in `score`, at least 1. Fixed samples are our choice:
+      the authors draw one noise sample for each score.
+    - `next_action`: The source of $a'$; Value Flows uses `BestOfNNextAction(16)`.
+    - `prior`: The noise prior, which must have a method `quantile`.
     - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
 
@@ -154,19 +156,22 @@ class ReturnFlowCritic(eqx.Module):
     # Values
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q(s, a), the mean of the return distribution; see `mean_return`."""
+        """Returns Q(s, a), the mean of the return distribution; see `mean_return`."""
         return self.mean_return(observation, action)
 
     def mean_return(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over fixed noise samples of the aggregated outputs of one solver step, in units of reward."""
+        """Returns the mean output of one solver step over fixed noise samples, in units of reward.
+
+        The outputs are aggregated over members for each noise sample.
+        """
         return jnp.mean(self._one_step(observation, action, self.fixed_noise()))
 
     def fixed_noise(self) -> Float[Array, "samples 1"]:
-        """The noise samples that `score` uses: quantiles of the prior."""
+        """Returns the noise samples that `score` uses, which are quantiles of the prior."""
         return quantile_noise(self.prior, self.num_score_samples)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The aggregated outputs of one solver step from one noise sample, in units of reward."""
+        """Returns the output of one solver step from one noise sample, aggregated over members, in units of reward."""
         return self._one_step(observation, action, self.prior.sample(key, (1, 1)))[0]
 
     def _one_step(
@@ -182,13 +187,13 @@ class ReturnFlowCritic(eqx.Module):
         return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
-        """A return from each member's distribution: the output of its flow for one noise sample."""
+        """Returns one return from each member's distribution: the output of its flow for one noise sample."""
         return self.fields.each(lambda field: self._output(field, observation, action, noise))
 
     def batch_returns(
         self, batch: Transition, noise: Float[Array, "batch samples 1"]
     ) -> Float[Array, "members batch samples"]:
-        """The outputs of the members' flows at (s, a), for each noise sample."""
+        """Returns the outputs of the members' flows at the (s, a) of each transition, for each of its noise samples."""
 
         def of_member(field):
             of_noise = jax.vmap(lambda s, a, z: self._output(field, s, a, z), (None, None, 0))
@@ -203,19 +208,19 @@ class ReturnFlowCritic(eqx.Module):
         return flow.push_forward(noise, flow.encode(observation, action))[0]
 
     def flow(self, field: VelocityField) -> Flow:
-        """The flow of one member, given its velocity field."""
+        """Returns the flow of one member, given its velocity field."""
         return Flow(field, 1, self.prior, self.path, self.solver)
 
     def diagnose(self, batch: Transition, key: Key) -> FlowDiagnostics:
-        """Diagnostics of the flows on a batch, such as the mean and the variance of the returns; see `flow_diagnostics`."""
+        """Returns diagnostics of the flows on a batch, such as mean output and curvature; see `flow_diagnostics`."""
         return flow_diagnostics(self, batch, key)
 
     # Losses
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ReturnFlowMetrics]:
-        """The weighted sum of both velocity errors, averaged over the batch.
+        """Returns the weighted sum of both velocity errors, averaged over the batch, and the metrics.
 
-        A padded action chunk counts as 0 in the mean.
+        A padded action chunk enters the average as 0.
         """
         action_key, noise_key, time_key, std_key = jax.random.split(key, 4)
         size, target = batch.reward.shape[0], agent.target.critic
@@ -267,8 +272,8 @@ class ReturnFlowCritic(eqx.Module):
         noise: Float[Array, "batch 1"],
         times: Float[Array, " batch"],
     ) -> ReturnTargets:
-        """The regression targets of a batch, computed with this critic's flows from one noise sample and one time for
-        each transition."""
+        """Computes the regression targets of a batch with the flows of this critic, from one noise sample and one time
+        per transition."""
 
         def states_of(field):
             """The states of the flows at t = 1 and, for DCFM, at the time of each transition; both integrations take
@@ -299,8 +304,9 @@ class ReturnFlowCritic(eqx.Module):
         return ReturnTargets(end, reward + continuation * stopped, velocities)
 
     def return_stds(self, batch: Transition, noise: Float[Array, "batch 1"]) -> Float[Array, " batch"]:
-        """The absolute derivative of the return at (s, a) with respect to the noise, aggregated over members. For a
-        Gaussian return and the default prior it is the standard deviation.
+        """Returns the absolute derivative of the return at (s, a) with respect to the noise, aggregated over members.
+
+        For a Gaussian return and the default prior, it is the standard deviation of the return.
         """
 
         def of_member(field):

@@ -1,4 +1,4 @@
-"""The critic of soft actor-critic: it bootstraps from actions sampled from a policy with a density."""
+"""The critic of soft actor-critic (SAC), which bootstraps from actions sampled from a policy with a density."""
 
 from typing import Any
 
@@ -17,22 +17,26 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class SACCritic(eqx.Module):
-    r"""A Q-function of a stochastic policy, learnt by squared TD error.
+    r"""A Q-function of a stochastic policy, trained to minimise the squared TD error.
+
+    For an ensemble of $E$ Q-functions and a batch of $B$ transitions, the loss is
 
     $$\frac1{EB} \sum_{e,b} \bigl(Q_e(s, a) - y\bigr)^2, \qquad
     y = r + \gamma \, \text{discount} \bigl( \operatorname{agg}_e \bar Q_e(s', a')
     - \beta \log \pi(a' \mid s') \bigr), \quad a' \sim \pi(\cdot \mid s')$$
 
-    The policy must have [a density][floqzoo.protocols.HasDensity]. Next actions are sampled from it, even if it acts
-    with its mode. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0 otherwise.
+    The policy must have [a density][floqzoo.protocols.HasDensity]. Next actions are sampled from the policy, even if it
+    acts with the mode of its distribution. $\beta$ is the temperature of the policy if `entropy_backup` is True, and 0
+    otherwise.
 
-    - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1); $\text{discount}$ in the equation is the transition's, 0 at a termination.
-    - `aggregation`: How members are aggregated in the target.
-    - `score_aggregation`: How members are aggregated in the score, which the policy maximises. SAC's paper uses the
-      minimum, the official code of FQL the mean.
-    - `entropy_backup`: Whether the target includes the entropy bonus, as in SAC's paper; without it, as in the official
-      code of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
+    - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
+      a termination.
+    - `aggregation`: How the values of the members are aggregated in the target.
+    - `score_aggregation`: How the values of the members are aggregated in the score, which the policy maximises. SAC's
+      paper uses the minimum, and the official code of FQL uses the mean.
+    - `entropy_backup`: Whether the target includes the entropy bonus, as in SAC's paper. Without the bonus, as in the
+      official code of FQL, Q is the expected return. The bonus requires a policy with a `temperature`, such as a
       [`TanhGaussianPolicy`][floqzoo.policies.TanhGaussianPolicy].
 
     Source: SAC (arXiv 1812.05905), equations 5 and 6, RLPD (arXiv 2302.02948), and the official code of FQL.
@@ -50,11 +54,13 @@ class SACCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The aggregated values of the members."""
+        """Returns Q(s, a), aggregated over members."""
         return self.score_aggregation.aggregate(self.networks.values(observation, action))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
-        """The squared TD error, averaged over batch and members; a padded chunk counts as 0 in the mean.
+        """Returns the squared TD error, averaged over batch and members, and the metrics.
+
+        A padded action chunk enters the average as 0.
 
         **Raises** `TypeError` if the policy does not satisfy `HasDensity`.
         """
@@ -63,7 +69,7 @@ class SACCritic(eqx.Module):
 
     @update_step("targets")
     def targets_of(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, " batch"]:
-        """The TD target $y$ of each transition."""
+        """Returns the TD target $y$ of each transition."""
         require_protocol("agent.policy", agent.policy, HasDensity)
         keys = jax.random.split(key, batch.reward.shape[0])
         draws = jax.vmap(agent.policy.act_with_log_prob)(batch.next_observation, keys)

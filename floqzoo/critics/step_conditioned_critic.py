@@ -1,4 +1,4 @@
-"""A critic of a policy that acts in a variable number of solver steps."""
+"""A critic for policies that act with a variable number of solver steps."""
 
 from typing import Any
 
@@ -14,25 +14,26 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class StepConditionedCritic(eqx.Module):
-    r"""$Q(s, a, k)$: a critic whose observations have one more coordinate, the number $k$ of steps of the policy.
+    r"""A critic $Q(s, a, k)$ that also takes the number $k$ of solver steps with which the policy acts.
 
-    Each update draws one $k \in \{1, 2, 4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on
-    $(s, k)$ and $(s', k)$, and bootstraps from actions that the policy $\pi_k$ computes in $k$ steps. The loss of a
-    wrapped `MonolithicCritic` is the mean over members and batch of
+    The number $k$ is appended to every observation that the wrapped critic takes. Each update draws one $k \in \{1, 2,
+    4, \dots, k_{\max}\}$ for the whole batch. The wrapped critic is trained on $(s, k)$ and $(s', k)$, and bootstraps
+    from actions that the policy $\pi_k$ computes in $k$ steps. For example, the loss of a wrapped `MonolithicCritic` is
+    the mean over members and batch of
 
     $$\bigl(Q_e(s, a, k) - r - \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a', k)\bigr)^2,
     \qquad a' \sim \pi_k(s').$$
 
-    The policy is the agent's policy if it [acts in steps][floqzoo.protocols.ActsInSteps], or else its behaviour policy
-    if that does, such as a `ShortcutPolicy` in a `BestOfNPolicy`. If neither does, the agent's policy acts as usual,
-    independently of $k$.
+    If the agent's policy [acts in steps][floqzoo.protocols.ActsInSteps], $\pi_k$ is that policy. Otherwise, it is the
+    policy's `behaviour` if the behaviour acts in steps, such as the `ShortcutPolicy` in a `BestOfNPolicy`. If neither
+    does, the agent's policy acts as usual, independently of $k$.
 
-    - `critic`: The wrapped critic, built for observations with one more coordinate.
-    - `num_steps`: The $k$ for which `score` is computed: a power of two, at most `max_steps`. It should be the number
-      of steps that the policy takes when it acts.
+    - `critic`: The wrapped critic, built for observations with one additional coordinate.
+    - `num_steps`: The number of steps $k$ for which `score` is computed, a power of two and at most `max_steps`. It
+      should be the number of steps that the policy takes when it acts.
     - `max_steps`: $k_{\max}$, a power of two.
 
-    **Raises** `TypeError` if `critic` is not a critic, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `critic` is not a critic, and `ValueError` if a number is out of its range.
 
     Source: SORL (arXiv 2505.22866), official code, where $k_{\max} = 8$.
     """
@@ -50,19 +51,19 @@ class StepConditionedCritic(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether each update draws a number of steps that all rows of the batch share."""
+        """Whether each update draws one number of steps that all rows of the batch share."""
         return self.max_steps > 1
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The score of the wrapped critic for `num_steps` steps."""
+        """Returns the score of the wrapped critic for `num_steps` steps."""
         return self.score_in_steps(observation, action, StepCount.known(self.num_steps))
 
     def score_in_steps(self, observation: Observation, action: Action, steps: StepCount) -> Scalar:
-        """The score of the wrapped critic for the given number of steps."""
+        """Returns the score of the wrapped critic for the given number of steps."""
         return self.critic.score(with_steps(observation, steps), action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the wrapped critic, with one random number of steps for the whole batch."""
+        """Returns the loss and metrics of the wrapped critic, for one random number of steps for the whole batch."""
         steps_key, loss_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_steps)
         conditioned = batch.with_observations(lambda observation: with_steps(observation, steps))
@@ -95,7 +96,7 @@ class _PolicyInSteps(eqx.Module):
 
 
 def with_steps(observation: Float[Array, "*batch observation"], steps: StepCount) -> Float[Array, "*batch more"]:
-    """An observation, or a batch of observations, with the number of steps as the last coordinate."""
+    """Appends the number of steps to an observation, or to each observation of a batch, as the last coordinate."""
     observation = jnp.asarray(observation)
     number = jnp.asarray(steps.value, observation.dtype)
     return jnp.concatenate([observation, jnp.broadcast_to(number, (*observation.shape[:-1], 1))], axis=-1)

@@ -10,10 +10,10 @@ from floqzoo.typing import Array
 
 
 class UniformSupport(eqx.Module):
-    r"""$N$ equally spaced atoms $z_1 < \dots < z_N$, from `low` to `high`.
+    r"""A support of $N$ equally spaced atoms $z_1 < \dots < z_N$, from `low` to `high`.
 
     - `low`, `high`: The first and the last atom, in units of reward; low < high.
-    - `num_atoms`: $N$, at least 2; C51 uses 51.
+    - `num_atoms`: The number $N$ of atoms, at least 2; C51 uses 51.
 
     **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` is below 2.
 
@@ -31,11 +31,11 @@ class UniformSupport(eqx.Module):
 
     @staticmethod
     def from_rewards(reward_range: tuple[float, float], discount: float, num_atoms: int = 51) -> "UniformSupport":
-        r"""A support over the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+        r"""Creates a support over the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
-        - `num_atoms`: $N$, at least 2.
+        - `num_atoms`: The number $N$ of atoms, at least 2.
 
         **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
 
@@ -51,13 +51,14 @@ class UniformSupport(eqx.Module):
         return self.low.value + share * (self.high.value - self.low.value)
 
     def project(self, points: Float[Array, " points"], weights: Float[Array, " points"]) -> Float[Array, " atoms"]:
-        r"""The projection of point masses onto the atoms, $\sum_j p_j \, h(z_i - y_j)$.
+        r"""Projects point masses onto the atoms, and returns the mass of each atom, $\sum_j p_j \, h(z_i - y_j)$.
 
-        $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$ with the spacing $\Delta$ of the atoms: each mass is divided
-        between its two neighbours, which preserves the mean. A point outside the support is moved to the nearest end.
+        Here $h(x) = \max(0, 1 - \lvert x \rvert / \Delta)$, where $\Delta$ is the distance between neighbouring atoms.
+        Each mass is divided between the two nearest atoms, which preserves the mean. A point outside the support is
+        first moved to the nearest end of the support.
 
-        - `points`: $y_j$, in units of reward.
-        - `weights`: $p_j$, at least 0.
+        - `points`: The positions $y_j$ of the masses, in units of reward.
+        - `weights`: The masses $p_j$, at least 0.
 
         Source: C51 (arXiv 1707.06887), equation 7.
         """

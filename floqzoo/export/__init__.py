@@ -1,4 +1,4 @@
-"""A trained policy for other runtimes: ONNX, StableHLO, PyTorch and safetensors."""
+"""Export of trained policies to other runtimes, as ONNX, StableHLO, PyTorch and safetensors files."""
 
 from floqzoo.export.agent_files import load_exported_agent as load_exported_agent
 from floqzoo.export.export import Exported as Exported, export_policy as export_policy, export_run as export_run

@@ -13,13 +13,15 @@ from floqzoo.typing import Array
 
 @dataclass(frozen=True)
 class ActionUnits:
-    r"""Maps an action $a$ of a policy to an action $u$ of an environment; a chunk is mapped step by step.
+    r"""Converts between an action $a$ of a policy, in [-1, 1], and an action $u$ in the units of an environment.
 
     $$u = \operatorname{clip}\bigl(\ell + \tfrac{a + 1}{2} (h - \ell), \ell, h\bigr)$$
 
+    Each action of a chunk is converted separately.
+
     - `low`, `high`: The bounds $\ell < h$ of the environment's actions, finite.
-    - `chunk_length`: The number of steps in a chunk; None for single actions.
-    - `known`: Whether the bounds come from an environment; False for the default -1 and 1.
+    - `chunk_length`: The number of actions in a chunk; None for single actions.
+    - `known`: Whether the bounds come from an environment; False for the default bounds -1 and 1.
 
     **Raises** `ValueError` if a bound is not finite, or `low` is not below `high`.
     """
@@ -37,10 +39,10 @@ class ActionUnits:
 
     @staticmethod
     def of_policy(policy: Any, action_dim: int, bounds: tuple[Any, Any] | None) -> "ActionUnits":
-        """The conversion for the actions of a policy in an environment.
+        """Creates the conversion for the actions of a policy in an environment.
 
         - `policy`: The policy; it acts in chunks if it satisfies `ActsInChunks`.
-        - `action_dim`: The number of coordinates of the policy's output, which is an action or a whole chunk.
+        - `action_dim`: The number of coordinates of the policy's output, which is a single action or a whole chunk.
         - `bounds`: The bounds of the environment's actions, each with one number per coordinate; None for -1 and 1.
 
         **Raises** `ValueError` if the bounds do not fit the policy's actions.
@@ -57,7 +59,7 @@ class ActionUnits:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of an action of the environment, or of a chunk with one row per step."""
+        """The shape of an action of the environment, or of a chunk with one action per row."""
         return self.low.shape if self.chunk_length is None else (self.chunk_length, *self.low.shape)
 
     @property
@@ -66,7 +68,7 @@ class ActionUnits:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def from_policy(self, action: Float[Array, " numbers"]) -> Float[Array, "..."]:
-        """Converts an action of the policy, or a flat chunk, to actions in the units of the environment."""
+        """Converts an action of the policy, or a flat chunk, to the units of the environment."""
         action = action.reshape(self.shape)
         if self._same:
             return action
@@ -74,8 +76,10 @@ class ActionUnits:
         return jnp.clip(low + (action + 1) / 2 * (high - low), low, high)
 
     def to_policy(self, action: Float[Array, "..."]) -> Float[Array, " numbers"]:
-        """The inverse of `from_policy`: converts actions of the environment to an action of the policy, or to a flat
-        chunk."""
+        """Converts an action of the environment, or a chunk, to an action of the policy, or to a flat chunk.
+
+        This is the inverse of `from_policy` within the bounds.
+        """
         if not self._same:
             low, high = (np.broadcast_to(bound, self.shape) for bound in (self.low, self.high))
             action = (action - low) / (high - low) * 2 - 1

@@ -1,4 +1,4 @@
-"""Writes an export's agent as safetensors and plain settings, and loads it without executing code from the export."""
+"""Writes an exported agent as safetensors and plain settings, and loads it without executing code from the export."""
 
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_agent(actor: ActorCritic, path: Path) -> None:
-    """Writes all arrays of policy, critic and normaliser to a safetensors file, each under its field path.
+    """Writes all arrays of the policy, the critic and the normaliser to a safetensors file, named by their field paths.
 
-    **Raises** `NotExportableError` for an array that safetensors cannot store, such as a random key.
+    **Raises** `NotExportableError` if the agent contains an array that safetensors cannot store, such as a random key.
     """
     arrays, _ = split_arrays(actor)
     named = named_leaves(arrays)
@@ -48,14 +48,16 @@ def write_agent(actor: ActorCritic, path: Path) -> None:
 
 
 def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> ActorCritic:
-    """Loads the policy, the critic and the normaliser from a folder that `export_run` wrote; executes no code from it.
+    """Loads the policy, the critic and the normaliser from a folder that was written by `export_run`.
 
-    - `folder`: The folder of an export, or its copy from the Hugging Face Hub.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
+    No code from the folder is executed.
+
+    - `folder`: The folder of an export, or a copy of it from the Hugging Face Hub.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's recipes.
 
     **Raises** `FileNotFoundError` if a file is missing; `DamagedError` if `agent.safetensors` was changed or does not
-    fit the settings; `ValueError` for another export format, an export of `export_policy`, the wrong recipe, or
-    settings that this version does not know.
+    match the settings; `ValueError` if the folder has a different export format or was written by `export_policy`, if
+    the recipe is the wrong one, or if this version does not know one of the settings.
     """
     from safetensors.numpy import load_file
 
@@ -79,8 +81,13 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
 
 def agent_record(flags: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run that `load_exported_agent` needs; a task in the user's code is recorded without the code's
-    folder."""
+    """Returns the settings of a run that are needed by `load_exported_agent`.
+
+    If the task is defined in the user's code, its name is recorded without the folder of the code.
+
+    - `flags`: The configuration of the run.
+    - `data`: The run's record of its data, with the sizes of observations and actions and the range of rewards.
+    """
     names = ("recipe", "precision", "normalize_observations", "agent")
     # A run of an earlier version does not record whether observations are normalised.
     settings = {name: flags[name] for name in names if name in flags}

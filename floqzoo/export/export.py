@@ -56,15 +56,15 @@ from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
-"""The number of golden inputs (observations of an episode or of the dataset), and the number of random inputs."""
+"""The numbers of golden inputs, which are observations from episodes or from the dataset, and of random inputs."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The files and measurements of an export.
+    """The result of an export.
 
     - `folder`: The folder of the export.
-    - `parity`: The comparison of each runtime with JAX.
+    - `parity`: A comparison with JAX for each runtime.
     - `spec`: The contents of the folder's `spec.json`.
     """
 
@@ -86,27 +86,27 @@ def export_run(
     task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Exports the policy of a stored run, and plays it in ONNX Runtime and in JAX on the same episodes.
+    """Exports the policy of a stored run, and evaluates it in ONNX Runtime and in JAX on the same episodes.
 
-    Actions are in the units of the run's environment. For a task without an environment, `episodes` must be 0, and
-    actions are in [-1, 1], as in the dataset.
+    The exported policy returns actions in the units of the run's environment. If the task has no environment,
+    `episodes` must be 0, and actions are in [-1, 1], as in the dataset.
 
-    - `directory`: The run's folder.
-    - `out`: A folder that does not exist yet, or is empty.
-    - `seed`: A seed of the run; by default the first.
-    - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the last one if the run has no
-      evaluations.
+    - `directory`: The folder of the run.
+    - `out`: The folder to which the export is written; it must not exist yet, or be empty.
+    - `seed`: The seed of the run whose policy is exported; by default the first seed.
+    - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the latest one if the run has
+      no evaluations.
     - `episodes`: The number of episodes to play in each of the two runtimes, at least 0.
     - `critic`: Whether the critic's score is exported too, as `critic.onnx`.
-    - `hub_layout`: Whether the folder is laid out as a Hugging Face Hub repository: the README starts with the metadata
-      of a model card.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: The task of the run, if it is your own; `FILE.py:NAME` executes that file.
-    - `progress`: Called with the number of finished episodes and the total.
+    - `hub_layout`: Whether the folder is laid out as a Hugging Face Hub repository, in which the README starts with the
+      metadata of a model card.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's recipes.
+    - `task`: The task of the run, if it is your own, as an object or as `FILE.py:NAME`; the latter executes the file.
+    - `progress`: A function that is called with the number of finished episodes and the total number of episodes.
 
-    **Raises** `FileNotFoundError` if a file is missing; `ValueError` for an invalid argument; `NotExportableError` for
-    a policy with operations that other runtimes do not have; `ParityError` if a runtime differs from JAX;
-    `ModuleNotFoundError` if neither the extra `export` nor `onnx` is installed.
+    **Raises** `FileNotFoundError` if a file is missing; `ValueError` if an argument is invalid; `NotExportableError` if
+    the policy uses operations that other runtimes do not have; `ParityError` if a runtime differs from JAX;
+    `ModuleNotFoundError` if neither the extra `export` nor the extra `onnx` is installed.
     """
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
@@ -160,20 +160,20 @@ def export_policy(
     facts: Mapping[str, Any] | None = None,
     played: Callable[[Path], dict[str, Any] | None] = lambda onnx: None,
 ) -> Exported:
-    """Exports the policy of an agent in memory.
+    """Exports the policy of an agent that is in memory, rather than stored in a run.
 
-    Networks that compute in bfloat16 are exported in float32, as in evaluations.
+    Networks that compute in bfloat16 are exported in float32, the dtype in which they are also evaluated.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `out`: A folder that does not exist yet, or is empty.
+    - `out`: The folder to which the export is written; it must not exist yet, or be empty.
     - `observations`: At least two typical observations, in float32.
-    - `action_bounds`: The least and the greatest value of each coordinate of an action, in the environment's units, to
-      which the policy's -1 and 1 are mapped; None for -1 and 1.
+    - `action_bounds`: The lower and upper bounds of each coordinate of an action, in the environment's units; the
+      policy's -1 and 1 are mapped to them. None leaves actions in [-1, 1].
     - `critic`, `hub_layout`: As in `export_run`.
-    - `facts`: Further entries of `spec.json`: method, environment, seed, step, chosen_by, metrics, control_rate_hz,
-      agent.
+    - `facts`: Additional entries of `spec.json`, among: method, environment, seed, step, chosen_by, metrics,
+      control_rate_hz, agent.
     - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of the
-      JAX policy in the environment, or None if there are none.
+      JAX policy in the environment, or None if no episodes were played.
 
     **Raises** the same errors as `export_run`, and `ValueError` if `out` is not a new or empty folder.
     """

@@ -1,4 +1,4 @@
-"""Loads the trained agent of a run or of an exported folder in one line."""
+"""Loads the trained agent of a run or of an export."""
 
 from pathlib import Path
 
@@ -18,17 +18,18 @@ def load_agent(
     seed: int | None = None,
     recipe: Recipe | None = None,
 ) -> PyTree:
-    """Loads the trained agent of a run, or of a folder that `floqzoo export` wrote.
+    """Loads the trained agent of a run, or of a folder that was written by `floqzoo export`.
 
-    `load_agent(run).act(observation, key)` draws an action.
+    To draw an action, call `load_agent(run).act(observation, key)`.
 
-    - `directory`: The folder, which is not changed, and from which no code is executed. An exported folder may be a
-      copy from the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not be given with it.
-    - `checkpoint`: "best", the checkpoint with the highest `best_metric` (by default the success rate, or the mean
-      return for tasks that report no success), or the latest one if none was evaluated; "latest"; or the step of a
-      checkpoint.
-    - `seed`: A seed of the run; by default the first.
-    - `recipe`: The recipe of the run, if it is not one of floqzoo's.
+    - `directory`: The folder of the run or the export. It is not changed, and no code from it is executed. The folder
+      of an export may be a copy from the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not
+      be given.
+    - `checkpoint`: "best", "latest", or the step of a checkpoint. "best" is the checkpoint with the highest
+      `best_metric` (by default the success rate, or the mean return if the task does not report success), or the latest
+      checkpoint if none was evaluated.
+    - `seed`: The seed of the run whose agent is loaded; by default the first seed.
+    - `recipe`: The recipe of the run, if it is not one of floqzoo's recipes.
 
     **Raises** `FileNotFoundError` or `ValueError` if there is no such run, checkpoint or seed, or if a file is damaged.
     """
@@ -49,9 +50,9 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 
 
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
-    """The step of the checkpoint with the highest score (a mean over seeds), and the name of the scoring metric.
+    """Returns the step of the checkpoint with the highest score, and the name of the metric that is the score.
 
-    Returns None and "latest" if no checkpoint was evaluated.
+    The score of a checkpoint is a mean over seeds. If no checkpoint was evaluated, the results are None and "latest".
     """
     if not (run.directory / "eval.csv").exists():
         return None, "latest"

@@ -1,4 +1,4 @@
-"""An ONNX policy that can be evaluated like an agent."""
+"""An exported ONNX policy that can be evaluated like an agent."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from floqzoo.typing import Action, Key, Observation
 
 
 class OnnxActor(eqx.Module):
-    """An actor that draws the same noise as the policy in JAX, and computes the action in ONNX Runtime.
+    """An actor that draws the same noise samples as a policy in JAX, but computes the actions in ONNX Runtime.
 
-    - `policy`: The policy, of which only `draw_noise` is used.
-    - `run`: Runs the graph in ONNX Runtime.
+    Actions are in the units of the environment; chunks are flat vectors.
+
+    - `policy`: The policy in JAX, of which only `draw_noise` is used.
+    - `run`: A function that runs the ONNX graph in ONNX Runtime.
     - `action_dim`: The number of coordinates of an action, or of a chunk.
-
-    Actions are in the environment's own units; chunks are flat.
     """
 
     policy: Any
@@ -27,11 +27,11 @@ class OnnxActor(eqx.Module):
 
     @staticmethod
     def load(path: Path, policy: Any, action_dim: int) -> "OnnxActor":
-        """Loads the actor from an ONNX file."""
+        """Loads the actor from the ONNX file at `path`."""
         return OnnxActor(policy, onnx_runtime(path), action_dim)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """The action that the ONNX graph computes."""
+        """Draws a noise sample, and returns the action that the ONNX graph computes from it."""
         noise = self.policy.draw_noise(key)
         inputs = [observation] if noise.size == 0 else [observation, noise]
 

@@ -1,6 +1,6 @@
-"""Converts a program to an ONNX graph: standard operators of opset 18, no loops, and a batch of any size.
+"""Converts a program to an ONNX graph of standard operators of opset 18, without loops, for batches of any size.
 
-The nodes are written here and not by jax2onnx, whose release 0.13 fails with the JAX version that floqzoo needs.
+jax2onnx is not used, because its release 0.13 fails with the JAX version that floqzoo needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ OPSET, IR_VERSION = 18, 9
 
 
 def onnx_model(program: Program, output: str) -> Any:
-    """The program as a checked `onnx.ModelProto`.
+    """Converts a program to an `onnx.ModelProto`, and checks it with ONNX's checker.
 
     - `output`: The name of the graph's output.
 
-    **Raises** `NotExportableError` for an operation that is not supported.
+    **Raises** `NotExportableError` if the program contains an operation that is not supported.
     """
     import onnx
     from onnx import helper
@@ -128,7 +128,7 @@ DIRECT = {
     "logistic": "Sigmoid", "lt": "Less", "max": "Max", "min": "Min", "mul": "Mul", "neg": "Neg", "not": "Not", "or": "Or",
     "pow": "Pow", "sign": "Sign", "sin": "Sin", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
 }  # fmt: skip
-"""JAX primitives that correspond to a single ONNX operator."""
+"""The JAX primitives that correspond to a single ONNX operator."""
 REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min": "ReduceMin"}
 
 

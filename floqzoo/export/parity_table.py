@@ -9,8 +9,11 @@ COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
 
 
 def parity_text(exported: Exported) -> str:
-    """Formats as text each runtime's latency and difference from JAX, and the results of the ONNX policy and the JAX
-    policy in the environment."""
+    """Formats the measurements of an export as text.
+
+    The text contains the latency of each runtime and its difference from JAX, and the results of the ONNX policy and
+    the JAX policy in the environment.
+    """
     rows = [
         [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity
     ]

@@ -1,4 +1,4 @@
-"""The exported form of a policy and a critic: plain functions of arrays."""
+"""Converts policies and critics to plain functions of arrays, which can be exported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ExportedFunction:
-    """A function of one example, with its weights.
+    """A function of a single example, together with its weights.
 
-    - `function`: Takes a tree of weights and one array for each input, and returns one array.
-    - `weights`: The trained arrays.
-    - `inputs`: Name and shape of each input, without the batch axis.
+    - `function`: A function that takes a tree of weights and one array for each input, and returns one array.
+    - `weights`: The tree of trained arrays.
+    - `inputs`: The name and the shape of each input, without the batch axis.
     - `output`: The name of the output.
     """
 
@@ -39,19 +39,19 @@ class ExportedFunction:
     output: str
 
     def program(self) -> Program:
-        """The function as a list of array operations on a batch.
+        """Converts the function to a list of array operations on a batch.
 
-        **Raises** `NotExportableError` for operations that other runtimes do not have.
+        **Raises** `NotExportableError` if the function uses operations that other runtimes do not have.
         """
         return trace(self.function, self.weights, self.inputs)
 
     def compiled(self) -> Any:
-        """The function compiled by JAX, for a batch of inputs."""
+        """Returns the function as a jitted JAX function of a batch of inputs."""
         weights = self.weights
         return jax.jit(jax.vmap(lambda *inputs: self.function(weights, *inputs)))
 
     def stablehlo(self) -> bytes:
-        """The function exported with `jax.export`, for batches of any size, on CPU and CUDA."""
+        """Serialises the function with `jax.export`, for batches of any size, on CPU and CUDA."""
         (n,) = jax.export.symbolic_shape("n")
         shapes = [jax.ShapeDtypeStruct((n, *shape), np.float32) for shape in self.inputs.values()]
         # Otherwise, on CUDA, products of float32 are rounded to fewer bits than in the other runtimes.
@@ -62,9 +62,12 @@ class ExportedFunction:
 def policy_function(
     actor: ActorCritic, observation_dim: int, bounds: tuple[Any, Any] | None = None
 ) -> tuple[ExportedFunction, ActionUnits]:
-    """The action as a function of the observation and, unless the policy is deterministic, of noise; and the units of
-    the action.
+    """Converts a policy to a function that can be exported, and returns the function and the units of its actions.
 
+    The function maps an observation to an action; unless the policy is deterministic, it also takes a noise sample.
+
+    - `actor`: The policy, with its critic and its normaliser.
+    - `observation_dim`: The size of an observation.
     - `bounds`: The bounds of the environment's actions, in the environment's units; None for -1 and 1.
 
     **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the
@@ -84,11 +87,15 @@ def policy_function(
 
 
 def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits) -> ExportedFunction:
-    """The critic's score as a function of observation and action; the steps and the noise of a flow critic are fixed.
+    """Converts a critic to a function that can be exported, and that maps an observation and an action to the score.
 
-    - `units`: The units of the action, which is one action of the environment or a chunk of them.
+    The number of steps and the noise samples of a flow critic are fixed.
 
-    **Raises** `NotExportableError` if there is no trained critic.
+    - `actor`: The critic, with its policy and its normaliser.
+    - `observation_dim`: The size of an observation.
+    - `units`: The units of the action, which is a single action of the environment or a chunk of actions.
+
+    **Raises** `NotExportableError` if the agent has no trained critic.
     """
     if actor.critic is None or isinstance(actor.critic, NullCritic):
         raise NotExportableError("the agent has no trained critic to export.")
@@ -102,7 +109,7 @@ def critic_function(actor: ActorCritic, observation_dim: int, units: ActionUnits
 
 
 def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of the noise of one action.
+    """Returns the shape and dtype of the noise sample for one action.
 
     **Raises** `NotExportableError` if the policy does not act from noise.
     """
@@ -119,14 +126,14 @@ def noise_of(actor: ActorCritic) -> jax.ShapeDtypeStruct:
 
 
 def draw_noise(actor: ActorCritic, count: int, seed: int) -> np.ndarray:
-    """Draws the noise of `count` actions."""
+    """Draws the noise samples for `count` actions."""
     return np.asarray(jax.vmap(actor.policy.draw_noise)(jax.random.split(jax.random.key(seed), count)))
 
 
 def distribution_of(prior: NoisePrior) -> dict[str, Any]:
-    """A prior as plain values, from which any runtime can sample.
+    """Describes a noise prior by plain values, so that noise can be sampled without JAX.
 
-    **Raises** `NotExportableError` for a prior that is neither Gaussian nor uniform.
+    **Raises** `NotExportableError` if the prior is neither Gaussian nor uniform.
     """
     if isinstance(prior, GaussianPrior):
         return {"kind": "normal", "mean": float(prior.mean.value), "standard_deviation": float(prior.scale.value)}

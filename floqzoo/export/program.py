@@ -20,14 +20,14 @@ BATCH = "n"
 
 
 class NotExportableError(ValueError):
-    """A policy or critic cannot be exported, for example because other runtimes lack an operation that it uses."""
+    """Raised if a policy or critic cannot be exported, for example because a runtime lacks one of its operations."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """An array of which only the name, shape and dtype are known.
+    """An array in a program, of which only the name, shape and dtype are known.
 
-    - `name`: A valid identifier, unique in its program.
+    - `name`: A valid identifier, which is unique in the program.
     - `shape`: The size of each axis; sizes that depend on the batch are symbolic.
     - `dtype`: The NumPy dtype.
     """
@@ -42,8 +42,8 @@ class Step:
     """One operation of a program.
 
     - `operation`: The name of a JAX primitive.
-    - `inputs`: Values, and constant arrays.
-    - `output`: The result.
+    - `inputs`: The operands, each of which is a `Value` or a constant array.
+    - `output`: The result of the operation.
     - `params`: The parameters of the primitive.
     """
 
@@ -55,12 +55,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """Array operations from inputs and weights to one output, without loops, branches or calls.
+    """A list of array operations that computes one output from inputs and weights, without loops, branches or calls.
 
-    - `inputs`: The arguments; the batch is the first axis.
-    - `weights`: The trained arrays, by the name of the `Value` that stands for each of them in `steps`.
-    - `steps`: The operations that the output depends on, in order.
-    - `output`: The result.
+    - `inputs`: The inputs, whose first axis is the batch.
+    - `weights`: The trained arrays. The key of an array is the name of the `Value` that represents it in `steps`.
+    - `steps`: The operations on which the output depends, in order.
+    - `output`: The output of the program.
     """
 
     inputs: tuple[Value, ...]
@@ -70,17 +70,17 @@ class Program:
 
 
 def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple[int, ...]]) -> Program:
-    """The program of `function(weights, *inputs)`, mapped over a batch of the inputs.
+    """Traces a function with JAX, and returns a program that computes the function for a batch of inputs.
 
-    Loops of known length are unrolled. Values that depend on neither inputs nor weights are computed at export.
-    Operations and weights that the output does not depend on are left out.
+    Loops of known length are unrolled. Values that depend neither on the inputs nor on the weights are computed while
+    tracing. Operations and weights that do not affect the output are left out.
 
-    - `function`: Takes a tree of arrays and one array for each input, and returns one array.
+    - `function`: A function that takes a tree of arrays and one array for each input, and returns one array.
     - `weights`: The tree of arrays.
     - `inputs`: The name and the shape of each input, without the batch axis.
 
-    **Raises** `NotExportableError` for operations that cannot be exported, such as a loop of unknown length, a branch
-    on a value, or random numbers.
+    **Raises** `NotExportableError` if the function contains an operation that cannot be exported, such as a loop of
+    unknown length, a branch that depends on a value, or a random number generator.
     """
     (n,) = export.symbolic_shape(BATCH)
     named = named_leaves(weights)
@@ -115,9 +115,9 @@ def trace(function: Callable[..., Any], weights: PyTree, inputs: dict[str, tuple
 
 
 def size_of_batch(size: Any) -> int | None:
-    """The factor c of a size of the form c n, where n is the size of the batch; None for a size that is known.
+    """Returns the factor c of a symbolic size c n, where n is the batch size, or None if the size is a known number.
 
-    **Raises** `NotExportableError` for any other size.
+    **Raises** `NotExportableError` if the size has any other form.
     """
     if isinstance(size, int | np.integer):
         return None
@@ -143,7 +143,7 @@ def _needed(steps: Sequence[Step], output: Value) -> tuple[Step, ...]:
 
 
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""The names of the parameters in which primitives store the functions that they call."""
+"""The names of the parameters in which JAX primitives store the functions that they call."""
 LOOPS_AND_BRANCHES = {"while": "a loop whose length is not known, such as an adaptive solver's", "cond": "a branch"}
 
 
@@ -239,7 +239,7 @@ class _Flattening:
 
 
 def einsum_of(step: Step) -> str:
-    """The einsum equation of a `dot_general`."""
+    """Returns the einsum equation that is equivalent to a `dot_general`."""
     (contract_a, contract_b), (batch_a, batch_b) = step.params["dimension_numbers"]
     ranks = [len(each.shape) for each in step.inputs]
     letters = iter("abcdefghijklmnopqrstuvwxyz")
@@ -253,17 +253,17 @@ def einsum_of(step: Step) -> str:
 
 
 def is_matrix_product(step: Step) -> bool:
-    """Whether a `dot_general` multiplies the last axis of its first operand by a single matrix."""
+    """Returns whether a `dot_general` multiplies the last axis of its first operand by a single matrix."""
     contracted, batched = (tuple(map(tuple, pair)) for pair in step.params["dimension_numbers"])
     left, right = (len(each.shape) for each in step.inputs)
     return right == 2 and contracted == ((left - 1,), (0,)) and batched == ((), ())
 
 
 def chosen_axis(step: Step) -> tuple[int, int]:
-    """The axis along which a `gather` selects one entry for each example, and the column of the indices that contains
-    the index of the entry.
+    """Returns the axis along which a `gather` selects one entry for each example, and the column of its index array
+    that contains the index of the entry.
 
-    **Raises** `NotExportableError` for any other gather.
+    **Raises** `NotExportableError` if the `gather` does anything else.
     """
     numbers, sizes, operand = step.params["dimension_numbers"], step.params["slice_sizes"], step.inputs[0].shape
     chosen = [

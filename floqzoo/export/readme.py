@@ -1,4 +1,4 @@
-"""The README of an export: the policy, a few lines of code for each runtime, and the parity of the runtimes."""
+"""Writes the README of an export: the policy, how to run it in each runtime, and the parity of the runtimes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,10 +43,10 @@ action = agent.act(observation, jax.random.key(0))"""
 
 
 def readme_text(spec: Mapping[str, Any], parity: Sequence[Parity], *, hub: bool) -> str:
-    """The README of an export's folder.
+    """Returns the text of the README of an export.
 
-    - `spec`: The contents of the folder's `spec.json`.
-    - `parity`: The comparison of the runtimes with JAX.
+    - `spec`: The contents of the export's `spec.json`.
+    - `parity`: A comparison with JAX for each runtime.
     - `hub`: Whether the README begins with the metadata of a Hugging Face Hub model card.
     """
     inputs = json.dumps([each["name"] for each in spec["inputs"]])
@@ -200,5 +200,5 @@ NAMES = {SUCCESS: "success", RETURN: "mean return"}
 
 
 def reached(played: Mapping[str, Any], name: str) -> str:
-    """One result of an evaluation, formatted as text."""
+    """Formats one result of an evaluation as text: a success rate in per cent, or a mean return."""
     return f"{100 * played[name]:.0f} %" if played["metric"] == SUCCESS else f"{played[name]:.4g}"

@@ -1,4 +1,4 @@
-"""Runs the exported function in each runtime, and compares it with JAX."""
+"""Runs an exported function in each runtime, and compares the results with JAX."""
 
 import importlib.util
 import statistics
@@ -14,25 +14,25 @@ import numpy as np
 
 
 TOLERANCE = 1e-5
-"""The largest allowed difference from JAX, relative to the size of the output; all runtimes compute in float32."""
+"""The largest allowed difference from JAX, relative to the scale of the output; all runtimes compute in float32."""
 CALLS = 200
-"""The number of calls whose median time is the latency."""
+"""The number of calls that are timed to measure the latency, which is their median time."""
 
 Runtime = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison of a runtime with JAX.
+    """The result of comparing a runtime with JAX.
 
     - `runtime`: The name and version of the runtime.
-    - `golden`: The largest difference on the golden inputs, relative to the largest possible absolute value of each
-      coordinate of an action, which is 1 for actions in [-1, 1]; for a critic, relative to the larger of 1 and
-      its largest absolute score on these inputs.
-    - `random`: The largest relative difference on random inputs.
-    - `ties`: The number of rows in which a best-of-N policy chose another candidate than in JAX, because two scores are
-      equal up to rounding; these rows are left out of the differences.
-    - `latency_ms`: The median time of a call with one observation on this CPU, in milliseconds.
+    - `golden`: The largest difference on the golden inputs. For an action, it is relative to the largest possible
+      absolute value of each coordinate, which is 1 for actions in [-1, 1]. For a critic, it is relative to the largest
+      absolute score on these inputs, or to 1 if all scores are smaller.
+    - `random`: The largest relative difference on the random inputs.
+    - `ties`: The number of rows in which a best-of-N policy chose a different candidate from JAX, because two scores
+      are equal up to rounding. These rows are excluded from the differences.
+    - `latency_ms`: The median time of a call with one observation, in milliseconds, on the CPU that made the export.
     """
 
     runtime: str
@@ -42,16 +42,16 @@ class Parity:
     latency_ms: float
 
     def record(self) -> dict[str, Any]:
-        """The fields as a dictionary."""
+        """Returns the fields as a dictionary."""
         return asdict(self)
 
 
 class ParityError(ValueError):
-    """The results of a runtime differ from those of JAX."""
+    """Raised if the results of a runtime differ from the results in JAX by more than `TOLERANCE`."""
 
 
 def onnx_runtime(path: Path) -> Runtime:
-    """Loads an ONNX file into ONNX Runtime, on one CPU thread; returns it as a function of NumPy arrays."""
+    """Loads an ONNX file, and returns a function of NumPy arrays that runs it in ONNX Runtime on one CPU thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -62,13 +62,13 @@ def onnx_runtime(path: Path) -> Runtime:
 
 
 def stablehlo_runtime(path: Path) -> Runtime:
-    """Loads a function that was serialised by `jax.export`; returns it as a function of NumPy arrays."""
+    """Loads a function that was serialised with `jax.export`, and returns it as a function of NumPy arrays."""
     call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
     return lambda *inputs: np.asarray(call(*inputs))
 
 
 def torch_runtime(source: Path, weights: Path) -> Runtime:
-    """Loads a generated PyTorch module and its weights, on the CPU; returns it as a function of NumPy arrays."""
+    """Loads a generated PyTorch module with its weights on the CPU, and returns it as a function of NumPy arrays."""
     import torch  # pyright: ignore[reportMissingImports]
 
     scope: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def torch_runtime(source: Path, weights: Path) -> Runtime:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
+    """Returns whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
 
 
@@ -97,12 +97,13 @@ def compare(
     size: float | np.ndarray = 1.0,
     tied: Callable[..., np.ndarray] | None = None,
 ) -> Parity:
-    """Compares a runtime with JAX.
+    """Compares an exported function in a runtime with the same function in JAX.
 
     - `name`: The name and version of the runtime.
-    - `runtime`, `reference`: The function in the runtime and in JAX.
-    - `golden`, `random`: Inputs by name.
-    - `size`: The scale by which differences are divided: a number, or one for each coordinate of the output.
+    - `runtime`, `reference`: The function in the runtime, and the function in JAX.
+    - `golden`, `random`: The golden inputs and the random inputs, by name.
+    - `size`: The scale by which differences are divided: a single number, or a number for each coordinate of the
+      output.
     - `tied`: A function `tied(observations, runtime_actions, jax_actions)` that returns a Boolean mask of the rows in
       which both actions have the same score, up to rounding. Such rows are excluded if their actions differ by more
       than `TOLERANCE`.
@@ -127,7 +128,7 @@ def compare(
 
 
 def latency(runtime: Runtime, inputs: Iterable[np.ndarray]) -> float:
-    """The median time of a call, in milliseconds."""
+    """Measures the median time of a call of `runtime` with these inputs, in milliseconds."""
     inputs, times = list(inputs), []
     for _ in range(CALLS):
         start = time.perf_counter()

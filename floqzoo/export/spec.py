@@ -1,4 +1,4 @@
-"""The description of an export: its inputs and outputs, its source, and the versions of the software."""
+"""Describes an export: its inputs and outputs, the run that it comes from, and the versions of the software."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ COMPATIBILITY = (
     "to three weeks older than the one that wrote it: docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
 )
 FACTS = ("method", "environment", "seed", "step", "chosen_by", "metrics", "control_rate_hz", "agent")
-"""The entries of `spec.json` that the caller may give, since the arrays do not contain them."""
+"""The entries of `spec.json` that are passed by the caller, because they cannot be derived from the agent's arrays."""
 
 
 def spec_of(
@@ -32,16 +32,16 @@ def spec_of(
     facts: Mapping[str, Any],
     evaluation: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The contents of `spec.json` without the hashes of the files.
+    """Returns the contents of `spec.json`, except the hashes of the files.
 
     - `actor`: The policy, the critic and the normaliser.
     - `units`: The units of the policy's actions.
     - `program`: The exported program.
-    - `example`: Inputs and outputs by name, in order; it has `value` only if the critic is exported.
-    - `facts`: The values of some of `FACTS`; the others are null.
+    - `example`: Example inputs and outputs by name; `value` is included only if the critic is exported.
+    - `facts`: The values of the entries in `FACTS`; missing entries are null.
     - `evaluation`: The results of the policy in ONNX Runtime and in JAX; None if no episodes were played.
 
-    **Raises** `ValueError` for an unknown fact.
+    **Raises** `ValueError` if `facts` contains a name that is not in `FACTS`.
     """
     policy = actor.policy
     unknown = [name for name in facts if name not in FACTS]

@@ -1,4 +1,4 @@
-"""The properties of a run's environment that an export records."""
+"""Measures the properties of a run's environment that are recorded in an export."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -14,11 +14,11 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 @dataclass(frozen=True)
 class Start:
-    """The properties of a run's environment that an export records.
+    """The properties of a run's environment that are recorded in an export.
 
     - `observations`: Observations from consecutive steps of the run's evaluation episodes, from the start of the first
-      episode, and continuing with the next one when an episode ends.
-    - `action_bounds`: The bounds of the environment's actions, in its own units.
+      episode. When an episode ends, they continue with the next one.
+    - `action_bounds`: The lower and upper bounds of actions, in the units of the environment.
     - `control_rate`: The number of actions per second, in Hz; None if the environment does not state it.
     """
 
@@ -28,7 +28,8 @@ class Start:
 
 
 def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed: int, *, count: int) -> Start:
-    """Plays the run's evaluation episodes for this seed, and records the first `count` observations."""
+    """Plays the evaluation episodes of a seed, and records the first `count` observations, the action bounds and the
+    control rate."""
     # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import in_own_units
 
@@ -51,8 +52,10 @@ def seen_at_start(actor: ActorCritic, make_environment: Callable[[], Any], seed:
 
 
 def control_timestep(environment: Any) -> float | None:
-    """The time between two actions in seconds, from OGBench's `control_timestep` or Gymnasium's `dt`; None if the
-    environment has neither."""
+    """Returns the time between two actions, in seconds, or None if the environment does not state it.
+
+    The time is read from the attribute `control_timestep` of OGBench's environments, or from Gymnasium's `dt`.
+    """
     named = (getattr(environment, name, None) for name in ("control_timestep", "dt"))
     found = (each() if callable(each) else each for each in named)
     return next((float(each) for each in found if isinstance(each, float | int) and each > 0), None)

@@ -1,4 +1,4 @@
-"""Converts a program to the source code of a PyTorch module that needs nothing but PyTorch."""
+"""Converts a program to the source code of a PyTorch module that depends only on PyTorch."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -20,9 +20,9 @@ from floqzoo.export.program import (
 
 
 def torch_source(program: Program) -> tuple[str, dict[str, np.ndarray]]:
-    """The source code of a PyTorch module that computes `program`, and the named arrays that the module loads.
+    """Returns the source code of a PyTorch module that computes `program`, and the named arrays that the module loads.
 
-    **Raises** `NotExportableError` for an operation that is not supported.
+    **Raises** `NotExportableError` if the program contains an operation that is not supported.
     """
     state = dict(program.weights)
     lines = [f"{step.output.name} = {_expression(step, _Names(state, program))}" for step in program.steps]
@@ -82,13 +82,13 @@ INFIX = {
     "add": "+", "add_any": "+", "and": "&", "div": "/", "eq": "==", "ge": ">=", "gt": ">", "le": "<=", "lt": "<", "mul": "*",
     "ne": "!=", "or": "|", "pow": "**", "sub": "-",
 }  # fmt: skip
-"""JAX primitives that correspond to Python operators."""
+"""The JAX primitives that correspond to Python operators."""
 FUNCTIONS = {
     "abs": "abs", "ceil": "ceil", "cos": "cos", "erf": "erf", "erfc": "erfc", "exp": "exp", "floor": "floor", "log": "log",
     "logistic": "sigmoid", "neg": "neg", "not": "logical_not", "rsqrt": "rsqrt", "sign": "sign", "sin": "sin",
     "sqrt": "sqrt", "square": "square", "tanh": "tanh",
 }  # fmt: skip
-"""JAX primitives that correspond to PyTorch functions of one argument."""
+"""The JAX primitives that correspond to PyTorch functions of one argument."""
 REDUCTIONS = {"reduce_sum": "sum", "reduce_max": "amax", "reduce_min": "amin"}
 
 

@@ -1,4 +1,4 @@
-"""Flow matching, independent of reinforcement learning: priors, paths, solvers and `Flow`."""
+"""Flow matching, independent of reinforcement learning: noise priors, probability paths, ODE solvers and `Flow`."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Euler's method with clipping, for points with a known range."""
+"""Euler's method with clipping, for flows whose points must stay in a known range."""
 
 from typing import ClassVar
 
@@ -14,12 +14,13 @@ from floqzoo.typing import Point, Time, Velocity
 class ClippedEuler(FixedStepSolver):
     r"""Euler's method with clipping, $\operatorname{clip}(x + \Delta t \, v(t, x), \text{low}, \text{high})$.
 
-    Each step is clipped to the range, so only the initial point may be outside it. Order 1, one evaluation per step.
+    The result of every step is clipped to the range, so only the initial point may lie outside it. The method has order
+    1 and evaluates the velocity once per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     - `low`, `high`: The range of each coordinate, low < high.
 
-    Source: the official code of Value Flows (arXiv 2510.07650), for returns.
+    Source: the official code of Value Flows (arXiv 2510.07650), which clips returns in this way.
     """
 
     num_steps: int = eqx.field(static=True)
@@ -34,7 +35,7 @@ class ClippedEuler(FixedStepSolver):
 
     @staticmethod
     def from_rewards(reward_range: tuple[float, float], discount: float, num_steps: int = 10) -> "ClippedEuler":
-        r"""A solver that clips to the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+        r"""Creates a solver that clips to the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
@@ -46,5 +47,5 @@ class ClippedEuler(FixedStepSolver):
         return ClippedEuler(num_steps, low=low, high=high)
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step with the velocity at its start, followed by clipping."""
+        """Takes one step with the velocity at its start, and clips the result."""
         return jnp.clip(x + dt * velocity(t, x), self.low.value, self.high.value)

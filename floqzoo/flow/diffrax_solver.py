@@ -1,4 +1,4 @@
-"""The solvers of diffrax, for flows."""
+"""Solves the ODE of a flow with a diffrax solver."""
 
 import diffrax
 import equinox as eqx
@@ -11,23 +11,23 @@ from floqzoo.typing import Array, Point, Time, Velocity
 
 
 class DiffraxSolver(eqx.Module):
-    """An ODE solver that wraps a diffrax solver, step-size controller and adjoint.
+    """An ODE solver for flows that wraps a diffrax solver, step-size controller and adjoint.
 
     - `solver`: Any explicit or implicit ODE solver of diffrax.
-    - `num_steps`: The number of steps for a constant step size; for an adaptive one, only the number of intervals in
-      `trajectory`; at least 1.
+    - `num_steps`: The number of steps of a solver with a constant step size, at least 1. For an adaptive solver, this
+      is only the number of intervals between the states that `trajectory` returns.
     - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
       atol=1e-5)` for adaptive steps.
-    - `adjoint`: How gradients pass through the solve, to the initial point and to the parameters of the field.
-      `jax.grad` works with all adjoints except `ForwardMode`, for which JAX raises an error; `jax.jvp` works only with
-      `DirectAdjoint` and `ForwardMode`.
-    - `max_steps`: The maximum number of steps of an adaptive solve.
+    - `adjoint`: The diffrax adjoint. It determines how a solve is differentiated with respect to the initial point and
+      the parameters of the field. `jax.grad` works with all adjoints except `ForwardMode`, for which JAX raises an
+      error; `jax.jvp` works only with `DirectAdjoint` and `ForwardMode`.
+    - `max_steps`: The maximum number of steps of an adaptive solve, at least 1.
 
-    A solve that fails, for example because `max_steps` is too small or the initial point is not finite, returns NaN; in
-    a batch only the failed rows are NaN.
+    If a solve fails, for example because `max_steps` is too small or the initial point is not finite, its result is
+    NaN. In a batch, only the rows whose solve failed are NaN.
 
-    **Raises** `ValueError` for fewer than one step, and for `diffrax.ImplicitAdjoint`, which is for steady states: its
-    gradients of a solution at a finite time would be 0.
+    **Raises** `ValueError` if `num_steps` or `max_steps` is below 1, or for `diffrax.ImplicitAdjoint`, which is meant
+    for steady states and would give gradients of 0 for a solution at a finite time.
     """
 
     solver: diffrax.AbstractSolver = eqx.field(default_factory=diffrax.Tsit5)
@@ -48,23 +48,23 @@ class DiffraxSolver(eqx.Module):
 
     @property
     def is_adaptive(self) -> bool:
-        """Whether the controller chooses the steps."""
+        """Whether the controller adapts the step size."""
         return not isinstance(self.controller, diffrax.ConstantStepSize)
 
     @property
     def evaluations(self) -> int:
-        """The number of velocity evaluations in one solve: exact for constant steps, an upper bound for adaptive ones.
+        """The number of velocity evaluations per solve: exact for constant steps, an upper bound for adaptive ones.
 
-        `count_evaluations` returns the actual number for an adaptive solve. For implicit solvers, both numbers count
-        one evaluation per stage and ignore those of the root finder.
+        For an adaptive solver, `count_evaluations` returns the actual number. For an implicit solver, both numbers
+        count one evaluation per stage, and ignore the evaluations of the root finder.
         """
         return self._evaluations_of(self.max_steps if self.is_adaptive else self.num_steps)
 
     @property
     def order(self) -> int:
-        """The order of convergence of constant steps.
+        """The order of convergence of a solver with constant steps.
 
-        **Raises** `AttributeError` for an adaptive solver, whose error depends on its tolerance.
+        **Raises** `AttributeError` for an adaptive solver, because its error depends on its tolerance.
         """
         order = None if self.is_adaptive else self.solver.order(diffrax.ODETerm(lambda t, x, _: x))
         if order is None:
@@ -72,16 +72,16 @@ class DiffraxSolver(eqx.Module):
         return order
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """Returns the solution at `t1`, starting from `x0` at `t0`; if `t1 < t0`, integrates backwards in time."""
         return _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True)))[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
+        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
         times = time_grid(t0, t1, self.num_steps, jnp.result_type(x0))
         return Trajectory(times, _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))))
 
     def count_evaluations(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Int[Array, ""]:
-        """The number of velocity evaluations of this solve, including rejected steps."""
+        """Returns the number of velocity evaluations that this solve needs, including those of rejected steps."""
         solution = self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True))
         return jnp.asarray(self._evaluations_of(solution.stats["num_steps"]))
 

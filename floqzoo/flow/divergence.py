@@ -1,4 +1,4 @@
-"""The divergence of a velocity field, exact or estimated, for log-densities."""
+"""The divergence of a velocity field, exact or estimated, from which the log-density of a flow is computed."""
 
 from collections.abc import Callable
 
@@ -10,21 +10,24 @@ from floqzoo.typing import Key, Point, Scalar
 
 
 class ExactDivergence(eqx.Module):
-    r"""$\nabla \cdot v = \operatorname{tr} \partial v / \partial x$, with one forward-mode pass per coordinate."""
+    r"""The exact divergence $\nabla \cdot v = \operatorname{tr} \partial v / \partial x$.
+
+    It takes one forward-mode pass per coordinate.
+    """
 
     def divergence(self, velocity: Callable[[Point], Point], x: Point, key: Key | None) -> Scalar:
-        """The trace of the Jacobian at `x`."""
+        """Returns the trace of the Jacobian at `x`; `key` is not used."""
         del key
         return jnp.trace(jax.jacfwd(velocity)(x))
 
 
 class HutchinsonDivergence(eqx.Module):
-    r"""The unbiased estimate $\frac1n \sum_i \epsilon_i^\top \frac{\partial v}{\partial x} \epsilon_i$ with random
-    signs $\epsilon_i$.
+    r"""Hutchinson's unbiased estimate of the divergence, $\frac1n \sum_i \epsilon_i^\top
+    \frac{\partial v}{\partial x} \epsilon_i$, where the $\epsilon_i$ are vectors of random signs.
 
     The same signs are used throughout a solve, so the integrated field is smooth.
 
-    - `probes`: The number $n$ of sign vectors, at least 1; each needs one forward-mode pass.
+    - `probes`: The number $n$ of sign vectors, at least 1. Each of them takes one forward-mode pass.
 
     Source: FFJORD (arXiv 1810.01367).
     """
@@ -36,7 +39,7 @@ class HutchinsonDivergence(eqx.Module):
             raise ValueError(f"`probes` must be at least 1; got {self.probes}.")
 
     def divergence(self, velocity: Callable[[Point], Point], x: Point, key: Key | None) -> Scalar:
-        """The estimate at `x`.
+        """Returns the estimate at `x`, with signs drawn from `key`.
 
         **Raises** `ValueError` if `key` is None.
         """

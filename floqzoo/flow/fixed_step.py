@@ -1,4 +1,4 @@
-"""Explicit solvers with equal steps."""
+"""Explicit ODE solvers with steps of equal length."""
 
 import abc
 from typing import Any, ClassVar
@@ -13,10 +13,10 @@ from floqzoo.typing import Point, Time, Velocity
 
 
 class FixedStepSolver(eqx.Module):
-    """Integrates from `t0` to `t1` in `num_steps` equal steps.
+    """The base class of solvers that integrate an ODE from `t0` to `t1` in `num_steps` equal steps.
 
-    It is reverse-differentiable; the memory of the backward pass grows with `num_steps`. A subclass defines `step` and
-    its `order` $p$: for a smooth field the error decreases like $K^{-p}$ in the number $K$ of steps.
+    A solve is reverse-differentiable, and the memory of the backward pass grows with `num_steps`. A subclass defines
+    `step` and the `order` $p$ of the method: for a smooth field and $K$ steps, the error decreases like $K^{-p}$.
     """
 
     num_steps: eqx.AbstractVar[int]
@@ -30,19 +30,19 @@ class FixedStepSolver(eqx.Module):
 
     @abc.abstractmethod
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step, from `t` to `t + dt`."""
+        """Takes one step from `t` to `t + dt`, starting at `x`, and returns the new point."""
 
     @property
     def evaluations(self) -> int:
-        """The number of velocity evaluations in one solve."""
+        """The number of velocity evaluations per solve."""
         return self.num_steps * self.evaluations_per_step
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        """The solution at `t1`, starting from `x0` at `t0`; `t1 < t0` integrates backwards."""
+        """Returns the solution at `t1`, starting from `x0` at `t0`; if `t1 < t0`, integrates backwards in time."""
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
+        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
         return Trajectory(time_grid(t0, t1, self.num_steps, jnp.result_type(x0)), jnp.concatenate([x0[None], states]))
 
@@ -57,9 +57,11 @@ class FixedStepSolver(eqx.Module):
 
 
 class Euler(FixedStepSolver):
-    r"""Euler's method, $x + \Delta t \, v(t, x)$: order 1, one evaluation per step; used by floq and FQL.
+    r"""Euler's method, $x_{t + \Delta t} = x + \Delta t \, v(t, x)$, as used by floq and FQL.
 
-    - `num_steps`: The number K of steps, at least 1.
+    The method has order 1 and evaluates the velocity once per step.
+
+    - `num_steps`: The number $K$ of steps, at least 1.
     - `unroll`: Whether to unroll the loop over steps.
     """
 
@@ -69,13 +71,15 @@ class Euler(FixedStepSolver):
     order: ClassVar[int] = 1
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step with the velocity at its start."""
+        """Takes one step with the velocity at its start."""
         return x + dt * velocity(t, x)
 
 
 class Midpoint(FixedStepSolver):
-    r"""The midpoint rule, $x + \Delta t \, v(t + \tfrac{\Delta t}{2}, x + \tfrac{\Delta t}{2} v(t, x))$: order 2; used
-    by TD-Flow.
+    r"""The midpoint method, $x_{t + \Delta t} = x + \Delta t \, v(t + \tfrac{\Delta t}{2},
+    x + \tfrac{\Delta t}{2} v(t, x))$, as used by TD-Flow.
+
+    The method has order 2 and evaluates the velocity twice per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
@@ -86,16 +90,17 @@ class Midpoint(FixedStepSolver):
     order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step with the velocity at its midpoint."""
+        """Takes one step with the velocity at its midpoint."""
         half = dt / 2
         return x + dt * velocity(t + half, x + half * velocity(t, x))
 
 
 class Heun(FixedStepSolver):
-    r"""Heun's method, $x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$,
-    $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$: order 2.
+    r"""Heun's method, $x_{t + \Delta t} = x + \tfrac{\Delta t}{2} (v_0 + v_1)$ with $v_0 = v(t, x)$ and
+    $v_1 = v(t + \Delta t, x + \Delta t \, v_0)$.
 
-    Its last evaluation is at `t1`, where the velocity may be singular if the path ends in a single point.
+    The method has order 2 and evaluates the velocity twice per step. The last evaluation of a solve is at `t1`, where
+    the velocity may be singular if the path ends in a single point.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
     """
@@ -106,6 +111,6 @@ class Heun(FixedStepSolver):
     order: ClassVar[int] = 2
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:
-        """One step with the mean of the velocities at its ends."""
+        """Takes one step with the mean of the velocities at its start and end."""
         start = velocity(t, x)
         return x + dt / 2 * (start + velocity(t + dt, x + dt * start))

@@ -16,7 +16,7 @@ from floqzoo.typing import Code, Condition, Key, Point, Scalar, Time, Velocity
 
 
 def accurate_solver() -> ODESolver:
-    """Tsit5 with adaptive steps to a tolerance of 1e-5: the default for log-densities."""
+    """Returns the default solver for log-densities: Tsit5 with adaptive steps and a tolerance of 1e-5."""
     # Importing diffrax takes as long as importing JAX, and training does not need it.
     import diffrax
 
@@ -26,11 +26,14 @@ def accurate_solver() -> ODESolver:
 
 
 class Flow(eqx.Module):
-    r"""A conditional flow: $\dot x_t = v_\theta(t, x_t \mid c)$ from $x_0 \sim p_0$ to $x_1$.
+    r"""A conditional flow from noise $x_0 \sim p_0$ to a sample $x_1$.
+
+    Given a condition $c$, a noise sample is integrated along $\dot x_t = v_\theta(t, x_t \mid c)$ from $t = 0$ to $t =
+    1$.
 
     - `field`: The velocity field $v_\theta$.
     - `dim`: The number of coordinates of a point, at least 1.
-    - `prior`: $p_0$.
+    - `prior`: The noise prior $p_0$.
     - `path`: The probability path that the field is trained on.
     - `solver`: The ODE solver. It can be changed after training.
 
@@ -52,34 +55,36 @@ class Flow(eqx.Module):
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
     def encode(self, *condition: Condition) -> Code:
-        """Encodes the condition once; all other methods take this `code`."""
+        """Encodes the condition, so that it is encoded only once; most other methods take the result as `code`."""
         return self.field.encode(*condition)
 
     def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        r"""$\psi_{t_1}(x_0)$: integrates the field from `t0` to `t1`."""
+        r"""Integrates the field from `x0` at time `t0` to time `t1`; by default, the result is $\psi_1(x_0)$."""
         return self.solver.solve(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def trajectory(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """The trajectory of `push_forward`."""
+        """Returns the states that `push_forward` passes through, with their times."""
         return self.solver.trajectory(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def sample(self, key: Key, code: Code) -> Point:
-        """Draws a sample: the output of the flow for a noise sample."""
+        """Draws a sample of the flow: its output for a noise sample from the prior."""
         return self.push_forward(self.prior.sample(key, (self.dim,)), code)
 
     def matching_loss(self, t: Time, x0: Point, x1: Point, code: Code, weights: Point | None = None) -> Scalar:
-        r"""$\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$ at one point of one conditional path.
+        r"""Returns the flow-matching loss, $\frac1d \lVert v_\theta(t, x_t \mid c) - \dot x_t \rVert^2$.
 
-        It is a mean over coordinates, as in FQL, so its scale does not depend on the dimension $d$.
+        It is computed at time `t` of the conditional path from `x0` to `x1`. As in FQL, it is a mean over the $d$
+        coordinates, so its scale does not depend on $d$.
 
-        - `weights`: Weights of the coordinates' squared errors, applied before the mean over all $d$; None for 1.
+        - `weights`: Factors for the squared errors of the coordinates, applied before the mean over all $d$
+          coordinates; None for factors of 1.
         """
         point = self.path.at(t, x0, x1)
         errors = (self.field.velocity(t, point.x, code) - point.velocity) ** 2
         return jnp.mean(errors if weights is None else weights * errors)
 
     def curvature(self, x0: Point, code: Code) -> Scalar:
-        """The curvature of the trajectory of `x0`; see `path_curvature`."""
+        """Returns the curvature of the trajectory that starts at `x0`; see `path_curvature`."""
         return path_curvature(self.trajectory(x0, code))
 
     def push_forward_with_log_prob(
@@ -90,12 +95,12 @@ class Flow(eqx.Module):
         divergence: ExactDivergence | HutchinsonDivergence = ExactDivergence(),
         key: Key | None = None,
     ) -> FlowDraw:
-        r"""$\psi_1(x_0)$ and $\log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$, in one solve.
+        r"""Computes $\psi_1(x_0)$ and $\log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$ together.
 
-        For noise `x0` drawn from the prior, this is a sample of the flow and its log-density; use `log_prob` for a
-        given point.
+        If `x0` is drawn from the prior, the result is a sample of the flow and its log-density. To compute the
+        log-density of a given point, use `log_prob`.
 
-        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an estimate that needs a `key`.
+        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an estimate that requires a `key`.
         """
         end = self.solver.solve(self._augmented(code, divergence, key), jnp.append(x0, 0.0), 0.0, 1.0)
         return FlowDraw(end[:-1], self.prior.log_prob(x0) - end[-1])
@@ -109,12 +114,14 @@ class Flow(eqx.Module):
         solver: ODESolver | None = None,
         key: Key | None = None,
     ) -> Scalar:
-        r"""$\log p_1(x_1 \mid c) = \log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$.
+        r"""Returns $\log p_1(x_1 \mid c) = \log p_0(x_0) - \int_0^1 \nabla \cdot v_\theta(t, x_t \mid c) \, dt$.
 
-        This is the instantaneous change of variables: `x1` and the divergence are integrated back to $t = 0$.
+        This is the instantaneous change of variables: the ODE is solved backwards from `x1` to $x_0$, and the
+        divergence is integrated along the way.
 
-        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an unbiased estimate that needs a `key`.
-        - `solver`: `accurate_solver()` if `None`; pass the flow's own solver for the density of its samples.
+        - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an unbiased estimate that requires a `key`.
+        - `solver`: The ODE solver; None for `accurate_solver()`. Pass the flow's own solver for the density of the
+          samples that the flow draws.
 
         Source: neural ODEs (arXiv 1806.07366), theorem 1.
         """

@@ -19,7 +19,7 @@ Coefficient = Float[Array, ""] | float | int
 
 
 class PathCoefficients(eqx.Module):
-    r"""The coefficients $\alpha_t$ and $\beta_t$, and their time derivatives, at one time."""
+    r"""The coefficients $\alpha_t$ and $\beta_t$ of a path, and their time derivatives, at one time."""
 
     alpha: Coefficient
     beta: Coefficient
@@ -43,39 +43,45 @@ def _inside(t: Time) -> Time:
 
 
 class AffinePath(eqx.Module):
-    r"""A path $x_t = \alpha_t x_1 + \beta_t x_0$, with velocity $\dot\alpha_t x_1 + \dot\beta_t x_0$."""
+    r"""The base class of paths $x_t = \alpha_t x_1 + \beta_t x_0$, with velocity $\dot\alpha_t x_1 + \dot\beta_t x_0$.
+
+    A subclass defines `coefficients`.
+    """
 
     @abc.abstractmethod
     def coefficients(self, t: Time) -> PathCoefficients:
-        """The coefficients at time `t`."""
+        """Returns the coefficients at time `t`."""
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
-        """The point between noise `x0` and data `x1` at time `t`, and its velocity."""
+        """Returns the point at time `t` on the path from noise `x0` to data `x1`, and the velocity at that point."""
         c = self.coefficients(t)
         return PathPoint(c.alpha * x1 + c.beta * x0, c.alpha_rate * x1 + c.beta_rate * x0)
 
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
-        r"""$u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
+        r"""Returns $u_t(x | x_1) = \dot\alpha_t x_1 + \frac{\dot\beta_t}{\beta_t} (x - \alpha_t x_1)$.
 
-        The velocity at `x` of the path that ends at `x1`; the noise need not be known. It is singular where
-        $\beta_t = 0$: for $t = 1$ the result is the velocity at the largest floating-point number below 1,
-        $t = 1 - 2^{-24}$ in float32.
+        This is the velocity at `x` of the path that ends at `x1`; the noise need not be known. The velocity is singular
+        where $\beta_t = 0$. For $t = 1$, the result is therefore the velocity at the largest floating-point
+        number below 1, $t = 1 - 2^{-24}$ in float32.
         """
         c = self.coefficients(_inside(t))
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
 
     def velocity_of_noise(self, t: Time, x: Point, x0: Point) -> Point:
-        r"""$\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$: the velocity at `x` of the path that
-        starts at `x0`.
+        r"""Returns $\dot\beta_t x_0 + \frac{\dot\alpha_t}{\alpha_t} (x - \beta_t x_0)$, the velocity at `x` of the path
+        that starts at `x0`.
 
-        It converts a noise prediction, as in diffusion models, into a velocity. It is singular where $\alpha_t = 0$:
-        for $t = 0$ the result is the velocity at $t = 2^{-24}$ (in float32).
+        This converts the noise that a diffusion model predicts into a velocity. The velocity is singular where
+        $\alpha_t = 0$. For $t = 0$, the result is therefore the velocity at $t = 2^{-24}$ (in float32).
         """
         c = self.coefficients(_inside(t))
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
 
     def ends_of(self, t: Time, x: Point, velocity: Point) -> PathEnds:
-        r"""Solves $x = \alpha_t x_1 + \beta_t x_0$, $v = \dot\alpha_t x_1 + \dot\beta_t x_0$ for noise and data."""
+        r"""Returns the noise $x_0$ and the data $x_1$ of the path that passes through `x` with the given velocity.
+
+        They solve $x = \alpha_t x_1 + \beta_t x_0$ and $v = \dot\alpha_t x_1 + \dot\beta_t x_0$.
+        """
         c = self.coefficients(t)
         determinant = c.alpha_rate * c.beta - c.alpha * c.beta_rate
         return PathEnds(
@@ -84,11 +90,11 @@ class AffinePath(eqx.Module):
         )
 
     def noise_error_weight(self, t: Time) -> Scalar:
-        r"""$\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$: the squared noise error divided
-        by the squared velocity error.
+        r"""Returns the squared noise error divided by the squared velocity error,
+        $\bigl(\alpha_t / (\alpha_t \dot\beta_t - \dot\alpha_t \beta_t)\bigr)^2$.
 
-        Two velocities at one point differ by $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times the difference of
-        their noise predictions.
+        The difference of two velocities at one point is $\dot\beta_t - \dot\alpha_t \beta_t / \alpha_t$ times the
+        difference of the corresponding noise predictions.
         """
         c = self.coefficients(t)
         return jnp.square(jnp.asarray(c.alpha / (c.alpha * c.beta_rate - c.alpha_rate * c.beta), dtype=float))
@@ -97,18 +103,21 @@ class AffinePath(eqx.Module):
 class LinearPath(AffinePath):
     r"""The straight line $x_t = t x_1 + (1 - t) x_0$, with velocity $x_1 - x_0 = (x_1 - x_t) / (1 - t)$.
 
-    Source: rectified flow (arXiv 2209.03003); the path of floq, FQL and TD-Flow.
+    floq, FQL and TD-Flow use this path.
+
+    Source: rectified flow (arXiv 2209.03003).
     """
 
     def coefficients(self, t: Time) -> PathCoefficients:
-        r"""$\alpha_t = t$, $\beta_t = 1 - t$."""
+        r"""Returns $\alpha_t = t$ and $\beta_t = 1 - t$, with their derivatives."""
         return PathCoefficients(t, 1 - t, 1.0, -1.0)
 
 
 class OptimalTransportPath(AffinePath):
-    r"""The straight line that ends in a Gaussian around the data, $x_t = t x_1 + (1 - (1 - \sigma_{\min}) t) x_0$.
+    r"""The straight line $x_t = t x_1 + (1 - (1 - \sigma_{\min}) t) x_0$, which ends in a Gaussian around the data.
 
-    - `sigma_min`: The standard deviation left at $t = 1$ for unit noise, in (0, 1).
+    - `sigma_min`: The standard deviation $\sigma_{\min}$ that remains at $t = 1$ if the noise has unit variance, in
+      (0, 1).
 
     Source: flow matching (arXiv 2210.02747), example II.
     """
@@ -120,17 +129,17 @@ class OptimalTransportPath(AffinePath):
 
     @property
     def end_error(self) -> Scalar:
-        """The weight of the noise at $t = 1$: `sigma_min`."""
+        """The weight of the noise that remains at $t = 1$: `sigma_min`."""
         return jnp.asarray(self.sigma_min.value)
 
     def coefficients(self, t: Time) -> PathCoefficients:
-        r"""$\alpha_t = t$, $\beta_t = 1 - (1 - \sigma_{\min}) t$."""
+        r"""Returns $\alpha_t = t$ and $\beta_t = 1 - (1 - \sigma_{\min}) t$, with their derivatives."""
         shrink = 1 - jnp.asarray(self.sigma_min.value)
         return PathCoefficients(t, 1 - shrink * t, 1.0, -shrink)
 
 
 class TrigonometricPath(AffinePath):
-    r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$: the curved path of TD-Flow.
+    r"""The quarter circle $x_t = \sin(\tfrac{\pi t}{2}) x_1 + \cos(\tfrac{\pi t}{2}) x_0$, the curved path of TD-Flow.
 
     If $x_0$ and $x_1$ are independent and have unit variance, so does $x_t$ for every $t$.
 
@@ -138,7 +147,7 @@ class TrigonometricPath(AffinePath):
     """
 
     def coefficients(self, t: Time) -> PathCoefficients:
-        r"""$\alpha_t = \sin(\pi t / 2)$, $\beta_t = \cos(\pi t / 2)$."""
+        r"""Returns $\alpha_t = \sin(\pi t / 2)$ and $\beta_t = \cos(\pi t / 2)$, with their derivatives."""
         t, rate = jnp.asarray(t, dtype=float), jnp.pi / 2
         # Not the cosine of the angle, which is negative in float32 just before t = 1.
         alpha, beta = jnp.sin(rate * t), jnp.sin(rate * (1 - t))
@@ -146,16 +155,17 @@ class TrigonometricPath(AffinePath):
 
 
 class VariancePreservingPath(AffinePath):
-    r"""The path of diffusion models: $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$, with
+    r"""The path of diffusion models, with $\alpha_t = e^{-\frac12 B(1 - t)}$, $\beta_t = \sqrt{1 - \alpha_t^2}$ and
     $B(s) = b_{\min} s + \frac12 (b_{\max} - b_{\min}) s^2$.
 
-    Time runs from noise to data, so diffusion time is $s = 1 - t$. At $t = 0$ the weight of the data is $\alpha_0 =
-    e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like $(1 -
-    t)^{-1/2}$, so times are clipped to $[\epsilon, 1 - \epsilon]$, with $\epsilon = 2^{-24}$ in float32.
+    Time runs from noise to data, so the diffusion time is $s = 1 - t$. At $t = 0$, the data still have the weight
+    $\alpha_0 = e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like
+    $(1 - t)^{-1/2}$. Times are therefore clipped to $[\epsilon, 1 - \epsilon]$, with $\epsilon = 2^{-24}$ in float32.
 
-    - `low`, `high`: $b_{\min}$ and $b_{\max}$, the noise rates; 0 < low < high.
+    - `low`, `high`: The minimum and maximum noise rates $b_{\min}$ and $b_{\max}$; 0 < low < high.
 
-    Source: score-based SDEs (arXiv 2011.13456), with its defaults; as a path, arXiv 2210.02747, example I.
+    Source: score-based SDEs (arXiv 2011.13456), with the defaults of that paper; written as a path in arXiv 2210.02747,
+    example I.
     """
 
     low: Hyperparameter = eqx.field(converter=hyperparameter, default=0.1)
@@ -167,11 +177,11 @@ class VariancePreservingPath(AffinePath):
 
     @property
     def end_error(self) -> Scalar:
-        r"""The weight of the data at $t = 0$: $\alpha_0 = e^{-\frac14 (b_{\min} + b_{\max})}$."""
+        r"""The weight of the data that remains at $t = 0$: $\alpha_0 = e^{-\frac14 (b_{\min} + b_{\max})}$."""
         return jnp.exp(-(jnp.asarray(self.low.value) + self.high.value) / 4)
 
     def coefficients(self, t: Time) -> PathCoefficients:
-        r"""$\alpha_t$, $\beta_t$ and their derivatives: $\dot\alpha_t = \frac12 b(s) \alpha_t$,
+        r"""Returns $\alpha_t$, $\beta_t$ and their derivatives: $\dot\alpha_t = \frac12 b(s) \alpha_t$,
         $\dot\beta_t = -\alpha_t \dot\alpha_t / \beta_t$, with $s = 1 - t$ and
         $b(s) = b_{\min} + (b_{\max} - b_{\min}) s$.
         """

@@ -1,4 +1,4 @@
-"""Noise priors: the initial distributions of flows."""
+"""Noise priors, from which flows start."""
 
 from statistics import NormalDist
 from typing import Any
@@ -16,10 +16,10 @@ from floqzoo.typing import Array, Key, Point, Scalar
 
 
 class UniformPrior(eqx.Module):
-    r"""$x_0 \sim U[\text{low}, \text{high}]$ in each coordinate: the prior of floq's critic.
+    r"""A uniform noise prior, $x_0 \sim U[\text{low}, \text{high}]$ in each coordinate, as in floq.
 
-    A narrow interval gives nearly straight trajectories, and a flow critic that behaves like a monolithic one; a wide
-    interval gives curved trajectories, which need several solver steps.
+    With a narrow interval, trajectories are nearly straight, and a flow critic behaves like a monolithic critic. With a
+    wide interval, trajectories are curved and need several solver steps.
 
     - `low`, `high`: The interval, in units of return; low < high.
     """
@@ -34,11 +34,11 @@ class UniformPrior(eqx.Module):
     def from_rewards(
         reward_range: tuple[float | int, float | int], discount: float | int, *, noise_coverage: float | int = 0.1
     ) -> "UniformPrior":
-        r"""floq's interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$: a fraction of the range of returns.
+        r"""Creates floq's prior over $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$, a part of the range of returns.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).
-        - `noise_coverage`: $\kappa$, above 0; floq uses 0.1, and 0.25 on puzzle-4x4.
+        - `noise_coverage`: $\kappa$, above 0. floq uses 0.1; its best settings for puzzle-4x4 use 0.25.
 
         **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
 
@@ -50,19 +50,22 @@ class UniformPrior(eqx.Module):
         return UniformPrior(noise_coverage * low, noise_coverage * high)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent samples in an array of the given shape."""
+        """Draws an array of the given shape, whose entries are independent samples."""
         return jax.random.uniform(key, shape, minval=self.low.value, maxval=self.high.value)
 
     def quantile(self, level: float) -> Scalar:
-        """The quantile at a `level` in (0, 1)."""
+        """Returns the quantile at a `level` in (0, 1)."""
         return jnp.asarray(self.low.value + level * (self.high.value - self.low.value))
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The cumulative distribution function, elementwise."""
+        """Returns the cumulative distribution function of one coordinate, applied elementwise."""
         return jnp.clip((x - self.low.value) / (self.high.value - self.low.value), 0, 1)
 
     def log_prob(self, x: Point) -> Scalar:
-        r"""$-d \log(\text{high} - \text{low})$ if all $d$ coordinates are in the interval, else $-\infty$."""
+        r"""Returns the log-density of a point with $d$ coordinates.
+
+        It is $-d \log(\text{high} - \text{low})$ if all coordinates are in the interval, and $-\infty$ otherwise.
+        """
         x = jnp.asarray(x)
         inside = jnp.all((x >= self.low.value) & (x <= self.high.value))
         density = -x.size * jnp.log(jnp.asarray(self.high.value - self.low.value))
@@ -70,7 +73,7 @@ class UniformPrior(eqx.Module):
 
 
 class GaussianPrior(eqx.Module):
-    r"""$x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate: the prior of FQL and TD-Flow.
+    r"""A Gaussian noise prior, $x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate, as in FQL and TD-Flow.
 
     - `mean`: The mean, in the units of $x_0$.
     - `scale`: The standard deviation, above 0.
@@ -84,30 +87,33 @@ class GaussianPrior(eqx.Module):
         require("scale", self.scale, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent samples in an array of the given shape."""
+        """Draws an array of the given shape, whose entries are independent samples."""
         return self.mean.value + self.scale.value * jax.random.normal(key, shape)
 
     def quantile(self, level: float) -> Scalar:
-        """The quantile at a `level` in (0, 1)."""
+        """Returns the quantile at a `level` in (0, 1)."""
         return jnp.asarray(self.mean.value + NormalDist().inv_cdf(level) * self.scale.value)
 
     def cdf(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The cumulative distribution function, elementwise."""
+        """Returns the cumulative distribution function of one coordinate, applied elementwise."""
         return norm.cdf(x, self.mean.value, self.scale.value)
 
     def log_prob(self, x: Point) -> Scalar:
-        r"""$\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$, constant beyond $10^{15}$ standard deviations."""
+        r"""Returns the log-density of a point, $\sum_i \log N(x_i; \text{mean}, \text{scale}^2)$.
+
+        Coordinates are clipped to $10^{15}$ standard deviations from the mean.
+        """
         x = jnp.asarray(x)
         deviations = jnp.clip((x - self.mean.value) / self.scale.value, -1e15, 1e15)  # the square must be finite
         return jnp.sum(norm.logpdf(deviations) - jnp.log(jnp.asarray(self.scale.value, x.dtype)))
 
 
 def quantile_noise(prior: Any, count: int) -> Float[Array, "count 1"]:
-    r"""Noise samples that represent a prior over the real line: its quantiles at the levels $(j - \frac12) / n$,
-    $j = 1, \dots, n$.
+    r"""Returns $n$ fixed noise samples that represent a prior over the real line: the quantiles of the prior at the
+    levels $(j - \frac12) / n$, $j = 1, \dots, n$.
 
-    - `prior`: A prior with a method `quantile`.
-    - `count`: $n$, at least 1.
+    - `prior`: A prior with a method `quantile`, such as a `GaussianPrior`.
+    - `count`: The number $n$ of samples, at least 1.
     """
     levels = (np.arange(count) + 0.5) / count
     return jnp.stack([prior.quantile(float(level)) for level in levels])[:, None]

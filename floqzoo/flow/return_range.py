@@ -1,14 +1,14 @@
-"""The range of discounted returns, from the rewards of a dataset."""
+"""The range of discounted returns, computed from the range of rewards in a dataset."""
 
 
 def return_range(
     reward_range: tuple[float | int, float | int], discount: float | int, otherwise: str
 ) -> tuple[float, float]:
-    r"""The range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
+    r"""Returns the range of discounted returns, $[r_{\min}, r_{\max}] / (1 - \gamma)$.
 
     - `reward_range`: The minimum and the maximum reward of the dataset.
     - `discount`: $\gamma$ in [0, 1).
-    - `otherwise`: The advice for constant rewards in the error message.
+    - `otherwise`: What the error message advises the user to do if the rewards are constant.
 
     **Raises** `ValueError` if the minimum reward is not below the maximum, or `discount` is out of its range.
     """

@@ -1,4 +1,4 @@
-"""Step counts that are powers of two, for flows that are trained for several numbers of Euler steps."""
+"""Step counts that are powers of two, for flows that are trained with varying numbers of Euler steps."""
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +10,24 @@ from floqzoo.typing import Array, Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
-    """Checks that a number is a power of two, and at least `least`.
+    """Checks that the argument `name` has a value that is a power of two and at least `least`.
 
-    **Raises** `ValueError` otherwise.
+    **Raises** `ValueError` if it does not.
     """
     if value < least or value & (value - 1):
         raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")
 
 
 def draw_step_count(key: Key, max_steps: int) -> StepCount:
-    """Draws one of 1, 2, 4, ..., `max_steps`, all with the same probability; `max_steps` is a power of two."""
+    """Draws 1, 2, 4, ... or `max_steps`, all with equal probability; `max_steps` must be a power of two."""
     return StepCount(1 << jax.random.randint(key, (), 0, max_steps.bit_length()), max_steps)
 
 
 def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
-    r"""The solution of Euler's method in $k$ `steps`: $x_k$, with $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$.
+    r"""Integrates from $t = 0$ to $t = 1$ in $k$ Euler steps, $x_{i+1} = x_i + \frac1k v(\frac ik, x_i)$.
 
-    If $k$ is drawn at random, the cost is always `steps.at_most` evaluations of the velocity. The solve is
-    reverse-differentiable.
+    The number $k$ is `steps.value`. If $k$ is drawn at random, a solve always takes `steps.at_most` evaluations of the
+    velocity. The solve is reverse-differentiable.
     """
     if isinstance(steps.value, int):
         return Euler(steps.value).solve(velocity, x0)
@@ -41,5 +41,5 @@ def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
 
 
 def draw_grid_times(key: Key, counts: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    r"""Independent times, uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$ for the $k$ of each entry of `counts`."""
+    r"""Draws a time for each step count $k$ in `counts`, uniformly from $\{0, \frac1k, \dots, \frac{k-1}k\}$."""
     return jnp.floor(jax.random.uniform(key, counts.shape, jnp.result_type(counts)) * counts) / counts

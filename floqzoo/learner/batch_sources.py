@@ -1,16 +1,16 @@
-r"""Batch sources: which transitions are sampled for an update, and what is read for each transition.
+r"""Batch sources sample the transitions for an update; readers determine what is read for each transition.
 
-| source | samples from |
+| batch source | samples from |
 |---|---|
 | `UniformBatches` | the dataset |
 | `SeededReplay` | a replay buffer that is initialised with the dataset |
-| `BalancedReplay` | half dataset, half replay buffer |
+| `BalancedReplay` | the dataset for one half of the batch, the replay buffer for the other half |
 
 | reader | reads |
 |---|---|
-| `NStep` | the n-step return from a transition; with n = 1 the transition itself |
-| `ActionChunks` | an action chunk with its n-step return |
-| `GeometricFuture` | the transition, its next action, and a future state |
+| `NStep` | the n-step return that starts at the transition; with n = 1, the transition itself |
+| `ActionChunks` | the action chunk that starts at the transition, with its n-step return |
+| `GeometricFuture` | the transition, the next action, and a future state |
 """
 
 from dataclasses import replace
@@ -29,17 +29,19 @@ from floqzoo.typing import Array, Key
 
 
 class NStep(eqx.Module):
-    r"""The n-step return $\sum_{k<m} \gamma^k d_{<k} r_{t+k}$, and $s_{t+m}$ with the discount $\gamma^{m-1} d_{<m}$.
+    r"""Reads transitions with n-step returns.
 
-    $d_{<k}$ is the product of the first $k$ discounts, 0 after a termination. $m = n$, or fewer if the episode ends
-    sooner. At a truncation, or at the latest transition of an episode that is still being collected, the return
-    bootstraps from the value of the last known state.
+    The reward is the n-step return $\sum_{k<m} \gamma^k d_{<k} r_{t+k}$. The next observation is $s_{t+m}$, and the
+    discount is $\gamma^{m-1} d_{<m}$. Here, $d_{<k}$ is the product of the discounts of the first $k$ steps, which is 0
+    after a termination, and $m$ is $n$, or the number of remaining steps if the episode ends sooner. At a truncation,
+    or at the latest transition of an episode that is still being collected, the return bootstraps from the value of the
+    last known state.
 
     - `n`: The number of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
-    - `next_action`: Whether to read the action of the data at $s_{t+m}$.
+    - `next_action`: Whether to read the data's action at $s_{t+m}$.
 
-    **Raises** `ValueError` for a number out of its range.
+    **Raises** `ValueError` if a number is out of its range.
 
     Source: Sutton and Barto, Reinforcement Learning, chapter 7.
     """
@@ -55,11 +57,11 @@ class NStep(eqx.Module):
 
     @property
     def reads_next_action(self) -> bool:
-        """Whether next actions are read."""
+        """Whether the reader reads next actions."""
         return self.next_action
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The n-step returns that start at the given transitions; the key is not used."""
+        """Reads the n-step returns that start at the transitions with addresses `at`; the key is not used."""
         del key
         first = store.transition(at)
         reward, discount, last = first.reward, first.discount, first
@@ -82,21 +84,23 @@ class NStep(eqx.Module):
 
 
 class ActionChunks(eqx.Module):
-    r"""The action chunk $(a_t, \dots, a_{t+h-1})$ as one action, with the $h$-step return of `NStep`.
+    r"""Reads action chunks $(a_t, \dots, a_{t+h-1})$ as single actions, with the $h$-step returns of `NStep`.
 
-    A critic of chunks thus computes $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h} Q(s_{t+h}, a')$ with
-    the same code as a critic of actions. At the end of an episode, or at the latest transition of an episode that is
-    still being collected, the chunk is padded with its last action, and `valid` is 0 for the padding: behaviour cloning
-    ignores these steps, and TD losses ignore the whole chunk. With h = 1 nothing is padded, `valid` is absent, and the
-    batch is that of `NStep(1)`.
+    A critic of chunks therefore computes its targets $y = \sum_{k<h} \gamma^k d_{<k} r_{t+k} + \gamma^h d_{<h}
+    Q(s_{t+h}, a')$ with the same code as a critic of single actions; $d_{<k}$ is defined as in `NStep`.
 
-    - `length`: The number $h$ of steps, at least 1.
+    At the end of an episode, or at the latest transition of an episode that is still being collected, the chunk is
+    padded with its last action, and `valid` is 0 for the padded steps. Behaviour cloning ignores the padded steps, and
+    TD losses ignore the whole chunk. With $h = 1$ nothing is padded, `valid` is absent, and the batch is the same as
+    with `NStep(1)`.
+
+    - `length`: The number $h$ of actions in a chunk, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
 
-    **Raises** `ValueError` for a number out of its range.
+    **Raises** `ValueError` if a number is out of its range.
 
-    Source: QC (arXiv 2507.07969). QC's code also sums rewards after a termination, up to $h$ steps, and pads with the
-    next episode's actions; here rewards after a termination are ignored, and nothing is read from another episode.
+    Source: QC (arXiv 2507.07969). QC's code also sums the rewards after a termination, up to $h$ steps, and pads with
+    actions of the next episode. Here, rewards after a termination are ignored, and nothing is read from other episodes.
     """
 
     length: int = eqx.field(static=True)
@@ -109,11 +113,11 @@ class ActionChunks(eqx.Module):
 
     @property
     def reads_next_action(self) -> bool:
-        """False: the next chunk of the data is not read."""
+        """False, because the next chunk of the data is not read."""
         return False
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The chunks that start at the given transitions; the key is not used."""
+        """Reads the chunks that start at the transitions with addresses `at`; the key is not used."""
         returns = NStep(self.length, self.discount).read(store, at, key)
         if self.length == 1:
             return returns
@@ -127,14 +131,14 @@ class ActionChunks(eqx.Module):
 
 
 class GeometricFuture(eqx.Module):
-    r"""The transition, the next action of the data, and a future state drawn from the rest of the episode.
+    r"""Reads each transition with the data's next action and a future state, drawn from the rest of the episode.
 
-    The future of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$ with $k \ge 1$ drawn from a geometric distribution, $\Pr(k)
-    \propto (1 - \gamma) \gamma^{k-1}$, truncated at the last known state of the episode: $k \le L$ if $L$
-    transitions follow. Near the end of an episode, futures are therefore biased towards the next few states;
-    bootstrapped targets do not have this bias. If $s_{i+1}$ is the last state, the future is $s_{i+1}$.
+    The future state of $(s_i, a_i, s_{i+1})$ is $s_{i+1+k}$, where $k \ge 1$ is drawn from a geometric distribution,
+    $\Pr(k) \propto (1 - \gamma) \gamma^{k-1}$. The distribution is truncated at the last known state of the episode: if
+    $L$ transitions follow, $k \le L$. Near the end of an episode, future states are therefore biased towards the next
+    few states; bootstrapped targets do not have this bias. If $s_{i+1}$ is the last state, it is also the future state.
 
-    - `discount`: $\gamma$ in [0, 1).
+    - `discount`: $\gamma$ in [0, 1), the discount of the geometric distribution.
 
     **Raises** `ValueError` if the discount is outside [0, 1).
     """
@@ -146,11 +150,11 @@ class GeometricFuture(eqx.Module):
 
     @property
     def reads_next_action(self) -> bool:
-        """True: the next action of the data is read."""
+        """True, because the next action of the data is read."""
         return True
 
     def read(self, store: EpisodeStore, at: Int[Array, " batch"], key: Key) -> Transition:
-        """The given transitions with their next actions and futures."""
+        """Reads the transitions with addresses `at`, with their next actions and future states."""
         step = store.transition(at)
         ahead = _steps_ahead(key, store.steps_left(at), jnp.asarray(self.discount.value))
         future = store.transition(store.later(at, ahead)).next_observation
@@ -165,16 +169,17 @@ def _steps_ahead(key: Key, left: Int[Array, " batch"], discount: Float[Array, ""
 
 
 class UniformBatches(eqx.Module):
-    """Samples uniformly from the dataset, with replacement.
+    """Samples transitions uniformly from the dataset, with replacement.
 
-    - `reader`: What is read for each transition.
+    - `reader`: Determines what is read for each sampled transition.
     """
 
     reader: TransitionReader = NStep()
 
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
-        """Samples from the dataset; a dataset that is not an `EpisodeStore` provides single transitions by its method
-        `sample`.
+        """Samples a batch from the dataset; the replay buffer is not used.
+
+        If the dataset is not an `EpisodeStore`, single transitions are drawn with its method `sample`.
 
         **Raises** `ValueError` if the dataset is not an `EpisodeStore` and the reader is not `NStep(1)`.
         """
@@ -189,15 +194,15 @@ class UniformBatches(eqx.Module):
 
 
 class SeededReplay(eqx.Module):
-    r"""Samples from a replay buffer that is initialised with the dataset, and to which new transitions are appended.
+    r"""Samples from a replay buffer that is initialised with the dataset and then filled with new transitions.
 
-    With $D$ transitions in the dataset and $n$ new ones, samples are drawn uniformly, with replacement, from the latest
-    $\min(D + n, \text{capacity})$: a full buffer drops the oldest transitions, starting with those of the dataset. The
-    dataset is not copied.
+    If the dataset has $D$ transitions and $n$ new transitions have been added, samples are drawn uniformly, with
+    replacement, from the latest $\min(D + n, \text{capacity})$ transitions. A full buffer thus drops the oldest
+    transitions, starting with the transitions of the dataset. The dataset is not copied.
 
     - `capacity`: The maximum number of transitions, at least the size of the dataset. The argument `replay` of
       `draw_batch` must be able to hold that many transitions, or all new transitions of the run.
-    - `reader`: What is read for each transition.
+    - `reader`: Determines what is read for each sampled transition.
 
     **Raises** `ValueError` if the capacity is below 1.
 
@@ -214,7 +219,7 @@ class SeededReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Samples from the dataset and the replay buffer as one buffer."""
+        """Samples a batch from the dataset and the replay buffer, as if both were a single buffer."""
         age_key, old_key, new_key = jax.random.split(key, 3)
         dataset = _readable(dataset, self.reader)
         known = replay.known(self.reader.reads_next_action)[place]
@@ -233,7 +238,7 @@ class SeededReplay(eqx.Module):
 class BalancedReplay(eqx.Module):
     """Samples half of each batch from the dataset and half from the replay buffer, regardless of their sizes.
 
-    - `reader`: What is read for each transition.
+    - `reader`: Determines what is read for each sampled transition.
 
     Source: RLPD (arXiv 2302.02948), section 4.1, which calls it symmetric sampling.
     """
@@ -243,7 +248,7 @@ class BalancedReplay(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """Samples each half uniformly, with replacement; the dataset's half is first.
+        """Samples a batch, uniformly and with replacement; the first half is from the dataset.
 
         **Raises** `ValueError` if `batch_size` is odd.
         """

@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache, in a folder that belongs to the user."""
+"""Configuration of JAX's persistent compilation cache, by default in a folder of the user."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ LEAST_SECONDS = 0.1
 
 
 def use_compilation_cache(setting: str = AUTO) -> Path | None:
-    """Caches compiled programs in a folder, so that later processes read them instead of compiling.
+    """Caches compiled programs in a folder, so that later processes load them instead of compiling them again.
 
     Several processes may share the folder: an incomplete entry fails its checksum and is compiled again. Results do not
     change. Anyone who can write to the folder can execute code in processes that read it, so a new folder is private to
@@ -27,7 +27,7 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
     - `setting`: "auto" uses JAX's own setting (`JAX_COMPILATION_CACHE_DIR` or `jax.config`), or else
       `user_cache_folder`; "off" disables the cache; anything else is a folder.
 
-    Returns the folder, or None if no cache is used. If the folder is not writable, a warning is issued and no cache is
+    Returns the folder, or None if no cache is used. If the folder is not writable, the function warns, and no cache is
     used.
     """
     if setting == OFF:
@@ -55,17 +55,18 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
 
 
 def user_cache_folder() -> Path:
-    """The default cache folder: `$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`, with `~/.cache` if the variable is not set.
+    """Returns the default cache folder, `$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`.
 
-    A home directory may be shared by machines with different processors, and machine code for one may fail or crash on
-    another: XLA warns about this, but does not prevent it. Each kind of processor therefore has its own folder.
+    If the environment variable is not set, `~/.cache` is used instead. `MACHINE` is the `machine_key`: each kind of
+    processor has its own folder, because a home directory may be shared by machines with different processors. Machine
+    code for one processor may fail or crash on another; XLA warns about this, but does not prevent it.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return base / "floqzoo" / "compiled" / machine_key()
 
 
 def machine_key() -> str:
-    """A hash of the kind of processor, with its instruction sets, and the version of XLA."""
+    """Returns a hash of the kind of processor, its instruction sets, and the version of jaxlib."""
     facts = f"{platform.machine()} {_instruction_sets()} {jaxlib_version}"
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
@@ -81,9 +82,9 @@ def _instruction_sets() -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Creates the folder, accessible only to the user, if it does not exist, and checks that it is writable.
+    """Checks that a folder is writable. If it does not exist, it is created, and is accessible only to the user.
 
-    **Raises** `OSError` if it cannot be created, or is not writable.
+    **Raises** `OSError` if the folder cannot be created or is not writable.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

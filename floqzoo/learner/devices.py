@@ -1,4 +1,4 @@
-"""The devices and processes that share the seeds and batches of a run."""
+"""Distribution of the seeds and batches of a run over devices and processes."""
 
 import os
 import socket
@@ -19,17 +19,16 @@ SEEDS, BATCH = "seeds", "batch"
 
 
 def one_device() -> Mesh:
-    """A mesh that contains only the first device of this process."""
+    """Returns a mesh that contains only the first device of this process."""
     return _mesh(1, 1, jax.local_devices())
 
 
 def mesh_for(seeds: int, batch_size: int) -> Mesh:
-    """A mesh that distributes seeds evenly over as many devices as possible, and each seed's batch evenly over the
-    devices that share the seed.
+    """Returns a mesh that distributes seeds, and then the batch of each seed, evenly over as many devices as possible.
 
-    Seeds need no communication, so they are distributed first: with 4 devices, 8 seeds are placed two per device; each
-    of 2 seeds has a pair of devices, with half of its batch on each; a single seed has a quarter of each batch on every
-    device. The devices of all processes are used.
+    Seeds are distributed first, because they need no communication. With 4 devices, for example, 8 seeds are placed two
+    per device. 2 seeds get two devices each, with half of the seed's batch on each device. A single seed has a quarter
+    of its batch on each device. The devices of all processes are used.
 
     **Raises** `ValueError` if a process would have no work.
     """
@@ -57,7 +56,7 @@ def _mesh(over_seeds: int, over_batch: int, devices: list[Any]) -> Mesh:
 
 
 def why_no_device() -> str | None:
-    """An explanation of why JAX has no device; None if it has one."""
+    """Returns an explanation of why JAX has no device, or None if JAX has a device."""
     try:
         jax.devices()
     except (RuntimeError, AssertionError):
@@ -77,12 +76,12 @@ def join_processes() -> None:
     """Connects to the other processes of a run, if the environment variables name a coordinator.
 
     `JAX_COORDINATOR_ADDRESS` is the `host:port` of the first process, `JAX_NUM_PROCESSES` the number of processes, and
-    `JAX_PROCESS_ID` the index of this one, from 0; under Slurm or Open MPI, and on TPUs, JAX detects the last two.
-    Without an address this is a no-op. It must be called before any device is used.
+    `JAX_PROCESS_ID` the index of this process, starting from 0. Under Slurm or Open MPI, and on TPUs, JAX detects the
+    last two. Without `JAX_COORDINATOR_ADDRESS`, the function does nothing. It must be called before any device is used.
 
-    **Raises** `ValueError` if one of the last two variables is not a number, or is missing and JAX cannot detect it;
-    `ConnectionError` if `JAX_PROCESS_ID` is above 0, and the address is malformed or does not answer within five
-    minutes.
+    **Raises** `ValueError` if `JAX_NUM_PROCESSES` or `JAX_PROCESS_ID` is not a number, or is missing and JAX cannot
+    detect it; `ConnectionError` if `JAX_PROCESS_ID` is above 0, and the address is malformed or does not answer within
+    five minutes.
     """
     if ADDRESS not in os.environ:
         return
@@ -93,7 +92,7 @@ def join_processes() -> None:
 
 
 PATIENCE_SECONDS = 300.0
-"""How long a process waits for the first process; JAX waits equally long."""
+"""The time in seconds that a process waits for the first process; JAX's own timeout has the same length."""
 
 
 def _wait_for(address: str) -> None:
@@ -113,13 +112,13 @@ def _wait_for(address: str) -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that evaluates, writes and prints."""
+    """Returns whether this is the first process, the only one that evaluates, writes files and prints."""
     return jax.process_index() == 0
 
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """Lets the first process finish a block before the others start it."""
+    """A context manager that lets the first process finish the block before the other processes start it."""
     if not is_first():
         agreed(0)
     yield
@@ -128,7 +127,7 @@ def first_alone() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """The maximum of a number over all processes. Every process must call this function, and waits for the others."""
+    """Returns the maximum of a number over all processes. All processes must call this function; each waits for all."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils
@@ -137,12 +136,12 @@ def agreed(number: int) -> int:
 
 
 def placed(tree: PyTree, sharding: Sharding) -> PyTree:
-    """Places arrays on the devices of all processes; every process must pass the same arrays."""
+    """Places arrays on the devices of all processes; all processes must pass the same arrays."""
     return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
 
 
 def local(tree: PyTree) -> PyTree:
-    """The copies of replicated arrays on the first device of this process."""
+    """Returns the copies of replicated arrays that are on the first device of this process."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 

@@ -12,9 +12,9 @@ from floqzoo.learner.scanned_update import ChunkMetrics
 
 
 class NonFiniteError(FloatingPointError):
-    """A metric, a parameter or an action became NaN or infinite, and the run was stopped.
+    """Raised when a metric, a parameter or an action becomes NaN or infinite, which stops the run.
 
-    - `message`: What became NaN or infinite, and when.
+    - `message`: States what became NaN or infinite, and when.
     - `update`: The update in which this happened, counted from 1; None if it is not known.
     """
 
@@ -24,9 +24,12 @@ class NonFiniteError(FloatingPointError):
 
 
 class MetricMean:
-    """The mean of each metric since the last `take`, over the updates in which it occurred, for each seed.
+    """Accumulates, for each seed, the mean of each metric over the updates since the last call of `take`.
 
-    - `sums`, `counts`: The sum of each metric, and the number of updates in which it occurred, one value per seed.
+    The mean of a metric is taken over the updates in which the metric occurred.
+
+    - `sums`, `counts`: The sum of each metric, and the number of updates in which the metric occurred, with one value
+      per seed.
     - `updates`: The number of updates since the last `take`.
     """
 
@@ -39,7 +42,7 @@ class MetricMean:
         self.sums, self.counts, self.updates = sums or {}, counts or {}, updates
 
     def add(self, metrics: ChunkMetrics, updates: int) -> None:
-        """Adds the metrics of a chunk of `updates` updates."""
+        """Adds the metrics of one call of the compiled update, which performed `updates` updates."""
         means, counts = jax.device_get((metrics.mean, metrics.count))
         for name, mean in means.items():
             count = np.asarray(counts.get(name, np.full(mean.shape, updates)), np.float64)
@@ -48,7 +51,10 @@ class MetricMean:
         self.updates += updates
 
     def take(self) -> dict[str, Float[np.ndarray, " seeds"]]:
-        """Returns the means since the last call of this method, and resets them; NaN for a metric without a value."""
+        """Returns the means since the last call of this method, and resets them.
+
+        The mean of a metric that did not occur is NaN.
+        """
         means = {
             name: np.where(self.counts[name] > 0, total / np.maximum(self.counts[name], 1), np.nan)
             for name, total in self.sums.items()
@@ -58,11 +64,14 @@ class MetricMean:
 
 
 def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int, updates: int) -> None:
-    """Checks that all metrics of a chunk of `updates` updates are finite.
+    """Checks that all metrics of one call of the compiled update are finite.
 
-    - `first_step`: The number of updates before the chunk.
+    - `metrics`: The metrics of the call.
+    - `seeds`: The seeds of the run.
+    - `first_step`: The number of updates before the call.
+    - `updates`: The number of updates in the call.
 
-    **Raises** `NonFiniteError` otherwise; the message names the first non-finite metric, its seed and its update.
+    **Raises** `NonFiniteError` if they are not; the message names the first non-finite metric, its seed and its update.
     """
     firsts = {
         (name, seed): int(first)
@@ -77,11 +86,11 @@ def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int,
 
 
 LARGE = 1e4
-"""Numbers in a dataset with a larger absolute value are a likely cause of non-finite metrics."""
+"""If a dataset contains numbers with a larger absolute value, they are a likely cause of non-finite metrics."""
 
 
 def cause_in_data(dataset: PyTree) -> str:
-    """Describes the likely cause of non-finite metrics in the first update: the data, or else the method."""
+    """Describes the likely cause of non-finite metrics in the first update, which is either the data or the method."""
     arrays = named_leaves(eqx.filter(dataset, eqx.is_inexact_array))
     sizes = {name: float(np.max(np.abs(np.asarray(array)))) for name, array in arrays.items() if array.size}
     for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""Utilities for the arrays of pytrees and the names of their leaves."""
+"""Utilities for the arrays and the leaf names of pytrees."""
 
 from typing import Any
 
@@ -13,6 +13,6 @@ def split_arrays(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def named_leaves(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by field path, such as `critic.network.layers.0.weight`."""
+    """Returns the leaves of a tree as a dictionary whose keys are paths such as `critic.network.layers.0.weight`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -1,4 +1,4 @@
-"""Random crops of image observations, as data augmentation."""
+"""Data augmentation with random crops of image observations."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ from floqzoo.typing import Array, Key
 
 
 class RandomCrop(eqx.Module):
-    r"""Batches with randomly shifted image observations: frames are padded by repeating their border, and cropped to
-    their original size.
+    r"""A batch source that randomly shifts image observations, as data augmentation.
 
-    With probability $p$ all rows of a batch are cropped, each at its own position, uniform over
-    $(2 \cdot \text{padding} + 1)^2$ positions; otherwise none. All frames of a row (in `observation`,
-    `next_observation` and `future`) are cropped at the same position.
+    Frames are padded by repeating their border pixels, and then cropped to their original size. With probability $p$,
+    all rows of a batch are cropped; otherwise the batch is unchanged. Each row has its own position, drawn uniformly
+    from $(2 \cdot \text{padding} + 1)^2$ positions, and all frames of the row (in `observation`, `next_observation` and
+    `future`) are cropped at this position.
 
     - `source`: The batch source whose batches are cropped.
     - `probability`: $p$ in [0, 1]; 0.5 in the papers.
-    - `frame`: Height, width and channels of a frame.
+    - `frame`: The height, width and number of channels of a frame.
     - `padding`: The largest shift in pixels, at least 0.
 
-    **Raises** `TypeError` if `source` is not a batch source, `ValueError` for a number out of its range.
+    **Raises** `TypeError` if `source` is not a batch source, `ValueError` if a number is out of its range.
 
     Source: DrQ (arXiv 2004.13649), with one random choice per batch as in the official code of FQL (arXiv 2502.02538),
     `--p_aug`.
@@ -48,7 +48,7 @@ class RandomCrop(eqx.Module):
     def draw_batch(
         self, dataset: Any, replay: ReplayBuffer | None, place: Int[Array, ""], key: Key, batch_size: int
     ) -> Transition:
-        """A batch of the source, cropped with the given probability."""
+        """Draws a batch from `source`, and crops its observations with probability `probability`."""
         batch_key, coin_key, place_key = jax.random.split(key, 3)
         batch = self.source.draw_batch(dataset, replay, place, batch_key, batch_size)
         crop_places = jax.random.randint(place_key, (batch_size, 2), 0, 2 * self.padding + 1)
@@ -62,8 +62,8 @@ class RandomCrop(eqx.Module):
     def crop(self, observation: Real[Array, " pixels"], place: Int[Array, "2"]) -> Real[Array, " pixels"]:
         """Pads and crops one observation.
 
-        `place` is the first row and column of the crop in the padded frame, each from 0 to twice the padding; if both
-        equal the padding, the observation is unchanged.
+        `place` contains the first row and the first column of the crop in the padded frame, both from 0 to twice the
+        padding. If both equal the padding, the observation is unchanged.
         """
         height, width, _ = self.frame
         frames = observation.reshape(-1, *self.frame)

@@ -1,4 +1,4 @@
-"""Many updates, for the agents of many seeds, in one compiled call."""
+"""A compiled function that performs many updates of the agents of many seeds in one call."""
 
 import functools
 from collections.abc import Callable
@@ -33,7 +33,10 @@ OPTIONS = {
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """Options for `jax.jit` on this device, which do not change results; empty if XLA does not know one of them."""
+    """Returns options for `jax.jit` on the current kind of device, which make programs faster without changing results.
+
+    The dictionary is empty if XLA does not know one of the options.
+    """
     options = OPTIONS.get(jax.default_backend(), {})
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
@@ -43,12 +46,14 @@ def compiler_options() -> dict[str, str]:
 
 
 class ChunkMetrics(eqx.Module):
-    """The metrics of a chunk of updates for each seed, by field path, such as `critic/q_mean`.
+    """The metrics of each seed over the updates of one call of `ScannedUpdate`.
 
-    - `mean`: The mean of the metric over the updates of the chunk in which it occurred; NaN if any value is NaN.
-    - `count`: For `Occasional` metrics, the number of updates in the mean; if it is 0, the mean is 0 too.
-    - `first_non_finite`: The number of updates before the metric first became NaN or infinite; the total number of
-      updates if it never did.
+    Keys of the dictionaries are the names of the metrics, such as `critic/q_mean`.
+
+    - `mean`: The mean over the updates in which the metric occurred; NaN if any value is NaN.
+    - `count`: For `Occasional` metrics, the number of updates in which the metric occurred; if it is 0, so is the mean.
+    - `first_non_finite`: The number of updates before the metric first became NaN or infinite. If all values are
+      finite, it is the total number of updates.
     """
 
     mean: dict[str, Float[Array, " seeds"]]
@@ -57,21 +62,22 @@ class ChunkMetrics(eqx.Module):
 
 
 class ScannedUpdate:
-    """A compiled function that performs `updates` updates of the agents of all seeds: sampling, losses, optimiser and
-    target networks stay on the device.
+    """A compiled function that performs several updates of the agents of all seeds in one call.
 
-    Seeds are the leading axis of the keys and of every array of an agent. Update `step` of a seed, counted from 0,
-    draws its batch and its noise from `fold_in(key, step)`, so the result does not depend on how a run is divided into
-    calls, or on other seeds. The input arrays are donated: only the returned arrays may be used afterwards. The dataset
-    is an argument rather than a constant of the program, and is shared by all seeds.
+    Sampling, losses, optimisers and target networks are all computed on the device. Seeds are the leading axis of the
+    keys and of every array of the agents. The batch and the noise samples of update `step` of a seed, counted from 0,
+    are drawn from `fold_in(key, step)`, so the result does not depend on how a run is divided into calls, or on other
+    seeds. The input arrays are donated, so only the returned arrays may be used after a call. The dataset is an
+    argument rather than a constant of the program, and is shared by all seeds.
 
-    - `agents`: The agents of all seeds as one tree (see `floqzoo.learner.build_agents`), with a pure method
-      `update(batch, key) -> (agent, metrics)` for one seed. Arrays are updated; everything else is fixed.
+    - `agents`: The agents of all seeds as one tree (see `floqzoo.learner.build_agents`). They must have a pure method
+      `update(batch, key) -> (agent, metrics)`, which updates the agent of one seed. Only arrays are updated.
     - `batch_size`: The number of transitions per update of a seed.
     - `updates`: The number of updates in a call.
-    - `source`: The batch source, which samples from the dataset and, if used, the seed's own replay buffer.
-    - `mesh`: The devices over which the seeds and the batch of each seed are distributed, by default the first device;
-      see `floqzoo.learner.devices`.
+    - `source`: The batch source, which samples from the dataset and, in online training, from the replay buffer of the
+      seed.
+    - `mesh`: The devices over which the seeds and the batch of each seed are distributed, by default only the first
+      device; see `floqzoo.learner.devices`.
 
     **Raises** `ValueError` if `batch_size` or `updates` is not positive.
     """
@@ -97,49 +103,54 @@ class ScannedUpdate:
         self._compiled: jax.stages.Compiled | None = None
 
     def arrays(self, agents: PyTree) -> PyTree:
-        """A copy of the agents' arrays, ready to be donated."""
+        """Returns a copy of the agents' arrays, which can be passed to a call and donated."""
         return self.spread(copied(split_arrays(agents)[0]))
 
     def spread(self, tree: PyTree) -> PyTree:
-        """Distributes arrays over the devices along their first axis, the seeds; apply it to keys and replay buffers
-        before a call."""
+        """Distributes arrays over the devices along their first axis, the seeds.
+
+        Keys and replay buffers must be distributed in this way before they are passed to a call.
+        """
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
-        """Replicates arrays on every device; apply it to the dataset before a call."""
+        """Replicates arrays on every device, as is needed for the dataset before it is passed to a call."""
         return placed(tree, self._same)
 
     def gathered(self, tree: PyTree) -> PyTree:
-        """Gathers distributed arrays on the first device of this process; every process must call it."""
+        """Gathers distributed arrays on the first device of this process; all processes must call this method."""
         if jax.process_count() > 1:
             return local(jax.jit(_itself, out_shardings=self._same)(tree))
         return jax.device_put(tree, jax.devices()[0])
 
     def agents(self, arrays: PyTree) -> PyTree:
-        """The agents with these arrays."""
+        """Returns the agents whose arrays are `arrays`."""
         return eqx.combine(arrays, self._rest)
 
     def compile(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> jax.stages.Compiled:
-        """Compiles for arguments of these shapes, so that the first call is as fast as later ones; returns the compiled
-        program."""
+        """Compiles the function for arguments of these shapes, and returns the compiled program.
+
+        The first call is then as fast as later calls.
+        """
         self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
         return self._compiled
 
     def __call__(
         self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
     ) -> tuple[PyTree, ChunkMetrics]:
-        """Runs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0; returns the agents'
-        arrays after them, and the metrics.
+        """Performs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0.
 
         - `replay`: The replay buffers, with the seeds as first axis.
+
+        Returns the updated arrays of the agents, and the metrics.
         """
         return (self._compiled or self._jitted)(arrays, dataset, keys, first_step, replay)
 
     @property
     def by_seed(self) -> NamedSharding:
-        """The sharding of arrays with the seeds as first axis."""
+        """The sharding of arrays whose first axis is the seeds."""
         return NamedSharding(self._mesh, PartitionSpec(SEEDS))
 
     @property
@@ -215,10 +226,11 @@ def _itself(tree: PyTree) -> PyTree:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """Maps a function over seeds: by `jax.vmap` on an accelerator, by a loop on a CPU, by a plain call for one seed.
+    """Maps a function over seeds: with `jax.vmap` on accelerators, a loop on CPUs, and a plain call for a single seed.
 
-    On a CPU, matrix products that are batched over seeds are slower than separate ones: floq makes 2.8 seed-updates per
-    second with four batched seeds, and 4.4 with one seed. For one seed, even a batch axis of length 1 would cost 10 %.
+    On a CPU, matrix products that are batched over seeds are slower than separate products: floq makes 2.8 seed-updates
+    per second with four batched seeds, and 4.4 with one seed. For a single seed, even a batch axis of length 1 would
+    cost 10 %.
     """
 
     def mapped(*trees):

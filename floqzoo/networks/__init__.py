@@ -1,4 +1,4 @@
-"""Networks, their layers, and embeddings of times and points."""
+"""Neural networks and their layers, and embeddings of the time and the points of a flow."""
 
 from floqzoo.networks.conditional_field import ConditionalField as ConditionalField
 from floqzoo.networks.dense import Dense as Dense

@@ -1,4 +1,4 @@
-"""A velocity field from one network and two embeddings."""
+"""A velocity field that consists of one network and two embeddings."""
 
 from collections.abc import Callable
 
@@ -15,17 +15,18 @@ from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):
-    r"""A velocity field given by one network: $v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x),
+    r"""A velocity field that one network computes: $v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x),
     \text{embed}(t))$.
 
-    The condition enters through the linear first layer: `encode` computes its contribution once, so that K solver steps
-    for m noise samples do not repeat it K m times.
+    Because the first layer of the network is linear, the contribution of the condition $c$ to it can be computed
+    separately. `encode` does so once, instead of once for each of K solver steps and m noise samples.
 
     - `dim`: The number of coordinates of a point.
-    - `condition_features`: The total size of the condition; 0 for a field without a condition.
-    - `build`: Builds the network, called as `build(in_features, out_features, key=key)`; for other sizes pass
-      `functools.partial(MLP, hidden=(256, 256))`.
-    - `time_embedding`, `point_embedding`: The embeddings of time and point.
+    - `condition_features`: The total number of coordinates of the condition; 0 for a field without a condition.
+    - `build`: Builds the network, called as `build(in_features, out_features, key=key)`. To change the sizes of the
+      hidden layers, pass for example `functools.partial(MLP, hidden=(256, 256))`.
+    - `time_embedding`, `point_embedding`: The embeddings of the time and the point, such as `FourierTime()` and
+      `RawPoint()`.
     """
 
     network: Network
@@ -50,9 +51,9 @@ class ConditionalField(eqx.Module):
         self.condition_features = condition_features
 
     def encode(self, *condition: Condition) -> Float[Array, " width"]:
-        """The contribution of the condition to the pre-activation of the first layer, including the bias.
+        """Returns the contribution of the condition, and of the bias, to the pre-activation of the first layer.
 
-        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries in total.
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` coordinates in total.
         """
         size = sum(part.shape[-1] for part in condition)
         if size != self.condition_features:
@@ -64,11 +65,11 @@ class ConditionalField(eqx.Module):
         return stem.with_bias(product_of_parts(stem, *condition))
 
     def velocity(self, t: Time, x: Point, code: Float[Array, " width"]) -> Point:
-        """The velocity at time `t` and point `x`, in the dtype of `x`."""
+        """Returns the velocity at time `t` and point `x`, in the dtype of `x`."""
         return self.network.body(self._hidden(t, x, code)).astype(jnp.result_type(x))
 
     def last_features(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The input of the last linear layer, for a network with `features`, such as `MLP` or `ResidualMLP`."""
+        """Returns the input of the last linear layer; the network must have a method `features`, as an `MLP` does."""
         return self.network.features(self._hidden(t, x, code))  # pyright: ignore[reportAttributeAccessIssue]
 
     def _hidden(self, t: Time, x: Point, code: Float[Array, " width"]) -> Float[Array, " width"]:

@@ -1,4 +1,4 @@
-"""The linear layer of all networks."""
+"""The linear layer that all networks use."""
 
 import equinox as eqx
 import jax
@@ -9,17 +9,17 @@ from floqzoo.typing import Array, Key
 
 
 class Dense(eqx.Module):
-    r"""A linear layer $x W + b$, initialised as in fql and floq.
+    r"""A linear layer, $x W + b$, initialised as in the official code of FQL and floq.
 
     $W_{ij} \sim U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, and $b = 0$. The weight has shape
-    (in, out), so that a batch of rows needs one matrix product without a transpose: with `eqx.nn.Linear` the same
-    networks train up to 1.7 times slower on a CPU.
+    (in, out), so that a batch of rows takes one matrix product without a transpose. With `eqx.nn.Linear`, the same
+    networks train up to 1.7 times more slowly on a CPU.
 
-    - `in_features`, `out_features`: Sizes of input and output, at least 1.
-    - `scale`: A factor that multiplies the variance of the initial weight ($\ell$ is multiplied by its square root);
-      0.01 for the last layer of a Gaussian or deterministic policy.
-    - `dtype`: The dtype to which input and weight are cast for the product; None casts neither. The stored parameters
-      keep their dtype.
+    - `in_features`, `out_features`: The sizes of the input and the output, at least 1.
+    - `scale`: A factor by which the variance of the initial weight is multiplied, so that $\ell$ is multiplied by the
+      square root of `scale`. The last layer of a Gaussian or deterministic policy uses 0.01.
+    - `dtype`: The dtype to which input and weight are cast for the matrix product, such as `jnp.bfloat16`; None for no
+      cast. The stored parameters keep their dtype.
     """
 
     weight: Float[Array, "in out"]
@@ -44,20 +44,20 @@ class Dense(eqx.Module):
         self.dtype = None if dtype is None else jnp.dtype(dtype)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The output of the layer."""
+        """Returns the output of the layer."""
         return self.with_bias(self.part(x, 0))
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """What a slice `x` of the input, starting at index `start`, contributes to the output, without the bias.
+        """Returns the contribution to the output, without the bias, of a slice `x` of the input that begins at `start`.
 
         The output is the sum of the contributions of all slices, plus the bias. The contribution of inputs that are
-        constant over many calls can thus be computed once.
+        constant over many calls can therefore be computed once and reused.
         """
         x, weight = self._cast(x), self._cast(self.weight)
         return x @ weight[start : start + x.shape[-1]]
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to `product`, the sum of the contributions that `part` returns."""
+        """Adds the bias to `product`, which is the sum of the contributions that `part` returns."""
         return product + self.bias.astype(product.dtype)
 
     def _cast(self, x: Float[Array, "..."]) -> Float[Array, "..."]:

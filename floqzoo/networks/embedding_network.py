@@ -11,7 +11,7 @@ from floqzoo.typing import Array, Key
 
 
 class InputEmbedding(eqx.Module):
-    r"""The embedding of one group of inputs, $\operatorname{ReLU}(W_2 \tanh(\operatorname{norm}(W_1 x)))$."""
+    r"""Embeds one group of inputs, $\operatorname{ReLU}(W_2 \tanh(\operatorname{norm}(W_1 x)))$."""
 
     first: Dense
     norm: LayerNorm
@@ -24,28 +24,29 @@ class InputEmbedding(eqx.Module):
         self.second = Dense(width, out_features, dtype=dtype, key=second_key)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The features of one group of inputs."""
+        """Returns the embedding of one group of inputs."""
         return jax.nn.relu(self.second(jnp.tanh(self.norm(self.first(x)))))
 
 
 class EmbeddingNetwork(eqx.Module):
-    r"""Embeds each group of inputs, then applies a ReLU trunk $h$ and a linear layer $W$ to the concatenated
-    embeddings: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
+    r"""A network that embeds each group of inputs separately, and applies a ReLU trunk $h$ and a linear layer $W$ to
+    the concatenated embeddings: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
 
-    Each $x_i$ is a group of input vectors, concatenated: the forward map of FB embeds $(s, z)$ and $(s, a)$.
+    Each group $x_i$ is a concatenation of input vectors. For example, the forward map of FB embeds the groups $(s, z)$
+    and $(s, a)$.
 
     - `groups`: The size of each group $x_i$, at least 1.
     - `out_features`: The size of the output.
-    - `width`: The width of the first layer of each embedding, and of the trunk.
+    - `width`: The width of the first layer of each embedding, and of the layers of the trunk.
     - `embedding`: The size of each embedding.
-    - `trunk_layers`: The number of hidden layers after the embeddings, at least 0.
+    - `trunk_layers`: The number of hidden layers in the trunk, at least 0.
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
-    **Raises** `ValueError` if there is no group, or a number is out of its range.
+    **Raises** `ValueError` if `groups` is empty, or a number is out of its range.
 
-    Source: metamotivo, the code of the group that proposed FB. Its initialisation is orthogonal; here it is that of
-    `Dense`.
+    Source: metamotivo, the code of the group that proposed FB. That code uses an orthogonal initialisation; this
+    network is initialised as in `Dense`.
     """
 
     embeddings: tuple[InputEmbedding, ...]
@@ -81,7 +82,7 @@ class EmbeddingNetwork(eqx.Module):
         self.head = Dense(sizes[-1], out_features, scale=output_scale, dtype=dtype, key=head_key)
 
     def __call__(self, *groups: Float[Array, " _"]) -> Float[Array, " out"]:
-        """The output for one input; each argument is the vector of one group."""
+        """Returns the output for one input; each argument is the vector of one group."""
         hidden = jnp.concatenate([embed(x) for embed, x in zip(self.embeddings, groups, strict=True)])
         for layer in self.trunk:
             hidden = jax.nn.relu(layer(hidden))

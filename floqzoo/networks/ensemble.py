@@ -15,21 +15,22 @@ Member = TypeVar("Member")
 
 
 class Shared(eqx.Module, Generic[Member]):
-    """A part of a network that all members of an ensemble share, such as a pixel encoder.
+    """Marks a part of a network as shared by all members of an ensemble, such as a pixel encoder.
 
-    It is stored once, and is not batched over the members: its output for one input is computed only once.
+    The part is stored once, and is not batched over the members, so its output for one input is computed only once.
 
-    - `shared`: The part.
+    - `shared`: The shared part.
     """
 
     shared: Member
 
 
 class Ensemble(eqx.Module, Generic[Member]):
-    """Members of the same structure with separate parameters, stored as one tree with a leading axis.
+    """An ensemble of members with the same structure but separate parameters.
 
-    Parts wrapped in [`Shared`][floqzoo.networks.Shared] are stored once, with the first member's parameters. Losses map
-    over the ensemble in the outer `vmap` and over the batch in the inner one, which is faster than the reverse.
+    The members are stored as one tree, whose arrays have a leading axis for the members. Parts wrapped in
+    [`Shared`][floqzoo.networks.Shared] are stored once, with the parameters of the first member. Losses apply
+    `jax.vmap` over the batch inside a `vmap` over the ensemble, because the reverse order is slower.
     """
 
     members: Member
@@ -37,7 +38,7 @@ class Ensemble(eqx.Module, Generic[Member]):
 
     @staticmethod
     def build(make: Callable[[Key], Member], size: int, *, key: Key) -> "Ensemble[Member]":
-        """Builds `size` members, each from a separate key.
+        """Builds an ensemble of `size` members, calling `make` with a separate key for each.
 
         **Raises** `ValueError` if `size` is below 1.
         """
@@ -48,21 +49,24 @@ class Ensemble(eqx.Module, Generic[Member]):
 
     @property
     def shares(self) -> bool:
-        """Whether the members share a part."""
+        """Whether the members share any part."""
         return any(map(_is_shared, jax.tree.leaves(self.members, is_leaf=_is_shared)))
 
     def each(self, function: Callable[[Member], Any]) -> Any:
-        """`function(member)` for every member, stacked along a new first axis."""
+        """Applies `function(member)` to every member, and stacks the results along a new first axis."""
         return eqx.filter_vmap(function, in_axes=(self._axes,))(self.members)
 
     def each_with(self, function: Callable[[Member, Any], Any], extra: PyTree) -> Any:
-        """`function(member, its slice of extra)` for every member, stacked; `extra` has the members as first axis."""
+        """Applies `function` to every member and its slice of `extra`, and stacks the results along a new first axis.
+
+        The first axis of each array in `extra` is that of the members.
+        """
         return eqx.filter_vmap(function, in_axes=(self._axes, eqx.if_array(0)))(self.members, extra)
 
     def joined(self, other: "Ensemble[Member]") -> "Ensemble[Member]":
-        """The members of this ensemble followed by those of another one of the same structure.
+        """Returns an ensemble of the members of this ensemble, followed by those of another one of the same structure.
 
-        **Raises** `ValueError` if the members share a part, since each ensemble has its own copy of it.
+        **Raises** `ValueError` if the members share a part, because each of the two ensembles has its own copy of it.
         """
         if self.shares:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Layer normalisation with scale and shift computed from a condition."""
+"""Layer normalisation with a scale and a shift that are computed from a condition."""
 
 import equinox as eqx
 import jax
@@ -10,16 +10,16 @@ from floqzoo.typing import Array, Key
 
 
 class FiLM(eqx.Module):
-    r"""Layer norm modulated by a condition: $(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$.
+    r"""Layer normalisation modulated by a condition $c$: $(1 + \gamma(c)) \odot \operatorname{norm}(x) + \beta(c)$.
 
     A linear layer, `modulation`, computes $(\gamma, \beta)$ from the condition.
 
     - `condition_features`: The size of the condition.
     - `size`: The size of the normalised vector.
     - `dtype`: As in [`Dense`][floqzoo.networks.dense.Dense].
-    - `epsilon`: Added to the variance.
+    - `epsilon`: A small number that is added to the variance.
 
-    Source: FiLM (arXiv 1709.07871) in place of layer norm's own scale and shift, as in TD-Flow.
+    Source: FiLM (arXiv 1709.07871), which replaces the trained scale and shift of layer normalisation, as in TD-Flow.
     """
 
     modulation: Dense
@@ -32,9 +32,10 @@ class FiLM(eqx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, " size"], modulation: Float[Array, " twice"]) -> Float[Array, " size"]:
-        """The normalised, scaled and shifted vector, in the dtype of `x`.
+        """Returns the normalised, scaled and shifted vector, in the dtype of `x`.
 
-        - `modulation`: The scale and the shift, concatenated: the output of the layer `modulation` for the condition.
+        - `modulation`: The output of the layer `modulation` for the condition: the concatenation of $\\gamma$ and
+          $\\beta$.
         """
         wide = x.astype(self.modulation.bias.dtype)
         centred = wide - jnp.mean(wide)

@@ -1,4 +1,4 @@
-"""The convolutional encoder of OGBench's visual tasks."""
+"""The convolutional encoder for OGBench's visual tasks."""
 
 import math
 from functools import partial
@@ -16,12 +16,12 @@ Pixels = Float[Array, "height width channels"]
 
 
 class Convolution(eqx.Module):
-    r"""A convolution with 3 x 3 kernels and zero padding, which keeps height and width.
+    r"""A convolution with 3 x 3 kernels and zero padding, which preserves the height and width of an image.
 
     The kernel is initialised like the weight of a [`Dense`][floqzoo.networks.Dense] layer with $9 \, \text{in}$ inputs
-    and $9 \, \text{out}$ outputs, and the bias is 0, as in fql.
+    and $9 \, \text{out}$ outputs, and the bias is 0, as in the official code of FQL.
 
-    - `in_channels`, `out_channels`: The numbers of channels of input and output, at least 1.
+    - `in_channels`, `out_channels`: The numbers of channels of the input and the output, at least 1.
     """
 
     kernel: Float[Array, "3 3 in out"]
@@ -35,7 +35,7 @@ class Convolution(eqx.Module):
         self.bias = jnp.zeros(out_channels)
 
     def __call__(self, x: Float[Array, "height width in"]) -> Float[Array, "height width out"]:
-        """The output for one image."""
+        """Returns the output for one image."""
         product = jax.lax.conv_general_dilated(
             x[None], self.kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -43,9 +43,9 @@ class Convolution(eqx.Module):
 
 
 class ImpalaStage(eqx.Module):
-    r"""One stage of the encoder: a convolution, max pooling over 3 x 3 pixels with stride 2, then residual blocks.
+    r"""One stage of the encoder: a convolution, max pooling over 3 x 3 pixels with stride 2, and residual blocks.
 
-    A block is $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$.
+    Each block computes $x + \operatorname{conv}(\operatorname{ReLU}(\operatorname{conv}(\operatorname{ReLU}(x))))$.
     """
 
     first: Convolution
@@ -58,7 +58,7 @@ class ImpalaStage(eqx.Module):
         self.blocks = tuple(zip(convolutions[::2], convolutions[1::2], strict=True))
 
     def __call__(self, x: Pixels) -> Float[Array, "half_height half_width out"]:
-        """The output for one image, with half its height and half its width, rounded up."""
+        """Returns the output for one image, with half the height and half the width of the image, rounded up."""
         x = jax.lax.reduce_window(self.first(x), -jnp.inf, jax.lax.max, (3, 3, 1), (2, 2, 1), "SAME")
         for first, second in self.blocks:
             x = x + second(jax.nn.relu(first(jax.nn.relu(x))))
@@ -66,17 +66,17 @@ class ImpalaStage(eqx.Module):
 
 
 class ImpalaEncoder(eqx.Module):
-    r"""An encoder of stacked frames: stages of convolutions, then a dense layer with GELU.
+    r"""A convolutional encoder of stacked frames: stages of convolutions, followed by a dense layer with GELU.
 
-    An observation is a flat uint8 vector: the frames from the oldest to the newest, each flattened from shape (height,
-    width, channels). The frames become the channels of one image, with values in [0, 1].
+    An observation is a flat uint8 vector that contains the frames from the oldest to the newest, each flattened from
+    shape (height, width, channels). The encoder stacks the frames as the channels of one image, with values in [0, 1].
 
     - `frames`: The number of frames in an observation, at least 1; 3 in the papers.
-    - `frame`: Height, width and channels of a frame.
-    - `channels`: The number of output channels of each stage; at least one stage.
-    - `blocks`: The number of residual blocks in a stage: 1 for impala_small, 2 for the encoder of IMPALA.
-    - `features`: The number of features.
-    - `dtype`: As in [`MLP`][floqzoo.networks.MLP], for the dense layer; convolutions use the dtype of their parameters.
+    - `frame`: The height, width and number of channels of a frame.
+    - `channels`: The number of output channels of each stage; there must be at least one stage.
+    - `blocks`: The number of residual blocks in each stage: 1 for `impala_small`, 2 for the encoder of IMPALA.
+    - `features`: The number of features that the encoder returns.
+    - `dtype`: As in [`MLP`][floqzoo.networks.MLP], for the dense layer. Convolutions use the dtype of their parameters.
 
     **Raises** `ValueError` if a number is below 1, or `channels` is empty.
 
@@ -123,11 +123,11 @@ class ImpalaEncoder(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """The number of features."""
+        """The number of features that the encoder returns."""
         return self.head.bias.shape[-1]
 
     def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " features"]:
-        """The features of one observation."""
+        """Returns the features of one observation."""
         height, width, depth = self.frame
         frames = observation.reshape(self.frames, height, width, depth)
         x = jnp.moveaxis(frames, 0, 2).reshape(height, width, self.frames * depth)
@@ -138,4 +138,4 @@ class ImpalaEncoder(eqx.Module):
 
 
 impala_small = partial(ImpalaEncoder, channels=(16, 32, 32), blocks=1)
-"""A constructor of the encoder of FQL's visual experiments, called as `impala_small(frames, key=key)`."""
+"""Builds the encoder of FQL's visual experiments, called as `impala_small(frames, key=key)`."""

@@ -1,4 +1,4 @@
-"""Network inputs that are given in parts, such as a pixel observation and an action."""
+"""Functions for network inputs that consist of several parts, such as a pixel observation and an action."""
 
 from itertools import groupby
 
@@ -10,10 +10,11 @@ from floqzoo.typing import Array, Condition
 
 
 def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " out"]:
-    """What `parts`, the leading inputs of a layer, contribute to the layer's output, without the bias.
+    """Returns the contribution of `parts`, the leading inputs of a layer, to the layer's output, without the bias.
 
-    Neighbouring parts of the same dtype are concatenated, so they need only one product. A pixel observation thus stays
-    uint8 until it is encoded, and is encoded only once if a caller applies `jax.vmap` over actions only.
+    Consecutive parts of the same dtype are concatenated, so they take only one matrix product. Parts of different
+    dtypes are not joined, so a pixel observation stays uint8 until it is encoded, and is encoded only once if a caller
+    applies `jax.vmap` over actions only.
     """
     product, start = None, 0
     for _, group in groupby(map(jnp.asarray, parts), lambda part: part.dtype):
@@ -24,7 +25,7 @@ def product_of_parts(layer: LinearLayer, *parts: Condition) -> Float[Array, " ou
 
 
 def of_parts(network: Network, *parts: Condition) -> Float[Array, " out"]:
-    """The output of a network for an input given in one or more parts."""
+    """Returns the output of a network for an input that is given in one or more parts."""
     parts = tuple(map(jnp.asarray, parts))
     if len({part.dtype for part in parts}) == 1:
         return network(jnp.concatenate(parts))

@@ -1,4 +1,4 @@
-"""Layer normalisation, optimised for each kind of device."""
+"""Layer normalisation, optimised for CPUs and for accelerators."""
 
 import equinox as eqx
 import jax
@@ -11,9 +11,11 @@ from floqzoo.typing import Array, Scalar
 class LayerNorm(eqx.Module):
     r"""Layer normalisation, $\gamma \odot (x - \bar x) / \sqrt{\overline{(x - \bar x)^2} + \epsilon} + \beta$.
 
-    By default $\epsilon = 10^{-6}$, as in flax. Mean and variance are computed in the dtype of the parameters, for any
-    dtype of the input: on a CPU in one pass over the input, with the variance $\overline{x^2} - \bar x^2$; on an
-    accelerator in two passes, which XLA fuses with the preceding activation into one kernel. The results agree up to
+    The scale $\gamma$ and the shift $\beta$ are trained. By default $\epsilon = 10^{-6}$, as in flax.
+
+    Whatever the dtype of the input, mean and variance are computed in the dtype of the parameters. On a CPU, they are
+    computed in one pass over the input, with the variance $\overline{x^2} - \bar x^2$. On an accelerator, they are
+    computed in two passes, which XLA fuses with the preceding activation into one kernel. The results agree up to
     rounding.
     """
 
@@ -27,7 +29,7 @@ class LayerNorm(eqx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
-        """The normalised vector, in the dtype of `x`."""
+        """Returns the normalised vector, in the dtype of `x`."""
         wide = x.astype(self.scale.dtype)
         mean = jnp.mean(wide)
         variance = one_pass_variance(wide, mean) if jax.default_backend() == "cpu" else two_pass_variance(wide, mean)
@@ -36,10 +38,10 @@ class LayerNorm(eqx.Module):
 
 
 def one_pass_variance(x: Float[Array, " size"], mean: Scalar) -> Scalar:
-    r"""The variance in one pass over the input, $\max(\overline{x^2} - \bar x^2, 0)$."""
+    r"""Computes the variance in one pass over the input, as $\max(\overline{x^2} - \bar x^2, 0)$."""
     return jnp.maximum(jnp.mean(jnp.square(x)) - jnp.square(mean), 0)
 
 
 def two_pass_variance(x: Float[Array, " size"], mean: Scalar) -> Scalar:
-    r"""The variance in two passes over the input, $\overline{(x - \bar x)^2}$."""
+    r"""Computes the variance in two passes over the input, as $\overline{(x - \bar x)^2}$."""
     return jnp.mean(jnp.square(x - mean))

@@ -1,4 +1,4 @@
-"""The multilayer perceptron of fql and floq."""
+"""The multilayer perceptron (MLP) of FQL and floq."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from floqzoo.typing import Array, Key
 
 
 class Activated(eqx.Module):
-    """An activation, then an optional layer norm: the order in floq's networks."""
+    """An activation followed by an optional layer norm, in the same order as in floq's networks."""
 
     norm: LayerNorm | None
     activation: Callable[[Any], Any] = eqx.field(static=True)
@@ -24,20 +24,21 @@ class Activated(eqx.Module):
         self.activation = activation
 
     def __call__(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The activations of a layer, given its pre-activations."""
+        """Returns the activations of a layer, given the pre-activations."""
         hidden = self.activation(hidden)
         return hidden if self.norm is None else self.norm(hidden)
 
 
 class MLP(eqx.Module):
-    """Hidden layers (dense, activation, optional layer norm), then a linear output layer.
+    """A multilayer perceptron: hidden layers (dense, activation, optional layer norm) and a linear output layer.
 
-    - `in_features`, `out_features`: Sizes of input and output, at least 1.
-    - `hidden`: The sizes of the hidden layers, at least one. The papers use four of size 512.
-    - `layer_norm`: Whether activations are normalised: the papers do so in critics, but not in actors.
+    - `in_features`, `out_features`: The sizes of the input and the output, at least 1.
+    - `hidden`: The sizes of the hidden layers, of which there must be at least one. The papers use four of size 512.
+    - `layer_norm`: Whether activations are normalised. The papers normalise them in critics, but not in actors.
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
-    - `activation`: An element-wise function; by default GELU in its tanh form, as in flax.
-    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; the output has the dtype of the input.
+    - `activation`: An element-wise function. The default is the tanh approximation of GELU, as in flax.
+    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for the dtype of the parameters. The
+      output has the dtype of the input.
 
     Source: floq (arXiv 2509.06863) and FQL (arXiv 2502.02538), official code.
     """
@@ -71,15 +72,15 @@ class MLP(eqx.Module):
         self.activated = tuple(Activated(width, layer_norm, activation) for width in hidden)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The output for one input."""
+        """Returns the output for one input."""
         return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """The output of the network, given the pre-activation of the first layer."""
+        """Returns the output of the network, given the pre-activation of the first layer."""
         return self.layers[-1](self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The last hidden activations, which the output layer takes, given the pre-activation of the first layer."""
+        """Returns the activations of the last hidden layer, given the pre-activation of the first layer."""
         for activated, layer in zip(self.activated[:-1], self.layers[:-1], strict=True):
             hidden = layer(activated(hidden))
         return self.activated[-1](hidden)

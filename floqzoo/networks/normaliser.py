@@ -1,4 +1,4 @@
-"""Normalisation of observations."""
+"""Normalises observations, coordinate by coordinate."""
 
 from collections.abc import Iterator
 
@@ -13,17 +13,18 @@ from floqzoo.typing import Array, Observation, Scalar
 
 
 CHUNK = 65_536
-"""The number of observations that are converted to float64 at once."""
+"""The number of observations that are converted to float64 in one chunk."""
 
 
 class Normaliser(eqx.Module):
     r"""Normalises each coordinate of an observation: $z = (x - \text{mean}) / \text{scale}$.
 
-    It is stored with the model, and not trained. As a field of an [`Agent`][floqzoo.agent.Agent], it normalises every
-    observation that the agent learns from or acts on. $z$ and its derivative are finite for every finite $x$: a $z$
-    that overflows is clipped to the largest finite number of its dtype.
+    A normaliser is stored with the model, but is not trained. As a field of an [`Agent`][floqzoo.agent.Agent], it is
+    applied to every observation that the agent learns from or acts on. $z$ and its derivative are finite for every
+    finite $x$: if $z$ overflows, it is clipped to the largest finite number of its dtype.
 
-    - `mean`, `scale`: A number, or one for each coordinate, in the units of the observation; scales are above 0.
+    - `mean`, `scale`: The mean and the scale, each a single number or one number for each coordinate, in the units of
+      the observation. Scales are above 0.
     """
 
     mean: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
@@ -40,23 +41,23 @@ class Normaliser(eqx.Module):
 
     @staticmethod
     def unfitted(dim: int) -> "Normaliser":
-        """The identity normaliser of `dim` coordinates, with the structure of a fitted one."""
+        """Returns an identity normaliser for `dim` coordinates, with the same structure as a fitted normaliser."""
         return Normaliser(np.zeros(dim), np.ones(dim))
 
     @staticmethod
     def from_observations(
         observations: Float[Array | np.ndarray, "states observation"], *, least_scale: float | None = None
     ) -> "Normaliser":
-        """Fits a normaliser to each coordinate's mean and standard deviation over the observations, in float64.
+        """Fits a normaliser to the mean and standard deviation of each coordinate of the observations.
 
-        By default, a constant coordinate gets its value as the mean and a scale of 1: it is normalised to 0, and
-        deviations from the constant keep their units.
+        Both are computed in float64. By default, a coordinate that is constant in the observations has a scale of 1, so
+        it is normalised to 0, and deviations from the constant keep their units.
 
-        - `least_scale`: The minimum scale, used for coordinates that vary less, including constant ones. None for no
-          minimum.
+        - `least_scale`: The minimum scale, which replaces smaller standard deviations, including those of constant
+          coordinates; None for no minimum.
 
-        **Raises** `ValueError` if there is no observation, one is not finite, or a coordinate is constant and
-        `least_scale` is 0.
+        **Raises** `ValueError` if there are no observations, if an observation is not finite, or if a coordinate is
+        constant and `least_scale` is not above 0.
         """
         table = np.asarray(observations)
         count, dim = table.shape
@@ -96,11 +97,14 @@ class Normaliser(eqx.Module):
         return z * self.scale.value + self.mean.value
 
     def followed_by(self, other: "Normaliser") -> "Normaliser":
-        """This normaliser followed by another one, combined into one."""
+        """Combines this normaliser and another one, which is applied after it, into a single normaliser."""
         return Normaliser(self.mean.value + self.scale.value * other.mean.value, self.scale.value * other.scale.value)
 
     def log_volume(self, dim: int) -> Scalar:
-        r"""$\sum_i \log \text{scale}_i$ over `dim` coordinates: the log-density of $z$ minus that of $x$."""
+        r"""Returns $\sum_i \log \text{scale}_i$ over `dim` coordinates.
+
+        This is the difference between the log-density of $z$ and the log-density of $x$.
+        """
         return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))
 
 

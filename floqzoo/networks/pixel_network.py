@@ -16,29 +16,29 @@ from floqzoo.typing import Array, Key
 
 
 class PixelStem(eqx.Module):
-    """A first layer that is linear in the features of an observation and in the inputs after it.
+    """The first layer of a `PixelNetwork`, which encodes the observation and then applies a linear layer.
 
-    Inputs are indexed as if the observation were not encoded, so that code that uses the network need not know the
+    Inputs are indexed as if the observation were not encoded, so code that uses the network need not know about the
     encoder.
 
     - `encoder`: The encoder of observations.
-    - `linear`: The linear layer, which takes the features followed by the other inputs.
+    - `linear`: The linear layer. It takes the features of the observation, followed by the other inputs.
     """
 
     encoder: ImpalaEncoder
     linear: LinearLayer
 
     def __call__(self, observation: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
-        """The output for an observation alone."""
+        """Returns the output for an observation without other inputs."""
         return self.with_bias(self.part(observation, 0))
 
     def part(self, x: Real[Array, " part"], start: int) -> Float[Array, " out"]:
-        """What `x` contributes to the output, without the bias.
+        """Returns the contribution of `x` to the output, without the bias.
 
-        `x` is the whole observation (`start` 0), or a slice of the inputs after it.
+        `x` is either the whole observation, with a `start` of 0, or a slice of the inputs that follow it.
 
-        **Raises** `ValueError` if `x` is a slice of the observation, contains more than the observation, or is an
-        observation that is not uint8.
+        **Raises** `ValueError` if `x` is only a part of the observation, if it contains other inputs in addition to the
+        observation, or if it is an observation whose dtype is not uint8.
         """
         pixels = self.encoder.observation_dim
         if start >= pixels:
@@ -51,24 +51,25 @@ class PixelStem(eqx.Module):
         return self.linear.part(self.encoder(x), 0)
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
-        """Adds the bias to `product`, the sum of the contributions that `part` returns."""
+        """Adds the bias to `product`, which is the sum of the contributions that `part` returns."""
         return self.linear.with_bias(product)
 
 
 class PixelNetwork(eqx.Module):
-    """An encoder of a pixel observation, then a network that takes the features and other inputs.
+    """A network for pixel observations: an encoder, followed by a network that takes the features and other inputs.
 
-    The members of an [`Ensemble`][floqzoo.networks.Ensemble] of such networks share one encoder, as in the official
-    code of FQL; any other networks have separate encoders. The encoder is trained with the network, by the same loss.
+    The members of an [`Ensemble`][floqzoo.networks.Ensemble] of pixel networks share one encoder, as in the official
+    code of FQL. All other networks have separate encoders. The encoder is trained together with the network, by the
+    same loss.
 
-    - `in_features`: The number of inputs. As many whole frames as fit into this number form the observation; the
-      remaining inputs follow it.
+    - `in_features`: The number of inputs. The observation consists of as many whole frames as fit into this number, and
+      the remaining inputs follow it.
     - `out_features`: The size of the output.
     - `build`: Builds the network after the encoder, called as `build(in_features, out_features, key=key)`.
     - `encoder`: Builds the encoder, called as `encoder(frames, frame=frame, key=key)`.
-    - `frame`: Height, width and channels of a frame; those of OGBench by default.
+    - `frame`: The height, width and number of channels of a frame; the default is that of OGBench.
 
-    **Raises** `ValueError` if there are fewer inputs than bytes in a frame.
+    **Raises** `ValueError` if `in_features` is smaller than the number of bytes in a frame.
     """
 
     encoder: Shared[ImpalaEncoder]
@@ -96,18 +97,20 @@ class PixelNetwork(eqx.Module):
 
     @property
     def stem(self) -> PixelStem:
-        """The encoder and the first layer after it."""
+        """The encoder and the first linear layer after it."""
         return PixelStem(self.encoder.shared, self.network.stem)
 
     def __call__(self, x: UInt8[Array, " bytes"]) -> Float[Array, " out"]:
-        """The output for an observation without other inputs; `floqzoo.networks.input_parts.of_parts`
-        also takes other inputs."""
+        """Returns the output for an observation without other inputs.
+
+        For an observation with other inputs, use `floqzoo.networks.input_parts.of_parts`.
+        """
         return self.body(self.stem(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """The output of the network, given the pre-activation of the first layer."""
+        """Returns the output of the network, given the pre-activation of the first layer."""
         return self.network.body(hidden)
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " last"]:
-        """The input of the output layer, given the pre-activation of the first layer."""
+        """Returns the input of the output layer, given the pre-activation of the first layer."""
         return self.network.features(hidden)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""Embeddings of the points of a flow."""
+"""Embeddings of the points of a flow, as inputs of a velocity field."""
 
 from typing import Any
 
@@ -12,22 +12,23 @@ from floqzoo.typing import Array, Point
 
 
 class RawPoint(eqx.Module):
-    """The coordinates themselves, as in FQL for actions."""
+    """Passes the coordinates of a point on unchanged, as FQL does for actions."""
 
     def point_features(self, dim: int) -> int:
-        """The number of coordinates."""
+        """Returns the number of features, which is the number of coordinates."""
         return dim
 
     def embed_point(self, x: Point) -> Point:
-        """The point itself."""
+        """Returns the point itself."""
         return x
 
 
 class NormalisedValue(eqx.Module):
-    r"""A value relative to a range, $(x - \text{low}) / (\text{high} - \text{low})$, as in floq without its categorical
-    embedding.
+    r"""Normalises a value to a range, $(x - \text{low}) / (\text{high} - \text{low})$, as floq does without its
+    categorical embedding.
 
-    Values further outside the range than a million times its width are clipped to that distance, to avoid overflow.
+    To avoid overflow, a value that is further outside the range than a million times its width is clipped to that
+    distance.
 
     - `low`, `high`: The range of values, in units of return; low < high.
     """
@@ -39,32 +40,34 @@ class NormalisedValue(eqx.Module):
         require_ordered(self.low, self.high)
 
     def point_features(self, dim: int) -> int:
-        """The number of coordinates."""
+        """Returns the number of features, which is the number of coordinates."""
         return dim
 
     def embed_point(self, x: Point) -> Point:
-        """The coordinates relative to the range."""
+        """Returns the coordinates relative to the range: 0 at `low` and 1 at `high`."""
         span = self.high.value - self.low.value
         return (_held(x, self.low.value, self.high.value, 1e6 * span) - self.low.value) / span
 
 
 class HLGauss(eqx.Module):
-    r"""A value as a smoothed histogram: the probability of each bin under a Gaussian around the value.
+    r"""Embeds a value as a smoothed histogram: the probability of each bin under a Gaussian around the value.
 
     $$p_i(x) = \frac{\operatorname{erf}\frac{e_{i+1} - x}{\sqrt 2 \sigma}
     - \operatorname{erf}\frac{e_i - x}{\sqrt 2 \sigma}}
     {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
 
-    for $n$ equidistant edges $e_1 = \text{low} < \dots < e_n = \text{high}$, so $n - 1$ features for each coordinate.
-    $\sigma$ is the argument `sigma` times the bin width $(e_n - e_1) / (n - 1)$. Values are clipped to four $\sigma$
-    outside the range: further away, the probabilities would be differences of rounding errors, and then 0/0.
+    The bins have $n$ equidistant edges, $e_1 = \text{low} < \dots < e_n = \text{high}$, so each coordinate has $n - 1$
+    features. $\sigma$ is the argument `sigma` times the bin width $(e_n - e_1) / (n - 1)$. Values are clipped to
+    $4 \sigma$ outside the range, because further away the probabilities would be dominated by rounding errors, and
+    finally become 0/0.
 
     - `low`, `high`: The range of values, in units of return; low < high.
-    - `edges`: The number $n$ of edges, at least 2. floq: 51.
-    - `sigma`: $\sigma$ in units of the bin width, above 0, and at most 100 times the number of bins, beyond which all
-      probabilities are equal up to rounding. floq: 16, which keeps every bin active.
+    - `edges`: The number $n$ of edges, at least 2; floq uses 51.
+    - `sigma`: $\sigma$ in units of the bin width, above 0 and at most 100 times the number of bins. Beyond this limit,
+      all probabilities are equal up to rounding. floq uses 16, with which every bin is active.
 
-    Source: floq (arXiv 2509.06863), official code, `use_prob_embed`; after HL-Gauss (arXiv 2403.03950).
+    Source: the official code of floq (arXiv 2509.06863), `use_prob_embed`, which is based on HL-Gauss (arXiv
+    2403.03950).
     """
 
     low: Hyperparameter = eqx.field(converter=hyperparameter)
@@ -80,11 +83,11 @@ class HLGauss(eqx.Module):
         require("sigma", self.sigma, lambda value: (value > 0) & (value <= most), f"in (0, {most}]")
 
     def point_features(self, dim: int) -> int:
-        """The number of edges minus one, times the number of coordinates."""
+        """Returns the number of features: the number of bins times the number of coordinates."""
         return dim * (self.edges - 1)
 
     def embed_point(self, x: Point) -> Float[Array, " features"]:
-        """The bin probabilities of each coordinate in turn; they sum to 1 for each coordinate."""
+        """Returns the bin probabilities of each coordinate in turn; they sum to 1 for each coordinate."""
         span = self.high.value - self.low.value
         edges = self.low.value + span * jnp.linspace(0.0, 1.0, self.edges)
         width = self.sigma.value * span / (self.edges - 1)

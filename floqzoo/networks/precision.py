@@ -16,9 +16,9 @@ Tree = TypeVar("Tree", bound=PyTree)
 
 
 def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
-    """The same tree, with every [`Dense`][floqzoo.networks.dense.Dense] layer computing its products in `dtype`.
+    """Returns a copy of a tree whose [`Dense`][floqzoo.networks.dense.Dense] layers compute products in `dtype`.
 
-    Parameters, optimiser states and layer norms are not changed. The output of a network has the dtype of its input.
+    Parameters, optimiser states and layer norms are unchanged. The output of a network has the dtype of the input.
 
     - `tree`: A network, or a tree of networks, such as an agent.
     """
@@ -26,16 +26,18 @@ def with_compute_dtype(tree: Tree, dtype: DTypeLike) -> Tree:
 
 
 def in_parameter_dtype(tree: Tree) -> Tree:
-    """The same tree, with no cast in any `Dense` layer, which then computes in its parameters' dtype: the inverse of
-    `with_compute_dtype`."""
+    """Returns a copy of a tree in which every `Dense` layer computes in the dtype of its parameters, without a cast.
+
+    This undoes `with_compute_dtype`.
+    """
     return _map_dense(lambda layer: _with(layer, dtype=None), tree)
 
 
 def with_cast_weights(tree: Tree) -> Tree:
-    """The same tree, with the weights of every `Dense` layer cast to its compute dtype.
+    """Returns a copy of a tree in which the weights of every `Dense` layer are cast to the dtype of its products.
 
-    This is meant for parameters that are constant during an update, such as those of target networks, since XLA does
-    not hoist the cast out of the integration loop.
+    Use it for parameters that are constant during an update, such as those of target networks, because XLA does not
+    move the cast out of the integration loop.
     """
     return _map_dense(lambda layer: layer if layer.dtype is None else _with(layer, weight=_cast(layer)), tree)
 

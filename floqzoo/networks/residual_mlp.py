@@ -1,4 +1,4 @@
-"""The residual network of floq's code."""
+"""The residual network in floq's code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ class ResidualBlock(eqx.Module):
         self.activated = tuple(Activated(width, layer_norm, activation) for _ in range(depth))
 
     def __call__(self, x: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The block's output."""
+        """Returns the output of the block."""
         hidden = x
         for layer, activated in zip(self.layers, self.activated, strict=True):
             hidden = activated(layer(hidden))
@@ -40,10 +40,11 @@ class ResidualBlock(eqx.Module):
 
 
 class ResidualMLP(eqx.Module):
-    """A dense stem, then `blocks` residual blocks of `block_depth` layers, then a linear output layer.
+    """A residual network: a dense stem, `blocks` residual blocks of `block_depth` layers, and a linear output layer.
 
-    - `in_features`, `out_features`, `width`: Sizes of input, output and hidden layers, at least 1.
-    - `blocks`, `block_depth`: The number of blocks, and of layers per block, at least 1. floq's code: 2 and 4.
+    - `in_features`, `out_features`, `width`: The sizes of the input, the output and the hidden layers, at least 1.
+    - `blocks`, `block_depth`: The number of blocks, and the number of layers per block, at least 1. floq's code uses 2
+      and 4.
     - `layer_norm`, `activation`, `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
     Source: floq (arXiv 2509.06863), official code, `use_resnets`.
@@ -77,15 +78,15 @@ class ResidualMLP(eqx.Module):
         self.head = Dense(width, out_features, dtype=dtype, key=head_key)
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        """The output for one input."""
+        """Returns the output for one input."""
         return self.body(self.stem(x)).astype(jnp.result_type(x))
 
     def body(self, hidden: Float[Array, " width"]) -> Float[Array, " out"]:
-        """The output of the network, given the pre-activation of the first layer."""
+        """Returns the output of the network, given the pre-activation of the first layer."""
         return self.head(self.features(hidden))
 
     def features(self, hidden: Float[Array, " width"]) -> Float[Array, " width"]:
-        """The output of the last block, which the output layer takes, given the pre-activation of the first layer."""
+        """Returns the output of the last block, given the pre-activation of the first layer."""
         hidden = self.stem_activated(hidden)
         for block in self.blocks:
             hidden = block(hidden)

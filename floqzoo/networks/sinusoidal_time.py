@@ -1,4 +1,4 @@
-"""The time embedding of diffusion models."""
+"""The sinusoidal time embedding of diffusion models."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,15 +8,15 @@ from floqzoo.typing import Array, Time
 
 
 class SinusoidalTime(eqx.Module):
-    r"""Sinusoidal features $(\sin \omega_i t, \cos \omega_i t)$, at frequencies from 1000 to 0.1 in geometric steps.
+    r"""Embeds the time as sinusoidal features $(\sin \omega_i t, \cos \omega_i t)$.
 
-    These are the transformer's frequencies, $10^{-4 i / (n / 2 - 1)}$, for a time in thousandths as in DDPM:
-    $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
+    The frequencies are spaced geometrically from 1000 to 0.1. They are those of the transformer, $10^{-4 i / (n / 2 -
+    1)}$, for a time in thousandths as in DDPM, so $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
 
-    - `time_features`: The number $n$ of features, even and at least 4. TD-Flow's number is not published; the default
-      of 256 is that of a public reproduction.
+    - `time_features`: The number $n$ of features, even and at least 4. The number that TD-Flow uses is not published;
+      the default of 256 is taken from a public reproduction.
 
-    Source: TD-Flow (arXiv 2503.09817) names a sinusoidal embedding; the form here is DDPM's (arXiv 2006.11239).
+    Source: TD-Flow (arXiv 2503.09817), which mentions a sinusoidal embedding, in the form of DDPM (arXiv 2006.11239).
     """
 
     time_features: int = eqx.field(static=True, default=256)
@@ -26,7 +26,7 @@ class SinusoidalTime(eqx.Module):
             raise ValueError(f"`time_features` must be even and at least 4; got {self.time_features}.")
 
     def embed_time(self, t: Time) -> Float[Array, " features"]:
-        """The sines, then the cosines, each in [-1, 1]."""
+        """Returns the sines followed by the cosines, each in [-1, 1]."""
         exponents = jnp.linspace(3.0, -1.0, self.time_features // 2)
         angles = 10.0**exponents * jnp.asarray(t, dtype=float)
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])

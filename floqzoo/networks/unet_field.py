@@ -1,4 +1,4 @@
-"""TD-Flow's velocity field: a U-Net of dense layers, modulated by time and condition."""
+"""TD-Flow's velocity field, a U-Net of dense layers that are modulated by the time and the condition."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class UNetBlock(eqx.Module):
-    """A dense layer, FiLM, and Mish."""
+    """A block of a `UNetField`: a dense layer, FiLM, and the Mish activation."""
 
     dense: Dense
     film: FiLM
@@ -27,35 +27,36 @@ class UNetBlock(eqx.Module):
         self.film = FiLM(2 * embedding, out_features, dtype=dtype, key=film_key)
 
     def __call__(self, x: Float[Array, " in"], modulation: Float[Array, " twice"]) -> Float[Array, " out"]:
-        """The output of the block; `modulation` is the scale and shift of its FiLM layer."""
+        """Returns the output of the block; `modulation` contains the scale and the shift of the FiLM layer."""
         return jax.nn.mish(self.film(self.dense(x), modulation))
 
 
 class UNetCode(eqx.Module):
-    """The contribution of the condition to each block's modulation, including the bias."""
+    """The contribution of the condition, and of the bias, to the modulation of each block."""
 
     down: tuple[Float[Array, " _"], ...]
     up: tuple[Float[Array, " _"], ...]
 
 
 class UNetField(eqx.Module):
-    r"""A velocity field $v_\theta(t, x \mid c)$ of blocks of decreasing, then increasing width, with skip connections.
+    r"""A U-Net velocity field $v_\theta(t, x \mid c)$, whose blocks first decrease and then increase in width.
 
-    For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder
-    $w_n \to w_{n-1} \to \dots \to w_1$, where the block of width $w_i$ also takes the encoder output of that width. A
-    linear layer computes the velocity. Each block is a dense layer, layer norm with FiLM, and Mish. One two-layer
-    perceptron encodes the embedded time, and another encodes the condition; their outputs determine the scale and shift
-    in every block. `encode` computes the contribution of the condition once.
+    For widths $(w_1, \dots, w_n)$ the encoder is $x \to w_1 \to \dots \to w_n$, and the decoder $w_n \to w_{n-1} \to
+    \dots \to w_1$. The decoder block of width $w_i$ also takes the output of the encoder block of that width (a skip
+    connection). A final linear layer computes the velocity. Each block consists of a dense layer, layer norm with FiLM,
+    and Mish. One two-layer perceptron encodes the embedded time, and another encodes the condition. Their outputs
+    determine the scale and shift in every block. `encode` computes the contribution of the condition once.
 
     - `dim`: The number of coordinates of a point.
-    - `condition_features`: The total size of the condition.
-    - `widths`: $w_1, \dots, w_n$, at least two.
-    - `embedding`: The size of the embeddings of time and condition.
-    - `time_embedding`: The embedding of the time.
-    - `dtype`: The dtype of the matrix products; the output has the dtype of the point.
+    - `condition_features`: The total number of coordinates of the condition.
+    - `widths`: The widths $w_1, \dots, w_n$, of which there must be at least two.
+    - `embedding`: The size of the hidden layer and of the output of both perceptrons.
+    - `time_embedding`: The embedding of the time that the first perceptron takes, such as `SinusoidalTime()`.
+    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for the dtype of the parameters. The
+      velocity has the dtype of the point.
 
-    Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this form. Its widths, number of levels and
-    embedding sizes are not published: the defaults here are our choice.
+    Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this architecture. The widths, the number of levels
+    and the embedding sizes of TD-Flow are not published; the defaults here are our choice.
     """
 
     time_embedding: TimeEmbedding
@@ -100,9 +101,9 @@ class UNetField(eqx.Module):
         self.embedding = embedding
 
     def encode(self, *condition: Condition) -> UNetCode:
-        """The contribution of the condition to every modulation.
+        """Returns the contribution of the condition to the modulation of every block.
 
-        **Raises** `ValueError` if the parts of the condition do not have `condition_features` entries in total.
+        **Raises** `ValueError` if the parts of the condition do not have `condition_features` coordinates in total.
         """
         size = sum(part.shape[-1] for part in condition)
         if size != self.condition_features:
@@ -118,7 +119,7 @@ class UNetField(eqx.Module):
         return UNetCode(tuple(map(share, self.down)), tuple(map(share, self.up)))
 
     def velocity(self, t: Time, x: Point, code: UNetCode) -> Point:
-        """The velocity at time `t` and point `x`, in the dtype of `x`."""
+        """Returns the velocity at time `t` and point `x`, in the dtype of `x`."""
         time = self.time_network(self.time_embedding.embed_time(t)).astype(jnp.result_type(x))
 
         def apply(block: UNetBlock, hidden: Float[Array, " in"], share: Float[Array, " twice"]) -> Float[Array, " out"]:

@@ -19,7 +19,7 @@ class AWRMetrics(eqx.Module):
     - `actor_loss`: Minus the mean of the weighted log-densities.
     - `advantage`: The mean advantage of the data's actions.
     - `bc_log_prob`: The mean log-density of the data's actions.
-    - `mse`: Squared distance of the policy's mean from the data's actions, averaged over coordinates.
+    - `mse`: The squared distance between the policy's mean and the data's actions, averaged over coordinates.
     """
 
     actor_loss: Scalar
@@ -29,16 +29,18 @@ class AWRMetrics(eqx.Module):
 
 
 class AWRPolicy(UnitGaussianPolicy):
-    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
+    r"""A Gaussian policy $\pi(\cdot \mid s) = N(f(s), I)$, trained by advantage-weighted regression.
+
+    The loss is the negative log-likelihood of the data's actions, weighted by their exponentiated advantages:
 
     $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s),
     \qquad A = \min_e Q_e(s, a) - V(s)$$
 
-    It acts with its mean, and explores with samples, both clipped to [-1, 1].
+    The policy acts with its mean and explores with samples; both are clipped to [-1, 1].
 
-    - `network`: $f$, from an observation to the mean of an action.
-    - `alpha`: The inverse temperature $\alpha$, at least 0; 0 is behaviour cloning.
-    - `max_weight`: $w_{\max}$, above 0; 100 in the official code of IQL.
+    - `network`: The network $f$, which maps an observation to the mean of the action.
+    - `alpha`: The inverse temperature $\alpha$, at least 0; with 0, the policy is trained by behaviour cloning.
+    - `max_weight`: The upper bound $w_{\max}$ of the weights, above 0; 100 in the official code of IQL.
 
     Source: AWR (arXiv 1910.00177) as in IQL (arXiv 2110.06169), equation 7, and the official code of FQL, where the
     standard deviation is 1.
@@ -52,9 +54,9 @@ class AWRPolicy(UnitGaussianPolicy):
         require("max_weight", self.max_weight, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, AWRMetrics]:
-        """The weighted regression loss, averaged over the batch, and its metrics; the key is not used.
+        """Returns the weighted regression loss, averaged over the batch, and the metrics; the key is not used.
 
-        **Raises** `TypeError` if the critic has no `advantage`.
+        **Raises** `TypeError` if the critic has no method `advantage`.
         """
         del key
         require_protocol("critic", agent.critic, HasAdvantage)

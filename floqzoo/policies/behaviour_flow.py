@@ -27,15 +27,17 @@ class BehaviourMetrics(eqx.Module):
 
 
 class BehaviourFlow(eqx.Module):
-    r"""A flow over actions, conditioned on the observation, that imitates the data.
+    r"""A flow over actions, conditioned on the observation and trained by flow matching to imitate the data.
+
+    For the linear path, the loss is
 
     $$\mathbb E_{t, x_0} \tfrac1d \lVert v_\theta(t, x_t \mid s) - (a - x_0) \rVert^2,
-    \qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I)$$
+    \qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I).$$
 
-    for the linear path; an action is the output of the flow, clipped to [-1, 1].
+    To act, the flow transports a noise sample to an action, which is clipped to [-1, 1].
 
-    - `flow`: A flow over actions. FQL: Gaussian prior, linear path, 10 Euler steps.
-    - `times`: The distribution of the times at which the field is trained.
+    - `flow`: The flow over actions. FQL uses a Gaussian prior, the linear path and 10 Euler steps.
+    - `times`: The distribution of the times $t$ in the loss.
 
     Source: FQL (arXiv 2502.02538), equation 5, and its official code.
     """
@@ -55,10 +57,10 @@ class BehaviourFlow(eqx.Module):
         flow_steps: int = 10,
         key: Key,
     ) -> "BehaviourFlow":
-        """Builds FQL's behaviour flow: Gaussian prior, linear path, Euler steps.
+        """Builds FQL's behaviour flow, with a Gaussian prior, the linear path and Euler steps.
 
-        - `observation_dim`, `action_dim`: Sizes, at least 1.
-        - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
+        - `observation_dim`, `action_dim`: The sizes of observations and actions, at least 1.
+        - `network`: A function that builds the network; it is called as `network(in_features, out_features, key=key)`.
         - `flow_steps`: The number of Euler steps, at least 1.
         """
         field = ConditionalField(action_dim, observation_dim, build=network, key=key)
@@ -70,7 +72,7 @@ class BehaviourFlow(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior:
-        """The flow's prior."""
+        """The noise prior of the flow."""
         return self.flow.prior
 
     def draw_noise(self, key: Key) -> Point:
@@ -78,16 +80,19 @@ class BehaviourFlow(eqx.Module):
         return self.flow.prior.sample(key, (self.flow.dim,))
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
-        """The action for a given noise sample; the critic is not used."""
+        """Returns the action for a given noise sample; the critic is not used."""
         del critic
         return self.act_from(observation, noise)
 
     def act_from(self, observation: Observation, noise: Point) -> Action:
-        """The action for a given noise sample."""
+        """Returns the action for a given noise sample."""
         return jnp.clip(self.flow.push_forward(noise, self.flow.encode(observation)), -1, 1)
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws an action, with Hutchinson's estimate of the log-density of the flow's output before clipping."""
+        """Draws an action and estimates its log-density.
+
+        The log-density is Hutchinson's estimate for the flow's output before clipping.
+        """
         noise_key, divergence_key = jax.random.split(key)
         draw = self.flow.push_forward_with_log_prob(
             self.flow.prior.sample(noise_key, (self.flow.dim,)),
@@ -99,9 +104,10 @@ class BehaviourFlow(eqx.Module):
 
     @update_step("flow_matching")
     def policy_loss(self, batch: Transition, agent: FrozenAgent | None, key: Key) -> tuple[Scalar, BehaviourMetrics]:
-        """The flow-matching loss, averaged over batch and action coordinates, and its metrics; the agent is not used.
+        """Returns the flow-matching loss and its metrics; the agent is not used.
 
-        Padded steps of an action chunk count as 0 in the mean.
+        The loss is averaged over the batch and the action coordinates. Padded steps of an action chunk count as 0 in
+        the mean.
         """
         del agent
         noise_key, time_key = jax.random.split(key)

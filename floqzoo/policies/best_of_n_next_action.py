@@ -10,11 +10,11 @@ from floqzoo.typing import Array, Key
 
 
 class BestOfNNextAction(eqx.Module):
-    r"""The best of $N$ actions $a_i$ of the behaviour policy, $a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$.
+    r"""Selects the best of $N$ actions $a_i$ of the behaviour policy, $a' = \operatorname{arg\,max}_{a_i} Q(s', a_i)$.
 
     $Q$ is the score of the online critic. The behaviour policy is `agent.policy.behaviour`, for example the flow inside
-    a `DistilledFlowPolicy` or a `BestOfNPolicy`. A policy without [`behaviour`][floqzoo.protocols.HasBehaviour] draws
-    the $N$ actions itself.
+    a `DistilledFlowPolicy` or a `BestOfNPolicy`. If the policy has no [`behaviour`][floqzoo.protocols.HasBehaviour],
+    the $N$ actions are drawn from the policy itself.
 
     - `num_samples`: $N$, at least 1; 16 in Value Flows' experiments.
 
@@ -30,9 +30,9 @@ class BestOfNNextAction(eqx.Module):
             raise ValueError(f"`num_samples` must be at least 1; got {self.num_samples}.")
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """The best action at each next observation.
+        """Returns the best action at each next observation.
 
-        **Raises** `ValueError` if the actions do not have the shape of those in the data.
+        **Raises** `ValueError` if the policy's actions have a different shape from the actions in the data.
         """
         behaviour = getattr(agent.policy, "behaviour", agent.policy)
         policy = BestOfNPolicy(behaviour, self.num_samples)

@@ -1,4 +1,4 @@
-"""Best-of-N sampling: the candidate action with the highest Q."""
+"""Best-of-N sampling: among N candidate actions, take the one with the highest Q-value."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class BestOfNPolicy(eqx.Module):
-    r"""The best of $N$ actions $a_i$ of a behaviour policy, $\pi(s) = \operatorname{arg\,max}_{a_i} Q(s, a_i)$.
+    r"""Takes the best of $N$ actions $a_i$ of a behaviour policy, $\pi(s) = \operatorname{arg\,max}_{a_i} Q(s, a_i)$.
 
-    Only the behaviour policy is trained; the critic selects actions in the environment, and in the TD targets of
-    critics that bootstrap from the policy.
+    Only the behaviour policy is trained. The critic selects the actions in the environment, and also in the TD targets
+    of critics that bootstrap from this policy.
 
     - `behaviour`: Any policy that imitates the data, such as a `BehaviourFlow`.
     - `num_samples`: $N$, at least 1; 32 in FQL's experiments with IFQL.
@@ -35,11 +35,11 @@ class BestOfNPolicy(eqx.Module):
             raise ValueError(f"`num_samples` must be at least 1; got {self.num_samples}.")
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """The candidate with the highest score."""
+        """Draws the candidates, and returns the one with the highest score."""
         return self._best(observation, critic, self.candidates(observation, critic, key))
 
     def candidates(self, observation: Observation, critic: Critic, key: Key) -> Float[Array, "candidates action"]:
-        """The actions of the behaviour policy from which `act` selects, if called with the same key."""
+        """Draws the candidates among which `act`, called with the same key, selects an action."""
         keys = jax.random.split(key, self._num_draws)[: self.num_samples]
         return jax.vmap(lambda key: self.behaviour.act(observation, critic, key))(keys)
 
@@ -49,16 +49,16 @@ class BestOfNPolicy(eqx.Module):
         return self._from_noise.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "draws *noise"]:
-        """Draws the noise of each candidate."""
+        """Draws a noise sample for each candidate."""
         return jax.vmap(self._from_noise.draw_noise)(jax.random.split(key, self._num_draws))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """The candidate with the highest score among the actions for these noise samples."""
+        """Computes a candidate from each noise sample, and returns the one with the highest score."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise)
         return self._best(observation, critic, actions)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the behaviour policy, and its metrics."""
+        """Returns the loss of the behaviour policy and its metrics."""
         inside = agent.with_policies(lambda policy: policy.behaviour if isinstance(policy, BestOfNPolicy) else policy)
         loss, metrics = self.behaviour.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):

@@ -11,18 +11,20 @@ from floqzoo.typing import Action, Array, Key, Metrics, Observation, Scalar
 
 
 class ChunkedPolicy(eqx.Module):
-    r"""A policy whose action is a chunk of $h$ actions, $(a_t, \dots, a_{t+h-1})$, as one flat vector.
+    r"""A policy that draws chunks of $h$ actions, $(a_t, \dots, a_{t+h-1})$, as flat vectors.
 
     Evaluation and exploration execute the first `execution_horizon` actions of a chunk open loop, and then draw the
-    next chunk. If the episode ends during a chunk, the rest of it is dropped. Critics see complete chunks.
+    next chunk. If the episode ends during a chunk, the remaining actions of the chunk are dropped. Critics always score
+    complete chunks.
 
-    - `policy`: A policy with $h \cdot d$ action coordinates, where the environment's actions have $d$.
-    - `chunk_length`: The number $h$ of steps in a chunk, at least 1.
-    - `execution_horizon`: The number of executed steps, 1 to $h$; None for all.
+    - `policy`: A policy with $h \cdot d$ action coordinates, where $d$ is the number of action coordinates of the
+      environment.
+    - `chunk_length`: The number $h$ of actions in a chunk, at least 1.
+    - `execution_horizon`: The number of actions of a chunk that are executed, from 1 to $h$; None for all $h$.
 
     **Raises** `TypeError` if `policy` is not a policy, `ValueError` if a number is out of its range.
 
-    Source: QC (arXiv 2507.07969), which executes all of a chunk.
+    Source: QC (arXiv 2507.07969), which executes complete chunks.
     """
 
     policy: Any
@@ -40,7 +42,7 @@ class ChunkedPolicy(eqx.Module):
         return self.policy.act(observation, critic, key)
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """Draws a chunk for exploration, with the policy's `explore` if it has one."""
+        """Draws a chunk for exploration, with the inner policy's `explore` if it has one, else with its `act`."""
         return getattr(self.policy, "explore", self.policy.act)(observation, critic, key)
 
     @property
@@ -49,11 +51,11 @@ class ChunkedPolicy(eqx.Module):
         return self.policy.noise_prior
 
     def draw_noise(self, key: Key) -> Float[Array, "*noise"]:
-        """Draws the noise of one chunk."""
+        """Draws the noise sample for one chunk."""
         return self.policy.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "*noise"]) -> Action:
-        """The flat chunk for a given noise sample."""
+        """Returns the chunk for a given noise sample, as a flat vector."""
         return self.policy.act_from_noise(observation, critic, noise)
 
     @property
@@ -65,7 +67,7 @@ class ChunkedPolicy(eqx.Module):
         return ChunkedPolicy(self.policy.behaviour, self.chunk_length, self.execution_horizon)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """The loss of the inner policy on a batch of chunks, and its metrics."""
+        """Returns the loss of the inner policy on a batch of chunks, and its metrics."""
         inside = agent.with_policies(lambda policy: policy.policy if isinstance(policy, ChunkedPolicy) else policy)
         loss, metrics = self.policy.policy_loss(batch, inside, key)
         if isinstance(metrics, Stateful):
@@ -74,9 +76,9 @@ class ChunkedPolicy(eqx.Module):
 
 
 def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
-    """Checks both lengths; returns the execution horizon, or `chunk_length` if it is None.
+    """Validates both lengths, and returns the execution horizon (`chunk_length` if `execution_horizon` is None).
 
-    **Raises** `ValueError` if either is out of its range.
+    **Raises** `ValueError` if either length is out of its range.
     """
     if chunk_length < 1:
         raise ValueError(f"`chunk_length` must be at least 1; got {chunk_length}.")

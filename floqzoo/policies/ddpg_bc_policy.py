@@ -18,7 +18,7 @@ class DDPGBCMetrics(eqx.Module):
     - `actor_loss`: `q_loss` - alpha * `bc_log_prob`.
     - `q_loss`: Minus the mean score of the policy's actions.
     - `bc_log_prob`: The mean log-density of the data's actions.
-    - `mse`: Squared distance of the policy's mean from the data's actions, averaged over coordinates.
+    - `mse`: The squared distance between the policy's mean and the data's actions, averaged over coordinates.
     """
 
     actor_loss: Scalar
@@ -28,18 +28,20 @@ class DDPGBCMetrics(eqx.Module):
 
 
 class DDPGBCPolicy(UnitGaussianPolicy):
-    r"""A policy $\pi(\cdot \mid s) = N(f(s), I)$, whose mean is trained to maximise Q, with behaviour cloning.
+    r"""A Gaussian policy $\pi(\cdot \mid s) = N(f(s), I)$, trained to maximise Q while imitating the data.
 
-    $$-\mathbb E \, Q(s, \operatorname{clip} f(s)) - \alpha \, \mathbb E \log \pi(a \mid s)$$
+    The loss is
 
-    Where a coordinate of $f(s)$ is outside [-1, 1], it gets no gradient from Q. Q is not normalised, so the best alpha
-    depends on the scale of the rewards: with unit variance, the second term is half the squared distance from the data,
-    times alpha, plus a constant.
+    $$-\mathbb E \, Q(s, \operatorname{clip} f(s)) - \alpha \, \mathbb E \log \pi(a \mid s).$$
 
-    - `network`: $f$, from an observation to the mean of an action.
-    - `alpha`: The weight of behaviour cloning, at least 0; must be tuned for each environment.
+    A coordinate of $f(s)$ outside [-1, 1] gets no gradient from Q. Because the variance is 1, the second term equals
+    alpha times half the squared distance between $f(s)$ and the data's actions, plus a constant. Q is not normalised,
+    so the best alpha depends on the scale of the rewards.
 
-    Source: TD3+BC (arXiv 2106.06860) with a Gaussian, as in the official code of InFOM (arXiv 2506.08902).
+    - `network`: The network $f$, which maps an observation to the mean of the action.
+    - `alpha`: The weight $\alpha$ of behaviour cloning, at least 0; must be tuned for each environment.
+
+    Source: TD3+BC (arXiv 2106.06860) with a Gaussian policy, as in the official code of InFOM (arXiv 2506.08902).
     """
 
     alpha: Hyperparameter = eqx.field(converter=hyperparameter, default=10.0)
@@ -48,7 +50,7 @@ class DDPGBCPolicy(UnitGaussianPolicy):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DDPGBCMetrics]:
-        """The sum of both terms, averaged over the batch, and its metrics; the key is not used."""
+        """Returns the loss, averaged over the batch, and its metrics; the key is not used."""
         del key
         with update_step("q"):
             action = jnp.clip(jax.vmap(self.network)(batch.observation), -1, 1)

@@ -22,7 +22,7 @@ class DeterministicMetrics(eqx.Module):
 
     - `actor_loss`: `q_loss` + alpha * `bc_loss`.
     - `q_loss`: Minus the mean score, divided by the mean absolute score.
-    - `bc_loss`: Squared distance of the policy's actions from the data's, summed over coordinates.
+    - `bc_loss`: The squared distance between the policy's actions and the data's, summed over coordinates.
     - `q`: The mean score of the policy's actions.
     """
 
@@ -33,15 +33,18 @@ class DeterministicMetrics(eqx.Module):
 
 
 class DeterministicPolicy(PolicyWithMode):
-    r"""A policy $\pi(s) = \tanh f(s)$, trained to maximise Q with a penalty on the distance from the data.
+    r"""A deterministic policy $\pi(s) = \tanh f(s)$, trained to maximise Q while staying close to the data.
+
+    The loss is
 
     $$-\frac{1}{\overline{|Q|}} \, \mathbb E \, Q(s, \pi(s)) + \alpha \, \mathbb E \lVert \pi(s) - a \rVert^2,$$
 
     where $\overline{|Q|}$ is the mean absolute score in the batch, treated as a constant.
 
-    - `network`: $f$, from an observation to an action before tanh.
-    - `alpha`: The weight of the penalty, at least 0; ReBRAC tunes it for each environment.
-    - `noise`: Exploration noise, added to actions in the environment during training.
+    - `network`: The network $f$, which maps an observation to the action before tanh.
+    - `alpha`: The weight $\alpha$ of the penalty on the distance from the data, at least 0; ReBRAC tunes it for each
+      environment.
+    - `noise`: The exploration noise, which is added to the actions during online training.
 
     Source: ReBRAC (arXiv 2305.09836) and TD3+BC (arXiv 2106.06860); sums and means as in the official code of FQL.
     """
@@ -54,16 +57,16 @@ class DeterministicPolicy(PolicyWithMode):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def mode(self, observation: Observation) -> Action:
-        """The action, without noise."""
+        """Returns the action without noise."""
         return jnp.tanh(self.network(observation))
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action with exploration noise."""
+        """Returns the action with exploration noise; the critic is not used."""
         del critic
         return self.noise.add(self.mode(observation), key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DeterministicMetrics]:
-        """The sum of both terms, averaged over the batch, and its metrics; the key is not used."""
+        """Returns the loss, averaged over the batch, and its metrics; the key is not used."""
         del key
         action = jax.vmap(self.mode)(batch.observation)
         with update_step("q"):

@@ -1,4 +1,4 @@
-"""FQL's policy: a behaviour flow distilled into one step, and trained to maximise Q."""
+"""FQL's policy: a one-step policy that is distilled from a behaviour flow and trained to maximise Q."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +25,11 @@ class DistilledMetrics(eqx.Module):
 
     - `actor_loss`: `bc_flow_loss` + alpha * `distill_loss` + `q_loss`.
     - `bc_flow_loss`: The behaviour flow's velocity error.
-    - `distill_loss`: Squared distance of the one-step action from the flow's action for the same noise, averaged over
-      coordinates.
-    - `q_loss`: Minus the mean score, normalised if `normalise_q`.
+    - `distill_loss`: The squared distance between the one-step action and the flow's action for the same noise sample,
+      averaged over coordinates.
+    - `q_loss`: Minus the mean score; if `normalise_q` is set, divided by the mean absolute score.
     - `q`: The mean score of the one-step actions.
-    - `mse`: Squared distance of the one-step actions from the data's, averaged over coordinates.
+    - `mse`: The squared distance between the one-step actions and the data's actions, averaged over coordinates.
     """
 
     actor_loss: Scalar
@@ -41,18 +41,22 @@ class DistilledMetrics(eqx.Module):
 
 
 class DistilledFlowPolicy(eqx.Module):
-    r"""A one-step policy $\mu(s, x_0)$ that imitates a behaviour flow and maximises a critic's score.
+    r"""A one-step policy $\mu(s, x_0)$, trained to imitate a behaviour flow and to maximise a critic's score.
+
+    The loss is
 
     $$\mathcal L_{\text{flow}} + \alpha \, \mathbb E \tfrac1d \lVert \mu(s, x_0) - \bar\psi_1(x_0 \mid s) \rVert^2
     - \lambda \, \mathbb E \, Q(s, \operatorname{clip} \mu(s, x_0))$$
 
-    where $\bar\psi_1$ is the clipped action of the behaviour flow, without gradient, and $\lambda = 1$, or $1 /
-    \overline{|Q|}$ without gradient if `normalise_q`.
+    where $\mathcal L_{\text{flow}}$ is the loss of the behaviour flow, and $\bar\psi_1(x_0 \mid s)$ its clipped action
+    for the noise sample $x_0$, without gradient. $\lambda$ is 1; if `normalise_q` is set, it is $1 / \overline{|Q|}$,
+    the inverse mean absolute score of the batch, without gradient.
 
-    - `behaviour`: The behaviour flow, trained on the data only.
-    - `network`: $\mu$, from observation and noise to an action before clipping.
-    - `alpha`: The weight of the distillation, at least 0; the main hyperparameter to tune for each environment.
-    - `normalise_q`: Whether the score is divided by its mean absolute value. FQL recommends it for new environments,
+    - `behaviour`: The behaviour flow, which is trained only on the data.
+    - `network`: The network $\mu$, which maps an observation and a noise sample to the action before clipping.
+    - `alpha`: The weight $\alpha$ of the distillation, at least 0; the main hyperparameter to tune for each
+      environment.
+    - `normalise_q`: Whether the score is divided by its mean absolute value. FQL recommends this for new environments,
       with alpha in [0.03, 10].
 
     Source: FQL (arXiv 2502.02538), equations 5 to 8, and its official code.
@@ -78,9 +82,9 @@ class DistilledFlowPolicy(eqx.Module):
         normalise_q: bool = False,
         key: Key,
     ) -> "DistilledFlowPolicy":
-        """Builds FQL's policy: `network` builds the networks of both the behaviour flow and the one-step policy.
+        """Builds FQL's policy; `network` builds the networks of both the behaviour flow and the one-step policy.
 
-        For the other arguments, see `BehaviourFlow.build` and the class.
+        For the other arguments, see `BehaviourFlow.build` and the fields of this class.
         """
         behaviour_key, network_key = jax.random.split(key)
         behaviour = BehaviourFlow.build(
@@ -95,7 +99,7 @@ class DistilledFlowPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior:
-        """The prior of the behaviour flow."""
+        """The noise prior of the behaviour flow."""
         return self.behaviour.noise_prior
 
     def draw_noise(self, key: Key) -> Point:
@@ -103,16 +107,16 @@ class DistilledFlowPolicy(eqx.Module):
         return self.behaviour.draw_noise(key)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
-        """The action for a given noise sample; the critic is not used."""
+        """Returns the action for a given noise sample; the critic is not used."""
         del critic
         return jnp.clip(self.act_from(observation, noise), -1, 1)
 
     def act_from(self, observation: Observation, noise: Point) -> Point:
-        """The action for a given noise sample, before clipping."""
+        """Returns the action for a given noise sample, before clipping."""
         return of_parts(self.network, observation, noise)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, DistilledMetrics]:
-        """The sum of the three terms, each averaged over the batch, and its metrics."""
+        """Returns the sum of the three terms, each averaged over the batch, and the metrics."""
         behaviour_key, noise_key = jax.random.split(key)
         bc_flow_loss, _ = self.behaviour.policy_loss(batch, agent, behaviour_key)
 

@@ -16,26 +16,27 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FamilyGPIPolicy(eqx.Module):
-    r"""At every step, acts with that policy of a family whose action has the highest value.
+    r"""At every step, chooses the policy of a family whose action has the highest value, and takes this action.
 
     $$\pi(s) = \pi_{z^*}(s), \qquad z^* = \operatorname*{arg\,max}_{z \in Z} Q^{\pi_z}(s, \pi_z(s)).$$
 
-    $Z$ contains $z_r$, the z of the task, and draws $c \, z_r + \sqrt{1 - c^2} \, \epsilon$, scaled to the length of $z_r$,
-    where $\epsilon$ is uniform on the sphere that $z_r$ is on. New ones are drawn at every step. The values of all z are
-    estimated from the same noise, which reduces the variance of their differences.
+    $Z$ contains the task vector $z_r$ and random vectors $c \, z_r + \sqrt{1 - c^2} \, \epsilon$, scaled to the length
+    of $z_r$, where $\epsilon$ is uniform on the sphere through $z_r$. The random vectors are drawn again at every step.
+    The values of all z are estimated with the same noise samples, which reduces the variance of their differences.
 
     - `family`: A [`FixedPolicy`][floqzoo.policies.FixedPolicy] whose policy
       [acts for any z][floqzoo.protocols.ActsForLatent].
-    - `value_for`: A function of observation, action, z and key: the value under $\pi_z$ of the task's reward, such as a
-      [`FamilyValue`][floqzoo.successor.FamilyValue].
-    - `latent`: $z_r$, not 0.
-    - `count`: The number of z's, at least 1. With 1 the policy is that of the task. TD-Flow: 256.
-    - `cosine`: $c$ in [0, 1], how close the draws are to $z_r$: 0 draws from the whole sphere, 1 repeats $z_r$.
+    - `value_for`: A function of an observation, an action, a z and a key, which returns the value $Q^{\pi_z}$ for the
+      task's reward, such as a [`FamilyValue`][floqzoo.successor.FamilyValue].
+    - `latent`: The task vector $z_r$, not 0.
+    - `count`: The number of vectors in $Z$, at least 1; with 1, the policy is $\pi_{z_r}$. TD-Flow uses 256.
+    - `cosine`: $c$ in [0, 1], which determines how close the random vectors are to $z_r$: with 0 they are uniform on
+      the whole sphere, with 1 they equal $z_r$.
 
     **Raises** `ValueError` if a number is out of its range, or the policy of `family` is not an `ActsForLatent`.
 
-    Source: TD-Flow (arXiv 2503.09817), section 5, which draws from the whole sphere or around $z_r$. The form of the draws
-    around $z_r$, and the shared noise, are our choice.
+    Source: TD-Flow (arXiv 2503.09817), section 5, which draws from the whole sphere or around $z_r$. The distribution
+    around $z_r$ and the shared noise samples are our choice.
     """
 
     family: FixedPolicy
@@ -56,7 +57,7 @@ class FamilyGPIPolicy(eqx.Module):
         require("cosine", self.cosine, lambda value: (value >= 0) & (value <= 1), "in [0, 1]")
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action with the highest value; the critic of the agent is not used."""
+        """Returns the action with the highest value; the critic of the agent is not used."""
         del critic
         _, actions, values = self.candidates(observation, key)
         return actions[jnp.argmax(values)]
@@ -64,8 +65,10 @@ class FamilyGPIPolicy(eqx.Module):
     def candidates(
         self, observation: Observation, key: Key
     ) -> tuple[Float[Array, "count latent"], Float[Array, "count action"], Float[Array, " count"]]:
-        """The z's (the first is $z_r$), the actions of their policies, and the values of these actions; `act` with the
-        same key returns the action with the highest value."""
+        """Draws the vectors $z$ and returns them with the actions of their policies and the values of these actions.
+
+        The first vector is $z_r$. `act`, called with the same key, returns the action with the highest value.
+        """
         latent_key, value_key = jax.random.split(key)
         own = self.family.parts
         latents = self._latents(latent_key)
@@ -74,7 +77,7 @@ class FamilyGPIPolicy(eqx.Module):
         return latents, actions, values
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0, and no metrics: policies and values are trained elsewhere."""
+        """Returns a loss of 0 and None instead of metrics, because policies and values are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

@@ -15,12 +15,13 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FixedPolicy(eqx.Module):
-    """Acts like a trained policy; its parameters are never updated, not even by weight decay.
+    """Wraps a trained policy and keeps its parameters fixed: no optimiser updates them, not even by weight decay.
 
     - `policy`: Any policy.
-    - `critic`: The critic for a policy that needs one, such as best-of-N; None uses the critic of the agent.
-    - `normaliser`: The normaliser of the trained agent, applied to observations before the policy acts; None if the
-      agent had none.
+    - `critic`: The critic that is passed to the policy, for policies that need one, such as best-of-N. If it is None,
+      the critic of the agent is passed.
+    - `normaliser`: The normaliser of the agent with which the policy was trained, applied to observations before the
+      policy acts; None if the agent had no normaliser.
     """
 
     parameters: PyTree
@@ -32,7 +33,7 @@ class FixedPolicy(eqx.Module):
 
     @property
     def parts(self) -> ActorCritic:
-        """The policy, its critic or None, and its normaliser or None."""
+        """The policy with its critic and its normaliser, each of which may be None."""
         values = jax.tree.map(
             lambda leaf: leaf.value, self.parameters, is_leaf=lambda node: isinstance(node, Hyperparameter)
         )
@@ -44,6 +45,6 @@ class FixedPolicy(eqx.Module):
         return own.policy.act(own.normalised(observation), critic if own.critic is None else own.critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0, and no metrics."""
+        """Returns a loss of 0 and None instead of metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

@@ -12,20 +12,21 @@ from floqzoo.typing import Action, Key, Observation, Scalar
 
 
 class FunctionPolicy(eqx.Module):
-    """Acts with a given function, which is not trained.
+    """A policy that computes its action with a given function, which is not trained.
 
-    - `function`: A function or module from an observation to an action. The parameters of a module get no gradient, but
-      an optimiser with weight decay would shrink them; wrap the policy in a `FixedPolicy` in that case.
+    - `function`: A function or module that maps an observation to an action. The parameters of a module get no
+      gradient, but an optimiser with weight decay would still shrink them; wrap the policy in a `FixedPolicy` in that
+      case.
     """
 
     function: Callable[[Any], Any]
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The output of the function."""
+        """Returns the output of the function for an observation; the critic and the key are not used."""
         del critic, key
         return self.function(observation)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0, and no metrics."""
+        """Returns a loss of 0 and None instead of metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

@@ -11,22 +11,23 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class GPIPolicy(eqx.Module):
-    r"""Acts with the best of several policies: $\pi(s) = \pi_{i^*}(s)$ with
-    $i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s))$.
+    r"""Acts with the best of several policies at every step.
 
-    With exact critics, it is at least as good as each of the policies.
+    $$\pi(s) = \pi_{i^*}(s), \qquad i^* = \operatorname{arg\,max}_i Q^{\pi_i}(s, \pi_i(s)).$$
+
+    With exact critics, $\pi$ is at least as good as each of the policies.
 
     With a [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] for each policy's successor measure, a new reward
-    function requires no retraining: each value is the mean reward over sampled futures, 128 by default, divided by
-    $1 - \gamma$.
+    function requires no retraining, because each value is the mean reward over sampled futures (128 by default),
+    divided by $1 - \gamma$.
 
     - `policies`: One or more policies.
-    - `critics`: One critic for each policy, which estimates the policy's return by its `value` if it has one, and
-      otherwise by its `score`. Each policy acts with its own critic.
+    - `critics`: One critic for each policy. The policy's return is estimated by the critic's `value` if the critic has
+      this method, and by its `score` otherwise. Each policy acts with its own critic.
 
-    **Raises** `ValueError` if there is no policy, or the numbers of policies and critics differ.
+    **Raises** `ValueError` if there is no policy, or if the numbers of policies and critics differ.
 
-    Source: GPI (arXiv 1606.05312); over flows, TD-Flow (arXiv 2503.09817), section 5.
+    Source: GPI (arXiv 1606.05312), and TD-Flow (arXiv 2503.09817), section 5, for GPI with flows.
     """
 
     policies: tuple[Policy, ...]
@@ -41,19 +42,22 @@ class GPIPolicy(eqx.Module):
             )
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action of the policy whose action has the highest value; the critic of the agent is not used."""
+        """Draws an action from each policy and returns the one with the highest value.
+
+        The critic of the agent is not used.
+        """
         del critic
         action_key, value_key = jax.random.split(key)
         actions = self._actions(observation, action_key)
         return actions[jnp.argmax(self._values(observation, actions, value_key))]
 
     def values(self, observation: Observation, key: Key) -> Float[Array, " policies"]:
-        """The value of each policy's action, as in `act` with the same key."""
+        """Returns the values that `act`, called with the same key, compares: one for each policy's action."""
         action_key, value_key = jax.random.split(key)
         return self._values(observation, self._actions(observation, action_key), value_key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0, and no metrics: policies and critics are trained elsewhere."""
+        """Returns a loss of 0 and None instead of metrics, because policies and critics are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

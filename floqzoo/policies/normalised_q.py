@@ -8,11 +8,11 @@ from floqzoo.typing import Array, Scalar
 
 
 LEAST_SIZE = 1e-8
-"""The minimum divisor of Q, for values near 0, such as those of a critic that has seen no reward."""
+"""The lower bound of the divisor of Q; needed if all values are close to 0, as before a critic has seen any reward."""
 
 
 def inverse_size(q: Float[Array, " batch"]) -> Scalar:
-    r"""The inverse mean absolute value of Q over a batch, $1 / \overline{|Q|}$, without gradient.
+    r"""Returns the inverse mean absolute value of Q over a batch, $1 / \overline{|Q|}$, without gradient.
 
     $\overline{|Q|}$ is clipped to at least 1e-8, so that the result is finite.
 

@@ -1,4 +1,4 @@
-"""The base class of policies that act without noise."""
+"""The base class of policies whose actions in evaluations are a deterministic function of the observation."""
 
 import abc
 
@@ -11,30 +11,30 @@ from floqzoo.typing import Action, Array, Key, Observation
 
 
 class PolicyWithMode(eqx.Module):
-    """Acts with the action that `mode`, defined by a subclass, computes from the observation alone.
+    """The base class of policies that act with their mode, which depends only on the observation.
 
-    It satisfies the protocol `ActsFromNoise` with noise that has no coordinates.
+    A subclass defines the method `mode`. The class satisfies the protocol `ActsFromNoise` with empty noise samples.
     """
 
     @abc.abstractmethod
     def mode(self, observation: Observation) -> Action:
-        """The action, without noise."""
+        """Returns the action without noise."""
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The mode; critic and key are not used."""
+        """Returns the mode; the critic and the key are not used."""
         del critic, key
         return self.mode(observation)
 
     @property
     def noise_prior(self) -> None:
-        """None: the policy acts without noise."""
+        """None, because the policy acts without noise."""
 
     def draw_noise(self, key: Key) -> Float[Array, "0"]:
-        """An empty array."""
+        """Returns an empty array, because the policy acts without noise."""
         del key
         return jnp.zeros(0)
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Float[Array, "0"]) -> Action:
-        """The mode; critic and noise are not used."""
+        """Returns the mode; the critic and the noise are not used."""
         del critic, noise
         return self.mode(observation)

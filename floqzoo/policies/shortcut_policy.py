@@ -1,4 +1,4 @@
-"""A flow policy that is conditioned on its step length, trained to maximise Q and to imitate the data."""
+"""A flow policy that is conditioned on its step length, and trained to maximise Q while imitating the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,9 +38,9 @@ class ShortcutMetrics(eqx.Module):
     """The metrics of a shortcut policy on a batch.
 
     - `actor_loss`: The weighted sum of the three losses.
-    - `bc_flow_loss`: The velocity error of the shortest steps.
-    - `consistency_loss`: Squared distance of the velocity of one step from the mean velocity of two steps of half its
-      length.
+    - `bc_flow_loss`: The flow-matching loss of the shortest steps.
+    - `consistency_loss`: The squared distance between the velocity of one step and the mean velocity of two steps of
+      half its length.
     - `q_loss`: Minus the mean score, divided by the mean absolute score.
     - `q`: The mean score of the policy's actions.
     """
@@ -53,10 +53,10 @@ class ShortcutMetrics(eqx.Module):
 
 
 class ShortcutPolicy(eqx.Module):
-    r"""A flow policy that acts in any number $k = 1, 2, 4, \dots, K$ of Euler steps, and maximises Q.
+    r"""A flow policy that can act in any number $k = 1, 2, 4, \dots, K$ of Euler steps, and is trained to maximise Q.
 
-    Its velocity $v_\theta(t, x \mid s, k)$ is conditioned on the length $1 / k$ of the step:
-    $a = \operatorname{clip} x_k$ with $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and
+    The velocity $v_\theta(t, x \mid s, k)$ is conditioned on the length $1 / k$ of the steps. An action is
+    $a = \operatorname{clip} x_k$, where $x_{i+1} = x_i + \frac1k v_\theta(\frac ik, x_i \mid s, k)$ and
     $x_0 \sim N(0, I)$. The loss is
 
     $$\begin{aligned}
@@ -67,23 +67,29 @@ class ShortcutPolicy(eqx.Module):
     \bar v_2 = \bar v(t + \tfrac1{2k}, x_t + \tfrac1{2k} \bar v_1 \mid s, 2 k).
     \end{aligned}$$
 
-    The first term imitates the data, with $t$ uniform on $\{0, \frac1K, \dots, \frac{K-1}K\}$. The second trains a step
-    to equal two steps of half its length by the target policy, whose velocity is $\bar v$; it needs a `target_update`
-    with a target policy. Its $k$ are $\frac K2, \dots, 2, 1$ in equal shares of the batch, the remainder with $k = 1$,
-    and its $t$ is uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$. In the third, $a_k$ is the policy's action in $k$
-    steps, with one random $k$ for the whole batch, and the gradient passes through all $k$ steps. $\overline{|Q|}$ is
-    the mean absolute score, treated as a constant.
+    - The first term, the flow-matching loss, imitates the data. $t$ is uniform on
+      $\{0, \frac1K, \dots, \frac{K-1}K\}$.
+    - The second term, the self-consistency loss, trains one step to equal two steps of half its length by the target
+      policy, whose velocity is $\bar v$. It therefore needs a `target_update` with a target policy. The batch is
+      divided evenly among $k = \frac K2, \dots, 2, 1$; remaining examples get $k = 1$. $t$ is uniform on
+      $\{0, \frac1k, \dots, \frac{k-1}k\}$.
+    - The third term maximises the score of $a_k$, the policy's action in $k$ steps. One random $k$ is drawn for the
+      whole batch, and the gradient passes through all $k$ steps. $\overline{|Q|}$ is the mean absolute score of the
+      batch, treated as a constant.
 
-    - `field`: $v_\theta$, conditioned on the observation and the embedded number of steps.
+    The fields are:
+
+    - `field`: The velocity field $v_\theta$, conditioned on the observation and the embedded number of steps.
     - `dim`: The number $d$ of action coordinates, at least 1.
     - `num_steps`: The number of steps when acting, a power of two, at most `max_steps`; can be changed after training.
-    - `max_steps`: $K$, a power of two, at least 2.
+    - `max_steps`: The maximum number of steps $K$, a power of two, at least 2.
     - `max_value_steps`: The largest number of steps in the third term, a power of two, at most `max_steps`.
-    - `step_embedding`: The embedding of $\log_2 k$; not `FourierTime`, whose features at integers are only 1 or -1.
-    - `prior`, `path`: The noise prior, and the probability path on which the field is trained; by default a straight
-      line that ends in a Gaussian with standard deviation 1e-5 around the data.
-    - `flow_weight`, `consistency_weight`, `q_weight`: $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0; the last
-      must be tuned for each environment, from 10 to 500.
+    - `step_embedding`: The embedding of $\log_2 k$. `FourierTime` is not suitable, because its features at integers are
+      only 1 or -1.
+    - `prior`, `path`: The noise prior, and the probability path on which the field is trained. The default path is a
+      straight line that ends in a Gaussian with standard deviation 1e-5 around the data.
+    - `flow_weight`, `consistency_weight`, `q_weight`: The weights $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0.
+      `q_weight` must be tuned for each environment, from 10 to 500.
 
     **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of its range.
 
@@ -123,12 +129,12 @@ class ShortcutPolicy(eqx.Module):
         key: Key,
         **numbers: Any,
     ) -> "ShortcutPolicy":
-        """Builds the policy with a `ConditionalField`.
+        """Builds a policy whose velocity field is a `ConditionalField`.
 
-        - `observation_dim`, `action_dim`: Sizes, at least 1.
-        - `network`: Builds the network, called as `network(in_features, out_features, key=key)`.
+        - `observation_dim`, `action_dim`: The sizes of observations and actions, at least 1.
+        - `network`: A function that builds the network; it is called as `network(in_features, out_features, key=key)`.
         - `step_embedding`: The embedding of $\\log_2 k$.
-        - `numbers`: Other arguments of the class, such as the numbers of steps and the weights.
+        - `numbers`: Other arguments of the class, such as the numbers of steps and the weights of the loss.
         """
         field = ConditionalField(action_dim, observation_dim + step_embedding.time_features, build=network, key=key)
         return ShortcutPolicy(field, action_dim, step_embedding=step_embedding, **numbers)
@@ -140,7 +146,7 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def draws_once_per_batch(self) -> bool:
-        """Whether the loss draws a number of steps that all rows of a batch share."""
+        """Whether the loss draws a random number of steps that is shared by the whole batch."""
         return self.max_value_steps > 1
 
     def act(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
@@ -154,7 +160,7 @@ class ShortcutPolicy(eqx.Module):
 
     @property
     def noise_prior(self) -> NoisePrior:
-        """The noise prior of the flow."""
+        """The noise prior of the flow over actions."""
         return self.prior
 
     def draw_noise(self, key: Key) -> Point:
@@ -162,12 +168,12 @@ class ShortcutPolicy(eqx.Module):
         return self.prior.sample(key, (self.dim,))
 
     def act_from_noise(self, observation: Observation, critic: Critic | None, noise: Point) -> Action:
-        """The action in `num_steps` steps for a given noise sample; the critic is not used."""
+        """Returns the action in `num_steps` steps for a given noise sample; the critic is not used."""
         del critic
         return self.act_from(observation, noise, StepCount.known(self.num_steps))
 
     def act_from(self, observation: Observation, noise: Point, steps: StepCount) -> Action:
-        """The action in a given number of steps for a given noise sample.
+        """Returns the action in a given number of steps for a given noise sample.
 
         **Raises** `ValueError` if `steps.at_most` is above `max_steps`.
         """
@@ -185,23 +191,26 @@ class ShortcutPolicy(eqx.Module):
         return self.field.encode(observation, self.step_embedding.embed_time(exponent))
 
     def velocity_of_one(self, t: Time, x: Point, observation: Observation, num_steps: int | Array) -> Point:
-        """The velocity of a step of length 1 / `num_steps`."""
+        """Returns the velocity at time `t` and point `x` for a step of length 1 / `num_steps`."""
         return self.field.velocity(t, x, self.code_of(observation, num_steps))
 
     def velocity_of_two(self, t: Time, x: Point, observation: Observation, num_steps: Scalar) -> Point:
-        """The mean velocity over a step of length 1 / `num_steps`, taken as two steps of half the length."""
+        """Returns the mean velocity of two steps of length 1 / (2 `num_steps`), starting at time `t` and point `x`."""
         code, half = self.code_of(observation, 2 * num_steps), 1 / (2 * num_steps)
         first = self.field.velocity(t, x, code)
         return (first + self.field.velocity(t + half, x + half * first, code)) / 2
 
     def consistency_counts(self, size: int) -> Float[np.ndarray, " batch"]:
-        r"""The $k$ of each example of a batch in the self-consistency loss, from $\frac K2$ down to 1."""
+        r"""Returns the $k$ of each example of a batch in the self-consistency loss, from $\frac K2$ down to 1.
+
+        - `size`: The batch size.
+        """
         counts = 2 ** np.arange(self.max_steps.bit_length() - 1)[::-1]
         share = size // len(counts)
         return np.concatenate([np.repeat(counts, share), np.ones(size - share * len(counts))]).astype(np.float64)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ShortcutMetrics]:
-        """The weighted sum of the three terms, each averaged over the batch, and its metrics.
+        """Returns the weighted sum of the three terms, each averaged over the batch, and the metrics.
 
         Padded steps of an action chunk count as 0 in the first two terms.
         """
@@ -218,7 +227,7 @@ class ShortcutPolicy(eqx.Module):
 
     @update_step("flow_matching")
     def flow_loss(self, batch: Transition, key: Key) -> Scalar:
-        """The flow-matching loss of the shortest steps, averaged over batch and coordinates."""
+        """Returns the flow-matching loss of the shortest steps, averaged over batch and coordinates."""
         noise_key, time_key = jax.random.split(key)
         noise = self.prior.sample(noise_key, batch.action.shape)
         times = draw_grid_times(
@@ -232,7 +241,7 @@ class ShortcutPolicy(eqx.Module):
 
     @update_step("self_consistency")
     def consistency_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> Scalar:
-        """The self-consistency loss, averaged over batch and coordinates.
+        """Returns the self-consistency loss, averaged over batch and coordinates.
 
         **Raises** `AttributeError` if the agent has no target policy.
         """
@@ -254,9 +263,10 @@ class ShortcutPolicy(eqx.Module):
 
     @update_step("q")
     def q_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
-        """The Q loss, which is minus the mean score divided by the mean absolute score, and the mean score.
+        """Returns the Q loss and the mean score; the loss is minus the mean score, divided by the mean absolute score.
 
-        A critic that [scores in steps][floqzoo.protocols.ScoresInSteps] scores the actions for their number of steps.
+        A critic that satisfies [`ScoresInSteps`][floqzoo.protocols.ScoresInSteps] scores the actions for the number of
+        steps in which they were computed.
         """
         steps_key, noise_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_value_steps)

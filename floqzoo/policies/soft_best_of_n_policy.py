@@ -1,4 +1,4 @@
-"""Best-of-N sampling with a temperature: a candidate with a higher Q is more likely."""
+"""Best-of-N sampling with a temperature: candidates with a higher Q-value are selected more often."""
 
 import equinox as eqx
 import jax
@@ -15,13 +15,14 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class SoftBestOfNPolicy(BestOfNPolicy):
     r"""Selects one of $N$ actions $a_i$ of a behaviour policy, with probability $\propto \exp(Q(s, a_i) / \tau)$.
 
-    As $\tau \to 0$ it tends to `BestOfNPolicy`, and as $\tau \to \infty$ to the behaviour policy $\beta$. As $N \to
-    \infty$ the distribution of its action tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised: the policy with
-    the highest $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or $N$, so both
-    may be changed in a trained policy.
+    As $\tau \to 0$, the policy tends to `BestOfNPolicy`, and as $\tau \to \infty$ to the behaviour policy $\beta$. As
+    $N \to \infty$, the distribution of its actions tends to $\beta(a \mid s) \exp(Q(s, a) / \tau)$, normalised; this is
+    the policy that maximises $\mathbb E \, Q - \tau \operatorname{KL}(\cdot \Vert \beta)$. No loss depends on $\tau$ or
+    $N$, so both may be changed in a trained policy.
 
-    - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise] of a prior
-      with a `cdf`, such as a `BehaviourFlow`: the first number of an additional noise sample selects the candidate.
+    - `behaviour`: A policy that imitates the data and [acts from noise][floqzoo.protocols.ActsFromNoise], such as a
+      `BehaviourFlow`. Its noise prior must have a `cdf`, because the first coordinate of an additional noise sample
+      selects the candidate.
     - `num_samples`: $N$, at least 1.
     - `temperature`: $\tau$, above 0, in units of reward.
 
@@ -42,11 +43,11 @@ class SoftBestOfNPolicy(BestOfNPolicy):
             )
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """Draws the candidates, and samples one of them with softmax probabilities."""
+        """Draws the candidates and samples one of them, with the softmax of their scores as probabilities."""
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """Each noise row but the last gives a candidate; the first number of the last row selects one of them."""
+        """Computes a candidate from each row of the noise except the last, whose first number selects the candidate."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])
@@ -60,7 +61,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """The index of the choice for a uniform `level` in [0, 1], by the inverse cumulative distribution function."""
+    """Returns the choice for a uniform random `level` in [0, 1], by inverting the cumulative distribution function."""
     size = len(probabilities)
     # A cumulative sum, written with operations that every runtime of an exported policy supports.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)

@@ -19,7 +19,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 ACTION_LIMIT = 1 - 1e-5
-"""The largest absolute value of an action coordinate in `TanhGaussianPolicy.log_prob`."""
+"""The limit to which `TanhGaussianPolicy.log_prob` clips the absolute value of each action coordinate."""
 
 
 class TanhGaussianMetrics(eqx.Module):
@@ -29,11 +29,11 @@ class TanhGaussianMetrics(eqx.Module):
     - `sac_loss`: The mean of temperature * log-density - score, over sampled actions.
     - `bc_loss`: Minus the mean log-density of the data's actions.
     - `temperature_loss`: Temperature * (`entropy` - target entropy).
-    - `temperature`: The temperature.
+    - `temperature`: The entropy temperature of the policy.
     - `entropy`: Minus the mean log-density of sampled actions.
-    - `std`: The mean standard deviation before tanh.
+    - `std`: The mean standard deviation of the Gaussian, before tanh.
     - `q`: The mean score of sampled actions.
-    - `mse`: Squared distance of the mode from the data's actions, averaged over coordinates.
+    - `mse`: The squared distance between the mode and the data's actions, averaged over coordinates.
     """
 
     actor_loss: Scalar
@@ -52,23 +52,27 @@ def _parameter(value: Any) -> Any:
 
 
 class TanhGaussianPolicy(PolicyWithMode):
-    r"""$a = \tanh u$ with $u \sim N(\mu(s), \operatorname{diag} \sigma(s)^2)$, trained by soft actor-critic.
+    r"""A Gaussian policy squashed by tanh, and trained by soft actor-critic (SAC).
+
+    An action is $a = \tanh u$ with $u \sim N(\mu(s), \operatorname{diag} \sigma(s)^2)$. The loss is
 
     $$\mathbb E \bigl[ \beta \log \pi(a \mid s) - Q(s, a) \bigr]
     - \alpha_\text{bc} \, \mathbb E \log \pi(a_\text{data} \mid s)
     + \beta \bigl( \mathcal H - \bar{\mathcal H} \bigr), \qquad \bar{\mathcal H} = -m d,$$
 
-    where $a$ is a reparametrised sample. $\beta$ is treated as a constant in the first term, and the entropy $\mathcal
-    H = -\mathbb E \log \pi(a \mid s)$ in the last, which trains the temperature $\beta$ alone: $\beta$ falls while the
-    entropy is above its target, and rises while it is below.
+    where $a$ is a reparametrised sample, $\beta$ is the temperature, and $d$ is the number of action coordinates. In
+    the first term, $\beta$ is treated as a constant. In the last term, the entropy
+    $\mathcal H = -\mathbb E \log \pi(a \mid s)$ is treated as a constant, so this term only trains the temperature:
+    $\beta$ falls while the entropy is above its target $\bar{\mathcal H}$, and rises while the entropy is below it.
 
     The policy acts with its mode $\tanh \mu(s)$, as FQL's official code does in evaluations, and explores with samples.
 
-    - `network`: A network from an observation to $\mu$ and then $\log \sigma$, each with $d$ coordinates.
-    - `log_temperature`: $\log \beta$, trained; initially 0, i.e. $\beta = 1$.
+    - `network`: A network that maps an observation to $2d$ outputs: first $\mu$, then $\log \sigma$.
+    - `log_temperature`: The logarithm $\log \beta$ of the temperature, which is trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
-    - `alpha_bc`: $\alpha_\text{bc}$, at least 0. The official code of QC and that of QAM have such a weight for RLPD,
-      which is 0 in most environments; we did not find the exact form of the term, and chose maximum likelihood.
+    - `alpha_bc`: The weight $\alpha_\text{bc}$ of behaviour cloning, at least 0. The official codes of QC and QAM have
+      such a weight for RLPD, which is 0 in most environments. We did not find the exact form of the term, and chose
+      maximum likelihood.
     - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in FQL's official code.
 
     **Raises** `ValueError` if a number is out of its range.
@@ -94,37 +98,37 @@ class TanhGaussianPolicy(PolicyWithMode):
 
     @property
     def temperature(self) -> Scalar:
-        r"""$\beta$, above 0, in units of reward per nat."""
+        r"""The temperature $\beta$, above 0, in units of reward per nat."""
         return jnp.exp(self.log_temperature)
 
     def mode(self, observation: Observation) -> Action:
-        r"""The mode, $\tanh$ of the mean."""
+        r"""Returns the mode $\tanh \mu(s)$."""
         return jnp.tanh(self.moments(observation)[0])
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """Draws a sample; the critic is not used."""
+        """Samples an action; the critic is not used."""
         del critic
         return self.act_with_log_prob(observation, key).action
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws a sample, with its exact log-density; both are differentiable with respect to the parameters."""
+        """Samples an action and computes its exact log-density; both are differentiable in the policy's parameters."""
         mean, log_std = self.moments(observation)
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         u = mean + jnp.exp(log_std) * noise
         return ActionDraw(jnp.tanh(u), jnp.sum(_gaussian_log_prob(noise, log_std) - _log_tanh_slope(u)))
 
     def log_prob(self, action: Action, observation: Observation) -> Scalar:
-        """The log-density of an action.
+        """Returns the log-density of an action.
 
-        A coordinate closer than 1e-5 to -1 or 1, where the log-density diverges, is moved to that distance. Actions in
-        the data of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] are clipped in this way by default.
+        The log-density diverges at -1 and 1, so coordinates are first clipped to [-1 + 1e-5, 1 - 1e-5]. By default, the
+        actions in the data of an [`OGBenchTask`][floqzoo.tasks.OGBenchTask] are already clipped in this way.
         """
         mean, log_std = self.moments(observation)
         u = jnp.arctanh(jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT))
         return jnp.sum(_gaussian_log_prob((u - mean) * jnp.exp(-log_std), log_std) - _log_tanh_slope(u))
 
     def moments(self, observation: Observation) -> tuple[Float[Array, " action"], Float[Array, " action"]]:
-        r"""$\mu$ and $\log \sigma$ of an action before tanh.
+        r"""Returns $\mu$ and $\log \sigma$, the parameters of the Gaussian before tanh.
 
         **Raises** `ValueError` if the network has an odd number of outputs.
         """
@@ -137,7 +141,7 @@ class TanhGaussianPolicy(PolicyWithMode):
         return outputs[:dim], jnp.clip(outputs[dim:], self.log_std_low.value, self.log_std_high.value)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, TanhGaussianMetrics]:
-        """The sum of the loss's three terms, averaged over the batch, and its metrics."""
+        """Returns the sum of the three terms of the loss, averaged over the batch, and the metrics."""
         keys = jax.random.split(key, batch.reward.shape[0])
         draws = jax.vmap(self.act_with_log_prob)(batch.observation, keys)
         with update_step("q"):

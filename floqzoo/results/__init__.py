@@ -1,4 +1,4 @@
-"""Results of stored runs: lists, learning curves, comparisons, and evaluations of their policies."""
+"""Results of stored runs: lists of runs, learning curves, comparisons, and new evaluations of trained policies."""
 
 from floqzoo.results.compare import (
     ComparedRow as ComparedRow,

@@ -1,4 +1,4 @@
-"""Comparison of methods over tasks: means with intervals, and probabilities of improvement."""
+"""Compares methods over tasks, by means with confidence intervals and by probabilities of improvement."""
 
 import csv
 from collections.abc import Sequence
@@ -23,20 +23,21 @@ from floqzoo.studies.statistics import (
 MEAN, IQM, IMPROVEMENT = "mean", "interquartile_mean", "probability_of_improvement"
 ALL_TASKS = "all tasks"
 ENOUGH_SEEDS = 5
-"""The number of seeds per task below which intervals are much too narrow (simulated in the guide on results)."""
+"""The number of seeds per task below which intervals are much too narrow, as the guide on results shows by
+simulation."""
 
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One statistic of one method on one task, or of one method compared with another.
+    """A row of a comparison: one statistic of a method on a task, or of a method compared with another method.
 
     - `task`: The name of the task, or `ALL_TASKS` for all tasks on which every method has runs.
     - `method`: The name of the method.
-    - `over`: For a probability of improvement, the method that `method` is compared with; otherwise empty.
+    - `over`: For a probability of improvement, the method with which `method` is compared; otherwise empty.
     - `statistic`: `MEAN`, `IQM` or `IMPROVEMENT`.
-    - `value`, `low`, `high`: The statistic and the bounds of its confidence interval; the bounds are NaN if a method
-      has only one seed on a task.
-    - `seeds`: The number of seeds of the method, summed over the tasks.
+    - `value`, `low`, `high`: The value of the statistic and the bounds of its confidence interval. The bounds are NaN
+      if a method has only one seed on a task.
+    - `seeds`: The number of seeds of `method`, summed over the tasks.
     """
 
     task: str
@@ -51,13 +52,13 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison.
+    """The result of comparing runs.
 
     - `metric`, `confidence`: The metric, and the confidence level of the intervals.
-    - `rows`: One row for each task, method and statistic; for a probability of improvement, one for each ordered pair
-      of methods.
+    - `rows`: One row for each task, method and statistic. For a probability of improvement, there is one row for each
+      ordered pair of methods.
     - `notes`: Caveats, such as which runs were left out.
-    - `reference`: Scores from other sources that concern the tasks; no statistic includes them.
+    - `reference`: Scores from other sources on these tasks, which are not included in any statistic.
     """
 
     metric: str
@@ -67,7 +68,7 @@ class Comparison:
     reference: tuple[ReferenceGroup, ...] = ()
 
     def of(self, statistic: str) -> list[ComparedRow]:
-        """The rows of one statistic."""
+        """Returns the rows of one statistic."""
         return [row for row in self.rows if row.statistic == statistic]
 
 
@@ -80,17 +81,18 @@ def compare_runs(
     distinguishing: Sequence[str] = (),
     reference: Sequence[ReferenceScore] = (),
 ) -> Comparison:
-    """Compares methods on each task, and over all tasks that they share.
+    """Compares methods on each task, and over all tasks on which every method has runs.
 
-    - `runs`: Folders of runs, or folders that contain runs. The seeds of all runs of one method on one task are pooled;
-      no two of these runs may share a seed.
+    - `runs`: Folders of runs, or folders that contain runs. The seeds of all runs of one method on one task are pooled,
+      so no two of these runs may have a seed in common.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
-    - `step`: The step at which the runs are compared; by default the last one, which must be the same for all runs on a
-      task.
+    - `step`: The step at which the runs are compared. By default this is the last step, which must then be the same for
+      all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from other sources, read by `read_reference_scores`, to list below those of the runs.
+    - `reference`: Scores from other sources, as returned by `read_reference_scores`, to list below the scores of the
+      runs.
 
     **Raises** `ValueError` if `confidence` is out of its range, or if the runs cannot be compared (the message contains
     the reason); `FileNotFoundError` if a folder does not exist or contains no run.
@@ -121,7 +123,8 @@ def compare_runs(
 def read_comparison(path: str | Path) -> tuple[ComparedRow, ...]:
     """Reads the rows of a comparison from a CSV file.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if its columns are not the fields of
+    `ComparedRow`.
     """
     names = [field.name for field in fields(ComparedRow)]
     with Path(path).open(newline="") as file:

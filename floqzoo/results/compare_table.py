@@ -1,4 +1,4 @@
-"""Comparisons as tables: text, Markdown and CSV."""
+"""Formats comparisons as tables, in plain text, Markdown or CSV."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,9 @@ from floqzoo.tasks.files import replacing
 def write_table(comparison: Comparison, format: str = "text", out: str | Path | None = None) -> None:
     """Writes a comparison to a file, or to standard output if `out` is None.
 
-    - `format`: "text", "markdown" or "csv"; the first two end with the notes.
+    - `comparison`: The comparison.
+    - `format`: "text", "markdown" or "csv". Text and Markdown end with the notes of the comparison.
+    - `out`: The output file; its folder is created if it does not exist.
 
     **Raises** `ValueError` if the format is none of these.
     """
@@ -44,7 +46,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """Formats the rows of a comparison as CSV, without rounding; `read_comparison` reads them."""
+    """Formats the rows of a comparison as CSV without rounding; `read_comparison` can read the result."""
     return csv_table(comparison.rows)
 
 

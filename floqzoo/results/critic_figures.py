@@ -1,4 +1,4 @@
-"""Figures of flow critics; each function takes arrays and returns a figure without saving it."""
+"""Draws figures of flow critics. Each function takes arrays and returns a figure, without saving it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,10 +36,13 @@ def draw_value_paths(
     distilled_values: Sequence[float],
     returns: Sequence[float],
 ) -> Any:
-    """Draws value trajectories, $z_t$ against $t$, with a panel for each state and a colour for each ensemble member.
+    """Draws value trajectories $z_t$ over the flow time $t$, with a panel for each state and a colour for each member.
 
+    - `t`: The flow times.
+    - `paths`: For each state, the trajectories of each ensemble member and noise sample.
+    - `titles`: The title of each panel.
     - `distilled_values`: The value of the distilled critic at each state.
-    - `returns`: The return of the episode from each state; NaN if it is unknown (see `PlayedReturns`).
+    - `returns`: The return of the episode from each state on; NaN if it is unknown (see `PlayedReturns`).
     """
     columns = min(len(paths), 2)
     rows = -(-len(paths) // columns)
@@ -63,7 +66,7 @@ def draw_value_paths(
 
 @styled
 def draw_value_map(found: ValueMap) -> Any:
-    """Draws the value at every position of a maze, with arrows for the policy's mean actions at some of them."""
+    """Draws the value at every position of a maze, and arrows for the policy's mean action at some of the positions."""
     height = 5.2
     figure = new_figure(height * np.ptp(found.x) / np.ptp(found.y) + 1.0, height)
     axes = figure.subplots()
@@ -85,10 +88,14 @@ def draw_value_map(found: ValueMap) -> Any:
 
 @styled
 def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"], trained: int) -> Any:
-    """Draws Q against the number of solver steps: its quartiles, and its RMS difference from Q with the most steps.
+    """Draws how Q depends on the number of solver steps.
 
-    - `steps`: The numbers of steps, ascending.
-    - `trained`: The number of steps in training.
+    One panel shows the quartiles of Q over a batch, and the other the RMS difference between Q with each number of
+    steps and Q with the largest number.
+
+    - `steps`: The numbers of steps, in ascending order.
+    - `q`: Q for each number of steps and each transition of the batch.
+    - `trained`: The number of solver steps used in training.
     """
     figure = new_figure(WIDTH, 4.0)
     level, error = figure.subplots(1, 2, sharex=True)
@@ -111,7 +118,7 @@ def draw_q_by_steps(steps: Sequence[int], q: Float[np.ndarray, "choices batch"],
 
 @styled
 def draw_value_and_return(q: Float[np.ndarray, " steps"], played: PlayedReturns) -> Any:
-    """Draws Q at each step of some episodes against the return from that step."""
+    """Draws a scatter plot of Q against the return, with a point for each step of the played episodes."""
     figure = new_figure(5.6, 6.0)
     axes = figure.subplots()
     known = played.known()
@@ -140,12 +147,12 @@ def draw_inside(
     spectra: Float[np.ndarray, "members directions"],
     ranks: Sequence[int],
 ) -> Any:
-    """Draws histograms of `deviation` and `curvature` over a batch, and the singular values of the features.
+    """Draws histograms of `deviation` and `curvature` over a batch, and the singular values of the last features.
 
-    - `deviation`: The standard deviation of Q over noise samples, averaged over members, for each transition.
-    - `curvature`: The square root of the mean curvature of the value trajectories, for each transition.
-    - `spectra`: The singular values of the features of each member, descending.
-    - `ranks`: The effective rank of each member's features.
+    - `deviation`: For each transition, the standard deviation of Q over noise samples, averaged over members.
+    - `curvature`: For each transition, the square root of the mean curvature of the value trajectories.
+    - `spectra`: The singular values of each member's last features, in descending order.
+    - `ranks`: The effective rank of each member's last features.
     """
     figure = new_figure(WIDTH, 6.8)
     panels = figure.subplot_mosaic([["noise", "bend"], ["features", "features"]])

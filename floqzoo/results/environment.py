@@ -1,4 +1,4 @@
-"""The environment of a stored run, created without loading its data."""
+"""Creates the environment of a stored run without loading its data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,14 +12,14 @@ from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
-    """Returns a function that creates the evaluation environment of a run, with the run's success timing.
+    """Returns a function that creates the environment in which a run is evaluated, with the run's success timing.
 
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
     - `settings`: Additional settings of OGBench's environment, such as `width`; ignored for your own task.
 
-    **Raises** `ValueError` if OGBench has no such task, or if your own task is required but missing, given for a task
-    of OGBench, or has no environment.
+    **Raises** `ValueError` if OGBench has no such task, if the run has its own task but `task` is None, if `task` is
+    given although the run has a task of OGBench, or if your own task has no environment.
     """
     own = named_task(run, task)
     if own is not None:
@@ -33,9 +33,9 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 
 
 def require_states(run: StoredRun, what: str) -> None:
-    """Checks that a run was trained on states, not on pixels.
+    """Checks that a run was trained on state vectors and not on pixels.
 
-    - `what`: What needs a state-based run, such as "a video"; named in the error message.
+    - `what`: The feature that requires such a run, such as "a video", for the error message.
 
     **Raises** `ValueError` if the run has a pixel encoder.
     """

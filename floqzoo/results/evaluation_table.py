@@ -1,4 +1,4 @@
-"""A table of new evaluation results next to those logged by the run."""
+"""Formats the results of a new evaluation as a table, next to the results that the run logged."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ WITHOUT_SUCCESS = ["seed", "episodes", "return", "logged", "length"]
 
 
 def evaluation_text(run: str | Path, results: Sequence[EvaluatedSeed]) -> str:
-    """Formats the results of `evaluate_run` as a table."""
+    """Formats the results of `evaluate_run` as a table, with one row for each seed."""
     columns = COLUMNS if results[0].evaluation.reports_success else WITHOUT_SUCCESS
     return text_table(f"{run} after {results[0].step:,} updates", columns, [_line(result) for result in results])
 

@@ -1,4 +1,4 @@
-"""Writing videos frame by frame."""
+"""Writes videos frame by frame."""
 
 import subprocess
 from collections.abc import Iterable
@@ -10,11 +10,14 @@ from floqzoo.tasks.files import replacing
 
 
 def write_film(pictures: Iterable[np.ndarray], path: Path, *, frames_per_second: int) -> Path:
-    """Writes frames as an H.264 `.mp4` atomically, with the ffmpeg of imageio-ffmpeg.
+    """Writes frames to an H.264 `.mp4` file, atomically, with the ffmpeg of imageio-ffmpeg; returns its path.
 
-    - `pictures`: RGB images with values from 0 to 255, of the same even height and width.
+    - `pictures`: The frames: RGB images with values from 0 to 255, which all have the same size. Height and width must
+      be even.
+    - `path`: The file to write.
+    - `frames_per_second`: The frame rate.
 
-    **Raises** `OSError` with the message of ffmpeg if it fails, `ValueError` if there is no frame.
+    **Raises** `OSError` with ffmpeg's message if ffmpeg fails; `ValueError` if there is no frame.
     """
     with replacing(path) as temporary:
         ffmpeg = None

@@ -1,4 +1,4 @@
-"""Finding the runs below a folder, and reading their settings and metrics."""
+"""Finds the runs in a folder, and reads their settings and metrics."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 def find_runs(directory: Path) -> list[Path]:
-    """Finds the run folders at or below a folder, i.e. those with a `flags.json`, sorted by path.
+    """Finds all run folders in a folder, sorted by path; the folder itself may be one of them.
 
-    Subfolders of a run folder are not searched.
+    A run folder is a folder with a `flags.json`. Its subfolders are not searched.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `NotADirectoryError` if it is a file.
+    **Raises** `FileNotFoundError` if there is no such folder; `NotADirectoryError` if it is a file.
     """
     if not directory.exists():
         raise FileNotFoundError(f"there is no folder {directory}.")
@@ -31,10 +31,10 @@ def find_runs(directory: Path) -> list[Path]:
 
 
 def open_runs(paths: Sequence[Path]) -> list[StoredRun]:
-    """Opens the runs at or below these folders, each only once.
+    """Opens all runs in the given folders, which may themselves be runs; each run is opened only once.
 
-    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and the errors of `find_runs` and
-    `StoredRun`.
+    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and what `find_runs` and `StoredRun`
+    raise.
     """
     folders = []
     for path in paths:
@@ -46,9 +46,9 @@ def open_runs(paths: Sequence[Path]) -> list[StoredRun]:
 
 
 def setting(run: StoredRun, name: str) -> Any:
-    """The setting `name` of a run.
+    """Returns the value of the setting `name` of a run.
 
-    **Raises** `ValueError` if the run's `flags.json` lacks the setting.
+    **Raises** `ValueError` if the `flags.json` of the run does not contain the setting.
     """
     if name not in run.flags:
         raise ValueError(f"{run.directory / 'flags.json'} must have `{name}`; it does not.")
@@ -56,10 +56,10 @@ def setting(run: StoredRun, name: str) -> Any:
 
 
 def evaluations(run: StoredRun) -> Mapping[str, Float[np.ndarray, " rows"]]:
-    """The columns of the run's `eval.csv`; empty before the first evaluation."""
+    """Returns the columns of the run's `eval.csv` by name; empty before the first evaluation."""
     return run.eval if (run.directory / "eval.csv").exists() else {}
 
 
 def training_metrics(run: StoredRun) -> Mapping[str, Float[np.ndarray, " rows"]]:
-    """The columns of the run's `train.csv`; empty before the first row."""
+    """Returns the columns of the run's `train.csv` by name; empty before the first row is logged."""
     return run.train if (run.directory / "train.csv").exists() else {}

@@ -1,4 +1,4 @@
-"""Inspection of the successor measure of a stored run: its futures and values compared with those of episodes."""
+"""Inspects the successor measure of a stored run, by comparing its future states and values with episodes."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from floqzoo.tasks.sharded_dataset import excerpt_of
 
 
 def has_successor_measure(run: StoredRun, recipe: Recipe) -> bool:
-    """Whether the agent of a run has a critic that is based on a successor measure.
+    """Returns whether the critic of a run's agent is based on a successor measure.
 
     **Raises** what `StoredRun.builder` raises.
     """
@@ -38,21 +38,26 @@ def inspect_futures(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> tuple[FutureReport, list[Path]]:
-    """Inspects the successor measure of a run; returns its report and the files written to `out`.
+    """Inspects the successor measure of a run; returns a report and the paths of the files written to `out`.
 
-    The files are `values.csv`, `distances.csv`, `futures.csv` and `futures.png`. A measure of the data is compared with
-    recorded episodes, and a measure of the agent's policy with newly played ones.
+    The files are `values.csv`, `distances.csv`, `futures.csv` and `futures.png`. A measure of the policy that collected
+    the data is compared with recorded episodes, and a measure of the agent's policy with newly played episodes.
 
-    - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
-    - `episodes`: The number of episodes, at least 1; for a measure of the data, at most as many as the data contain.
+    - `directory`: The folder of the run.
+    - `out`: The folder for the files.
+    - `seed`: The seed of the run to inspect; by default the first.
+    - `step`: The step of the checkpoint; by default the last.
+    - `episodes`: The number of episodes, at least 1. For a measure of the policy that collected the data, it must not
+      exceed the number of episodes in the data.
     - `dataset_path`: The location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
-    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if the
-    critic of the run is not based on a successor measure, if the run was trained on pixels, if your own task is required
-    but missing or lacks an environment to play in, if `episodes` is out of its range, or if an episode is too short.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
+    the critic of the run is not based on a successor measure, if the run was trained on pixels, if the run has your own
+    task but `task` is None or has no environment to play in, if `episodes` is out of its range, or if an episode is too
+    short.
     """
     run = StoredRun(Path(directory))
     require_states(run, "an inspection")

@@ -1,4 +1,4 @@
-"""The diagnostics of a critic inspection."""
+"""The diagnostics that the inspection of a flow critic computes."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ class Inspection:
     r"""Diagnostics of a flow critic on a batch of the run's data and on played episodes; Q is in units of reward.
 
     - `seed`, `step`: The seed and the step of the agent.
-    - `q`: The output of the flows, averaged over the batch, members and noise samples.
-    - `q_noise_variance`: The variance of the output over noise samples, averaged over the batch and members, in squared
-      units of reward.
-    - `path_curvature`: The mean squared deviation of the velocity of value trajectories $z_t$ from constant velocity,
-      $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward.
-    - `feature_norm`, `effective_rank`: The norm and effective rank of the features, the inputs of the last linear
-      layers, averaged over members (the norm also over the batch).
-    - `feature_width`: The number of features, which bounds their rank.
+    - `q`: The output of the flows, averaged over the batch, the members and the noise samples.
+    - `q_noise_variance`: The variance of the flows' output over noise samples, averaged over the batch and the members,
+      in squared units of reward.
+    - `path_curvature`: The curvature of the value trajectories $z_t$, i.e. the mean squared deviation of their velocity
+      from a constant velocity, $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward.
+    - `feature_norm`, `effective_rank`: The norm and the effective rank of the features, which are the inputs of the
+      members' last linear layers. Both are averaged over the members, and the norm also over the batch.
+    - `feature_width`: The number of features, which is an upper bound on the effective rank.
     - `success`: The fraction of played episodes that reached the goal; NaN in a task that reports no success.
-    - `return_correlation`: The correlation of Q with the return, over the steps with a known return; NaN if undefined.
-    - `return_bias`: The mean of Q minus the return over these steps.
+    - `return_correlation`: The correlation between Q and the return, over all played steps whose return is known; NaN
+      if undefined.
+    - `return_bias`: The mean of Q minus the return over the same steps; NaN if there are none.
     """
 
     seed: int
@@ -44,7 +45,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class ReturnRow:
-    """One step of a played episode, with the critic's value and the actual return; see `PlayedReturns`."""
+    """A step of a played episode, with the critic's value `q` and the actual return; see `PlayedReturns`."""
 
     episode: int
     q: float
@@ -56,7 +57,13 @@ class ReturnRow:
 def inspection_of(
     inside: CriticInside, played: PlayedReturns, q: Float[np.ndarray, " steps"], *, seed: int, step: int
 ) -> Inspection:
-    """Computes the diagnostics; `q` is the critic's value at each played step."""
+    """Computes the diagnostics of an inspection.
+
+    - `inside`: The values, curvatures and features of the critic on a batch.
+    - `played`: The played episodes.
+    - `q`: The critic's value at each played step.
+    - `seed`, `step`: The seed and the step of the agent.
+    """
     known = played.known()
     errors = (q - played.returns)[known]
     firsts = np.unique(played.episode, return_index=True)[1]
@@ -76,13 +83,16 @@ def inspection_of(
 
 
 def return_rows(played: PlayedReturns, q: Float[np.ndarray, " steps"]) -> list[ReturnRow]:
-    """One row for each played step; `q` is the critic's value at each."""
+    """Returns a row for each played step; `q` contains the critic's value at each of these steps."""
     columns = (played.episode, q, played.returns, played.unknown, played.success)
     return [ReturnRow(int(e), float(v), float(g), float(u), float(s)) for e, v, g, u, s in zip(*columns, strict=True)]
 
 
 def described(found: Inspection) -> Sequence[tuple[str, str]]:
-    """The diagnostics as pairs of a label and a formatted value; the success rate only if the task reports success."""
+    """Returns the diagnostics as pairs of a label and a formatted value.
+
+    The success rate is included only if the task reports success.
+    """
     success = [] if math.isnan(found.success) else [("success rate of played episodes", f"{100 * found.success:.0f} %")]
     return (
         ("Q of the data's actions", f"{found.q:.4g}"),

@@ -1,4 +1,4 @@
-"""Names for the methods of several runs; the seeds of runs with the same name are pooled."""
+"""Names the methods of several runs, so that the seeds of runs of the same method can be pooled."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 def method_names(runs: Sequence[StoredRun], distinguishing: Sequence[str] = ()) -> list[str]:
-    """The name of each run's method: its recipe, and the settings in which it differs from other runs of that recipe.
+    """Returns a name for the method of each run: the recipe, and any settings that distinguish runs of this recipe.
 
-    If runs of a recipe differ in a setting on one task, the setting is part of the name, unless its value is the
-    recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (as published) and 10
-    are "floq" and "floq alpha=10.0". If `alpha` only differs between tasks, all runs are "floq".
+    If runs of a recipe on the same task differ in a setting, the setting is part of the name, unless its value is the
+    recipe's default for the task. For example, two runs of floq on cube-single with `alpha` 300 (the published value)
+    and 10 are named "floq" and "floq alpha=10.0". If `alpha` only differs between tasks, all runs are named "floq".
 
-    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent and
-      `normalize_observations`, such as "precision".
+    - `distinguishing`: Run settings that distinguish methods, such as "precision", in addition to the settings of the
+      agent and `normalize_observations`.
     """
     names = []
     for run in runs:

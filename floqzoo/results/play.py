@@ -1,4 +1,4 @@
-"""Playing one episode step by step; it is identical to the evaluation episode with the same index."""
+"""Plays an episode step by step; the episode is identical to the evaluation episode with the same index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class PlayedStep:
     """One step of an episode.
 
     - `observation`, `action`: The observation before the step, and the action.
-    - `reward`: The reward.
-    - `success`: 1 if the step reported success, else 0; NaN in a task that reports no success.
+    - `reward`: The reward of the step.
+    - `success`: 1 if the environment reported success in this step, else 0; NaN in a task that reports no success.
     - `last`: Whether the episode ended with this step.
     - `terminated`: Whether the episode ended in a terminal state.
     """
@@ -30,10 +30,12 @@ class PlayedStep:
 
 
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
-    """Plays an episode and yields each step; the environment can be rendered between steps.
+    """Plays an episode and yields each of its steps; the environment can be rendered between steps.
 
-    - `episode`: The index of the episode, from 0.
-    - `seed`: The seed of the evaluation's episodes.
+    - `player`: Plays the episode in its environment.
+    - `policy`: The policy that chooses the actions.
+    - `episode`: The index of the episode in an evaluation, counted from 0.
+    - `seed`: The seed of the evaluation.
     """
     player.begin(episode, seed)
     observation, number, over = player.receive_start(), 0, False

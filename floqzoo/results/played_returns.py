@@ -1,4 +1,4 @@
-"""Monte Carlo returns of a policy's actions in its environment."""
+"""Plays episodes, and computes the Monte Carlo return from each step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,13 +13,14 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 class PlayedReturns(eqx.Module):
-    r"""The steps of some episodes, concatenated, with the return from each step.
+    r"""The steps of several episodes, concatenated, with the return from each step on.
 
-    - `observations`, `actions`: The observation before each step, and the action.
-    - `returns`: The return $\sum_{k \ge 0} \gamma^k r_{t+k}$ up to the end of the episode.
-    - `unknown`: If a time limit truncated the episode $n$ steps later, the weight $\gamma^n$ of the unknown rest of the
-      return; 0 if the episode ended at the goal, or in another terminal state.
-    - `episode`: The index of the episode.
+    - `observations`, `actions`: The observation before each step, and the action of the step.
+    - `returns`: The return from step $t$ up to the end of the episode, $\sum_{k \ge 0} \gamma^k r_{t+k}$, where
+      $\gamma$ is the discount and $r_t$ the reward of step $t$.
+    - `unknown`: The weight $\gamma^n$ of the rest of the return, which is unknown if a time limit truncated the episode
+      $n$ steps later; 0 if the episode ended at the goal or in another terminal state.
+    - `episode`: The index of the episode to which each step belongs.
     - `success`: 1 if the episode reached the goal, else 0; NaN in a task that reports no success.
     """
 
@@ -31,7 +32,7 @@ class PlayedReturns(eqx.Module):
     success: Float[np.ndarray, " steps"]
 
     def known(self, at_most: float = 0.01) -> Bool[np.ndarray, " steps"]:
-        """Whether the return from each step is known: its `unknown` weight is at most `at_most`."""
+        """Returns whether the return from each step is known, i.e. whether `unknown` is at most `at_most`."""
         return self.unknown <= at_most
 
 
@@ -44,12 +45,15 @@ def played_returns(
     seed: int,
     pays_next_state: bool = False,
 ) -> PlayedReturns:
-    """Plays the episodes of an evaluation and computes the return from each step.
+    """Plays the episodes of an evaluation, and computes the return from each step on.
 
     - `actor`: An agent, or its `ActorCritic`.
+    - `make_environment`: A function that creates the environment.
     - `discount`: The discount of the critic, in [0, 1).
-    - `pays_next_state`: Whether the environment computes rewards from the next state while the critic was trained on
-      rewards of the current state; if so, each reward is shifted by one step.
+    - `episodes`: The number of episodes, at least 1.
+    - `seed`: The seed of the evaluation.
+    - `pays_next_state`: Whether the environment computes the reward of a step from the next state, although the critic
+      was trained with rewards of the current state. If True, the rewards are shifted by one step.
 
     **Raises** `ValueError` if `episodes` is below 1 or `discount` is out of its range.
     """
@@ -70,7 +74,8 @@ def played_returns(
 
 
 def returns_to_go(rewards: Float[np.ndarray, " steps"], discount: float) -> Float[np.ndarray, " steps"]:
-    r"""The discounted return from each step, $G_t = r_t + \gamma G_{t+1}$, with 0 after the last step."""
+    r"""Returns the discounted return from each step on, $G_t = r_t + \gamma G_{t+1}$, where $G$ is 0 after the last
+    step, $r_t$ are the rewards, and $\gamma$ is the discount."""
     returns, after = np.zeros_like(rewards), 0.0
     for t in reversed(range(len(rewards))):
         returns[t] = after = rewards[t] + discount * after

@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one figure."""
+"""Plots the learning curves of several runs in one figure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,24 +27,25 @@ def plot_runs(
     distinguishing: Sequence[str] = (),
     reference: Sequence[ReferenceScore] = (),
 ) -> tuple[str, ...]:
-    """Plots a metric against steps, with a panel for each task and a line for each method, and saves it as PNG.
+    """Plots a metric over the steps of runs, with a panel for each task and a line for each method; saves it as PNG.
 
-    Steps count offline updates, then environment steps. A vertical line marks the start of a later phase of a method,
-    such as fine-tuning. Lines show the interquartile mean over seeds, and bands the bootstrap interval (see
-    `bootstrap_interval`); a method with one seed has no band. Returns notes, such as which runs were left out.
+    Lines show the interquartile mean over seeds, and bands show its bootstrap interval (see `bootstrap_interval`); a
+    method with one seed has no band. Steps are offline updates followed by environment steps. A vertical line marks the
+    start of each phase of a method after the first, such as fine-tuning. Returns notes, such as which runs were left
+    out.
 
     - `runs`: Folders of runs, or folders that contain runs.
-    - `out`: The file to write, a `.png`.
+    - `out`: The path of the figure, which must end in `.png`.
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
     - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
     - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
-    - `reference`: Scores from other sources, read by `read_reference_scores`, drawn in grey: a line for each method,
-      source and protocol, in the panels of the tasks to which its scores refer.
+    - `reference`: Scores from other sources, as returned by `read_reference_scores`. They are drawn in grey, with a
+      line for each method, source and protocol, in the panels of the tasks to which the scores refer.
 
-    **Raises** `ValueError` if `out` is not a `.png`, if `confidence` is out of its range, or if the runs cannot share a
-    figure or lack the metric; `FileNotFoundError` if a folder does not exist or contains no run; `ModuleNotFoundError`
-    without matplotlib.
+    **Raises** `ValueError` if `out` does not end in `.png`, if `confidence` is out of its range, if no run has the
+    metric, or if the runs must not be mixed in one figure (the message contains the reason); `FileNotFoundError` if a
+    folder does not exist or contains no run; `ModuleNotFoundError` if matplotlib is not installed.
     """
     path = Path(out)
     if path.suffix != ".png":
@@ -60,7 +61,7 @@ def plot_runs(
 
 @styled
 def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: Sequence[ReferenceGroup] = ()) -> Any:
-    """Draws the figure of `plot_runs` without saving it."""
+    """Draws the figure of `plot_runs`, and returns it without saving it."""
     tasks = gathered.tasks
     columns = min(len(tasks), 2)
     rows = -(-len(tasks) // columns)

@@ -1,4 +1,4 @@
-"""Scores from other sources, such as the tables of papers, to compare with your own runs."""
+"""Reads scores from other sources, such as the tables of papers, to compare them with your own runs."""
 
 import csv
 import math
@@ -11,21 +11,21 @@ from floqzoo.runs.run_store import SUCCESS_METRIC
 
 
 PUBLISHED_SCORES = Path(__file__).with_name("published_scores.csv")
-"""The scores of the papers whose methods floqzoo implements; each row names its source and protocol."""
+"""A file of scores from the papers whose methods floqzoo implements; each row names its source and protocol."""
 
 
 @dataclass(frozen=True)
 class ReferenceScore:
-    """One score of a method that was trained elsewhere.
+    """A score of a method from another source.
 
     - `method`: The name of the method in the source.
-    - `environment`: The name of a task; or the first part of such a name, such as `cube-single-play`, for a mean over
-      the tasks whose names start with it.
-    - `step`: The number of steps before the evaluation.
-    - `seed`: The seed, or None for a mean over seeds.
+    - `environment`: The name of a task. For a mean over several tasks, the first part that their names have in common,
+      such as `cube-single-play`.
+    - `step`: The number of training steps before the evaluation.
+    - `seed`: The seed; None for a mean over seeds.
     - `score`: The score, in the unit of the metric; success rates are in [0, 1].
-    - `spread`: What the source prints after ±, or None.
-    - `source`, `protocol`: Where the number is from, and how it was measured.
+    - `spread`: The number that the source prints after ±, if any, or else None.
+    - `source`, `protocol`: Where the score comes from, and how it was measured.
     """
 
     method: str
@@ -40,11 +40,12 @@ class ReferenceScore:
 
 @dataclass(frozen=True)
 class ReferenceGroup:
-    """All scores of one method in one environment, from one source and with one protocol: a learning curve.
+    """All scores of one method in one environment from one source, measured with one protocol: a learning curve.
 
-    Scores from different sources or protocols are never in one group, so that no mean mixes them.
+    Scores from different sources or protocols belong to different groups, so they are never averaged together.
 
-    - `points`: The steps, ascending, each with its scores: one for each seed, or a single mean.
+    - `points`: The steps in ascending order, each with its scores: one score for each seed, or a single mean over
+      seeds.
     """
 
     method: str
@@ -54,22 +55,22 @@ class ReferenceGroup:
     points: tuple[tuple[int, tuple[ReferenceScore, ...]], ...]
 
     def concerns(self, task: str) -> bool:
-        """Whether the environment is the task, or contains it."""
+        """Returns whether the environment is the given task, or stands for several tasks that include it."""
         return _contains(self.environment, task)
 
     @property
     def curve(self) -> list[tuple[int, float]]:
-        """The mean over seeds at each step."""
+        """The steps in ascending order, each with the mean score over seeds."""
         return [(step, math.fsum(each.score for each in scores) / len(scores)) for step, scores in self.points]
 
 
 def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
-    """Reads reference scores from a CSV file with the fields of `ReferenceScore` as columns.
+    """Reads reference scores from a CSV file, whose columns are the fields of `ReferenceScore`.
 
-    `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
+    The cells of `seed` and `spread` may be empty. `PUBLISHED_SCORES` is such a file.
 
-    **Raises** `FileNotFoundError` if there is no such file; `ValueError` for other columns, a missing value, or a value
-    that is not a number; the message names the line.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if it has other columns, or if a value is
+    missing or is not a number (the message names the line).
     """
     names = [field.name for field in fields(ReferenceScore)]
     with Path(path).open(newline="") as file:
@@ -80,8 +81,12 @@ def read_reference_scores(path: str | Path) -> tuple[ReferenceScore, ...]:
 
 
 def chosen_references(choice: str | None) -> tuple[ReferenceScore, ...]:
-    """The scores that the flag `--reference` selects: those of `PUBLISHED_SCORES` for "published", none for None, and
-    otherwise those of the file `choice`."""
+    """Reads the scores that the flag `--reference` selects.
+
+    - `choice`: "published" for the scores in `PUBLISHED_SCORES`, None for no scores, or else the path of a CSV file.
+
+    **Raises** what `read_reference_scores` raises.
+    """
     if choice is None:
         return ()
     return read_reference_scores(PUBLISHED_SCORES if choice == "published" else choice)
@@ -118,10 +123,11 @@ def _number(cells: dict[str, str], name: str, kind: Callable[[str], Any], place:
 
 
 def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], metric: str) -> tuple[ReferenceGroup, ...]:
-    """Groups the scores that concern any of the tasks; sorted by environment, method, source and protocol.
+    """Groups the scores of the given tasks, sorted by environment, method, source and protocol; other scores are
+    ignored.
 
-    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has, at one
-    step, two scores of the same seed or a mean over seeds in addition to another score.
+    **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has two
+    scores of the same seed at one step, or a mean over seeds in addition to another score at that step.
     """
     found: dict[tuple[str, str, str, str], dict[int, list[ReferenceScore]]] = {}
     for score in scores:

@@ -1,4 +1,4 @@
-"""The requirements for recording videos."""
+"""Checks the requirements for recording videos, and selects a renderer."""
 
 import importlib.util
 
@@ -6,11 +6,12 @@ from floqzoo.tasks.renderer import require_renderer
 
 
 def require_video() -> None:
-    """Selects an off-screen renderer, EGL or else OSMesa, unless the environment variable `MUJOCO_GL` names one.
+    """Checks that videos can be recorded, and selects an off-screen renderer: EGL if it works, or else OSMesa.
 
-    Call this before MuJoCo is imported, since it reads the variable at import.
+    A renderer that the environment variable `MUJOCO_GL` names is kept. Call this function before MuJoCo is imported,
+    because MuJoCo reads the variable when it is imported.
 
-    **Raises** `ModuleNotFoundError` if the extra `video` is not installed, `OSError` if no renderer works.
+    **Raises** `ModuleNotFoundError` if the extra `video` is not installed; `OSError` if no renderer works.
     """
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         raise ModuleNotFoundError("a video needs imageio-ffmpeg, which is not installed: pip install 'floqzoo[video]'.")

@@ -1,4 +1,4 @@
-"""The task of a stored run, with its data."""
+"""Loads the task of a stored run, with its data."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from floqzoo.tasks.load import load
 
 
 def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task | str | None = None) -> Task:
-    """Loads the task of a run, whose `dataset` contains the transitions on which the run was trained.
+    """Loads the task of a run with the dataset on which the run was trained.
 
-    - `dataset_path`: The location of the run's data, if they were moved: a file, or a folder of shards; ignored for
+    - `dataset_path`: The new location of the run's data, if they were moved: a file, or a folder of shards. Ignored for
       your own task.
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
-    **Raises** `FileNotFoundError` if the data do not exist; `ValueError` if their contents differ from those of the
-    run, or if your own task is required but missing, or given for a task of OGBench.
+    **Raises** `FileNotFoundError` if the data do not exist; `ValueError` if they differ from the data of the run, if
+    the run has your own task but `task` is None, or if `task` is given although the run has a task of OGBench.
     """
     own = named_task(run, task)
     if own is not None:

@@ -1,4 +1,4 @@
-"""Evaluation of the policies of stored runs."""
+"""Evaluates the policies of stored runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from floqzoo.runs.stored_run import StoredRun
 
 @dataclass(frozen=True)
 class EvaluatedSeed:
-    """The new evaluation of one seed of a run.
+    """A new evaluation of the policy of one seed of a run.
 
-    - `seed`, `step`: The seed, and the step of its checkpoint.
-    - `evaluation`: The results.
-    - `logged`: The success rate that the run logged at that step, or the mean return in a task that reports no
-      success; NaN if the run logged no evaluation at that step.
+    - `seed`, `step`: The seed, and the step of the checkpoint.
+    - `evaluation`: The results of the new evaluation.
+    - `logged`: The success rate that the run itself logged at this step, or the mean return in a task that reports no
+      success; NaN if the run logged no evaluation at this step.
     - `logged_error`: The standard error of `logged`.
     """
 
@@ -47,23 +47,24 @@ def evaluate_run(
     task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvaluatedSeed]:
-    """Evaluates the policies of a run's checkpoint.
+    """Evaluates the policies in a checkpoint of a run, and returns the results of each seed.
 
-    With the run's own number of evaluation episodes and the default `episode_seed`, the episodes, and thus the success
-    rate, are the same as in the run.
+    If `episodes` is the run's own number of evaluation episodes and `episode_seed` is None, the episodes are the same
+    as in the run, and so is the success rate.
 
     - `directory`: The folder of the run.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: A seed of the run; by default all seeds.
     - `step`: The step of the checkpoint; by default the last one.
-    - `episode_seed`: The seed of the episodes; by default, each policy is evaluated with its own seed.
+    - `episode_seed`: The seed of the episodes. By default, each policy is evaluated with the seed of that policy.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
-    - `progress`: Called with the number of finished episodes, and the total number.
+    - `progress`: A function that is called with the number of finished episodes and the total number of episodes.
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist;
-    `ValueError` if a number is out of its range, or if your own task is required but missing, or has no environment.
+    `ValueError` if a number is out of its range, or if the run has your own task but `task` is None or has no
+    environment.
     """
     if episode_seed is not None:
         require_seed("episode_seed", episode_seed)
@@ -86,12 +87,12 @@ def evaluate_run(
 
 
 def actor_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None) -> ActorCritic:
-    """The policy, the critic and the normaliser of one seed of a run's checkpoint."""
+    """Loads the policy, the critic and the normaliser of one seed from a checkpoint of a run."""
     return run.agent(recipe or find_recipe(run.recipe_name), seed, step).parts
 
 
 def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
-    """All seeds of a run, or only the given one.
+    """Returns all seeds of a run if `seed` is None, or else only the given one.
 
     **Raises** `ValueError` if the run has no such seed.
     """
@@ -103,9 +104,9 @@ def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
 
 
 def checkpoint_step(run: StoredRun, step: int | None) -> int:
-    """The given step, or the step of the run's last checkpoint.
+    """Returns the step of the run's last checkpoint if `step` is None, or else the given step.
 
-    **Raises** `FileNotFoundError` if the run has no checkpoint, or none at that step.
+    **Raises** `FileNotFoundError` if the run has no checkpoint, or no checkpoint at the given step.
     """
     steps = run.checkpoint_steps
     if not steps:

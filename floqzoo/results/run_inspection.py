@@ -1,4 +1,4 @@
-"""Inspection of the flow critic of a stored run: diagnostics, tables and figures."""
+"""Inspects the flow critic of a stored run, and writes diagnostics, tables and figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ from floqzoo.typing import Array
 
 
 NUM_NOISE_SAMPLES = 16
-"""The number of noise samples per state."""
+"""The number of noise samples that are drawn for each state."""
 
 
 def inspect_run(
@@ -52,23 +52,26 @@ def inspect_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> tuple[Inspection, list[Path]]:
-    """Inspects the flow critic of a run; returns its diagnostics and the files written to `out`.
+    """Inspects the flow critic of a run; returns its diagnostics and the paths of the files written to `out`.
 
     The files are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
     `value_and_return.png`, `inside.png` and, for a pointmaze task, `value_map.png`.
 
-    - `directory`, `seed`, `step`: The run, its seed (by default the first) and its checkpoint (by default the last).
-    - `episodes`: The number of episodes to play, at least 1; they are the first episodes of the run's own evaluation.
+    - `directory`: The folder of the run.
+    - `out`: The folder for the files.
+    - `seed`: The seed of the run to inspect; by default the first.
+    - `step`: The step of the checkpoint; by default the last.
+    - `episodes`: The number of episodes to play, at least 1. They are the first episodes of the run's own evaluation.
     - `transitions`: The number of transitions to sample from the run's data, at least 2.
-    - `solver_steps`: At least two numbers of solver steps to compare, ascending.
-    - `dataset_path`: The location of the run's data, if they were moved.
+    - `solver_steps`: The numbers of solver steps to compare, at least two, in ascending order.
+    - `dataset_path`: The new location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
-    the run has no flow critic, has a flow critic over action chunks, or was trained on pixels, if your own task is
-    required but missing, or has no environment, or if a number is out of its range.
+    the run has no flow critic, has a flow critic over action chunks, or was trained on pixels, if the run has your own
+    task but `task` is None or has no environment, or if a number is out of its range.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))

@@ -1,4 +1,4 @@
-"""Lists of runs with their progress and scores."""
+"""Lists runs with their progress and scores."""
 
 import os
 import textwrap
@@ -21,15 +21,15 @@ from floqzoo.tasks.own_task import task_label
 class RunSummary:
     """A summary of one run.
 
-    - `directory`, `recipe`, `task`, `seeds`: The identity of the run.
-    - `steps`, `planned`: The number of steps so far, and the configured number; both count offline updates and
-      environment steps.
+    - `directory`, `recipe`, `task`, `seeds`: The folder, the recipe, the task and the seeds of the run.
+    - `steps`, `planned`: The number of steps so far, and the number of steps in the settings of the run. Both count
+      offline updates and environment steps.
     - `metric`, `score`, `error`: The headline metric (success rate or mean return), its mean over seeds in the last
-      evaluation, and its standard error; NaN before the first evaluation. The standard error is over seeds, or over
-      episodes if the run has one seed.
+      evaluation, and the standard error of this mean; NaN before the first evaluation. The standard error is computed
+      over seeds, or over episodes if the run has one seed.
     - `state`: "finished", "interrupted", "failed" (a metric became NaN or infinite), "running" or "unreadable".
     - `date`: The date and time at which the run was first started, in ISO 8601 format; empty if unknown.
-    - `problem`: The problem of an unreadable run, otherwise empty.
+    - `problem`: The reason why the run is unreadable; empty for all other runs.
     """
 
     directory: Path
@@ -47,9 +47,11 @@ class RunSummary:
 
 
 def list_runs(directory: str | Path = "exp") -> list[RunSummary]:
-    """Summarises the runs at or below a folder, oldest first; unreadable runs are included, with their `problem`.
+    """Summarises all runs in a folder, oldest first; the folder itself may be a run.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `NotADirectoryError` if it is a file.
+    Runs that cannot be read are included, with the reason as their `problem`.
+
+    **Raises** `FileNotFoundError` if there is no such folder; `NotADirectoryError` if it is a file.
     """
     return sorted((_summary(path) for path in find_runs(Path(directory))), key=lambda run: (run.date, run.directory))
 
@@ -77,7 +79,10 @@ def _summary(path: Path) -> RunSummary:
 
 
 def state_of(run: StoredRun) -> str:
-    """The state of a run according to its files, or "running" if a process holds the run's lock."""
+    """Returns the state of a run: "running" if a process holds its lock, or else "finished", "interrupted" or "failed".
+
+    See `RunSummary` for the meaning of the states.
+    """
     if _is_locked(run.directory):
         return "running"
     if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
@@ -95,7 +100,11 @@ def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
 
 
 def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -> tuple[float, float]:
-    """A metric of the last evaluation, averaged over seeds, and its standard error; NaN if there is none."""
+    """Returns a metric of the last evaluation, averaged over seeds, and its standard error; both are NaN if unknown.
+
+    - `columns`: The columns of `eval.csv` by name.
+    - `metric`: The name of the metric.
+    """
     rates = columns.get(metric, np.zeros(0))
     known = np.isfinite(rates)
     if not known.any():
@@ -111,9 +120,9 @@ def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -
 
 
 def run_lines(run: RunSummary, below: Path) -> list[str]:
-    """Formats a run as lines of at most 80 columns, regardless of the width of the terminal.
+    """Formats the summary of a run as lines of at most 80 columns, regardless of the width of the terminal.
 
-    Its path, relative to the folder `below`, is a separate line, which is never wrapped and may be longer.
+    The first line is the path of the run relative to the folder `below`. It is never wrapped, so it may be longer.
     """
     path = run.directory.name if run.directory == below else os.path.relpath(run.directory, below)
     if run.problem:
@@ -131,7 +140,7 @@ def _indented(text: str) -> list[str]:
 
 
 def seed_range(seeds: Sequence[int]) -> str:
-    """Formats seeds in short form: `0`, `0-7`, or `0, 3` if they are not consecutive."""
+    """Formats seeds in short form: one seed as `0`, consecutive seeds as `0-7`, and other seeds as `0, 3`."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))

@@ -1,4 +1,4 @@
-"""The values of a metric by step, for every seed of a method on a task."""
+"""Collects the values of a metric by step, for every seed of a method on a task."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +23,9 @@ class Series:
     """The values of all seeds of one method on one task.
 
     - `method`, `task`: The names of the method and the task.
-    - `points`: The values by step, for each seed.
-    - `phases`: The step at which each phase of the agents starts, by name; empty if the agents have no phases, or if
-      the phases differ between seeds.
+    - `points`: For each seed, the values by step.
+    - `phases`: The step at which each phase of the agents starts, by phase name; empty if the agents have no phases, or
+      if the phases differ between seeds.
     """
 
     method: str
@@ -35,22 +35,22 @@ class Series:
 
     @property
     def last_steps(self) -> dict[int, int]:
-        """The last step of each seed."""
+        """The last step at which each seed has a value, by seed."""
         return {seed: max(points) for seed, points in self.points.items()}
 
     @property
     def common_steps(self) -> list[int]:
-        """The steps at which every seed has a value, ascending."""
+        """The steps at which every seed has a value, in ascending order."""
         return sorted(set.intersection(*(set(points) for points in self.points.values())))
 
     def at(self, step: int) -> Float[np.ndarray, " seeds"]:
-        """The values of all seeds at a common step."""
+        """Returns the values of all seeds at a step, which must be one of `common_steps`."""
         return np.array([points[step] for points in self.points.values()])
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The series of some runs, and notes for the reader."""
+    """The series that were collected from several runs, and notes for the reader, such as which runs were left out."""
 
     series: tuple[Series, ...]
     notes: tuple[str, ...]
@@ -66,24 +66,27 @@ class Gathered:
         return sorted({series.method for series in self.series})
 
     def of_task(self, task: str) -> list[Series]:
-        """The series of a task, sorted by method name."""
+        """Returns the series of a task, sorted by method name."""
         return sorted((series for series in self.series if series.task == task), key=lambda series: series.method)
 
 
 def headline(runs: Sequence[StoredRun]) -> str:
-    """The headline metric: the success rate if any of the runs has it, else the mean return."""
+    """Returns the name of the headline metric: the success rate if any of the runs has it, or else the mean return."""
     return SUCCESS_METRIC if any(SUCCESS_METRIC in evaluations(run) for run in runs) else RETURN_METRIC
 
 
 def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str] = ()) -> Gathered:
-    """Collects a metric of some runs into one series for each method and task; the seeds of different runs are pooled.
+    """Collects a metric of several runs into one series for each method and task, pooling the seeds of different runs.
 
-    A run without the metric is left out, with a note; other notes name tasks whose runs used different data.
+    Runs without the metric are left out, and a note names each of them. Further notes name the tasks on which runs were
+    trained on different data.
 
-    - `distinguishing`: As in `method_names`.
+    - `runs`: The runs.
+    - `metric`: A column of `eval.csv` or `train.csv`.
+    - `distinguishing`: Run settings that distinguish methods, as in `method_names`.
 
-    **Raises** `ValueError` if no run has the metric, if the runs of a task differ in their success timing, or if two
-    runs of one method on one task share a seed.
+    **Raises** `ValueError` if no run has the metric, if the runs on a task differ in their success timing, or if two
+    runs of one method on one task have a seed in common.
     """
     found = [
         (run, name, _points(run, metric)) for run, name in zip(runs, method_names(runs, distinguishing), strict=True)

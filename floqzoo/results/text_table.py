@@ -1,11 +1,12 @@
-"""Plain-text tables."""
+"""Formats tables as plain text."""
 
 import io
 from collections.abc import Sequence
 
 
 def text_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats a table of minimal width, below its title; the header is omitted if all column names are empty."""
+    """Formats a table below its title, as narrow as its cells allow; there is no header if all column names are
+    empty."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

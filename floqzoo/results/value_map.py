@@ -1,4 +1,4 @@
-"""Value maps of mazes with a point agent: the value of a policy at each position."""
+"""Computes value maps of mazes with a point agent, which show the value of a policy at each position."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +14,17 @@ from floqzoo.typing import Array, Key
 
 
 DRAWS = 8
-"""The number of actions drawn at each position, each with its own noise sample."""
+"""The number of actions that are drawn at each position; each is evaluated with a separate noise sample."""
 
 
 class ValueMap(eqx.Module):
-    """Values over a rectangular grid of positions.
+    """The values of a policy on a rectangular grid of positions in a maze.
 
-    - `x`, `y`: The positions, in the maze's units of length.
-    - `values`: The value at each position, NaN inside a wall; rows are along `y`.
+    - `x`, `y`: The coordinates of the columns and of the rows of the grid, in the maze's units of length.
+    - `values`: The value at each position, or NaN inside a wall; the first axis is along `y`.
     - `walls`: Whether each position is inside a wall.
     - `actions`: The mean action of the policy at each position.
-    - `start`, `goal`: The positions of the start and the goal of one episode.
+    - `start`, `goal`: The positions of the start and the goal in one episode.
     """
 
     x: Float[np.ndarray, " columns"]
@@ -39,13 +39,13 @@ class ValueMap(eqx.Module):
 def value_map(actor: ActorCritic, make_environment: Callable[[], Any], *, places: int = 8, seed: int = 0) -> ValueMap:
     """Computes the value of a policy at each position of a maze, averaged over noise samples and the policy's actions.
 
-    - `actor`: A policy with a flow critic.
-    - `make_environment`: Creates an OGBench maze with a point agent, such as pointmaze.
-    - `places`: The number of positions along each side of a cell, at least 1.
-    - `seed`: The seed of the episode's start and goal, the noise samples and the actions.
+    - `actor`: A policy with its flow critic.
+    - `make_environment`: A function that creates an OGBench maze with a point agent, such as pointmaze.
+    - `places`: The number of positions along each side of a maze cell, at least 1.
+    - `seed`: The seed of the start and the goal, the noise samples and the actions.
 
-    **Raises** `ValueError` if the environment is not a maze, or if observations contain more than the position, as for
-    the ant and the humanoid.
+    **Raises** `ValueError` if the environment is not a maze, or if its observations contain more than the position of
+    the agent, as in antmaze and humanoidmaze.
     """
     environment = make_environment()
     try:

@@ -1,4 +1,4 @@
-"""Videos of episodes."""
+"""Records videos of episodes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,25 +19,27 @@ from floqzoo.runs.stored_run import StoredRun
 
 
 SIZE, FRAMES_PER_SECOND, PAUSE = 320, 30, 15
-"""The width and height in pixels; the frames per second; the number of frames that show the end of an episode."""
+"""The width and height of a frame in pixels, the frames per second, and the number of frames for which the end of an
+episode is shown."""
 LONGEST = 300
-"""The maximum number of frames per episode, without those that show its end; in environments with longer episodes,
-only every n-th step is recorded. Without a GPU, each frame takes about 0.1 s to render."""
+"""The maximum number of frames per episode, not counting the frames that show its end. In environments with longer
+episodes, only every n-th step is recorded. Without a GPU, each frame takes about 0.1 s to render."""
 
 
 def record_video(
     actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
 ) -> Path:
-    """Records the first episodes of an evaluation as an `.mp4`, which is written atomically; returns its path.
+    """Records the first episodes of an evaluation as an `.mp4` file, which is written atomically; returns its path.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `make_environment`: Creates an environment whose `render()` returns an image; see `require_video` for the
-      renderer.
+    - `make_environment`: A function that creates an environment whose `render()` returns an image; `require_video`
+      selects the renderer.
+    - `path`: The path of the file, which must end in `.mp4`.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: The seed of the evaluation.
 
-    **Raises** `ValueError` if `path` does not end in .mp4, `episodes` is out of range, or `render()` does not return an
-    image; `OSError` if ffmpeg cannot write the file.
+    **Raises** `ValueError` if `path` does not end in `.mp4`, if `episodes` is below 1, or if `render()` does not return
+    an image; `OSError` if ffmpeg cannot write the file.
     """
     path = Path(path)
     if path.suffix != ".mp4":
@@ -64,11 +66,15 @@ def film_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> Path:
-    """Records the first episodes that `evaluate_run` plays for `seed`, by default the first seed of the run.
+    """Records a video of the first episodes that `evaluate_run` plays for one seed of a run; returns its path.
 
-    The other arguments are those of `evaluate_run` and `record_video`. Call `require_video` before MuJoCo is imported.
+    Call `require_video` before MuJoCo is imported.
 
-    **Raises** what `evaluate_run` and `record_video` raise, and `ValueError` for a run that was trained on pixels.
+    - `path`, `episodes`: As in `record_video`.
+    - `seed`: A seed of the run; by default the first.
+    - `directory`, `step`, `episode_seed`, `recipe`, `task`: As in `evaluate_run`.
+
+    **Raises** what `evaluate_run` and `record_video` raise, and `ValueError` if the run was trained on pixels.
     """
     if episode_seed is not None:
         require_seed("episode_seed", episode_seed)

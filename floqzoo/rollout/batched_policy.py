@@ -17,23 +17,25 @@ from floqzoo.typing import Array
 
 
 ROWS = 8
-"""The number of rows in each compiled call; fewer rows are padded, and more are split into several calls. With a fixed
-shape, only one program is compiled, and the action of a row does not depend on the number of environments."""
+"""The number of rows in each compiled call: fewer rows are padded, and more rows are split into several calls. Because
+the shape is fixed, only one program is compiled, and the action of a row does not depend on the number of
+environments."""
 
 
 class BatchedPolicy:
-    """Draws the actions of several environments at once, `ROWS` in each compiled call.
+    """Draws the actions of a policy in several environments, with up to `ROWS` environments in each compiled call.
 
-    The action of step t of episode i is drawn with the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`,
-    so it does not depend on other episodes. Action chunks are executed open loop (see `OpenLoop`), so with chunks,
-    episodes must be played from their first step. Policies that differ only in their arrays share one compiled program.
-    The policy runs on the CPU, unless JAX was started without the CPU backend: eight rows are too few for an
-    accelerator, which is busy training. Networks that
-    compute in bfloat16 act in float32, the dtype of their parameters: this is faster on a CPU, and makes actions
-    independent of the training device.
+    The action in step t of episode i is drawn with the key `fold_in(fold_in(seed_key(seed, SeedUse.ACTIONS), i), t)`,
+    so it does not depend on other episodes. Action chunks are executed open loop (see `OpenLoop`), so the episodes of a
+    policy that draws chunks must be played from their first step. Policies that differ only in their arrays share one
+    compiled program.
+
+    The policy runs on the CPU, unless JAX was started without the CPU backend, because eight rows are too few to use an
+    accelerator efficiently, and the accelerator is busy training. Networks that compute in bfloat16 act in float32, the
+    dtype of their parameters. This is faster on a CPU, and makes actions independent of the training device.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `seed`: The seed of the actions.
+    - `seed`: The seed from which the actions are drawn.
 
     **Raises** `TypeError` if `actor` is a policy without its critic.
     """
@@ -59,7 +61,12 @@ class BatchedPolicy:
         episodes: Int[np.ndarray, " environments"],
         steps: Int[np.ndarray, " environments"],
     ) -> Float[np.ndarray, "environments action"]:
-        """Draws one action for each row; the indices `episodes` and `steps` determine the random keys."""
+        """Draws one action for each environment.
+
+        - `observations`: The current observation of each environment.
+        - `episodes`, `steps`: The index of each environment's episode, and of the current step in the episode, which
+          determine the random keys.
+        """
 
         def draw() -> Float[np.ndarray, "environments chunk"]:
             calls = []
@@ -73,7 +80,7 @@ class BatchedPolicy:
 
 
 def cpu_device() -> Any:
-    """The first CPU device; if JAX was started without the CPU backend, its first device."""
+    """Returns the first CPU device, or JAX's first device if JAX was started without the CPU backend."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The process of an environment, and the messages that it exchanges with the main process."""
+"""Runs an environment in a separate process, which exchanges messages with the main process."""
 
 import atexit
 import multiprocessing
@@ -25,7 +25,7 @@ from floqzoo.tasks.worker_process import follow_parent
 
 @dataclass(frozen=True)
 class Begin:
-    """Requests the start of an episode; the reply is its first observation."""
+    """A request to start an episode; the reply is the first observation of the episode."""
 
     episode: int
     seed: int
@@ -38,7 +38,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class Step:
-    """Requests a step; the reply is its outcome."""
+    """A request to take a step; the reply is the outcome of the step."""
 
     action: Float[np.ndarray, " action"]
 
@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Failure:
-    """The reply to a request that failed with an error of the environment."""
+    """The reply to a request that failed because the environment raised an error."""
 
     error: BaseException
 
@@ -67,9 +67,12 @@ class Failure:
 
 
 def serve(connection: Connection, variables: Mapping[str, str], dtype: np.dtype) -> None:
-    """The main loop of the process: receives a function that creates the environment, sends the action space, then
-    replies to each request until the connection closes.
+    """Runs the main loop of the process, until the connection is closed.
 
+    The process first receives a function that creates the environment, then sends the action space, and then replies to
+    one request after another.
+
+    - `connection`: The connection to the main process.
     - `variables`: The environment variables of the process.
     - `dtype`: The dtype of observations.
     """
@@ -103,16 +106,17 @@ PATIENCE = 5.0
 
 
 class WorkerCrashedError(RuntimeError):
-    """The process of an environment ended unexpectedly, for example by a kill signal or a segmentation fault."""
+    """Raised if the process of an environment ends unexpectedly, for example because of a segmentation fault or a kill
+    signal."""
 
 
 class EnvironmentProcess:
-    """A process that runs one environment and replies to one request at a time until it is closed.
+    """A process that runs one environment, and replies to one request at a time until it is closed.
 
-    It starts at once, and is ready a few seconds later. It uses no accelerator, ignores Ctrl-C and SIGTERM, and ends
-    when its parent process ends, even if the parent is killed.
+    The process is started by the constructor, and is ready a few seconds later. It uses no accelerator, ignores Ctrl-C
+    and SIGTERM, and ends when its parent process ends, even if the parent is killed.
 
-    - `make_environment`: Creates the environment; must be picklable.
+    - `make_environment`: A function without arguments that creates the environment; must be picklable.
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
@@ -137,18 +141,18 @@ class EnvironmentProcess:
 
     @property
     def action_space(self) -> Any:
-        """The action space of the environment; waits until the process is ready.
+        """The action space of the environment. Accessing it waits until the process is ready.
 
-        **Raises** `WorkerCrashedError` if the process has ended, and what `make_environment` raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and any error that `make_environment` raises.
         """
         if self._action_space is None:  # the first message of the process
             self._action_space = _raised(self._next_message())
         return self._action_space
 
     def ask(self, request: Begin | Step) -> None:
-        """Sends a request; drops the reply to the previous request if it was not received.
+        """Sends a request. If the reply to the previous request has not been received, it is dropped.
 
-        **Raises** `WorkerCrashedError` if the process has ended, and what `make_environment` raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and any error that `make_environment` raises.
         """
         if self._unanswered:
             self._answer()
@@ -161,16 +165,16 @@ class EnvironmentProcess:
     def receive(self) -> Any:
         """Waits for the reply to the last request, and returns it.
 
-        **Raises** `WorkerCrashedError` if the process has ended, and what the environment raises.
+        **Raises** `WorkerCrashedError` if the process has ended, and any error that the environment raises.
         """
         return _raised(self._answer())
 
     def kill(self) -> None:
-        """Kills the process at once; can be called from any thread, even while another thread waits for a reply."""
+        """Kills the process immediately. It can be called from any thread, even while another waits for a reply."""
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. Can be called more than once."""
+        """Closes the environment and ends the process. Further calls have no effect."""
         atexit.unregister(self.close)
         if self._connection.closed:
             return

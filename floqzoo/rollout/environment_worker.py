@@ -1,4 +1,4 @@
-"""Environments that survive a crash of their process, and whose state can be restored by replaying their actions."""
+"""Environments that can recover from a crash of their process, or resume an episode, by replaying their actions."""
 
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
@@ -12,30 +12,31 @@ from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome
 
 
 CRASHES = 3
-"""The number of crashes in one episode after which the process is not restarted."""
+"""The number of crashes in one episode after which the process is not restarted, and an error is raised."""
 
 
 class EnvironmentWorker:
-    """Plays episodes like an `EpisodePlayer`, in a separate process.
+    """Plays episodes like an `EpisodePlayer`, but in a separate process.
 
-    Requests and replies are separate calls, so that several workers step in parallel:
+    Sending a request and receiving its reply are separate calls, so that several workers can step in parallel:
 
         for worker, action in zip(workers, actions):
             worker.step(action)
         outcomes = [worker.receive_step() for worker in workers]
 
-    An episode depends only on its index, its seed and its actions. If the process crashes, a new one is started and
-    replays the episode with the same actions, so the waiting call merely takes longer. Errors of the environment are
-    raised by the receiving call, and the worker remains usable.
+    An episode depends only on its index, its seed and its actions. If the process crashes, a new process is therefore
+    started and replays the episode with the same actions; the call that waits for the reply only takes longer. Errors
+    of the environment are raised by the receiving call, and the worker remains usable.
 
-    The process starts at once; the first receiving call waits until it is ready. It uses no accelerator, ignores Ctrl-C
-    and SIGTERM, and ends when its parent process ends, even if the parent is killed. A script must create workers under
-    `if __name__ == "__main__":`, as always with Python's `multiprocessing`.
+    The process is started by the constructor, and the first receiving call waits until it is ready. The process uses no
+    accelerator, ignores Ctrl-C and SIGTERM, and ends when its parent process ends, even if the parent is killed. A
+    script must create workers under `if __name__ == "__main__":`, as is usual with Python's `multiprocessing`.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`; must be picklable.
+    - `make_environment`: A function without arguments that creates a Gymnasium environment that reports
+      `info["success"]`; must be picklable.
 
-    **Raises** `ValueError` if `make_environment` cannot be pickled. Methods that need the process raise
-    `WorkerCrashedError` if it crashed three times in one episode; the message names the episode.
+    **Raises** `ValueError` if `make_environment` cannot be pickled. Methods that communicate with the process raise
+    `WorkerCrashedError` if it has crashed three times in one episode; the message names the episode.
     """
 
     def __init__(self, make_environment: Callable[[], Any]):
@@ -48,16 +49,16 @@ class EnvironmentWorker:
 
     @property
     def action_space(self) -> Any:
-        """The action space of the environment; waits until the process is ready."""
+        """The action space of the environment. Accessing it waits until the process is ready."""
         return self._surviving(lambda: self._process.action_space)
 
     @property
     def process_number(self) -> int:
-        """The process ID."""
+        """The process ID of the current process."""
         return self._process.number
 
     def begin(self, episode: int, seed: int) -> None:
-        """Requests the start of an episode."""
+        """Requests the start of an episode, without waiting for it."""
         if self._crashes == CRASHES:  # in the previous, abandoned episode
             self._start_another()
         self._requests, self._crashes = [], 0
@@ -68,20 +69,23 @@ class EnvironmentWorker:
         return self._surviving(lambda: self._process.receive())
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
-        """Requests a step."""
+        """Requests a step, without waiting for its outcome."""
         self._ask(Step(action))
 
     def receive_step(self) -> StepOutcome:
-        """Waits for the outcome of the step, and returns it."""
+        """Waits for the outcome of the requested step, and returns it."""
         return self._surviving(lambda: self._process.receive())
 
     def give_up(self) -> None:
-        """Kills the process at once; can be called from any thread. A waiting call raises `WorkerCrashedError`."""
+        """Kills the process immediately. A call that is waiting for a reply then raises `WorkerCrashedError`.
+
+        This method can be called from any thread.
+        """
         self._given_up = True
         self._process.kill()
 
     def close(self) -> None:
-        """Closes the environment and ends the process. Can be called more than once."""
+        """Closes the environment and ends the process. Further calls have no effect."""
         self._process.close()
 
     def _ask(self, request: Begin | Step) -> None:
@@ -134,7 +138,7 @@ class EnvironmentWorker:
 def require_picklable(make_environment: Callable[[], Any]) -> None:
     """Checks that `make_environment` can be pickled.
 
-    **Raises** `ValueError` otherwise; the message explains how to run without worker processes.
+    **Raises** `ValueError` if it cannot be pickled; the message explains how to run without worker processes.
     """
     try:
         ForkingPickler.dumps(make_environment)
@@ -149,14 +153,15 @@ def require_picklable(make_environment: Callable[[], Any]) -> None:
 class RepeatableEnvironment:
     """Plays the episodes of one seed, and records the actions of the current episode.
 
-    An episode depends only on its index, its seed and its actions, so a resumed run reaches the same state by
-    replaying the actions.
+    An episode depends only on its index, its seed and its actions, so a resumed run can restore the state of the
+    environment by replaying the actions.
 
-    - `player`: Plays the episodes, in this process or another one.
+    - `player`: The player of the episodes, which runs the environment in this process or in another one.
     - `seed`: The seed of all episodes.
 
-    Attributes: `episode`, the index of the current episode; `actions`, its actions so far; `observation`, its current
-    observation; `episode_return`, the sum of its rewards so far; `success`, as in its latest `StepOutcome`.
+    The attributes describe the current episode: `episode` is its index, `actions` the list of its actions so far,
+    `observation` the current observation, `episode_return` the sum of the rewards so far, and `success` the success in
+    the latest `StepOutcome`.
     """
 
     def __init__(self, player: EpisodePlayer | EnvironmentWorker, seed: int):
@@ -167,19 +172,19 @@ class RepeatableEnvironment:
         self.episode_return, self.success = 0.0, 0.0
 
     def begin(self, episode: int) -> None:
-        """Requests the start of an episode; `receive_start` waits for it."""
+        """Requests the start of an episode; `receive_start` waits for the first observation."""
         self.episode, self.actions, self.episode_return, self.success = episode, [], 0.0, 0.0
         self.player.begin(episode, self.seed)
 
     def receive_start(self) -> None:
-        """Waits for the start of the episode.
+        """Waits for the first observation of the episode.
 
-        **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
+        **Raises** any error that the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """
         self.observation = self.player.receive_start()
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
-        """Requests a step; `receive_step` waits for it.
+        """Requests a step; `receive_step` waits for its outcome.
 
         **Raises** `ValueError` if the action is NaN or outside the action space.
         """
@@ -193,9 +198,9 @@ class RepeatableEnvironment:
         self.player.step(action)
 
     def receive_step(self) -> StepOutcome:
-        """Waits for the outcome of the step, and returns it.
+        """Waits for the outcome of the requested step, and returns it.
 
-        **Raises** what the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
+        **Raises** any error that the environment raises, and `WorkerCrashedError` if its process crashes repeatedly.
         """
         outcome = self.player.receive_step()
         self.observation, self.success = outcome.observation, outcome.success
@@ -203,5 +208,5 @@ class RepeatableEnvironment:
         return outcome
 
     def close(self) -> None:
-        """Closes the environment, and ends its process if it has one."""
+        """Closes the environment, and ends its process if it runs in a separate one."""
         self.player.close()

@@ -1,4 +1,4 @@
-"""Plays the episodes of an environment; an episode does not depend on those played before it."""
+"""Plays episodes in an environment, so that an episode does not depend on the episodes that were played before it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """The outcome of one step.
+    """The outcome of one step of an environment.
 
     - `observation`: The next observation.
-    - `reward`: The reward.
-    - `terminated`, `truncated`: Whether the episode ended with this step, as in Gymnasium.
-    - `success`: 1 if the step reported success, else 0; NaN in a task that reports no success.
+    - `reward`: The reward of the step.
+    - `terminated`, `truncated`: Whether the episode was terminated or truncated by this step, as in Gymnasium.
+    - `success`: 1 if the environment reported success in this step, else 0; NaN if the task does not report success.
     """
 
     observation: Real[np.ndarray, " observation"]
@@ -34,8 +34,10 @@ class StepOutcome:
 
 
 class EnvironmentFailedError(RuntimeError):
-    """An environment raised an `OSError`; a separate type, since the trainer attributes an `OSError` to the files of a
-    run."""
+    """Raised in place of an `OSError` of an environment.
+
+    It is a separate type because the trainer attributes any `OSError` to the files of the run.
+    """
 
 
 def _described(error: Exception) -> str:
@@ -45,13 +47,16 @@ def _described(error: Exception) -> str:
 class EpisodePlayer:
     """Plays one episode after another in an environment.
 
-    Episode i of a seed has its own randomness: the seed passed to `reset`, the seed of the action space, and NumPy's
-    global state, from which OGBench's mazes draw starts, goals and teleports.
+    Each episode has its own random numbers, which depend only on its seed and its index. They determine the seed that
+    is passed to `reset`, the seed of the action space, and NumPy's global state, from which OGBench's mazes draw
+    starts, goals and teleports.
 
-    Requests and replies are separate calls, as in `EnvironmentWorker`, which has the same interface.
+    Requesting a step and receiving its outcome are separate calls, as in `EnvironmentWorker`, which has the same
+    interface.
 
     - `environment`: A Gymnasium environment that reports `info["success"]`.
-    - `dtype`: The dtype of observations, by default `observation_dtype()`; pixels (uint8) are not converted.
+    - `dtype`: The dtype to which observations are converted, by default `observation_dtype()`. Pixels (uint8) are not
+      converted.
     """
 
     def __init__(self, environment: Any, dtype: np.dtype | None = None):
@@ -66,9 +71,9 @@ class EpisodePlayer:
 
     @staticmethod
     def of(make_environment: Callable[[], Any], dtype: np.dtype | None = None) -> "EpisodePlayer":
-        """Creates a player with a new environment.
+        """Creates an environment by calling `make_environment`, and returns a player for it.
 
-        **Raises** `EnvironmentFailedError` if the environment raises an `OSError`; so do `begin` and `step`.
+        **Raises** `EnvironmentFailedError` if the environment raises an `OSError`, like `begin` and `step`.
         """
         try:
             return EpisodePlayer(make_environment(), dtype)
@@ -90,11 +95,11 @@ class EpisodePlayer:
         self._observation = self._numbers("observation", observation)
 
     def receive_start(self) -> Real[np.ndarray, " observation"]:
-        """The first observation of the episode."""
+        """Returns the first observation of the episode."""
         return self._observation
 
     def step(self, action: Float[np.ndarray, " action"]) -> None:
-        """Takes one step.
+        """Takes one step in the environment.
 
         **Raises** `ValueError` if the environment does not report `info["success"]`, or if its observation or reward is
         not finite.
@@ -116,9 +121,9 @@ class EpisodePlayer:
         )
 
     def receive_step(self) -> StepOutcome:
-        """The outcome of the latest step.
+        """Returns the outcome of the latest step.
 
-        **Raises** `RuntimeError` if there was no step.
+        **Raises** `RuntimeError` if no step has been taken.
         """
         if self._outcome is None:
             raise RuntimeError("`step` must be called before `receive_step`.")
@@ -157,7 +162,7 @@ class EpisodePlayer:
 
 @contextmanager
 def numpy_state_kept() -> Iterator[None]:
-    """Restores NumPy's global random state at the end of the block, including a cached normal deviate."""
+    """A context manager that restores NumPy's global random state on exit, including a cached normal deviate."""
     state = np.random.get_state()
     try:
         yield
@@ -166,5 +171,5 @@ def numpy_state_kept() -> Iterator[None]:
 
 
 def observation_dtype() -> np.dtype:
-    """The dtype of observations: float64 if it is enabled in JAX, else float32."""
+    """Returns the dtype of observations: float64 if 64-bit types are enabled in JAX, else float32."""
     return jax.dtypes.canonicalize_dtype(np.float64)

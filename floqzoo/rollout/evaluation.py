@@ -1,4 +1,4 @@
-"""Evaluation of policies: returns, episode lengths, and success if the environment reports it."""
+"""Evaluates policies: measures returns, episode lengths and, if the environment reports it, success."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,16 +15,16 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 
 
 SUCCESS, RETURN = "success", "episode.return"
-"""The main metric of an evaluation: the first if the environment reports success, else the second."""
+"""The main metric of an evaluation is `SUCCESS` if the environment reports success, and `RETURN` otherwise."""
 NORMALISED = f"{RETURN}_normalised"
-"""The return normalised by the task's reference returns, if it has any."""
+"""The metric for the return normalised by the task's reference returns, for tasks that have reference returns."""
 
 
 class Evaluation(eqx.Module):
     """The results of evaluating a policy, with one entry per episode.
 
-    - `success`: 1 if the last step of the episode reported success, else 0, as in the code of OGBench and FQL; NaN in a
-      task that reports no success.
+    - `success`: 1 if the environment reported success in the last step of the episode, else 0, as in the code of
+      OGBench and FQL; NaN if the task does not report success.
     - `episode_return`: The sum of the rewards.
     - `length`: The number of steps.
     """
@@ -35,7 +35,7 @@ class Evaluation(eqx.Module):
 
     @property
     def episodes(self) -> int:
-        """The number of episodes."""
+        """The number of evaluated episodes."""
         return self.success.size
 
     @property
@@ -64,8 +64,10 @@ class Evaluation(eqx.Module):
         return float(np.sqrt(self.success_rate * (1 - self.success_rate) / self.episodes))
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The logged metrics, such as `<prefix>/episode.return`; those of success only if the environment reports
-        it."""
+        """Returns the metrics for the log, with names such as `<prefix>/episode.return`.
+
+        The metrics of success are included only if the environment reports success.
+        """
         success = {SUCCESS: self.success_rate, f"{SUCCESS}_standard_error": self.standard_error}
         numbers = {RETURN: self.mean_return, "episode.length": float(self.length.mean())}
         if self.episodes > 1:
@@ -83,22 +85,24 @@ class Evaluation(eqx.Module):
 
 
 class EvaluationStoppedError(RuntimeError):
-    """An evaluation was stopped by `Evaluator.stop`."""
+    """Raised by a running evaluation that is stopped with `Evaluator.stop`."""
 
 
 class Evaluator:
     """Evaluates policies in environments that are created once and reused.
 
-    Several environments advance in lockstep, and each compiled call draws the actions for up to eight of them. An
-    episode depends only on the policy, the seed and its index, not on the number of environments or processes.
+    Several environments advance in lockstep, and each compiled call draws the actions for up to eight environments. An
+    episode depends only on the policy, the seed and the index of the episode, and not on the number of environments or
+    processes.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]` (NaN if the task
-      reports none), such as the `make_environment` of a [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask].
+    - `make_environment`: A function without arguments that creates a Gymnasium environment that reports
+      `info["success"]` (NaN if the task does not report success), such as the `make_environment` of a
+      [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask].
     - `environments`: The number of environments in this process, at least 1.
-    - `workers`: If above 0, environments run in this many worker processes instead, at most one per episode; see
+    - `workers`: If this is above 0, environments run in as many worker processes instead, at most one per episode; see
       `EnvironmentWorker`.
 
-    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` are used and
+    **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` is above 0 and
     `make_environment` cannot be pickled.
     """
 
@@ -114,7 +118,10 @@ class Evaluator:
         self._stopped = threading.Event()
 
     def prepare(self, episodes: int) -> None:
-        """Creates the environments for `episodes` episodes, and waits until they are ready; `evaluate` calls it."""
+        """Creates the environments for `episodes` episodes, and waits until they are ready.
+
+        `evaluate` calls this method, so calling it is optional.
+        """
         while len(self._players) < min(self._count, episodes):
             self._players.append(self._new_player())
         for player in self._players:
@@ -126,13 +133,14 @@ class Evaluator:
         """Plays episodes 0 to `episodes` - 1, and returns their results.
 
         - `actor`: An agent, or its `ActorCritic`.
-        - `seed`: The seed of the episodes and the actions.
-        - `progress`: Called after each finished episode with the number of finished episodes.
+        - `episodes`: The number of episodes, at least 1.
+        - `seed`: The seed of the episodes and the actions, at least 0.
+        - `progress`: A function that is called after each finished episode with the number of finished episodes.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the action
         space, or if the environment does not report `info["success"]`; `TypeError` if `actor` is a policy without its
         critic; `WorkerCrashedError` if the process of an environment crashed three times in one episode;
-        `EvaluationStoppedError` after `stop`.
+        `EvaluationStoppedError` if `stop` is called.
         """
         if episodes < 1:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
@@ -144,15 +152,17 @@ class Evaluator:
             return self._play(BatchedPolicy(actor, seed), episodes, seed, progress or (lambda finished: None))
 
     def stop(self) -> None:
-        """Stops the running evaluation at its next step, and kills worker processes at once; can be called from any
-        thread. The evaluator cannot be used afterwards."""
+        """Stops the running evaluation at its next step, and kills all worker processes immediately.
+
+        This method can be called from any thread. The evaluator cannot be used afterwards.
+        """
         self._stopped.set()
         for player in self._players:
             if isinstance(player, EnvironmentWorker):
                 player.give_up()
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Closes all environments."""
         while self._players:
             self._players.pop().close()
 
@@ -189,7 +199,7 @@ def evaluate(
     environments: int = 4,
     workers: int = 0,
 ) -> Evaluation:
-    """Evaluates an agent in temporary environments; see `Evaluator`."""
+    """Evaluates an agent in environments that are closed afterwards; for the arguments, see `Evaluator`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
         return evaluator.evaluate(actor, episodes=episodes, seed=seed)

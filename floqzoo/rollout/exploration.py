@@ -1,4 +1,4 @@
-"""The environments of online training."""
+"""The environments in which online training collects transitions."""
 
 import math
 import warnings
@@ -17,9 +17,9 @@ from floqzoo.typing import Array
 
 
 class FinishedEpisodes:
-    """Sums over the episodes that finished since the last row of the log.
+    """Accumulates the results of the episodes that have finished since the last row of the log.
 
-    - `sums`: For each seed, the number of episodes, and the sums of their returns, lengths and successes.
+    - `sums`: For each seed, the number of finished episodes, and the sums of their returns, lengths and successes.
     """
 
     def __init__(self, sums: Float[np.ndarray, "seeds 4"]):
@@ -27,16 +27,18 @@ class FinishedEpisodes:
 
     @staticmethod
     def none(seeds: int) -> "FinishedEpisodes":
-        """The sums over no episodes: zeros."""
+        """Returns an instance without any finished episodes."""
         return FinishedEpisodes(np.zeros((seeds, 4)))
 
     def add(self, place: int, *, episode_return: float, length: int, success: float) -> None:
-        """Adds an episode of the seed at index `place`."""
+        """Adds a finished episode of the seed at index `place`."""
         self.sums[place] += (1, episode_return, length, success)
 
     def take(self) -> list[dict[str, float]]:
-        """Returns the metrics of each seed since the last call, and resets the sums; for a seed without a finished
-        episode, the only metric is the number of episodes, 0."""
+        """Returns the metrics of each seed since the last call, and resets the sums.
+
+        If a seed has no finished episode, its only metric is the number of episodes, 0.
+        """
         sums, self.sums = self.sums, np.zeros_like(self.sums)
         return [_metrics(*(float(number) for number in row)) for row in sums]
 
@@ -58,10 +60,10 @@ FIRST_EPISODE = 2**30
 
 
 def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int]:
-    """The index of each seed's first exploration episode.
+    """Returns the index of each seed's first exploration episode.
 
-    It is `FIRST_EPISODE` for offline-to-online runs and runs from scratch. A run initialised from another run has
-    different update keys, and thus a different index and different episodes.
+    The index is `FIRST_EPISODE` for offline-to-online runs and for runs from scratch. A run that is initialised from
+    another run has different update keys, and therefore a different index and different episodes.
 
     - `keys`, `seeds`: The update keys and the seeds of the run.
     """
@@ -72,11 +74,11 @@ def first_episodes(keys: Key[Array, " seeds"], seeds: Sequence[int]) -> list[int
 
 @dataclass(frozen=True)
 class Round:
-    """One step of every environment, as NumPy arrays.
+    """The transitions of one step in every environment, as NumPy arrays.
 
     - `observation`, `action`, `reward`, `next_observation`: The transitions. At the end of an episode,
-      `next_observation` still belongs to that episode.
-    - `discount`: 0 if the episode terminated, else 1 (also if it was truncated).
+      `next_observation` is the last observation of that episode, not the first observation of the next one.
+    - `discount`: 0 if the episode was terminated by this step, else 1 (also if it was truncated).
     - `over`: Whether the episode ended with this step.
     """
 
@@ -91,17 +93,19 @@ class Round:
 class Exploration:
     """The environments of all seeds, which advance in lockstep.
 
-    Environment i of n plays the episodes f + i, f + i + n, f + i + 2n, ... of its seed, where f is given by `first`.
-    Each episode has its own random seed, so the transitions depend only on the seeds and the actions.
+    If a seed has n environments, environment i (counted from 0) plays episodes f + i, f + i + n, f + i + 2n, ... of
+    this seed, where f is given by `first`. Each episode has its own random numbers, so the transitions depend only on
+    the seeds and the actions.
 
-    - `make_environment`: Creates a Gymnasium environment that reports `info["success"]`.
+    - `make_environment`: A function without arguments that creates a Gymnasium environment that reports
+      `info["success"]`.
     - `seeds`: The seeds of the run.
-    - `environments`: The number of environments per seed.
-    - `in_processes`: Whether each environment runs in its own process, so that they step in parallel.
-    - `first`: f for each seed, the index of its first episode; None for `FIRST_EPISODE`.
+    - `environments`: The number n of environments per seed, at least 1.
+    - `in_processes`: Whether each environment runs in its own process, so that the environments step in parallel.
+    - `first`: For each seed, the index f of its first episode; None for `FIRST_EPISODE`.
 
-    **Raises** `ValueError` if `environments` is not positive, or if `in_processes` is set and `make_environment` cannot
-    be pickled.
+    **Raises** `ValueError` if `environments` is below 1, or if `in_processes` is set and `make_environment` cannot be
+    pickled.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class Exploration:
                 self._all.append(RepeatableEnvironment(player, seed))
 
     def begin(self) -> None:
-        """Starts the first episodes."""
+        """Starts the first episode of every environment."""
         with numpy_state_kept():
             for index, environment in enumerate(self._all):
                 place, number = divmod(index, self._environments)
@@ -140,13 +144,14 @@ class Exploration:
 
     @property
     def steps(self) -> Int[np.ndarray, "seeds environments"]:
-        """The number of steps taken in each current episode."""
+        """The number of steps that have been taken in the current episode of each environment."""
         return self._by_seed([len(environment.actions) for environment in self._all])
 
     def step(self, actions: Float[np.ndarray, "seeds environments action"]) -> Round:
-        """Takes one step in each environment, and starts the next episode where one has ended.
+        """Takes one step in each environment, and starts the next episode in environments whose episode has ended.
 
-        **Raises** `ValueError` if an action is NaN or outside the action space, and what the environments raise.
+        **Raises** `ValueError` if an action is NaN or outside the action space, and any error that an environment
+        raises.
         """
         before = self.observations
         with numpy_state_kept():
@@ -164,12 +169,15 @@ class Exploration:
         )
 
     def environment(self, place: int, number: int) -> RepeatableEnvironment:
-        """The environment with index `number` of the seed at index `place`."""
+        """Returns the environment with index `number` of the seed at index `place`."""
         return self._all[place * self._environments + number]
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state for `restore`: the current episodes, their actions and observations, and the sums over finished
-        episodes."""
+        """Returns the state, which can be passed to `restore`.
+
+        It contains the indices of the current episodes, their actions and observations, and the sums over finished
+        episodes.
+        """
         actions = [action for environment in self._all for action in environment.actions]
         width = self._all[0].player.action_space.shape[0]
         return {
@@ -181,11 +189,12 @@ class Exploration:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores every environment by replaying its actions; warns if a resulting observation differs from the saved
-        one.
+        """Restores the state of every environment by replaying the actions of its current episode.
 
-        **Raises** `ValueError` if `state` has another number of environments or seeds, or if an episode ends during its
-        replay.
+        The method warns if a resulting observation differs from the saved observation.
+
+        **Raises** `ValueError` if `state` was saved with a different number of environments or seeds, or if an episode
+        ends during its replay.
         """
         if state["episodes"].shape != (len(self._all),) or state["finished"].shape != self.finished.sums.shape:
             raise ValueError(
@@ -205,7 +214,7 @@ class Exploration:
             )
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Closes all environments."""
         for environment in self._all:
             environment.close()
 

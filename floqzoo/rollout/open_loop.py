@@ -10,13 +10,13 @@ from floqzoo.protocols import ActsInChunks
 
 
 class OpenLoop:
-    """Selects the action of each step in several environments; action chunks are executed open loop.
+    """Executes the action chunks of a policy open loop, in several environments.
 
-    With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn at step t - t mod n
-    of the same episode. Each episode starts with a new chunk, and the rest of its last chunk is dropped. A policy
-    that does not act in chunks draws one action in each step.
+    With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn in step t - t mod n
+    of the same episode. Each episode starts with a new chunk, and when the episode ends, the remaining actions of its
+    last chunk are dropped. If the policy does not act in chunks, it draws one action in each step.
 
-    - `policy`: The policy, which draws chunks if it satisfies `ActsInChunks`.
+    - `policy`: The policy. It draws chunks if it satisfies `ActsInChunks`, and single actions otherwise.
     """
 
     def __init__(self, policy: Any):
@@ -31,15 +31,15 @@ class OpenLoop:
         steps: Int[np.ndarray, " rows"],
         draw: Callable[[], Float[np.ndarray, "rows chunk"]],
     ) -> Float[np.ndarray, "rows action"]:
-        """The action of each row.
+        """Returns the next action in each environment.
 
-        - `rows`: An ID for each row, such as the index of its episode, under which its chunk is stored.
-        - `steps`: For each row, the number of earlier steps in its episode.
-        - `draw`: Draws a chunk for each row; called only if any row needs a new one. The chunks that it draws for the
-          other rows are not used.
+        - `rows`: An ID for each environment, under which its chunk is stored, such as the index of its episode.
+        - `steps`: For each environment, the number of earlier steps in its episode.
+        - `draw`: A function that draws a chunk for each environment. It is called only if some environment needs a new
+          chunk; the chunks for the other environments are not used.
 
-        **Raises** `ValueError` for a row in the middle of a chunk, if that chunk was never drawn, and what `split`
-        raises.
+        **Raises** `ValueError` if an environment is in the middle of a chunk that was never drawn, or if a chunk cannot
+        be divided evenly into `chunk_length` actions.
         """
         number = steps % self.horizon
         due = number == 0
@@ -52,7 +52,7 @@ class OpenLoop:
         return np.stack([self._chunks[int(row)][k] for row, k in zip(rows, number, strict=True)])
 
     def split(self, chunks: Float[np.ndarray, "*rows chunk"]) -> Float[np.ndarray, "*rows steps action"]:
-        """Splits flat chunks into actions.
+        """Splits chunks, which are flat vectors, into actions.
 
         **Raises** `ValueError` if a chunk cannot be divided evenly into `chunk_length` actions.
         """
@@ -64,15 +64,15 @@ class OpenLoop:
         return chunks.reshape(*chunks.shape[:-1], self.chunk_length, -1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state for `restore`; empty if the policy draws single actions."""
+        """Returns the state, which can be passed to `restore`; it is empty if the policy draws single actions."""
         if self.chunk_length == 1 or not self._chunks:
             return {}
         return {"rows": np.array(list(self._chunks)), "chunks": np.stack(list(self._chunks.values()))}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores a state returned by `state`.
+        """Restores a state that was returned by the method `state`.
 
-        **Raises** `ValueError` if its chunks do not have the policy's chunk length.
+        **Raises** `ValueError` if the chunks in the state do not have the policy's chunk length.
         """
         self._chunks = {}
         if not state:

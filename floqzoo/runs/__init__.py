@@ -1,4 +1,4 @@
-"""The files of a run: configuration, recipes, checkpoints, logs."""
+"""The configuration of runs, recipes, and the files of a run: checkpoints and logs."""
 
 from floqzoo.runs.checkpoint import (
     Checkpoint as Checkpoint,

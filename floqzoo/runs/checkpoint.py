@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, verified before they are read, and removed when no longer needed."""
+"""Checkpoints, which are written atomically, verified before they are read, and removed when no longer needed."""
 
 import json
 import logging
@@ -27,15 +27,15 @@ MANIFEST = "manifest.json"
 
 
 class DamagedError(ValueError):
-    """The contents of a folder differ from what was written to it."""
+    """Raised if the contents of a folder differ from what was written to it."""
 
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder; if the block succeeds, adds a manifest, flushes to disk and renames the folder to
-    `path`.
+    """Yields a temporary folder, which becomes `path` if the block succeeds.
 
-    Leftovers of an earlier attempt by a killed process are removed.
+    At the end of the block, a manifest is added, the files are flushed to disk, and the folder is renamed to `path`.
+    Files that a killed process left behind in an earlier attempt are removed.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -52,9 +52,9 @@ def written_atomically(path: Path) -> Iterator[Path]:
 
 
 def verify(folder: Path) -> None:
-    """Checks that a folder holds exactly the files of its manifest, each with unchanged contents.
+    """Checks that a folder contains exactly the files that its manifest lists, each with unchanged contents.
 
-    **Raises** `DamagedError` otherwise; the message names the folder and the file.
+    **Raises** `DamagedError` if it does not; the message names the folder and the file.
     """
     path = folder / MANIFEST
     try:
@@ -105,7 +105,7 @@ def _flush_one(path: Path) -> None:
 
 
 ARRAYS, BESIDE, AWAITED = "arrays", "beside", "awaited"
-"""The subfolders of a checkpoint: for the tree, the additional arrays and the additional tree."""
+"""The subfolders of a checkpoint, which contain the tree, the additional arrays and the additional tree."""
 _FOLDER = re.compile(r"step_(\d{9,})")
 
 
@@ -115,7 +115,7 @@ class Checkpoint:
 
     - `tree`: The tree that was saved.
     - `step`: The step at which it was saved.
-    - `progress`: The JSON-serialisable values that were saved with it.
+    - `progress`: The JSON-serialisable values that were saved with the tree.
     """
 
     tree: PyTree
@@ -134,13 +134,16 @@ def save_checkpoint(
 ) -> Path:
     """Writes the checkpoint `directory/step_<step>` atomically, and returns its path.
 
-    An existing checkpoint of the same step is left unchanged. Only the arrays of the tree are stored; the recipe
-    rebuilds everything else.
+    An existing checkpoint of the same step is left unchanged. Only the arrays of the tree are stored, because the
+    recipe can rebuild everything else.
 
-    - `progress`: JSON-serialisable values.
+    - `directory`: The folder of all checkpoints of a run.
+    - `tree`: The tree to save, such as a `RunState`.
+    - `step`: The step of the run, at least 0.
+    - `progress`: JSON-serialisable values to save with the tree.
     - `records`: Files to copy into the checkpoint.
-    - `beside`: Additional arrays by name, of any shape; read them with `restore_beside`.
-    - `awaited`: An additional tree; read it with `restore_awaited`.
+    - `beside`: Additional arrays of any shape, by name; `restore_beside` reads them.
+    - `awaited`: An additional tree; `restore_awaited` reads it.
 
     **Raises** `ValueError` if `step` is negative, `OSError` if the checkpoint cannot be written.
     """
@@ -173,7 +176,7 @@ def save_checkpoint(
 
 
 def checkpoint_steps(directory: str | Path) -> list[int]:
-    """The steps of the complete checkpoints in a folder, ascending."""
+    """Returns the steps of the complete checkpoints in a folder, in ascending order."""
     directory = Path(directory)
     if not directory.is_dir():
         return []
@@ -182,21 +185,22 @@ def checkpoint_steps(directory: str | Path) -> list[int]:
 
 
 def checkpoint_folder(directory: Path, step: int) -> Path:
-    """The path of the checkpoint of a step, whether or not it exists."""
+    """Returns the path of the checkpoint of a step, whether or not the checkpoint exists."""
     return directory.absolute() / f"step_{step:09d}"
 
 
 def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = None) -> Checkpoint:
-    """Verifies every byte of a checkpoint, then reads it; no code from it is ever executed.
+    """Verifies every byte of a checkpoint, then reads it. No code from the checkpoint is ever executed.
 
-    - `like`: A tree of the same structure, such as an agent built from the recipe and the config; its arrays are
-      replaced.
-    - `step`: The step to read; by default that of the latest intact checkpoint, with a warning for each damaged one
-      after it.
+    - `directory`: The folder of all checkpoints of a run.
+    - `like`: A tree of the same structure as the saved one, such as an agent built from the recipe and the config. The
+      result is this tree with the arrays of the checkpoint.
+    - `step`: The step of the checkpoint. By default, the latest intact checkpoint is read, with a warning for each
+      later one that is damaged.
 
-    **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if it is damaged, or if its arrays
-    differ from those of `like`; the message names the first array that is missing, unknown, or of another shape or
-    dtype.
+    **Raises** `FileNotFoundError` if the folder has no such checkpoint; `ValueError` if the checkpoint is damaged, or
+    if its arrays differ from those of `like` (the message names the first array that is missing, is not in `like`, or
+    has another shape or dtype).
     """
     directory = Path(directory)
     step = latest_intact(directory) if step is None else step
@@ -208,13 +212,16 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
 
 
 def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
-    """Checks that arrays have the same shapes and dtypes as in a checkpoint, before the arrays are created.
+    """Checks that arrays that have not been created yet have the same shapes and dtypes as in a checkpoint.
 
-    It does not check whether the checkpoint is damaged.
+    The function does not check whether the checkpoint is damaged.
 
-    - `form`: The shapes and dtypes of some arrays of the tree, by name.
+    - `directory`: The folder of all checkpoints of a run.
+    - `form`: The expected shapes and dtypes of arrays of the tree, by name; other arrays are not checked.
+    - `step`: The step of the checkpoint.
 
-    **Raises** `ValueError` for the first array that is missing in the checkpoint, or has another shape or dtype there.
+    **Raises** `ValueError` if the checkpoint lacks an array, or contains it with another shape or dtype; the message
+    names the first such array.
     """
     import orbax.checkpoint as ocp
 
@@ -228,7 +235,7 @@ def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step
 
 
 def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
-    """Reads the additional tree of an intact checkpoint; returns None if it has none.
+    """Reads the additional tree of an intact checkpoint; returns None if the checkpoint has no additional tree.
 
     **Raises** `ValueError` if the stored arrays differ from those of `like` in name, shape or dtype.
     """
@@ -239,7 +246,7 @@ def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
     """Reads the additional arrays of an intact checkpoint, by name; empty arrays are omitted.
 
-    **Raises** `ValueError` if the checkpoint has none, or if they cannot be read.
+    **Raises** `ValueError` if the checkpoint has no additional arrays, or if they cannot be read.
     """
     import orbax.checkpoint as ocp
 
@@ -255,7 +262,7 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def latest_intact(directory: Path) -> int:
-    """Returns the step of the latest intact checkpoint, and warns about each damaged one after it.
+    """Returns the step of the latest intact checkpoint, and warns about each later checkpoint that is damaged.
 
     **Raises** `FileNotFoundError` if there is no checkpoint; `DamagedError` if all are damaged.
     """
@@ -366,7 +373,7 @@ def _first_line(error: Exception) -> str:
 
 
 def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int) -> set[int]:
-    """The last `latest` steps, and the best step if any was evaluated.
+    """Returns the steps of the checkpoints to keep: the last `latest` steps, and the best step if any was evaluated.
 
     - `steps`: The steps of the existing checkpoints.
     - `scores`: The evaluation score of each step that was evaluated.
@@ -376,14 +383,16 @@ def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int
 
 
 def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
-    """The step with the highest score, the latest one in a tie; None if no step was evaluated."""
+    """Returns the step with the highest score, or the latest of several; None if no step was evaluated."""
     evaluated = [step for step in steps if not math.isnan(scores.get(step, math.nan))]
     return max(evaluated, key=lambda step: (scores[step], step), default=None)
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Atomically removes each checkpoint whose step is not in `keep`; also removes the leftovers of interrupted writes
-    and removals."""
+    """Removes each checkpoint whose step is not in `keep`, atomically.
+
+    Files that interrupted writes and removals have left behind are removed as well.
+    """
     for step in checkpoint_steps(directory):
         if step not in keep:
             folder = checkpoint_folder(directory, step)

@@ -15,7 +15,7 @@ from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
 
 
 def usable_cores() -> int:
-    """The number of cores that this process may use, capped by the environment variable `NPROC` (as in JAX)."""
+    """Returns the number of cores that this process may use; the environment variable `NPROC` caps it, as in JAX."""
     affinity = getattr(os, "sched_getaffinity", None)  # exists on Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     reserved = os.environ.get("NPROC", "")
@@ -27,9 +27,9 @@ AgentConfig = TypeVar("AgentConfig")
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Generic[AgentConfig]):
-    """All settings of a run, named as in the official code of FQL where it has the same setting.
+    """All settings of a run; those that the official code of FQL also has are named as in that code.
 
-    **Raises** `ValueError` for a setting that is out of range or incompatible with another; the message names it.
+    **Raises** `ValueError` if a setting is out of range or incompatible with another one; the message names it.
     """
 
     agent: AgentConfig
@@ -94,7 +94,7 @@ class RunConfig(Generic[AgentConfig]):
     """A dataset file (npz) to train on, or a folder of such files; validation files, whose names end in -val.npz,
     must be in the same folder."""
     dataset_replace_interval: int | None = None
-    """Updates on each file of a folder of datasets, before the next one replaces it; None for 1000, or 4000 on
+    """Updates on each file of a dataset folder before the next file replaces it; None for 1000, or 4000 on
     humanoidmaze."""
     dataset_dir: str = "~/.ogbench/data"
     """The folder of the official datasets; missing ones are downloaded to it."""
@@ -193,7 +193,7 @@ class RunConfig(Generic[AgentConfig]):
 
     @property
     def unit(self) -> str:
-        """What the steps of the run are called in messages: updates or steps."""
+        """What messages call the steps of the run: "steps" if it has online steps, otherwise "updates"."""
         return "steps" if self.online_steps else "updates"
 
     @property
@@ -245,9 +245,10 @@ _ONLINE = (
 
 
 def require_choices(settings: Any) -> None:
-    """Checks every field of a dataclass that is annotated as a `Literal`.
+    """Checks the value of every field of a dataclass that is annotated as a `Literal`.
 
-    **Raises** `ValueError` if a value is not among the choices; the message names the field, its value and the choices.
+    **Raises** `ValueError` if a value is not one of the choices; the message names the field, its value and the
+    choices.
     """
     for name, kind in get_type_hints(type(settings)).items():
         value = getattr(settings, name)
@@ -258,9 +259,12 @@ def require_choices(settings: Any) -> None:
 
 
 def small_run(env_name: str | None, agent: Any) -> RunConfig:
-    """The settings of a short run: 45,000 updates on cube-single, or on `env_name`, with the agent settings `agent`.
+    """Returns the settings of a short run, with 45,000 updates.
 
-    If the official dataset is not on this machine, data are collected instead.
+    If the official dataset is not on this machine, data are collected instead of downloaded.
+
+    - `env_name`: The environment; None for a task of cube-single.
+    - `agent`: The settings of the method.
     """
     return RunConfig(
         env_name=env_name or "cube-single-play-singletask-task1-v0",
@@ -278,11 +282,13 @@ Settings = TypeVar("Settings")
 
 
 def published_settings(env_name: str, table: Mapping[str, Mapping[str, Any]], defaults: Settings) -> Settings:
-    """The settings that a paper published for an environment; they apply to all its datasets and tasks.
+    """Returns the settings that a paper published for an environment, which apply to all its datasets and tasks.
 
     - `env_name`: An environment name, such as "cube-double-play-singletask-task1-v0".
-    - `table`: The fields that differ from the defaults, by environment, such as "cube-double".
-    - `defaults`: The default settings of the method; used with a warning for an environment that is not in the table.
+    - `table`: For each environment, such as "cube-double", the published values of fields. A field that is left out has
+      its default.
+    - `defaults`: The default settings of the method. For an environment that is not in the table, they are returned
+      with a warning.
     """
     for environment, changes in table.items():
         if env_name.startswith(f"{environment}-"):

@@ -1,4 +1,4 @@
-"""Metrics as CSV files, with one row for each step and seed."""
+"""Metric logs: CSV files of metrics, with one row for each step and seed."""
 
 import csv
 import io
@@ -13,17 +13,17 @@ from floqzoo.tasks.files import replacing
 
 
 KEYS = ["step", "seed"]
-"""The first columns of every table; they identify a row."""
+"""The first columns of every metric log, which together identify a row."""
 
 
 class MetricLog:
-    """Appends rows to a CSV file whose first columns are `step` and `seed`.
+    """A log of metrics: a CSV file whose first columns are `step` and `seed`, to which rows can be appended.
 
-    A metric that first appears in a later row gets a new column, which is empty in earlier rows. `write` returns
-    once its rows are on disk. The file is valid at any time, except that a full disk or a kill may leave an incomplete
-    last row.
+    A metric that first appears in a later row gets a new column, which is empty in all earlier rows. `write` returns
+    once its rows are on disk. The file is valid at any time, except that its last row may be incomplete after the disk
+    was full or the process was killed.
 
-    - `path`: The file; rows are appended to an existing file.
+    - `path`: The file; if it exists, rows are appended to it.
     """
 
     def __init__(self, path: str | Path):
@@ -33,11 +33,11 @@ class MetricLog:
         self._steps = [int(row[0]) for row in rows[1:]]
 
     def rows_before(self, step: int) -> int:
-        """The number of rows of the steps before `step`."""
+        """Returns the number of rows whose step is before `step`."""
         return sum(written < step for written in self._steps)
 
     def write(self, step: int, metrics: Mapping[int, Mapping[str, float | int]]) -> None:
-        """Appends a row for each seed, that is, for each key of `metrics`."""
+        """Appends one row for each seed; `metrics` maps each seed to its metrics."""
         names = list(dict.fromkeys(name for row in metrics.values() for name in row))
         new = [name for name in names if name not in self._columns]
         if new or not self._columns:
@@ -58,11 +58,11 @@ class MetricLog:
 
 
 def read_metrics(path: str | Path) -> dict[str, Float[np.ndarray, " rows"]]:
-    """The columns of a metric log by name; NaN where a row has no value.
+    """Reads a metric log, and returns its columns by name, with NaN where a row has no value.
 
-    An incomplete last row, left by a killed process, is ignored.
+    An incomplete last row, which a killed process may have left, is ignored.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if it is not a metric log.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Optional metric writers: TensorBoard and Weights & Biases."""
+"""Opens the optional metric writers: TensorBoard and Weights & Biases."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,13 @@ def open_writers(
 ) -> list[MetricWriter]:
     """Opens the metric writers that the settings of a run request; returns an empty list if they request none.
 
-    - `directory`: The folder of the run; a resumed run uses the same folder and continues its curves.
-    - `settings`: The settings of the run by name, which Weights & Biases stores.
+    - `directory`: The folder of the run. A resumed run uses the same folder, so its curves are continued.
+    - `seeds`: The seeds of the run.
+    - `settings`: The settings of the run by name, which are stored in Weights & Biases.
+    - `tensorboard`, `wandb`: Whether to open each of the writers.
 
-    **Raises** `ModuleNotFoundError` if a library is not installed (the message gives the command that installs it);
-    `CannotStartError` if Weights & Biases cannot be used, for example without a login or a network.
+    **Raises** `ModuleNotFoundError` if a required library is not installed (the message gives the command that installs
+    it); `CannotStartError` if Weights & Biases cannot be used, for example because there is no login or no network.
     """
     require_writers(tensorboard=tensorboard, wandb=wandb)
     writers: list[MetricWriter] = []
@@ -43,7 +45,7 @@ def open_writers(
 def require_writers(*, tensorboard: bool, wandb: bool) -> None:
     """Checks that the libraries of the requested metric writers are installed.
 
-    **Raises** `ModuleNotFoundError` otherwise; the message gives the command that installs them.
+    **Raises** `ModuleNotFoundError` if one of them is not installed; the message gives the command that installs it.
     """
     for asked, module, extra in ((tensorboard, "tensorboardX", "tensorboard"), (wandb, "wandb", "wandb")):
         if asked and importlib.util.find_spec(module) is None:

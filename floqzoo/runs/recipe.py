@@ -1,4 +1,4 @@
-"""Recipes: a name, a function that builds an agent, and presets; found by name or loaded from a file."""
+"""Recipes, which combine a function that builds an agent with presets, and functions that find and load them."""
 
 import difflib
 import importlib
@@ -30,25 +30,25 @@ Preset = Callable[[str | None], RunConfig]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A method, ready to be run from the command line by `run_recipe`.
+    """A method that `run_recipe` can run from the command line.
 
     - `name`: The name of the recipe.
     - `build`: Builds an untrained agent from the keyword arguments `observation_dim`, `action_dim`, `reward_range`,
       `config` (the run's `agent` settings) and `key`.
-    - `presets`: Functions by name; each maps an environment name (None for the preset's default) to the settings of a
+    - `presets`: Functions by name. Each maps an environment name (None for the preset's default) to the settings of a
       run. `--help` shows the first line of their docstrings.
-    - `check`: Raises `ValueError` for settings that contradict each other, before any data are loaded. `buildable`
-      creates such a function from `build`.
-    - `batch_source`: Returns the batch source of the updates, given the settings of the run and whether it is for the
-      online phase; `standard_batches` by default.
-    - `from_data`: Returns additional arguments of `build` that hold arrays, such as a normaliser or the policy of
-      another run, given the loaded task and the settings of the run. Without these arguments, `build` must return an
-      agent of the same structure, into which a checkpoint can be read.
-    - `to_task`: Returns the agent of one seed ready to act on the task of the run, given the agent, the task and the
-      settings of the run; applied before an agent is evaluated, stored or returned, for example to infer FB's task
-      from rewards. Its changes must not affect training.
-    - `report`: Prints additional results for a trained agent, given the agent, the task, the run's settings, the seed
-      and the folder of the run.
+    - `check`: A function that raises `ValueError` for settings that contradict each other, before any data are loaded.
+      `buildable` creates such a function from `build`.
+    - `batch_source`: A function that returns the batch source of the updates, given the settings of the run and whether
+      the batch source is for the online phase; `standard_batches` by default.
+    - `from_data`: A function that returns additional arguments for `build` that contain arrays, such as a normaliser or
+      the policy of another run, given the loaded task and the settings of the run. `build` must also work without these
+      arguments, and then return an agent of the same structure, so that a checkpoint can be read into it.
+    - `to_task`: A function that prepares the agent of one seed to act on the task of the run, for example by inferring
+      FB's task from rewards, given the agent, the task and the settings of the run. It is applied before an agent is
+      evaluated, stored or returned. Its changes must not affect training.
+    - `report`: A function that prints additional results for a trained agent, given the agent, the task, the settings
+      of the run, the seed and the folder of the run.
 
     **Raises** `ValueError` if no preset is named `default`.
     """
@@ -70,14 +70,18 @@ class Recipe:
 def standard_batches(
     config: RunConfig, online: bool, reader: Callable[[Any], TransitionReader] | None = None
 ) -> BatchSource:
-    """The default batch source: uniform batches offline; online, a replay buffer initialised with the dataset, or
-    balanced sampling.
+    """Returns the default batch source of a run.
 
-    If `config.p_aug` is above 0, the images of an offline batch are cropped at random with this probability.
+    In the offline phase, batches are sampled uniformly from the dataset. In the online phase, they are sampled from a
+    replay buffer that is initialised with the dataset or, with `config.balanced_sampling`, half from the dataset and
+    half from new transitions. If `config.p_aug` is above 0, the images of an offline batch are cropped at random with
+    this probability.
 
-    - `reader`: A function from the settings of the method to a `TransitionReader`. By default, action chunks are read
-      if `config.agent.chunk_length` is above 1, and otherwise n-step returns over `config.agent.n_step` steps (1 if
-      there is no such setting).
+    - `config`: The settings of the run.
+    - `online`: Whether the batch source is for the online phase.
+    - `reader`: A function that maps the settings of the method to a `TransitionReader`. By default, action chunks are
+      read if `config.agent.chunk_length` is above 1. Otherwise n-step returns over `config.agent.n_step` steps are read
+      (1 step if there is no such setting).
     """
     read = _steps(config.agent) if reader is None else reader(config.agent)
     if not online:
@@ -92,11 +96,11 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """Returns a `check` for a recipe, which rejects the settings that `build` rejects.
+    """Returns a function for the field `check` of a recipe, which rejects all settings that `build` rejects.
 
-    `build` is only traced, with small observation and action dimensions, so no device is used. The settings must be
-    hashable, as a frozen dataclass is. The check raises what `build` raises; a `ValueError` names the settings that
-    cause it.
+    The function only traces `build`, with small observation and action dimensions, so it uses no device. The settings
+    must be hashable, such as a frozen dataclass. The function raises what `build` raises, and adds to a `ValueError`
+    the names of the settings that cause it.
     """
 
     @cache
@@ -114,7 +118,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
 
 
 def small_observation_dim(settings: Any) -> int:
-    """The size of a small observation for the settings of a method: 3, or that of one frame for a pixel encoder."""
+    """Returns an observation size for tracing a method with these settings: 3, or one frame for a pixel encoder."""
     return math.prod(FRAME) if getattr(settings, "encoder", None) else 3
 
 
@@ -127,7 +131,10 @@ def agent_builder(
     reward_range: tuple[float, float],
     **parts: PyTree,
 ) -> Callable[[Array], PyTree]:
-    """Returns a function from a key to an untrained agent of the recipe with the given settings."""
+    """Returns a function that maps a key to an untrained agent of the recipe with the given settings.
+
+    - `parts`: Additional arguments of the recipe's `build`, as returned by its `from_data`.
+    """
     build = partial(
         recipe.build,
         observation_dim=observation_dim,
@@ -140,10 +147,10 @@ def agent_builder(
 
 
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
-    """Wraps `build` so that its agents have the given normaliser; returns `build` itself if `normaliser` is None.
+    """Wraps `build` so that its agents get the given normaliser; returns `build` itself if `normaliser` is None.
 
-    The returned function raises `ValueError` if the agents lack the field `normaliser`, which an
-    [`Agent`][floqzoo.agent.Agent] has.
+    The returned function raises `ValueError` if the agents do not have a field `normaliser`, as an
+    [`Agent`][floqzoo.agent.Agent] does.
     """
     if normaliser is None:
         return build
@@ -161,7 +168,7 @@ def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | N
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe with this name in the package `recipes`; no other module is ever imported.
+    """Returns the recipe of the given name from the package `recipes`; no other module is ever imported.
 
     **Raises** `ValueError` for an unknown name; the message lists all names, and suggests a similar one.
     """
@@ -178,9 +185,10 @@ def find_recipe(name: str) -> Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """The `RECIPE` of a Python file. The file is executed, so load only files that you trust.
+    """Returns the `RECIPE` that a Python file defines. The file is executed, so load only files that you trust.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a Python file or has no `RECIPE`.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if it is not a Python file, or does not define
+    a `RECIPE`.
     """
     module = module_of_file(path)
     recipe = getattr(module, "RECIPE", None)

@@ -1,4 +1,4 @@
-"""Errors that name the setting behind a failed check; the error of a component names only its own argument."""
+"""Names the settings that cause an error, because the error of a component names only the component's argument."""
 
 import dataclasses
 import re
@@ -9,15 +9,19 @@ import numpy as np
 
 
 def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "agent.") -> None:
-    """Calls `check(settings)`; if it raises a `ValueError`, adds the names of the settings that cause it.
+    """Calls `check(settings)`; if this raises a `ValueError`, adds to its message the names of the settings that cause
+    it.
 
-    A setting is a cause if the check succeeds, or fails with another message, when this setting is reset to its
-    default. In a message such as "`edges` must be at least 2; got 1.", the name of the setting replaces that of the
-    argument if exactly one cause has the value in the message; otherwise, the names of all causes precede the message.
+    A setting counts as a cause if the check succeeds, or fails with a different message, after the setting is reset to
+    its default. In a message such as "`edges` must be at least 2; got 1.", the name of the setting replaces the name of
+    the argument if exactly one of the causes has the value in the message. Otherwise, the names of all causes are put
+    before the message.
 
-    - `check`: Raises `ValueError` for settings that it rejects.
-    - `settings`: A dataclass.
-    - `prefix`: Precedes the name of a setting, as on the command line.
+    - `check`: A function that raises `ValueError` for settings that it rejects.
+    - `settings`: The settings, as a dataclass.
+    - `prefix`: A prefix for the names of settings in the message, such as "agent." as on the command line.
+
+    **Raises** the `ValueError` of `check` with the extended message.
     """
     try:
         check(settings)

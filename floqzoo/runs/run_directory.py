@@ -1,4 +1,4 @@
-"""The run directory: created once, locked during training, with a record of code, machine, data and settings."""
+"""Creates run directories, locks them during training, and records the code, machine, data and settings of a run."""
 
 import importlib.metadata
 import os
@@ -21,17 +21,17 @@ from floqzoo.tasks.files import read_json, remove_leftovers, write_json
 
 
 FORMAT = 3
-"""The version of the format of a run directory: its files, settings and checkpoint arrays. It changes only when older
-runs can no longer be read."""
+"""The version of the run format, which covers the files, settings and checkpoint arrays of a run directory. It changes
+only when older runs can no longer be read."""
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "ogbench", "mujoco", "gymnasium")
 
 
 class CannotStartError(OSError):
-    """A run cannot start, for an external reason, such as no login, no network or no disk space."""
+    """Raised if a run cannot start for an external reason, such as a missing login, no network or a full disk."""
 
 
 def claim_directory(path: Path) -> Path:
-    """Creates a new folder, and returns its path.
+    """Creates a new folder for a run, and returns its path.
 
     **Raises** `FileExistsError` if `path` exists already.
     """
@@ -44,10 +44,10 @@ def claim_directory(path: Path) -> Path:
 
 
 def new_run_directory(save_dir: str, run_group: str, method: str, seed: int, seeds: int = 1) -> Path:
-    """Creates `save_dir/floqzoo/run_group/<method>_sd<seed>_<date>_<time>`, with a numeric suffix if that folder
-    exists.
+    """Creates the folder `save_dir/floqzoo/run_group/<method>_sd<seed>_<date>_<time>`, and returns its path.
 
-    With several seeds, the name contains the first and the last: `floq_sd000-007_<date>_<time>`.
+    If the folder exists already, its name gets a numeric suffix. With several seeds, the name contains the first and
+    the last one, as in `floq_sd000-007_<date>_<time>`.
 
     **Raises** `OSError` if the folder cannot be created.
     """
@@ -71,19 +71,19 @@ def _first_free(group: Path, name: str) -> Path:
 
 
 def record_machine(directory: Path) -> None:
-    """Writes `machine.json`: the command, the code, the libraries and the machine of the run."""
+    """Writes `machine.json`, which describes the command, the code, the libraries and the machine of the run."""
     write_json(directory / "machine.json", describe_machine())
 
 
 def record_resumption(directory: Path) -> None:
-    """Rewrites `machine.json`; its previous contents are appended to its list `earlier`."""
+    """Rewrites `machine.json` when a run resumes; the previous contents are appended to the list `earlier` in it."""
     machine = read_json(directory / "machine.json")
     earlier = machine.pop("earlier", [])
     write_json(directory / "machine.json", {**describe_machine(), "earlier": [*earlier, machine]})
 
 
 def describe_machine() -> dict[str, Any]:
-    """The contents of `machine.json`."""
+    """Returns the contents of `machine.json`: the command, the code, the libraries and the machine."""
     import jax
 
     device = jax.devices()[0]
@@ -106,12 +106,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def record_data(directory: Path, task: Any) -> None:
-    """Writes `data.json`: a description of the dataset and the task of the run."""
+    """Writes `data.json`, which describes the dataset and the task of the run."""
     write_json(directory / "data.json", describe_data(task))
 
 
 def describe_data(task: Any) -> dict[str, Any]:
-    """The contents of `data.json`."""
+    """Returns the contents of `data.json`: a description of the dataset and the task."""
     facts = {
         "transitions": int(task.dataset.size),
         "reward_range": [float(bound) for bound in task.reward_range],
@@ -122,24 +122,24 @@ def describe_data(task: Any) -> dict[str, Any]:
 
 
 def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
-    """Writes `flags.json`: the recipe and every setting of the run."""
+    """Writes `flags.json`, which contains the name of the recipe and every setting of the run."""
     write_json(directory / "flags.json", {"recipe": recipe, **asdict(config)})
 
 
 def record_phases(directory: Path, starts: Mapping[str, int]) -> None:
-    """Writes `phases.json`, the step at which each training phase starts; writes nothing if there are no phases."""
+    """Writes `phases.json`, which contains the step at which each training phase starts; no-op without phases."""
     if starts:
         write_json(directory / "phases.json", dict(starts))
 
 
 def read_phases(directory: Path) -> dict[str, int]:
-    """The step at which each training phase starts, by name; empty for a run without phases."""
+    """Reads the step at which each training phase starts, by phase name; empty for a run without phases."""
     path = directory / "phases.json"
     return read_json(path) if path.exists() else {}
 
 
 def discard(directory: Path) -> None:
-    """Removes what was written for a run that could not start, and its folder if nothing else is in it."""
+    """Removes the files of a run that could not start, and its folder if the folder is then empty."""
     for name in ("flags.json", "data.json", "machine.json", "phases.json", LOCK):
         (directory / name).unlink(missing_ok=True)
     for name in ("wandb", "tensorboard"):
@@ -174,13 +174,15 @@ def _processor() -> str:
 
 
 LOCK = ".lock"
-"""The lock file; it is locked instead of the folder, since other machines do not see a lock on a folder on NFS."""
+"""The lock file. A file is locked instead of the folder, because on NFS other machines do not see a lock on a
+folder."""
 
 
 @contextmanager
 def run_locked(directory: Path) -> Iterator[None]:
-    """Prevents other processes from training in a run's folder during the block, and removes the temporary files of
-    killed processes.
+    """Locks the folder of a run during the block, so that no other process trains in it.
+
+    Temporary files that killed processes have left in the folder are removed.
 
     The operating system releases the lock when this process ends, even if it is killed.
 

@@ -1,4 +1,4 @@
-"""The logs and the checkpoints of a run."""
+"""Reads and writes the logs and the checkpoints of a run."""
 
 import shutil
 import time
@@ -37,10 +37,11 @@ from floqzoo.typing import Array
 
 @dataclass
 class Stopwatch:
-    """Seconds spent on each part of a run, and in total.
+    """The seconds spent on each part of a run, and the total.
 
-    Background evaluations overlap with updates, so their time is counted in both; `waiting` is the time that training
-    waited for them, and `reading` is the time that it waited for the next shard of a dataset.
+    The time of a background evaluation counts towards both `evaluation` and `updates`, because updates continue in the
+    meantime. `waiting` is the time that training waited for evaluations, and `reading` is the time that it waited for
+    the next shard of a dataset.
     """
 
     compilation: float = 0.0
@@ -61,9 +62,9 @@ class Stopwatch:
 
 
 class RunState(eqx.Module):
-    """The arrays of a checkpoint, each with the seeds as its first axis.
+    """The agents and keys of a run, as stored in a checkpoint; every array has the seeds as its first axis.
 
-    - `agents`: Parameters, target networks, optimiser states and hyperparameters.
+    - `agents`: The agents, with their parameters, target networks, optimiser states and hyperparameters.
     - `keys`: The update key of each seed; the update with index i uses `fold_in(key, i)`.
     """
 
@@ -86,7 +87,7 @@ def _bytes_of(tree: PyTree) -> int:
 
 
 class AwaitedEvaluation(eqx.Module):
-    """A running evaluation, of agents at an earlier step.
+    """An evaluation that is still running, with agents of an earlier step.
 
     - `step`: The step of the evaluated agents.
     - `parts`: The critics and policies of these agents, with the seeds as the first axis of every array.
@@ -99,11 +100,11 @@ class AwaitedEvaluation(eqx.Module):
 def describe_progress(
     mean: MetricMean, rows: dict[str, int], seconds: Stopwatch, awaited: AwaitedEvaluation | None
 ) -> dict[str, Any]:
-    """The JSON-serialisable values of a checkpoint.
+    """Returns the JSON-serialisable values that are stored in a checkpoint.
 
     - `mean`: The mean metrics of the updates since the last logged row.
     - `rows`: The number of rows of each log up to this step.
-    - `seconds`: The time spent; the only value that differs between a resumed and an uninterrupted run.
+    - `seconds`: The time spent. It is the only value that differs between a resumed and an uninterrupted run.
     - `awaited`: The running evaluation, if any; only its step is stored.
     """
     return {
@@ -121,11 +122,13 @@ def describe_progress(
 def read_progress(
     folder: Path, progress: Mapping[str, Any], seeds: int
 ) -> tuple[MetricMean, dict[str, int], Stopwatch]:
-    """Parses the values that `describe_progress` returned: mean metrics, rows and times.
+    """Parses the values that `describe_progress` returned; returns the mean metrics, the row counts and the times.
 
     - `folder`: The folder of the checkpoint, for error messages.
+    - `progress`: The values from the checkpoint.
+    - `seeds`: The number of seeds of the run.
 
-    **Raises** `ValueError` if they are not in the format of `describe_progress`.
+    **Raises** `ValueError` if the values are not in the format of `describe_progress`.
     """
     try:
         sums, counts = (
@@ -150,11 +153,11 @@ Rows = Mapping[int, Mapping[str, float]]
 SUCCESS_METRIC, RETURN_METRIC = f"evaluation/{SUCCESS}", f"evaluation/{RETURN}"
 LOGS = ("train.csv", "eval.csv")
 RECORDS = ("flags.json", "data.json", "machine.json")
-"""The files that identify a run folder; every checkpoint has a copy of them from the time when it was written."""
+"""The files that identify a run folder. Every checkpoint contains a copy of them, made when it was written."""
 
 
 class NoSpaceError(CannotStartError):
-    """There is not enough disk space for the checkpoints of a run."""
+    """Raised if there is not enough disk space for the checkpoints of a run."""
 
 
 class RunStore:
@@ -165,12 +168,12 @@ class RunStore:
     - `resumed`: Whether the folder may already contain a run.
     - `writers`: Metric writers that receive every logged metric.
     - `best_metric`: The evaluation metric whose maximum defines the best checkpoint; None for the success rate, or for
-      the mean return in a task that reports no success.
+      the mean return if the task reports no success.
 
-    Attribute: `awaited`, the step of the running evaluation, if any; the checkpoint of that step is kept, since it may
-    turn out to be the best.
+    Attribute: `awaited`, the step of the running evaluation, if any. The checkpoint of that step is kept, because the
+    evaluation may show that it is the best one.
 
-    **Raises** `FileExistsError` if the folder contains a run and `resumed` is false.
+    **Raises** `FileExistsError` if the folder contains a run and `resumed` is False.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class RunStore:
         self._write(self.train_log, step, rows)
 
     def write_evaluation(self, step: int, rows: Rows) -> None:
-        """Appends one row per seed to `eval.csv`, and removes checkpoints that are no longer needed."""
+        """Appends one row per seed to `eval.csv`, and removes the checkpoints that are no longer needed."""
         self._write(self.eval_log, step, rows)
         metric = chosen_metric(next(iter(rows.values())), self.best_metric)
         self.scores[step] = fmean(row[metric] for row in rows.values())
@@ -216,10 +219,10 @@ class RunStore:
         online: Mapping[str, Any] | None = None,
         awaited: AwaitedEvaluation | None = None,
     ) -> None:
-        """Writes a checkpoint, and removes those that are no longer needed.
+        """Writes a checkpoint, and removes the checkpoints that are no longer needed.
 
-        - `online`: The arrays of the online phase by name, if the run is online.
-        - `awaited`: The running evaluation of an earlier step, if any.
+        - `online`: The arrays of the online phase by name, if the phase has begun.
+        - `awaited`: The evaluation of an earlier step that is still running, if any.
         """
         # A resumed run repeats the evaluations of this step, so their rows do not count.
         rows = {"train.csv": self.train_log.rows_before(step + 1), "eval.csv": self.eval_log.rows_before(step)}
@@ -229,10 +232,12 @@ class RunStore:
         self._retain()
 
     def restore(self, like: RunState) -> tuple[RunState, int, MetricMean, Stopwatch] | None:
-        """Restores the latest intact checkpoint, and truncates the logs to its step; if there is no checkpoint, removes
-        the logs and returns None.
+        """Restores the latest intact checkpoint, and truncates the logs to the step of that checkpoint.
 
-        Damaged checkpoints after the restored one are renamed with the suffix `.damaged`.
+        Later checkpoints, which are damaged, are renamed with the suffix `.damaged`. If there is no checkpoint, the
+        logs are removed, and the result is None.
+
+        - `like`: A state of the same structure as the stored one.
 
         **Raises** `DamagedError` if all checkpoints are damaged, if the latest intact one belongs to another agent, or
         if a log has lost rows.
@@ -258,7 +263,7 @@ class RunStore:
         return checkpoint.tree, checkpoint.step, mean, seconds
 
     def restore_online(self, step: int) -> dict[str, Any]:
-        """The arrays of the online phase in the checkpoint of a step, by name.
+        """Reads the arrays of the online phase from the checkpoint of a step; returns them by name.
 
         **Raises** `DamagedError` if there are none, or if they cannot be read.
         """
@@ -268,7 +273,7 @@ class RunStore:
             raise DamagedError(str(error)) from error
 
     def restore_awaited(self, step: int, agents: PyTree) -> AwaitedEvaluation | None:
-        """The evaluation that was running when the checkpoint of a step was written; None if there was none.
+        """Reads the evaluation that was running when the checkpoint of a step was written; None if none was running.
 
         - `agents`: Agents of the same structure as those in the checkpoint.
 
@@ -283,9 +288,9 @@ class RunStore:
             raise DamagedError(str(error)) from error
 
     def require_space(self, size: int) -> None:
-        """Checks that the disk has space for the checkpoints of the run, of `size` bytes each.
+        """Checks that the disk has enough space for the checkpoints of the run, which take `size` bytes each.
 
-        **Raises** `NoSpaceError` otherwise; the message contains the free and the required space.
+        **Raises** `NoSpaceError` if it does not; the message contains the free and the required space.
         """
         # In addition to the latest: the best, and the one that is being written.
         needed = (self.keep + 2 - min(self.keep, len(self.checkpoint_steps))) * size
@@ -317,8 +322,10 @@ class RunStore:
 
 
 def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
-    """The metric that selects the best checkpoint: `best_metric`; if it is None, the success rate, or the mean return
-    if the columns have no success rate.
+    """Returns the name of the metric that selects the best checkpoint.
+
+    This is `best_metric`. If `best_metric` is None, it is the success rate, or the mean return if there is no success
+    rate among the columns.
 
     **Raises** `ValueError` if `best_metric` is not among the columns.
     """
@@ -331,7 +338,11 @@ def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> s
 
 
 def scores_by_step(table: Mapping[str, np.ndarray], best_metric: str | None = None) -> dict[int, float]:
-    """The mean over seeds, by step, of the metric that selects the best checkpoint."""
+    """Returns the score of each step: the mean over seeds of the metric that selects the best checkpoint.
+
+    - `table`: The columns of `eval.csv` by name.
+    - `best_metric`: As in `chosen_metric`.
+    """
     steps, scores = table["step"], table[chosen_metric(table, best_metric)]
     return {int(step): float(np.mean(scores[steps == step])) for step in np.unique(steps)}
 
@@ -345,9 +356,11 @@ def _refuse_used(directory: Path) -> None:
 
 
 class ReadOnlyStore:
-    """Reads the checkpoints of a run and writes nothing; it can replace a `RunStore`.
+    """A replacement for `RunStore` that reads the checkpoints of a run but writes nothing.
 
-    - `directory`: The folder of the run; to resume, it must be visible to all processes.
+    With several processes, all but the first use it.
+
+    - `directory`: The folder of the run. To resume a run, the folder must be visible to all processes.
     """
 
     def __init__(self, directory: Path):
@@ -369,7 +382,7 @@ class ReadOnlyStore:
         return checkpoint.tree, checkpoint.step, mean, seconds
 
     def restore_online(self, step: int) -> dict[str, Any]:
-        """The arrays of the online phase in the checkpoint of a step, by name."""
+        """Reads the arrays of the online phase from the checkpoint of a step; returns them by name."""
         return restore_beside(self.checkpoints, step)
 
     def _nothing(self, *arguments: Any, **named: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reads the settings of a run from its `flags.json`, and checks them against their types."""
+"""Reads the settings of a run from its `flags.json`, and checks the type of each setting."""
 
 import dataclasses
 import difflib
@@ -16,14 +16,14 @@ Settings = TypeVar("Settings")
 def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     """Reads the settings of a run from the contents of its `flags.json`.
 
-    Each value is checked against the annotation of its field. Nothing in the file is imported or executed. A missing
-    setting takes its default.
+    Each value is checked against the type annotation of its field. Nothing that the file names is imported or executed.
+    A missing setting takes its default.
 
     - `recipe`: The recipe of the run.
     - `flags`: The contents of `flags.json`.
 
-    **Raises** `ValueError` for a run of another recipe, for a setting that is unknown, of the wrong type or out of
-    range, or for a missing one that has no default, as in runs of other versions.
+    **Raises** `ValueError` if the run was made by another recipe, if a setting is unknown, of the wrong type or out of
+    range, or if a setting without a default is missing. Runs of other versions may have such settings.
     """
     if flags.get("recipe") != recipe.name:
         raise ValueError(f"the run was made by the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")
@@ -57,12 +57,14 @@ def _check_names(where: str, kind: type, given: Iterable[str]) -> None:
 
 
 def read_value(name: str, kind: Any, value: Any) -> Any:
-    """Converts a JSON value to the type of its annotation, such as a list to a tuple, or an integer to a float.
+    """Converts a JSON value to the type that an annotation requires, such as a list to a tuple or an integer to a
+    float.
 
-    - `name`: The name of the value in error messages.
+    - `name`: The name of the value, for error messages.
     - `kind`: The annotation.
+    - `value`: The JSON value.
 
-    **Raises** `ValueError` for a value of another type.
+    **Raises** `ValueError` if the value is not of the required type.
     """
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         return _settings(name, kind, value)

@@ -1,4 +1,4 @@
-"""A run on disk: its settings, tables and trained agents."""
+"""Reads runs from disk: their settings, tables and trained agents."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -32,15 +32,15 @@ Table = dict[str, Float[np.ndarray, " rows"]]
 
 
 class StoredRun:
-    """The folder of a run, opened read-only; no code from it is executed.
+    """A run on disk, which is only read; no code from its folder is executed.
 
-    - `directory`: A run folder, `<save_dir>/floqzoo/<run_group>/<method>_sd<seeds>_<date>_<time>`.
+    - `directory`: The folder of the run, `<save_dir>/floqzoo/<run_group>/<method>_sd<seeds>_<date>_<time>`.
 
-    Attributes: `directory`; `flags`, `data` and `machine`, the contents of the three JSON files; `recipe_name`;
-    `seeds`, all seeds of the run, ascending; `env_name`.
+    Attributes: `directory`; `flags`, `data` and `machine`, the contents of the JSON files with these names;
+    `recipe_name`; `seeds`, all seeds of the run in ascending order; `env_name`.
 
-    **Raises** `FileNotFoundError` if there is no such folder, `ValueError` if it is not a run or has another run
-    format.
+    **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, or if the
+    run is not in the run format of this version.
     """
 
     def __init__(self, directory: str | Path):
@@ -71,17 +71,17 @@ class StoredRun:
 
     @property
     def checkpoint_steps(self) -> list[int]:
-        """The steps of the checkpoints, ascending; empty if there are none."""
+        """The steps of the checkpoints, in ascending order; empty if there are none."""
         return checkpoint_steps(self.checkpoints)
 
     @property
     def phases(self) -> dict[str, int]:
-        """The step at which each training phase starts, by name; empty for a run without phases."""
+        """The step at which each training phase starts, by phase name; empty for a run without phases."""
         return read_phases(self.directory)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete: its last step has a checkpoint and, if the run is evaluated, an evaluation."""
+        """Whether the run is complete: its last step has a checkpoint and, in a run with evaluations, an evaluation."""
         last = self.flags.get("offline_steps", 0) + self.flags.get("online_steps", 0)
         if last not in self.checkpoint_steps or not self.flags.get("eval_episodes"):
             return last in self.checkpoint_steps
@@ -89,7 +89,7 @@ class StoredRun:
 
     @cached_property
     def train(self) -> Table:
-        """The columns of `train.csv`, by name; `step` and `seed` identify a row, and empty cells are NaN.
+        """The columns of `train.csv` by name. The columns `step` and `seed` identify a row, and empty cells are NaN.
 
         **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
         """
@@ -97,16 +97,16 @@ class StoredRun:
 
     @cached_property
     def eval(self) -> Table:
-        """The columns of `eval.csv`, like `train`."""
+        """The columns of `eval.csv` by name, in the same form as `train`."""
         return read_metrics(self.directory / "eval.csv")
 
     def config(self, recipe: Recipe) -> RunConfig:
-        """The settings of the run, from `flags.json`.
+        """Reads the settings of the run from `flags.json`.
 
-        - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own.
+        - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own recipe.
 
-        **Raises** `ValueError` for another recipe, for a setting that is unknown, of the wrong type or out of range, or
-        for a missing one that has no default.
+        **Raises** `ValueError` if the run was made by another recipe, if a setting is unknown, of the wrong type or out
+        of range, or if a setting without a default is missing.
         """
         try:
             return config_from_flags(recipe, self.flags)
@@ -114,7 +114,7 @@ class StoredRun:
             raise ValueError(f"{self.directory / 'flags.json'}: {error}") from error
 
     def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
-        """Returns a function from a key to an untrained agent of the run, whose normaliser, if any, is not fitted.
+        """Returns a function that maps a key to an untrained agent of the run; its normaliser, if any, is not fitted.
 
         **Raises** what `config` raises, and `ValueError` if `data.json` lacks a value that the agent needs.
         """
@@ -135,33 +135,36 @@ class StoredRun:
         return in_precision(build, config.precision)
 
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
-        """The trained agent of one seed, from the latest intact checkpoint, or from that of `step`.
+        """Returns the trained agent of one seed, from the checkpoint of `step` or else from the latest intact one.
 
-        **Raises** `ValueError` for a seed that the run does not have, or for a checkpoint that is damaged or belongs to
-        another agent; `FileNotFoundError` if there is no such checkpoint; and what `builder` raises.
+        **Raises** `ValueError` if the run does not have the seed, or if the checkpoint is damaged or belongs to another
+        agent; `FileNotFoundError` if there is no such checkpoint; and what `builder` raises.
         """
         if seed not in self.seeds:
             raise ValueError(f"`seed` must be one of {', '.join(map(str, self.seeds))}, as in the run; got {seed}.")
         return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
 
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
-        """Restores the latest intact checkpoint, or that of `step`, with the agents of all seeds; its `tree` is a
-        `RunState`.
+        """Restores the agents of all seeds, from the checkpoint of `step` or else from the latest intact one.
 
-        **Raises** `ValueError` for a checkpoint that is damaged or belongs to another agent; `FileNotFoundError` if
-        there is no such checkpoint; and what `builder` raises.
+        The `tree` of the returned checkpoint is a `RunState`.
+
+        **Raises** `ValueError` if the checkpoint is damaged or belongs to another agent; `FileNotFoundError` if there
+        is no such checkpoint; and what `builder` raises.
         """
         self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
         return restore_checkpoint(self.checkpoints, like, step)
 
     def require_form(self, recipe: Recipe, step: int | None = None) -> None:
-        """Checks that the agents that the settings define match those in a checkpoint, without building them.
+        """Checks that the agents in a checkpoint match the settings of the run, without building any agents.
 
+        Does nothing if there is no such checkpoint.
+
+        - `recipe`: The recipe of the run.
         - `step`: The step of the checkpoint; by default the latest.
 
-        **Raises** `ValueError` if an array is missing, or has another shape or dtype; does nothing if there is no such
-        checkpoint.
+        **Raises** `ValueError` if an array is missing from the checkpoint, or has another shape or dtype in it.
         """
         step = max(self.checkpoint_steps, default=None) if step is None else step
         if step in self.checkpoint_steps:
@@ -178,14 +181,15 @@ class StoredRun:
 
 
 def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
-    """The task of a run if it is the user's own task; None for a task of OGBench.
+    """Returns the task of a run if it is the user's own task; None for a task of OGBench.
 
-    A stored run never decides which code is executed, so the caller must pass the task again.
+    The caller must pass their own task again, because a stored run must never decide which code is executed.
 
-    - `task`: The task, or its location, `FILE.py:NAME` or `MODULE:NAME`.
+    - `run`: The run.
+    - `task`: Your own task, or its location as `FILE.py:NAME` or `MODULE:NAME`; None for a task of OGBench.
 
-    **Raises** `ValueError` if the task is required but missing, or given for a task of OGBench, and what
-    `floqzoo.tasks.own_task` raises.
+    **Raises** `ValueError` if the run has its own task but `task` is None, or if `task` is given although the run has a
+    task of OGBench; and what `floqzoo.tasks.own_task` raises.
     """
     if not is_reference(run.env_name):
         if task is not None:
@@ -210,13 +214,13 @@ def _checked(path: Path, content: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def trained_policy(directory: str | Path, *, observation_dim: int, action_dim: int) -> FixedPolicy:
-    """The policy of a run's first seed from its latest intact checkpoint, as a policy that is not trained further.
+    """Returns the policy of a run's first seed, from the latest intact checkpoint, as a policy with fixed parameters.
 
     - `directory`: The folder of a run of a recipe in the package `recipes`.
     - `observation_dim`, `action_dim`: The required dimensions of the policy.
 
-    **Raises** `ValueError` if the folder is not that of a run, or if the policy has other dimensions or acts in chunks;
-    `FileNotFoundError` if there is no such folder, or no checkpoint in it.
+    **Raises** `ValueError` if the folder does not contain a run, or if the policy has other dimensions or acts in
+    chunks; `FileNotFoundError` if there is no such folder, or if the run has no checkpoint.
     """
     run = StoredRun(directory)
     for name, wanted in (("observation_dim", observation_dim), ("action_dim", action_dim)):

@@ -1,4 +1,4 @@
-"""Metrics for TensorBoard."""
+"""Writes metrics for TensorBoard."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,10 @@ from tensorboardX import SummaryWriter
 
 
 class TensorBoardWriter:
-    """Writes TensorBoard event files, one folder per seed; TensorBoard shows each seed as a curve.
+    """A metric writer for TensorBoard. Each seed has a folder of event files, and is shown as a separate curve.
 
-    - `directory`: The output folder, such as `tensorboard/` in a run's folder; existing curves are continued.
+    - `directory`: The output folder, such as `tensorboard/` in the folder of a run. If it already contains curves, they
+      are continued.
     - `seeds`: The seeds of the run.
     """
 
@@ -18,7 +19,7 @@ class TensorBoardWriter:
         self._writers = {seed: _opened(directory / f"sd{seed:03d}") for seed in seeds}
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Writes each metric as a scalar; NaN is omitted."""
+        """Writes each metric as a scalar; metrics that are NaN are omitted."""
         for name, value in metrics.items():
             if not math.isnan(value):
                 self._writers[seed].add_scalar(name, value, step)

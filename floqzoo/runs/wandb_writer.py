@@ -1,4 +1,4 @@
-"""Metrics for Weights & Biases."""
+"""Writes metrics to Weights & Biases."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ import wandb
 
 
 class WandbWriter:
-    """Logs to Weights & Biases: one run per seed, in the project "floqzoo", grouped by `run_group`.
+    """A metric writer for Weights & Biases, with one run per seed in the project "floqzoo", grouped by `run_group`.
 
-    With the environment variable `WANDB_MODE=offline`, everything stays in the run's folder until `wandb sync`. A
-    resumed run continues with the same IDs.
+    If the environment variable `WANDB_MODE` is set to `offline`, everything stays in the folder of the run until you
+    call `wandb sync`. A resumed run continues with the same IDs.
 
-    - `directory`: The run's folder; its name is the prefix of the IDs.
+    - `directory`: The folder of the run, whose name is the prefix of the IDs.
     - `seeds`: The seeds of the run.
     - `settings`: The settings of the run by name, which are stored with each run.
     """
@@ -35,10 +35,10 @@ class WandbWriter:
         }
 
     def write_metrics(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
-        """Logs the metrics of a step, without NaN; several calls may log metrics of the same step."""
+        """Logs the metrics of a step except those that are NaN; several calls may log metrics of the same step."""
         self._runs[seed].log({name: value for name, value in metrics.items() if not math.isnan(value)}, step=step)
 
     def close_writer(self) -> None:
-        """Finishes the runs, and waits until everything is sent or stored."""
+        """Finishes the runs, and waits until all metrics are sent or stored."""
         for run in self._runs.values():
             run.finish()

@@ -1,1 +1,1 @@
-"""Experiments that produce tables and figures; those with a `main` are run by `python -m floqzoo.studies.NAME`."""
+"""Experiments that produce tables and figures. Run those with a `main` as `python -m floqzoo.studies.NAME`."""

@@ -1,4 +1,4 @@
-"""Comparison of all successor methods on a task with a known solution."""
+"""Compares all successor methods on a task with a known solution."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -39,13 +39,13 @@ class AnalyticProblem:
 
 
 def chain_problem(discount: float) -> AnalyticProblem:
-    """The linear-Gaussian chain, with a quadratic reward."""
+    """Returns the linear-Gaussian chain with a quadratic reward."""
     chain = LinearGaussian.spiral(discount)
     return AnalyticProblem(chain, REWARD, lambda observation, action: chain.value(observation, action, REWARD))
 
 
 def ring_problem(discount: float) -> AnalyticProblem:
-    """The ring of cells, with reward 1 on its right half."""
+    """Returns the ring of cells, with a reward of 1 on its right half."""
     ring = Ring(discount=discount)
     pay = (ring.centres[:, 0] > 1e-6).astype(float)
     return AnalyticProblem(
@@ -58,12 +58,12 @@ def ring_problem(discount: float) -> AnalyticProblem:
 ANALYTIC_TASKS: Mapping[str, Callable[[float], AnalyticProblem]] = MappingProxyType(
     {"linear-gaussian": chain_problem, "ring": ring_problem}
 )
-"""The analytic tasks by name, accepted as `env_name` instead of an OGBench task; each function takes the discount."""
+"""Functions that build the analytic tasks from a discount, by task name; `env_name` also accepts these names."""
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """The errors of one method, or of true samples."""
+    """The errors of one method, or of true samples for comparison."""
 
     method: str
     emd: float
@@ -73,11 +73,13 @@ class ComparisonRow:
 
 
 def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
-    """Trains every method on an analytic task; prints, stores and returns their errors and those of true samples.
+    """Trains every method on an analytic task, and compares their errors with the errors of true samples.
 
-    - `recipe`: A recipe that builds an agent of the method `config.agent.method`.
-    - `config`: The settings; `offline_steps` is the number of updates of each method, a multiple of `log_interval`. The
-      method `config.agent.method` is trained first.
+    The errors are printed, stored in a new run directory, and returned.
+
+    - `recipe`: A recipe whose agent is trained by the method `config.agent.method`.
+    - `config`: The settings. Each method is trained for `offline_steps` updates, a multiple of `log_interval`, starting
+      with the method `config.agent.method`.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(

@@ -1,4 +1,4 @@
-"""Measurements of a flow critic on a batch: outputs, curvature of trajectories, and features."""
+"""Measures a flow critic on a batch: its outputs, features, and the curvature of its trajectories."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ from floqzoo.typing import Array, Key
 class CriticInside(eqx.Module):
     """Measurements of a flow critic.
 
-    - `ends`: The outputs of each member's flow for each noise sample.
+    - `ends`: The output of each member's flow for each transition and noise sample.
     - `curvature`: The curvature of each trajectory.
-    - `features`: The input of the last linear layer, at one time for each transition.
+    - `features`: The input of each member's last linear layer, at one flow time for each transition.
     - `ranks`: The effective rank of each member's features.
     - `q_by_steps`: Q of each transition for each number of solver steps.
     """
@@ -40,7 +40,7 @@ def critic_inside(
     steps: Sequence[int] = (1, 2, 4, 8),
     num_noise_samples: int = 8,
 ) -> CriticInside:
-    """Measures a critic on a batch.
+    """Measures a flow critic on a batch of transitions.
 
     - `steps`: The numbers of solver steps for `q_by_steps`.
     - `num_noise_samples`: The number of noise samples per transition.
@@ -59,7 +59,7 @@ def mean_values(
     actions: Float[Array, "rows action"],
     noise: Float[Array, "noise 1"],
 ) -> Float[Array, " rows"]:
-    """Q of each row: the mean output over members, and over noise samples that all rows share."""
+    """Computes Q of each row as the mean output over members and noise samples; all rows share the noise samples."""
 
     def at(row):
         observation, action = row

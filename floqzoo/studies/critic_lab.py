@@ -1,7 +1,7 @@
-"""Experiments with floq's critic and the monolithic critic on a maze with exact values, with many seeds in parallel.
+"""Trains and measures floq's critic and the monolithic critic on a maze with known values, many seeds in parallel.
 
-The policy is greedy over four actions with respect to the critic's score, so policy improvement adds no error, and the
-data cover every state and action. All measured errors are thus those of the critic.
+The policy acts greedily over four actions with respect to the critic's score, so policy improvement adds no error, and
+the data cover every state and action. All measured errors are therefore errors of the critic.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ MAZE = CellMaze()
 
 @dataclass(frozen=True, kw_only=True)
 class LabSettings:
-    """Settings shared by both kinds of critics, and settings of floq only; published values are in brackets."""
+    """Settings of both kinds of critics, some of them only for floq; published values are in brackets."""
 
     seeds: int = 10
     """Number of agents of each kind, with separate networks and data."""
@@ -64,10 +64,10 @@ class LabSettings:
 
 
 class GreedyPolicy(eqx.Module):
-    """Acts greedily over the actions in `CORNERS` with respect to the critic's score; has no parameters."""
+    """A policy without parameters that takes the action in `CORNERS` with the highest score."""
 
     def act(self, observation: Observation, critic: Critic, key: Key) -> Action:
-        """The action with the highest score."""
+        """Returns the action with the highest score."""
         del key
         actions = jnp.asarray(CORNERS, dtype=observation.dtype)
         return actions[jnp.argmax(jax.vmap(critic.score, (None, 0))(observation, actions))]
@@ -82,7 +82,7 @@ class LabData(eqx.Module):
     """The dataset of one seed.
 
     - `transitions`: All transitions.
-    - `count`: The number of transitions to sample from, starting from the first.
+    - `count`: The number of transitions in use; batches are sampled from the first `count` transitions.
     - `target_noise`: The standard deviation of Gaussian noise added to each sampled reward, and thus to each TD target.
     """
 
@@ -100,7 +100,7 @@ class LabData(eqx.Module):
 
 
 def lab_data(settings: LabSettings, *, target_noise: float = 0.0) -> LabData:
-    """The datasets of all seeds; seed $i$ has the same transitions in every arm of every study."""
+    """Returns the datasets of all seeds; seed $i$ has the same transitions in every arm of every study."""
 
     def of_seed(key):
         transitions = MAZE.sample(key, settings.transitions)
@@ -110,7 +110,7 @@ def lab_data(settings: LabSettings, *, target_noise: float = 0.0) -> LabData:
 
 
 def with_fixed_targets(data: LabData) -> LabData:
-    """The same data for supervised learning: the exact optimal Q as the reward, with discount 0."""
+    """Returns the data for supervised learning, with the exact optimal Q as the reward and a discount of 0."""
     values = MAZE.optimal_values()
     step = data.transitions
     exact = jax.vmap(jax.vmap(partial(MAZE.q_value, values)))(step.observation, step.action)
@@ -125,11 +125,11 @@ def monolithic_agents(
     network: Callable[..., Any] | None = None,
     members: int = 2,
 ) -> Agent:
-    """Agents with the monolithic critic, one for each seed.
+    """Builds agents with the monolithic critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
-    - `network`: Builds the network of a member, like the argument `build` of `QEnsemble`; by default an MLP
-      with the hidden layers of the settings.
+    - `network`: A function that builds the network of one member, like the argument `build` of `QEnsemble`; by default,
+      it builds an MLP with the hidden layers of the settings.
     - `members`: The size of the ensemble.
     """
     build = network or partial(MLP, hidden=settings.hidden, layer_norm=True)
@@ -141,10 +141,10 @@ def monolithic_agents(
 
 
 def flow_agents(settings: LabSettings, *, optimiser: optax.GradientTransformation | None = None, **parts: Any) -> Agent:
-    """Agents with floq's critic, one for each seed.
+    """Builds agents with floq's critic, one for each seed.
 
     - `optimiser`: The optimiser; by default Adam with the learning rate of the settings.
-    - `parts`: Further arguments of `FlowCritic`, such as `backup`.
+    - `parts`: Further keyword arguments of `FlowCritic`, such as `backup`.
     """
     network = partial(MLP, hidden=settings.hidden, layer_norm=True)
     discount = float(MAZE.discount.value)
@@ -176,7 +176,7 @@ SCORE, ERROR = "score of the greedy policy (0: random, 1: best)", "RMS error of 
 """The labels of the two metrics of `score_and_error`."""
 
 AGENTS = {"floq": flow_agents, "monolithic": monolithic_agents}
-"""The functions that build both kinds of agents, by the name of the arm."""
+"""The functions that build the two kinds of agents, by the name of the arm."""
 
 
 def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: optax.GradientTransformation) -> Agent:
@@ -192,7 +192,7 @@ def _agents(critic: Callable[[Key], Any], settings: LabSettings, optimiser: opta
 
 
 def train(agents: PyTree, data: LabData, settings: LabSettings, **options: Any) -> PyTree:
-    """Trains the agents of all seeds, and returns them; `options` are further arguments of `train_members`."""
+    """Trains the agents of all seeds, and returns them; `options` are passed on to `train_members`."""
     updates, batch_size = settings.updates, settings.batch_size
     keys, chunk = _keys(settings, 2), min(updates, 500)
     return train_members(agents, data, keys, updates=updates, batch_size=batch_size, chunk=chunk, **options)[0]
@@ -217,7 +217,7 @@ class Checks(eqx.Module):
 
 
 def checks(looks: int = 4) -> Checks:
-    """The evaluation points of every critic, with `looks` observations in each cell."""
+    """Returns the evaluation points of every critic, with `looks` observations in each cell."""
     cells = len(MAZE.places)
     keys = jax.random.split(jax.random.key(11), (cells, looks))
     observation = jax.vmap(jax.vmap(MAZE.observe, (None, 0)))(jnp.arange(cells), keys)
@@ -229,7 +229,7 @@ def checks(looks: int = 4) -> Checks:
 
 
 def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array, "cells looks corners members count"]:
-    """The output of each member's flow for `count` evenly spaced quantiles of the noise prior."""
+    """Computes the output of each member's flow for `count` evenly spaced quantiles of the noise prior."""
     starts = quantile_noise(critic.prior, count)
 
     def of_pair(observation, action):
@@ -239,27 +239,27 @@ def flow_ends(critic: FlowCritic, where: Checks, count: int = 16) -> Float[Array
 
 
 def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """Q of a critic: the mean output of its flows, or the score of a critic without flows."""
+    """Computes Q of a critic: the mean output of its flows, or its score if it has no flows."""
     if isinstance(critic, FlowCritic):
         return jnp.mean(flow_ends(critic, where), axis=(-2, -1))
     return scores_of(critic, where)
 
 
 def scores_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """The score of each pair, which the policy maximises."""
+    """Computes the score of each observation-action pair, which the policy maximises."""
     return jax.vmap(jax.vmap(jax.vmap(critic.score)))(where.observation, where.action)
 
 
 def value_error(critic: Any, where: Checks) -> Scalar:
-    """The root mean square error of Q, in units of return: one step costs 1."""
+    """Computes the root mean square error of Q in units of return, where each step costs 1."""
     return jnp.sqrt(jnp.mean((q_of(critic, where) - where.value) ** 2))
 
 
 def policy_score(critic: Any, where: Checks) -> Scalar:
-    r"""The exact normalised performance of the greedy policy: 1 for the best policy over the actions in `CORNERS`, 0
-    for a random one.
+    r"""Computes the exact normalised performance of the greedy policy: 1 for the best policy over the actions in
+    `CORNERS`, 0 for a random policy.
 
-    $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, with $J$ the mean of V over the cells.
+    This is $(J_\pi - J_\text{random}) / (J^* - J_\text{random})$, where $J$ is the mean of V over the cells.
     """
     best = jnp.argmax(scores_of(critic, where), axis=-1)
     choice = jnp.mean(jax.nn.one_hot(best, len(CORNERS)), axis=1)
@@ -269,12 +269,12 @@ def policy_score(critic: Any, where: Checks) -> Scalar:
 
 
 def of_each_seed(function: Callable[[Any], Any], agents: Agent) -> Any:
-    """The results of `function(critic)` for the critics of all seeds."""
+    """Computes `function(critic)` for the critics of all seeds."""
     return eqx.filter_jit(eqx.filter_vmap(function))(agents.critic)
 
 
 def score_and_error(agents: Agent) -> dict[str, Float[Array, " seeds"]]:
-    """The metrics "score" (of the policy) and "error" (of Q) for every seed."""
+    """Computes the metrics "score" (of the policy) and "error" (of Q) for every seed."""
     where = checks()
     return of_each_seed(
         lambda critic: {"score": policy_score(critic, where), "error": value_error(critic, where)}, agents

@@ -1,6 +1,7 @@
-"""The effect of a curved path on each method: the error with the trigonometric path minus that with the linear one.
+"""Measures how a curved path changes the error of each method, compared with a straight path.
 
-For TD²-CFM the path only affects the one-step term. Source: TD-Flow (arXiv 2503.09817), table 2, here on another task.
+The change is the error with the trigonometric path minus the error with the linear path. For TD²-CFM, the path only
+affects the one-step term. Source: TD-Flow (arXiv 2503.09817), table 2, repeated here on another task.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,14 @@ class CurvedPathsConfig:
 
 
 def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
-    """Trains every model twice, once on each path; returns the errors of all models."""
+    """Trains every model twice, once on each path, and returns the errors of all models."""
     return [row for path in PATHS for row in horizon_sweep(replace(config.sweep, path=path))]
 
 
 def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
-    """The metric of a method on the curved path minus that on the straight path, averaged over pairs of models with the
-    same horizon and seed.
+    """Returns by how much a metric of a method is higher on the curved path than on the straight path.
+
+    The difference is averaged over pairs of models with the same horizon and seed.
 
     **Raises** `ValueError` if the method has no row, or if its horizons and seeds differ between the two paths.
     """
@@ -50,14 +52,14 @@ def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
 
 
 def table_of(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
-    """The differences between the two paths as a table, with a row per method and a column per metric."""
+    """Returns the differences between the two paths as a table, with a row per method and a column per metric."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     lines = [[LABELS[name], *(str(difference(rows, metric, name)) for metric in METRICS)] for name in methods]
     return ["curved minus straight", *METRICS.values()], lines
 
 
 def differences(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The differences between the two paths, for each method and each metric in the figure."""
+    """Returns the differences between the two paths, for each method and each metric in the figure."""
     methods = [name for name in LABELS if name != TRUTH and any(row.method == name for row in rows)]
     return [MeanRow(metric, name, 0, **vars(difference(rows, metric, name))) for metric in TITLES for name in methods]
 

@@ -1,7 +1,7 @@
-r"""One successor measure for a range of discounts, against a separate measure for each discount.
+r"""Compares one successor measure for a range of discounts with a separate measure for each discount.
 
-All are trained by TD²-CFM on the analytic chain with the same number of updates, and compared with the exact measure
-at several effective horizons $1 / (1 - \gamma)$.
+All measures are trained by TD²-CFM on the analytic chain, with the same number of updates, and are compared
+with the exact measure at several effective horizons $1 / (1 - \gamma)$.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,7 @@ class RangeConfig:
     directory: Path = Path("docs/figures")
     """Output folder for the errors of each model (discount_range.csv)."""
     horizons: tuple[int, ...] = (5, 10, 20, 50)
-    """At least two different effective horizons, each above 1; the shortest and the longest give the ends of the range
-    of discounts."""
+    """At least two different effective horizons, each above 1; their extremes set the range of discounts."""
     seeds: int = 3
     """Number of models of each kind."""
     training: TrainingSettings = TrainingSettings()

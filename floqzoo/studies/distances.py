@@ -9,14 +9,14 @@ from jaxtyping import Float
 def earth_movers_distance(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, squared: bool = False
 ) -> float:
-    r"""The exact minimum mean cost of moving one set of samples onto another, computed with the POT library.
+    r"""Computes the exact earth mover's distance between two sets of samples, with the POT library.
 
-    With the Euclidean distance as the cost, it is $W_1$; with the squared distance, it is $W_2^2$. TD-Flow's text
-    describes the former, its formula the latter.
+    This is the minimum mean cost of moving one set onto the other: $W_1$ if the cost is the Euclidean distance, or
+    $W_2^2$ if it is the squared distance. The text of TD-Flow describes $W_1$, but its formula defines $W_2^2$.
 
     - `squared`: Whether the cost is the squared distance.
 
-    **Raises** `ModuleNotFoundError` if POT is not installed; `ValueError` for a sample that is not finite.
+    **Raises** `ModuleNotFoundError` if POT is not installed; `ValueError` if a sample is not finite.
 
     Source: TD-Flow (arXiv 2503.09817), section 5; POT (pythonot.github.io).
     """
@@ -32,12 +32,14 @@ def earth_movers_distance(
 def maximum_mean_discrepancy(
     x: Float[np.ndarray, "first dim"], y: Float[np.ndarray, "second dim"], *, bandwidth: float
 ) -> float:
-    r"""$\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$, computed by the unbiased estimator,
-    which may be negative.
+    r"""Estimates $\mathrm{MMD}^2$ with the kernel $\exp(-\lVert x - y \rVert^2 / 2 h^2)$.
+
+    The estimator is unbiased, so the estimate may be negative.
 
     - `bandwidth`: $h$, above 0, in the units of the samples.
 
-    **Raises** `ValueError` if the bandwidth is not above 0, `x` or `y` has less than 2 samples, or a sample is not finite.
+    **Raises** `ValueError` if the bandwidth is not above 0, if `x` or `y` has fewer than 2 samples, or if a sample is
+    not finite.
 
     Source: Gretton et al., *A kernel two-sample test* (JMLR 13, 2012), lemma 6.
     """

@@ -1,4 +1,4 @@
-"""The futures that a trained critic predicts."""
+"""Samples the futures that a trained critic predicts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,10 +23,12 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class FutureModel(eqx.Module):
     r"""Samples the futures that a critic predicts, in the units of the environment.
 
-    - A [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] draws them from its measure.
-    - An [`IntentionCritic`][floqzoo.successor.IntentionCritic] does so with a separate intention for each future.
-    - A [`ForwardBackward`][floqzoo.successor.ForwardBackward] critic has densities relative to the data: futures are
-      states of the data, with probabilities proportional to the positive part of the densities.
+    - For a [`SuccessorCritic`][floqzoo.successor.SuccessorCritic], futures are drawn from its measure.
+    - For an [`IntentionCritic`][floqzoo.successor.IntentionCritic], they are also drawn from its measure, with a
+      separate intention for each future.
+    - A [`ForwardBackward`][floqzoo.successor.ForwardBackward] critic predicts densities relative to the data. Futures
+      are therefore drawn from states of the data, with probabilities proportional to the positive part of the
+      densities.
 
     Arguments:
 
@@ -35,7 +37,7 @@ class FutureModel(eqx.Module):
     - `states`: States of the data, from which the futures of a `ForwardBackward` critic are drawn.
     - `reward_is_trained`: Whether the reward model of the critic, if it has one, has been trained.
 
-    **Raises** `TypeError` for any other critic.
+    **Raises** `TypeError` if `critic` is of any other class.
     """
 
     critic: Any
@@ -49,9 +51,10 @@ class FutureModel(eqx.Module):
 
     @classmethod
     def of(cls, agent: Agent, states: Float[np.ndarray, "states observation"]) -> "FutureModel":
-        """Builds the model from an agent's target critic, or from its critic if that is a `ForwardBackward`.
+        """Builds the model from an agent's target critic, or from its online critic if that is a `ForwardBackward`.
 
-        `infer_task` stores the task in the critic and in the policy, but not in the target network.
+        The online `ForwardBackward` is used because `infer_task` stores the task in the critic and in the policy, but
+        not in the target network.
         """
         critic = agent.critic if isinstance(agent.critic, ForwardBackward) else agent.target.critic
         # Agents with phases learn rewards in the last one.
@@ -66,7 +69,7 @@ class FutureModel(eqx.Module):
 
     @property
     def is_of_data(self) -> bool:
-        """Whether the measure is that of the policy that generated the data, instead of the agent's policy."""
+        """Whether the measure describes the policy that generated the data, instead of the agent's policy."""
         flow = self._flow_successor()
         return flow is not None and isinstance(flow.next_action, DataNextAction)
 
@@ -78,8 +81,8 @@ class FutureModel(eqx.Module):
 
     @property
     def reward(self) -> Callable[[Observation], Scalar] | None:
-        """The reward model as a function of an observation in the units of the environment; None if there is no
-        trained one."""
+        """The trained reward model, as a function of an observation in the units of the environment; None if there is
+        no such model."""
         if isinstance(self.critic, ForwardBackward) or not self.reward_is_trained:
             return None
         return lambda observation: self.critic.reward.reward_of(self._normalised(observation))

@@ -1,4 +1,4 @@
-"""Compares the futures and values that a successor measure predicts with those of episodes."""
+"""Compares the futures and values that a successor measure predicts with those observed in episodes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,15 +23,15 @@ from floqzoo.tasks.simulator import make
 
 
 ROLLOUTS = 16
-"""The number of episodes with which the measure is compared after a run."""
+"""The number of episodes with which a measure is compared after its training."""
 
 NUM_FUTURES = 256
-"""The number of futures for each initial state in the distances and in the figure."""
+"""The number of futures per initial state, for the distances and for the figure."""
 
 
 @dataclass(frozen=True)
 class ValueRow:
-    """A value from the measure, and the return of one episode from the same state and action."""
+    """A value that the measure predicts, and the return of one episode from the same state and action."""
 
     reward: str
     episode: int
@@ -65,8 +65,8 @@ class DistanceRow:
     environment.
 
     - `sampled_median`, `sampled_tenth`: The distances that half and a tenth of the sampled futures exceed.
-    - `episode_median`, `episode_tenth`: The same for states sampled from one episode with the same initial state, by
-      `Rollout.resampled`.
+    - `episode_median`, `episode_tenth`: The same distances for futures that `Rollout.resampled` samples from the
+      episode with this initial state.
     """
 
     episode: int
@@ -78,11 +78,11 @@ class DistanceRow:
 
 @dataclass(frozen=True)
 class FutureReport:
-    """Predicted futures and values, next to those of episodes.
+    """Predicted futures and values, and those observed in episodes.
 
     - `title`: The title of the figure.
-    - `values`: The values and returns for two rewards: the reward model of the critic, if it has a trained one, and the
-      first coordinate of the observation.
+    - `values`: The predicted values and the returns for two rewards: the critic's reward model, if it has been trained,
+      and the first coordinate of the observation.
     - `distances`: The distances of futures from each initial state.
     - `points`: The points of the figure.
     """
@@ -93,7 +93,7 @@ class FutureReport:
     points: list[FuturePoint]
 
     def show(self) -> None:
-        """Prints a table of values and one of distances."""
+        """Prints a table of the values and a table of the distances."""
         _show_values(self.values)
         names = ("sampled_median", "episode_median", "sampled_tenth", "episode_tenth")
         medians = [np.median([getattr(row, name) for row in self.distances]) for name in names]
@@ -117,10 +117,11 @@ class FutureReport:
 
 
 def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) -> FutureReport:
-    """Compares the measure of a newly trained agent with `ROLLOUTS` episodes; prints tables and writes files to
-    `directory`.
+    """Compares the measure of a newly trained agent with `ROLLOUTS` episodes.
 
-    **Raises** what `rollouts_of` raises.
+    Tables are printed, and files are written to `directory`.
+
+    **Raises** the errors of `rollouts_of`.
     """
     model = FutureModel.of(agent, np.asarray(excerpt_of(task.dataset).observations))
     rollouts = rollouts_of(model, agent.parts, task, ROLLOUTS, config.seed)
@@ -133,16 +134,16 @@ def report_futures(agent: Agent, task: Any, config: RunConfig, directory: Path) 
 
 
 def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int) -> list[Rollout]:
-    """Returns episodes of the policy whose successor measure is in `model`.
+    """Returns episodes of the policy that the successor measure of `model` describes.
 
-    For a measure of the data, they are the first episodes of the task's validation data, or of its training data if it
-    has no validation data. For a measure of the agent's policy, they are played; in a task of OGBench they do not
+    If the policy generated the data, these are the first episodes of the task's validation data, or of its training
+    data if it has no validation data. If it is the agent's policy, episodes are played; on OGBench tasks, they do not
     terminate at the goal.
 
     - `actor`: An agent, or its `ActorCritic`.
 
-    **Raises** `ValueError` if `count` is not positive, if the task has no environment to play in, or if an episode is too
-    short.
+    **Raises** `ValueError` if `count` is not positive, if the task has no environment to play in, or if an episode is
+    too short to contain futures.
     """
     if model.is_of_data:
         validation = getattr(task, "validation", None)
@@ -162,8 +163,11 @@ def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int
 
 
 def plane_of(task: Any) -> tuple[int, int]:
-    """The indices of the two coordinates of the figure: those of the horizontal position in a task of OGBench; in your
-    own task those of the first two coordinates, or 0 twice if there is only one."""
+    """Returns the indices of the two observation coordinates that the figure shows.
+
+    On OGBench tasks, these are the coordinates of the horizontal position. On your own task, they are the first two
+    coordinates, or the first coordinate twice if there is only one.
+    """
     return task.name.plane if isinstance(task, OGBenchTask) else (0, min(1, task.observation_dim - 1))
 
 
@@ -176,10 +180,10 @@ def future_report(
     coordinates: tuple[int, int] = (0, 1),
     count: int = 128,
 ) -> FutureReport:
-    """Compares predicted futures and values with those of episodes.
+    """Compares predicted futures and values with those observed in episodes.
 
     - `title`: The title of the figure.
-    - `coordinates`: The indices of the two observation coordinates of the figure and the distances, such as
+    - `coordinates`: The indices of the two observation coordinates for the figure and the distances, such as
       `TaskName.plane`.
     - `count`: The number of sampled futures for each value, at least 2.
     """
@@ -203,8 +207,10 @@ def future_report(
 
 
 def values_of(model: FutureModel, rollouts: Sequence[Rollout], key: jax.Array, *, count: int) -> list[ValueRow]:
-    """The value and the return from each initial state and action, for two rewards: the reward model of the critic, if
-    it has one, and the first coordinate of the observation."""
+    """Computes the predicted value and the return from each initial state and action, for two rewards.
+
+    The rewards are the critic's reward model, if it has been trained, and the first coordinate of the observation.
+    """
     rewards = {"the first coordinate": (lambda x: x[0], lambda rollout: rollout.futures[:, 0])}
     if model.reward is not None:
         rewards = {"the task's reward": (model.reward, lambda rollout: rollout.rewards), **rewards}
@@ -230,7 +236,7 @@ def future_points(
     visited: Float[np.ndarray, "states observation"],
     coordinates: tuple[int, int] = (0, 1),
 ) -> list[FuturePoint]:
-    """The points of the figure, for up to four initial states.
+    """Returns the points of the figure, for up to four initial states.
 
     - `futures`: For each initial state, the futures in one episode and those sampled from the measure.
     - `visited`: States of the data, which show the maze or the workspace.

@@ -1,4 +1,4 @@
-r"""TD-CFM against TD²-CFM: the variance of their gradients at the same parameters.
+r"""Compares the variance of the gradients of TD-CFM and TD²-CFM at the same parameters.
 
 If the target field is the marginal velocity field of the path, both have the same expected gradient, and
 
@@ -7,8 +7,8 @@ $$\sigma^2_{\text{TD}} = \sigma^2_{\text{TD}^2}
 \bigl( \nabla_\theta v_\theta^\top u_t(X_t | X_1) \bigr) \cdot \tfrac{4}{d^2},$$
 
 where $\sigma^2$ is the trace of the gradient's covariance, $v_\theta$ the learnt field, $u_t(\cdot | X_1)$ the velocity
-of the path to a sampled future $X_1$, and $X_t$ a point on that path. The factor $4 / d^2$ comes from the loss, the
-mean of the squares of $d$ coordinates. Source: TD-Flow (arXiv 2503.09817), theorem 2.
+of the path to a sampled future $X_1$, and $X_t$ a point on that path. The factor $4 / d^2$ appears because the loss
+is the mean of $d$ squared coordinates. Source: TD-Flow (arXiv 2503.09817), theorem 2.
 """
 
 from collections.abc import Callable
@@ -46,9 +46,9 @@ class GradientSpread:
     """Statistics of the gradients of single-transition losses.
 
     - `method`, `horizon`: The method and the horizon, $\\gamma = 1 - 1 / \\text{horizon}$.
-    - `variance`: The trace of the gradients' covariance.
+    - `variance`: The trace of the covariance of the gradients.
     - `standard_error`: The standard error of that trace.
-    - `squared_mean`: The squared norm of the gradients' mean: the signal.
+    - `squared_mean`: The squared norm of the mean gradient, which is the signal.
     """
 
     method: str
@@ -73,8 +73,10 @@ class GradientVarianceConfig:
 
 
 def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:
-    """The gradient statistics of TD-CFM, TD-CFM(C) and TD²-CFM at each horizon, with the exact measure as the target
-    network."""
+    """Computes the gradient statistics of TD-CFM, TD-CFM(C) and TD²-CFM at each horizon.
+
+    The exact measure is used as the target network.
+    """
     rows = []
     for horizon in config.horizons:
         chain = LinearGaussian.spiral(1 - 1 / horizon)
@@ -86,14 +88,14 @@ def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:
 
 
 def untrained(method: Callable[..., FlowSuccessor], chain: LinearGaussian, key: Key) -> FlowSuccessor:
-    """An untrained successor measure with a small network, for a chain."""
+    """Builds an untrained successor measure for a chain, with a small network."""
     dim, condition = chain.observation_dim, chain.observation_dim + chain.action_dim
     field = ConditionalField(dim, condition, build=partial(MLP, hidden=(16, 16)), key=key)
     return method(field, dim, discount=chain.discount)
 
 
 def exact_target(chain: LinearGaussian, *, steps: int = 20) -> FlowSuccessor:
-    """The exact successor measure of the chain as a target network, for linear paths."""
+    """Returns the exact successor measure of the chain, for use as a target network with linear paths."""
     return flow_measure(
         TDTarget(),
         ExactField(chain, LinearPath()),
@@ -107,7 +109,7 @@ def exact_target(chain: LinearGaussian, *, steps: int = 20) -> FlowSuccessor:
 def chain_gradients(
     measure: FlowSuccessor, chain: LinearGaussian, transitions: int, key: Key
 ) -> Float[Array, "transitions parameters"]:
-    """The gradient of the loss of each transition, with the exact measure as the target network."""
+    """Computes the gradient of the loss for each transition, with the exact measure as the target network."""
     target = exact_target(chain)
     batch_key, time_key, loss_key = jax.random.split(key, 3)
     batch = chain.sample(batch_key, transitions)
@@ -120,7 +122,7 @@ def chain_gradients(
 def gradient_of_transition(
     measure: FlowSuccessor, target: FlowSuccessor, step: Transition, t: Float[Array, ""], key: Key
 ) -> Float[Array, " parameters"]:
-    """The gradient of one transition's loss as a flat vector."""
+    """Computes the gradient of the loss for one transition, as a flat vector."""
     trainable, rest = partition_trainable(measure)
     gamma = measure.discount.value
 

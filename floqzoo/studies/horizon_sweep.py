@@ -1,8 +1,8 @@
-r"""The accuracy of each successor method against the effective horizon $1 / (1 - \gamma)$.
+r"""Measures how accurate each successor method is at several effective horizons $1 / (1 - \gamma)$.
 
-Every model learns the successor measure of the analytic chain's policy from one-step transitions (Monte Carlo: from
-true futures), and is compared with the exact measure. Source: TD-Flow (arXiv 2503.09817), section 5, here on another
-task.
+Every model learns the successor measure of the analytic chain's policy, and is compared with the exact measure. Models
+learn from one-step transitions, except that Monte Carlo models learn from true futures. Source: TD-Flow
+(arXiv 2503.09817), section 5, repeated here on another task.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ TITLES = {
     "nll": "Negative log-likelihood\nper dimension",
     "value_mse": "Mean squared error\nof the value",
 }
-"""Titles of the panels of figures."""
+"""The titles of the panels in figures."""
 PATHS = {"straight": LinearPath(), "curved": TrigonometricPath()}
 
 
@@ -68,7 +68,7 @@ class SweepConfig:
     samples: int = 1024
     """Number of samples per state for values."""
     compared: int = 256
-    """Number of these samples that the EMD and the MMD compare with as many true futures."""
+    """Number of samples, and of true futures, per state for the EMD and the MMD."""
     squared_emd: bool = False
     """Whether the EMD's cost is the squared distance."""
     training: TrainingSettings = TrainingSettings()
@@ -86,7 +86,10 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One model's errors; or, with the method "truth" and the seed -1, those between two sets of true samples."""
+    """The errors of one model.
+
+    A row with the method "truth" and the seed -1 contains the errors between two sets of true samples instead.
+    """
 
     path: str
     method: str
@@ -99,14 +102,16 @@ class SweepRow:
 
     @staticmethod
     def of(path: str, method: str, horizon: int, seed: int, errors: SuccessorErrors) -> "SweepRow":
-        """A row with these errors."""
+        """Returns a row with the given errors."""
         return SweepRow(path, method, horizon, seed, **vars(errors))
 
 
 @dataclass(frozen=True)
 class MeanRow:
-    """The mean and the standard error of a metric over the seeds of a method; horizon 0 stands for all horizons
-    together."""
+    """The mean and the standard error of a metric over the seeds of a method.
+
+    A horizon of 0 means that the mean is over all horizons.
+    """
 
     metric: str
     method: str
@@ -116,7 +121,7 @@ class MeanRow:
 
 
 def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = lambda rows: None) -> list[SweepRow]:
-    """Trains all models, and returns their errors; the seeds of one method and horizon are trained together.
+    """Trains all models, and returns their errors; models of the same method and horizon are trained together.
 
     - `done`: Called after each pair of method and horizon, with all rows so far.
     """
@@ -137,7 +142,7 @@ def horizon_sweep(config: SweepConfig, done: Callable[[list[SweepRow]], None] = 
 
 
 def chain_probe(config: SweepConfig, horizon: int) -> Probe:
-    """The states, true futures and exact values of the chain at a horizon."""
+    """Returns the states, true futures and exact values with which models are compared at a horizon."""
     chain = LinearGaussian.spiral(1 - 1 / horizon)
     return probe(
         chain,
@@ -161,7 +166,7 @@ def _trained_rows(
 
 
 def rows_of(path: str, method: str, horizon: int, measures: Sequence[SuccessorMeasure], probe: Probe) -> list[SweepRow]:
-    """The errors of the models of one method and horizon; `measures` has one model for each seed, from seed 0."""
+    """Returns the errors of the models of one method and horizon; `measures` has one model per seed, from seed 0."""
     return [
         SweepRow.of(path, method, horizon, seed, errors_of(measure, probe, jax.random.key(20_000 + seed)))
         for seed, measure in enumerate(measures)
@@ -169,7 +174,7 @@ def rows_of(path: str, method: str, horizon: int, measures: Sequence[SuccessorMe
 
 
 def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) -> Mean:
-    """The mean and standard error of a metric over the seeds of a method at one horizon.
+    """Returns the mean and standard error of a metric over the seeds of a method at one horizon.
 
     **Raises** `ValueError` if the method has no row at that horizon.
     """
@@ -180,7 +185,7 @@ def summary(rows: Sequence[SweepRow], metric: str, method: str, horizon: int) ->
 
 
 def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
-    """The mean of each metric in the figure, for each method and horizon."""
+    """Returns the mean of each metric in the figure, for each method and horizon."""
     cases = dict.fromkeys((row.method, row.horizon) for row in rows)
     return [MeanRow(metric, *case, **vars(summary(rows, metric, *case))) for metric in TITLES for case in cases]
 
@@ -188,7 +193,7 @@ def means_of(rows: Sequence[SweepRow]) -> list[MeanRow]:
 def table_of(
     rows: Sequence[SweepRow], metric: str, labels: Mapping[str, str] = MappingProxyType(LABELS)
 ) -> tuple[list[str], list[list[str]]]:
-    """One metric as a table, with a column per horizon and a row per method, the truth last."""
+    """Returns one metric as a table, with a column per horizon and a row per method; the truth is the last row."""
     horizons = sorted({row.horizon for row in rows})
     methods = [name for name in labels if any(row.method == name for row in rows)]
 

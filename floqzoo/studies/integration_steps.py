@@ -1,8 +1,8 @@
-r"""The accuracy of a flow critic against its number K of Euler steps.
+r"""Measures how the accuracy of a flow critic depends on its number K of Euler steps.
 
-For each K and each width of the noise interval, a critic is trained with floq's loss on the analytic chain. Its TD
-targets, and the values to which its distilled critic is regressed, use K Euler steps. Source: the ablation of K in floq
-(arXiv 2509.06863), here on a task with known values.
+For each K and each width of the noise interval, a critic is trained with floq's loss on the analytic chain. Both the TD
+targets and the targets of the distilled critic are computed with K Euler steps. Source: the ablation of K in floq
+(arXiv 2509.06863), repeated here on a task with known values.
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,10 @@ class StepsRow:
     """The accuracy of one critic.
 
     - `coverage`, `steps`, `seed`: The noise coverage, the number of steps and the seed of the critic.
-    - `value_error`: The root mean square error of the critic's value, the mean output over noise samples and members.
-    - `integration_error`: The root mean square difference between the critic's outputs and those of a fine
-      integration.
+    - `value_error`: The root mean square error of the critic's value, which is the mean output over noise samples and
+      members.
+    - `integration_error`: The root mean square difference between the outputs of the critic's flows with `steps` and
+      with `IntegrationStepsConfig.fine_steps` Euler steps.
     """
 
     coverage: float
@@ -79,12 +80,12 @@ def _size(errors: jnp.ndarray) -> float:
 
 
 def summary(rows: Sequence[StepsRow], metric: str, coverage: float, steps: int) -> Mean:
-    """The mean and standard error of a metric over the seeds of one kind of critic."""
+    """Returns the mean and standard error of a metric over the seeds of one kind of critic."""
     return mean_of([getattr(row, metric) for row in rows if (row.coverage, row.steps) == (coverage, steps)])
 
 
 def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
-    """A table with a row per kind of critic and a column per error."""
+    """Returns a table with a row per kind of critic and a column per error."""
     kinds = dict.fromkeys((row.coverage, row.steps) for row in rows)
     metrics = ("value_error", "integration_error")
     lines = [[number(kind[0]), str(kind[1]), *(str(summary(rows, name, *kind)) for name in metrics)] for kind in kinds]
@@ -93,7 +94,7 @@ def table_of(rows: Sequence[StepsRow]) -> tuple[list[str], list[list[str]]]:
 
 @styled
 def draw(rows: Sequence[StepsRow], path: Path) -> Path:
-    """Draws the errors of Q and of the integration against K."""
+    """Draws the error of Q and the integration error against K."""
     figure = new_figure(WIDTH, 3.8)
     panels = (("value_error", "Error of Q"), ("integration_error", "Error of the integration"))
     steps = sorted({row.steps for row in rows})

@@ -1,4 +1,4 @@
-"""Conditional and marginal paths: a field trained on straight lines has curved trajectories."""
+"""Shows that a velocity field trained on straight conditional paths has curved trajectories."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +35,7 @@ class MarginalPathsConfig:
     directory: Path = Path("docs/figures")
     """Output folder for the figure (marginal_paths.png)."""
     updates: int = 3_000
-    """Updates of the field."""
+    """Number of updates."""
     batch_size: int = 512
     """Number of noise-data pairs per update."""
     hidden: tuple[int, ...] = (64, 64)
@@ -60,7 +60,7 @@ class Paths(eqx.Module):
 
 
 def data(key: Key, count: int) -> Float[Array, "count 1"]:
-    """Samples of an equal mixture of $N(-1, 0.15^2)$ and $N(1, 0.15^2)$."""
+    """Draws samples from an equal mixture of $N(-1, 0.15^2)$ and $N(1, 0.15^2)$."""
     side_key, noise_key = jax.random.split(key)
     return jax.random.rademacher(side_key, (count, 1), float) + 0.15 * jax.random.normal(noise_key, (count, 1))
 
@@ -95,7 +95,7 @@ def train_flow(config: MarginalPathsConfig) -> Flow:
 
 
 def paths_of(flow: Flow, count: int, steps: int, key: Key) -> Paths:
-    """Straight lines to independent data samples, and trajectories of the field, from the same noise samples."""
+    """Computes straight lines from noise to independent data, and trajectories of the field from the same noise."""
     noise_key, data_key = jax.random.split(key)
     x0 = flow.prior.sample(noise_key, (count, 1))
     times = time_grid(0.0, 1.0, steps, x0.dtype)
@@ -110,7 +110,7 @@ def paths_of(flow: Flow, count: int, steps: int, key: Key) -> Paths:
 
 
 def crossings(trajectory: Trajectory) -> float:
-    """The fraction of pairs of paths that cross at least once."""
+    """Returns the fraction of pairs of paths that cross at least once."""
     x = np.asarray(trajectory.x[:, :, 0])
     first, second = np.triu_indices(len(x), 1)
     gap = x[first] - x[second]

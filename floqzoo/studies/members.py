@@ -1,4 +1,4 @@
-"""Training many agents of the same structure in one program."""
+"""Trains many agents of the same structure in one compiled program."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,15 +26,16 @@ def train_members(
 ) -> tuple[PyTree, Float[Array, "members updates"]]:
     """Updates every agent `updates` times, on its own data and with its own key.
 
-    Returns the agents, and the critic loss of every update. Members may differ only in the values of their arrays, such
-    as parameters, discounts and learning rates.
+    Returns the agents, and the critic loss of every update. The agents, called members here, may differ only in the
+    values of their arrays, such as parameters, discounts and learning rates.
 
-    - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)`, respectively; the first
-      axis of all their JAX arrays is that of the members, as in the output of `eqx.filter_vmap`.
+    - `agents`, `datasets`: Objects with `update(batch, key)` and `sample(key, batch_size)`, respectively. The first
+      axis of each of their JAX arrays indexes the members, as in the output of `eqx.filter_vmap`.
     - `keys`: One key for each member.
     - `chunk`: The number of updates per compiled call; `updates` must be a multiple of it.
     - `progress`: Called after each chunk with the number of updates so far.
-    - `at`: Maps a member's data and the number of updates so far to the data to sample from, for growing datasets.
+    - `at`: A function that takes a member's data and the number of updates so far, and returns the data to sample from.
+      Use it for datasets that grow during training.
 
     **Raises** `ValueError` if `updates` is not a positive multiple of `chunk`.
     """

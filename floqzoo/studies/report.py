@@ -1,4 +1,4 @@
-"""Output of studies: tables as CSV, text and Markdown."""
+"""Writes, reads and prints the tables of studies, as CSV, text and Markdown."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 def write_rows(rows: Sequence[Any], path: Path) -> Path:
-    """Writes dataclass instances to a CSV file, one row each; returns its path.
+    """Writes dataclass instances to a CSV file, one row each, and returns the path of the file.
 
     **Raises** `ValueError` if there are no rows.
     """
@@ -42,7 +42,7 @@ def csv_table(rows: Sequence[Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a CSV file, as strings."""
+    """Reads the rows of a CSV file as dictionaries of strings."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -50,7 +50,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def read_table(kind: type[Row], path: Path) -> list[Row]:
     """Reads dataclass instances from a CSV file that `write_rows` wrote; each field must be a string or a number.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it has other columns or no row.
+    **Raises** `FileNotFoundError` if the file does not exist, `ValueError` if its columns are not the fields of `kind`
+    or if it has no rows.
     """
     rows, types = read_rows(path), get_type_hints(kind)
     if not rows or list(rows[0]) != list(types):
@@ -86,17 +87,17 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean, and its standard error."""
+    """A mean and its standard error."""
 
     mean: float
     error: float
 
     def __str__(self) -> str:
-        """The mean and its error, each with three significant digits."""
+        """Formats the mean and its error, each with three significant digits."""
         return f"{number(self.mean)} ± {number(self.error)}"
 
 
 def mean_of(values: Sequence[float] | np.ndarray) -> Mean:
-    """The mean of independent values; its error is NaN for a single value."""
+    """Computes the mean of independent values and its standard error, which is NaN for a single value."""
     array = np.asarray(values, dtype=float)
     return Mean(float(array.mean()), float(array.std(ddof=1) / len(array) ** 0.5) if len(array) > 1 else float("nan"))

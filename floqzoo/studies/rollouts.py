@@ -1,4 +1,4 @@
-"""Rollouts from initial states and actions."""
+"""Episodes with which the predictions of a successor measure are compared."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ class Rollout:
 
     - `observation`, `action`: $s_0$ and $a_0$.
     - `futures`: $s_1, s_2, \dots$, or $s_0, s_1, \dots$ for a measure that starts at the current state.
-    - `rewards`: The rewards of these states.
+    - `rewards`: The reward of each state in `futures`.
 
     **Raises** `ValueError` if there are no futures.
     """
@@ -32,13 +32,13 @@ class Rollout:
             raise ValueError("`futures` must have at least 1 state; the episode is too short to compare futures with.")
 
     def discounted_return(self, discount: float) -> float:
-        r"""The return $\sum_{k \ge 0} \gamma^k r_k$ of `rewards`, up to the end of the episode."""
+        r"""Computes the return $\sum_{k \ge 0} \gamma^k r_k$ of `rewards`, up to the end of the episode."""
         return float(np.sum(discount ** np.arange(len(self.rewards)) * self.rewards))
 
     def resampled(
         self, discount: float, count: int, random: np.random.Generator
     ) -> Float[np.ndarray, "count observation"]:
-        """Samples future states at geometrically distributed times, conditioned on lying within the episode."""
+        """Samples `count` futures, at times from a geometric distribution truncated at the end of the episode."""
         weights = discount ** np.arange(len(self.futures))
         return self.futures[random.choice(len(self.futures), count, p=weights / weights.sum())]
 
@@ -49,7 +49,7 @@ def recorded_rollouts(dataset: Dataset, count: int, *, from_current: bool = Fals
     - `dataset`: A dataset whose rewards are functions of the current state ("pre" in `floqzoo.tasks.load`).
     - `from_current`: Whether futures and rewards start with $s_0$ instead of $s_1$.
 
-    **Raises** `ValueError` if `count` is not positive.
+    **Raises** `ValueError` if `count` is not positive or an episode is too short to have futures.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1; got {count}.")

@@ -1,8 +1,9 @@
-"""Statistics of a few seeds: robust means, bootstrap intervals, and probabilities of improvement.
+"""Statistics for small numbers of seeds: robust means, bootstrap intervals, and probabilities of improvement.
 
-The scores of a method are a list with one array per task. The last axis of each array is that of the seeds, and tasks
-may have different numbers of seeds. Leading axes are those of resamples. Source of the definitions: Agarwal et al.,
-*Deep reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and its library rliable.
+The scores of a method are a list with one array per task. The last axis of each array indexes the seeds, whose number
+may differ between tasks; leading axes, if any, index bootstrap resamples. Source of the definitions: Agarwal et al.,
+*Deep reinforcement learning at the edge of the statistical precipice* (arXiv 2108.13264), and the paper's library,
+rliable.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,19 +29,21 @@ class Estimate:
 
 
 def mean_score(tasks: Sequence[Scores]) -> Statistic:
-    """The mean over tasks of the mean over seeds.
+    """Averages scores over the seeds of each task, and then over tasks.
 
-    **Raises** `ValueError` if there is no task, or a task has no seed.
+    **Raises** `ValueError` if there are no tasks, or if a task has no seeds.
     """
     return np.mean([scores.mean(axis=-1) for scores in _some(tasks)], axis=0)
 
 
 def interquartile_mean(tasks: Sequence[Scores]) -> Statistic:
-    r"""The mean of the middle half of the $n$ scores of all tasks: $\lfloor n / 4 \rfloor$ are dropped at each end.
+    r"""Computes the mean of the middle half of the $n$ scores of all tasks.
 
-    It is less sensitive to outliers than the mean, and uses more of the data than the median.
+    The $\lfloor n / 4 \rfloor$ lowest and the $\lfloor n / 4 \rfloor$ highest scores are dropped.
 
-    **Raises** `ValueError` if there is no task, or a task has no seed.
+    The interquartile mean is less sensitive to outliers than the mean, and uses more of the data than the median.
+
+    **Raises** `ValueError` if there are no tasks, or if a task has no seeds.
     """
     scores = np.sort(np.concatenate(_some(tasks), axis=-1), axis=-1)
     count = scores.shape[-1]
@@ -48,13 +51,12 @@ def interquartile_mean(tasks: Sequence[Scores]) -> Statistic:
 
 
 def probability_of_improvement(tasks: Sequence[Scores], others: Sequence[Scores]) -> Statistic:
-    r"""The probability $P(X > Y)$ for a random seed of each method, where $X = Y$ counts one half, averaged over tasks.
+    r"""Computes the probability $P(X > Y)$ that one method has a higher score than another, averaged over tasks.
 
-    $X$ is a score in `tasks`, and $Y$ a score in `others`.
+    $X$ is the score of a random seed in `tasks`, and $Y$ the score of a random seed in `others`. A tie, $X = Y$, counts
+    as one half. For a single task, this is the Mann-Whitney statistic divided by the number of pairs.
 
-    For one task it is the Mann-Whitney statistic divided by the number of pairs.
-
-    **Raises** `ValueError` if the methods have different numbers of tasks or no task, or if a task has no seed.
+    **Raises** `ValueError` if the methods have different numbers of tasks or no tasks, or if a task has no seeds.
     """
     if len(tasks) != len(others):
         raise ValueError(f"`others` must have as many tasks as `tasks`, {len(tasks)}; got {len(others)}.")
@@ -70,16 +72,17 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    r"""A statistic of one or two methods, and its stratified percentile bootstrap interval.
+    r"""Computes a statistic of one or two methods, and its stratified percentile bootstrap interval.
 
-    Each resample draws seeds with replacement within each task, so that tasks keep their weight. With very few seeds
-    the interval is too narrow; see the guide on results for its coverage.
+    Each resample draws seeds with replacement within each task, so that the weight of a task does not change. With very
+    few seeds, the interval is too narrow; see the guide on results for its coverage.
 
-    - `statistic`: A statistic of this module, or another function of as many lists of scores as there are `methods`.
+    - `statistic`: A statistic of this module, or another function that takes the scores of each method as an argument.
+    - `methods`: The scores of each method.
     - `confidence`: The confidence level, in (0, 1).
     - `resamples`: The number of resamples, at least 1.
 
-    **Raises** `ValueError` if a number is out of its range, and any error that `statistic` raises.
+    **Raises** `ValueError` if `confidence` or `resamples` is out of its range, and any error that `statistic` raises.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1); got {confidence}.")

@@ -1,4 +1,4 @@
-"""Studies of claims: training, measurements, verdicts, and reports."""
+"""Runs studies that test claims, and reports their measurements and verdicts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class Measurement:
 
     - `arm`: The compared variant: a kind of critic, or a setting.
     - `level`: The value of the varied quantity, such as the scale of the noise in the targets.
-    - `seed`: The seed of the agent; arms and levels are paired by seed.
+    - `seed`: The seed of the agent; agents with the same seed are compared across arms and levels.
     - `metric`, `value`: The metric and its value.
     """
 
@@ -34,9 +34,9 @@ class Measurement:
 
 
 def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> list[Measurement]:
-    """The measurements of all seeds of one arm at one level.
+    """Returns the measurements of all seeds of one arm at one level.
 
-    - `metrics`: Arrays with one number per seed, by name.
+    - `metrics`: Maps the name of each metric to an array with one number per seed.
     """
     return [
         Measurement(arm, float(level), seed, metric, float(value))
@@ -46,22 +46,22 @@ def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> li
 
 
 class Table:
-    """A collection of measurements with lookup."""
+    """A collection of measurements that can be looked up by arm, level and metric."""
 
     def __init__(self, rows: Iterable[Measurement]):
         self.rows = tuple(rows)
 
     @property
     def arms(self) -> list[str]:
-        """The arms, in the order of measurement."""
+        """The arms, in the order in which they were measured."""
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def levels(self, arm: str, metric: str) -> list[float]:
-        """The levels at which a metric of an arm was measured, in ascending order."""
+        """Returns the levels at which a metric of an arm was measured, in ascending order."""
         return sorted({row.level for row in self.rows if (row.arm, row.metric) == (arm, metric)})
 
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
-        """The values of a metric for all seeds, in the order of the seeds.
+        """Returns the values of a metric for all seeds, in the order of the seeds.
 
         **Raises** `ValueError` if there is no such measurement.
         """
@@ -77,10 +77,10 @@ Effect = Callable[[Table], Float[np.ndarray, " seeds"]]
 
 @dataclass(frozen=True)
 class Statement:
-    """One part of a claim that can be judged.
+    """A testable statement that is part of a claim.
 
     - `text`: The statement, as a sentence that is true or false.
-    - `effect`: The effect size for each seed, positive if the statement holds.
+    - `effect`: A function that computes the effect size for each seed from a `Table`; positive if the statement holds.
     - `unit`: The unit of the effect.
     """
 
@@ -91,10 +91,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement, its effect size, and the verdict.
+    """The verdict on a statement, with the effect size.
 
     - `effect`: The interquartile mean over seeds with its 95 % bootstrap interval.
-    - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below, else "undecided".
+    - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below 0, and
+      "undecided" otherwise.
     """
 
     statement: Statement
@@ -102,7 +103,7 @@ class Verdict:
     verdict: str
 
     def __str__(self) -> str:
-        """The effect, its interval and its unit."""
+        """Formats the effect with its interval and its unit."""
         effect = self.effect
         return f"{number(effect.value)} [{number(effect.low)}, {number(effect.high)}] {self.statement.unit}"
 
@@ -113,12 +114,12 @@ class Study:
 
     - `name`: The name in `floqzoo study NAME`.
     - `claim`: The claim, in one or two sentences.
-    - `design`: A description of training and measurements, in a few sentences.
+    - `design`: A description of the training and the measurements, in a few sentences.
     - `settings`: The default settings, shared by all arms.
-    - `trials`: A function from settings to trials by name; each trial returns its measurements, independently of the
-      others.
-    - `level`: The axis label of the levels; None if there is a single level.
-    - `panels`: The title of each metric's panel; a unit in brackets at the end of a title labels the axis.
+    - `trials`: A function from settings to a mapping from names to trials. A trial is a function that returns its
+      measurements, and does not depend on other trials.
+    - `level`: The axis label for the levels; None if there is only one level.
+    - `panels`: The title of the panel for each metric; a unit in brackets at the end of a title labels the axis.
     - `statements`: The statements by which the claim is judged.
     - `log_level`: Whether the level axis is logarithmic.
     """
@@ -150,9 +151,11 @@ MEASUREMENTS, SETTINGS = "measurements.csv", "settings.csv"
 def run_study(
     study: Study, settings: LabSettings, directory: Path, progress: Callable[[int, int, str], None] = lambda *_: None
 ) -> Table:
-    """Runs the missing trials of a study, so that an interrupted study resumes, and returns all measurements.
+    """Runs a study, and returns all its measurements.
 
-    - `directory`: The folder for a table of each trial, the complete table and the settings.
+    Trials whose tables are already in `directory` are not repeated, so an interrupted study resumes.
+
+    - `directory`: The output folder for a table of each trial, the complete table and the settings.
     - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
 
     **Raises** `ValueError` if the folder contains another study, or this one with different settings.
@@ -188,12 +191,12 @@ class _Setting:
 
 
 def estimate(table: Table, arm: str, level: float | int, metric: str) -> Estimate:
-    """The interquartile mean of a metric over seeds, and its interval."""
+    """Computes the interquartile mean of a metric over seeds, and its bootstrap interval."""
     return bootstrap_interval(interquartile_mean, [table.of(arm, level, metric)])
 
 
 def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]]:
-    """A table of interquartile means with intervals; rows are arms and levels, columns are metrics."""
+    """Returns a table of interquartile means with intervals, with a row per arm and level and a column per metric."""
     columns = ["arm", *([study.level] if study.level else []), *study.panels.values()]
     lines = []
     for arm in table.arms:
@@ -207,14 +210,14 @@ def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str]]]:
-    """A table of verdicts and effects, with one row per statement."""
+    """Returns a table of verdicts and effects, with a row per statement."""
     return ["statement", "verdict", "effect [95 % interval]"], [
         [verdict.statement.text, verdict.verdict, str(verdict)] for verdict in verdicts
     ]
 
 
 def report_text(study: Study, table: Table) -> str:
-    """The tables of verdicts and results, as Markdown."""
+    """Returns the tables of verdicts and results, as Markdown."""
     return f"{markdown_table(*verdict_table(judge(study, table)))}\n\n{markdown_table(*result_table(study, table))}\n"
 
 
@@ -224,7 +227,7 @@ def _with_interval(estimate: Estimate) -> str:
 
 @styled
 def draw_study(study: Study, table: Table, path: Path) -> Path:
-    """Draws a panel for each metric, with the interquartile mean of each arm and its interval."""
+    """Draws a panel for each metric, which shows the interquartile mean of each arm with its interval."""
     columns = 3 if len(study.panels) == 3 else 2
     rows = -(-len(study.panels) // columns)
     figure = new_figure(WIDTH, (2.0 if study.level is None else 3.0) * rows + 0.6)

@@ -1,4 +1,4 @@
-"""Errors of successor measures, and of true samples as a reference."""
+"""Computes the errors of successor measures, and of true samples as a reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,16 +39,16 @@ METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd
 
 @dataclass(frozen=True)
 class Probe:
-    """States and actions, their exact Q-values, and true futures to compare with.
+    """The states, actions, true futures and exact Q-values with which models of a task are compared.
 
     - `task`: A task with `starts`, `policy`, `discount`, `sample_futures` and `log_prob`, such as the analytic tasks.
-    - `observations`, `actions`: The states, and the actions of the policy.
+    - `observations`, `actions`: The states, and the policy's actions in these states.
     - `futures`: True futures of each state; the first half is the reference, the second half serves as a perfect model.
     - `values`: The exact Q-values under `reward`.
     - `reward`: A function from an observation to its reward.
-    - `compared`: The number of samples per state for the EMD and the MMD. The NLL uses as many true futures, at most
-      64; values use all samples.
-    - `bandwidth`: The bandwidth of the MMD's kernel: the median distance between two futures.
+    - `compared`: The number of samples per state for the EMD and the MMD. The NLL uses the same number of
+      true futures, but at most 64; values use all samples.
+    - `bandwidth`: The bandwidth of the MMD's kernel, the median distance between two futures.
     - `squared`: Whether the EMD's cost is the squared distance.
     """
 
@@ -64,7 +64,7 @@ class Probe:
 
     @property
     def samples(self) -> int:
-        """The number of samples per state, both of the model and of the truth."""
+        """The number of samples per state, both from the model and from the truth."""
         return self.futures.shape[1] // 2
 
 
@@ -102,13 +102,16 @@ def probe(
 
 
 def errors_of(measure: SuccessorMeasure, probe: Probe, key: Key) -> SuccessorErrors:
-    """The errors of a model, from samples drawn with its solver, and from densities computed in 64 steps of Tsit5."""
+    """Computes the errors of a model.
+
+    Samples are drawn with the model's own solver; densities are computed with 64 steps of Tsit5.
+    """
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
     return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
 
 
 def errors_of_truth(probe: Probe) -> SuccessorErrors:
-    """The errors of a perfect model: the same metrics between two sets of true samples."""
+    """Computes the errors of a perfect model: the same metrics between two sets of true samples."""
     futures = probe.futures[:, probe.samples :]
     return _compare(futures, _nll(probe.task, probe), float(probe.task.discount.value), probe)
 

@@ -25,7 +25,7 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 def run_successor_recipe(recipe: Recipe) -> None:
     """Runs the recipe from the command line, on an analytic task or an OGBench task.
 
-    The exit statuses are those of `floqzoo.training.run_recipe`.
+    The exit statuses are the same as for `floqzoo.training.run_recipe`.
     """
     with errors_explained():
         join_processes()
@@ -39,11 +39,11 @@ def run_successor_recipe(recipe: Recipe) -> None:
 
 
 def successor_check(build: Callable[..., PyTree]) -> Callable[[RunConfig], None]:
-    """The `check` of a successor-measure recipe with the given `build`.
+    """Returns the `check` function for a successor-measure recipe with the given `build`.
 
-    The check raises `ValueError` for settings that an analytic task does not support, for the method mc-cfm on an
-    OGBench task with a policy other than that of the data, for normalised observations with the policy of another run,
-    and for settings that `build` rejects.
+    The function raises `ValueError` if `build` rejects the settings, if the task is analytic and does not support them,
+    or if observations are normalised although the policy comes from another run. Unless the task is analytic, it also
+    raises `ValueError` if `method` is mc-cfm and `measure_of` is not "behaviour".
     """
     builds = buildable(build)
 
@@ -94,8 +94,10 @@ _NOT_ANALYTIC = (
 
 
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
-    """Keyword arguments for the agent's `build`: the measure's normaliser, unless `normalize_observations` is set, and,
-    if `policy_run` is set, the policy of that run.
+    """Returns keyword arguments for the recipe's `build` that depend on the data or on another run.
+
+    They are the measure's normaliser, unless `normalize_observations` is set, and the policy of the run `policy_run`,
+    if this is set.
 
     **Raises** the errors of `floqzoo.runs.trained_policy`.
     """
@@ -110,9 +112,9 @@ def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
 
 
 def report_seed(agent: Agent, task: Any, config: RunConfig, seed: int, directory: Path) -> None:
-    """Calls `report_futures` for one seed of a run; if there are several seeds, each gets its own folder.
+    """Calls `report_futures` for one seed of a run; if the run has several seeds, each gets its own folder.
 
-    If the task has no environment, episodes of a policy cannot be played, and only a measure of the data is reported.
+    If the task has no environment, no episodes can be played, so only a measure of the behaviour policy is reported.
     """
     if task.make_environment is None and config.agent.measure_of != "behaviour":
         print("the measure is not compared with episodes of its policy, since the task has no environment")

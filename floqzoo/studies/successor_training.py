@@ -1,4 +1,4 @@
-"""Training of successor measures of the analytic chain, with several discounts and seeds in parallel."""
+"""Trains successor measures of the analytic chain, with several discounts and seeds in parallel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,12 +59,12 @@ def train_on_chain(
     *,
     further_conditions: int = 0,
 ) -> list[Any]:
-    """Trains several measures in one program, each with its own discount and seed; returns their target networks.
+    """Trains several measures in one compiled program, and returns their target networks.
 
-    - `method`: Builds a measure from a field and the number of coordinates of a state, as in
-      `floqzoo.successor.METHODS`.
-    - `discounts`, `seeds`: One discount and one seed for each member.
-    - `further_conditions`: The number of inputs of the field in addition to observation and action.
+    - `method`: A function that builds a measure from a velocity field and the number of coordinates of a state, such as
+      those in `floqzoo.successor.METHODS`.
+    - `discounts`, `seeds`: One discount and one seed for each measure.
+    - `further_conditions`: The number of inputs of the field in addition to the observation and the action.
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     gammas = jnp.asarray(discounts, dtype=float)
@@ -88,7 +88,7 @@ def chain_agent(
     discount: Float[Array, ""],
     key: jax.Array,
 ) -> Agent:
-    """An untrained agent whose critic is a successor measure of the chain's own policy."""
+    """Builds an untrained agent whose critic is based on a successor measure of the chain's own policy."""
     chain = LinearGaussian.spiral(discount)
     field = ConditionalField(
         chain.observation_dim,

@@ -1,8 +1,7 @@
-r"""The trajectories of a flow critic from noise to value, for narrow and wide noise intervals.
+r"""Measures the trajectories of flow critics from noise to value, for narrow and wide noise intervals.
 
 Critics are trained with floq's loss on the analytic chain, and differ only in the noise coverage $\kappa$, which sets
-the noise interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. Source: a claim of floq (arXiv 2509.06863), which
-this study tests.
+the noise interval $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$. This study tests a claim of floq (arXiv 2509.06863).
 """
 
 from collections.abc import Sequence
@@ -64,9 +63,10 @@ class PathRow:
 
     - `coverage`, `seed`: The noise coverage and the seed of the critic.
     - `curvature`: The mean `path_curvature`, in squared units of return.
-    - `bend`: The mean curvature, divided by the mean squared distance from noise to value.
+    - `bend`: The mean curvature divided by the mean squared distance from noise to value.
     - `noise_spread`: The standard deviation of the output over noise samples, averaged over states and members.
-    - `value_error`: The root mean square error of the critic's value, the mean output over noise samples and members.
+    - `value_error`: The root mean square error of the critic's value, which is the mean output over noise samples and
+      members.
     """
 
     coverage: float
@@ -78,7 +78,7 @@ class PathRow:
 
 
 def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, FlowCritic]]:
-    """Trains the critics and measures their trajectories; also returns the first seed's critic for each width."""
+    """Trains the critics and measures their trajectories; also returns the critic of the first seed for each width."""
     task = PaidChain()
     where = probe(task, config.states)
     rows, first = [], {}
@@ -91,7 +91,10 @@ def value_paths(config: ValuePathsConfig) -> tuple[list[PathRow], dict[float, Fl
 
 
 def trajectories(critic: FlowCritic, where: Probe, steps: int, count: int) -> Trajectory:
-    """The trajectories in `steps` Euler steps from `count` noise samples; leading axes: state, noise sample, member."""
+    """Computes trajectories with `steps` Euler steps from `count` noise samples.
+
+    The leading axes of the result are state, noise sample and member.
+    """
     fine = replace(critic, solver=Euler(steps))
     noise_samples = quantile_noise(fine.prior, count)
 
@@ -136,7 +139,7 @@ class PathPoint:
 
 
 def points_of(critics: dict[float, FlowCritic], where: Probe, config: ValuePathsConfig) -> list[PathPoint]:
-    """Points of the trajectories of each critic's first member at the state with the median value."""
+    """Returns points on the trajectories of each critic's first member, at the state with the median value."""
     chosen = int(np.argsort(np.asarray(where.value))[len(where.value) // 2])
     here = jax.tree.map(lambda leaf: leaf[chosen : chosen + 1], where)
     rows = []
@@ -170,7 +173,7 @@ def draw(points: Sequence[PathPoint], path: Path) -> Path:
 
 
 def table_of(rows: Sequence[PathRow]) -> tuple[list[str], list[list[str]]]:
-    """A table with a row per width and a column per statistic."""
+    """Returns a table with a row per width and a column per statistic."""
     measures = ("curvature", "bend", "noise_spread", "value_error")
     lines = []
     for coverage in dict.fromkeys(row.coverage for row in rows):

@@ -80,13 +80,15 @@ def probe(task: PaidChain, states: int) -> Probe:
 
 
 def reward_range(task: PaidChain) -> tuple[float, float]:
-    """The minimum and the maximum reward over ten thousand transitions."""
+    """Returns the minimum and the maximum reward over ten thousand sampled transitions."""
     reward = task.sample(jax.random.key(8), 10_000).reward
     return float(jnp.min(reward)), float(jnp.max(reward))
 
 
 def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, settings: ValueSettings) -> FlowCritic:
-    """Trains one critic per seed in one program; returns a critic whose arrays have the seeds as their first axis.
+    """Trains one critic per seed, all in one compiled program.
+
+    The critics are returned as one `FlowCritic`, where the first axis of every array indexes the seeds.
 
     - `coverage`: The width of the noise interval as a fraction of the range of returns: floq's kappa.
     - `steps`: The number K of Euler steps of the critic's solver.
@@ -105,7 +107,7 @@ def train_critics(task: PaidChain, coverage: float, steps: int, seeds: int, sett
 
 
 def ends_of(critic: FlowCritic, where: Probe, steps: int, count: int = 32) -> Float[Array, "states count members"]:
-    """The outputs of the flows of a trained critic after `steps` Euler steps, for each state and noise sample."""
+    """Computes the outputs of a trained critic's flows with `steps` Euler steps, for each state and noise sample."""
     critic = replace(critic, solver=Euler(steps))
     noise_samples = quantile_noise(critic.prior, count)
 

@@ -1,4 +1,4 @@
-"""Successor measures as flows over observations, and the values computed from them."""
+"""Successor measures, mostly as flows over observations, and the values computed from them."""
 
 from floqzoo.critics.next_action import DataNextAction as DataNextAction, PolicyNextAction as PolicyNextAction
 from floqzoo.successor.discount_range import DiscountRangeSuccessor as DiscountRangeSuccessor

@@ -1,4 +1,4 @@
-"""Successor measures of a range of discounts as one flow, whose input is the discount."""
+"""Successor measures for a range of discounts, learnt by one flow that takes the discount as an input."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,22 +18,25 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class DiscountRangeSuccessor(eqx.Module):
-    r"""$m_\gamma(\cdot \mid s, a)$ for every discount $\gamma$ in a range, as one flow with $\gamma$ as an input.
+    r"""The successor measures $m_\gamma(\cdot \mid s, a)$ for a range of discounts $\gamma$, as one flow.
 
-    The loss is that of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], with a separate $\gamma$ for each transition,
+    The flow is trained with the loss of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], with $\gamma$ as an
+    additional condition, drawn separately for each transition:
 
     $$\mathbb E_\gamma \left[ (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a, \gamma) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, \gamma) - \hat u_t \rVert^2 \right],$$
 
-    where the target flow at $(s', a')$ has the same $\gamma$. The logarithm of the effective horizon, $\log h$ with
-    $h = 1 / (1 - \gamma)$, is uniform over its range, so that short and long horizons are trained equally often.
+    where the target flow at $(s', a')$ takes the same $\gamma$. Let $h = 1 / (1 - \gamma)$ be the effective horizon.
+    The discounts are drawn such that $\log h$ is uniform over its range, so that short and long horizons are trained
+    equally often.
 
-    - `measure`: A `FlowSuccessor` whose flow has one further condition, the number $\log h$ scaled to [-1, 1]. Its
-      `discount`, which must be in the range, is the one that `sample_futures` and `log_prob` use; `at` changes it.
+    - `measure`: A `FlowSuccessor` whose flow takes one further condition, the number $\log h$ scaled to [-1, 1]. The
+      `discount` of the measure must be in the range. `sample_futures` and `log_prob` use this discount; `at` changes
+      it.
     - `low`, `high`: The ends of the range, $0 \le$ `low` $<$ `high` $< 1$.
 
-    **Raises** `ValueError` if the range or the discount of the measure is out of bounds, or for a `MonteCarloTarget`, since the
-    futures in a batch have one discount.
+    **Raises** `ValueError` if the range is invalid or does not contain the discount of the measure, or for a
+    `MonteCarloTarget`, because all futures in a batch have the same discount.
 
     Source: our own. TD-Flow (arXiv 2503.09817) trains one model for each discount.
     """
@@ -53,38 +56,39 @@ class DiscountRangeSuccessor(eqx.Module):
 
     @property
     def discount(self) -> Hyperparameter:
-        """The discount of `sample_futures` and `log_prob`."""
+        """The discount that `sample_futures` and `log_prob` use."""
         return self.measure.discount
 
     def at(self, discount: Number) -> "DiscountRangeSuccessor":
         """Returns a copy whose `sample_futures` and `log_prob` use this discount.
 
-        **Raises** `ValueError` if it is outside the range.
+        **Raises** `ValueError` if the discount is outside the range.
         """
         return replace(self, measure=replace(self.measure, discount=discount))
 
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws future observations, in the units of the observation."""
+        """Draws `count` future observations, in the units of the observation."""
         return self.measure.sample_futures(observation, action, count, key, self._condition(self.discount.value))
 
     def log_prob(self, future: Observation, observation: Observation, action: Action, **options: Any) -> Scalar:
-        """The log-density of a future observation; `options` are those of `FlowSuccessor.log_prob`."""
+        """Returns the log-density of a future observation; `options` are passed to `FlowSuccessor.log_prob`."""
         condition = self._condition(self.discount.value)
         return self.measure.log_prob(future, observation, action, condition, **options)
 
     def composed_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
     ) -> Float[Array, "count observation"]:
-        r"""Draws futures for $\gamma$, the `discount`, in two stages, the first with a discount $\beta \le \gamma$.
+        r"""Draws futures for the discount $\gamma$ in two stages, of which the first has a smaller discount $\beta$.
 
-        A future is a state $x \sim m_\beta(\cdot \mid s, a)$ with probability $(1 - \gamma) / (1 - \beta)$; otherwise it is a
-        sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses $a'$ at $x$. If the actor is the measured policy, these
-        futures have the distribution of `sample_futures`.
+        Each future starts from a state $x \sim m_\beta(\cdot \mid s, a)$. With probability $(1 - \gamma) / (1 -
+        \beta)$, the future is $x$. Otherwise, it is a sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses
+        $a'$ at $x$. If the actor is the policy whose measure was learnt, these futures have the same distribution as
+        those of `sample_futures`.
 
-        - `first`: $\beta$, in the range and at most $\gamma$.
-        - `actor`: An agent, or its `ActorCritic`.
+        - `first`: The discount $\beta$ of the first stage, in the range and at most $\gamma$, which is `discount`.
+        - `actor`: An agent, or the `ActorCritic` of one.
 
         **Raises** `ValueError` if `first` is outside the range or above $\gamma$.
 
@@ -105,12 +109,12 @@ class DiscountRangeSuccessor(eqx.Module):
     def successor_loss(
         self, batch: Transition, target: "DiscountRangeSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, SuccessorMetrics]:
-        """The loss, averaged over the batch, and its metrics.
+        """Returns the loss, averaged over the batch, and the metrics.
 
         The metrics `one_step_loss` and `bootstrap_loss` are averages over the batch without the weights
         $1 - \\gamma$ and $\\gamma$.
 
-        **Raises** what `FlowSuccessor.row_losses` raises.
+        **Raises** the errors of `FlowSuccessor.row_losses`.
         """
         discount_key, loss_key = jax.random.split(key)
         shares = jax.random.uniform(discount_key, batch.reward.shape)

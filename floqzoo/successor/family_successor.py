@@ -1,4 +1,4 @@
-"""Successor measures of a family of policies, and the values of its policies for any reward."""
+"""Successor measures of a family of policies, and the values of these policies for any reward."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,23 +19,25 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class FamilySuccessor(eqx.Module):
-    r"""The successor measures $m(\cdot \mid s, a, z)$ of a family of policies $\pi_z$ as one flow, with z as an input.
+    r"""The successor measures $m(\cdot \mid s, a, z)$ of policies $\pi_z$, as one flow that takes z as an input.
 
-    The loss is that of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], with a separate z for each transition,
+    The flow is trained with the loss of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], with a separate z for each
+    transition:
 
     $$\mathbb E_z \left[ (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, z) - \hat u_t \rVert^2 \right],$$
 
-    where the target flow at $(s', \pi_z(s'))$ has the same z. The z's are drawn as in the training of the family.
+    where the target flow at $(s', \pi_z(s'))$ takes the same z. The z's are drawn from the distribution with which the
+    family was trained.
 
-    - `measure`: A `FlowSuccessor` whose flow has one more condition, z. Its `next_action` is not used.
+    - `measure`: A `FlowSuccessor` whose flow takes one further condition, z. Its `next_action` is not used.
     - `family`: The trained policies: a [`FixedPolicy`][floqzoo.policies.FixedPolicy] whose policy
       [acts for any z][floqzoo.protocols.ActsForLatent] and whose critic [draws z's][floqzoo.protocols.ScoresForLatent],
-      such as those of a trained FB agent.
-    - `latent`: The z of `sample_futures` and `log_prob`; `at` changes it.
+      such as the policy and the critic of a trained FB agent.
+    - `latent`: The z that `sample_futures` and `log_prob` use; `at` changes it.
 
-    **Raises** `ValueError` if the policy of `family` is not an `ActsForLatent` or its critic not a `ScoresForLatent`,
-    or for a `MonteCarloTarget`, since the futures in a batch are those of the data.
+    **Raises** `ValueError` if the policy of `family` is not an `ActsForLatent` or its critic is not a
+    `ScoresForLatent`, or for a `MonteCarloTarget`, because the futures in a batch are those of the behaviour policy.
 
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
@@ -68,19 +70,19 @@ class FamilySuccessor(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws future observations under $\\pi_z$, in the units of the observation."""
+        """Draws `count` future observations under $\\pi_z$, in the units of the observation."""
         return self.measure.sample_futures(observation, action, count, key, self.latent.value)
 
     def log_prob(self, future: Observation, observation: Observation, action: Action, **options: Any) -> Scalar:
-        """The log-density of a future observation; `options` are those of `FlowSuccessor.log_prob`."""
+        """Returns the log-density of a future observation; `options` are passed to `FlowSuccessor.log_prob`."""
         return self.measure.log_prob(future, observation, action, self.latent.value, **options)
 
     def successor_loss(
         self, batch: Transition, target: "FamilySuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, SuccessorMetrics]:
-        """The loss, averaged over the batch, and its metrics. The policy of the agent is not used.
+        """Returns the loss, averaged over the batch, and the metrics. The policy of the agent is not used.
 
-        **Raises** what `FlowSuccessor.row_losses` raises.
+        **Raises** the errors of `FlowSuccessor.row_losses`.
         """
         latent_key, loss_key = jax.random.split(key)
         own = self.family.parts
@@ -91,7 +93,9 @@ class FamilySuccessor(eqx.Module):
 
 
 class FamilyValue(eqx.Module):
-    r"""The value of an action under $\pi_z$, for any z: the mean reward of sampled futures, divided by $1 - \gamma$.
+    r"""Estimates the value of an action under $\pi_z$, for any z.
+
+    The value is the mean reward of sampled futures, divided by $1 - \gamma$.
 
     - `critic`: A [`SuccessorCritic`][floqzoo.successor.SuccessorCritic] of a `FamilySuccessor`.
     """

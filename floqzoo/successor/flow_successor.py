@@ -20,11 +20,11 @@ from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Sca
 
 
 class SuccessorMetrics(eqx.Module):
-    """The metrics of a successor measure on a batch.
+    """The metrics of a `FlowSuccessor` on a batch.
 
-    - `successor_loss`: The weighted sum of the two losses below.
-    - `one_step_loss`: The velocity error on paths to the next state, or to the current one with `from_current`.
-    - `bootstrap_loss`: The velocity error on the targets of the target rule.
+    - `successor_loss`: The sum of the two losses below, weighted by 1 minus the discount and by the discount.
+    - `one_step_loss`: The velocity error on paths to the next state, or to the current state if `from_current` is True.
+    - `bootstrap_loss`: The velocity error on the targets that the target rule computes.
     """
 
     successor_loss: Scalar
@@ -33,45 +33,45 @@ class SuccessorMetrics(eqx.Module):
 
 
 class FlowSuccessor(eqx.Module):
-    r"""A successor measure as a flow over observations.
+    r"""The successor measure of a policy, its discounted distribution of future states, as a flow over observations.
 
     $$m^\pi(\cdot \mid s, a) = (1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot \mid s, a, \pi)$$
 
     The measure starts at the *next* state, and satisfies $m = (1 - \gamma) P + \gamma P^\pi m$, where $P$ is the
-    transition kernel to the next state, and $P^\pi$ that to the next state and action. Both terms enter the loss of
-    every transition,
+    transition kernel to the next state, and $P^\pi$ is the kernel to the next state and action. The loss of every
+    transition has one term for each of the two summands:
 
     $$(1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - \hat u_t \rVert^2,$$
 
-    where $x_t$ is on the path from noise to $s'$, and the target rule computes $(\hat x_t, \hat u_t)$ from the target
-    flow at $(s', a')$. The terms share the time $t$, and draw separate noise. The `discount` of transitions is ignored:
-    episodes are assumed to continue after their recorded end.
+    where $x_t$ is a point on the path from noise to $s'$, and the target rule computes the point $\hat x_t$ and the
+    velocity $\hat u_t$ from the target flow at $(s', a')$. Both terms use the same time $t$, but separate noise. The
+    `discount` of transitions is ignored: episodes are assumed to continue after their recorded end.
 
-    - `flow`: A flow over normalised observations, conditioned on the normalised observation and the action; TD-Flow
-      uses a Gaussian prior, a linear path and the midpoint method with 10 equal steps, also for a solve that stops at
-      $t < 1$.
+    - `flow`: A flow over normalised observations, conditioned on the normalised observation and the action. TD-Flow
+      uses a Gaussian prior, a linear path and the midpoint method with 10 equal steps, even for a solve that stops
+      before $t = 1$.
     - `target_rule`: The target for futures beyond the next state: `TD2Target`, `StraightTD2Target`,
       `CoupledTDTarget`, `TDTarget` or `MonteCarloTarget`.
     - `discount`: $\gamma$ in [0, 1).
-    - `next_action`: The source of $a'$: `PolicyNextAction` for the measure of the policy, `DataNextAction` for that of
-      the data.
-    - `normaliser`: The normaliser of observations.
+    - `next_action`: The source of $a'$: `PolicyNextAction` for the measure of the agent's policy, `DataNextAction` for
+      the measure of the behaviour policy.
+    - `normaliser`: The `Normaliser` of observations.
     - `times`: The distribution of the times at which the field is trained.
     - `velocity_error`: The error measure of velocities: `VelocityError` or `NoiseError`.
-    - `from_current`: Whether the measure starts at the *current* state, as in InFOM: it is
-      $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$, and $x_t$ is on the path from noise to $s$.
-    - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions; by default
-      only the one-step term has one, as in InFOM.
+    - `from_current`: Whether the measure starts at the *current* state, as in InFOM. If so, it is
+      $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$, and $x_t$ is a point on the path from noise to $s$.
+    - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions. By default,
+      only the one-step term has such a gradient, as in InFOM.
 
-    The flow may have further conditions, such as an intention: every method takes them after its other arguments, and
-    `successor_loss` takes one row for each transition.
+    The flow may take further conditions, such as an intention. Every method takes these conditions after its other
+    arguments; `successor_loss` takes one row of each condition for every transition.
 
     **Raises** `ValueError` if the discount is out of its range, if normaliser and flow have different dimensions,
-    or for `from_current` with a `MonteCarloTarget`, whose futures start at the next state.
+    or if `from_current` is used with a `MonteCarloTarget`, whose futures start at the next state.
 
-    Source: temporal difference flows (arXiv 2503.09817), algorithm 1. That the two terms draw separate noise is our
-    interpretation: the paper's theorem on variances then holds unchanged.
+    Source: temporal difference flows (arXiv 2503.09817), algorithm 1. Drawing separate noise for the two terms is our
+    interpretation, under which the paper's theorem on variances holds unchanged.
     """
 
     flow: Flow
@@ -115,9 +115,9 @@ class FlowSuccessor(eqx.Module):
         solver: ODESolver | None = None,
         key: Key | None = None,
     ) -> Scalar:
-        """The log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
+        """Returns the log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
 
-        Reports show it divided by the number of coordinates.
+        Reports show the log-density divided by the number of coordinates.
         """
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
@@ -140,9 +140,9 @@ class FlowSuccessor(eqx.Module):
         key: Key,
         *conditions: Float[Array, "batch condition"],
     ) -> tuple[Scalar, SuccessorMetrics]:
-        """The weighted sum of both terms, averaged over the batch, and its metrics.
+        """Returns the weighted sum of both terms, averaged over the batch, and the metrics.
 
-        **Raises** what `row_losses` raises.
+        **Raises** the errors of `row_losses`.
         """
         losses = self.row_losses(batch, target, agent, key, *conditions)
         one_step, bootstrap = jax.tree.map(jnp.mean, losses)
@@ -157,10 +157,10 @@ class FlowSuccessor(eqx.Module):
         key: Key,
         *conditions: Float[Array, "batch condition"],
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        """The unweighted one-step error and bootstrap error of each transition, at random times.
+        """Returns the unweighted one-step error and bootstrap error of each transition, at random times.
 
-        **Raises** `ValueError` if the policy's actions do not have the shape of those in the data, or if the batch lacks
-        a field that the target rule or the next action needs.
+        **Raises** `ValueError` if the actions of the policy have a different shape from those in the data, or if the
+        batch lacks a field that the target rule or the source of next actions requires.
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)
@@ -179,7 +179,7 @@ class FlowSuccessor(eqx.Module):
         key: Key,
         *conditions: Condition,
     ) -> tuple[Scalar, Scalar]:
-        """The unweighted one-step error and bootstrap error of one transition at one time."""
+        """Returns the unweighted one-step error and bootstrap error of one transition at time `t`."""
         noise_key, bootstrap_key = jax.random.split(key)
         step = transition.with_observations(self.normaliser.normalise)
         code = self.flow.encode(step.observation, step.action, *conditions)

@@ -1,4 +1,4 @@
-"""Forward-backward (FB) representations: successor measures of many policies as products of two maps."""
+"""Forward-backward (FB) representations, which factorise the successor measures of many policies into two maps."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class ForwardBackwardMetrics(eqx.Module):
-    """The metrics of an FB critic on a batch.
+    """The metrics of a `ForwardBackward` critic on a batch.
 
     - `critic_loss`: `measure_loss` + the weighted `orthonormality_loss`.
     - `measure_loss`: The loss of the measure, summed over members.
-    - `orthonormality_loss`: The orthonormality loss; its minimum is -d / 2 for z of dimension d,
-      where $\\mathbb E B B^\\top = I$.
-    - `m_mean`: The mean density of the measures over pairs: $1 / (1 - \\gamma)$ for exact measures without
-      terminations.
-    - `m_next`: The mean density at the next state.
+    - `orthonormality_loss`: The orthonormality loss. For z of dimension d, its minimum is -d / 2, which it attains if
+      $\\mathbb E B B^\\top = I$.
+    - `m_mean`: The density of the measures, averaged over pairs of different transitions; $1 / (1 - \\gamma)$ for exact
+      measures without terminations.
+    - `m_next`: The density of the measures at each transition's own next state, averaged over the batch.
     """
 
     critic_loss: Scalar
@@ -39,42 +39,45 @@ class ForwardBackwardMetrics(eqx.Module):
 
 
 class ForwardBackward(eqx.Module):
-    r"""The successor measures of policies $\pi_z$ as products of a forward and a backward map.
+    r"""Represents the successor measures of policies $\pi_z$ as products of a forward map $F$ and a backward map $B$.
 
     $$M^{\pi_z}(s, a, ds^+) = F(s, a, z)^\top B(s^+) \, \rho(ds^+)$$
 
-    Here $\rho$ is the distribution of states in the data. $M$ counts the states from the next state $s'$ on,
-    $\sum_{k \ge 0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with total mass $1 / (1 - \gamma)$. Q-values for any reward
-    follow without training: with $w = \mathbb E_\rho [r B]$, $Q(s, a) = F(s, a, z)^\top w$ is the expected discounted
-    return from the next state on, under the policy of $z = \sqrt d \, w / \lVert w \rVert$. For transitions $i$ and
-    pairs $i \ne j$ of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of each member $e$ is
+    Here $\rho$ is the distribution of states in the data. The measure starts at the next state $s'$: it is $\sum_{k \ge
+    0} \gamma^k \Pr(s_{k+1} \in \cdot)$, with a total mass of $1 / (1 - \gamma)$. It yields Q-values for any reward $r$
+    without further training: with $w = \mathbb E_\rho [r B]$, the expected discounted return from the next state on,
+    under the policy for $z = \sqrt d \, w / \lVert w \rVert$, is $Q(s, a) = F(s, a, z)^\top w$.
+
+    For two transitions $i$ and $j$ of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of member $e$
+    is
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2
     - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
 
     where $a'_i$ is the action $\pi_{z_i}(s'_i)$ plus smoothing noise, and bars denote the target network. The loss of
-    the measure is the sum over members. It needs no reward, and its gradient is that of the squared error of the
-    Bellman equation in the norm of $\rho$. The orthonormality loss
+    the measure is the sum over members. It requires no rewards, and its gradient is the gradient of the squared Bellman
+    error in the norm of $\rho$. The orthonormality loss
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
 
-    fixes the scale of $F$ and $B$, which the product leaves undetermined; $B$ is on the sphere of radius $\sqrt d$.
+    fixes the scales of $F$ and $B$, which their product does not determine. The values of $B$ lie on the sphere of
+    radius $\sqrt d$.
 
     - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps the two vectors $(s, z)$ and $(s, a)$,
       each concatenated, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
-    - `reward_vector`: $w$, in $\mathbb R^d$: the task whose Q-value `score` returns. `infer_task` sets it; until then
-      it may be 0.
+    - `reward_vector`: The vector $w \in \mathbb R^d$ of the task whose Q-values `score` returns. It may be 0 until
+      `infer_task` sets it.
     - `discount`: $\gamma$ in [0, 1).
     - `orthonormality`: The weight of the orthonormality loss, at least 0.
-    - `latents`: The distribution of z in training.
-    - `noise`: The smoothing noise of next actions.
-    - `aggregation`: The aggregation of the members in `score`. The minimum of two members is their mean minus half
-      their distance, as in the official code.
-    - `target_aggregation`: The aggregation of the members in $\bar M$.
+    - `latents`: The distribution from which each z is drawn in training.
+    - `noise`: The smoothing noise that is added to next actions.
+    - `aggregation`: How the members are aggregated in `score`. The default is the minimum; for two members, it equals
+      the mean minus half the absolute difference, as in the official code.
+    - `target_aggregation`: How the members are aggregated in $\bar M$.
     - `terminations`: Whether the future ends where an episode terminates. If False, $\text{discount}_i$ is 1 for all
-      transitions: OGBench's data have terminations where the task of the environment is solved, although its dynamics
+      transitions. OGBench's data have terminations where the task of the environment is solved, although the dynamics
       do not depend on the task.
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
@@ -102,7 +105,7 @@ class ForwardBackward(eqx.Module):
         require("orthonormality", number, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def represent(self, observation: Observation) -> Float[Array, " latent"]:
-        """B(s), a point on the sphere."""
+        """Returns B(s), a point on the sphere."""
         return on_sphere(self.backward(observation))
 
     def forwards(
@@ -111,18 +114,18 @@ class ForwardBackward(eqx.Module):
         actions: Float[Array, "batch action"],
         latents: Float[Array, "batch latent"],
     ) -> Float[Array, "members batch latent"]:
-        """F(s, a, z) of each member, for a batch."""
+        """Returns F(s, a, z) of each member for each row of a batch."""
         with_latent = jnp.concatenate([observations, latents], axis=1)
         with_action = jnp.concatenate([observations, actions], axis=1)
         return self.forward.each(lambda member: jax.vmap(member)(with_latent, with_action))
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Q for the task z: F(s, a, z) · z, aggregated over members."""
+        """Returns Q for the task z: F(s, a, z) · z, aggregated over members."""
         forward = self.forwards(observation[None], action[None], latent[None])[:, 0]
         return self.aggregation.aggregate(forward @ latent)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q for the task of `reward_vector`, in units of reward; 0 while `reward_vector` is 0."""
+        """Returns Q for the task of `reward_vector`, in units of reward; 0 if `reward_vector` is 0."""
         vector = jnp.asarray(self.reward_vector.value)
         latent = on_sphere(vector)
         size = jnp.sqrt(jnp.sum(vector**2) / vector.shape[0])
@@ -131,23 +134,24 @@ class ForwardBackward(eqx.Module):
     def densities(
         self, observation: Observation, action: Action, states: Float[Array, "states observation"]
     ) -> Float[Array, " states"]:
-        r"""The measure of the policy for the task of `reward_vector` at each state, as a density relative to $\rho$.
+        r"""Returns the density, relative to $\rho$, of the measure of the policy for the task of `reward_vector`.
 
-        It is $F(s, a, z)^\top B(s^+)$, averaged over members; a trained density may be negative.
+        At each of the given states $s^+$, the density is $F(s, a, z)^\top B(s^+)$, averaged over members. It may be
+        negative, because it is learnt.
         """
         latent = on_sphere(jnp.asarray(self.reward_vector.value))
         forward = jnp.mean(self.forwards(observation[None], action[None], latent[None])[:, 0], axis=0)
         return jax.vmap(self.represent)(states) @ forward
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """Draws one z from the training distribution for each row."""
+        """Draws one z from the training distribution for each row of the batch."""
         goals = jax.vmap(self.represent)(observations)
         return self.latents.latents(goals, self.latents.draws(len(goals), goals.shape[1], key))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ForwardBackwardMetrics]:
-        """The loss of the measure plus the weighted orthonormality loss, and its metrics. Rewards are not read.
+        """Returns the loss of the measure plus the weighted orthonormality loss, and the metrics. Rewards are not used.
 
-        **Raises** `ValueError` for a batch of one transition, which has no pairs.
+        **Raises** `ValueError` if the batch has only one transition and thus no pairs.
         """
         size = batch.reward.shape[0]
         if size < 2:

@@ -1,4 +1,4 @@
-"""InFOM's critic: an upper expectile, over intentions, of values from a successor measure."""
+"""InFOM's critic, which learns an upper expectile, over intentions, of values from a successor measure."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class PretrainingMetrics(eqx.Module):
     """The metrics of an `IntentionCritic` during pre-training.
 
-    - `critic_loss`: The loss of the measure.
-    - `occupancy`: The metrics of the measure.
+    - `critic_loss`: The loss of the successor measure.
+    - `occupancy`: The metrics of the successor measure.
     """
 
     critic_loss: Scalar
@@ -33,11 +33,11 @@ class PretrainingMetrics(eqx.Module):
 class IntentionCriticMetrics(eqx.Module):
     """The metrics of an `IntentionCritic` during fine-tuning.
 
-    - `critic_loss`: `q_loss` + `reward_loss` + the loss of the measure.
-    - `occupancy`: The metrics of the measure.
+    - `critic_loss`: `q_loss` + `reward_loss` + the loss of the successor measure.
+    - `occupancy`: The metrics of the successor measure.
     - `q_loss`: The expectile loss of Q, averaged over members and batch.
     - `reward_loss`: The squared error of the reward model.
-    - `target_mean`: The mean of the targets of Q.
+    - `target_mean`: The mean of the targets on which Q is trained.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over batch and members.
     """
 
@@ -52,33 +52,35 @@ class IntentionCriticMetrics(eqx.Module):
 
 
 class IntentionCritic(eqx.Module):
-    r"""Q by implicit generalised policy improvement over the intentions of a dataset.
+    r"""A critic that learns Q by implicit generalised policy improvement over the intentions in a dataset.
 
-    For an intention z drawn from the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$ with N
-    futures $x_i \sim m(\cdot \mid s, a, z)$ estimates the value of the policy with that intention. Q is trained to be
-    its upper expectile over z, by the loss
+    For an intention z drawn from the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$
+    estimates the value of the policy with that intention from N futures $x_i \sim m(\cdot \mid s, a, z)$. Q is trained
+    to predict an upper expectile of $\hat Q_z$ over z. For an ensemble of $E$ Q-functions and a batch of $B$
+    transitions, the loss is
 
     $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a),
     \quad z \sim N(0, I),$$
 
-    which replaces a maximum over intentions. There is no Bellman backup: targets use the measure and the reward model
-    before the update, and neither the `discount` of transitions nor a target critic. The measure's target network is
-    used only in the loss of the measure.
+    where the expectile takes the place of a maximum over intentions. There is no Bellman backup: targets are computed
+    with the measure and the reward model before the update, and use neither the `discount` of transitions nor a target
+    critic. The target network of the measure is used only in the loss of the measure.
 
-    One z is drawn for each transition and shared by its N futures, as in the official code since May 2026. Earlier
-    versions, with which the published scores were measured, drew a separate z for each future, so the expectile was
-    that of means over intentions.
+    One z is drawn for each transition and shared by the N futures of the transition, as in the official code since May
+    2026. Earlier versions, with which the published scores were measured, drew a separate z for each future, so Q was
+    an expectile of means over intentions.
 
-    - `networks`: The ensemble $Q_1, \dots, Q_E$.
-    - `measure`: The successor measure. If its `measure` has `from_current`, the return starts with the current reward.
-    - `reward`: The reward of a state: a function, or a `LearntReward`.
-    - `expectile`: $\kappa$ in (0, 1); 0.5 is the mean over intentions.
-    - `num_futures`: N, at least 1.
-    - `aggregation`: The aggregation of the members in `score`.
+    - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
+    - `measure`: The successor measure of the intentions. If the wrapped `FlowSuccessor` has `from_current` set, the
+      return starts with the reward of the current state, and otherwise with that of the next state.
+    - `reward`: The reward of a state: a function of the observation, or a `LearntReward`.
+    - `expectile`: $\kappa$ in (0, 1); 0.5 gives the mean over intentions.
+    - `num_futures`: The number N of futures for each target, at least 1.
+    - `aggregation`: How the members are aggregated in `score`.
 
-    **Raises** `ValueError` if a number is out of its range, `TypeError` if `aggregation` is not an `Aggregation`.
+    **Raises** `ValueError` if a number is out of its range, and `TypeError` if `aggregation` is not an `Aggregation`.
 
-    Source: InFOM (arXiv 2506.08902), and its official code.
+    Source: InFOM (arXiv 2506.08902) and its official code.
     """
 
     networks: QEnsemble
@@ -95,19 +97,20 @@ class IntentionCritic(eqx.Module):
             raise ValueError(f"`num_futures` must be at least 1; got {self.num_futures}.")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q, aggregated over members."""
+        """Returns Q(s, a), aggregated over members."""
         return self.aggregation.aggregate(self.networks.values(observation, action))
 
     def pretraining_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, PretrainingMetrics]:
-        """The loss of the measure, and its metrics. Rewards are not read; Q and the reward model get no gradient.
+        """Returns the loss of the measure, and the metrics.
 
-        It can be the critic loss of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
+        Rewards are not used, and Q and the reward model receive no gradient. This loss can therefore be the critic loss
+        of a [`JointUpdate`][floqzoo.update_rules.JointUpdate] in a phase without rewards.
         """
         loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         return loss, PretrainingMetrics(loss, metrics)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, IntentionCriticMetrics]:
-        """The sum of the losses of Q, the reward model and the measure, and its metrics."""
+        """Returns the sum of the losses of Q, the reward model and the measure, and the metrics."""
         measure_key, target_key = jax.random.split(key)
         with update_step("targets"):
             target = agent.critic.values_of(batch, target_key)
@@ -120,7 +123,7 @@ class IntentionCritic(eqx.Module):
         return loss, IntentionCriticMetrics(loss, metrics, q_loss, reward_loss, jnp.mean(target), *ranges)
 
     def values_of(self, batch: Transition, key: Key) -> Float[Array, " batch"]:
-        r"""$\hat Q_z(s, a)$ of each transition, each with a separate z."""
+        r"""Returns an estimate $\hat Q_z(s, a)$ for each transition, with a separate z for each."""
 
         def value(observation: Observation, action: Action, key: Key) -> Scalar:
             futures = self.measure.sample_futures(observation, action, self.num_futures, key)

@@ -1,4 +1,4 @@
-"""Successor measures of the many policies in a dataset, distinguished by an intention inferred from transitions."""
+"""Successor measures of the policies in a dataset, which are distinguished by intentions inferred from transitions."""
 
 import equinox as eqx
 import jax
@@ -17,14 +17,14 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class Intention(eqx.Module):
     r"""A diagonal Gaussian over intentions, $N(\mu, \operatorname{diag} \sigma^2)$.
 
-    - `mean`, `log_std`: $\mu$ and $\log \sigma$.
+    - `mean`, `log_std`: The vectors $\mu$ and $\log \sigma$.
     """
 
     mean: Float[Array, " latent"]
     log_std: Float[Array, " latent"]
 
     def at(self, noise: Float[Array, " latent"]) -> Float[Array, " latent"]:
-        r"""The intention $\mu + \sigma \epsilon$ for a noise sample, differentiable."""
+        r"""Returns $\mu + \sigma \epsilon$, the intention for a noise sample $\epsilon$; differentiable."""
         return self.mean + jnp.exp(self.log_std) * noise
 
     @property
@@ -36,7 +36,7 @@ class Intention(eqx.Module):
 class IntentionEncoder(eqx.Module):
     r"""The encoder $q(z \mid s', a')$, which infers the intention of the policy that took the action $a'$ at $s'$.
 
-    - `network`: Maps $(s', a')$, concatenated, to $\mu$ and $\log \sigma$, concatenated.
+    - `network`: Maps the concatenation of $s'$ and $a'$ to the concatenation of $\mu$ and $\log \sigma$.
     - `latent_dim`: The number $d$ of coordinates of z, at least 1.
 
     **Raises** `ValueError` if `latent_dim` is below 1.
@@ -52,12 +52,12 @@ class IntentionEncoder(eqx.Module):
             raise ValueError(f"`latent_dim` must be at least 1; got {self.latent_dim}.")
 
     def infer(self, next_observation: Observation, next_action: Action) -> Intention:
-        """The distribution of z, given the next observation and action."""
+        """Returns the distribution of z, given the next observation and the next action."""
         output = self.network(jnp.concatenate([next_observation, next_action]))
         return Intention(output[: self.latent_dim], output[self.latent_dim :])
 
     def prior(self, key: Key) -> Float[Array, " latent"]:
-        """Draws one z from the prior N(0, I)."""
+        """Draws an intention z from the prior N(0, I)."""
         return jax.random.normal(key, (self.latent_dim,))
 
 
@@ -67,7 +67,7 @@ class IntentionMetrics(eqx.Module):
     - `loss`: `flow_loss` + the weighted `kl`.
     - `flow_loss`: $(1 - \gamma)$ `one_step_loss` + $\gamma$ `bootstrap_loss`.
     - `one_step_loss`, `bootstrap_loss`: The velocity errors of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
-    - `kl`: The KL divergence of intentions from the prior, averaged over coordinates and batch.
+    - `kl`: The KL divergence of the inferred intentions from the prior, averaged over coordinates and batch.
     """
 
     loss: Scalar
@@ -80,21 +80,22 @@ class IntentionMetrics(eqx.Module):
 class IntentionSuccessor(eqx.Module):
     r"""The successor measures $m(\cdot \mid s, a, z)$ of the policies in a dataset, each with an intention z.
 
-    The encoder infers from the next state and action to which policy a transition belongs, $z \sim q(z \mid s', a')$.
-    Measure and encoder are trained to minimise the negative evidence lower bound
+    The encoder infers the intention of the policy behind a transition from the next state and action,
+    $z \sim q(z \mid s', a')$. Measure and encoder are trained to minimise the negative evidence lower bound
 
     $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v(t, \hat x_t \mid s, a, \text{sg}(z)) - \hat u_t \rVert^2
     + \lambda \, \tfrac1{d_z} D_{\text{KL}}\bigl( q(z \mid s', a') \,\big\|\, N(0, I) \bigr),$$
 
-    with the terms of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor]; the target flow at $(s', a')$ has the same z,
-    and the gradient of the second term does not reach the encoder.
+    where the first two terms are those of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor], and $\text{sg}$ denotes a
+    stopped gradient. The target flow at $(s', a')$ takes the same z. The gradient of the second term does not reach the
+    encoder.
 
-    - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the data, whose flow is conditioned on s, a and
-      z.
-    - `encoder`: $q$.
-    - `kl_weight`: $\lambda$, at least 0. If $\lambda$ is too small, z, which is inferred from $(s', a')$, can encode
-      the action $a$, and the measure depends too little on $a$ itself.
+    - `measure`: A [`FlowSuccessor`][floqzoo.successor.FlowSuccessor] of the behaviour policy, whose flow is conditioned
+      on s, a and z.
+    - `encoder`: The encoder $q$.
+    - `kl_weight`: The weight $\lambda$ of the KL divergence, at least 0. If $\lambda$ is too small, z, which is
+      inferred from $(s', a')$, can encode the action $a$, so the measure depends too little on $a$ itself.
 
     The batch must contain `next_action`.
 
@@ -118,14 +119,14 @@ class IntentionSuccessor(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws future observations of one policy: all have the same z, a sample of the prior."""
+        """Draws `count` future observations of one policy, whose z is drawn from the prior."""
         latent_key, futures_key = jax.random.split(key)
         return self.measure.sample_futures(observation, action, count, futures_key, self.encoder.prior(latent_key))
 
     def successor_loss(
         self, batch: Transition, target: "IntentionSuccessor", agent: FrozenAgent, key: Key
     ) -> tuple[Scalar, IntentionMetrics]:
-        """The negative evidence lower bound, averaged over the batch, and its metrics. Rewards are not read.
+        """Returns the negative evidence lower bound, averaged over the batch, and the metrics. Rewards are not used.
 
         **Raises** `ValueError` if the batch has no next actions.
         """

@@ -19,12 +19,14 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class LatentPolicyMetrics(eqx.Module):
-    """The metrics of a latent policy on a batch.
+    """The metrics of a `LatentPolicy` on a batch.
 
     - `actor_loss`: `q_loss` + alpha * `bc_loss`.
-    - `q_loss`: Minus the mean score of the policy's actions, each scored for its z, divided by the mean absolute score.
-    - `bc_loss`: Half the squared distance of the policy's actions from the data's, summed over coordinates.
-    - `q`: The mean score.
+    - `q_loss`: The negative mean score of the policy's actions, divided by the mean absolute score. Each action is
+      scored for the z for which it was chosen.
+    - `bc_loss`: Half the squared distance between the actions of the policy and of the data, summed over coordinates
+      and averaged over the batch.
+    - `q`: The mean score of the policy's actions.
     """
 
     actor_loss: Scalar
@@ -34,27 +36,31 @@ class LatentPolicyMetrics(eqx.Module):
 
 
 class LatentPolicy(PolicyWithMode):
-    r"""A policy $\pi_z(s) = \tanh f(s, z)$ for each task z, trained to maximise the score for z.
+    r"""A policy $\pi_z(s) = \tanh f(s, z)$ for each task z, trained to maximise the critic's score for z.
+
+    The loss is
 
     $$-\frac{1}{\overline{|Q|}} \mathbb E_{s, a, z} \, Q_z(s, \pi_z(s) + \epsilon)
     + \frac\alpha2 \mathbb E \lVert \pi_z(s) - a \rVert^2,$$
 
-    with smoothing noise $\epsilon$; the gradient ignores the clipping of the noisy action to [-1, 1]. $\overline{|Q|}$
-    is the mean absolute score in the batch, treated as a constant, so that the best alpha does not depend on the scale
-    of the scores. Each z is drawn as in the critic's loss, but independently.
+    where $\epsilon$ is smoothing noise. The noisy action is clipped to [-1, 1], but the gradient ignores the clipping.
+    $\overline{|Q|}$ is the mean absolute score in the batch, treated as a constant. Dividing by it makes the best alpha
+    independent of the scale of the scores. Each z is drawn from the same distribution as in the critic's loss, but
+    independently.
 
-    - `network`: Maps $(s, z)$, concatenated, and $s$ to an action before tanh, as an
+    - `network`: Maps two vectors, the concatenation $(s, z)$ and the state $s$, to the action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
-    - `latent`: The z of `act`, on the sphere of radius $\sqrt d$; `infer_task` sets it; until then it may be 0.
-    - `alpha`: The weight of the distance from the data, at least 0.
-    - `noise`: The smoothing noise in the loss, and the exploration noise.
+    - `latent`: The z for which `act` acts, on the sphere of radius $\sqrt d$. It may be 0 until `infer_task` sets it.
+    - `alpha`: The weight $\alpha$ of the squared distance from the actions in the data, at least 0.
+    - `noise`: The smoothing noise in the loss, which is also the exploration noise.
 
     The agent's critic must [score any z][floqzoo.protocols.ScoresForLatent], as a `ForwardBackward` does.
 
     **Raises** `ValueError` if a number is out of its range.
 
-    Source: metamotivo, official code, which has no second term (alpha is 0; the steps of Adam then do not depend on
-    the division). The second term is that of InFOM's FB, and the division that of TD3+BC (arXiv 2106.06860).
+    Source: the official code of metamotivo, which has no second term (alpha is 0, in which case the division does not
+    affect the steps of Adam). The second term is taken from InFOM's FB, and the division from TD3+BC (arXiv
+    2106.06860).
     """
 
     network: Any
@@ -67,20 +73,20 @@ class LatentPolicy(PolicyWithMode):
         require("alpha", self.alpha, lambda value: np.isfinite(value) & (value >= 0), "at least 0 and finite")
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """The action for the task z, without noise."""
+        """Returns the action for the task z, without noise."""
         return jnp.tanh(self.network(jnp.concatenate([observation, latent]), observation))
 
     def mode(self, observation: Observation) -> Action:
-        """The action for the task of `latent`, without noise."""
+        """Returns the action for the task `latent`, without noise."""
         return self.act_for(observation, jnp.asarray(self.latent.value))
 
     def explore(self, observation: Observation, critic: Critic | None, key: Key) -> Action:
-        """The action with exploration noise."""
+        """Returns the action for the task `latent`, with exploration noise."""
         del critic
         return self.noise.add(self.act_for(observation, jnp.asarray(self.latent.value)), key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, LatentPolicyMetrics]:
-        """The sum of both terms, averaged over the batch, and its metrics."""
+        """Returns the sum of both terms, averaged over the batch, and the metrics."""
         latent_key, noise_key = jax.random.split(key)
         with update_step("latents"):
             z = agent.critic.sample_latents(batch.next_observation, latent_key)

@@ -14,16 +14,18 @@ from floqzoo.typing import Array, Key
 
 
 def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
-    r"""Projects $x \in \mathbb R^d$ onto the sphere of radius $\sqrt d$; the result is
-    $\sqrt d \, x / \lVert x \rVert$, and 0 for $x = 0$."""
+    r"""Projects $x \in \mathbb R^d$ onto the sphere of radius $\sqrt d$.
+
+    The result is $\sqrt d \, x / \lVert x \rVert$, or 0 if $x = 0$.
+    """
     square = jnp.sum(x**2)
     # Where x is 0, as after ReLUs that are all 0, another divisor keeps its gradient finite.
     return x * jnp.sqrt(x.shape[0] / jnp.where(square > 1e-24, square, 1.0))
 
 
 class LatentDraws(eqx.Module):
-    """The random numbers of a `LatentMixture`: directions, a permutation of the goals, and whether each row takes its z
-    from a goal."""
+    """The random numbers that a `LatentMixture` needs for a batch: Gaussian directions, a permutation of the goals, and
+    for each row whether its z is a goal."""
 
     normal: Float[Array, "batch latent"]
     order: Int[Array, " batch"]
@@ -31,12 +33,12 @@ class LatentDraws(eqx.Module):
 
 
 class LatentMixture(eqx.Module):
-    r"""The distribution of z in training: with probability $p$ the representation $B(s)$ of a random state of the
-    batch, and otherwise uniform on the sphere of radius $\sqrt d$.
+    r"""The distribution from which each z is drawn in training: with probability $p$, z is the representation $B(s)$ of
+    a random state of the batch, and otherwise it is uniform on the sphere of radius $\sqrt d$.
 
-    - `goal_ratio`: $p$ in [0, 1]; 0.5 in the code of both sources.
+    - `goal_ratio`: The probability $p$, in [0, 1]; 0.5 in the code of both sources.
 
-    Source: metamotivo, and InFOM's FB.
+    Source: metamotivo and InFOM's FB.
     """
 
     goal_ratio: Hyperparameter = eqx.field(converter=hyperparameter, default=0.5)
@@ -45,7 +47,7 @@ class LatentMixture(eqx.Module):
         require("goal_ratio", self.goal_ratio, lambda value: (value >= 0) & (value <= 1), "in [0, 1]")
 
     def draws(self, batch_size: int, dim: int, key: Key) -> LatentDraws:
-        """The random numbers for a batch."""
+        """Draws the random numbers for a batch of `batch_size` rows, with z of dimension `dim`."""
         normal_key, order_key, choice_key = jax.random.split(key, 3)
         return LatentDraws(
             jax.random.normal(normal_key, (batch_size, dim)),
@@ -54,7 +56,7 @@ class LatentMixture(eqx.Module):
         )
 
     def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
-        """One z for each row of a batch, without a gradient; `goals` contains B(s) for each state of the batch."""
+        """Returns one z per row of a batch, without a gradient; `goals` contains B(s) of every state in the batch."""
         directions = jax.vmap(on_sphere)(draws.normal.astype(jnp.result_type(goals)))
         return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
 
@@ -64,21 +66,23 @@ def infer_task(
     observations: Float[Array | np.ndarray, "count observation"],
     rewards: Float[Array | np.ndarray, " rewards"],
 ) -> Any:
-    r"""Returns the agent with the task of the given rewards, $w = \frac1n \sum_i r_i B(s_i)$; no training is needed.
+    r"""Returns a copy of the agent that solves the task given by rewards, without any training.
 
-    The policy acts with $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units
-    of reward.
+    The task is represented by the vector $w = \frac1n \sum_i r_i B(s_i)$. The policy acts with
+    $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units of reward.
 
-    - `agent`: An agent with a `ForwardBackward` critic and a `LatentPolicy`, or its `parts`.
-    - `observations`: Unnormalised states, drawn from the data of the pre-training; $w$ is an expectation over them. A
-      reward is a function of the state, so any function can be chosen, such as 1 near a goal and 0 elsewhere.
-    - `rewards`: The reward of each state. The policy does not depend on their scale. It does depend on a constant that
-      is added to all of them, so rewards of -1 and 0 are better shifted to 0 and 1.
+    - `agent`: An agent with a `ForwardBackward` critic and a `LatentPolicy`, or the `parts` of such an agent.
+    - `observations`: Unnormalised states $s_i$ from the data on which the agent was pre-trained; $w$ is an expectation
+      over them.
+    - `rewards`: The reward $r_i$ of each state. It may be any function of the state, such as 1 near a goal and 0
+      elsewhere. The policy does not depend on the scale of the rewards. It does depend on a constant that is added to
+      all of them, so it is better to shift rewards of -1 and 0 to 0 and 1.
 
-    **Raises** `ValueError` if there is no state, the numbers of states and rewards differ, a number is not finite, or
-    $w$ is 0 (as for rewards that are all 0), for which no policy is defined; inside a trace only shapes are checked.
+    **Raises** `ValueError` if there are no states, if the numbers of states and rewards differ, if a number is not
+    finite, or if $w$ is 0, for which no policy is defined (for example, if all rewards are 0). Inside a JAX trace, only
+    the shapes are checked.
 
-    Source: Touati and Ollivier (arXiv 2103.07945), and metamotivo.
+    Source: Touati and Ollivier (arXiv 2103.07945) and metamotivo.
     """
     if len(observations) != len(rewards) or not len(rewards):
         raise ValueError(
@@ -96,12 +100,12 @@ def infer_task(
 
 
 def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> Any:
-    r"""Returns the agent with the task of reaching a state $g$ and staying there.
+    r"""Returns a copy of the agent whose task is to reach a state $g$ and to stay there.
 
-    The task is $w = B(g)$, that of a reward that is a point mass at $g$.
+    The task is represented by $w = B(g)$, which corresponds to a reward that is a point mass at $g$.
 
     - `agent`: As in `infer_task`.
-    - `goal`: $g$, a complete observation.
+    - `goal`: The state $g$, as a complete, unnormalised observation.
 
     Source: Touati and Ollivier (arXiv 2103.07945), section 4.
     """
@@ -109,10 +113,12 @@ def infer_goal(agent: Any, goal: Float[Array | np.ndarray, " observation"]) -> A
 
 
 def with_reward_vector(agent: Any, vector: Float[Array, " latent"]) -> Any:
-    """Returns the agent with the task $w$, which is stored in the critic and, projected onto the sphere, in the policy.
+    """Returns a copy of the agent for the task that the vector $w$ represents.
+
+    The critic stores $w$, and the policy stores the projection of $w$ onto the sphere.
 
     - `agent`: As in `infer_task`.
-    - `vector`: $w$.
+    - `vector`: The vector $w$.
     """
     return eqx.tree_at(_places, agent, (Hyperparameter(vector), Hyperparameter(on_sphere(vector))))
 

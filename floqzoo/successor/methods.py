@@ -1,4 +1,4 @@
-"""The methods of TD-Flow by name: each combines a target rule with a flow or a diffusion."""
+"""The methods of TD-Flow by name; each combines a target rule with a flow or a diffusion model."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,12 +28,12 @@ def flow_measure(
 ) -> FlowSuccessor:
     """Builds a successor measure that is trained by flow matching.
 
-    - `target_rule`: The target for futures beyond the next state.
+    - `target_rule`: The target for futures beyond the next state, such as `TD2Target()`.
     - `field`: The velocity field, conditioned on observation and action.
     - `dim`: The number of coordinates of an observation.
-    - `path`, `solver`: By default those of TD-Flow, whose curved variant has the path `TrigonometricPath()`; with a
-      `TD2Target`, the path only affects the one-step term.
-    - `parts`: Other parts of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
+    - `path`, `solver`: The probability path and the ODE solver. The defaults are those of TD-Flow, whose curved variant
+      uses `TrigonometricPath()`. With a `TD2Target`, the path affects only the one-step term.
+    - `parts`: Further fields of [`FlowSuccessor`][floqzoo.successor.FlowSuccessor].
     """
     return FlowSuccessor(Flow(field, dim, path=path, solver=solver), target_rule, **parts)
 
@@ -47,14 +47,16 @@ def diffusion_measure(
     steps: int = 20,
     **parts: Any,
 ) -> FlowSuccessor:
-    """Builds a successor measure as a diffusion: a network is trained to predict noise, and DDIM draws samples.
+    """Builds a successor measure that is a diffusion model: a network learns to predict noise, and DDIM draws samples.
 
-    TD-Flow has 1000 discrete noise levels, of which DDIM visits 20. Here, time is continuous, down to the lowest of
+    TD-Flow uses 1000 discrete noise levels, of which DDIM visits 20. Here, time is continuous down to the lowest of
     these levels, and DDIM takes `steps` equal steps over any interval. The probability flow is the same, so
-    log-densities are available too.
+    log-densities are also available.
 
-    - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field.
-    - `path`: The noise schedule; that of TD-Flow has noise rates from 0.1 to 20.
+    - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field; its `velocity` returns the
+      predicted noise.
+    - `path`: The noise schedule. By default, noise rates range from 0.1 to 20, as in TD-Flow.
+    - `steps`: The number of DDIM steps, at least 1.
     - `target_rule`, `dim`, `parts`: As in [`flow_measure`][floqzoo.successor.flow_measure].
     """
     flow = Flow(NoisePrediction(field, path), dim, path=path, solver=DDIM(steps, path=path))
@@ -71,4 +73,4 @@ METHODS: Mapping[str, Callable[..., FlowSuccessor]] = MappingProxyType(
         "td2-dd": partial(diffusion_measure, TD2Target()),
     }
 )
-"""A constructor of measures for each method name; it takes a velocity field and the number of coordinates."""
+"""For each method name, a function that builds a measure from a velocity field and the number of coordinates."""

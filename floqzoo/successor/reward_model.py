@@ -1,4 +1,4 @@
-"""Reward functions of states: given, or learnt from the data."""
+"""Reward models: functions of the state that are given, or learnt from data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +21,9 @@ class KnownReward(eqx.Module):
     function: Callable[[Any], Any]
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The output of the function.
+        """Returns the reward of an observation.
 
-        **Raises** `ValueError` if the output is not a scalar.
+        **Raises** `ValueError` if the function does not return a scalar.
         """
         reward = jnp.asarray(self.function(observation), dtype=float)
         if reward.shape != ():
@@ -34,32 +34,32 @@ class KnownReward(eqx.Module):
         return reward
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """Returns a loss of 0, since there are no parameters."""
+        """Returns a loss of 0, because there are no parameters to train."""
         del batch
         return jnp.zeros(())
 
 
 class LearntReward(eqx.Module):
-    r"""A reward learnt by regression on the rewards of the data, $\frac1B \sum (\hat r(x) - r)^2$.
+    r"""A reward model learnt by regression on the rewards in the data, with loss $\frac1B \sum (\hat r(x) - r)^2$.
 
-    - `network`: $\hat r$, from an observation to one number.
-    - `of_next`: Whether the rewards of the data are functions of the next state ("post" in `floqzoo.tasks.load`) or of
-      the current state ("pre", as in OGBench).
+    - `network`: The network $\hat r$, which maps an observation to one number.
+    - `of_next`: Whether rewards in the data are functions of the next state ("post" in `floqzoo.tasks.load`). If False,
+      they are functions of the current state ("pre", as in OGBench).
     """
 
     network: Network
     of_next: bool = eqx.field(static=True, default=False)
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """The estimated reward."""
+        """Returns the estimated reward of an observation."""
         return self.network(observation)[0]
 
     def reward_loss(self, batch: Transition) -> Scalar:
-        """The mean squared error."""
+        """Returns the mean squared error on a batch."""
         states = batch.next_observation if self.of_next else batch.observation
         return jnp.mean((jax.vmap(self.reward_of)(states) - batch.reward) ** 2)
 
 
 def reward_model(reward: Any) -> RewardModel:
-    """Converts a function to a `KnownReward`; an argument that is already a reward model is returned unchanged."""
+    """Wraps a function in a `KnownReward`; returns an argument that is already a reward model unchanged."""
     return reward if isinstance(reward, RewardModel) else KnownReward(reward)

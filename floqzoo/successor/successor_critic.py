@@ -1,4 +1,4 @@
-"""Values from a successor measure."""
+"""A critic that computes values from a successor measure."""
 
 import equinox as eqx
 import jax
@@ -19,8 +19,8 @@ class ValueEstimate(eqx.Module):
 
 
 class SuccessorCriticMetrics(eqx.Module):
-    """The metrics of a successor critic on a batch: those of the measure, the total loss, and the reward model's
-    loss."""
+    """The metrics of a `SuccessorCritic` on a batch: the metrics of the measure, the total loss, and the loss of the
+    reward model."""
 
     measure: Metrics
     critic_loss: Scalar
@@ -28,20 +28,20 @@ class SuccessorCriticMetrics(eqx.Module):
 
 
 class SuccessorCritic(eqx.Module):
-    r"""A critic based on a successor measure,
+    r"""A critic that computes values from samples of a successor measure,
     $Q(s, a) = \frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)} [r(X)]$.
 
     The return starts with the reward of the next state, $Q = \mathbb E \sum_{k \ge 0} \gamma^k r(s_{k+1})$. If rewards
-    are functions of the current state, the return is $r(s) + \gamma Q$, with the same best action.
+    are functions of the current state, the return is $r(s) + \gamma Q$, and the best action is the same.
 
-    - `measure`: A successor measure, which also defines the discount; for `score` its samples must be differentiable
+    - `measure`: A successor measure, which also defines the discount. For `score`, its samples must be differentiable
       with respect to the action.
     - `reward`: The reward of a state: a function of the observation, or a `LearntReward`, which is trained together
       with the measure.
-    - `num_samples`: The number of samples for a value, at least 2; TD-Flow uses 128.
-    - `num_score_samples`: The number of samples for a score, at least 1. Their noise is fixed, so that the score is a
-      differentiable function of the action. The default of 8 is our choice, a trade-off between cost and a bias of the
-      order of one standard error.
+    - `num_samples`: The number of samples from which `value` is computed, at least 2; TD-Flow uses 128.
+    - `num_score_samples`: The number of samples from which `score` is computed, at least 1. Their noise is fixed, so
+      that the score is a differentiable function of the action. The default of 8 is our choice, a trade-off between
+      cost and a bias of the order of one standard error.
 
     **Raises** `ValueError` if `num_samples` or `num_score_samples` is too small.
 
@@ -59,20 +59,20 @@ class SuccessorCritic(eqx.Module):
                 raise ValueError(f"`{name}` must be at least {least}; got {getattr(self, name)}.")
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """The mean over `num_samples` samples, in units of return."""
+        """Estimates Q(s, a) as a mean over `num_samples` samples, in units of return."""
         return jnp.mean(self._returns(observation, action, self.num_samples, key))
 
     def estimate(self, observation: Observation, action: Action, key: Key) -> ValueEstimate:
-        """The value and its standard error over samples; the error of the measure is not included."""
+        """Returns the value and its standard error over samples, which does not include the error of the measure."""
         returns = self._returns(observation, action, self.num_samples, key)
         return ValueEstimate(jnp.mean(returns), jnp.std(returns, ddof=1) / self.num_samples**0.5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The mean over `num_score_samples` samples from fixed noise."""
+        """Estimates Q(s, a) as a mean over `num_score_samples` samples from fixed noise."""
         return jnp.mean(self._returns(observation, action, self.num_score_samples, jax.random.key(0)))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, SuccessorCriticMetrics]:
-        """The loss of the measure plus the loss of the reward model, and its metrics."""
+        """Returns the loss of the measure plus the loss of the reward model, and the metrics."""
         successor_loss, metrics = self.measure.successor_loss(batch, agent.target.critic.measure, agent, key)
         reward_loss = self.reward.reward_loss(batch)
         loss = successor_loss + reward_loss

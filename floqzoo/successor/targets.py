@@ -1,6 +1,6 @@
-r"""Targets of successor measures for the futures beyond the next state.
+r"""Target rules, on which successor measures are trained for the futures beyond the next state.
 
-Each returns a point $\hat x_t$ and the velocity to learn there:
+Each rule returns a point $\hat x_t$ and the velocity to learn at this point:
 
 | target | $\hat x_t$ | velocity |
 |---|---|---|
@@ -10,10 +10,10 @@ Each returns a point $\hat x_t$ and the velocity to learn there:
 | `TD2Target` | $\bar\psi_t(x_0)$, the target flow stopped at $t$ | of the target field |
 | `StraightTD2Target` | on the path from $x_0$ to $\bar\psi_1(x_0)$ | of the target field |
 
-With a diffusion model (see `diffusion_measure`), `TDTarget` is TD-DD and `TD2Target` is TD²-DD.
+With a diffusion model (see `diffusion_measure`), `TDTarget` gives TD-DD, and `TD2Target` gives TD²-DD.
 
-Source: TD-Flow (arXiv 2503.09817), algorithm 1; `StraightTD2Target`: InFOM (arXiv 2506.08902), which calls it SARSA²
-flow matching.
+Source: TD-Flow (arXiv 2503.09817), algorithm 1. `StraightTD2Target` is from InFOM (arXiv 2506.08902), where it is
+called SARSA² flow matching.
 """
 
 import equinox as eqx
@@ -25,15 +25,15 @@ from floqzoo.typing import Code, Key, Point, Time
 
 
 class MonteCarloTarget(eqx.Module):
-    """True futures of the next state and action, which the batch must contain as `future`: MC-CFM.
+    """Uses true futures of the next state and action as targets (MC-CFM). The batch must contain them as `future`.
 
-    TD-Flow draws a single sample of the whole measure, which is the next state with probability $1 - \\gamma$. Here the
-    loss of every transition contains both cases, weighted by their probabilities, as for the other targets; it has the
-    same expectation and less variance.
+    TD-Flow draws a single sample of the whole measure, which is the next state with probability $1 - \\gamma$. Here, as
+    for the other targets, the loss of every transition contains both cases, weighted by their probabilities. This loss
+    has the same expectation and a lower variance.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from independent noise to the true future.
+        """Returns a point on the path from independent noise to the true future.
 
         **Raises** `ValueError` if the batch has no futures.
         """
@@ -42,10 +42,10 @@ class MonteCarloTarget(eqx.Module):
 
 
 class TDTarget(eqx.Module):
-    """A sample of the target flow, paired with independent noise: TD-CFM."""
+    """Uses a sample of the target flow, paired with independent noise, as the target (TD-CFM)."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from independent noise to the sampled future."""
+        """Returns a point on the path from independent noise to the sampled future."""
         del step
         noise_key, fresh_key = jax.random.split(key)
         future = flow.push_forward(noise_of(flow, noise_key), code)
@@ -53,34 +53,34 @@ class TDTarget(eqx.Module):
 
 
 class CoupledTDTarget(eqx.Module):
-    """A sample of the target flow, paired with the noise that generated it: TD-CFM(C)."""
+    """Uses a sample of the target flow, paired with the noise that generated it, as the target (TD-CFM(C))."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from the noise that generated the sampled future to that future."""
+        """Returns a point on the path from noise to the future that the target flow generates from this noise."""
         del step
         noise = noise_of(flow, key)
         return flow.path.at(t, noise, flow.push_forward(noise, code))
 
 
 class TD2Target(eqx.Module):
-    """A point on the trajectory of the target flow, which is integrated only up to time t: TD²-CFM."""
+    """Uses a point on the trajectory of the target flow, which is integrated only up to time t (TD²-CFM)."""
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the trajectory of the target flow, and the velocity of the target field there."""
+        """Returns a point on the trajectory of the target flow, and the velocity of the target field at this point."""
         del step
         x = flow.push_forward(noise_of(flow, key), code, 0.0, t)
         return PathPoint(x, flow.field.velocity(t, x, code))
 
 
 class StraightTD2Target(eqx.Module):
-    """The velocity of the target field on the path to the flow's sample, not on the flow's trajectory: SARSA².
+    """Uses the velocity of the target field on the path to the sampled future instead of on the trajectory (SARSA²).
 
-    If the trajectories of the flow follow the path, this is TD²-CFM. If they do not, as for a measure that is spread
-    out, the points do not have the distribution of the flow at that time, and the exact measure is not a fixed point.
+    If the trajectories of the target flow follow the path, this is TD²-CFM. Otherwise, as for a measure that is spread
+    out, the points are not distributed like the flow at time t, so the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:
-        """A point on the path from noise to the sampled future, and the velocity of the target field there."""
+        """Returns a point on the path from noise to the sampled future, and the velocity of the target field there."""
         del step
         noise = noise_of(flow, key)
         x = flow.path.at(t, noise, flow.push_forward(noise, code)).x

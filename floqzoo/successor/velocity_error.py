@@ -1,4 +1,4 @@
-"""Error measures for velocities."""
+"""Error measures for velocities, which define the loss of a successor measure."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from floqzoo.typing import Point, Scalar, Time
 
 
 class VelocityError(eqx.Module):
-    r"""The error of flow matching, $\frac1d \lVert v - u \rVert^2$, of a velocity $v$ from the label $u$."""
+    r"""The error of flow matching, $\frac1d \lVert v - u \rVert^2$, for a velocity $v$ and its label $u$."""
 
     def error(self, path: ProbabilityPath, t: Time, velocity: Point, label: Point) -> Scalar:
-        """The squared error of the velocity, averaged over coordinates."""
+        """Returns the squared error of the velocity, averaged over coordinates."""
         del path, t
         return jnp.mean((velocity - label) ** 2)
 
@@ -21,11 +21,11 @@ class NoiseError(eqx.Module):
     r"""The error of DDPM, $\frac1d \lVert \epsilon - \epsilon' \rVert^2$, between the noise predictions that correspond
     to two velocities at one point.
 
-    It equals the velocity error times a function of time, `AffinePath.noise_error_weight`.
+    It equals the velocity error multiplied by `AffinePath.noise_error_weight`, a function of time.
 
     Source: DDPM (arXiv 2006.11239), the simplified loss.
     """
 
     def error(self, path: AffinePath, t: Time, velocity: Point, label: Point) -> Scalar:
-        """The squared error of the noise prediction, averaged over coordinates."""
+        """Returns the squared error of the noise prediction, averaged over coordinates."""
         return path.noise_error_weight(t) * jnp.mean((velocity - label) ** 2)

@@ -1,4 +1,4 @@
-"""Sweeps over recipes x tasks x seeds x settings, on Ray or Slurm, and the comparison of their runs.
+"""Runs sweeps over recipes x tasks x seeds x settings, on Ray or Slurm, and compares the results.
 
 Importing this package imports neither Ray nor submitit nor PyYAML.
 """

@@ -21,12 +21,12 @@ POLL_SECONDS = 0.2
 
 
 class Attempt:
-    """One attempt at a trial; its output is appended to `log.txt` in `directory`.
+    """One attempt at a trial, in a child process whose output is appended to `log.txt` in `directory`.
 
     - `directory`: The folder of the run.
     - `words`: The arguments of `python -m floqzoo.sweeps.run_trial`.
-    - `environment`: Environment variables to set.
-    - `cwd`: The working directory.
+    - `environment`: Additional environment variables for the child process.
+    - `cwd`: The working directory of the child process.
     """
 
     def __init__(self, directory: Path, words: Sequence[str], environment: Mapping[str, str], cwd: str):
@@ -34,12 +34,12 @@ class Attempt:
         self._process: subprocess.Popen | None = None
 
     def run(self, where: str) -> int:
-        """Runs the trial until it ends, and returns its exit status: negative for a signal, as in `subprocess`.
+        """Runs the trial until it ends, and returns its exit status: $-n$ if signal $n$ ended it, as in `subprocess`.
 
-        An exception in this process, such as `KeyboardInterrupt`, stops the trial. If this process dies, so does
-        the trial.
+        An exception in this process, such as `KeyboardInterrupt`, stops the trial. If this process dies, so does the
+        trial.
 
-        - `where`: A description of the machine for the log.
+        - `where`: A description of the machine, which is written to the log.
 
         **Raises** `OSError` if the trial cannot be started.
         """
@@ -84,7 +84,7 @@ class Attempt:
 
 
 def environment_of(resources: Resources) -> dict[str, str]:
-    """The environment variables that limit a trial to its share of CPU threads and GPU memory."""
+    """Returns the environment variables that limit a trial to its share of CPU threads and GPU memory."""
     threads = str(resources.cpu)
     variables = {name: threads for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     if resources.gpu:

@@ -1,4 +1,4 @@
-"""How an attempt at a trial ended, and whether to retry."""
+"""Determines how an attempt at a trial ended, and whether to retry."""
 
 from dataclasses import dataclass
 from signal import Signals
@@ -17,8 +17,8 @@ class Ending:
     """How an attempt at a trial ended.
 
     - `done`: Whether the trial is finished.
-    - `reason`: The reason, if it is not finished.
-    - `final`: Whether a retry would end the same way.
+    - `reason`: The reason why the trial is not finished; empty if it is finished.
+    - `final`: Whether a retry would end in the same way.
     """
 
     done: bool
@@ -29,9 +29,9 @@ class Ending:
 def ending_of(status: int) -> Ending:
     """Interprets the exit status of a trial; a status of $-n$ or $128 + n$ means that signal $n$ ended it.
 
-    An expected error, with a one-line message, such as a loss that became NaN, would occur again, so it is final.
-    Other failures may not: a signal usually means that the machine was preempted or ran out of memory, and the cause of
-    a traceback or of a failed download may be temporary.
+    An expected error, which ends with a one-line message, would occur again in a retry, so it is final. An example is a
+    loss that became NaN. Other failures may not occur again: a signal usually means that the machine was preempted or
+    ran out of memory, and the cause of a traceback or of a failed download may be temporary.
     """
     if status == 0:
         return Ending(done=True)

@@ -24,10 +24,10 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Method:
-    """A recipe of a sweep.
+    """A recipe of a sweep, with a preset and the fields that the sweep sets.
 
     - `recipe`, `source`, `preset`: As in `Trial`.
-    - `given`: The fields that the file sets, each to a value or to a list of alternatives.
+    - `given`: The fields that the sweep file sets, each with its value or with a list of alternative values.
     """
 
     recipe: Recipe
@@ -46,11 +46,11 @@ def expand(
 ) -> tuple[Trial, ...]:
     """Expands methods, tasks and seeds into the trials of a sweep.
 
-    - `seeds`: For each process, its first seed and its number of seeds.
+    - `seeds`: For each process, the first seed and the number of seeds.
     - `name`, `save_dir`: The name of the sweep, and the output folder; the sweep is in `<save_dir>/floqzoo/<name>`.
 
-    **Raises** `ValueError` for a field that is unknown or that another key of the sweep file sets (such as `seed`,
-    which `seeds` sets), an invalid value, or duplicate trials.
+    **Raises** `ValueError` if a field is unknown or is set by another key of the sweep file (as `seed` is by `seeds`),
+    if a value is invalid, or if two trials have the same settings.
     """
     trials = []
     for method in methods:

@@ -1,4 +1,4 @@
-"""The settings of a run by dotted name, as on the command line: `offline_steps`, `agent.alpha`."""
+"""Reads and sets the settings of a run by dotted name, as on the command line: `offline_steps`, `agent.alpha`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from floqzoo.runs.stored_config import read_value
 
 
 def field_kinds(settings: Any) -> dict[str, Any]:
-    """The type annotation of each setting, by dotted name."""
+    """Returns the type annotation of each setting, by dotted name."""
     hints, kinds = get_type_hints(type(settings)), {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -20,7 +20,7 @@ def field_kinds(settings: Any) -> dict[str, Any]:
 
 
 def field_values(settings: Any) -> dict[str, Any]:
-    """The value of each setting, by dotted name."""
+    """Returns the value of each setting, by dotted name."""
     values = {}
     for name in field_kinds(settings):
         value = settings
@@ -31,9 +31,9 @@ def field_values(settings: Any) -> dict[str, Any]:
 
 
 def read_field(name: str, kind: Any, value: Any) -> Any:
-    """Converts a value from a sweep file to the type of a setting: a list to a tuple, an integer to a float.
+    """Converts a value from a sweep file to the type of a setting, such as a list to a tuple, or an integer to a float.
 
-    **Raises** `ValueError` for a value of another type.
+    **Raises** `ValueError` if the value cannot be converted to this type.
     """
     try:
         return read_value(name, kind, value)
@@ -46,9 +46,10 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
 
 
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
-    """A copy of the settings with all given values replaced at once, so that they are validated together.
+    """Returns a copy of the settings in which all given values are replaced together, so that they are also validated
+    together.
 
-    **Raises** `ValueError` if a dataclass rejects them.
+    **Raises** `ValueError` if a dataclass rejects the values.
     """
     own = {name: value for name, value in values.items() if "." not in name}
     nested: dict[str, dict[str, Any]] = {}
@@ -61,7 +62,7 @@ def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
 
 
 def as_words(name: str, value: Any) -> list[str]:
-    """The command-line arguments that set a field of a recipe."""
+    """Returns the command-line arguments that set a field of a recipe."""
     if isinstance(value, tuple):
         return [f"--{name}", *map(str, value)]
     return [f"--{name}={value}"]

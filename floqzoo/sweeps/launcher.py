@@ -1,4 +1,4 @@
-"""Runs a sweep, and writes its table and its curves."""
+"""Runs a sweep, and writes its comparison table and learning curves."""
 
 import sys
 
@@ -13,9 +13,9 @@ from floqzoo.training.interruption import stoppable
 
 
 def unfinished_trials(sweep: Sweep) -> list[Trial]:
-    """The trials that have to be started or resumed.
+    """Returns the trials that still have to be started or resumed.
 
-    **Raises** `ValueError` if a run is damaged, or was written in a run format other than that of this version.
+    **Raises** `ValueError` if a run is damaged, or was written in a different run format from this version's.
     """
     for trial in sweep.trials:
         require_readable(trial.directory)
@@ -23,16 +23,17 @@ def unfinished_trials(sweep: Sweep) -> list[Trial]:
 
 
 def run_sweep(sweep: Sweep, *, address: str | None = None) -> list[Failure]:
-    """Runs the unfinished trials of a sweep on Ray, and writes the table and the curves.
+    """Runs the unfinished trials of a sweep on Ray, and writes the comparison table and the learning curves.
 
-    A repeated call continues the sweep: finished trials are skipped, and others resume from their checkpoints. Returns
-    the trials that failed. After Ctrl-C or SIGTERM, the running trials write a checkpoint and end, and
-    `KeyboardInterrupt` is raised.
+    If the sweep was run before, it is continued: finished trials are skipped, and the others resume from their
+    checkpoints. Returns the trials that failed. After Ctrl-C or SIGTERM, the running trials write a checkpoint and end,
+    and `KeyboardInterrupt` is raised.
 
-    - `address`: The address of a Ray cluster, such as "auto"; by default Ray is started on this machine and shut down
+    - `address`: The address of a Ray cluster, such as "auto". By default, Ray is started on this machine, and shut down
       at the end.
 
-    **Raises** what `RayLauncher` and `unfinished_trials` raise, and `OSError` if the folder cannot be written to.
+    **Raises** the errors of `RayLauncher` and `unfinished_trials`, and `OSError` if the folder of the sweep cannot be
+    written to.
     """
     unfinished = unfinished_trials(sweep)
     failures = _run(sweep, unfinished, address) if unfinished else []

@@ -1,4 +1,4 @@
-"""Progress of a sweep: a table with a row for each method on a terminal, occasional plain lines elsewhere."""
+"""Shows the progress of a sweep: a table with a row for each method on a terminal, occasional plain lines elsewhere."""
 
 import sys
 import time
@@ -38,9 +38,9 @@ class Progress:
 
 
 class LiveView:
-    """Shows the progress of the trials of a sweep. Use it as a context manager.
+    """A view of the progress of a sweep's trials, which is used as a context manager.
 
-    - `trials`: All trials, including those that were finished before.
+    - `trials`: All trials, including those that were already finished.
     - `unfinished`: The trials to run.
     - `stream`: The output stream; standard error by default.
     """
@@ -62,14 +62,14 @@ class LiveView:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Prints a separate line, above the table if there is one."""
+        """Prints a line of text, above the table if there is one."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def look(self, left: Sequence[Trial], *, now: bool = False) -> None:
-        """Reads the progress from the folders and shows it, unless it was read less than `LOOK_SECONDS` ago.
+        """Reads the progress from the trials' folders and shows it, unless it was read less than `LOOK_SECONDS` ago.
 
-        - `left`: The trials that have not ended.
-        - `now`: Whether to read and show the progress in any case.
+        - `left`: The trials that have not ended yet.
+        - `now`: Whether to show the progress even if it was read less than `LOOK_SECONDS` ago.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return
@@ -94,10 +94,10 @@ class LiveView:
 
 
 def seconds_left(progress: dict[Trial, Progress]) -> float | None:
-    """The estimated time in seconds until all trials are finished; None while no speed is known.
+    """Estimates the time in seconds until all trials are finished; returns None while no speed is known.
 
-    It assumes that a step takes as long as the average step of the same method, or else of the other methods, and that
-    the number of parallel trials does not change.
+    The estimate assumes that each step takes as long as the average step of the same method or, if that is unknown, of
+    the other methods. It also assumes that the number of parallel trials does not change.
     """
     speeds: dict[str, list[float]] = {}
     for trial, one in progress.items():

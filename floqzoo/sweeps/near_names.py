@@ -7,7 +7,7 @@ from collections.abc import Iterable
 def require_known(problem: str, name: object, known: Iterable[str]) -> None:
     """Checks that a name is known.
 
-    - `problem`: The beginning of the message, such as "floq has no preset".
+    - `problem`: The beginning of the error message, such as "floq has no preset".
 
     **Raises** `ValueError` otherwise; the message suggests similar names, or lists all known names if none is similar.
     """

@@ -44,7 +44,7 @@ def _draw(runs: Sequence[Path], sweep: Sweep) -> None:
 
 
 def failure_report(failures: Sequence[Failure]) -> str:
-    """Formats a list of the failed trials, with the last lines of the output of each."""
+    """Formats a list of the failed trials, with the last lines of each trial's output."""
     lines = []
     for failure in failures:
         lines.append(f"failed: {failure.trial} {failure.reason}; {failure.trial.directory}")

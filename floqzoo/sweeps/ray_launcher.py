@@ -15,9 +15,9 @@ from floqzoo.sweeps.trial import Trial
 
 
 STOP_SECONDS = 120.0
-"""The time in seconds that trials have to write their checkpoints when they are stopped."""
+"""The time in seconds that trials have to write their checkpoints after they are asked to stop."""
 STORE_BYTES = 100_000_000
-"""The size of Ray's object store in bytes; a sweep hardly uses it."""
+"""The size of Ray's object store in bytes. It can be small, because a sweep hardly uses it."""
 
 
 class RayLauncher:
@@ -26,8 +26,9 @@ class RayLauncher:
     - `resources`: The resources of each trial.
     - `address`: The address of the cluster, as in `ray.init`; None starts Ray on this machine only.
 
-    **Raises** `ModuleNotFoundError` without Ray, `ConnectionError` if there is no cluster at the address, `ValueError`
-    if the address is invalid, or if Ray is started on this machine and the machine lacks the resources for a trial.
+    **Raises** `ModuleNotFoundError` if Ray is not installed, `ConnectionError` if there is no cluster at the address,
+    and `ValueError` if the address is invalid, or if `address` is None and this machine lacks the resources for a
+    trial.
     """
 
     def __init__(self, resources: Resources, address: str | None = None):
@@ -59,18 +60,21 @@ class RayLauncher:
         return f"{len(self.nodes)} machine{'s' * (len(self.nodes) != 1)}, {cpus:g} CPUs, {gpus:g} GPUs"
 
     def start(self, trial: Trial) -> None:
-        """Queues a trial."""
+        """Queues a trial, which starts as soon as its resources are free."""
         environment = environment_of(self.resources)
         reference = self._task.remote(trial.directory, trial.words, environment, os.getcwd())
         self._running[reference] = trial
 
     def ended(self, seconds: float) -> Sequence[tuple[Trial, Ending]]:
-        """The next trial that has ended, if any, with its `Ending`; waits at most `seconds` seconds."""
+        """Waits at most `seconds` seconds for a trial to end.
+
+        Returns a list with this trial and its `Ending`, or an empty list if no trial has ended.
+        """
         done, _ = self._ray.wait(list(self._running), timeout=seconds)
         return [(self._running.pop(reference), self._ending(reference)) for reference in done]
 
     def stop(self) -> None:
-        """Asks all trials to stop, and waits at most `STOP_SECONDS` for their checkpoints."""
+        """Asks all trials to stop, and waits at most `STOP_SECONDS` for them to write their checkpoints."""
         for reference in self._running:
             self._ray.cancel(reference)
         if self._running:

@@ -1,8 +1,8 @@
 """Runs one trial of a sweep, as a program: `python -m floqzoo.sweeps.run_trial --help`.
 
 A new run is started, an interrupted run is resumed, and a finished run is left unchanged. The exit status is
-`NO_DATA` if the data could not be downloaded, `UNEXPECTED` after an error with a traceback, and otherwise the one that
-running the recipe directly would give.
+`NO_DATA` if the data could not be downloaded, `UNEXPECTED` after an error with a traceback, and otherwise the same as
+if the recipe had been run directly.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0
-"""The time in seconds that a trial waits for another process, such as one on a lost machine, to release its folder."""
+"""The time in seconds that a trial waits until another process, such as one on a lost machine, releases its folder."""
 
 
 def main(words: Sequence[str]) -> None:
-    """Runs a trial.
+    """Runs a trial, given the command-line arguments of this program.
 
     An expected error is printed as a one-line message. The exit status is then `NO_DATA` if the data could not be
-    downloaded, and otherwise the one that running the recipe directly would give.
+    downloaded, and otherwise the same as if the recipe had been run directly.
     """
     if END_WITH_PARENT in os.environ:
         _end_with_parent()

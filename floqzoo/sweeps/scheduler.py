@@ -1,4 +1,4 @@
-"""Runs trials until all have ended: preempted or crashed trials are restarted, without affecting the others."""
+"""Runs trials until all have ended. Trials that are preempted or crash are restarted without affecting the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that did not finish, and the reason."""
+    """A trial that did not finish, and the reason for it."""
 
     trial: Trial
     reason: str
@@ -33,9 +33,9 @@ def run_trials(
     An exception, such as `KeyboardInterrupt`, stops all trials.
 
     - `restarts`: The maximum number of restarts per trial.
-    - `say`: Called with a message when a trial ends, and when all are stopped.
-    - `look`: Called regularly with the trials that have not ended.
-    - `check_stop`: Called regularly; raises an exception if a signal has arrived.
+    - `say`: Called with a message when a trial ends, and when all trials are stopped.
+    - `look`: Called regularly with the trials that have not ended yet.
+    - `check_stop`: Called regularly; should raise an exception if a signal to stop has arrived.
     """
     left = dict.fromkeys(trials, restarts)
     failures = []

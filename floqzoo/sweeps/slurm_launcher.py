@@ -1,4 +1,4 @@
-"""Trials on Slurm, submitted with submitit, as an alternative to Ray."""
+"""Submits trials to Slurm with submitit, as an alternative to running them on Ray."""
 
 import math
 import os
@@ -20,15 +20,15 @@ TIMEOUT_MINUTES = 24 * 60
 def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> list[Any]:
     """Submits trials as a job array, and returns submitit's jobs without waiting for them.
 
-    A job that is preempted or reaches its time limit writes a checkpoint, is requeued, and resumes. A job that reaches
-    its time limit is requeued at most `sweep.restarts` times. Once all jobs have ended, `floqzoo sweep` writes the
-    table.
+    If a job is preempted or reaches its time limit, it writes a checkpoint and is requeued, and the trial then resumes
+    from the checkpoint. A job is requeued at most `sweep.restarts` times for reaching its time limit. Once all jobs
+    have ended, `floqzoo sweep` writes the comparison table.
 
     - `trials`: The trials to submit.
-    - `cluster`: A cluster name of submitit; "local" runs the trials as processes on this machine.
+    - `cluster`: The name of a cluster in submitit; "local" runs the trials as processes on this machine.
 
-    **Raises** `ModuleNotFoundError` without submitit, `FileNotFoundError` if Slurm is not available, `ValueError` for a
-    parameter in `sweep.slurm` that submitit does not know.
+    **Raises** `ModuleNotFoundError` if submitit is not installed, `FileNotFoundError` if Slurm is not available, and
+    `ValueError` for a parameter in `sweep.slurm` that submitit does not know.
     """
     if not trials:
         return []
@@ -39,7 +39,7 @@ def submit(sweep: Sweep, trials: Sequence[Trial], *, cluster: str = "slurm") -> 
 
 
 class SlurmTrial:
-    """One attempt at a trial, as a Slurm job."""
+    """One attempt at a trial, which runs as a Slurm job."""
 
     def __init__(self, attempt: Attempt):
         self.attempt = attempt
@@ -55,7 +55,7 @@ class SlurmTrial:
             raise RuntimeError(f"the trial {ending.reason}; see {self.attempt.directory}.")
 
     def checkpoint(self, *_: Any) -> Any:
-        """Stops the trial, and returns the job to requeue, which resumes the trial."""
+        """Stops the trial, and returns a new job for submitit to requeue, which resumes the trial."""
         import submitit
 
         self.attempt.stop()

@@ -1,4 +1,4 @@
-"""A sweep: trials, and the resources of each."""
+"""A sweep: its trials, and the resources of each trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Resources:
 
     - `cpu`: The number of CPU cores, at least 1; the trial uses the same number of threads.
     - `gpu`: The number of GPUs: 0, a fraction (such as 0.25, so that four trials share a GPU), or a whole number.
-    - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce it. With None, no memory is
-      reserved.
+    - `memory_gb`: The main memory to reserve, in units of 10⁹ bytes; Ray does not enforce this limit. None reserves no
+      memory.
 
     **Raises** `ValueError` if a value is out of range.
     """
@@ -39,11 +39,12 @@ class Sweep:
     """The validated contents of a sweep file.
 
     - `name`: The name of the sweep and of its folder.
-    - `folder`: `<save_dir>/floqzoo/<name>`, which contains the table, the curves, and a folder for each run.
+    - `folder`: The folder `<save_dir>/floqzoo/<name>`, which contains the comparison table, the learning curves, and a
+      folder for each run.
     - `trials`: The trials, in the order in which they start.
     - `resources`: The resources of each trial.
     - `restarts`: The maximum number of restarts of a trial that was preempted or crashed.
-    - `slurm`: Additional parameters of Slurm jobs, under the names that submitit uses.
+    - `slurm`: Additional parameters of Slurm jobs, with the names that submitit uses.
     """
 
     name: str
@@ -55,8 +56,8 @@ class Sweep:
 
     @property
     def distinguishing(self) -> tuple[str, ...]:
-        """The names of the run settings, other than the seeds and the agent's settings, in which trials of one recipe
-        on one task differ."""
+        """The names of the run settings in which trials of the same recipe on the same task differ, except for the
+        seeds and the agent's settings."""
         seen: dict[tuple[str, str, str], set[str]] = {}
         for trial in self.trials:
             for name, value in field_values(trial.config).items():

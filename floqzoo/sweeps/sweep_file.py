@@ -1,4 +1,4 @@
-"""Reads sweep files, and validates them completely before anything starts."""
+"""Reads sweep files, and validates each file completely before any trial starts."""
 
 import re
 from collections.abc import Sequence
@@ -31,15 +31,15 @@ _KEYS = {
 
 
 def published_sweeps() -> list[str]:
-    """The names of the sweeps that come with floqzoo."""
+    """Returns the names of the sweeps that come with floqzoo."""
     return sorted(path.stem for path in PUBLISHED.glob("*.yaml"))
 
 
 def find_sweep(name: str | Path) -> Path:
-    """The file of a sweep, given its path or the name of a published sweep.
+    """Returns the path of a sweep file, given this path or the name of a published sweep.
 
     **Raises** `FileNotFoundError` if there is no such file or published sweep; for an unknown name, the message
-    suggests similar ones.
+    suggests similar names.
     """
     if Path(name).expanduser().is_file():
         return Path(name).expanduser()
@@ -53,16 +53,17 @@ def find_sweep(name: str | Path) -> Path:
 
 
 def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep:
-    """Reads a sweep file and validates all its trials; nothing is started or written.
+    """Reads a sweep file and validates all its trials, without starting or writing anything.
 
-    A recipe that is given as a Python file is executed.
+    If a recipe is given as a Python file, this file is executed.
 
-    - `name`: The path of the file, or the name of a published sweep.
-    - `save_dir`: Overrides the `save_dir` of the file.
+    - `name`: The path of the sweep file, or the name of a published sweep.
+    - `save_dir`: The output folder, which overrides the `save_dir` in the file; None keeps the file's.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an unknown recipe, preset, task or field
     (the message suggests similar names), a value of the wrong type, an empty list, a field that is set twice, or a
-    duplicate trial; `ModuleNotFoundError` without PyYAML, or without OGBench if a task is OGBench's.
+    duplicate trial; `ModuleNotFoundError` if PyYAML is not installed, or if OGBench is not installed and a task is one
+    of OGBench's.
     """
     path = find_sweep(name)
     content = read_yaml(path)

@@ -1,4 +1,4 @@
-"""The tasks of a sweep file."""
+"""Expands the tasks that a sweep file lists."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,14 +10,15 @@ from floqzoo.tasks.own_task import is_reference
 
 
 def named_tasks(names: Sequence[Any], folder: Path) -> list[str]:
-    """Expands task names and patterns, in which `?` matches one character and `*` any number of them.
+    """Expands a list of task names and patterns into a list of tasks.
 
-    `FILE.py:NAME` and `MODULE:NAME` refer to your own tasks.
+    In a pattern, `?` matches one character, and `*` matches any number of characters. `FILE.py:NAME` and `MODULE:NAME`
+    refer to your own tasks.
 
     - `folder`: The folder of the sweep file, to which paths are relative.
 
-    **Raises** `ValueError` for an unknown name (the message suggests similar names), a pattern without a match, or a
-    task that is listed twice.
+    **Raises** `ValueError` for an unknown name (the message suggests similar names), for a pattern that matches no
+    task, or for a task that is listed twice.
     """
     tasks: list[str] = []
     for name in names:

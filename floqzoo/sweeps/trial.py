@@ -45,14 +45,14 @@ class Trial:
 
     @property
     def identity(self) -> str:
-        """Eight hexadecimal digits of a hash of all settings that affect the trial's results."""
+        """The first eight hexadecimal digits of a hash of all settings that affect the trial's results."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _INCIDENTAL}
         text = json.dumps({"recipe": self.recipe.name, **settings}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def directory(self) -> Path:
-        """The folder of the trial's run, which is the same every time the sweep is started."""
+        """The folder of the trial's run, which is the same whenever the sweep is started again."""
         first, last = self.config.seed_numbers[0], self.config.seed_numbers[-1]
         seeds = f"sd{first:03d}" if first == last else f"sd{first:03d}-{last:03d}"
         task = self.config.env_name
@@ -70,7 +70,7 @@ class Trial:
 
     @property
     def command(self) -> list[str]:
-        """The command that starts or resumes the trial; a no-op if it is finished."""
+        """The command that starts or resumes the trial; it does nothing if the trial is finished."""
         return [sys.executable, "-m", PROGRAM, *self.words]
 
     def __str__(self) -> str:

@@ -10,36 +10,36 @@ from floqzoo.tasks.files import write_json
 
 
 LOG = "log.txt"
-"""The log file with the output of a trial, over all attempts."""
+"""The name of the log file, which contains the output of all attempts at a trial."""
 _FINISHED = "finished.json"
 
 
 def has_begun(directory: Path) -> bool:
-    """Whether a run was started in the folder; the run may be finished or damaged."""
+    """Returns whether a run was started in the folder. The run may be finished or damaged."""
     return all((directory / name).is_file() for name in RECORDS)
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the run in the folder has finished its updates, its last evaluation and its report."""
+    """Returns whether the run in the folder has finished its updates, its last evaluation and its report."""
     return (directory / _FINISHED).is_file()
 
 
 def mark_finished(directory: Path) -> None:
-    """Marks a run as finished; its tables alone do not show whether its report was completed."""
+    """Marks a run as finished, because its tables do not show whether its report was completed."""
     write_json(directory / _FINISHED, {"finished": datetime.now().astimezone().isoformat(timespec="seconds")})
 
 
 def require_readable(directory: Path) -> None:
     """Checks that an existing run can be resumed or compared.
 
-    **Raises** `ValueError` if it is damaged, or was written in a run format other than that of this version.
+    **Raises** `ValueError` if the run is damaged, or was written in a different run format from this version's.
     """
     if has_begun(directory):
         StoredRun(directory)
 
 
 def logged_progress(directory: Path) -> tuple[int, float]:
-    """The last logged step, and the training time in seconds; both are 0 before the first row of the log."""
+    """Returns the last logged step and the training time in seconds; both are 0 before the first row is logged."""
     try:
         table = read_metrics(directory / "train.csv")
     except (OSError, ValueError):  # does not exist yet, or is being replaced on another machine
@@ -51,7 +51,7 @@ def logged_progress(directory: Path) -> tuple[int, float]:
 
 
 def last_lines(directory: Path, count: int = 5) -> list[str]:
-    """The last non-blank lines of a trial's output."""
+    """Returns the last `count` non-blank lines of a trial's output, or fewer if there are fewer."""
     try:
         text = (directory / LOG).read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Reads YAML files without executing code; duplicate keys are an error."""
+"""Reads YAML files without executing code. Duplicate keys raise an error."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads the mapping of a YAML file. Values such as 1e-3 are read as numbers, as in YAML 1.2.
+    """Reads a YAML file that contains a mapping. Values such as 1e-3 are read as numbers, as in YAML 1.2.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not valid YAML, has a duplicate key,
-    or is not a mapping; `ModuleNotFoundError` without PyYAML.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if the file is not valid YAML, has a duplicate
+    key, or does not contain a mapping, and `ModuleNotFoundError` if PyYAML is not installed.
     """
     loader = _strict_loader()
     import yaml

@@ -1,4 +1,4 @@
-"""Tasks and datasets: those of OGBench, your own, and small tasks with exact solutions.
+"""Tasks and datasets: OGBench's, your own, and small tasks with exact solutions.
 
 Importing this package imports neither OGBench nor MuJoCo nor gymnasium.
 """

@@ -1,4 +1,4 @@
-"""A grid maze with walls and a goal, whose values are known exactly."""
+"""A grid maze with walls and a goal, for which the exact values are known."""
 
 import equinox as eqx
 import jax
@@ -21,26 +21,26 @@ SERPENTINE = (
     "......G",
 )
 CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
-"""The actions among which greedy policies choose: full speed along both axes."""
+"""The actions that greedy policies choose from: full speed along both axes."""
 
 
 class CellMaze(eqx.Module):
-    r"""A grid of cells with walls; every step costs 1 until the goal is reached, as in OGBench's tasks.
+    r"""A grid maze with known values, in which every step costs 1 until the goal is reached, as in OGBench's tasks.
 
-    An action $a \in [-1, 1]^2$ moves the agent by one column with probability $0.8 |a_1|$, in the direction of the sign
-    of $a_1$, and then, independently, by one row with probability $0.8 |a_2|$ in the same way; a move into a wall or
-    the border has no effect. The reward is $r(s) = -1$, and 0 at the goal, where the episode ends. An observation is
-    the centre of the cell, in $[-1, 1]^2$, plus uniform noise within the cell. The cells and actions of the data are
-    drawn uniformly, so the data cover every cell and action, and all errors are due to the critic. With the transition
-    matrix $P_a$,
+    An action $a \in [-1, 1]^2$ first moves the agent by one column, in the direction of the sign of $a_1$, with
+    probability $0.8 |a_1|$. Then, independently, it moves the agent by one row, in the direction of the sign of $a_2$,
+    with probability $0.8 |a_2|$. A move into a wall or the border has no effect. The reward is $r(s) = -1$, and 0 at
+    the goal, where the episode ends. An observation is the centre of the cell, in $[-1, 1]^2$, plus uniform noise
+    within the cell. The cells and actions of the data are drawn uniformly, so the data cover every cell and action, and
+    all errors are due to the critic. With the transition matrix $P_a$ of action $a$,
 
     $$Q^\pi(s, a) = r(s) + \gamma \, 1[s \ne \text{goal}] \sum_{s'} P_a(s, s') V^\pi(s'),$$
 
     and $V^\pi$ solves a linear system.
 
-    - `rows`: The map: strings of equal length with `.` (free), `#` (wall) and one `G` (goal).
+    - `rows`: The map: strings of equal length that consist of `.` (free), `#` (wall) and exactly one `G` (goal).
     - `discount`: $\gamma$ in [0, 1).
-    - `spread`: The width of the observation noise as a fraction of the cell's width, in [0, 1).
+    - `spread`: The width of the observation noise as a fraction of the width of a cell, in [0, 1).
 
     **Raises** `ValueError` if the map is invalid or a value is out of range.
     """
@@ -60,12 +60,12 @@ class CellMaze(eqx.Module):
 
     @property
     def observation_dim(self) -> int:
-        """The number of observation coordinates, 2."""
+        """The number of coordinates of an observation, 2."""
         return 2
 
     @property
     def action_dim(self) -> int:
-        """The number of action coordinates, 2: one for each axis."""
+        """The number of coordinates of an action, 2: one for each axis."""
         return 2
 
     @property
@@ -80,20 +80,20 @@ class CellMaze(eqx.Module):
 
     @property
     def centres(self) -> Float[Array, "cells 2"]:
-        """The centres of the cells, as observations."""
+        """The centres of the free cells, as observations without noise."""
         return jnp.asarray((self.places - self._middle) * self._cell)
 
     @property
     def rewards(self) -> Float[np.ndarray, " cells"]:
-        """The reward of each cell: -1, and 0 at the goal."""
+        """The reward in each free cell: -1, and 0 at the goal."""
         return -(np.arange(len(self.places)) != self.goal).astype(float)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The index of the cell whose centre is nearest to `observation`."""
+        """Returns the index of the cell whose centre is nearest to `observation`."""
         return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
-        """The probability of each next cell; meaningless at the goal, where the episode ends."""
+        """Returns the probability of each next cell; it has no meaning at the goal, where the episode ends."""
         share = 0.8 * jnp.abs(action)
         columns = self._onto([(-1, 0), (0, 0), (1, 0)])
         lines = self._onto([(0, -1), (0, 0), (0, 1)])
@@ -106,14 +106,14 @@ class CellMaze(eqx.Module):
         return moves(columns, action[0], share[0])[cell] @ moves(lines, action[1], share[1])
 
     def corner_transitions(self) -> Float[Array, "corners cells cells"]:
-        """The transition matrix of each of the `CORNERS`."""
+        """Returns the transition matrix of each action in `CORNERS`."""
         cells = jnp.arange(len(self.places))
         return jax.vmap(lambda action: jax.vmap(lambda cell: self.transition_rows(cell, action))(cells))(
             jnp.asarray(CORNERS)
         )
 
     def optimal_values(self, sweeps: int = 2_000) -> Float[Array, " cells"]:
-        """The state values of the optimal policy among those that take only the actions `CORNERS`, by value iteration.
+        """Computes by value iteration the state values of the best policy that takes only the actions in `CORNERS`.
 
         - `sweeps`: The number of iterations.
         """
@@ -125,19 +125,19 @@ class CellMaze(eqx.Module):
         return jax.lax.scan(sweep, jnp.zeros(len(self.places)), None, length=sweeps)[0]
 
     def policy_values(self, choice: Float[Array, "cells corners"]) -> Float[Array, " cells"]:
-        """The state values of a policy that chooses each of the `CORNERS` with the given probability in each cell."""
+        """Returns the state values of a policy, given the probability of each action in `CORNERS` in each cell."""
         follows = jnp.asarray(np.arange(len(self.places)) != self.goal, dtype=float)
         matrix = jnp.einsum("sa,ast->st", choice, self.corner_transitions())
         system = jnp.eye(len(self.places)) - self.discount.value * follows[:, None] * matrix
         return jnp.linalg.solve(system, jnp.asarray(self.rewards))
 
     def q_value(self, values: Float[Array, " cells"], observation: Observation, action: Action) -> Scalar:
-        """The Q-value of an action under the policy with the given state values."""
+        """Returns the Q-value of an action under the policy with the given state values."""
         cell = self.cell_of(observation)
         return self._backed_up(self.transition_rows(cell, action) @ values, cell)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions whose cells and actions are drawn uniformly."""
+        """Samples transitions, whose initial cells and actions are drawn uniformly."""
 
         def draw(key):
             cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)
@@ -150,7 +150,7 @@ class CellMaze(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 
     def observe(self, cell: Int[Array, ""], key: Key) -> Observation:
-        """Samples an observation in a cell."""
+        """Samples an observation of a cell: its centre plus uniform noise."""
         noise = jax.random.uniform(key, (2,), minval=-1, maxval=1)
         return self.centres[cell] + self.spread.value * self._cell / 2 * noise
 

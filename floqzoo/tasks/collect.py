@@ -33,14 +33,14 @@ def collect(
     directory: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Generates a dataset of OGBench with OGBench's own scripted oracles, and returns the path of its training file.
+    """Generates one of OGBench's datasets with OGBench's scripted oracles, and returns the path of the training file.
 
     - `name`: The name of a dataset, such as "cube-single-play-v0".
-    - `episodes`: The number of training episodes; that of the published dataset by default. A tenth as many, but at
-      least one, are also recorded for validation.
+    - `episodes`: The number of training episodes; by default, as many as in the published dataset. In addition, a tenth
+      as many validation episodes are recorded, but at least one.
     - `seed`: The seed, at least 0. Each episode depends only on the seed, the dataset and its own index.
-    - `workers`: The number of processes that record in parallel. The files do not depend on it.
-    - `directory`: The output folder; "~/.floqzoo/collected" by default. It must not be inside "~/.ogbench".
+    - `workers`: The number of processes that record episodes in parallel. It does not affect the contents of the files.
+    - `directory`: The output folder, by default "~/.floqzoo/collected". It must not be inside "~/.ogbench".
     - `progress`: Called as `progress(episodes_done, episodes_in_all, steps_done)`, at the start and after each episode.
 
     An interrupted collection resumes where it stopped, and a finished one is not repeated. The folder also contains a
@@ -48,8 +48,8 @@ def collect(
 
     **Raises** `ValueError` for an invalid argument, or if existing files have the wrong size or were collected
     with different settings; `FileExistsError` if the training file exists but its origin is unknown;
-    `BlockingIOError` while another process collects the same dataset; `ModuleNotFoundError` without OGBench; and
-    `RuntimeError` if a worker dies.
+    `BlockingIOError` while another process collects the same dataset; `ModuleNotFoundError` if OGBench is not
+    installed; and `RuntimeError` if a worker process dies.
     """
     script = find_script(name)
     return collect_script(
@@ -88,7 +88,7 @@ def collect_script(
 
 @dataclass(frozen=True)
 class Collection:
-    """The files of one collection, and the steps that create them."""
+    """The files of one collected dataset, and the steps that create them."""
 
     script: DatasetScript
     episodes: int
@@ -97,12 +97,12 @@ class Collection:
 
     @property
     def train(self) -> Path:
-        """The path of the training file, whose name differs from those of all published files."""
+        """The path of the training file, whose name differs from the names of all published files."""
         return self.directory / f"{self.script.name}-collected-{self.episodes}ep-seed{self.seed}.npz"
 
     @property
     def validation(self) -> Path:
-        """The path of the validation file, where OGBench expects it."""
+        """The path of the validation file, which is where OGBench expects it."""
         return self.train.with_name(f"{self.train.stem}-val.npz")
 
     @property
@@ -115,7 +115,7 @@ class Collection:
 
     @property
     def partial(self) -> Path:
-        """The folder of the finished episodes of an unfinished collection."""
+        """The folder that contains the episodes recorded so far, until the collection is finished."""
         return self.train.with_name(f"{self.train.name}.partial")
 
     @property
@@ -124,7 +124,7 @@ class Collection:
         return max(1, self.episodes // 10)
 
     def settings(self) -> dict[str, Any]:
-        """All settings that the data depend on, except the versions of packages."""
+        """Returns all settings that the data depend on, except the versions of packages."""
         return {
             "script": json.loads(json.dumps(asdict(self.script))),
             "episodes": self.episodes,
@@ -133,7 +133,7 @@ class Collection:
         }
 
     def jobs(self) -> list[EpisodeJob]:
-        """The jobs that record all episodes, training episodes first."""
+        """Returns the jobs that record all episodes, with the training episodes first."""
         return [
             EpisodeJob(self.seed, split, index, self.partial / f"{label}-{index:06d}.npz")
             for split, label, count in ((TRAIN, "train", self.episodes), (VALIDATION, "val", self.validation_episodes))
@@ -141,10 +141,12 @@ class Collection:
         ]
 
     def is_finished(self) -> bool:
-        """Whether the collection is finished; if so, checks its settings and the sizes of its files against `sidecar`.
+        """Returns whether the collection is finished.
 
-        **Raises** `ValueError` if settings or sizes differ or a file is missing, `FileExistsError` if the origin of the
-        training file is unknown.
+        If it is, its settings and the sizes of its files are checked against the JSON file `sidecar`.
+
+        **Raises** `ValueError` if settings or sizes differ or a file is missing, `FileExistsError` if there is a
+        training file of unknown origin.
         """
         if not self.sidecar.exists():
             if self.train.exists() and not self.partial.exists():
@@ -167,9 +169,9 @@ class Collection:
         return True
 
     def begin(self) -> None:
-        """Writes the settings and package versions to the folder `partial`, or checks those that were written before.
+        """Writes the settings and package versions to the folder `partial`, or checks those that are already there.
 
-        **Raises** `ValueError` if they differ.
+        **Raises** `ValueError` if those that are already there are different.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}
@@ -179,7 +181,7 @@ class Collection:
             write_json(manifest, wanted)
 
     def record(self, workers: int, progress: Progress | None) -> None:
-        """Records the missing episodes; calls `progress` as `collect` does."""
+        """Records the missing episodes, and calls `progress` in the way described for `collect`."""
         jobs = self.jobs()
         missing = [job for job in jobs if not job.path.exists()]
         done = len(jobs) - len(missing)

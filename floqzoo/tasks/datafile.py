@@ -23,18 +23,18 @@ REQUIRED = ("observations", "actions", "terminals", "qpos")
 
 
 def validation_path(path: Path) -> Path:
-    """The path of the validation file that belongs to a training file, as OGBench names it."""
+    """Returns the path of the validation file that belongs to a training file, following OGBench's naming."""
     return path.with_name(f"{path.stem}-val.npz")
 
 
 def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> Episode:
-    """Reads the arrays of an OGBench dataset: one row per state, with episodes concatenated.
+    """Reads the arrays of an OGBench dataset, which have one row per state and contain concatenated episodes.
 
-    - `needs_buttons`: Whether the task's reward depends on "button_states".
+    - `needs_buttons`: Whether the array "button_states" is required, because the task's reward depends on it.
     - `pixels`: Whether observations are uint8 image frames.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
-    contains Python objects, lacks an array, has an array of invalid type, shape or contents, or has arrays that are too
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if the file is truncated or not an npz file,
+    if an array is missing, contains Python objects, or has an invalid type, shape or contents, or if the arrays are too
     large in total.
     """
     keys = (*REQUIRED, "button_states") if needs_buttons else REQUIRED
@@ -50,7 +50,7 @@ def read_datafile(path: Path, *, needs_buttons: bool, pixels: bool = False) -> E
 
 @contextmanager
 def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Opens an npz file.
+    """Opens an npz file, and yields its zip archive.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is truncated or not an npz file.
     """
@@ -65,15 +65,15 @@ def opened_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def array_names(archive: zipfile.ZipFile) -> set[str]:
-    """The names of the arrays in an npz file."""
+    """Returns the names of the arrays in an npz file."""
     return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
 def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], otherwise: str) -> None:
-    """Checks that an npz file has all the arrays named `keys`.
+    """Checks that an npz file contains all arrays named in `keys`.
 
-    **Raises** `ValueError` if one is missing; the message lists the missing and the present arrays, and ends with the
-    text `otherwise`.
+    **Raises** `ValueError` if an array is missing; the message lists the missing and the present arrays, and ends with
+    the text `otherwise`.
     """
     present = array_names(archive)
     missing = [key for key in keys if key not in present]
@@ -91,23 +91,23 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """The total memory of this machine in bytes."""
 
 MOST_DEFLATED = 1032
-"""The largest ratio of uncompressed to compressed bytes that Deflate can reach; an array with a larger one
-is damaged."""
+"""The largest ratio of uncompressed to compressed bytes that Deflate can achieve. An array with a larger ratio is
+damaged."""
 
 
 def available_memory() -> int:
-    """The available memory in bytes: Linux's estimate, or the total memory on other systems."""
+    """Returns the available memory in bytes: Linux's estimate, or the total memory on other systems."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), MEMORY)
 
 
 def require_memory(size: int) -> None:
-    """Checks that arrays of `size` bytes, which have not been read yet, fit into half of the available memory.
+    """Checks, before arrays are read, that their total size of `size` bytes fits into half of the available memory.
 
-    The other half is for the dataset that is built from them.
+    The other half is left for the dataset that is built from the arrays.
 
-    **Raises** `ValueError` if they do not; the message contains both sizes.
+    **Raises** `ValueError` if the arrays are too large; the message contains their size and the limit.
     """
     limit = available_memory() // 2
     if size > limit:
@@ -138,7 +138,10 @@ def _claimed_bytes(entry: Any) -> int:
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """The shape, the dtype and the CRC-32 of an array, as recorded in its npz file; `read_arrays` checks the CRC-32."""
+    """The shape, the dtype and the CRC-32 checksum of an array, as recorded in its npz file.
+
+    `read_arrays` verifies the checksum.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -146,7 +149,7 @@ class ArrayRecord:
 
 
 def array_records(path: Path) -> dict[str, ArrayRecord]:
-    """The records of all arrays of an npz file, by name; no array is read.
+    """Returns the records of all arrays in an npz file, by name, without reading the arrays.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a valid npz file.
     """
@@ -162,10 +165,10 @@ def _record(path: Path, archive: zipfile.ZipFile, name: str) -> ArrayRecord:
 
 
 def read_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Reads the arrays named `keys` and verifies their checksums.
+    """Reads the arrays named in `keys`, and verifies their checksums.
 
-    Before any array is decompressed, the size that the archive declares for it is checked against its header and its
-    compressed size, and the total size against the limit of `require_memory`.
+    Before any array is decompressed, the size that the archive declares for each array is checked against the array's
+    header and its compressed size, and the total size is checked with `require_memory`.
 
     **Raises** `ValueError` if an array is missing, is damaged or contains Python objects, or if the arrays are too
     large in total.

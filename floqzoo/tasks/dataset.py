@@ -1,4 +1,4 @@
-r"""Datasets on the device, with each state stored once."""
+r"""Datasets that are held on the device and store each state once."""
 
 import hashlib
 from dataclasses import replace
@@ -16,22 +16,24 @@ from floqzoo.typing import Array, Key
 
 
 class Dataset(eqx.Module):
-    r"""Concatenated episodes, and the indices of the states at which a transition $(s_i, a_i, r_i, s_{i+1})$ starts.
+    r"""A dataset of transitions $(s_i, a_i, r_i, s_{i+1})$ on the device, stored as concatenated episodes.
 
-    No transition starts at the last state of an episode, so none spans two episodes. Create a dataset with
+    Each state is stored once, and `starts` lists the states at which a transition starts. No transition starts at the
+    last state of an episode, so no transition spans two episodes. Create a dataset with
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions],
     [`dataset_from_episodes`][floqzoo.tasks.dataset_from_episodes] or
-    [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is addressed by the index of its first
+    [`dataset_from_states`][floqzoo.tasks.dataset_from_states]. A transition is identified by the index of its first
     state, as in [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
 
     - `observations`, `actions`: One row per state; actions are in [-1, 1].
-    - `rewards`, `masks`: For each state, the reward and the mask of the transition that starts there; the mask is 0 if
-      the transition terminates, else 1.
-    - `starts`: The indices of the states at which a transition starts, ascending.
+    - `rewards`, `masks`: For each state, the reward and the mask of the transition that starts there. The mask is 0 if
+      the transition terminates, and 1 otherwise.
+    - `starts`: The indices of the states at which a transition starts, in ascending order.
     - `last`: For each state, the index of the last state of its episode.
-    - `next_starts`, `next_last`: `starts` and `last` without the last transition of each truncated episode, whose next
-      action is unknown; `with_next_actions` uses them. None if every next action is known.
-    - `action_bounds`: The bounds of the environment's actions that were mapped to -1 and 1; None if they are unknown.
+    - `next_starts`, `next_last`: `starts` and `last` without the transitions whose next action is unknown, which are
+      the last ones of truncated episodes; `with_next_actions` uses them. None if every next action is known.
+    - `action_bounds`: The environment's lower and upper action bounds, which were mapped to -1 and 1; None if they are
+      unknown.
     """
 
     observations: Real[Array, "states observation"]
@@ -45,9 +47,9 @@ class Dataset(eqx.Module):
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = eqx.field(static=True, default=None)
 
     def with_next_actions(self) -> "Dataset":
-        """The dataset without the transitions whose next action is unknown.
+        """Returns the dataset without the transitions whose next action is unknown.
 
-        **Raises** `ValueError` if no transition is left.
+        **Raises** `ValueError` if no transition remains.
         """
         if self.next_starts is None or self.next_last is None:
             return self
@@ -78,11 +80,11 @@ class Dataset(eqx.Module):
         return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))
 
     def transitions(self, indices: Int[Array, "*batch"]) -> Transition:
-        """The transitions with the given indices in [0, `size`), without next actions."""
+        """Returns the transitions with the given indices in [0, `size`), without next actions."""
         return eqx.tree_at(lambda step: step.next_action, self.transition(self.starts[indices]), None)
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions that start at the states with indices `at`, with the next actions of the data."""
+        """Returns the transitions that start at the states with indices `at`, with the next actions in the data."""
         return Transition(
             observation=self.observations[at],
             action=self.actions[at],
@@ -93,26 +95,29 @@ class Dataset(eqx.Module):
         )
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The indices of the states `steps` steps after `at` in the same episodes."""
+        """Returns the indices of the states that come `steps` steps after the states `at` in the same episodes."""
         return at + steps
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """For each state, the number of transitions in its episode after the one that starts there."""
+        """Returns, for the transition that starts at each state, the number of later transitions in its episode."""
         return self.last[at] - at - 1
 
     def empty_replay(self, *, seeds: int, slots: int, environments: int) -> ReplayBuffer:
-        """An empty replay buffer for transitions with this dataset's shapes and dtypes; see `ReplayBuffer.empty`."""
+        """Creates an empty replay buffer for transitions with this dataset's shapes and dtypes.
+
+        The arguments are those of `ReplayBuffer.empty`.
+        """
         like = jax.eval_shape(self.transition, jnp.zeros((), np.int32))
         return ReplayBuffer.empty(like, seeds=seeds, slots=slots, environments=environments)
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of a transition."""
+        """The minimum and the maximum reward over all transitions."""
         rewards = np.asarray(self.rewards)[np.asarray(self.starts)]
         return float(rewards.min()), float(rewards.max())
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the arrays with their dtypes and shapes, in hexadecimal."""
+        """Returns the SHA-256 hash of the arrays, including their dtypes and shapes, in hexadecimal."""
         digest = hashlib.sha256()
         # `last` follows from `starts`.
         leaves = (self.observations, self.actions, self.rewards, self.masks, self.starts)
@@ -126,16 +131,16 @@ class Dataset(eqx.Module):
 def make_dataset(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, masks: np.ndarray, terminals: np.ndarray
 ) -> Dataset:
-    """Validates the arrays of concatenated episodes in OGBench's layout, and places them on the device.
+    """Builds a dataset on the device from concatenated episodes in OGBench's layout, after validating the arrays.
 
-    No transition starts in the last row of an episode, whose reward and mask are ignored. For your own arrays, use
-    [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0 and a mask of 1 in these
-    rows, or [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
+    No transition starts in the last row of an episode, so the reward and the mask in that row are ignored. For your own
+    arrays, use [`dataset_from_states`][floqzoo.tasks.dataset_from_states], which requires a reward of 0 and a mask of 1
+    in these rows, or [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
-    - `observations`, `actions`: One row per state, of the same floating-point dtype, which must be enabled in JAX;
-      observations may be uint8 instead. Actions are in [-1, 1].
-    - `rewards`, `masks`: One number per state, of the dtype of `actions`; masks are 0 or 1.
-    - `terminals`: One bool per state: whether it is the last of its episode. The last row must be True.
+    - `observations`, `actions`: One row per state. Both have the same floating-point dtype, which must be enabled in
+      JAX, except that observations may be uint8. Actions are in [-1, 1].
+    - `rewards`, `masks`: One number per state, with the same dtype as `actions`; masks are 0 or 1.
+    - `terminals`: One bool per state: True if the state is the last of its episode. The last entry must be True.
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the invalid value and the requirement.
     """

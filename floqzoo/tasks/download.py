@@ -1,4 +1,4 @@
-"""Finding and downloading OGBench's dataset files."""
+"""Finds and downloads OGBench's dataset files."""
 
 import http
 import http.client
@@ -23,20 +23,21 @@ NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError
 
 
 class DownloadError(ConnectionError):
-    """Data could not be downloaded; a retry may succeed."""
+    """Raised if data could not be downloaded, but a retry may succeed."""
 
 
 class UnreachableError(ConnectionError):
-    """Data cannot be downloaded: their host cannot be reached, or does not have them."""
+    """Raised if data cannot be downloaded because their host cannot be reached or does not have them."""
 
 
 def official_file(name: TaskName, directory: Path) -> Path:
-    """The path of a task's training file in `directory`; downloads missing files, including the validation file.
+    """Returns the path of a task's training file in `directory`, after downloading the training and the validation file
+    if they are missing.
 
-    **Raises** `UnreachableError` if the host cannot be reached or does not have the file, and `DownloadError` if the
-    connection is lost or times out, or the server fails; both are subclasses of `ConnectionError`, and their messages
-    suggest other ways to get the data. `BlockingIOError` while another process downloads the same file; `OSError` if
-    the files cannot be written.
+    **Raises** `UnreachableError` if the host cannot be reached or does not have the file, `DownloadError` if the
+    connection is lost or times out or the server fails, `BlockingIOError` while another process downloads the same
+    file, and `OSError` if the files cannot be written. `UnreachableError` and `DownloadError` are subclasses of
+    `ConnectionError`, and their messages suggest other ways to get the data.
     """
     path = directory / f"{name.dataset}.npz"
     files = (validation_path(path), path)  # in this order: if the second exists, both do
@@ -57,9 +58,9 @@ def official_file(name: TaskName, directory: Path) -> Path:
 
 
 def download_file(url: str, file: Path) -> None:
-    """Downloads a file, with a progress bar on terminals.
+    """Downloads a file, and shows a progress bar if the output goes to a terminal.
 
-    OGBench's own function is not used, since it treats a lost connection as the end of the file.
+    OGBench's own function is not used, because it treats a lost connection as the end of the file.
 
     **Raises** one of `NETWORK_ERRORS` if the download fails or ends early, and `OSError` if the file cannot be written.
     """

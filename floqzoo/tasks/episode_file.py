@@ -27,10 +27,10 @@ REQUIRED = ("observations", "actions", "rewards", "terminated", "episode_lengths
 
 
 def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
-    """Writes recorded episodes to one compressed npz file, atomically.
+    """Writes recorded episodes to a compressed npz file, atomically.
 
-    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if the file exists already,
-    `FileNotFoundError` if there is no folder for it.
+    **Raises** `ValueError` if the name of the file does not end with ".npz", `FileExistsError` if the file already
+    exists, and `FileNotFoundError` if its folder does not exist.
     """
     path = Path(path).expanduser()
     require_new_npz(path)
@@ -40,11 +40,11 @@ def write_episodes(path: str | Path, episodes: RecordedEpisodes) -> None:
 
 
 def read_episodes(path: str | Path) -> RecordedEpisodes:
-    """Reads a file that `write_episodes` wrote.
+    """Reads recorded episodes from a file that was written by `write_episodes`.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not an npz file, is truncated,
-    contains Python objects, lacks an array, has an unknown one, or has arrays that are too large for the memory,
-    are invalid, or contradict each other.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if the file is truncated or not an npz file,
+    if an array is missing, unknown or invalid, contains Python objects, or contradicts another array, or if the arrays
+    are too large for the memory.
     """
     path = Path(path).expanduser()
     with opened_npz(path) as archive:
@@ -69,7 +69,7 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Reads a file of recorded episodes as a dataset on the device; see
+    """Reads a file of recorded episodes, and builds a dataset on the device from them; see
     [`RecordedEpisodes`][floqzoo.tasks.RecordedEpisodes].
 
     **Raises** `FileNotFoundError` or `ValueError`, as [`read_episodes`][floqzoo.tasks.read_episodes] does.
@@ -80,8 +80,8 @@ def read_dataset(path: str | Path) -> Dataset:
 def require_new_npz(path: Path) -> None:
     """Checks that a new npz file can be created at a path.
 
-    **Raises** `ValueError` if the name does not end with ".npz", `FileExistsError` if the file exists already,
-    `FileNotFoundError` if there is no folder for it.
+    **Raises** `ValueError` if the name of the file does not end with ".npz", `FileExistsError` if the file already
+    exists, and `FileNotFoundError` if its folder does not exist.
     """
     if path.suffix != ".npz":
         raise ValueError(f"the file to write must have a name that ends with .npz; got {path}.")

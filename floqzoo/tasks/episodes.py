@@ -1,4 +1,4 @@
-"""Scripted episodes: seeds, arrays and files."""
+"""The random seeds, arrays and files of scripted episodes."""
 
 import itertools
 import zipfile
@@ -33,8 +33,10 @@ class StepLog:
         self._rows: dict[str, list] = {}
 
     def add(self, observation: np.ndarray, action: np.ndarray, done: bool, info: dict) -> None:
-        """Adds a step: the observation and the simulator state *before* the action, the action, and whether it was the
-        last."""
+        """Adds a step, given the observation *before* the action, the action, and whether the step ended the episode.
+
+        The simulator state *before* the action is taken from `info`.
+        """
         row = {
             "observations": observation,
             "actions": action,
@@ -48,7 +50,7 @@ class StepLog:
             self._rows.setdefault(key, []).append(value)
 
     def arrays(self) -> Episode:
-        """The steps so far, stacked; uint8 observations stay uint8."""
+        """Stacks the steps recorded so far into arrays; uint8 observations remain uint8."""
         return {key: np.asarray(rows, dtype=_dtype(key, rows[0])) for key, rows in self._rows.items()}
 
 
@@ -60,8 +62,8 @@ def _dtype(key: str, first: Any) -> Any:
 def seeded(environment: Any, seeds: np.random.SeedSequence) -> Iterator[np.random.Generator]:
     """Seeds all random generators that OGBench uses, and yields a generator for the script.
 
-    OGBench's oracles and mazes draw from NumPy's global generator, its environments from their own. The state of the
-    global generator is restored after the block.
+    OGBench's oracles and mazes draw from NumPy's global generator, and its environments from generators of their own.
+    The state of the global generator is restored after the block.
     """
     for_global, for_environment, for_space, for_script = seeds.spawn(4)
     found = np.random.get_state()  # noqa: NPY002
@@ -89,7 +91,7 @@ def first_accepted(
 
 
 def save_episode(path: Path, episode: Episode) -> None:
-    """Writes one episode, atomically."""
+    """Writes one episode to a file, atomically."""
     with replacing(path) as temporary:
         _write_npz(temporary, zipfile.ZIP_STORED, {key: [array] for key, array in episode.items()})
 
@@ -97,7 +99,7 @@ def save_episode(path: Path, episode: Episode) -> None:
 def join_episodes(paths: Sequence[Path], target: Path) -> None:
     """Concatenates episodes into one compressed npz file, written atomically.
 
-    Only one array of one episode is in memory at a time. The file's bytes depend only on the episodes.
+    Only one array of one episode is in memory at a time. The same episodes always give a file with the same bytes.
     """
     with np.load(paths[0]) as first:
         keys = list(first.files)

@@ -8,10 +8,10 @@ from floqzoo.typing import Action, Condition, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
-    """The exact velocity field of a chain's successor measure: the minimiser of the flow-matching loss.
+    """The exact velocity field of a chain's successor measure, which minimises the flow-matching loss.
 
-    - `chain`: The chain.
-    - `path`: The probability path from standard Gaussian noise to the measure.
+    - `chain`: The linear-Gaussian chain.
+    - `path`: The probability path from standard Gaussian noise to the successor measure.
     """
 
     chain: LinearGaussian
@@ -23,5 +23,5 @@ class ExactField(eqx.Module):
         return observation, action
 
     def velocity(self, t: Time, x: Point, code: tuple[Observation, Action]) -> Point:
-        """The marginal velocity at time `t` and point `x`."""
+        """Returns the marginal velocity at time `t` and point `x`."""
         return self.chain.marginal_velocity(self.path, t, x, *code)

@@ -1,4 +1,4 @@
-"""Atomic writing of files, and reading of JSON."""
+"""Writes files atomically, and reads and writes JSON."""
 
 import hashlib
 import json
@@ -38,13 +38,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON atomically."""
+    """Writes `content` to a JSON file, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Reads a JSON object from a file.
 
     **Raises** `ValueError` if the file does not contain a JSON object.
     """
@@ -58,6 +58,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

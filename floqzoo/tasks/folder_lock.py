@@ -1,4 +1,4 @@
-"""Locks for folders."""
+"""Locks folders against other processes."""
 
 import os
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from pathlib import Path
 
 @contextmanager
 def folder_locked(folder: Path, work: str) -> Iterator[None]:
-    """Creates a folder if necessary, and locks it against other processes within the block.
+    """Creates a folder if necessary, and locks it against other processes while the block runs.
 
-    The operating system releases the lock if this process ends early. The holder of the lock may remove the folder when
-    its work is done.
+    The operating system releases the lock if this process ends early. The process that holds the lock may remove the
+    folder when its work is done.
 
-    - `work`: What the caller does with the folder, as worded in the error message, such as "collecting into".
+    - `work`: What the caller does with the folder, for the error message, such as "collecting into".
 
     **Raises** `BlockingIOError` if another process holds the lock, `OSError` if the folder cannot be created.
     """

@@ -1,4 +1,4 @@
-"""Validates the user's arrays; error messages contain their names, and numbers keep their dtypes."""
+"""Validates the user's arrays. Error messages contain the name of the array, and numbers keep their dtypes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ Numbers = Any
 
 
 def storage_dtype() -> np.dtype:
-    """The dtype of a dataset: JAX's default floating dtype, float32 unless `jax_enable_x64` is set."""
+    """Returns the dtype of a dataset: JAX's default floating dtype, which is float32 unless `jax_enable_x64` is set."""
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
 def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
     """Converts a value to an array with two axes, rows and coordinates.
 
-    **Raises** `ValueError` unless it has two axes, neither of them empty, and only finite numbers.
+    **Raises** `ValueError` if the value does not have two axes, if an axis is empty, or if a number is not finite.
     """
     array = _numbers(name, value)
     if array.ndim != 2 or not array.size:
@@ -33,7 +33,7 @@ def matrix(name: str, value: Numbers) -> Shaped[np.ndarray, "rows columns"]:
 def vector(name: str, value: Numbers, rows: int) -> Shaped[np.ndarray, " rows"]:
     """Converts a value to an array with one number for each row.
 
-    **Raises** `ValueError` if it has another shape, or a number that is not finite.
+    **Raises** `ValueError` if the value has a different shape, or contains a number that is not finite.
     """
     array = _numbers(name, value)
     if array.shape != (rows,):
@@ -44,7 +44,7 @@ def vector(name: str, value: Numbers, rows: int) -> Shaped[np.ndarray, " rows"]:
 def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
     """Converts a value to an array with one boolean for each row; 0 and 1 are also accepted.
 
-    **Raises** `ValueError` if it has another shape or other values.
+    **Raises** `ValueError` if the value has a different shape, or contains anything other than booleans, 0 and 1.
     """
     array = np.asarray(value)
     if array.shape != (rows,):
@@ -55,9 +55,9 @@ def flags(name: str, value: Numbers, rows: int) -> Bool[np.ndarray, " rows"]:
 
 
 def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
-    """Checks that each array has `rows` rows, the number of rows of the array whose name is `like`.
+    """Checks that each array has `rows` rows, which is the number of rows of the array named `like`.
 
-    **Raises** `ValueError` otherwise; the message names the first array that does not.
+    **Raises** `ValueError` otherwise; the message names the first array with a different number of rows.
     """
     for name, array in arrays.items():
         if len(array) != rows:
@@ -65,10 +65,10 @@ def require_rows(rows: int, like: str, **arrays: np.ndarray) -> None:
 
 
 def action_bounds(actions: np.ndarray, low: Numbers, high: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """Converts the bounds to one number for each action coordinate, and checks that all actions lie within them.
+    """Converts each bound to one number per action coordinate, and checks that all actions lie within the bounds.
 
-    **Raises** `ValueError` if a bound is not finite or has the wrong shape, a lower bound is not below its upper bound,
-    or an action is out of bounds.
+    **Raises** `ValueError` if a bound is not finite or has the wrong shape, if a lower bound is not below its upper
+    bound, or if an action is out of bounds.
     """
     low, high = (_bound(name, value, actions) for name, value in (("action_low", low), ("action_high", high)))
     if not (low < high).all():
@@ -125,7 +125,7 @@ def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
 def require_zeros_and_ones(name: str, array: np.ndarray) -> None:
     """Checks that every number of a vector is 0 or 1.
 
-    **Raises** `ValueError` otherwise; the message contains the first row with another number, and that number.
+    **Raises** `ValueError` otherwise; the message contains the first other number and its row.
     """
     valid = np.isin(array, (0, 1))
     if not valid.all():

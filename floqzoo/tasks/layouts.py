@@ -1,4 +1,4 @@
-r"""Datasets from your own arrays, in each of the common layouts.
+r"""Builds datasets from your own arrays, in any of three common layouts.
 
 | layout | rows | constructor |
 |---|---|---|
@@ -6,8 +6,7 @@ r"""Datasets from your own arrays, in each of the common layouts.
 | episodes | $T + 1$ observations and $T$ actions for each episode | `dataset_from_episodes` |
 | states | one per state; no transition starts at the last state of an episode; OGBench | `dataset_from_states` |
 
-The transitions contain every reward and every termination of the input; arrays that contradict their layout are an
-error.
+No reward or termination of the input is lost, and arrays that contradict their layout raise an error.
 """
 
 from collections.abc import Iterable
@@ -27,17 +26,17 @@ from floqzoo.tasks.recorded_episodes import (
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """A summary of a dataset, to compare with your expectations; `str` formats it as three to five lines.
+    """A summary of a dataset, for checking that it contains what you expect; `str` formats it as three to five lines.
 
     - `episodes`, `transitions`: The number of episodes and the number of transitions.
     - `terminations`: The number of transitions into a terminal state.
-    - `truncations`: The number of episodes whose last transition is not a termination.
-    - `reward_range`, `return_range`: The ranges of the rewards of transitions and of the undiscounted returns of
-      episodes.
-    - `ending_rewards`, `other_rewards`: The ranges of the rewards of terminating transitions (or, if there are none, of
-      the last transitions of episodes) and of all other transitions. They show whether a goal is rewarded by the step
-      that reaches it, or by the next one. None if there are no such transitions.
-    - `mean_return`: The mean return of an episode.
+    - `truncations`: The number of episodes whose last transition does not terminate.
+    - `reward_range`, `return_range`: The minimum and the maximum reward of a transition, and the minimum and the
+      maximum undiscounted return of an episode.
+    - `ending_rewards`, `other_rewards`: The minimum and the maximum reward over the terminating transitions (or, if
+      there are none, over the last transitions of the episodes), and over all other transitions. They show whether the
+      reward for a goal is given in the step that reaches it or in the next step. None if there are no such transitions.
+    - `mean_return`: The mean undiscounted return of an episode.
     - `observation_dim`, `action_dim`: The number of coordinates of an observation and of an action.
     - `without_next_action`: The number of transitions whose next action is unknown; see `Dataset.with_next_actions`.
     """
@@ -56,7 +55,8 @@ class DatasetSummary:
     without_next_action: int
 
     def __str__(self) -> str:
-        """Three lines, and one each for `ending_rewards` and for unknown next actions, if there are any."""
+        """Formats the summary as three lines, plus one each for `ending_rewards` and unknown next actions if there are
+        any."""
         lines = [
             f"{self.transitions:,} transitions in {self.episodes:,} episodes: {self.terminations:,} terminations, "
             f"{self.truncations:,} truncated episodes",
@@ -81,7 +81,7 @@ def _range(numbers: np.ndarray) -> tuple[float, float] | None:
 
 
 def summarise(dataset: Dataset) -> DatasetSummary:
-    """Summarises a dataset."""
+    """Returns a summary of a dataset, such as its number of episodes and the range of its rewards."""
     starts, last, rewards, masks = (
         np.asarray(array) for array in (dataset.starts, dataset.last, dataset.rewards, dataset.masks)
     )
@@ -118,19 +118,19 @@ def dataset_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> Dataset:
-    r"""Builds a dataset from one row for each step, in the order in which a loop over `env.step` records them.
+    r"""Builds a dataset from arrays with one row per step, in the order in which a loop over `env.step` records them.
 
     Row $t$ is the transition $(s_t, a_t, r_t, s_{t+1})$. A row that is neither terminated nor truncated must be
-    followed by the row whose observation is $s_{t+1}$; if transitions are unordered, set `truncated` in every row. If
+    followed by a row whose observation is $s_{t+1}$. If the transitions are unordered, set `truncated` in every row. If
     the very last row is neither terminated nor truncated, it counts as truncated.
 
     - `observations`, `next_observations`: `(steps, observation)`.
     - `actions`: `(steps, action)`, between `action_low` and `action_high`, which are mapped to -1 and 1.
-    - `rewards`, `terminated`, `truncated`: `(steps,)`; the last two are booleans, or 0 and 1.
-    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
-      coordinate.
+    - `rewards`, `terminated`, `truncated`: `(steps,)`. The last two contain booleans, or 0 and 1.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space, each either a single number or
+      one number per coordinate.
 
-    Numbers are stored in JAX's default floating dtype, float32 unless `jax_enable_x64` is set.
+    Numbers are stored in JAX's default floating dtype, which is float32 unless `jax_enable_x64` is set.
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the requirement and the invalid value.
     """
@@ -149,7 +149,7 @@ def dataset_from_transitions(
 def dataset_from_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> Dataset:
-    """Builds a dataset from whole episodes, each with one more observation than actions.
+    """Builds a dataset from complete episodes, each of which has one observation more than actions.
 
     - `action_low`, `action_high`: As in `dataset_from_transitions`.
 
@@ -161,14 +161,15 @@ def dataset_from_episodes(
 def dataset_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> Dataset:
-    """Builds a dataset from one row for each state, as in OGBench's files.
+    """Builds a dataset from arrays with one row per state, as in OGBench's files.
 
     No transition starts in the last row of an episode.
 
-    - `observations`, `actions`: `(states, ...)`; actions lie in [-1, 1], including those in the last rows of episodes.
-    - `rewards`, `masks`: `(states,)`, of the transition that starts at a state; a mask is 0 if the transition
-      terminates, else 1. In the last row of an episode, where none starts, the reward must be 0 and the mask 1.
-    - `terminals`: `(states,)`, whether a row is the last of its episode.
+    - `observations`, `actions`: `(states, ...)`. Actions lie in [-1, 1], including those in the last rows of episodes.
+    - `rewards`, `masks`: `(states,)`, the reward and the mask of the transition that starts at each state. A mask is 0
+      if the transition terminates, and 1 otherwise. In the last row of an episode, where no transition starts, the
+      reward must be 0 and the mask 1.
+    - `terminals`: `(states,)`, whether each row is the last of its episode.
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the requirement and the invalid value.
     """

@@ -29,32 +29,33 @@ class LinearAction(eqx.Module):
     gain: Hyperparameter
 
     def __call__(self, observation: Observation) -> Action:
-        """The action for an observation."""
+        """Returns the action for an observation."""
         return self.gain.value @ observation
 
 
 class LinearGaussian(eqx.Module):
-    r"""The chain $s' = A s + B a + w$ with $w \sim N(0, W)$, under the policy $a = K s$.
+    r"""A linear-Gaussian chain, whose successor measure is known in closed form.
 
-    With $M = A + B K$ the $k$-th state after $(s, a)$ is Gaussian with mean $\mu_k$ and covariance $\Sigma_k$: $\mu_1 =
-    A s + B a$, $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. The successor measure is
-    a geometric mixture,
+    States follow $s' = A s + B a + w$ with $w \sim N(0, W)$, and actions follow the policy $a = K s$. With $M = A +
+    B K$, the $k$-th state after $(s, a)$ is Gaussian with mean $\mu_k$ and covariance $\Sigma_k$: $\mu_1 = A s + B a$,
+    $\Sigma_1 = W$, $\mu_{k+1} = M \mu_k$, $\Sigma_{k+1} = M \Sigma_k M^\top + W$. The successor measure is a geometric
+    mixture of these Gaussians,
 
     $$m(\cdot \mid s, a) = \sum_{k \ge 1} (1 - \gamma) \gamma^{k-1} N(\mu_k, \Sigma_k).$$
 
-    The moments of the measure and the Q-values are computed from the infinite series; the density, the samples and the
-    exact velocity field from the first `terms` terms, with normalised weights. `sample` draws transitions to train on.
-    Actions are unbounded.
+    The moments of the measure and the Q-values are computed from the infinite series. The density, the samples and the
+    exact velocity field use only the first `terms` terms, with normalised weights. `sample` draws transitions for
+    training. Actions are unbounded.
 
     - `dynamics`, `control`, `gain`, `noise`: $A$, $B$, $K$ and $W$; the spectral radius of $M$ must be below 1.
-    - `start`: The standard deviation of the behaviour policy's states, whose distribution is
+    - `start`: The standard deviation of the states in the behaviour policy's transitions; their distribution is
       $N(0, \text{start}^2 I)$.
-    - `exploration`: The standard deviation of the noise that the behaviour policy adds to actions.
+    - `exploration`: The standard deviation of the noise that the behaviour policy adds to the policy's actions.
     - `discount`: $\gamma$ in [0, 1).
-    - `terms`: The number of terms of the truncated series, at least 1; the weight $\gamma^{\text{terms}}$ of the
-      omitted terms should be small.
+    - `terms`: The number of terms in the truncated series, at least 1. It should be large enough that the weight of the
+      omitted terms, $\gamma^{\text{terms}}$, is small.
 
-    **Raises** `ValueError` if the spectral radius of $M$ is not below 1, or a value is out of range.
+    **Raises** `ValueError` if the spectral radius of $M$ is not below 1, or if a value is out of range.
     """
 
     dynamics: Hyperparameter
@@ -114,15 +115,15 @@ class LinearGaussian(eqx.Module):
     def spiral(
         discount: Hyperparameter | float | Float[Array, ""] = 0.9, *, tolerance: float = 1e-3
     ) -> "LinearGaussian":
-        r"""A chain in the plane: states rotate about the origin once in 25 steps, and approach it by 2 % per step.
+        r"""Creates a chain in the plane, whose states circle the origin in 25 steps and approach it by 2 % per step.
 
-        With noise of standard deviation 0.1 per step, the stationary standard deviation of each coordinate is about
-        0.5; that of the behaviour policy's states is 1.5. For a long horizon the measure is a spiral with a dense
-        centre. Actions move the state by a tenth of their size.
+        The noise has a standard deviation of 0.1 per step. As a result, the stationary standard deviation of each
+        coordinate is about 0.5; for the behaviour policy's states, it is 1.5. For a long horizon, the successor measure
+        has the shape of a spiral with a dense centre. An action moves the state by a tenth of the action's size.
 
         - `discount`: $\gamma$ in [0, 1).
-        - `tolerance`: The maximum weight $\gamma^{\text{terms}}$ of the omitted terms. For a traced discount, inside
-          `jax.vmap`, this bound holds for discounts up to 0.99.
+        - `tolerance`: The maximum weight $\gamma^{\text{terms}}$ of the omitted terms. If the discount is traced, as
+          inside `jax.vmap`, this maximum is guaranteed only for discounts up to 0.99.
         """
         angle, control, gain = 2 * np.pi / 25, 0.1 * np.eye(2), -0.2 * np.eye(2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -145,7 +146,7 @@ class LinearGaussian(eqx.Module):
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy $a = K s$; the successor measure is that of this policy."""
+        """The policy $a = K s$, for which the successor measure is defined."""
         return FunctionPolicy(LinearAction(self.gain))
 
     def starts(self, key: Key, count: int) -> Float[Array, "count observation"]:
@@ -155,7 +156,7 @@ class LinearGaussian(eqx.Module):
     def sample(self, key: Key, batch_size: int) -> Transition:
         """Samples transitions of the behaviour policy, with rewards of 0.
 
-        Next actions and futures are drawn under `policy`.
+        The next actions and the future states in the transitions are those of `policy`.
         """
 
         def draw(key):
@@ -174,7 +175,7 @@ class LinearGaussian(eqx.Module):
     def sample_futures(
         self, observation: Observation, action: Action, count: int, key: Key
     ) -> Float[Array, "count observation"]:
-        """Draws `count` future states from the successor measure."""
+        """Draws `count` future states from the successor measure of a state and an action."""
         first = self._after(observation, action)
 
         def draw(key):
@@ -187,18 +188,18 @@ class LinearGaussian(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, count))
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        """The log-density of the successor measure at a future state."""
+        """Returns the log-density of the successor measure at a future state."""
         first = self._after(observation, action)
         return logsumexp(self._log_weights() + self._log_densities(future, first, 1.0, 0.0))
 
     def marginal_velocity(self, path: AffinePath, t: Time, x: Point, observation: Observation, action: Action) -> Point:
-        r"""The exact velocity field, $\mathbb E[\dot x_t \mid x_t = x]$, of a path from standard Gaussian noise to the
-        successor measure.
+        r"""Returns the exact velocity, $\mathbb E[\dot x_t \mid x_t = x]$, of a path from standard Gaussian noise to
+        the successor measure.
 
-        On the path $x_t = \alpha x_1 + \beta x_0$ to one term $N(\mu, \Sigma)$ of the mixture, $x_t \sim N(\alpha \mu,
-        S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu + (\dot\alpha
-        \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$. The terms are averaged with their posterior
-        probabilities given $x_t = x$.
+        For the path $x_t = \alpha x_1 + \beta x_0$ to a single term $N(\mu, \Sigma)$ of the mixture, $x_t \sim N(\alpha
+        \mu, S)$ with $S = \alpha^2 \Sigma + \beta^2 I$, and $\mathbb E[\dot x_t \mid x_t] = \dot\alpha \mu +
+        (\dot\alpha \alpha \Sigma + \dot\beta \beta I) S^{-1} (x_t - \alpha \mu)$. The result is the average of these
+        velocities over all terms, weighted by the posterior probability of each term given $x_t = x$.
         """
         c = path.coefficients(t)
         first = self._after(observation, action)
@@ -209,7 +210,7 @@ class LinearGaussian(eqx.Module):
         return share @ (c.alpha_rate * self._means(first) + turned)
 
     def moments(self, observation: Observation, action: Action) -> Moments:
-        r"""The mean and the covariance of the successor measure, from the infinite series.
+        r"""Returns the mean and the covariance of the successor measure, computed from the infinite series.
 
         For a sample $X$ of the measure, $\mathbb E X = (1 - \gamma) (I - \gamma M)^{-1} \mu_1$, and $S = \mathbb E X
         X^\top$ solves $S = (1 - \gamma)(\mu_1 \mu_1^\top + W) + \gamma (M S M^\top + W)$.
@@ -224,8 +225,8 @@ class LinearGaussian(eqx.Module):
         return Moments(mean, second - jnp.outer(mean, mean))
 
     def value(self, observation: Observation, action: Action, reward: QuadraticReward) -> Scalar:
-        r"""The Q-value $\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$ for a reward $r$ of the next
-        state, from the infinite series."""
+        r"""Returns the Q-value $\frac{1}{1 - \gamma} \mathbb E_{X \sim m(\cdot \mid s, a)}[r(X)]$ for a reward $r$ of
+        the next state, computed from the infinite series."""
         moments = self.moments(observation, action)
         expected = reward(moments.mean) + jnp.sum(reward.quadratic.value * moments.covariance)
         return expected / (1 - self.discount.value)

@@ -1,4 +1,4 @@
-r"""OGBench tasks: the environment, and the dataset on the device."""
+r"""Loads OGBench tasks: the environment, and the dataset on the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
 @dataclass(frozen=True)
 class OGBenchTask:
-    """A single-task problem of OGBench with its data and their provenance.
+    """A single-task problem of OGBench, with its data and their provenance.
 
-    - `name`: The parsed name.
+    - `name`: The parsed name of the task.
     - `dataset`, `validation`: The training data and the validation data.
-    - `success_timing`: The state that determines the environment's reward and success: "pre", the state before the
-      action, or "post", the one after it.
-    - `reward_timing`: The state that determines the rewards and masks in `dataset`, "pre" or "post".
-    - `action_limit`: The magnitude to which the coordinates of the data's actions are clipped.
-    - `provenance`: "official" for data loaded without `dataset_path`, "collected" for a file made by `collect`, else
-      "file".
+    - `success_timing`: The state that determines the environment's reward and success: "pre" for the state before the
+      action, "post" for the state after it.
+    - `reward_timing`: The state that determines the rewards and masks in `dataset`, also "pre" or "post".
+    - `action_limit`: The magnitude to which the coordinates of the actions in the data are clipped.
+    - `provenance`: "official" for data loaded without `dataset_path`, "collected" for a file made by `collect`, and
+      "file" for any other.
     - `path`: The training file, or the folder of shards.
     - `frame_stack`: The number of frames in a pixel observation.
     """
@@ -51,7 +51,10 @@ class OGBenchTask:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of the training data; for shards, those that the task can give."""
+        """The minimum and the maximum reward of the training data.
+
+        For shards, these are the minimum and the maximum reward that the task can give.
+        """
         return self.dataset.reward_range
 
     @property
@@ -72,7 +75,7 @@ class OGBenchTask:
         return partial(make, self.name.environment, success_timing=self.success_timing)
 
     def describe(self) -> dict[str, str | float]:
-        """JSON-serialisable values that identify the data; they are stored with the results."""
+        """Returns JSON-serialisable values that identify the data, to store with the results."""
         return {
             "env_name": self.name.full,
             "dataset": self.name.dataset,
@@ -95,25 +98,26 @@ def load(
     action_limit: float = 1 - 1e-5,
     frame_stack: int = 1,
 ) -> OGBenchTask:
-    r"""Loads a task and its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
+    r"""Loads a task with its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
     - `env_name`: The name of a single-task problem, such as "cube-single-play-singletask-v0" or
       "scene-play-singletask-task1-v0".
-    - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder; or a folder of several
-      such pairs, the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset], which are used in the order of
-      their names.
-    - `dataset_dir`: The folder that contains OGBench's own files; missing ones are downloaded to it.
-    - `success_timing`: The timing of the environment's reward and success: "pre" for $r(s)$, as in OGBench 1.2 and
-      later; "post" for $r(s')$, as in earlier versions and in the scores published with 1.1.
-    - `reward_timing`: The timing of the data's rewards and masks: "pre" labels a transition with $r(s)$, as in all
-      versions of OGBench; "post" with $r(s')$, to match an environment with that timing.
+    - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder. Alternatively, a folder
+      of several such pairs, which are the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset] and are used in
+      the order of their names.
+    - `dataset_dir`: The folder that contains OGBench's own files. Missing files are downloaded to this folder.
+    - `success_timing`: The state that determines the environment's reward and success: "pre" for $r(s)$, as in OGBench
+      1.2 and later; "post" for $r(s')$, as in earlier versions and in the scores published with version 1.1.
+    - `reward_timing`: The state that determines the rewards and masks of the data: "pre" labels a transition with
+      $r(s)$, as in all versions of OGBench; "post" labels it with $r(s')$, to match an environment that does the same.
     - `action_limit`: The magnitude, in (0, 1], to which the coordinates of the data's actions are clipped, as in the
-      code of FQL and floq, since a policy that ends in a tanh, for example, cannot output exactly -1 or 1.
+      code of FQL and floq. The reason is that some policies, such as those that end in a tanh, cannot output exactly -1
+      or 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message suggests other ways to get the data), `BlockingIOError` while
-    another process downloads the same data, and `ModuleNotFoundError` without OGBench.
+    another process downloads the same data, and `ModuleNotFoundError` if OGBench is not installed.
     """
     for argument, value in (("success_timing", success_timing), ("reward_timing", reward_timing)):
         if value not in ("pre", "post"):
@@ -167,9 +171,9 @@ class TaskReader:
         return TaskReader, self._settings
 
     def __call__(self, path: Path) -> Dataset:
-        """Reads the dataset in a file, and places it on the device.
+        """Reads a file as a dataset, with the rewards of the task, and places it on the device.
 
-        **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data of another
+        **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data from another
         environment.
         """
         arrays = labelled_arrays(path, self._name, self._open())
@@ -191,7 +195,8 @@ class TaskReader:
     def reward_range(self) -> tuple[float, float]:
         """The minimum and the maximum reward that the task can give: minus the number of conditions for success, and 0.
 
-        The minimum is the reward that OGBench gives in a state far from all goals, with buttons in an invalid state.
+        The minimum is computed as the reward that OGBench gives in a state that is far from all goals and in which all
+        buttons have an invalid value.
         """
         environment = self._open()
         environment.reset()  # there is no model before
@@ -204,7 +209,7 @@ class TaskReader:
         return float(nowhere["rewards"][0]), 0.0
 
     def close(self) -> None:
-        """Closes the environment that labels the data. Reading another file opens a new one."""
+        """Closes the environment that is used to label the data. Reading another file opens a new environment."""
         if self._environment is not None:
             self._environment.close()
             self._environment = None
@@ -231,7 +236,7 @@ def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDa
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
     """Reads the arrays of a file in OGBench's format, one row per state, and adds the rewards and masks of a task.
 
-    **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data of another
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data from another
     environment.
     """
     arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"), pixels=name.pixels)
@@ -241,7 +246,10 @@ def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
 
 
 def of_next_state(values: np.ndarray) -> np.ndarray:
-    """For each state, the value of the next state; the very last one, at which no transition starts, keeps its own."""
+    """Returns, for each state, the value of the next state.
+
+    The very last state keeps its own value, since no transition starts there.
+    """
     return np.concatenate([values[1:], values[-1:]])
 
 

@@ -1,4 +1,4 @@
-"""Scripted episodes of OGBench's robot arm."""
+"""Records scripted episodes of OGBench's robot arm."""
 
 import copy
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from floqzoo.tasks.simulator import make, ogbench_module
 
 @dataclass(frozen=True)
 class ManipulationScript:
-    """The settings with which an OGBench robot-arm dataset is collected.
+    """The settings for collecting one of OGBench's robot-arm datasets.
 
-    - `name`: The dataset's name.
-    - `environment`: The environment's name, as gymnasium registers it; its observations may be pixels.
+    - `name`: The name of the dataset.
+    - `environment`: The name under which the environment is registered with gymnasium; its observations may be pixels.
     - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
       episode.
-    - `planned`: Whether to follow a plan with temporally correlated noise ("play"), or to act on the current state with
-      independent noise ("noisy").
-    - `stacking`: The interval from which an episode draws its probability of stacking a cube on another one.
-    - `random_actions`: The probability that a step's action is uniformly random.
-    - `gripper_closed`: Whether to keep the gripper closed.
-    - `cubes_in_view`: Whether to reject and repeat an episode in which a cube leaves the view.
+    - `planned`: Whether the arm follows a plan, with temporally correlated noise ("play"), or reacts to the current
+      state, with independent noise ("noisy").
+    - `stacking`: The interval from which the probability of stacking a cube on another cube is drawn for each episode.
+    - `random_actions`: The probability that the action of a step is uniformly random.
+    - `gripper_closed`: Whether the gripper is kept closed.
+    - `cubes_in_view`: Whether an episode in which a cube leaves the view is rejected and recorded again.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Scripted episodes of OGBench's point mass."""
+"""Records scripted episodes in OGBench's point-mass mazes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,15 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True)
 class MazeScript:
-    """The settings with which an OGBench point-mass maze dataset is collected.
+    """The settings for collecting one of OGBench's point-mass maze datasets.
 
-    - `name`: The dataset's name.
-    - `environment`: The environment's name, as gymnasium registers it.
+    - `name`: The name of the dataset.
+    - `environment`: The name under which the environment is registered with gymnasium.
     - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
       episode.
-    - `stitch`: Whether an episode has a single goal, at a path distance of four cells from its start ("stitch"), or
-      goals in cells that are not straight corridors, a new one whenever the current one is reached ("navigate").
+    - `stitch`: Whether to collect a "stitch" dataset, in which each episode has a single goal, four cells from the
+      start along the shortest path. In a "navigate" dataset, goals are cells that are not straight corridors, and a new
+      goal is drawn whenever the current one is reached.
     """
 
     name: str
@@ -90,17 +91,17 @@ class MazeRecorder:
 
 
 def pick(cells: list[Cell], random: np.random.Generator) -> Cell:
-    """Draws one of the cells uniformly."""
+    """Draws a cell uniformly at random."""
     return cells[int(random.integers(len(cells)))]
 
 
 def free_cells(walls: np.ndarray) -> list[Cell]:
-    """The row and column of each cell without a wall."""
+    """Returns the row and the column of each cell without a wall."""
     return [(int(row), int(column)) for row, column in np.argwhere(walls == 0)]
 
 
 def is_corridor(walls: np.ndarray, cell: Cell) -> bool:
-    """Whether a free cell is a straight corridor: open along one axis, with walls along the other."""
+    """Returns whether a free cell is a straight corridor: open along one axis, with walls along the other."""
     row, column = cell
     across = {bool(walls[row, column - 1]), bool(walls[row, column + 1])}
     along = {bool(walls[row - 1, column]), bool(walls[row + 1, column])}

@@ -20,18 +20,19 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
 PIXELS = "visual-"
 """The prefix of the names of pixel tasks."""
 ARMS = ("cube", "scene", "puzzle")
-"""The families with a robot arm over a table."""
+"""The families of tasks in which a robot arm works over a table."""
 
 
 @dataclass(frozen=True)
 class TaskName:
     """The parsed name of a single-task problem.
 
-    - `full`: The name in OGBench's spelling, such as "cube-single-play-singletask-task2-v0".
-    - `environment`: The environment's name as gymnasium registers it, such as "cube-single-singletask-task2-v0".
-    - `dataset`: The name of the dataset's file, such as "cube-single-play-v0".
-    - `task`: The task's number, or None for OGBench's default task.
-    - `family`: The first word of the name, such as "cube", or the second for a pixel task.
+    - `full`: The full name in OGBench's spelling, such as "cube-single-play-singletask-task2-v0".
+    - `environment`: The name under which the environment is registered with gymnasium, such as
+      "cube-single-singletask-task2-v0".
+    - `dataset`: The name of the dataset's file without its extension, such as "cube-single-play-v0".
+    - `task`: The number of the task; None for OGBench's default task.
+    - `family`: The family of tasks, such as "cube": the first word of the name, or the second for a pixel task.
     """
 
     full: str
@@ -47,12 +48,12 @@ class TaskName:
 
     @property
     def labels(self) -> str:
-        """The name of the environment that computes the rewards of the data: the same task without rendering."""
+        """The name of the environment that computes the rewards of the data, which is the same task without pixels."""
         return self.environment.removeprefix(PIXELS)
 
     @property
     def plane(self) -> tuple[int, int]:
-        """The indices of the horizontal coordinates in an observation: those of the body, or of the arm's gripper."""
+        """The indices of the two horizontal coordinates of the body, or of the arm's gripper, in an observation."""
         return (12, 13) if self.family in ARMS else (0, 1)
 
 
@@ -83,7 +84,7 @@ def task_name(name: str) -> TaskName:
 
 
 def task_names() -> list[str]:
-    """The names of all single-task problems; needs OGBench."""
+    """Returns the names of all single-task problems; needs OGBench."""
     names = []
     for environment in registered_environments():
         stem, separator, ending = environment.partition("-singletask")

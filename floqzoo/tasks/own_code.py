@@ -17,7 +17,7 @@ _files: dict[str, str] = {}
 
 
 def module_of_file(path: str | Path) -> ModuleType:
-    """Imports a Python file, which executes it.
+    """Imports and thereby executes a Python file.
 
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a Python file.
     """
@@ -42,9 +42,9 @@ def module_of_file(path: str | Path) -> ModuleType:
 
 
 def own_module(source: str) -> ModuleType:
-    """Imports a file (`FILE.py`) or a module (`PACKAGE.MODULE`).
+    """Imports the user's file (`FILE.py`) or module (`PACKAGE.MODULE`).
 
-    **Raises** `FileNotFoundError` or `ValueError` if it does not exist.
+    **Raises** `FileNotFoundError` if there is no such file, `ValueError` if there is no such module.
     """
     if source.endswith(".py"):
         return module_of_file(source)
@@ -59,9 +59,9 @@ def own_module(source: str) -> ModuleType:
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """Imports the object that `FILE.py:NAME` or `MODULE:NAME` refers to; this executes the code.
+    """Imports the object that a reference `FILE.py:NAME` or `MODULE:NAME` names, which executes the file or module.
 
-    - `what`: The name of the argument, for error messages.
+    - `what`: The name of the argument that contains the reference, for error messages.
 
     **Raises** `ValueError` if the reference is malformed or there is no such module or name, `FileNotFoundError` if
     there is no such file.
@@ -89,10 +89,11 @@ class _FileFinder:
 
 @dataclass(frozen=True)
 class ForAnotherProcess:
-    """A pickled function or object for another process, with the user's files that may define parts of it.
+    """A pickled function or object for another process, with the paths of the user's files that may define it.
 
-    Pickle stores a function as its module and name, but another process cannot import the user's file, or a module in
-    the folder of that file, by name. In the other process, a file is executed only if it is needed.
+    The paths are needed because pickle stores a function as a module and a name, but another process cannot find the
+    user's file, or a module in the folder of that file, by its name. The other process executes a file only if the
+    object needs it.
     """
 
     packed: bytes
@@ -100,7 +101,7 @@ class ForAnotherProcess:
 
     @classmethod
     def of(cls, value: Any) -> "ForAnotherProcess":
-        """Packs an object; **raises** what pickling it raises."""
+        """Packs an object. **Raises** any error that occurs when the object is pickled."""
         return cls(bytes(ForkingPickler.dumps(value)), dict(_files))
 
     def value(self) -> Any:

@@ -1,4 +1,4 @@
-"""Preparing your own environment for evaluation and exploration."""
+"""Prepares your own environment for evaluation and exploration."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class ReportedSuccess(gymnasium.Wrapper):
-    """Reports success as `info["success"]` in each step: 1 or 0, or NaN if `key` is None.
+    """A wrapper that reports success as `info["success"]` in each step: 1 or 0, or NaN if `key` is None.
 
     - `environment`: Any Gymnasium environment.
     - `key`: The key of `info` that reports success; None if the environment does not report it.
@@ -20,14 +20,14 @@ class ReportedSuccess(gymnasium.Wrapper):
         self._key, self._any_step, self._succeeded = key, any_step, False
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode."""
+        """Starts a new episode."""
         self._succeeded = False
         return self.env.reset(**options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Takes a step.
+        """Takes a step in the environment.
 
-        **Raises** `ValueError` if `info` lacks the key.
+        **Raises** `ValueError` if `key` is not None and the environment's `info` does not contain it.
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._key is None:
@@ -42,7 +42,7 @@ class ReportedSuccess(gymnasium.Wrapper):
 
 
 class UnitActions(gymnasium.wrappers.RescaleAction):
-    """Maps actions in [-1, 1] affinely to the bounds of an environment's own actions."""
+    """A wrapper that maps actions in [-1, 1] affinely to the environment's own action bounds."""
 
     def __init__(self, environment: gymnasium.Env):
         space: Any = environment.action_space
@@ -51,12 +51,12 @@ class UnitActions(gymnasium.wrappers.RescaleAction):
         self._bounds = space.low, space.high
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """Maps an action to the environment's own units, and clips it to the bounds in case of rounding errors."""
+        """Maps an action to the environment's own units, and clips it to the bounds to remove rounding errors."""
         return np.clip(super().action(action), *self._bounds)
 
 
 def in_own_units(environment: gymnasium.Env) -> gymnasium.Env:
-    """Removes the `UnitActions` wrapper of an environment, if it has one, so that actions are in their own units."""
+    """Removes the `UnitActions` wrapper, if there is one, so that actions are in the environment's own units."""
     return environment.env if isinstance(environment, UnitActions) else environment
 
 
@@ -65,7 +65,8 @@ def prepared_environment(
 ) -> gymnasium.Env:
     """Wraps an environment so that it has a step limit, takes actions in [-1, 1] and reports `info["success"]`.
 
-    **Raises** `ValueError` for spaces that are not supported, and if there is no step limit.
+    **Raises** `ValueError` if a space is not supported, if there is no step limit, or if `max_episode_steps` exceeds
+    the environment's own limit.
     """
     low, high = action_bounds_of(environment)
     environment = with_step_limit(environment, max_episode_steps)
@@ -74,7 +75,7 @@ def prepared_environment(
 
 
 def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of the actions of an environment whose observations and actions are vectors of numbers.
+    """Returns the action bounds of an environment whose observations and actions are vectors of numbers.
 
     **Raises** `ValueError` if a space is not a vector, or if actions are not floating-point numbers with finite bounds.
     """
@@ -94,8 +95,8 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
     """Limits the steps of an episode to `max_episode_steps`; if that is None, returns the environment unchanged.
 
-    **Raises** `ValueError` if `max_episode_steps` is None and the environment has no step limit of its own, or if it has a
-    lower one than `max_episode_steps`.
+    **Raises** `ValueError` if `max_episode_steps` is None and the environment has no step limit of its own, or if
+    `max_episode_steps` exceeds the environment's own limit.
     """
     own = min(_step_limits(environment), default=None)
     if max_episode_steps is not None:

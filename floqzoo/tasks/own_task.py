@@ -16,28 +16,31 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 
 @dataclass(frozen=True, kw_only=True)
 class GymnasiumTask:
-    """A dataset and the environment that it comes from; without an environment, only losses and diagnostics are logged.
+    """A task of your own: a dataset and, optionally, the Gymnasium environment that the data come from.
 
-    - `name`: The name in titles and tables.
+    Without an environment, only losses and diagnostics are logged.
+
+    - `name`: The name of the task, which is shown in titles and tables.
     - `dataset`: The transitions to train on, such as the result of `dataset_from_transitions`, or a `ShardedDataset`.
     - `environment`: A function that creates a new Gymnasium environment whose observations and actions are vectors of
-      numbers; None for no environment. It must be defined at the top level of a module if environments run in separate
-      processes.
-    - `validation`: Held-out transitions.
-    - `success_key`: The key of `info` under which the environment reports success; None if it reports none, so that
-      evaluations measure returns only.
-    - `success_at`: The step that must report success for an episode to count as successful: its last one ("last"), or
-      any of its steps ("any").
-    - `max_episode_steps`: The number of steps after which an episode is truncated, at most the environment's own limit
-      if it has one; None for that limit.
-    - `reference_returns`: The two returns that count as 0 and 1 in normalised returns, such as those of a random and an
-      expert policy.
+      numbers; None if the task has no environment. If environments run in separate processes, the function must be
+      defined at the top level of a module.
+    - `validation`: Held-out transitions; None if there are none.
+    - `success_key`: The key of `info` under which the environment reports success. If it is None, evaluations measure
+      only returns.
+    - `success_at`: The step that must report success for an episode to count as successful: "last" for the last step of
+      the episode, or "any" for any of its steps.
+    - `max_episode_steps`: The number of steps after which an episode is truncated. It must not exceed the environment's
+      own step limit, if there is one; None uses that limit.
+    - `reference_returns`: The two returns that are mapped to 0 and 1 in normalised returns, such as the returns of a
+      random policy and of an expert policy.
 
-    Actions are mapped affinely from the policy's [-1, 1] to the bounds of the action space, which must be the bounds
-    that were given when the dataset was built.
+    The policy's actions in [-1, 1] are mapped affinely to the bounds of the environment's action space. The dataset
+    must have been built with the same bounds.
 
-    **Raises** `ValueError` if an argument is invalid, if the environment's spaces are not vectors with finite action
-    bounds, if they do not match those of the dataset and the validation data, or if episodes have no step limit.
+    **Raises** `ValueError` if an argument is invalid, if the environment's observations or actions are not vectors, if
+    its action bounds are not finite, if the environment or the validation data do not match the dataset, or if episodes
+    have no step limit.
     """
 
     name: str
@@ -88,8 +91,8 @@ class GymnasiumTask:
     def make_environment(self) -> Callable[[], Any] | None:
         """A function that creates a new environment; None for a task without an environment.
 
-        The environment takes actions in [-1, 1], and `info["success"]` is the success of the episode, NaN if it is not
-        reported.
+        The environment takes actions in [-1, 1]. In each step, `info["success"]` is 1 or 0, or NaN if the environment
+        does not report success.
         """
         if self.environment is None:
             return None
@@ -111,7 +114,7 @@ class GymnasiumTask:
         return self.dataset.reward_range
 
     def describe(self) -> dict[str, Any]:
-        """JSON-serialisable values that identify the data and the environment; they are stored with the results."""
+        """Returns JSON-serialisable values that identify the data and the environment, to store with the results."""
         return {
             "env_name": self.name,
             "provenance": "own",
@@ -164,19 +167,19 @@ def _prepared(make: Callable[[], Any], success_key: str | None, success_at: str,
 
 
 def is_reference(env_name: str) -> bool:
-    """Whether the name of a task refers to the user's code: `FILE.py:NAME` or `MODULE:NAME`."""
+    """Returns whether the name of a task refers to the user's code, as `FILE.py:NAME` and `MODULE:NAME` do."""
     return ":" in env_name
 
 
 def task_label(env_name: str) -> str:
-    """The name of a task for titles and tables; for a task in the user's code, without the folder of the file."""
+    """Returns the name of a task for titles and tables; for a task in the user's code, without the file's folder."""
     return PurePath(env_name).name if is_reference(env_name) else env_name
 
 
 def own_task(reference: str) -> Any:
-    """Loads the user's task that `FILE.py:NAME` or `MODULE:NAME` refers to.
+    """Loads a task from the user's code, given a reference `FILE.py:NAME` or `MODULE:NAME`.
 
-    This executes the code, and calls NAME if it is callable.
+    This executes the file or the module. If NAME is callable, it is called, and its result is the task.
 
     **Raises** `ValueError` if the reference is malformed, if there is no such module or name, or if the result is not a
     [`Task`][floqzoo.protocols.Task]; `FileNotFoundError` if there is no such file.

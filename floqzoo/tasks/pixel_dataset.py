@@ -1,4 +1,4 @@
-"""Datasets of pixel observations, with each frame stored once."""
+"""Datasets of pixel observations that store each frame once."""
 
 import math
 
@@ -14,15 +14,16 @@ from floqzoo.typing import Array, Key
 
 
 class PixelDataset(eqx.Module):
-    r"""Episodes of frames, whose observations are stacks of the latest frames.
+    r"""A dataset with pixel observations, each of which is a stack of the latest $k$ frames.
 
-    The observation of state $i$ consists of the frames $i - k + 1, \dots, i$ of its episode, the oldest first; missing
-    frames before the first one are copies of it. Each frame is stored once, as uint8, and stacks are assembled when
-    they are read. With 3 frames, this takes a sixth of the memory that stacked observations and next observations of
-    all transitions would take in uint8, and 1/24 of what they would take in float32.
+    The observation of state $i$ consists of the frames $i - k + 1, \dots, i$ of its episode, oldest first. Frames
+    before the start of the episode are replaced by copies of its first frame. Each frame is stored once, as uint8, and
+    stacks are assembled when they are read. With $k = 3$, this takes a sixth of the memory that the stacked
+    observations and next observations of all transitions would take in uint8, and 1/24 of what they would take in
+    float32.
 
-    - `frames`: The dataset of single frames, whose `observations` are uint8, with one flattened frame for each state.
-    - `first`: For each state, the index of the first state of its episode, as `PixelDataset.of` computes it.
+    - `frames`: The dataset of single frames. Its `observations` are uint8, with one flattened frame per state.
+    - `first`: For each state, the index of the first state of its episode, as computed by `PixelDataset.of`.
     - `frame_stack`: $k$, at least 1; 3 in the papers.
 
     **Raises** `ValueError` if `frame_stack` is below 1.
@@ -40,9 +41,9 @@ class PixelDataset(eqx.Module):
 
     @staticmethod
     def of(frames: Dataset, frame_stack: int) -> "PixelDataset":
-        """Creates the dataset whose observations are stacks of the observations of `frames`.
+        """Creates a dataset whose observations are stacks of the frames in `frames`.
 
-        **Raises** `ValueError` if `frame_stack` is below 1, or the observations are not uint8.
+        **Raises** `ValueError` if `frame_stack` is below 1, or if the observations of `frames` are not uint8.
         """
         if frames.observations.dtype != np.uint8:
             raise ValueError(f"`frames` must have observations of bytes (uint8); got {frames.observations.dtype}.")
@@ -51,7 +52,7 @@ class PixelDataset(eqx.Module):
         return PixelDataset(frames, jnp.asarray(first.astype(np.int32)), frame_stack)
 
     def with_next_actions(self) -> "PixelDataset":
-        """The dataset without the transitions whose next action is unknown, as in `Dataset.with_next_actions`."""
+        """Returns the dataset without the transitions whose next action is unknown; see `Dataset.with_next_actions`."""
         return PixelDataset(self.frames.with_next_actions(), self.first, self.frame_stack)
 
     @property
@@ -61,12 +62,12 @@ class PixelDataset(eqx.Module):
 
     @property
     def starts(self) -> Int[Array, " transitions"]:
-        """The states at which a transition starts, ascending."""
+        """The indices of the states at which a transition starts, in ascending order."""
         return self.frames.starts
 
     @property
     def observation_dim(self) -> int:
-        """The number of bytes of an observation, a stack of frames."""
+        """The number of bytes in an observation, which is a stack of frames."""
         return self.frame_stack * self.frames.observation_dim
 
     @property
@@ -76,7 +77,7 @@ class PixelDataset(eqx.Module):
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward of a transition."""
+        """The minimum and the maximum reward over all transitions."""
         return self.frames.reward_range
 
     def sample(self, key: Key, batch_size: int) -> Transition:
@@ -85,31 +86,31 @@ class PixelDataset(eqx.Module):
         return eqx.tree_at(lambda step: step.next_action, step, None)
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions that start at these states, with the next actions of the data."""
+        """Returns the transitions that start at the states with indices `at`, with the next actions in the data."""
         step = self.frames.transition(at)
         return eqx.tree_at(
             lambda step: (step.observation, step.next_observation), step, (self.stacks(at), self.stacks(at + 1))
         )
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The indices of the states `steps` steps after `at` in the same episodes."""
+        """Returns the indices of the states that come `steps` steps after the states `at` in the same episodes."""
         return self.frames.later(at, steps)
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """For each state, the number of transitions in its episode after the one that starts there."""
+        """Returns, for the transition that starts at each state, the number of later transitions in its episode."""
         return self.frames.steps_left(at)
 
     def stacks(self, at: Int[Array, "*batch"]) -> UInt8[Array, "*batch bytes"]:
-        """The observations of these states, stacks of frames."""
+        """Assembles the observations of the states with indices `at`, which are stacks of frames."""
         back = jnp.arange(self.frame_stack - 1, -1, -1, dtype=at.dtype)
         rows = jnp.maximum(jnp.expand_dims(at, -1) - jnp.expand_dims(back, range(at.ndim)), self.first[at][..., None])
         return self.frames.observations[rows].reshape(*at.shape, -1)
 
     def fingerprint(self) -> str:
-        """The fingerprint of the dataset of single frames; see `Dataset.fingerprint`."""
+        """Returns the fingerprint of the dataset of single frames; see `Dataset.fingerprint`."""
         return self.frames.fingerprint()
 
 
 def flat_frames(observations: np.ndarray) -> np.ndarray:
-    """Flattens each frame of an array `(states, height, width, channels)` to a row; the data are not copied."""
+    """Flattens each frame of an array `(states, height, width, channels)` into a row, without copying the data."""
     return observations.reshape(len(observations), math.prod(observations.shape[1:]))

@@ -9,7 +9,7 @@ from floqzoo.typing import Array, Observation, Scalar
 
 
 class QuadraticReward(eqx.Module):
-    r"""The reward $r(x) = x^\top C x + c^\top x + b$.
+    r"""A quadratic reward of a state $x$: $r(x) = x^\top C x + c^\top x + b$.
 
     - `quadratic`, `linear`, `constant`: $C$, $c$ and $b$. With $C = 0$ the reward is linear; with $c = 0$ too, it is
       constant.
@@ -30,5 +30,5 @@ class QuadraticReward(eqx.Module):
         self.constant = hyperparameter(constant)
 
     def __call__(self, x: Observation) -> Scalar:
-        """The reward of a state."""
+        """Returns the reward of a state."""
         return x @ self.quadratic.value @ x + self.linear.value @ x + self.constant.value

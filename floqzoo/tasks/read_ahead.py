@@ -15,7 +15,7 @@ from floqzoo.tasks.worker_process import follow_parent
 
 
 class ShardError(OSError):
-    """A shard cannot be read."""
+    """Raised if a shard cannot be read."""
 
 
 class ReadAhead:
@@ -38,7 +38,7 @@ class ReadAhead:
         self._ahead: tuple[int, Future[dict[str, np.ndarray]]] | None = None
 
     def request(self, number: int) -> None:
-        """Starts to read the shard at index `number`, unless it is being read already; returns at once.
+        """Starts reading the shard at index `number`, unless it is already being read, and returns immediately.
 
         **Raises** `ShardError` if the process has died.
         """
@@ -50,7 +50,7 @@ class ReadAhead:
             raise self._death(number) from error
 
     def receive(self, number: int) -> dict[str, np.ndarray]:
-        """The arrays of the shard at index `number`, as `ShardReader` returns them; waits until they are read.
+        """Waits until the shard at index `number` has been read, and returns its arrays as `ShardReader` does.
 
         **Raises** `ShardError` if the file cannot be read or the process has died; the message names the file.
         """
@@ -66,7 +66,7 @@ class ReadAhead:
             raise ShardError(str(error) or f"{self._paths[number]}: {error!r}") from error
 
     def close(self) -> None:
-        """Ends the process once it has read the current file. Can be called more than once."""
+        """Ends the process once it has read the current file. This method can be called more than once."""
         self._ahead = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,4 +1,4 @@
-r"""Recorded episodes as arrays, in the units and the dtypes of the recording."""
+r"""Recorded episodes as arrays, which keep the units and the dtypes of the recording."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ from floqzoo.tasks.input_arrays import (
 
 @dataclass(frozen=True)
 class EpisodeArrays:
-    """One episode of $T$ steps.
+    """The arrays of one episode of $T$ steps.
 
-    - `observations`: $T + 1$ rows, from the reset to the last step.
-    - `actions`, `rewards`: $T$ rows; row $t$ is the step from observation $t$ to $t + 1$.
-    - `terminated`: Whether the episode ended in a terminal state; otherwise it was truncated, and TD targets bootstrap
-      from its last state. $T$ flags, one for each step, are also accepted.
+    - `observations`: $T + 1$ rows, from the observation at the reset to the observation after the last step.
+    - `actions`, `rewards`: $T$ rows; row $t$ is the step from observation $t$ to observation $t + 1$.
+    - `terminated`: Whether the episode ended in a terminal state. If not, it was truncated, and TD targets bootstrap
+      from its last state. An array of $T$ flags, one per step, is also accepted.
     """
 
     observations: Numbers
@@ -37,19 +37,20 @@ class EpisodeArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedEpisodes:
-    r"""Recorded episodes, concatenated; [`write_episodes`][floqzoo.tasks.write_episodes] writes them to a file.
+    r"""Recorded episodes, stored in concatenated arrays.
 
-    Episode $i$ has $T_i$ steps and $T_i + 1$ observations.
+    Episode $i$ has $T_i$ steps and $T_i + 1$ observations. [`write_episodes`][floqzoo.tasks.write_episodes] writes the
+    episodes to a file.
 
     - `observations`: `(steps + episodes, observation)`.
     - `actions`: `(steps, action)`, between `action_low` and `action_high`.
     - `rewards`: `(steps,)`.
-    - `terminated`: `(steps,)`, whether a step led to a terminal state. An episode whose last step did not terminate was
-      truncated.
-    - `episode_lengths`: `(episodes,)`, each $T_i \ge 1$.
+    - `terminated`: `(steps,)`, whether each step led to a terminal state. An episode whose last step did not terminate
+      was truncated.
+    - `episode_lengths`: `(episodes,)`, the number of steps in each episode, $T_i \ge 1$.
     - `final_actions`: `(episodes, action)`, the action at the last observation of each episode; None if unknown.
-    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
-      coordinate.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space, each either a single number or
+      one number per coordinate.
 
     Observations, actions and rewards keep their dtypes.
 
@@ -99,7 +100,7 @@ class RecordedEpisodes:
             object.__setattr__(self, name, array)
 
     def dataset(self) -> Dataset:
-        """The transitions as device arrays in JAX's default floating dtype, with actions rescaled to [-1, 1].
+        """Builds a dataset on the device, in JAX's default floating dtype and with actions rescaled to [-1, 1].
 
         If the action at the last observation of a truncated episode is unknown, `Dataset.with_next_actions` drops the
         last transition of the episode.
@@ -148,7 +149,7 @@ def episodes_from_transitions(
     action_low: Numbers = -1.0,
     action_high: Numbers = 1.0,
 ) -> RecordedEpisodes:
-    """Builds episodes from one row for each step, as in
+    """Builds episodes from arrays with one row per step, as in
     [`dataset_from_transitions`][floqzoo.tasks.dataset_from_transitions].
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
@@ -196,7 +197,7 @@ def episodes_from_transitions(
 def concatenated_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> RecordedEpisodes:
-    """Concatenates the arrays of several episodes.
+    """Concatenates the arrays of one or more episodes.
 
     **Raises** `ValueError` for invalid arrays; the message names the episode, the array and the requirement.
     """
@@ -226,7 +227,8 @@ def concatenated_episodes(
 def episodes_from_states(
     *, observations: Numbers, actions: Numbers, rewards: Numbers, masks: Numbers, terminals: Numbers
 ) -> RecordedEpisodes:
-    """Builds episodes from one row for each state, as in [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
+    """Builds episodes from arrays with one row per state, as in
+    [`dataset_from_states`][floqzoo.tasks.dataset_from_states].
 
     **Raises** `ValueError` for invalid arrays; the message names the array, the row, its value and the requirement.
     """
@@ -251,9 +253,11 @@ def episodes_from_states(
 def episodes_of_states(
     *, observations: np.ndarray, actions: np.ndarray, rewards: np.ndarray, terminated: np.ndarray, ends: np.ndarray
 ) -> RecordedEpisodes:
-    """Builds episodes from one row for each state; rewards and terminations in the last row of an episode are ignored.
+    """Builds episodes from arrays with one row per state.
 
-    **Raises** `ValueError` if the very last row does not end an episode, or no transition starts in any row.
+    Rewards and terminations in the last row of an episode are ignored.
+
+    **Raises** `ValueError` if the very last row does not end an episode, or if no transition starts in any row.
     """
     if not ends[-1]:
         raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")
@@ -273,7 +277,7 @@ def episodes_of_states(
 
 
 def lengths_between(ends: np.ndarray) -> np.ndarray:
-    """The number of rows of each episode, given whether each row is the last one of its episode."""
+    """Returns the number of rows in each episode, given whether each row is the last one of its episode."""
     return np.diff(np.flatnonzero(ends), prepend=-1)
 
 

@@ -21,9 +21,9 @@ TRAIN, VALIDATION = 0, 1
 
 @dataclass(frozen=True)
 class EpisodeJob:
-    """One episode to record to the file `path`.
+    """A job that records one episode and writes it to the file `path`.
 
-    Its random seeds are determined by `seed`, `split` (0 for training, 1 for validation) and `index`.
+    The random seeds of the episode are determined by `seed`, `split` (0 for training, 1 for validation) and `index`.
     """
 
     seed: int
@@ -32,21 +32,22 @@ class EpisodeJob:
     path: Path
 
     def seeds(self) -> np.random.SeedSequence:
-        """The seeds of the episode, which do not depend on the number of episodes or workers."""
+        """Returns the random seeds of the episode, which do not depend on the number of episodes or workers."""
         return np.random.SeedSequence(self.seed, spawn_key=(self.split, self.index))
 
     def run(self, recorder: EpisodeRecorder) -> None:
-        """Records the episode and writes its file."""
+        """Records the episode, and writes it to its file."""
         save_episode(self.path, recorder.record(self.seeds()))
 
 
 def record_all(
     script: DatasetScript, jobs: Sequence[EpisodeJob], workers: int, finished_one: Callable[[], None]
 ) -> None:
-    """Runs all jobs, in this process if `workers` is 1, else in worker processes; calls `finished_one` after each job.
+    """Runs all jobs, and calls `finished_one` after each job.
 
-    A script that renders always has a single worker process, which ends if an episode takes longer than `LIMIT`
-    seconds, since a renderer can hang.
+    The jobs run in this process if `workers` is 1, and in worker processes otherwise. A script that renders always runs
+    in a single worker process. Because a renderer can hang, this process ends if an episode takes longer than `LIMIT`
+    seconds.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """

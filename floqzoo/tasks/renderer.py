@@ -17,10 +17,10 @@ LIMIT = 600.0
 
 
 def select_renderer() -> bool:
-    """Selects an off-screen renderer: EGL, or OSMesa if EGL fails, unless `MUJOCO_GL` names one.
+    """Selects an off-screen renderer: the one in `MUJOCO_GL` if it is set, else EGL, or OSMesa if EGL fails.
 
-    Call this before MuJoCo is imported, since MuJoCo reads this environment variable at import. Returns whether a
-    working renderer is selected.
+    Call this before MuJoCo is imported, because MuJoCo reads the environment variable `MUJOCO_GL` at import. Returns
+    whether a working renderer is selected.
     """
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]
@@ -50,7 +50,7 @@ def require_renderer(what: str) -> None:
 
 @cache
 def can_render(name: str) -> bool:
-    """Whether MuJoCo can render with this renderer, tested in a separate process."""
+    """Tests in a separate process whether MuJoCo can render with the renderer of this name, such as "egl"."""
     environment = os.environ | {"MUJOCO_GL": name}
     probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
     return probe.returncode == 0 and name != "disabled"
@@ -58,10 +58,10 @@ def can_render(name: str) -> bool:
 
 @contextmanager
 def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
-    """Ends this process, with a traceback, if the block takes longer than `seconds`.
+    """Terminates this process, with a traceback, if the block takes longer than `seconds`.
 
-    The block cannot be interrupted in other ways, since a hanging renderer ignores signals. The limit applies only in a
-    process that `multiprocessing` started; its parent process restarts it or reports that it has ended.
+    There is no other way to interrupt the block, because a hanging renderer ignores signals. The limit applies only in
+    a process started by `multiprocessing`, whose parent process restarts it or reports that it has ended.
     """
     if multiprocessing.parent_process() is None:
         yield

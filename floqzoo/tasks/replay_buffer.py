@@ -13,10 +13,10 @@ from floqzoo.typing import Array
 
 
 class ExploredStep(eqx.Module):
-    """One step of each environment of each seed.
+    """One exploration step of each environment of each seed, which can be written to a `ReplayBuffer`.
 
-    - `transition`: The steps, without next actions.
-    - `over`: Whether the episode ended with this step, terminated or truncated.
+    - `transition`: The transitions, without next actions.
+    - `over`: Whether the step ended its episode, by termination or by truncation.
     - `next_action`: For a step that ends an episode, the action that the policy would have taken at `next_observation`;
       ignored for other steps.
     """
@@ -27,18 +27,19 @@ class ExploredStep(eqx.Module):
 
 
 class ReplayBuffer(eqx.Module):
-    r"""A ring buffer of the latest transitions of each seed, which keeps track of their episodes.
+    r"""A ring buffer that stores the latest transitions of each seed, and which episodes they belong to.
 
-    It is written in rounds of one step in each of `environments` environments. The transitions of a seed are numbered
-    from 0 in the order of writing. Transition $w$ is stored at position $w \bmod R$ until transition $w + R$ replaces
-    it, where $R$ is `slots` + `environments`; the next step of its environment is transition $w + \text{environments}$.
-    The next action of a transition is the action of its environment in the next round; at the end of an episode, it is
-    the action that the policy would have taken.
+    Each write adds one round: one step in each of the `environments` environments of a seed. The transitions of a seed
+    are numbered from 0 in the order in which they are written. Transition $w$ is stored at position $w \bmod R$, where
+    $R$ is `slots` + `environments`, until transition $w + R$ replaces it. The next step in the same environment is
+    transition $w + \text{environments}$. The next action of a transition is the action taken in its environment in the
+    next round; at the end of an episode, it is the action that the policy would have taken.
 
-    - `transitions`: The transitions, with the seed and the position as the first axes; unwritten ones are 0.
-    - `written`: The total number of written transitions of each seed.
-    - `episodes`: The index of each transition's episode among the episodes of its environment.
-    - `last`: The index $w$ of the latest transition of each of the latest episodes, for each environment.
+    - `transitions`: The transitions, with the seed and the position as the first axes. Positions that have not been
+      written to contain 0.
+    - `written`: The total number of transitions written for each seed.
+    - `episodes`: For each transition, the index of its episode among the episodes of its environment.
+    - `last`: For each environment, the index $w$ of the latest transition of each recent episode.
     - `current`: The index of the current episode of each environment.
     """
 
@@ -50,9 +51,9 @@ class ReplayBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
-        """An empty buffer, from which at most the latest `slots` transitions of each seed can be sampled.
+        """Creates an empty buffer, which lets at most the latest `slots` transitions of each seed be sampled.
 
-        - `like`: A transition with its next action, or its shapes and dtypes as `jax.eval_shape` returns them.
+        - `like`: A transition with its next action, or its shapes and dtypes as returned by `jax.eval_shape`.
 
         **Raises** `ValueError` if `seeds`, `slots` or `environments` is not positive.
         """
@@ -80,15 +81,18 @@ class ReplayBuffer(eqx.Module):
         return self.transitions.reward.shape[1] - self.environments
 
     def known(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The number of transitions of each seed so far; with `next_actions`, of those with a known next action."""
+        """Returns the number of transitions written for each seed.
+
+        With `next_actions`, only transitions whose next action is known are counted.
+        """
         return jnp.maximum(self.written - self.environments, 0) if next_actions else self.written
 
     def size(self, next_actions: bool) -> Int[Array, " seeds"]:
-        """The number of transitions of each seed that can be sampled: `known(next_actions)`, but at most `slots`."""
+        """Returns how many transitions of each seed can be sampled: `known(next_actions)`, but at most `slots`."""
         return jnp.minimum(self.known(next_actions), self.slots)
 
     def write(self, new: ExploredStep) -> "ReplayBuffer":
-        """Returns the buffer with one more round, which replaces the oldest one in a full buffer.
+        """Returns the buffer with one more round, which replaces the oldest round if the buffer is full.
 
         - `new`: The steps, with the seed and the environment as the first axes.
 
@@ -117,14 +121,17 @@ class ReplayBuffer(eqx.Module):
         )
 
     def of_seed(self, place: Int[Array, ""]) -> "SeedReplay":
-        """The replay of the seed at index `place`."""
+        """Returns the transitions of the seed at index `place`."""
         return SeedReplay(self, place)
 
 
 class SeedReplay(eqx.Module):
-    """The replay of one seed, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore] addressed by transition index.
+    """The transitions of one seed in a replay buffer, as an [`EpisodeStore`][floqzoo.protocols.EpisodeStore].
 
-    - `replay`: The replay buffer of all seeds; a slice for one seed would be copied in every update.
+    Its indices are the numbers $w$ of the transitions, as defined in `ReplayBuffer`.
+
+    - `replay`: The replay buffer of all seeds. It is not sliced, because a slice for one seed would be copied in every
+      update.
     - `place`: The index of the seed on the first axis of `replay`.
     """
 
@@ -132,24 +139,24 @@ class SeedReplay(eqx.Module):
     place: Int[Array, ""]
 
     def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
-        """The indices of the transitions of these ages, which must be below `ReplayBuffer.size`.
+        """Returns the indices of the transitions of the given ages, which must be below `ReplayBuffer.size`.
 
-        Age 0 is the latest transition; with `next_actions`, it is the latest one with a known next action.
+        Age 0 is the latest transition or, with `next_actions`, the latest transition whose next action is known.
         """
         held_back = self.replay.environments if next_actions else 0
         return self.replay.written[self.place] - held_back - 1 - age
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
-        """The transitions with these indices."""
+        """Returns the transitions with the given indices."""
         slot = at % self.replay.transitions.reward.shape[1]
         return jax.tree.map(lambda ring: ring[self.place, slot], self.replay.transitions)
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """The indices of the transitions `steps` steps after `at` in the same environments."""
+        """Returns the indices of the transitions that come `steps` steps after `at` in the same environments."""
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """For each transition, the number of later transitions in its episode."""
+        """Returns, for each transition, the number of later transitions in its episode."""
         slot = at % self.replay.transitions.reward.shape[1]
         episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
         last = self.replay.last[self.place, at % self.replay.environments, episode]

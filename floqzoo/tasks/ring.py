@@ -13,20 +13,21 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class Ring(eqx.Module):
-    r"""Cells on the unit circle; an action $a$ moves one cell forward with probability $(1 + a) / 2$, else one back.
+    r"""A ring of cells on the unit circle, whose successor measure is known exactly.
 
-    An observation is the cell's centre plus uniform noise on a disc, small enough to identify the cell. The policy's
-    action is the constant `drift`; the behaviour policy draws cells and actions uniformly. With the transition matrices
-    $P$ of the policy and $P_a$ of the first step,
+    An action $a$ moves the agent one cell forward with probability $(1 + a) / 2$, and one cell back otherwise. An
+    observation is the centre of the cell plus uniform noise on a disc, which is small enough to identify the cell. The
+    policy always takes the action `drift`; the behaviour policy draws cells and actions uniformly. With the transition
+    matrices $P$ of the policy and $P_a$ of the first action, the successor measure over cells is
 
-    $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}$$
+    $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}.$$
 
-    over cells. The probability of each cell is spread uniformly over the observations on its disc.
+    The probability of each cell is spread uniformly over the observations on its disc.
 
     - `cells`: The number of cells, at least 3.
     - `drift`: The policy's action, in [-1, 1].
     - `discount`: $\gamma$ in [0, 1).
-    - `radius`: The radius of the discs as a fraction of half the distance between neighbours, in (0, 1).
+    - `radius`: The radius of the discs as a fraction of half the distance between neighbouring centres, in (0, 1).
 
     **Raises** `ValueError` if a value is out of range.
     """
@@ -45,12 +46,12 @@ class Ring(eqx.Module):
 
     @property
     def observation_dim(self) -> int:
-        """The number of observation coordinates, 2."""
+        """The number of coordinates of an observation, 2."""
         return 2
 
     @property
     def action_dim(self) -> int:
-        """The number of action coordinates, 1."""
+        """The number of coordinates of an action, 1."""
         return 1
 
     @property
@@ -65,34 +66,34 @@ class Ring(eqx.Module):
         return self.radius.value * jnp.sin(jnp.pi / self.cells)
 
     def cell_of(self, observation: Observation) -> Int[Array, ""]:
-        """The index of the cell whose centre is nearest to `observation`."""
+        """Returns the index of the cell whose centre is nearest to `observation`."""
         return jnp.argmax(self.centres @ observation)
 
     @property
     def policy(self) -> FunctionPolicy:
-        """The policy that always takes the action `drift`; the successor measure is that of this policy."""
+        """The policy that always takes the action `drift`, for which the successor measure is defined."""
         return FunctionPolicy(self.policy_action)
 
     def policy_action(self, observation: Observation) -> Action:
-        """The policy's action, `drift`, at any observation."""
+        """Returns the policy's action, which is `drift` for any observation."""
         del observation
         return jnp.asarray(self.drift.value)[None]
 
     def transition_matrix(self, action: Action) -> Float[Array, "cells cells"]:
-        """The transition matrix from cell (row) to cell (column) for a constant action."""
+        """Returns the transition matrix from cell (row) to cell (column) if the same action is taken in every cell."""
         onward = jnp.roll(jnp.eye(self.cells), 1, axis=1)
         share = (1 + action[0]) / 2
         return share * onward + (1 - share) * onward.T
 
     def occupancy(self, observation: Observation, action: Action) -> Float[Array, " cells"]:
-        """The probability of each cell under the successor measure."""
+        """Returns the probability of each cell under the successor measure of a state and an action."""
         gamma = self.discount.value
         policy = self.transition_matrix(jnp.asarray(self.drift.value)[None])
         first = self.transition_matrix(action)[self.cell_of(observation)]
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """For each cell, the fraction of the observations whose nearest centre is that of the cell."""
+        """Returns, for each cell, the fraction of the observations that are nearest to its centre."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:
@@ -103,7 +104,7 @@ class Ring(eqx.Module):
     def sample(self, key: Key, batch_size: int) -> Transition:
         """Samples transitions of the behaviour policy, with rewards of 0.
 
-        Next actions and futures are drawn under `policy`.
+        The next actions and the future observations in the transitions are those of `policy`.
         """
 
         def draw(key):
@@ -121,20 +122,23 @@ class Ring(eqx.Module):
         return jax.vmap(draw)(jax.random.split(key, batch_size))
 
     def sample_futures(self, observation: Observation, action: Action, count: int, key: Key) -> Float[Array, "count 2"]:
-        """Draws future observations from the successor measure."""
+        """Draws `count` future observations from the successor measure of a state and an action."""
         cell_key, noise_key = jax.random.split(key)
         cells = jax.random.categorical(cell_key, jnp.log(self.occupancy(observation, action)), shape=(count,))
         return self._observe(cells, noise_key)
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        """The log-density of the successor measure at a future observation: minus infinity outside the discs."""
+        """Returns the log-density of the successor measure at a future observation.
+
+        Outside the discs, the density is 0 and the result is minus infinity.
+        """
         cell = self.cell_of(future)
         inside = jnp.sum((future - self.centres[cell]) ** 2) <= self.disc_radius**2
         log_mass = jnp.log(self.occupancy(observation, action)[cell])
         return jnp.where(inside, log_mass - jnp.log(jnp.pi * self.disc_radius**2), -jnp.inf)
 
     def value(self, observation: Observation, action: Action, reward: Float[Array, " cells"]) -> Scalar:
-        """The exact Q-value for a reward that depends only on the cell of the next state.
+        """Returns the exact Q-value for a reward that depends only on the cell of the next state.
 
         - `reward`: The reward for entering each cell.
         """

@@ -94,9 +94,9 @@ EXPERT_FAMILIES = ("antmaze", "humanoidmaze", "antsoccer")
 
 
 def find_script(name: str) -> ManipulationScript | MazeScript:
-    """The script that generates the dataset of this name.
+    """Returns the script that generates the dataset with the given name.
 
-    **Raises** `ValueError` for a dataset that needs expert policies, and for an unknown name.
+    **Raises** `ValueError` if the name is unknown, or if collecting the dataset requires expert policies.
     """
     scripts = {script.name: script for script in SCRIPTS}
     if name in scripts:

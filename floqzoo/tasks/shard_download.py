@@ -1,4 +1,4 @@
-"""Downloading OGBench's datasets of 100 million transitions, which are folders of shards."""
+"""Downloads OGBench's datasets of 100 million transitions, each of which is a folder of shards."""
 
 import os
 import shutil
@@ -16,8 +16,9 @@ MIRRORS = (
     "https://rail.eecs.berkeley.edu/datasets/ogbench",
     "https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main",
 )
-"""The URLs of the folders that contain the datasets, in the order in which they are tried: OGBench's own server, and a
-third-party copy of its datasets, which may lack the large ones. A missing file counts as a failure of the mirror.
+"""The URLs of the folders that contain the datasets, in the order in which they are tried. The first is OGBench's own
+server. The second is a third-party copy, which may lack the large datasets. If a mirror lacks a file, it counts as
+failed.
 """
 
 SHARDS = {
@@ -41,19 +42,19 @@ SHARDS = {
 """The number of shards of each large dataset."""
 
 CHECKSUMS = "SHA256SUMS"
-"""The name of an optional file in a dataset's folder that lists known checksums in the format of `sha256sum`."""
+"""The name of an optional file in a dataset's folder, which lists known checksums in the format of `sha256sum`."""
 
 
 def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, shards: int | None = None) -> Path:
-    """Downloads a large dataset of OGBench, and returns its folder `directory/name`, the `dataset_path` for `load`.
+    """Downloads a large OGBench dataset to `directory/name`, and returns this folder, the `dataset_path` for `load`.
 
-    Each shard has a training file and a validation file. Files that exist are kept, so an interrupted download resumes
-    with the first missing one. A file is moved to its place only if it is complete, every entry of the archive has the
-    checksum that the archive records, and its SHA-256 is the one that the folder's `SHA256SUMS` lists for it, if any.
-    Otherwise it is discarded, and the next mirror is tried.
+    Each shard consists of a training file and a validation file. Existing files are kept, so an interrupted download
+    resumes with the first missing file. Each downloaded file is verified: it must be complete, every entry of the
+    archive must have the checksum recorded in the archive, and if the folder's `SHA256SUMS` lists the file, its SHA-256
+    must match. A file that fails verification is discarded, and the next mirror is tried.
 
-    - `name`: The dataset, such as "cube-quadruple-play-100m-v0".
-    - `directory`: The folder that contains the folders of datasets.
+    - `name`: The name of the dataset, such as "cube-quadruple-play-100m-v0".
+    - `directory`: The folder that contains the folders of the datasets.
     - `shards`: The number of shards to download, starting with the first; None for all.
 
     **Raises** `ValueError` for an unknown name, an invalid number of shards or an invalid `SHA256SUMS`, `DownloadError`

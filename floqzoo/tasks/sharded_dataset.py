@@ -1,4 +1,4 @@
-r"""Datasets of several files, one of which is on the device at a time."""
+r"""Datasets that are split into several files, of which only one is on the device at a time."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ from floqzoo.typing import Array, Key
 
 
 EXCERPT = 10_000
-"""The minimum number of transitions in the excerpt of a sharded dataset, if its first shard has that many."""
+"""The minimum number of transitions in the excerpt of a sharded dataset, if the first shard has that many."""
 
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Reads the arrays of a shard into the memory of the host; can be pickled.
+    """Reads the arrays of a shard into host memory. Instances can be pickled.
 
-    - `read`: Reads a file as a `Dataset`.
-    - `form`: The shapes and the dtype that every shard must have, as `form_of` describes them.
-    - `reward_range`: A range that must contain all rewards.
+    - `read`: A function that reads a file as a `Dataset`.
+    - `form`: The shapes and the dtype that every shard must have, as described by `form_of`.
+    - `reward_range`: A range that must contain all rewards of every shard.
     """
 
     read: Callable[[Path], Dataset]
@@ -36,18 +36,18 @@ class ShardReader:
     reward_range: tuple[float, float]
 
     def __call__(self, path: Path) -> dict[str, np.ndarray]:
-        """Reads the arrays of the shard in a file, keyed by the field names of `Dataset`.
+        """Reads the shard in a file, and returns its arrays, keyed by the field names of `Dataset`.
 
-        **Raises** what `checked` and `read` raise.
+        **Raises** the errors of `checked` and `read`.
         """
         shard = self.checked(path, self.read(path))
         return {name: np.asarray(leaf) for name, leaf in vars(shard).items() if eqx.is_array(leaf)}
 
     def checked(self, path: Path, shard: Dataset) -> Dataset:
-        """Checks the form and the rewards of a shard that was read from `path`, and returns it.
+        """Checks the shapes, the dtype and the rewards of a shard that was read from `path`, and returns the shard.
 
-        **Raises** `ValueError` if the shard does not have the shapes and dtype of `form`, or its rewards are not in
-        `reward_range`.
+        **Raises** `ValueError` if the shard does not have the shapes and the dtype of `form`, or if its rewards are not
+        in `reward_range`.
         """
         if form_of(shard) != self.form:
             raise ValueError(
@@ -62,27 +62,27 @@ class ShardReader:
 
 
 class ShardedDataset:
-    r"""A dataset of several files, its shards, each of which is read as a [`Dataset`][floqzoo.tasks.Dataset].
+    r"""A dataset that is split into several files, called shards, each read as a [`Dataset`][floqzoo.tasks.Dataset].
 
-    Training holds one shard on the device and reads the next one ahead; see
-    [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards must have the same numbers of states
-    and transitions, so that a program compiled for one of them runs on all. This class keeps only an excerpt of the
-    first shard on the device.
+    During training, one shard is on the device while the next one is being read; see
+    [`ResidentShard`][floqzoo.training.resident_shard.ResidentShard]. All shards must have the same number of states and
+    the same number of transitions, so that a program compiled for one shard can run on all of them. This class keeps
+    only an excerpt of the first shard on the device.
 
     - `paths`: The npz files, in the order in which they are used. The constructor reads only the first file and the
       headers of the others.
-    - `read`: Reads a file as a `Dataset`. Another process calls it, so it must be picklable, such as a function at
-      the top level of a module or file; a lambda is not. Examples: [`read_dataset`][floqzoo.tasks.read_dataset],
-      [`TaskReader`][floqzoo.tasks.load.TaskReader].
-    - `reward_range`: A range that contains the rewards of all shards. Agents need it before all shards are read, and
-      each shard is checked against it.
+    - `read`: A function that reads a file as a `Dataset`. It is called in another process, so it must be picklable: a
+      function at the top level of a module or file is, but a lambda is not. Examples are
+      [`read_dataset`][floqzoo.tasks.read_dataset] and [`TaskReader`][floqzoo.tasks.load.TaskReader].
+    - `reward_range`: A range that contains the rewards of all shards. It must be given, because agents need it before
+      all shards have been read. Each shard is checked against it.
 
     The attribute `excerpt` contains the first episodes of the first shard, with at least 10,000 transitions in total,
-    or the whole shard if it has fewer.
+    or the whole shard if it has fewer transitions.
 
-    **Raises** `ValueError` if `paths` is empty, if a file is damaged or its arrays have other shapes or dtypes than
-    those of the first one, or if rewards of the first one are not in `reward_range`; `FileNotFoundError` if a file is
-    missing; and what `read` raises.
+    **Raises** `ValueError` if `paths` is empty, if a file is damaged, if the arrays of a file differ from those of the
+    first file in name, shape or dtype, or if a reward in the first file is outside `reward_range`; `FileNotFoundError`
+    if a file is missing; and any error of `read`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ShardedDataset:
         self._contents = repr(records)
 
     def __str__(self) -> str:
-        """A summary in one line."""
+        """Returns a summary in one line."""
         return (
             f"{len(self.paths):,} shards of {self.shard_size:,} transitions each, {self.size:,} in all; one shard "
             f"({self.shard_bytes / 1e6:,.1f} MB) is on the device at a time"
@@ -119,17 +119,20 @@ class ShardedDataset:
 
     @property
     def observations(self) -> Float[Array, "states observation"]:
-        """The observations of the first shard, for statistics such as a normaliser's; each access reads the file."""
+        """The observations of the first shard, for computing statistics, as for a normaliser.
+
+        The file is read at each access.
+        """
         return self.reader.read(self.paths[0]).observations
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions uniformly, with replacement, from the excerpt, so no file is read."""
+        """Samples transitions uniformly from the excerpt, with replacement. No file is read."""
         return self.excerpt.sample(key, batch_size)
 
     def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of the excerpt and of the checksums that the files of `paths` record.
+        """Returns a SHA-256 hash, in hexadecimal, of the excerpt and of the checksums recorded in the files.
 
-        No file is read; reading a shard verifies its checksums.
+        This does not read the files. Their checksums are verified later, when each shard is read.
         """
         return hashlib.sha256(f"{self._contents}{self.excerpt.fingerprint()}".encode()).hexdigest()
 
@@ -140,10 +143,10 @@ def excerpt_of(dataset: Any) -> Any:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The training files in a folder of shards, sorted by name, without the validation files ("-val.npz").
+    """Returns the training files in a folder of shards, sorted by name, without the validation files ("-val.npz").
 
-    **Raises** `FileNotFoundError` if there are no files, or if all files are numbered, such as
-    "cube-single-play-v0-000.npz", and a number is missing.
+    **Raises** `FileNotFoundError` if the folder contains no training files, or if all of them are numbered, as in
+    "cube-single-play-v0-000.npz", but a number is missing.
     """
     paths = sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
     if not paths:
@@ -159,7 +162,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def form_of(dataset: Dataset) -> str:
-    """The shapes and the dtype of a dataset, in words."""
+    """Describes the shapes and the dtype of a dataset in words."""
     known = "" if dataset.next_starts is None else f" ({dataset.next_starts.shape[0]:,} with known next actions)"
     return (
         f"{dataset.observations.shape[0]:,} states and {dataset.size:,} transitions{known} with {dataset.observation_dim} "
@@ -168,8 +171,10 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """A dataset of the first episodes, as few as contain at least `transitions` transitions in total; all episodes if
-    the dataset has fewer transitions."""
+    """Returns a dataset of only the first episodes, enough of them to contain at least `transitions` transitions.
+
+    If the dataset has fewer transitions, all of its episodes are returned.
+    """
     starts, last = np.asarray(dataset.starts), np.asarray(dataset.last)
     end = int(last[starts[min(transitions, dataset.size) - 1]])
 

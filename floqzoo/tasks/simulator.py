@@ -1,4 +1,4 @@
-"""Creates OGBench's environments; OGBench, gymnasium and MuJoCo are imported only when they are needed."""
+"""Creates OGBench's environments. OGBench, gymnasium and MuJoCo are imported only when they are needed."""
 
 import importlib
 import importlib.util
@@ -18,17 +18,17 @@ def require_ogbench() -> None:
 
 
 def registered_environments() -> list[str]:
-    """The names of OGBench's environments, as gymnasium registers them."""
+    """Returns the names under which OGBench's environments are registered with gymnasium."""
     registry = ogbench_module("gymnasium").registry
     return [name for name, entry in registry.items() if str(entry.entry_point).startswith("ogbench.")]
 
 
 def make(environment: str, **settings: Any) -> Any:
-    """Creates an environment of OGBench, without gymnasium's environment checker.
+    """Creates an OGBench environment, without gymnasium's environment checker.
 
-    Two warnings are disabled permanently: gymnasium's about casting the float64 action bounds of OGBench's robot arm to
-    float32, which it repeats at every access to the action space, and that of MuJoCo's viewer about a missing display,
-    which is not needed.
+    This permanently disables two warnings. Gymnasium warns that the float64 action bounds of OGBench's robot arm lose
+    precision when they are cast to float32, and repeats this at every access to the action space. MuJoCo's viewer warns
+    about a missing display, but no display is needed.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")
@@ -46,11 +46,11 @@ def _cast_smaller_shadows(maze: Any) -> None:
 
 
 def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
-    """Creates an environment of OGBench whose observations are pixels, as in `PixelDataset`.
+    """Creates an OGBench environment with pixel observations, which have the same layout as in `PixelDataset`.
 
-    An observation is a uint8 vector that contains the latest `frame_stack` frames, the oldest first; at a reset, the
-    first frame is repeated. In a process that `multiprocessing` started, a step or a reset that takes more than ten
-    minutes ends the process.
+    An observation is a uint8 vector that contains the latest `frame_stack` frames, oldest first. After a reset, the
+    first frame is repeated. In a process started by `multiprocessing`, a step or a reset that takes more than ten
+    minutes terminates the process; see `rendering_limited`.
 
     **Raises** `OSError` if no renderer works.
     """
@@ -61,7 +61,7 @@ def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
 
 
 def limited(environment: Any) -> Any:
-    """The same environment, with a limit on the duration of each step and each reset; see `rendering_limited`."""
+    """Wraps an environment so that each step and each reset has a time limit; see `rendering_limited`."""
     gymnasium = ogbench_module("gymnasium")
 
     class Limited(gymnasium.Wrapper):
@@ -77,7 +77,7 @@ def limited(environment: Any) -> Any:
 
 
 def ogbench_module(module: str) -> Any:
-    """Imports OGBench, then imports and returns a module of OGBench or of its dependencies.
+    """Imports OGBench, then imports and returns the given module of OGBench or of one of its dependencies.
 
     Warnings during the import, such as those about a missing display, are suppressed.
     """

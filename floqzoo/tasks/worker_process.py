@@ -1,4 +1,4 @@
-"""Initialisation of worker processes."""
+"""Initialises worker processes."""
 
 import multiprocessing
 import os

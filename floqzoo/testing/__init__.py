@@ -1,11 +1,11 @@
-"""The laws of all protocols as a library: check your own part in one line.
+"""Property-based tests for every protocol: check your own part against its laws in one line.
 
     from floqzoo.testing import assert_obeys
 
     def test_my_path():
         assert_obeys(MyPath())
 
-Needs hypothesis (`pip install "floqzoo[test]"`).
+Requires Hypothesis (`pip install "floqzoo[test]"`).
 """
 
 import importlib.util

@@ -9,13 +9,16 @@ from floqzoo.testing.examples import Example
 
 
 def members_have_no_order(aggregation: Aggregation, example: Example) -> None:
-    """A permutation of the members does not change the aggregate."""
+    """Permuting the members does not change the aggregate."""
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     assert_close(aggregation.aggregate(values[jnp.array([2, 0, 1])]), aggregation.aggregate(values))
 
 
 def an_aggregate_lies_among_its_members(aggregation: Aggregation, example: Example) -> None:
-    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$ for member values $q_e$, with equality if all agree."""
+    r"""$\min_e q_e \le \text{agg}_e \, q_e \le \max_e q_e$ for the values $q_e$ of the members.
+
+    If all members have the same value, the aggregate equals it.
+    """
     values = jnp.stack([example.x0, example.x1, example.x0 * example.t])
     result = aggregation.aggregate(values)
     slack = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
@@ -31,13 +34,13 @@ def an_aggregate_moves_with_its_members(aggregation: Aggregation, example: Examp
 
 
 def nothing_is_added_after_the_end(backup: Backup, example: Example) -> None:
-    """At the end of an episode, where the discount is 0, every target is the reward."""
+    """At the end of an episode, where the discount is 0, every target equals the reward."""
     targets = backup.td_targets(example.t, jnp.zeros_like(example.t), example.inputs)
     assert_close(targets, jnp.full_like(example.inputs, example.t))
 
 
 def known_values_are_backed_up_exactly(backup: Backup, example: Example) -> None:
-    r"""$r / (1 - \gamma)$ is a fixed point: if every next value equals it, so does every target."""
+    r"""The value $r / (1 - \gamma)$ is a fixed point: if all next values are equal to it, so are all targets."""
     reward, discount = example.inputs[0], example.t
     value = reward / (1 - discount)
     targets = backup.td_targets(reward, discount, jnp.full_like(example.inputs, value))

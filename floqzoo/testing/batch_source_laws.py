@@ -20,10 +20,9 @@ SIZE, SLOTS, SEEDS = 24, 8, 2  # of a batch, of a replay; a source may ask for a
 
 
 def a_batch_has_the_structure_of_the_data(source: BatchSource, example: Example) -> None:
-    """A batch of any size has the shapes and dtypes of the dataset's transitions, and all its arrays have the same
-    length.
+    """For any batch size, the rows of a batch have the shapes and dtypes of the dataset's transitions.
 
-    An action may be an action chunk.
+    The length of every array is the batch size. A row may contain an action chunk instead of a single action.
     """
     dataset, _ = _world()
     for size in (2, SIZE):
@@ -49,8 +48,11 @@ def a_key_decides_the_batch(source: BatchSource, example: Example) -> None:
 
 
 def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
-    """Each example starts with a transition of the dataset or of the seed's own replay buffer, and ends in the same
-    episode; a one-step example also has the reward of that transition."""
+    """Each example starts at a transition of the dataset or of the seed's own replay buffer, and ends in the same
+    episode.
+
+    The reward of a one-step example is the reward of this transition.
+    """
     dataset, replay = example_data(example)
     for place in range(SEEDS):
         batch = compiled(draw, source, dataset, replay, jnp.asarray(place), example.key, SIZE)
@@ -66,13 +68,13 @@ def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
 
 
 def batches_of_seeds_are_drawn_one_by_one(source: BatchSource, example: Example) -> None:
-    """`jax.vmap` over seeds, with their places and keys, gives the same batches as drawing them one by one."""
+    """`jax.vmap` over the indices and keys of the seeds gives the same batches as drawing them one by one."""
     rows = (jnp.arange(SEEDS), example.seed + jnp.arange(SEEDS))
     assert_rows_are_mapped(_drawn_for, rows, source, *example_data(example))
 
 
 def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) -> None:
-    """In datasets and replay buffers, each example starts at its address and ends in the same episode."""
+    """Each example starts at the requested address of a dataset or replay buffer, and ends in the same episode."""
     dataset, replay = example_data(example)
     for store, at in (
         (dataset, dataset.starts),
@@ -88,10 +90,10 @@ def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) ->
 
 
 def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: Example) -> None:
-    """The actions of an example are consecutive actions of its episode; `valid` is 1 for these, and 0 after the end of
-    the episode.
+    """An action chunk contains consecutive actions of one episode.
 
-    Steps after the end are padding; without `valid` there is no padding.
+    `valid` is 1 for these actions, and 0 for the padding after the end of the episode. If `valid` is None, there is no
+    padding.
     """
     dataset, replay = example_data(example)
     for store, at in (
@@ -110,7 +112,7 @@ def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: 
 
 
 def discounts_lie_between_0_and_1(reader: TransitionReader, example: Example) -> None:
-    """Discounts lie in [0, 1], and are 0 if the first step terminates."""
+    """Discounts lie in [0, 1], and are 0 if the first step terminates the episode."""
     dataset, _ = example_data(example)
     ended = eqx.tree_at(lambda data: data.masks, dataset, jnp.zeros_like(dataset.masks))
     for data, most in ((dataset, 1.0), (ended, 0.0)):
@@ -155,7 +157,7 @@ def _rows(batch: Transition):
 
 
 def example_data(example: Example) -> tuple[Dataset, Any]:
-    """A dataset and a replay buffer; the example's seed determines how full the buffer is."""
+    """Returns a dataset and a replay buffer; the example's seed determines how full the buffer is."""
     dataset, replays = _world()
     return dataset, replays[example.seed % len(replays)]
 

@@ -1,4 +1,4 @@
-"""Checks of equality up to rounding, between arrays, and between a batch and its rows."""
+"""Checks equality up to rounding errors, between two arrays, or between a batch and its rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +24,12 @@ def assert_close(
 ) -> None:
     r"""Checks that $\max |a - b| \le n \, \epsilon \, (\max |c| + \max |b|)$.
 
-    - `actual`, `expected`: $a$ and $b$; $\epsilon$ is the machine epsilon of the less precise of their dtypes.
+    - `actual`, `expected`: $a$, an array, and $b$, an array or a number. $\epsilon$ is the machine epsilon of the less
+      precise of their dtypes.
     - `scale`: $c$, the magnitude of intermediate results.
     - `roundings`: $n$, the tolerated number of rounding errors.
 
-    **Raises** `AssertionError` otherwise, and if the shapes differ or `actual` is not finite.
+    **Raises** `AssertionError` if the inequality is violated, the shapes differ, or `actual` is not finite.
     """
     dtypes = [x.dtype for x in (actual, expected) if not isinstance(x, (float, int))]
     epsilon = max(float(jnp.finfo(dtype).eps) for dtype in dtypes)
@@ -41,7 +42,7 @@ def assert_close(
 
 @eqx.filter_jit
 def compiled(function: Callable, *arguments: Any) -> Any:
-    """`function(*arguments)`, compiled once for each function and each structure of its arguments."""
+    """Returns `function(*arguments)`, compiled once for each function and each structure of its arguments."""
     return function(*arguments)
 
 
@@ -54,7 +55,7 @@ def mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> Any:
 def assert_rows_are_mapped(function: Callable, rows: PyTree[Array], *rest: Any) -> None:
     """Checks that `jax.vmap` of `function(row, *rest)` over all rows gives the same values as calls with single rows.
 
-    **Raises** `AssertionError` otherwise.
+    **Raises** `AssertionError` if the values differ by more than rounding errors.
     """
     leaves, form = jax.tree.flatten(rows)
     one_by_one = [compiled(function, form.unflatten(row), *rest) for row in zip(*leaves, strict=True)]

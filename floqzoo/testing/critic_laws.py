@@ -15,20 +15,20 @@ from floqzoo.testing.policy_laws import UniformPolicy, frozen_agent
 
 
 def scores_are_numbers(critic: Critic, example: Example) -> None:
-    """`score` is a finite scalar."""
+    """`score` returns a finite scalar."""
     score = compiled(_score, example.action, critic, example.observation)
     assert score.shape == () and np.isfinite(score), f"score {score} of shape {score.shape}"
 
 
 def noisy_values_are_numbers(critic: NoisyCritic, example: Example) -> None:
-    """`value` is a finite scalar, and deterministic given its key."""
+    """`value` returns a finite scalar, and is deterministic given its key."""
     value, again = (compiled(_value, critic, example.observation, example.action, example.key) for _ in range(2))
     assert value.shape == () and np.isfinite(value), f"value {value} of shape {value.shape}"
     assert value == again, f"values {value} and {again} from one key"
 
 
 def an_advantage_is_a_number(critic: HasAdvantage, example: Example) -> None:
-    """`advantage` is a finite scalar."""
+    """`advantage` returns a finite scalar."""
     advantage = compiled(_advantage, example.action, critic, example.observation)
     assert advantage.shape == () and np.isfinite(advantage), f"advantage {advantage} of shape {advantage.shape}"
 
@@ -45,7 +45,7 @@ def advantage_and_score_differ_by_a_function_of_the_state(critic: HasAdvantage, 
 
 
 def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) -> None:
-    """`score_for` is a finite scalar with a finite gradient with respect to the action."""
+    """`score_for` returns a finite scalar with a finite gradient with respect to the action."""
     score = compiled(_score_for, critic, example.observation, example.action, example.inputs)
     assert score.shape == () and np.isfinite(score), f"score {score} of shape {score.shape}"
     gradient = compiled(_score_for_gradient, critic, example.observation, example.action, example.inputs)
@@ -53,8 +53,10 @@ def scores_for_latents_are_numbers(critic: ScoresForLatent, example: Example) ->
 
 
 def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) -> None:
-    """`sample_latents` draws a finite latent z for each observation, deterministic given its key; no gradient flows
-    through z."""
+    """`sample_latents` draws a finite latent z for each observation, and is deterministic given its key.
+
+    No gradient flows from z to the critic's parameters.
+    """
     states = example.batch.observation
     drawn, again = (compiled(_latents, critic, states, example.key) for _ in range(2))
     assert drawn.shape == (len(states), example.inputs.size), f"shape {drawn.shape}"
@@ -64,7 +66,7 @@ def latents_are_drawn_for_each_row(critic: ScoresForLatent, example: Example) ->
 
 
 def diagnostics_are_numbers(critic: Diagnosable, example: Example) -> None:
-    """Every diagnostic is a finite scalar, and deterministic given the key."""
+    """Every diagnostic is a finite scalar, and is deterministic given the key."""
     found, again = (compiled(_diagnostics, critic, example.batch, example.key) for _ in range(2))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
         assert one.shape == () and np.isfinite(one) and one == other, f"diagnostics {found} and {again}"
@@ -79,7 +81,7 @@ def scores_can_be_improved(critic: Critic, example: Example) -> None:
 
 
 def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) -> None:
-    """`critic_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
+    """`critic_loss` returns a finite scalar with a finite gradient, and is deterministic given its key."""
     loss, gradient = compiled(_loss_and_gradient, example.key, critic, example.batch)
     again, _ = compiled(_loss_and_gradient, example.key, critic, example.batch)
     assert loss.shape == (), f"shape {loss.shape}"

@@ -10,7 +10,7 @@ from floqzoo.testing.examples import Example
 
 
 def time_features_are_counted(embedding: TimeEmbedding, example: Example) -> None:
-    """`embed_time` returns `time_features` features, which are finite for every time in [0, 1]."""
+    """`embed_time` returns `time_features` finite features for every time in [0, 1]."""
     for t in (jnp.zeros_like(example.t), example.t, jnp.ones_like(example.t)):
         features = compiled(_embed_time, t, embedding)
         assert features.shape == (embedding.time_features,), f"shape {features.shape}"
@@ -18,13 +18,13 @@ def time_features_are_counted(embedding: TimeEmbedding, example: Example) -> Non
 
 
 def different_times_look_different(embedding: TimeEmbedding, example: Example) -> None:
-    """No two times have the same features."""
+    """Different times have different features."""
     first, second = (compiled(_embed_time, t, embedding) for t in (example.t, example.s))
     assert not np.array_equal(first, second), f"{first} at {example.t} and {example.s}"
 
 
 def a_time_may_be_a_number(embedding: TimeEmbedding, example: Example) -> None:
-    """A Python number and an array of the same value have the same embedding."""
+    """A Python number and an array with the same value have the same embedding."""
     assert_close(embedding.embed_time(float(example.t)), compiled(_embed_time, example.t, embedding))
 
 
@@ -34,7 +34,7 @@ def a_batch_of_times_is_its_rows(embedding: TimeEmbedding, example: Example) -> 
 
 
 def point_features_are_counted(embedding: PointEmbedding, example: Example) -> None:
-    """For a point with `dim` coordinates, `embed_point` returns `point_features(dim)` finite features in its dtype."""
+    """`embed_point` maps a point with `dim` coordinates to `point_features(dim)` finite features of the same dtype."""
     features = compiled(_embed_point, example.x0, embedding)
     assert features.shape == (embedding.point_features(example.x0.size),), f"shape {features.shape}"
     assert features.dtype == example.x0.dtype, f"dtype {features.dtype} instead of {example.x0.dtype}"
@@ -42,13 +42,13 @@ def point_features_are_counted(embedding: PointEmbedding, example: Example) -> N
 
 
 def different_points_look_different(embedding: PointEmbedding, example: Example) -> None:
-    """No two points have the same features."""
+    """Different points have different features."""
     first, second = (compiled(_embed_point, x, embedding) for x in (example.x0, example.x0.at[-1].add(1 / 16)))
     assert not np.array_equal(first, second), f"{first} at {example.x0} and 1/16 further"
 
 
 def distant_points_stay_finite(embedding: PointEmbedding, example: Example) -> None:
-    """Features and their gradients are finite at every finite point, including the largest numbers of the dtype."""
+    """Features and their gradients are finite at every finite point, up to the largest numbers of the dtype."""
     for size in (0.0, 1.0, 30.0, 1e3, 1e6, float(jnp.finfo(example.x0.dtype).max)):
         for x in (size, -size):
             point = jnp.full_like(example.x0, x)

@@ -1,4 +1,4 @@
-"""Examples for the laws: times, points, conditions and keys, drawn by hypothesis."""
+"""Hypothesis strategies for the examples on which laws are checked: times, points, conditions and keys."""
 
 import random
 from collections.abc import Iterator
@@ -18,10 +18,11 @@ from floqzoo.typing import Action, Array, Key, Observation, Point, Scalar
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a part under test; most parts have no fixed sizes.
+    """The input sizes of a part under test; most parts accept inputs of any size.
 
     - `point`: The number of coordinates of a point of a velocity field.
-    - `condition`: The sizes of the parts of a velocity field's condition, in the order in which they are encoded.
+    - `condition`: The sizes of the arrays that form a velocity field's condition, in the order in which `encode` takes
+      them.
     - `inputs`: The number of inputs of a network or of a layer, at least 2; also the dimension of a task's latent z.
     - `observation`, `action`: The number of coordinates of an observation and of an action.
     """
@@ -56,18 +57,21 @@ class Example:
     seed: int
 
     def __repr__(self) -> str:
-        """All numbers as plain lists."""
+        """Formats all arrays as plain lists."""
         plain = {name: jax.tree.map(lambda x: np.asarray(x).tolist(), value) for name, value in vars(self).items()}
         return f"Example({', '.join(f'{name}={value}' for name, value in plain.items())})"
 
     @property
     def key(self) -> Key:
-        """The random key of `seed`; each access creates a new array, which JAX does not count as a reuse of the key."""
+        """The random key with the seed `seed`.
+
+        Each access creates a new key array, so that JAX does not report a reuse of the key.
+        """
         return jax.random.key(self.seed)
 
     @property
     def batch(self) -> Transition:
-        """Four transitions with next actions and futures; the last one ends its episode."""
+        """Four transitions with next actions and futures; the last one terminates its episode."""
         draw = np.random.default_rng(self.seed)
 
         def states() -> Float[Array, "batch observation"]:
@@ -89,21 +93,25 @@ class Example:
 
 @contextmanager
 def leave_random_alone() -> Iterator[None]:
-    """Restores the state of Python's random generator on exit: shape checks draw from it, which hypothesis forbids."""
+    """Restores the state of Python's random number generator on exit.
+
+    This is needed because shape checks draw from the generator, which Hypothesis does not allow.
+    """
     state = random.getstate()
     yield
     random.setstate(state)
 
 
 def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
-    """Numbers from `low` to `high` in steps of 1/16: easy to read, and represented exactly in every dtype."""
+    """A strategy for multiples of 1/16 from `low` to `high`, which are easy to read and exact in every dtype."""
     return st.integers(16 * low, 16 * high).map(lambda numerator: numerator / 16)
 
 
 def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
-    """A Hypothesis strategy for examples of the given sizes; coordinates lie in [-2, 2], those of actions in [-1, 1].
+    """A Hypothesis strategy for examples of the given sizes.
 
-    The condition, the inputs, and the observation with the action are filled from the same drawn numbers.
+    Coordinates lie in [-2, 2], and those of actions in [-1, 1]. The condition, the inputs, and the observation and
+    action share the same drawn numbers.
     """
     count = 2 * sizes.point + max(sum(sizes.condition), sizes.inputs, sizes.observation + sizes.action)
 

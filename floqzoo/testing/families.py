@@ -1,7 +1,8 @@
 """Hypothesis strategies for every family of parts, such as all critics. To test a new member, add one line here.
 
-A family is a tuple with one strategy for each member, which also draws the hyperparameters of that member;
-`st.one_of(every_path)` draws from all of them. Members with fixed sizes are built for the default `Sizes()`.
+A family is a tuple with one strategy for each member. The strategy also draws the member's hyperparameters. To draw
+from a whole family, use `st.one_of`, as in `st.one_of(every_path)`. Members with fixed sizes are built for the default
+`Sizes()`.
 """
 
 from collections.abc import Callable, Mapping
@@ -121,22 +122,22 @@ def seeded(make: Callable[..., Any]) -> st.SearchStrategy:
 
 
 def field(dim: int = sizes.point, condition: int = sum(sizes.condition), *, key: Key, **parts: Any) -> ConditionalField:
-    """A small velocity field; `parts` are further arguments of `ConditionalField`."""
+    """Builds a small velocity field; `parts` are passed on to `ConditionalField`."""
     return ConditionalField(dim, condition, key=key, **{"build": narrow, **parts})
 
 
 def noise_prediction(*, key: Key) -> NoisePrediction:
-    """A velocity field from a small network that predicts noise."""
+    """Builds a velocity field from a small network that predicts noise."""
     return NoisePrediction(field(key=key))
 
 
 def critic(*, key: Key, **parts: Any) -> MonolithicCritic:
-    """A small monolithic critic; `parts` are further arguments of `MonolithicCritic`."""
+    """Builds a small monolithic critic; `parts` are passed on to `MonolithicCritic`."""
     return MonolithicCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
-    """A small floq critic; `parts` are further arguments of `FlowCritic`."""
+    """Builds a small floq critic; `parts` are passed on to `FlowCritic`."""
     field_key, distilled_key = jax.random.split(key)
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=field_key)
     distilled = QEnsemble(sizes.observation, sizes.action, build=narrow, key=distilled_key)
@@ -144,63 +145,63 @@ def flow_critic(*, key: Key, **parts: Any) -> FlowCritic:
 
 
 def policy(kind: Any = BehaviourFlow, *, key: Key) -> Any:
-    """A small flow policy of class `kind`."""
+    """Builds a small flow policy of class `kind`."""
     return kind.build(sizes.observation, sizes.action, network=narrow, flow_steps=2, key=key)
 
 
 def fixed_policy(*, key: Key) -> FixedPolicy:
-    """A small policy with fixed parameters."""
+    """Builds a small policy with fixed parameters."""
     return FixedPolicy(policy(key=key))
 
 
 def best_of_two(*, key: Key) -> GPIPolicy:
-    """A policy that chooses between the actions of two policies."""
+    """Builds a GPI policy that chooses between the actions of two small policies."""
     keys = jax.random.split(key, 4)
     return GPIPolicy(tuple(policy(key=k) for k in keys[:2]), tuple(critic(key=k) for k in keys[2:]))
 
 
 def measure(rule: Any, make: Callable[..., FlowSuccessor] = flow_measure, *, key: Key, **parts: Any) -> FlowSuccessor:
-    """A small successor measure with the target `rule`; `parts` are further arguments of `make`."""
+    """Builds a small successor measure that is trained with the target `rule`; `parts` are passed on to `make`."""
     dim, condition = sizes.observation, sizes.observation + sizes.action
     return make(rule, field(dim, condition, key=key), dim, **parts)
 
 
 def discount_range(*, key: Key) -> DiscountRangeSuccessor:
-    """A small successor measure for a range of discounts."""
+    """Builds a small successor measure for a range of discounts."""
     dim, condition = sizes.observation, sizes.observation + sizes.action + 1
     return DiscountRangeSuccessor(flow_measure(TD2Target(), field(dim, condition, key=key), dim, discount=0.9))
 
 
 def successor_critic(*, key: Key) -> SuccessorCritic:
-    """A critic based on a small successor measure; the reward of a state is the sum of its coordinates."""
+    """Builds a critic from a small successor measure; the reward of a state is the sum of its coordinates."""
     return SuccessorCritic(measure(TD2Target(), key=key), jnp.sum, num_samples=4, num_score_samples=2)
 
 
 def iql_critic(*, key: Key) -> IQLCritic:
-    """A small IQL critic."""
+    """Builds a small IQL critic."""
     q_key, v_key = jax.random.split(key)
     networks = QEnsemble(sizes.observation, sizes.action, build=narrow, key=q_key)
     return IQLCritic(networks, narrow(sizes.observation, 1, key=v_key))
 
 
 def rebrac_critic(*, key: Key) -> ReBRACCritic:
-    """A small ReBRAC critic."""
+    """Builds a small ReBRAC critic."""
     return ReBRACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key))
 
 
 def sac_critic(*, key: Key, **parts: Any) -> SACCritic:
-    """A small SAC critic; `parts` are further arguments of `SACCritic`."""
+    """Builds a small SAC critic; `parts` are passed on to `SACCritic`."""
     return SACCritic(QEnsemble(sizes.observation, sizes.action, build=narrow, key=key), **parts)
 
 
 def step_conditioned_critic(*, key: Key) -> StepConditionedCritic:
-    """A small SORL critic."""
+    """Builds a small SORL critic."""
     networks = QEnsemble(sizes.observation + 1, sizes.action, build=narrow, key=key)
     return StepConditionedCritic(MonolithicCritic(networks), 2, 4)
 
 
 def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Key) -> QuantileCritic:
-    """A small IQN critic."""
+    """Builds a small IQN critic."""
     features_key, key = jax.random.split(key)
     features = LevelProduct(sizes.observation + sizes.action, 8, embedding=FourierTime(4), key=features_key)
     return QuantileCritic(
@@ -209,78 +210,78 @@ def quantile_critic(loss: HuberQuantileLoss = HuberQuantileLoss(0.5), *, key: Ke
 
 
 def expectile_critic(*, key: Key) -> QuantileCritic:
-    """A small FQL-IQN critic."""
+    """Builds a small FQL-IQN critic."""
     features = LevelConcatenation(sizes.observation + sizes.action, FourierTime(4))
     networks = QuantileEnsemble(features, build=narrow, key=key)
     return QuantileCritic(networks, loss=ExpectileLoss(), num_levels=3, aggregation=MinOverEnsemble())
 
 
 def conservative_critic(*, key: Key) -> ConservativeCritic:
-    """A small CODAC critic."""
+    """Builds a small CODAC critic."""
     return ConservativeCritic(quantile_critic(key=key), num_actions=3)
 
 
 def categorical_critic(*, key: Key) -> CategoricalCritic:
-    """A small C51 critic."""
+    """Builds a small C51 critic."""
     networks = Ensemble.build(lambda key: narrow(sizes.observation + sizes.action, 5, key=key), 2, key=key)
     return CategoricalCritic(networks, UniformSupport(-3.0, 3.0, 5))
 
 
 def return_flow_critic(*, key: Key, **parts: Any) -> ReturnFlowCritic:
-    """A small Value Flows critic; `parts` are further arguments of `ReturnFlowCritic`."""
+    """Builds a small Value Flows critic; `parts` are passed on to `ReturnFlowCritic`."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return ReturnFlowCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), **parts)
 
 
 def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
-    """A small EVOR critic; `parts` are further arguments of `EVORCritic`."""
+    """Builds a small EVOR critic; `parts` are passed on to `EVORCritic`."""
     fields = Ensemble.build(lambda key: field(1, sizes.observation + sizes.action, key=key), 2, key=key)
     return EVORCritic(fields, ClippedEuler(2, low=-3.0, high=3.0), return_temperature=0.5, num_score_samples=3, **parts)
 
 
 def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
-    """A policy that draws one of three actions of a small behaviour flow, by a softmax of their scores."""
+    """Builds a policy that draws one of three actions of a small behaviour flow, by a softmax of their scores."""
     return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
 
 
 def shortcut_policy(*, key: Key, **numbers: Any) -> ShortcutPolicy:
-    """A small SORL policy; `numbers` are further arguments of its `build`."""
+    """Builds a small SORL policy; `numbers` are passed on to `ShortcutPolicy.build`."""
     numbers = {"num_steps": 2, "max_steps": 4, "max_value_steps": 4, **numbers}
     return ShortcutPolicy.build(sizes.observation, sizes.action, network=narrow, key=key, **numbers)
 
 
 def best_of_n(*, key: Key) -> BestOfNPolicy:
-    """A policy that selects the best of three actions of a small behaviour flow."""
+    """Builds a policy that selects the best of three actions of a small behaviour flow."""
     return BestOfNPolicy(policy(key=key), 3)
 
 
 def chunked_policy(*, key: Key) -> ChunkedPolicy:
-    """A small policy that draws chunks of two one-coordinate actions, of which only the first is executed."""
+    """Builds a small policy that draws chunks of two one-dimensional actions, and executes the first of each chunk."""
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 
 def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
-    """A policy that selects the best of three chunks of a small behaviour flow, and executes the entire chunk."""
+    """Builds a policy that selects the best of three chunks of a small behaviour flow, and executes all of it."""
     return ChunkedPolicy(best_of_n(key=key), sizes.action)
 
 
 def actor(kind: Any, *, key: Key) -> Any:
-    """A small policy of class `kind`, with one network from an observation to an action."""
+    """Builds a small policy of class `kind`, with one network that maps observations to actions."""
     return kind(narrow(sizes.observation, sizes.action, key=key))
 
 
 def tanh_gaussian(*, key: Key) -> TanhGaussianPolicy:
-    """A small SAC policy."""
+    """Builds a small SAC policy."""
     return TanhGaussianPolicy(narrow(sizes.observation, 2 * sizes.action, key=key), alpha_bc=0.5)
 
 
 def latent_network(groups: tuple[int, ...], out_features: int, *, key: Key, **parts: Any) -> EmbeddingNetwork:
-    """A small embedding network; `parts` are further arguments of `EmbeddingNetwork`."""
+    """Builds a small embedding network; `parts` are passed on to `EmbeddingNetwork`."""
     return EmbeddingNetwork(groups, out_features, width=8, embedding=4, key=key, **parts)
 
 
 def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
-    """A small FB critic; `parts` are further arguments of `ForwardBackward`."""
+    """Builds a small FB critic; `parts` are passed on to `ForwardBackward`."""
     forward_key, backward_key, task_key = jax.random.split(key, 3)
     with_latent, with_action = sizes.observation + sizes.inputs, sizes.observation + sizes.action
     forward = Ensemble.build(
@@ -291,7 +292,7 @@ def forward_backward(*, key: Key, **parts: Any) -> ForwardBackward:
 
 
 def latent_policy(*, key: Key) -> LatentPolicy:
-    """A small policy that is conditioned on the latent z of a task."""
+    """Builds a small policy that is conditioned on the latent z of a task."""
     network_key, task_key = jax.random.split(key)
     groups = sizes.observation + sizes.inputs, sizes.observation
     network = latent_network(groups, sizes.action, key=network_key)
@@ -299,13 +300,13 @@ def latent_policy(*, key: Key) -> LatentPolicy:
 
 
 def family(*, key: Key) -> FixedPolicy:
-    """A small family of policies and its FB critic, with fixed parameters."""
+    """Builds a small family of policies with its FB critic, both with fixed parameters."""
     policy_key, critic_key = jax.random.split(key)
     return FixedPolicy(latent_policy(key=policy_key), forward_backward(key=critic_key))
 
 
 def family_successor(*, key: Key) -> FamilySuccessor:
-    """A small successor measure of a family of policies."""
+    """Builds a small successor measure of a family of policies."""
     family_key, field_key, latent_key = jax.random.split(key, 3)
     dim, condition = sizes.observation, sizes.observation + sizes.action + sizes.inputs
     measure = flow_measure(TD2Target(), field(dim, condition, key=field_key), dim, discount=0.9)
@@ -313,14 +314,14 @@ def family_successor(*, key: Key) -> FamilySuccessor:
 
 
 def family_gpi(*, key: Key) -> FamilyGPIPolicy:
-    """A policy that chooses among the policies of a small family by their values."""
+    """Builds a policy that chooses among the policies of a small family by their values."""
     measure = family_successor(key=key)
     value = FamilyValue(SuccessorCritic(measure, jnp.sum, num_samples=2))
     return FamilyGPIPolicy(measure.family, value, measure.latent, count=3, cosine=0.5)
 
 
 def intention_critic(*, key: Key) -> IntentionCritic:
-    """A small InFOM critic."""
+    """Builds a small InFOM critic."""
     q_key, field_key, encoder_key, reward_key = jax.random.split(key, 4)
     both = sizes.observation + sizes.action
     flow = Flow(field(sizes.observation, both + sizes.inputs, key=field_key), sizes.observation, solver=Euler(2))
@@ -331,7 +332,7 @@ def intention_critic(*, key: Key) -> IntentionCritic:
 
 
 def learnt_reward(*, key: Key) -> LearntReward:
-    """A small learnt reward model."""
+    """Builds a small learnt reward model."""
     return LearntReward(narrow(sizes.observation, 1, key=key))
 
 

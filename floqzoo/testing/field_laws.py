@@ -40,7 +40,7 @@ def a_compiled_field_is_the_field(field: VelocityField, example: Example) -> Non
 def a_velocity_can_be_differentiated(field: VelocityField, example: Example) -> None:
     r"""Forward- and reverse-mode differentiation give the same finite Jacobian $\partial v / \partial x$.
 
-    Log-densities need its trace.
+    Log-densities are computed from its trace.
     """
     forward, reverse = compiled(_jacobians, field, example.t, example.x0, example.condition)
     assert_close(reverse, forward)

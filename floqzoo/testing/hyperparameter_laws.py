@@ -1,4 +1,4 @@
-"""Laws of hyperparameters and state, for parts of every kind."""
+"""Laws of hyperparameters and state, for all kinds of parts."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from floqzoo.typing import Key
 
 
 class Numbers(eqx.Module):
-    """The arrays of an example as a pytree, so that they can be traced."""
+    """The arrays of an example as a pytree, so that JAX can trace them."""
 
     t: Any
     s: Any
@@ -42,7 +42,7 @@ class Numbers(eqx.Module):
 
     @staticmethod
     def of(example: Example) -> "Numbers":
-        """The arrays of an example, with a dataset, a replay buffer, and a critic and a policy to update."""
+        """Collects the arrays of an example, a dataset, a replay buffer, and a critic and a policy to update."""
         names = ("t", "s", "x0", "x1", "condition", "inputs", "observation", "action", "batch")
         key, other_key = jax.random.split(example.key)
         dataset, replay = example_data(example)
@@ -51,15 +51,17 @@ class Numbers(eqx.Module):
         return Numbers(**numbers, parts=example_parts(example))
 
     def agent(self, part: Any) -> FrozenAgent:
-        """A frozen agent with the given critic or policy, and simple stand-ins for the other parts."""
+        """Returns a frozen agent with the given critic or policy, and simple stand-ins for the other parts."""
         critic = part if isinstance(part, protocols.Critic) else SumCritic(self.inputs.size)
         policy = part if isinstance(part, protocols.Policy) else UniformPolicy(self.action.size)
         return frozen_agent(critic, policy)
 
 
 def no_gradient_reaches_a_number_that_is_not_learnt(part: Any, example: Example) -> None:
-    """The gradient of a part's outputs with respect to each of its `Hyperparameter`s and `State`s is
-    0, even if all floating-point arrays are differentiated, as with `eqx.partition(part, eqx.is_inexact_array)`.
+    """The gradient of a part's outputs with respect to each of its `Hyperparameter`s and `State`s is 0.
+
+    The gradient is 0 even if all floating-point arrays are differentiated, as with
+    `eqx.partition(part, eqx.is_inexact_array)`.
     """
     if not any(jax.tree.leaves(jax.tree.map(is_not_trained, part, is_leaf=is_not_trained))):
         return
@@ -133,7 +135,9 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     protocols.BatchSource: lambda source, x: draw(source, x.dataset, x.replay, 0, x.key, 4),
 }
 OUTPUTS: Mapping[type, Callable[[Any, Any], Any]] = MappingProxyType(_OUTPUTS)
-"""For each kind of part, a function from a part and a `Numbers` to the part's outputs, which must have no gradient with
-respect to numbers that are not learnt."""
+"""For each kind of part, a function that computes the part's outputs from a `Numbers`.
+
+The gradients of these outputs with respect to numbers that are not learnt must be 0.
+"""
 
 hyperparameter_laws = (no_gradient_reaches_a_number_that_is_not_learnt,)

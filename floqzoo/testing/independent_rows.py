@@ -1,4 +1,4 @@
-"""A check that a loss makes independent random draws for the rows of its batch."""
+"""Checks that a loss draws random numbers independently for each row of its batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,19 +16,21 @@ KEYS = 32
 
 
 def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, example: Example, *rest: Any) -> None:
-    r"""Checks that a loss makes independent random draws for the rows of its batch.
+    r"""Checks that a loss draws random numbers independently for each row of its batch.
 
-    The variance over keys of a mean over $n$ rows falls as $1 / n$ if the rows draw independently, but not if they
-    share a draw. The check compares the batch with 16 copies of it, since a loss may couple its rows, for example over
-    all pairs: coupling scales the variance, but does not change how it falls. In total, both sides of the comparison
-    use the same number of rows.
+    The variance over keys of a mean over $n$ rows is proportional to $1 / n$ if the rows draw independently, but not if
+    they share a draw. The check therefore compares the variance for a batch with the variance for 16 copies of the
+    batch, concatenated. Whole batches are compared because a loss may couple its rows, for example by a sum over all
+    pairs: this scales both variances by the same factor. Both variances are estimated from the same total number of
+    rows.
 
-    - `loss_and_gradient`: A function from a key, `part`, a batch and `rest` to the loss and its gradient.
-    - `part`: The part that has the loss. A part with `draws_once_per_batch = True` is skipped: it makes a draw that all
-      rows share.
+    - `loss_and_gradient`: A function that takes a key, `part`, a batch and `rest`, and returns the loss and its
+      gradient.
+    - `part`: The part whose loss is checked. A part with `draws_once_per_batch = True` is skipped, because all rows of
+      its batch share one draw.
 
-    **Raises** `AssertionError` if, with 16 copies, the variance of the loss, or the summed variance of all entries of
-    its gradient, is more than 4 / 16 of that for the single batch.
+    **Raises** `AssertionError` if the variance with 16 copies is more than 4 / 16 of the variance for the single batch.
+    This is checked for the loss, and for the sum of the variances of all entries of its gradient.
     """
     if getattr(part, "draws_once_per_batch", False):
         return

@@ -1,4 +1,4 @@
-"""The laws of each protocol, and of families with additional laws."""
+"""The laws of every protocol, and the additional laws of some classes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -21,7 +21,7 @@ def a_layer_is_linear_without_its_bias(layer: LinearLayer, example: Example) -> 
 
 
 def every_input_affects_a_layer(layer: LinearLayer, example: Example) -> None:
-    """Every input has an effect: no column of the Jacobian is 0."""
+    """Every input affects the output: no column of the Jacobian is 0."""
     jacobian = compiled(_layer_jacobian, layer, example.inputs)
     assert np.all(np.any(jacobian != 0, axis=0)), f"Jacobian {jacobian}"
 

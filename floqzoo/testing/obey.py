@@ -21,7 +21,7 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
     """Checks a part against every law of every protocol that it satisfies.
 
     - `part`: Any object with the methods of a protocol of `floqzoo.protocols`.
-    - `sizes`: The sizes of the part, if it has fixed sizes.
+    - `sizes`: The input sizes of the part, if they are fixed.
 
     **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`; `AssertionError` for the first violated
     law, with a message that contains the law, the part and a counter-example.
@@ -31,7 +31,9 @@ def assert_obeys(part: object, sizes: Sizes = Sizes()) -> None:
 
 
 def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> None:
-    """Checks one law on many examples, each with a part drawn from `parts`; the Hypothesis profile sets their number.
+    """Checks one law on many examples, each with a part drawn from the strategy `parts`.
+
+    The current Hypothesis profile sets the number of examples.
 
     **Raises** `AssertionError` if the law is violated; the message contains the law, the part and the simplest
     counter-example.
@@ -55,10 +57,10 @@ def assert_holds(law: Law, parts: st.SearchStrategy, sizes: Sizes = Sizes()) -> 
 
 
 def laws_of(part: object) -> tuple[Law, ...]:
-    """The laws of the protocols that a part satisfies, and the additional laws of the families that it belongs to.
+    """Returns the laws of the protocols that a part satisfies, and any additional laws of its class.
 
-    **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`; the message lists the methods that the
-    part lacks for the nearest protocol, or the parts of a flow that can be checked instead.
+    **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`. In the first case, the message names the
+    nearest protocol and the methods that the part lacks for it; in the second, the parts of the flow to check instead.
     """
     if isinstance(part, Flow):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Laws of probability paths, and additional laws of affine paths alpha x1 + beta x0."""
+"""Laws of probability paths, and additional laws of affine paths, alpha x1 + beta x0."""
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,8 @@ def velocity_is_the_rate_of_change(path: ProbabilityPath, example: Example) -> N
 def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, example: Example) -> None:
     r"""$u_t(x | x_1) = \mathbb E[\dot x_t \mid x_t = x, x_1]$.
 
-    Given the data point, the point at time $t$ determines the noise, so the mean is over a single path:
-    $u_t(x_t | x_1) = \dot x_t$.
+    Given $x_1$, the point $x_t$ determines the noise, so the expectation is over a single path and equals its
+    velocity: $u_t(x_t | x_1) = \dot x_t$.
     """
     marginal, slope, velocity = compiled(_marginal_velocity_and_slope, path, example.t, example.x0, example.x1)
     # The velocity is found from a difference of points, whose rounding the slope magnifies.
@@ -42,19 +42,19 @@ def conditional_velocity_is_the_rate_given_the_data_end(path: ProbabilityPath, e
 def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, example: Example) -> None:
     r"""$\frac{d}{dt} \log \left| \det \frac{\partial x_t}{\partial x_0} \right| = \nabla \cdot u_t(x_t | x_1)$.
 
-    This is the continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density of $x_t$ given $x_1$,
-    along the path, for any density of the noise.
+    This is the continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density $p_t$ of $x_t$ given
+    $x_1$, evaluated along the path. It does not depend on the density of the noise.
     """
     expansion, growth = compiled(_expansion_and_growth, path, example.t, example.x0, example.x1)
     assert_close(expansion, growth)
 
 
 def distant_ends_stay_finite(path: ProbabilityPath, example: Example) -> None:
-    r"""Point, velocity and their gradients with respect to the ends are finite for ends up to $1 / 128$ of the largest
-    representable number.
+    r"""For endpoints of up to $1 / 128$ of the largest representable number, the point, the velocity and their
+    gradients with respect to the endpoints are finite.
 
-    In float32 that is $2.6 \times 10^{36}$. For larger ends the velocity itself may overflow: that of a straight path,
-    $x_1 - x_0$, is up to twice as large as its ends, and other paths have larger coefficients.
+    In float32, this limit is $2.6 \times 10^{36}$. For larger endpoints, the velocity itself may overflow: the velocity
+    $x_1 - x_0$ of a straight path can be twice as large as its endpoints, and other paths have larger coefficients.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
@@ -72,8 +72,9 @@ def a_batch_of_paths_is_its_rows(path: ProbabilityPath, example: Example) -> Non
 def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Example) -> None:
     r"""$\partial_t \log p_t + u_t \, \partial_x \log p_t + \partial_x u_t = 0$ for data $x_1 \sim N(m, s^2)$.
 
-    This is checked in one dimension and for noise $x_0 \sim N(0, 1)$, where $p_t = N(\alpha_t m, \alpha_t^2 s^2 +
-    \beta_t^2)$; the marginal velocity $\mathbb E[u_t(x | x_1) \mid x_t = x]$ is $u_t(x | \mathbb E[x_1 | x])$, since
+    This is checked in one dimension with noise $x_0 \sim N(0, 1)$, so the density is
+    $p_t = N(\alpha_t m, \alpha_t^2 s^2 + \beta_t^2)$. The marginal velocity
+    $u_t(x) = \mathbb E[u_t(x | x_1) \mid x_t = x]$ equals $u_t(x | \mathbb E[x_1 | x_t = x])$, because
     $u_t(x | x_1)$ is affine in $x_1$.
     """
     terms = compiled(_continuity_of_gaussian_data, path, example.t, example.x0[0], example.x1[0], example.x1[1])
@@ -83,10 +84,10 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$ the point, the velocity, $u_t(x | x_1)$ and their gradients are finite, for
-    endpoints $x_0$ and $x_1$ of magnitude up to $10^{30}$.
+    r"""At $t = 0$ and $t = 1$, the point, the velocity, $u_t(x | x_1)$ and their gradients are finite for endpoints
+    $x_0$ and $x_1$ of magnitude up to $10^{30}$.
 
-    Near a singularity a value may be large, as $(x_1 - x) / (1 - t)$ is just below $t = 1$, but it must be finite.
+    Near a singularity, values may be large, such as $(x_1 - x) / (1 - t)$ just below $t = 1$, but must be finite.
     """
     for size in (0.0, 1.0, 1e10, 1e30):
         ends = size * example.x0, size * example.x1
@@ -96,8 +97,8 @@ def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
 
 
 def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
-    r"""Point and velocity are finite wherever each term of their sums, such as $\alpha_t x_1$, is below half of the
-    largest representable number.
+    r"""The point and the velocity are finite if each of the terms that they add, such as $\alpha_t x_1$, is below half
+    of the largest representable number.
     """
     largest = max(1.0, *(abs(float(number)) for number in compiled(_coefficients, path, example.t)))
     far = float(jnp.finfo(example.x0.dtype).max) / (2.001 * largest)
@@ -116,7 +117,7 @@ def noise_shrinks_as_data_grow(path: AffinePath, example: Example) -> None:
 
 
 def the_end_error_is_what_is_left_of_the_other_end(path: AffinePath, example: Example) -> None:
-    r"""$\max(\alpha_0, \beta_1)$ is the path's `end_error`, or 0 if it has none."""
+    r"""$\max(\alpha_0, \beta_1)$ is the path's `end_error`, or 0 if the path has no such attribute."""
     (alpha, *_), (_, beta, *_) = (compiled(_coefficients, path, jnp.full_like(example.t, end)) for end in (0.0, 1.0))
     assert_close(np.maximum(alpha, beta), float(getattr(path, "end_error", 0.0)))
 
@@ -128,14 +129,14 @@ def ends_are_recovered_from_point_and_velocity(path: AffinePath, example: Exampl
 
 
 def the_noise_of_a_point_determines_its_velocity(path: AffinePath, example: Example) -> None:
-    r"""`velocity_of_noise` at $x_t$ and $x_0$ is $\dot x_t$."""
+    r"""`velocity_of_noise` returns $\dot x_t$, given the point $x_t$ and its noise $x_0$."""
     found, velocity = compiled(_velocity_of_noise, path, example.t, example.x0, example.x1)
     assert_close(found, velocity, scale=_conditioning(path, example))
 
 
 def noise_errors_are_weighted_velocity_errors(path: AffinePath, example: Example) -> None:
-    r"""If two velocities at one point differ by $e$, their noise predictions differ by $e'$ with $e'^2 = w_t e^2$,
-    where $w_t$ is the path's `noise_error_weight`."""
+    r"""If two velocities at the same point differ by $e$, the corresponding noise predictions differ by $e'$ with
+    $e'^2 = w_t e^2$, where $w_t$ is the path's `noise_error_weight`."""
     weight, difference = compiled(_weight_and_difference, path, example.t, example.x0, example.x1)
     assert_close(weight * difference**2, np.ones_like(difference), scale=_conditioning(path, example))
 

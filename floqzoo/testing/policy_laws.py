@@ -18,7 +18,12 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
 class UniformPolicy(eqx.Module):
-    """A policy without parameters that draws uniform actions from $[-1, 1]^d$, for the laws of other parts."""
+    """A policy without parameters that draws uniform actions from $[-1, 1]^d$.
+
+    It is a stand-in for a real policy in the laws of other parts.
+
+    - `dim`: The number $d$ of action coordinates.
+    """
 
     dim: int = eqx.field(static=True)
 
@@ -28,24 +33,25 @@ class UniformPolicy(eqx.Module):
         return jax.random.uniform(key, (self.dim,), minval=-1, maxval=1)
 
     def act_with_log_prob(self, observation: Observation, key: Key) -> ActionDraw:
-        """Draws a uniform action, whose log-density is $-d \\log 2$."""
+        """Draws a uniform action, and returns it with its log-density, $-d \\log 2$."""
         action = self.act(observation, None, key)
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """The zero action, the mean of the actions that `act` draws, for every z."""
+        """Returns the zero action for every z, which is the mean of the actions that `act` draws."""
         del latent
         return jnp.zeros(self.dim, jnp.result_type(observation))
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """A loss of 0, and no metrics."""
+        """Returns a loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 
 
 class SumCritic(eqx.Module):
-    """A critic whose Q, Q for a task z, and advantage are the sum of the action's coordinates, for the laws of other
-    parts.
+    """A critic whose Q and advantage are the sum of the action's coordinates.
+
+    Q for a task z is the same sum. The critic is a stand-in for a real critic in the laws of other parts.
 
     - `latent`: The dimension of z.
     """
@@ -53,16 +59,16 @@ class SumCritic(eqx.Module):
     latent: int = eqx.field(static=True, default=5)
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The sum of the action's coordinates."""
+        """Returns the sum of the action's coordinates."""
         del observation
         return jnp.sum(action)
 
     def advantage(self, observation: Observation, action: Action) -> Scalar:
-        """The sum of the action's coordinates."""
+        """Returns the sum of the action's coordinates."""
         return self.score(observation, action)
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """The sum of the action's coordinates."""
+        """Returns the sum of the action's coordinates."""
         del latent
         return self.score(observation, action)
 
@@ -71,13 +77,13 @@ class SumCritic(eqx.Module):
         return jax.random.normal(key, (len(observations), self.latent), jnp.result_type(observations))
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """A loss of 0, and no metrics."""
+        """Returns a loss of 0, and no metrics."""
         del batch, agent, key
         return jnp.zeros(()), None
 
 
 def frozen_agent(critic: Any, policy: Any, target: ActorCritic | None = None) -> FrozenAgent:
-    """A frozen agent at step 0, to pass to a loss; by default the targets are the parts themselves."""
+    """Returns a frozen agent at step 0, to pass to a loss; by default, both parts are their own targets."""
     return FrozenAgent(
         critic, policy, ActorCritic(critic, policy) if target is None else target, jnp.zeros((), jnp.int32)
     )
@@ -91,12 +97,12 @@ def actions_lie_in_their_box(policy: Policy, example: Example) -> None:
 
 
 def a_key_decides_the_action(policy: Policy, example: Example) -> None:
-    """The same observation and key give the same action, alone or in a batch."""
+    """The same observation and key give the same action, both in a single call and with `jax.vmap`."""
     assert_rows_are_mapped(_action_from, jnp.arange(2) + example.seed, policy, example.observation)
 
 
 def policy_loss_is_a_number_with_a_gradient(policy: Policy, example: Example) -> None:
-    """`policy_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
+    """`policy_loss` returns a finite scalar with a finite gradient, and is deterministic given its key."""
     size = example.inputs.size
     loss, gradient = compiled(_loss_and_gradient, example.key, policy, example.batch, size)
     again, _ = compiled(_loss_and_gradient, example.key, policy, example.batch, size)
@@ -121,8 +127,11 @@ def explored_actions_lie_in_their_box(policy: Exploring, example: Example) -> No
 
 
 def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
-    """The action lies in [-1, 1] and has the shape of the data's actions, and its log-density is a finite scalar; both
-    are deterministic given the key."""
+    """`act_with_log_prob` returns an action in [-1, 1] with the shape of the data's actions, and its log-density, which
+    is a finite scalar.
+
+    Both are deterministic given the key.
+    """
     draw, again = (compiled(_draw, policy, example.observation, example.key) for _ in range(2))
     assert draw.action.shape == example.action.shape and np.all(np.abs(draw.action) <= 1), f"action {draw.action}"
     assert draw.log_prob.shape == () and np.isfinite(draw.log_prob), f"log-density {draw.log_prob}"
@@ -130,7 +139,7 @@ def a_draw_has_a_log_density(policy: HasDensity, example: Example) -> None:
 
 
 def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example) -> None:
-    """Every action for a z has the shape of the data's actions and lies in [-1, 1], for z of any norm."""
+    """`act_for` returns actions in [-1, 1] with the shape of the data's actions, for a latent z of any norm."""
     for latent in (example.inputs, 100 * example.inputs):
         action = compiled(_action_for, latent, policy, example.observation)
         assert action.shape == example.action.shape, f"shape {action.shape} instead of {example.action.shape}"
@@ -138,8 +147,8 @@ def actions_for_latents_lie_in_their_box(policy: ActsForLatent, example: Example
 
 
 def actions_for_latents_are_rows(policy: ActsForLatent, example: Example) -> None:
-    """`jax.vmap` over z gives the same actions as computing them one by one, and an action has a finite gradient with
-    respect to z."""
+    """`jax.vmap` over z gives the same actions as computing them one by one, and the gradient of an action with respect
+    to z is finite."""
     assert_rows_are_mapped(_action_for, jnp.stack([example.inputs, -example.inputs]), policy, example.observation)
     gradient = compiled(_gradient_by_latent, policy, example.observation, example.inputs)
     assert np.isfinite(gradient).all(), f"gradient {gradient}"
@@ -158,7 +167,8 @@ def _draw(policy: HasDensity, observation, key):
 
 
 def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
-    """The action for a key is bitwise identical to that for the noise that `draw_noise` draws from the key."""
+    """`act` returns bitwise the same action for a key as `act_from_noise` for the noise that `draw_noise` draws from
+    the key."""
     keys = jax.random.split(example.key, 8)
     drawn = mapped(_action, keys, policy, example.observation)
     np.testing.assert_array_equal(
@@ -167,7 +177,8 @@ def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
 
 
 def noise_follows_its_prior(policy: ActsFromNoise, example: Example) -> None:
-    """Noise is finite and has a finite log-density under `noise_prior`; a policy without a prior draws no noise."""
+    """Noise samples are finite and have a finite log-density under `noise_prior`; a policy without a prior draws no
+    noise."""
     noise = policy.draw_noise(example.key)
     if policy.noise_prior is None:
         assert noise.size == 0, f"noise of shape {noise.shape} without a prior"

@@ -30,7 +30,7 @@ def a_key_decides_the_draw(prior: NoisePrior, example: Example) -> None:
 
 
 def log_density_sums_over_coordinates(prior: NoisePrior, example: Example) -> None:
-    r"""Coordinates are independent: $\log p(x) = \sum_i \log p(x_i)$, a scalar that is finite for every draw."""
+    r"""The coordinates are independent: $\log p(x) = \sum_i \log p(x_i)$, and this scalar is finite for every draw."""
     whole, parts = compiled(_log_prob_and_parts, prior, example.key)
     assert_close(whole, np.sum(parts))
 
@@ -58,10 +58,10 @@ def density_integrates_to_one(prior: NoisePrior, example: Example) -> None:
 
 
 def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
-    r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, with $F_n$ the empirical distribution
-    function of $n$ draws, and $F$ the integral of the density.
+    r"""$\sup_x |F_n(x) - F(x)| \le \sqrt{\ln(2 / \alpha) / 2n}$, where $F_n$ is the empirical distribution function of
+    $n$ draws, and $F$ is the integral of the density.
 
-    This is the bound of Dvoretzky, Kiefer and Wolfowitz, with a false-alarm rate of $\alpha = 10^{-9}$.
+    This is the Dvoretzky-Kiefer-Wolfowitz bound, with a false-alarm rate of $\alpha = 10^{-9}$.
     """
     grid, density = _density(prior, example)
     cells = np.diff(grid) * (density[1:] + density[:-1]) / 2
@@ -74,7 +74,8 @@ def draws_follow_the_density(prior: NoisePrior, example: Example) -> None:
 
 
 def coordinates_are_drawn_independently(prior: NoisePrior, example: Example) -> None:
-    r"""The entries of a draw are uncorrelated: over $n$ draws, $|\hat\rho| \le 6 / \sqrt n$, six standard errors."""
+    r"""The coordinates of a draw are uncorrelated: over $n$ draws, the sample correlation $\hat\rho$ satisfies
+    $|\hat\rho| \le 6 / \sqrt n$, which is six standard errors."""
     x = np.asarray(compiled(_draw, prior, example.key, (DRAWS, 2)), dtype=np.float64)
     correlation = np.asarray(np.corrcoef(x.T))[0, 1]
     assert abs(correlation) < 6 / np.sqrt(DRAWS), f"correlation {correlation}"

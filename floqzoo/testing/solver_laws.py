@@ -18,15 +18,15 @@ SHORT = 1 / 64
 
 
 def constant_fields_are_solved_exactly(solver: ODESolver, example: Example) -> None:
-    r"""$x(t_1) = x(t_0) + (t_1 - t_0) \, c$ for $\dot x = c$, forward and backward, over any interval."""
+    r"""$x(t_1) = x(t_0) + (t_1 - t_0) \, c$ for $\dot x = c$, over any interval, forward or backward."""
     end = compiled(_end, example.x0, solver, _constant(example), example.s, example.t)
     assert_close(end, example.x0 + (example.t - example.s) * example.x1)
 
 
 def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> None:
-    r"""$x(t + h) = x(t) + h \, v(t, x(t)) + O(h^2)$, forward and backward: consistency.
+    r"""$x(t + h) = x(t) + h \, v(t, x(t)) + O(h^2)$, forward and backward (consistency).
 
-    For $v = c + \sin(x + t)$ and small $h$ the remainder is below $h^2 \, (2 + |c|)$, twice the bound for the exact
+    For $v = c + \sin(x + t)$ and small $h$, the remainder is below $h^2 \, (2 + |c|)$, twice the bound for the exact
     solution.
     """
     velocity = Wave(example.x1, jnp.ones_like(example.t))
@@ -38,11 +38,11 @@ def a_short_step_follows_the_velocity(solver: ODESolver, example: Example) -> No
 
 
 def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Example) -> None:
-    r"""On $\dot x = \pm x + t$ a solve is at least as accurate as Euler's method with the same number of evaluations.
+    r"""On $\dot x = \pm x + t$, a solver is at least as accurate as Euler's method with the same number of evaluations.
 
-    The sign is that of $t_1 - t_0$; the intervals are [0, 1], [1/32, 31/32] in both directions, and one between two
-    times of the example. On at least one of them, evaluating the field at constant, late or reversed times, or at a
-    constant state, violates the bound.
+    The sign is the sign of $t_1 - t_0$. The intervals are [0, 1], [1/32, 31/32] in both directions, and the interval
+    between the example's two times. A solver that evaluates the field at constant, late or reversed times, or at a
+    constant state, violates the bound on at least one of these intervals.
     """
     for interval in ((0, 1), (1 / 32, 31 / 32), (31 / 32, 1 / 32), (float(example.s), float(example.t))):
         start, end = np.asarray(interval, example.x0.dtype)
@@ -60,11 +60,11 @@ def the_field_is_evaluated_at_the_right_times(solver: ODESolver, example: Exampl
 
 
 def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
-    r"""For a solver with `num_steps` and a stated `order` $p$, doubling the number of steps multiplies the error by at
-    most $2^{0.4 - p}$.
+    r"""For a solver with attributes `num_steps` and `order`, doubling the number of steps multiplies the error by at
+    most $2^{0.4 - p}$, where $p$ is the order.
 
-    This is checked on $\dot x = 2 \cos(x + 3t)$, from 8 steps to 16. Solvers without an order, such as adaptive ones,
-    are skipped.
+    The errors are those of 8 and of 16 steps on $\dot x = 2 \cos(x + 3t)$. Solvers without these attributes, such as
+    adaptive solvers, are skipped.
     """
     order = getattr(solver, "order", None)
     if order is None or not hasattr(solver, "num_steps"):
@@ -91,7 +91,7 @@ def a_trajectory_joins_start_and_solution(solver: ODESolver, example: Example) -
 
 
 def evaluations_are_counted(solver: ODESolver, example: Example) -> None:
-    """A solve evaluates the velocity `evaluations` times; an adaptive solver at most that many times."""
+    """A solver evaluates the velocity exactly `evaluations` times, or at most that many times if it is adaptive."""
     count = len(_times_of_evaluations(solver, example))
     adaptive = getattr(solver, "is_adaptive", False)
     assert count == solver.evaluations or (adaptive and 0 < count < solver.evaluations), (
@@ -100,7 +100,7 @@ def evaluations_are_counted(solver: ODESolver, example: Example) -> None:
 
 
 def no_time_outside_the_interval_is_evaluated(solver: ODESolver, example: Example) -> None:
-    """The velocity is only evaluated between `t0` and `t1`: a flow may be undefined elsewhere."""
+    """The velocity is only evaluated between `t0` and `t1`, because a flow may be undefined elsewhere."""
     times = np.array(_times_of_evaluations(solver, example))
     low, high = sorted((float(example.s), float(example.t)))
     rounding = 4 * float(jnp.finfo(example.t.dtype).eps)
@@ -108,8 +108,8 @@ def no_time_outside_the_interval_is_evaluated(solver: ODESolver, example: Exampl
 
 
 def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -> None:
-    r"""For $\dot x = c$, the derivative of the end with respect to the start is 1, with respect to $c$ it is
-    $t_1 - t_0$, and with respect to $t_1$ it is $c$."""
+    r"""For $\dot x = c$, the derivative of the solution with respect to the initial point is 1, with respect to $c$ it
+    is $t_1 - t_0$, and with respect to $t_1$ it is $c$."""
     by_velocity, by_start, by_time = compiled(_gradients, solver, _constant(example), example.x0, example.s, example.t)
     assert_close(by_start, jnp.ones_like(example.x0))
     assert_close(by_velocity.constant, jnp.full_like(example.x0, example.t - example.s))
@@ -117,11 +117,12 @@ def gradients_reach_start_field_and_times(solver: ODESolver, example: Example) -
 
 
 def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
-    r"""A solve of $\dot x = c - x$ from a start up to $1 / 128$ of the largest representable number is finite, and so
-    is its gradient.
+    r"""For $\dot x = c - x$, the solution and its gradient are finite for initial points of up to $1 / 128$ of the
+    largest representable number.
 
-    In float32 that is $2.6 \times 10^{36}$. For larger starts the solution itself may overflow, since it grows by up to
-    a factor of $e$ backwards in time; so may a stage of the solver, whose weights reach about 12.
+    In float32, this limit is $2.6 \times 10^{36}$. For larger initial points, the solution itself may overflow, because
+    it grows by up to a factor of $e$ backwards in time. A stage of the solver may also overflow, because stages have
+    weights of up to about 12.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):
@@ -137,7 +138,7 @@ def a_batch_of_solves_is_its_rows(solver: ODESolver, example: Example) -> None:
 
 
 def two_halves_are_the_whole_interval(solver: FixedStepSolver, example: Example) -> None:
-    r"""$2K$ steps from $t_0$ to $t_1$ equal $K$ steps to the midpoint and $K$ steps from there."""
+    r"""$2K$ steps from $t_0$ to $t_1$ give the same result as $K$ steps to the midpoint and then $K$ steps to $t_1$."""
     velocity = Wave(example.x1, jnp.ones_like(example.t))
     twice = replace(solver, num_steps=2 * solver.num_steps)
     middle = (example.s + example.t) / 2

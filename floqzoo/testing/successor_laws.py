@@ -18,7 +18,7 @@ from floqzoo.testing.policy_laws import SumCritic, UniformPolicy, frozen_agent
 
 
 def futures_have_the_shape_of_observations(measure: SuccessorMeasure, example: Example) -> None:
-    """`sample_futures` returns `count` finite observations, deterministic given its key."""
+    """`sample_futures` returns `count` finite observations, and is deterministic given its key."""
     futures = compiled(_futures, measure, example.observation, example.action, example.key)
     assert futures.shape == (3, example.observation.size), f"shape {futures.shape}"
     assert np.isfinite(futures).all()
@@ -26,14 +26,14 @@ def futures_have_the_shape_of_observations(measure: SuccessorMeasure, example: E
 
 
 def futures_are_possible(measure: SuccessorMeasure, example: Example) -> None:
-    """`log_prob` is a scalar, and finite for the measure's own futures."""
+    """`log_prob` returns a scalar, which is finite for futures that are sampled from the measure."""
     log_probs = compiled(_log_probs, measure, example.observation, example.action, example.key)
     assert log_probs.shape == (3,), f"shape {log_probs.shape[1:]} of one log-density"
     assert np.isfinite(log_probs).all(), f"log-densities {log_probs}"
 
 
 def successor_loss_is_a_number_with_a_gradient(measure: SuccessorMeasure, example: Example) -> None:
-    """`successor_loss` is a finite scalar with a finite gradient, and deterministic given its key."""
+    """`successor_loss` returns a finite scalar with a finite gradient, and is deterministic given its key."""
     loss, gradient = compiled(_loss_and_gradient, example.key, measure, example.batch)
     again, _ = compiled(_loss_and_gradient, example.key, measure, example.batch)
     assert loss.shape == (), f"shape {loss.shape}"
@@ -50,8 +50,8 @@ def successor_loss_draws_for_each_row(measure: SuccessorMeasure, example: Exampl
 
 
 def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example) -> None:
-    """A regression target is a point and a velocity of the shape of an observation; both are finite, and deterministic
-    given the key."""
+    """A regression target consists of a finite point and a finite velocity, both with the shape of an observation, and
+    is deterministic given the key."""
     step = _first(example.batch)
     point = compiled(regression, target, step, example.t, example.key)
     assert point.x.shape == point.velocity.shape == example.observation.shape, (
@@ -63,7 +63,7 @@ def a_target_is_a_point_and_a_velocity(target: SuccessorTarget, example: Example
 
 
 def each_key_draws_a_different_point(target: SuccessorTarget, example: Example) -> None:
-    """For $t < 1$ different keys give different points, even if all futures are the same, since the noise differs."""
+    """For $t < 1$, different keys give different points because the noise differs, even if all futures are equal."""
     step = _certain(example.batch)
     keys = jax.random.split(example.key)
     first, second = (compiled(_aimed_regression, target, step, example.t, key).x for key in keys)
@@ -73,7 +73,7 @@ def each_key_draws_a_different_point(target: SuccessorTarget, example: Example) 
 def targets_point_to_a_certain_future(target: SuccessorTarget, example: Example) -> None:
     r"""If every future is $x_1$, the target velocity at the target's point $\hat x_t$ is $u_t(\hat x_t | x_1)$.
 
-    This is checked on the linear path, where $u_t(\hat x_t | x_1)$ is $(x_1 - \hat x_t) / (1 - t)$. The target
+    This is checked on the linear path, where $u_t(\hat x_t | x_1)$ equals $(x_1 - \hat x_t) / (1 - t)$. The target
     flow transports all noise to $x_1$, which is also the true future.
     """
     step = _certain(example.batch)
@@ -84,7 +84,7 @@ def targets_point_to_a_certain_future(target: SuccessorTarget, example: Example)
 
 
 def a_next_action_has_the_shape_of_an_action(next_action: NextAction, example: Example) -> None:
-    """There is one finite action for each transition."""
+    """`next_actions` returns one finite action for each transition."""
     batch = example.batch
     agent = frozen_agent(SumCritic(), UniformPolicy(batch.action.shape[-1]))
     actions = next_action.next_actions(batch, agent, example.key)
@@ -93,7 +93,7 @@ def a_next_action_has_the_shape_of_an_action(next_action: NextAction, example: E
 
 
 def a_reward_is_a_number_with_a_gradient(model: RewardModel, example: Example) -> None:
-    """The reward of a state is a finite scalar and has a finite gradient with respect to the state; the loss is a
+    """`reward_of` returns a finite scalar with a finite gradient with respect to the state, and `reward_loss` returns a
     finite scalar."""
     reward, gradient = jax.value_and_grad(model.reward_of)(example.observation)
     loss = model.reward_loss(example.batch)
@@ -148,7 +148,7 @@ class _Aim(_Gale):
 
 
 def regression(target: SuccessorTarget, step, t, key, field=_Gale()):
-    """The regression target at a transition, with a target flow that has the given velocity field."""
+    """Returns the regression target for a transition, computed with a target flow that has the given velocity field."""
     flow = Flow(field, step.observation.size, solver=Euler(2))
     return target.regression(flow, flow.encode(step.observation), step, t, key)
 

@@ -15,7 +15,7 @@ def times_have_the_requested_shape(times: TimeDistribution, example: Example) ->
 
 
 def times_lie_before_the_end(times: TimeDistribution, example: Example) -> None:
-    """Every time lies in [0, 1): at 1 the velocity of many paths is undefined."""
+    """Every time lies in [0, 1), because the velocity of many paths is undefined at 1."""
     drawn = np.asarray(times.sample_times(example.key, (4096,)))
     assert np.all((drawn >= 0) & (drawn < 1)), f"times from {drawn.min()} to {drawn.max()}"
 
@@ -27,7 +27,7 @@ def a_key_decides_the_times(times: TimeDistribution, example: Example) -> None:
 
 
 def another_key_gives_other_times(times: TimeDistribution, example: Example) -> None:
-    """Unless all times are the same, the entries of a draw differ, and so do draws with different keys."""
+    """The times in a draw differ from each other and from the times for another key, unless all times are the same."""
     drawn = np.asarray(times.sample_times(example.key, (8,)))
     other = np.asarray(times.sample_times(jax.random.fold_in(example.key, 1), (8,)))
     if len(np.unique([drawn, other])) > 1:

@@ -19,7 +19,7 @@ from floqzoo.update_rules import AlternatingUpdate, JointUpdate, PolyakAveraging
 
 
 class CountingCritic(eqx.Module):
-    """A critic with Q = w · a + b, trained by regression to rewards.
+    """A critic with Q = w · a + b that is regressed onto rewards.
 
     It counts the evaluations of its loss in a `State`, and scales the loss by a `Hyperparameter`.
     """
@@ -30,12 +30,12 @@ class CountingCritic(eqx.Module):
     fixed: Hyperparameter
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Q of the action, in any state."""
+        """Returns Q of the action, which is the same in every state."""
         del observation
         return self.weight @ action + self.bias
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The mean squared error times `fixed`, and a `Stateful` with the incremented count."""
+        """Returns the mean squared error times `fixed`, and a `Stateful` with the incremented count."""
         del agent, key
         q = jax.vmap(self.score)(batch.observation, batch.action)
         loss = self.fixed.value * jnp.mean((q - batch.reward) ** 2)
@@ -43,17 +43,17 @@ class CountingCritic(eqx.Module):
 
 
 class ConstantPolicy(eqx.Module):
-    """A policy with the same action in every state, trained to maximise Q minus the action's squared norm."""
+    """A policy that always takes the same action, trained to maximise Q minus the action's squared norm."""
 
     action: Any
 
     def act(self, observation: Observation, critic: Any, key: Key) -> Action:
-        """The action."""
+        """Returns the action."""
         del observation, critic, key
         return self.action
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Scalar]:
-        """Minus the mean score, plus the squared norm of the action."""
+        """Returns the squared norm of the action minus the mean score, both as the loss and as its metric."""
         del key
         score = jnp.mean(jax.vmap(agent.critic.score, (0, None))(batch.observation, self.action))
         loss = jnp.sum(self.action**2) - score
@@ -67,11 +67,11 @@ class DrawingCritic(eqx.Module):
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """The score of the wrapped critic."""
+        """Returns the score of the wrapped critic."""
         return self.critic.score(observation, action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The bias times the random number, and a `Stateful` that stores the number."""
+        """Returns the bias times a random number, and a `Stateful` that stores this number."""
         number = jax.random.normal(key)
         loss = number * self.critic.bias
         return loss, Stateful(loss, eqx.tree_at(lambda critic: critic.drawn, self, State(number)))
@@ -84,18 +84,19 @@ class DrawingPolicy(eqx.Module):
     drawn: State = eqx.field(default_factory=lambda: State(jnp.zeros(())))
 
     def act(self, observation: Observation, critic: Any, key: Key) -> Action:
-        """The action of the wrapped policy."""
+        """Returns the action of the wrapped policy."""
         return self.policy.act(observation, critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """The sum of the action's coordinates times the random number, and a `Stateful` that stores the number."""
+        """Returns the sum of the action's coordinates times a random number, and a `Stateful` that stores it."""
         number = jax.random.normal(key)
         loss = number * jnp.sum(self.policy.action)
         return loss, Stateful(loss, eqx.tree_at(lambda policy: policy.drawn, self, State(number)))
 
 
 def an_update_can_be_scanned(rule: UpdateRule, example: Example) -> None:
-    """Parts and optimisers keep their structure, static fields, shapes and dtypes, and every parameter stays finite."""
+    """An update preserves the structure, static fields, shapes and dtypes of parts and optimiser states, and all
+    parameters remain finite."""
     parts, optimisers, _ = _updated(rule, example, steps=2)
     assert _form(parts) == _form(example_parts(example)), f"{_form(parts)}"
     assert _form(optimisers) == _form(rule.init_optimisers(example_parts(example))), f"{_form(optimisers)}"
@@ -103,22 +104,24 @@ def an_update_can_be_scanned(rule: UpdateRule, example: Example) -> None:
 
 
 def an_update_trains_both_parts(rule: UpdateRule, example: Example) -> None:
-    """After two updates every parameter of critic and policy has changed."""
+    """After two updates, every parameter of the critic and the policy has changed."""
     parts, _, _ = _updated(rule, example, steps=2)
     before, after = (jax.tree.leaves(partition_trainable(tree)[0]) for tree in (example_parts(example), parts))
     assert all(np.any(old != new) for old, new in zip(before, after, strict=True)), f"{before} became {after}"
 
 
 def an_update_keeps_what_is_not_trained(rule: UpdateRule, example: Example) -> None:
-    """A hyperparameter is not changed, and a `State` is updated by the loss: here a count of losses, which increases by
-    one in each update."""
+    """An update does not change a `Hyperparameter`, and sets a `State` to the new value that the loss returns.
+
+    Here, the `State` counts the evaluations of the loss, so it increases by one in each update.
+    """
     parts, _, _ = _updated(rule, example, steps=2)
     assert parts.critic.losses.value == 2, f"{parts.critic.losses.value} losses in two updates"
     assert_close(parts.critic.fixed.value, example_parts(example).critic.fixed.value, roundings=0)
 
 
 def losses_draw_independently(rule: UpdateRule, example: Example) -> None:
-    """The key of an update determines the draws of the losses: they differ between losses and between keys."""
+    """The losses of the critic and the policy draw different random numbers, which depend on the key of the update."""
     parts = example_parts(example)
     drawing = ActorCritic(DrawingCritic(parts.critic), DrawingPolicy(parts.policy))
     drawn = []
@@ -149,8 +152,11 @@ def a_scan_of_updates_is_the_updates_one_by_one(rule: UpdateRule, example: Examp
 
 
 def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> None:
-    """Four updates equal four steps of the optimiser on the gradients of both losses, over the parameters of both
-    parts; in an update without the policy's loss, the gradient of the policy is 0."""
+    """Four updates equal four steps of the optimiser, each with the gradients of both losses and the parameters of both
+    parts.
+
+    In an update without the policy's loss, the policy's gradient is 0.
+    """
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_joint_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -161,8 +167,8 @@ def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> 
 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
-    """Four updates equal four steps of the critic's optimiser, each followed by the policy's steps when they are
-    due."""
+    """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy's optimiser if
+    the policy is updated."""
     parts, _, metrics = _updated(rule, example, steps=4)
     wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
@@ -173,10 +179,10 @@ def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Examp
 
 
 def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None:
-    """Each of four updates has the same result as an update by the current phase's rule, and the optimiser state
-    continues from phase to phase.
+    """Each of four updates has the same result as an update by the current phase's rule, and the optimiser state is
+    carried over from phase to phase.
 
-    The metrics equal those of the current rule; the metrics of other rules are marked as not having happened.
+    The metrics are those of the current rule; `happened` is False for the metrics of the other rules.
     """
     wanted = example_parts(example)
     state = rule.init_optimisers(wanted)
@@ -197,15 +203,15 @@ def phases_are_their_rules_in_turn(rule: PhasedUpdate, example: Example) -> None
 
 
 def sequential_steps_are_those_of_optax(rule: SequentialUpdate, example: Example) -> None:
-    """Four updates equal eight steps of one optimiser, which alternate between the critic's gradient and the policy's,
-    with a gradient of 0 for the other part."""
+    """Four updates equal eight steps of one optimiser, which alternate between the critic's gradient and the policy's
+    gradient; the gradient of the other part is 0."""
     parts, _, _ = _updated(rule, example, steps=4)
     wanted = compiled(_sequential_by_hand, rule.optimiser, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)
 
 
 def targets_start_as_copies(update: TargetUpdate, example: Example) -> None:
-    """The initial target of a part, if it has one, equals the part."""
+    """If a part has a target, the initial target equals the part."""
     parts = example_parts(example)
     target = update.init_targets(parts)
     for ours, its in ((target.critic, parts.critic), (target.policy, parts.policy)):
@@ -229,11 +235,11 @@ def targets_lie_between(update: TargetUpdate, example: Example) -> None:
 
 def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None:
     r"""A target's parameters $\bar\theta$ become $(1 - \tau) \bar\theta + \tau \theta$ in every `every`-th update, and
-    do not change in the others.
+    do not change in other updates.
 
-    $\theta$ are the parameters before the optimiser step, or after it if `of_new` is set. `State` is copied from the
-    online part, and a target's `Hyperparameter`s do not change. In update number `copy_after` the
-    target's parameters are set to those after the optimiser step.
+    $\theta$ are the online parameters before the optimiser step, or after it if `of_new` is set. In update number
+    `copy_after`, the target's parameters are set to the online parameters after the optimiser step. Each `State` is
+    copied from the online part, and the target's `Hyperparameter`s do not change.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
@@ -261,7 +267,7 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
 
 
 def example_parts(example: Example) -> ActorCritic:
-    """A `CountingCritic` and a `ConstantPolicy`."""
+    """Returns a `CountingCritic` and a `ConstantPolicy` for an example."""
     number = jnp.asarray(1.5, example.action.dtype)
     critic = CountingCritic(example.action + 0.25, 0 * number, State(jnp.zeros((), jnp.int32)), Hyperparameter(number))
     return ActorCritic(critic, ConstantPolicy(example.action + 1))
@@ -282,7 +288,7 @@ def _update(rule: UpdateRule, parts: ActorCritic, optimisers: Any, step: Any, ba
 
 
 def moved(update: TargetUpdate, target: Any, before: Any, after: Any, step: Any) -> Any:
-    """The targets after one update."""
+    """Returns the targets after one update."""
     return update.update_targets(target, before, after, step)
 
 

@@ -9,29 +9,29 @@ from floqzoo.typing import Array, Point, Time
 
 
 class Wave(eqx.Module):
-    r"""$v(t, x) = c + a \sin(x + t)$ in each coordinate, with $|a| \le 1$; constant where $a = 0$.
+    r"""$v(t, x) = c + a \sin(x + t)$ in each coordinate, with $|a| \le 1$; the field is constant if $a = 0$.
 
-    Along its solutions, $|\ddot x| \le |a| (1 + |c| + |a|)$.
+    Its solutions satisfy $|\ddot x| \le |a| (1 + |c| + |a|)$.
     """
 
     constant: Float[Array, " dim"]
     amplitude: Float[Array, ""]
 
     def __call__(self, t: Time, x: Point) -> Point:
-        """The velocity."""
+        """Returns the velocity."""
         return self.constant + self.amplitude * jnp.sin(x + t)
 
 
 class Growing(eqx.Module):
     r"""$v(t, x) = \pm x + t$ in each coordinate.
 
-    From $t_0$ to $t_1$, $x \pm t + 1$ is multiplied by $e^{\pm(t_1 - t_0)}$.
+    Along a solution, $x \pm t + 1$ is multiplied by $e^{\pm(t_1 - t_0)}$ from $t_0$ to $t_1$.
     """
 
     sign: Float[Array, ""]
 
     def __call__(self, t: Time, x: Point) -> Point:
-        """The velocity."""
+        """Returns the velocity."""
         return self.sign * x + t
 
 

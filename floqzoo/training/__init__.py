@@ -1,4 +1,4 @@
-"""Training: the trainer, its phases, resume, and the command line of recipes."""
+"""Training of agents: the trainer and its phases, resuming of runs, and the command line of recipes."""
 
 from floqzoo.training.command_line import run_recipe as run_recipe
 from floqzoo.training.prepared_run import load_task as load_task

@@ -1,4 +1,4 @@
-"""Errors of a command: a one-line message on standard error and an exit status, without a traceback."""
+"""Reports the errors of commands: a one-line message on standard error and an exit status, without a traceback."""
 
 import os
 import signal
@@ -12,20 +12,20 @@ from floqzoo.training.interruption import signal_of
 
 
 FAILED, USER_ERROR = 1, 2
-"""The exit statuses of all commands, in addition to 0 and those of signals."""
+"""The exit statuses of a command that fails, other than the statuses for signals (see `status_of`)."""
 
 
 def status_of(number: int) -> int:
-    """The exit status of a program that was ended by a signal: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Returns the exit status of a program that a signal has ended: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + number
 
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Within the block, an input error or the lack of a device ends the program with a one-line message and status 2.
+    """Ends the program with a one-line message and status 2 on an input error in the block, or if there is no device.
 
-    Input errors are `ValueError`, `OSError` and `ModuleNotFoundError`. Ctrl-C exits with status 130,
-    SIGTERM within `stoppable` with 143, and a broken output pipe with 141. Warnings are printed as single lines too.
+    Input errors are `ValueError`, `OSError` and `ModuleNotFoundError`. Ctrl-C ends the program with status 130, SIGTERM
+    within `stoppable` with 143, and a broken output pipe with 141. Warnings are also printed on one line each.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -51,6 +51,6 @@ def errors_explained() -> Iterator[None]:
 
 
 def leave(line: str, status: int) -> None:
-    """Prints a line on standard error and ends the program with a status."""
+    """Prints `line` on standard error, and ends the program with the exit status `status`."""
     print(line, file=sys.stderr, flush=True)
     raise SystemExit(status) from None

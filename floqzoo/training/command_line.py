@@ -21,13 +21,13 @@ from floqzoo.training.prepared_run import prepare, run_and_report
 def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     """Parses the command-line arguments of a recipe into the settings of a run.
 
-    `--preset` and `--env_name` (alias `--task`) choose the defaults; all other flags override them. Flag names may be
-    written with `_` or `-`, and their values after `=` or a space; a boolean flag without a value is True, and an integer
-    may be written as 1e6. `--help` prints the common flags and `--help-all` every flag.
+    `--preset` and `--env_name` (alias `--task`) choose the defaults, and all other flags override them. Flag names may
+    be written with `_` or `-`, and a value follows its flag after `=` or a space. A boolean flag without a value is
+    True, and an integer may be written as 1e6. `--help` prints the common flags, and `--help-all` prints every flag.
 
-    **Raises** `ValueError` for an unknown preset or a flag whose prefix `agent.` is missing or wrong, and what the
-    preset and the recipe's `check` raise. Exits with status 2 for an unknown flag or a value of the wrong type, and
-    with 0 after help.
+    **Raises** `ValueError` for an unknown preset, or for a flag that lacks the prefix `agent.` or should not have it,
+    and what the preset and the recipe's `check` raise. Exits with status 2 for an unknown flag or a value of the wrong
+    type, and with status 0 after printing help.
     """
     import tyro
 
@@ -126,7 +126,8 @@ def _preset(recipe: Recipe, name: str):
 def run_recipe(recipe: Recipe) -> None:
     """Runs a recipe from the command line: loads the data, trains, evaluates, prints a table and draws a figure.
 
-    Exits with status 2 for invalid input, and otherwise as `floqzoo.training.prepared_run.run_and_report` does.
+    Exits with status 2 for invalid input; for all other exit statuses, see
+    `floqzoo.training.prepared_run.run_and_report`.
     """
     with errors_explained():
         join_processes()

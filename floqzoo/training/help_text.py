@@ -1,4 +1,4 @@
-"""The help of a recipe: presets and common flags with `--help`, every flag with `--help-all`."""
+"""The help of a recipe: `--help` shows the presets and the common flags, `--help-all` shows every flag."""
 
 import ast
 import dataclasses
@@ -50,7 +50,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""All flags of a run except those of the method, by topic."""
+"""All flags of a run by topic, except the settings of the method."""
 
 COMMON = frozenset(
     {
@@ -76,7 +76,7 @@ COLUMN = 27
 
 
 def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> str:
-    """The text of `--help`: the presets, then the common flags and the settings of the method, with their values."""
+    """Returns the text of `--help`: the presets, then the common flags and the method's settings, with their values."""
     docs, lines = field_docs(RunConfig), _introduction(recipe, preset, program)
     for title, group in GROUPS.items():
         lines.append(f"{title}:")
@@ -90,7 +90,7 @@ def short_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> 
 
 
 def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> str:
-    """The text of `--help-all`: the presets, then all flags with their descriptions and values."""
+    """Returns the text of `--help-all`: the presets, then all flags with their descriptions and values."""
     lines = _introduction(recipe, preset, program)
     groups = {title: [(config, "", name) for name in group] for title, group in GROUPS.items()}
     groups["method"] = [(config.agent, "agent.", field.name) for field in _flags(config.agent)]
@@ -106,8 +106,10 @@ def full_help(recipe: Recipe, preset: str, config: RunConfig, program: str) -> s
 
 @cache
 def field_docs(settings: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass and of its parents, as one line; classes whose source code is not
-    available are skipped."""
+    """Returns the docstring below each field of a dataclass as one line, by field name.
+
+    Fields of the parent classes are included. Classes whose source code is not available are skipped.
+    """
     docs: dict[str, str] = {}
     for base in reversed(settings.__mro__[:-1]):
         try:

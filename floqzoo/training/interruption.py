@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, deferred during code that must not be interrupted."""
+"""Handles Ctrl-C and SIGTERM, and defers them during code that must not be interrupted."""
 
 import os
 import signal
@@ -9,25 +9,25 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """Raised on SIGTERM: the process must end, for example because its machine is about to be preempted."""
+    """Raised on SIGTERM, when the process must end, for example because its machine is about to be preempted."""
 
 
 def signal_of(interrupt: KeyboardInterrupt) -> signal.Signals:
-    """The signal that caused an interrupt: SIGTERM, or SIGINT for Ctrl-C."""
+    """Returns the signal that caused an interrupt: SIGTERM, or SIGINT for Ctrl-C."""
     return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
 @contextmanager
 def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[], None]]:
-    """Within the block, Ctrl-C raises `KeyboardInterrupt` and SIGTERM `Terminated`.
+    """Makes Ctrl-C raise `KeyboardInterrupt` and SIGTERM raise `Terminated` within the block.
 
-    Yields a function that, after a signal, raises the exception again; a loop should call it in each iteration, since
-    an exception that is raised inside a destructor or a callback is lost. Outside the main thread, and for signals that
-    the process ignores, nothing changes.
+    Yields a function that raises the exception again if a signal has arrived. A loop should call this function in each
+    iteration, because an exception that is raised inside a destructor or a callback is lost. Outside the main thread,
+    and for signals that the process ignores, nothing changes.
 
-    - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that
-      the processes pass to it. A signal to any process is then raised in all of them, and only by the
-      yielded function, which all processes must call the same number of times; a second signal takes effect at once.
+    - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that the
+      processes pass to it. A signal to any process then raises the exception in all of them, but only when they call
+      the yielded function, which all must call the same number of times. A second signal takes effect immediately.
     """
     received: list[int] = []
 
@@ -47,10 +47,10 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
 @contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect at once.
+    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect immediately.
 
-    Inside the block the state of a run may be partly donated or partly written, and an interrupt would lose it. Outside
-    the main thread no signal arrives. A signal that the process ignores, as background processes may, stays ignored.
+    Use it while the state of a run may be partly donated or partly written, so that an interrupt would lose it. No
+    signals arrive outside the main thread. Signals that the process ignores, as a background process may, stay ignored.
     """
     held: list[int] = []
 

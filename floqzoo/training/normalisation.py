@@ -1,4 +1,4 @@
-"""The normalisation of observations, if the settings of a run enable it."""
+"""Adds a normaliser of observations to the agents of a run if the run's settings enable it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,9 @@ from floqzoo.typing import Array
 
 
 def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) -> Callable[[Array], PyTree]:
-    """Wraps `build` so that its agents normalise observations, if `config.normalize_observations` is set; returns
-    `build` itself otherwise, or if its agents already have a normaliser.
+    """Wraps `build` so that its agents normalise observations.
+
+    Returns `build` itself if `config.normalize_observations` is False, or if the agents already have a normaliser.
 
     **Raises** what `fitted_normaliser` raises.
     """
@@ -29,7 +30,7 @@ def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) 
 def fitted_normaliser(task: Any) -> Normaliser:
     """Fits a normaliser to the observations of a task's training data.
 
-    **Raises** `ValueError` if the task has no dataset with `observations`.
+    **Raises** `ValueError` if the dataset of the task has no `observations`.
     """
     observations = getattr(task.dataset, "observations", None)
     if observations is None:

@@ -1,4 +1,4 @@
-"""The phases of a run: updates on a dataset, and steps in environments with updates in between."""
+"""The two phases of a run: offline updates on a dataset, then environment steps with updates in between."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -31,21 +31,23 @@ from floqzoo.typing import Array
 
 
 CPU_CALL, ACCELERATOR_CALL = 10, 100
-"""The maximum number of updates in one compiled call: small on a CPU, so that Ctrl-C and the progress bar respond
-quickly; large on an accelerator, so that the overhead of Python is negligible."""
+"""The maximum number of updates in one compiled call. It is small on a CPU, so that Ctrl-C and the progress bar respond
+quickly, and large on an accelerator, so that the overhead of Python is negligible."""
 
 
 def call_limit() -> int:
-    """The maximum number of updates in one compiled call on this machine's devices."""
+    """Returns the maximum number of updates in one compiled call on this machine's devices."""
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
 def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int]:
-    """The offline step at which each phase of the agents starts, by name, for the phases that occur in the run; empty
-    for agents without phases.
+    """Returns the offline step at which each phase of the agents starts, by phase name.
 
-    - `agents`: The agents at step `step` of the run. Agents that start from another run have already made the updates
-      of that run.
+    Phases that do not occur in the run are omitted; the result is empty for agents without phases.
+
+    - `agents`: The agents at step `step` of the run. If they were initialised with the agents of another run, the
+      updates of that run count towards the phases.
+    - `offline_steps`: The number of offline steps of the run.
     """
     if not isinstance(agents, HasPhases) or not agents.phase_starts:
         return {}
@@ -66,12 +68,15 @@ def updates_in_a_call(
     sharded: bool = False,
     starts: Collection[int] = (),
 ) -> int:
-    """The largest number of updates, up to a limit, that divides every interval of a run, so that no call runs past a
-    step at which an event is due.
+    """Returns the number of updates in a compiled call of the offline phase.
 
-    - `step`: The step at which the run starts or resumes; a resumed run may have different intervals.
+    It is the largest number, up to a limit, that divides every interval of the run, so that no call runs past a step at
+    which an event such as an evaluation is due.
+
+    - `step`: The step at which the run starts or resumes. It need not be a multiple of the intervals, because these may
+      be changed before a run is resumed.
     - `at_most`: The limit; by default `call_limit()`.
-    - `sharded`: Whether the replacement of shards is an event too.
+    - `sharded`: Whether the dataset is sharded, so that the replacement of a shard is also an event.
     - `starts`: The steps at which phases of the agents start.
     """
     replacement = config.replace_interval if sharded else 0
@@ -86,23 +91,25 @@ def _call_limit_of(dataset: Any) -> int:
 
 
 def longest_call(updates: int, at_most: int) -> int:
-    """The largest divisor of `updates` that is at most `at_most`."""
+    """Returns the largest divisor of `updates` that is at most `at_most`."""
     return max(count for count in range(1, at_most + 1) if updates % count == 0)
 
 
 class OfflinePhase:
-    """Updates on the dataset; a step of the run is an update.
+    """The offline phase of a run, in which each step is an update on the dataset.
 
     - `config`: The settings of the run.
     - `step`: The step at which the run starts or resumes.
     - `agents`: The agents, from `floqzoo.learner.build_agents`.
     - `dataset`: The dataset that the batch source samples from. If it is a
-      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], the devices hold one shard at a time, from `begin` on.
+      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], `begin` places its first shard on the devices, which hold one
+      shard at a time.
     - `batches`: The batch source.
     - `mesh`: The devices.
 
-    Attributes: `steps`, the number of updates in a call; `update`, the scanned update; `dataset`, the dataset on the
-    devices, or the excerpt of a sharded dataset; `starts`, the step at which each phase of the agents starts, by name.
+    Attributes: `steps`, the number of updates in a compiled call; `update`, the scanned update; `dataset`, the dataset
+    on the devices, or an excerpt of it if it is sharded; `starts`, the step at which each phase of the agents starts,
+    by phase name.
 
     **Raises** `ValueError` if `config.dataset_replace_interval` is set and the dataset is not sharded.
     """
@@ -131,19 +138,20 @@ class OfflinePhase:
         self.update.compile(arrays, self._dataset_at(self._first), keys, 0)
 
     def begin(self, state: Mapping[str, Any] | None) -> None:
-        """Reads the shard of the first step, if the dataset is sharded; there is no state to restore."""
+        """Reads the shard for the first step if the dataset is sharded; `state` is ignored."""
         self.prepare(self._first)
 
     def prepare(self, step: int) -> None:
-        """Places on the devices the shard that update `step` samples from, if the dataset is sharded and the shard is
-        not there yet.
+        """Places the shard that update `step` samples from on the devices, unless it is there already.
 
-        **Raises** `ShardError` if it cannot be read.
+        Does nothing if the dataset is not sharded.
+
+        **Raises** `ShardError` if the shard cannot be read.
         """
         self._dataset_at(step)
 
     def updates_until(self, step: int) -> int:
-        """The number of updates of each seed before `step`."""
+        """Returns the number of updates of each seed before `step`."""
         return step
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
@@ -152,7 +160,7 @@ class OfflinePhase:
         return arrays, [metrics]
 
     def close(self) -> None:
-        """Ends the process that reads shards, if there is one."""
+        """Ends the process that reads shards, if any."""
         if self._resident is not None:
             self._resident.close()
 
@@ -161,13 +169,12 @@ class OfflinePhase:
 
 
 class OnlinePhase:
-    r"""Environment steps of each seed, with `config.utd_ratio` updates per step; a step of the run is one step in one
-    environment.
+    r"""The online phase of a run, in which each step is a step in one environment, with `config.utd_ratio` updates.
 
-    A round is one step in every environment. While the environments execute the actions of a round, the agents learn
-    from the transitions of all earlier rounds; the next round acts with the updated agents. Environments and updates
-    thus overlap, and the result is still determined by the seed. Action chunks are executed open loop, and the buffer
-    stores their single steps.
+    The phase proceeds in rounds of one step in every environment. While the environments execute the actions of a
+    round, the agents learn from the transitions of all earlier rounds; the updated agents choose the actions of the
+    next round. Environment steps and updates thus overlap, but the seed still determines the result. Action chunks are
+    executed open loop, and the replay buffer stores each of their steps as a transition.
 
     - `config`: The settings of the run.
     - `state`: The agents, from `floqzoo.learner.build_agents`, and their update keys.
@@ -176,8 +183,8 @@ class OnlinePhase:
     - `batches`: The batch source, which samples from the dataset and the replay buffer.
     - `mesh`: The devices.
 
-    Attributes: `steps`, the number of steps in a round, over all environments of a seed; `update`, the scanned update;
-    after `begin` also `exploration`, the environments, and `replay`, the replay buffers.
+    Attributes: `steps`, the number of steps in a round, counted over all environments of a seed; `update`, the scanned
+    update. After `begin` there are also `exploration`, the environments, and `replay`, the replay buffers.
 
     **Raises** what `require_online` raises.
     """
@@ -216,7 +223,9 @@ class OnlinePhase:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self._form))
 
     def begin(self, state: Mapping[str, Any] | None) -> None:
-        """Starts the first episodes, or restores `state`: the replay buffers and the states of the environments.
+        """Starts the first episodes, or restores the replay buffers and the environments from `state`.
+
+        - `state`: The result of the method `state`; None for a phase that starts.
 
         **Raises** `ValueError` if `state` does not fit the settings of the run.
         """
@@ -230,7 +239,7 @@ class OnlinePhase:
             self.exploration.restore(_with_prefix("exploration.", state))
 
     def prepare(self, step: int) -> None:
-        """No-op; the dataset stays on the devices."""
+        """Does nothing, because the dataset stays on the devices."""
 
     def compile(self, arrays: PyTree, keys: Key[Array, " seeds"]) -> None:
         """Compiles the update and the policy; call it after `begin`."""
@@ -238,7 +247,7 @@ class OnlinePhase:
         self._drawn(arrays, self.exploration.observations, 0)
 
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
-        """Runs the next round, starting at step `step` of the run; returns the new arrays and the metrics.
+        """Runs the next round, which starts at step `step` of the run; returns the new arrays and the metrics.
 
         **Raises** `NonFiniteError` if an action is NaN or infinite, and what `Exploration.step` raises.
         """
@@ -254,9 +263,9 @@ class OnlinePhase:
         return arrays, metrics
 
     def metrics(self, step: int) -> list[dict[str, float | int]]:
-        """Returns each seed's exploration metrics, and resets those of finished episodes.
+        """Returns the exploration metrics of each seed, and resets the metrics of finished episodes.
 
-        The returned metrics are logged with those of the updates.
+        The trainer logs them together with the metrics of the updates.
         """
         explored = step - self.config.offline_steps
         counts = {
@@ -267,18 +276,18 @@ class OnlinePhase:
         return [{**counts, **finished} for finished in self.exploration.finished.take()]
 
     def updates_until(self, step: int) -> int:
-        """The number of updates of each seed before `step`, including those of the offline phase."""
+        """Returns the number of updates of each seed before `step`, including the updates of the offline phase."""
         rounds = (step - self.config.offline_steps) // self.steps
         return self.config.offline_steps + max(0, rounds - self._first_round) * self.updates
 
     def state(self) -> dict[str, Any]:
-        """The arrays from which `begin` restores the current state, by name."""
+        """Returns the arrays from which `begin` can restore the current state, by name."""
         explored = {f"exploration.{name}": array for name, array in self.exploration.state().items()}
         explored |= {f"open_loop.{name}": array for name, array in self.open_loop.state().items()}
         return explored | {f"replay.{name}": leaf for name, leaf in named_leaves(self.replay).items()}
 
     def close(self) -> None:
-        """Closes the environments, if the phase has begun."""
+        """Closes the environments if the phase has begun."""
         if hasattr(self, "exploration"):
             self.exploration.close()
 
@@ -369,9 +378,11 @@ class OnlinePhase:
 def require_online(config: RunConfig, task: Any) -> None:
     """Checks that the online settings of a run fit its task.
 
-    **Raises** `ValueError` if the task has no environment to step; if its `make_environment` must be pickled but cannot
-    be; if the dataset has no replay buffer; if the buffer is smaller than the dataset that it is initialised with; or if
-    several processes train.
+    Does nothing for a run without online steps.
+
+    **Raises** `ValueError` if the task has no environment; if its `make_environment` cannot be pickled, although
+    `config.online_processes` requires it; if the dataset has no method `empty_replay`; if the replay buffer is to be
+    initialised with the dataset but is smaller; or if the run trains with several processes.
     """
     if not config.online_steps:
         return

@@ -1,4 +1,4 @@
-"""Checks that a run's settings suit the kind of the task's observations: pixels or state vectors."""
+"""Checks that the settings of a run suit its observations, which are either pixels or state vectors."""
 
 from floqzoo.protocols import Task
 from floqzoo.runs.configuration import RunConfig
@@ -6,7 +6,7 @@ from floqzoo.tasks.pixel_dataset import PixelDataset
 
 
 def require_pixels(config: RunConfig, task: Task) -> None:
-    """Checks that a run's settings suit the kind of the task's observations: pixels or state vectors.
+    """Checks that the settings of a run suit the observations of its task, which are either pixels or state vectors.
 
     **Raises** `ValueError` for an incompatible setting; the message says what is required.
     """

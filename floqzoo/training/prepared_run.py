@@ -1,4 +1,4 @@
-"""A run with its data and its directory, ready to train."""
+"""Prepares runs: loads the data, builds the agents, creates the run's folder, and trains."""
 
 import sys
 import time
@@ -54,10 +54,11 @@ from floqzoo.typing import Array
 
 
 def load_task(config: RunConfig) -> OGBenchTask | Task:
-    """Loads the task of a run. If `collect_episodes` is above 0, `dataset_path` is None, and OGBench's own file is not
-    in `dataset_dir`, the data are collected on this machine instead of downloaded.
+    """Loads the task of a run with its data.
 
-    If `env_name` names your own task, as `FILE.py:NAME` or `MODULE:NAME`, its code is executed.
+    If `collect_episodes` is above 0, `dataset_path` is None, and OGBench's own file is not in `dataset_dir`, the data
+    are collected on this machine instead of downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
+    `MODULE:NAME`, the code of the task is executed.
 
     **Raises** what `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task` raise.
     """
@@ -80,7 +81,7 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
 def collect_visibly(
     name: str, *, episodes: int | None, seed: int = 0, workers: int = 1, directory: str | None = None
 ) -> Path:
-    """Collects data as `floqzoo.tasks.collect` does, and shows a progress bar; returns the path of the data."""
+    """Collects data with `floqzoo.tasks.collect` while showing a progress bar; returns the path of the data."""
     with ProgressReport("collecting", "episodes") as progress:
         return collect(
             name,
@@ -93,21 +94,23 @@ def collect_visibly(
 
 
 class StartingRun:
-    """A run whose latest checkpoint provides the initial agents of a new run: parameters, target networks and optimiser
-    states.
+    """An earlier run whose latest checkpoint provides the initial agents of a new run.
+
+    The agents are taken over with their parameters, target networks and optimiser states.
 
     - `directory`: The folder of the earlier run.
-    - `recipe`, `config`: The recipe and the config of the new run.
+    - `recipe`, `config`: The recipe and the settings of the new run.
     - `build`: Builds an untrained agent of the new run.
     - `fingerprint`: The fingerprint of the new run's data.
 
-    A seed of the new run starts from the agent of the same seed. If the earlier run lacks some of the seeds, it must
-    have a single seed, from whose agent all new seeds start, or as many seeds as the new run: its agents are then
-    assigned in order. The new seeds still determine batches, noise and episodes.
+    Each seed of the new run starts from the earlier run's agent of the same seed. If the earlier run does not have all
+    of these seeds, it must have either a single seed, from whose agent all new seeds then start, or as many seeds as
+    the new run, in which case its agents are assigned in order. The new seeds still determine batches, noise and
+    episodes.
 
-    **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, if recipe,
-    task, data, `normalize_observations` or the structure of the agents differ, if the run has no checkpoint, or if its
-    seeds cannot be assigned as above.
+    **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, if the two
+    runs differ in recipe, task, data, `normalize_observations` or the structure of their agents, if the earlier run has
+    no checkpoint, or if its seeds cannot be assigned as above.
     """
 
     def __init__(
@@ -145,8 +148,11 @@ class StartingRun:
         _require_same_form(build, self.run.builder(recipe))
 
     def begin_with(self, untrained: RunState) -> RunState:
-        """Returns, for each new seed, the agent of the earlier run that it starts from, with the hyperparameters of
-        `untrained`, and a fresh update key."""
+        """Returns the initial state of the new run: for each seed, the agent that the seed starts from, and a fresh
+        update key.
+
+        - `untrained`: The untrained agents of the new run, whose hyperparameters replace those of the earlier run.
+        """
         state, agents = self.run.restore(self.recipe).tree, untrained.agents
         theirs = dict(_leaves(state.agents))
         places = np.array(self.places)
@@ -193,11 +199,13 @@ def _is_hyperparameter(node: PyTree) -> bool:
 class PreparedRun:
     """A run with its task and its directory, ready to train.
 
-    - `task`: The task.
+    - `recipe`, `config`: The recipe and the settings of the run.
+    - `task`: The task, with its data.
     - `build`: Builds an untrained agent from a key.
-    - `data_seconds`: The time that loading the task took, in seconds.
+    - `directory`: The folder of the run.
+    - `data_seconds`: The time in seconds that it took to load the task.
     - `resumed`: Whether the run continues from its latest checkpoint.
-    - `start`: The run that provides the initial agents; None for untrained agents.
+    - `start`: The earlier run that provides the initial agents; None if the agents start untrained.
     """
 
     recipe: Recipe
@@ -210,7 +218,10 @@ class PreparedRun:
     start: StartingRun | None = None
 
     def train(self) -> TrainingResult:
-        """Trains the agents of the run with `floqzoo.training.train`; returns its result and raises its errors."""
+        """Trains the agents with `floqzoo.training.train`, and returns its result.
+
+        **Raises** what `floqzoo.training.train` raises.
+        """
         to_task = self.recipe.to_task
         return train(
             self.build,
@@ -225,7 +236,7 @@ class PreparedRun:
 
 
 def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) -> PreparedRun:
-    """Loads the data of a new run and creates its folder, with the records of data, machine and settings.
+    """Loads the data of a new run, and creates its folder with a record of the data, the machine and the settings.
 
     - `directory`: An existing folder that contains no run; by default a new folder below `config.save_dir`.
 
@@ -259,9 +270,14 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
 
 def require_agents_fit(build: Callable[[Array], PyTree], seeds: int) -> PyTree:
-    """Checks that `seeds` agents fit into the memory of this machine; returns an agent with shapes in place of arrays.
+    """Checks that the agents of all seeds fit into the memory of this machine.
 
-    **Raises** `ValueError` if the agents are larger.
+    Returns the agent of one seed, with `jax.ShapeDtypeStruct`s in place of arrays.
+
+    - `build`: Builds an untrained agent from a key.
+    - `seeds`: The number of seeds.
+
+    **Raises** `ValueError` if the agents are larger than the memory.
     """
     agent = eqx.filter_eval_shape(build, jax.random.key(0))
     leaves = [leaf for leaf in jax.tree.leaves(agent) if isinstance(leaf, jax.ShapeDtypeStruct)]
@@ -291,9 +307,9 @@ def _require_score(config: RunConfig, task: Task, diagnostics: Callable[[], Sequ
 
 
 def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], PyTree]:
-    """Returns a function from a key to an untrained agent of the recipe for a task.
+    """Returns a function that maps a key to an untrained agent of the recipe for a task.
 
-    **Raises** `ValueError` if observations are to be normalised and the dataset has none to fit the normaliser to.
+    **Raises** `ValueError` if `config.normalize_observations` is set, but the dataset has no `observations`.
     """
     build = agent_builder(
         recipe,
@@ -307,7 +323,7 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
 
 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
-    """The run that `config.start_from` names; None if it is not set.
+    """Returns the earlier run that `config.start_from` names; None if `start_from` is empty.
 
     **Raises** what `StartingRun` raises.
     """
@@ -317,16 +333,21 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
 
 
 def made_directory(recipe: Recipe, config: RunConfig) -> Path:
-    """Creates the folder of a new run and returns its path; with several processes, only the first creates one, and
-    the others return `config.save_dir`, to which they do not write."""
+    """Creates the folder of a new run, and returns its path.
+
+    With several processes, only the first one creates the folder. The others do not write any files; for them the
+    function returns `config.save_dir`.
+    """
     if not is_first():
         return Path(config.save_dir)
     return new_run_directory(config.save_dir, config.run_group, recipe.name, config.seed, config.seeds)
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run, unless it is given, and prints a summary of the data; returns the task and the loading
-    time in seconds."""
+    """Loads the task of a run and prints a summary of its data; returns the task and the loading time in seconds.
+
+    - `task`: The task, if it has been loaded already.
+    """
     start = time.monotonic()
     task = task or load_task(config)
     seconds = time.monotonic() - start
@@ -338,11 +359,12 @@ def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float
 
 
 def run_and_report(run: PreparedRun) -> None:
-    """Trains, prints a table, draws the learning curve and calls the recipe's `report`.
+    """Trains a run, then prints a table of results, draws the learning curve and calls the recipe's `report`.
 
-    Exits with status 1 if a metric, a parameter or an action became NaN or infinite, or a file could not be read or
-    written; with 2 if the run cannot start (the folder of a new run is then removed), is damaged or is in use; with 130
-    after Ctrl-C and 143 after SIGTERM. A one-line message explains each of these exits.
+    Exits with status 1 if a metric, a parameter or an action becomes NaN or infinite, or if a file cannot be read or
+    written; with status 2 if the run cannot start (the folder of a new run is then removed), is damaged, or is in use
+    by another process; with status 130 after Ctrl-C, and with 143 after SIGTERM. In each case, a one-line message
+    explains why.
     """
     try:
         result = run.train()

@@ -1,4 +1,4 @@
-"""Profiles an update: a trace of a few updates, and the time of each step."""
+"""Profiles updates: records a trace of a few updates, and measures the time of each named step."""
 
 import math
 import re
@@ -22,16 +22,17 @@ from floqzoo.training.prepared_run import load_task, require_agents_fit
 
 
 OUTSIDE = "without a step"
-"""The name for kernels outside all steps, and for kernels that the compiler added without a name, such as copies."""
+"""The label for kernels that belong to no step, including kernels that the compiler adds without a name, such as
+copies."""
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """The time of one step of an update.
+    """The time that one named step of an update takes.
 
-    - `step`: Its name, preceded by the names of the steps that contain it.
-    - `seconds`: The total time of its kernels in one update of all seeds, on average.
-    - `kernels`: The number of kernels that ran in one update, on average.
+    - `step`: The name of the step, preceded by the names of the steps that contain it.
+    - `seconds`: The total time of the step's kernels in one update of all seeds, averaged over updates.
+    - `kernels`: The number of the step's kernels that run in one update, averaged over updates.
     """
 
     step: str
@@ -41,11 +42,11 @@ class StepTime:
 
 @dataclass(frozen=True)
 class UpdateProfile:
-    """A profile of updates.
+    """The result of profiling the updates of a run.
 
-    - `steps`: The steps, the longest first.
+    - `steps`: The time of each step, with the longest first.
     - `updates`: The number of traced updates.
-    - `trace`: The trace file, for XProf or Perfetto.
+    - `trace`: The trace file, which XProf and Perfetto can open.
     """
 
     steps: tuple[StepTime, ...]
@@ -54,7 +55,7 @@ class UpdateProfile:
 
     @property
     def seconds(self) -> float:
-        """The total time of all kernels in one update; the times of concurrent kernels add up."""
+        """The total time of all kernels in one update, in seconds; the times of concurrent kernels add up."""
         return math.fsum(step.seconds for step in self.steps)
 
 
@@ -66,12 +67,12 @@ def profile_run(
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> UpdateProfile:
-    """Profiles updates of untrained agents with the settings and the data of a run; the run is not changed.
+    """Profiles updates of untrained agents, with the settings and the data of a stored run, which is not changed.
 
     - `directory`: The folder of the run.
     - `out`: The folder for the trace.
-    - `updates`: The number of updates to trace, rounded up to complete calls of the compiled program; one more call
-      warms up before the trace.
+    - `updates`: The number of updates to trace, rounded up to complete calls of the compiled program. A warm-up call
+      precedes the trace.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
     - `task`: Your own task, if the run has one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is executed.
 
@@ -117,10 +118,10 @@ def kernel_events(data: Any, module: str) -> Iterable[tuple[str, float]]:
 
 
 def step_times(events: Iterable[tuple[str, float]], text: str, updates: int) -> tuple[StepTime, ...]:
-    """The mean time of each step in one update, the longest first.
+    """Computes the mean time of each step in one update, with the longest first.
 
     - `events`: The HLO operation and the duration in seconds of each kernel.
-    - `text`: The HLO text of the update, the output of `jax.stages.Compiled.as_text()`.
+    - `text`: The HLO text of the compiled update, as returned by `jax.stages.Compiled.as_text()`.
     - `updates`: The number of updates that the events cover.
     """
     names = operation_names(text)
@@ -144,8 +145,9 @@ _HOLD_OTHERS = ("while", "call", "conditional")
 def operation_names(text: str) -> dict[str, str]:
     """Maps the HLO name of each operation in `text` to its JAX name, or to "" if it has no JAX name.
 
-    `text` is the output of `jax.stages.Compiled.as_text()`. Loops, calls and branches are left out, since their
-    time is that of the operations in them.
+    Loops, calls and branches are left out, because their time consists of the time of the operations inside them.
+
+    - `text`: The HLO text of a compiled function, as returned by `jax.stages.Compiled.as_text()`.
     """
     names = {}
     for line in text.splitlines():
@@ -157,5 +159,5 @@ def operation_names(text: str) -> dict[str, str]:
 
 
 def module_of(text: str) -> str:
-    """The name of the HLO module in `text`, the output of `jax.stages.Compiled.as_text()`."""
+    """Returns the name of the HLO module in `text`, which is the output of `jax.stages.Compiled.as_text()`."""
     return re.split(r"[\s,]", text, maxsplit=2)[1]

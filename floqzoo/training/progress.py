@@ -1,4 +1,4 @@
-"""Progress of long operations: a bar on a terminal, occasional plain lines elsewhere."""
+"""Shows the progress of long operations: a bar on a terminal, and occasional plain lines elsewhere."""
 
 import sys
 import time
@@ -10,18 +10,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 LINE_SECONDS = 30.0
-"""The minimum time between two lines on an output that is not a terminal, in seconds."""
+"""The minimum time in seconds between two lines on an output that is not a terminal."""
 
 
 class ProgressReport:
-    """Shows the progress, the speed and the remaining time of an operation.
+    """A display of the progress, the speed and the remaining time of an operation.
 
-    Use it as a context manager, and call `update` as often as you like; nothing is shown before the first call.
+    Use it as a context manager, and call `update` as often as you like. Nothing is shown before the first call.
 
-    - `title`: The operation, such as "training".
+    - `title`: The name of the operation, such as "training".
     - `unit`: The unit of progress, such as "updates".
     - `stream`: The output stream; standard error by default.
-    - `quiet`: Whether to show nothing, for example since another process reports the progress.
+    - `quiet`: Whether to show nothing, for example because another process reports the progress.
     """
 
     def __init__(self, title: str, unit: str, *, stream: Any = None, quiet: bool = False):
@@ -41,7 +41,7 @@ class ProgressReport:
             self._bar.stop()
 
     def update(self, done: int, total: int, note: str | None = None) -> None:
-        """Reports that `done` of `total` units are done; a note stays until the next one."""
+        """Shows that `done` of `total` units are done; `note` stays visible until the next note replaces it."""
         self._note = self._note if note is None else note
         if self._started is None:
             self.restart_clock(done)
@@ -52,11 +52,11 @@ class ProgressReport:
             self._print_line(done, total)
 
     def restart_clock(self, done: int) -> None:
-        """Measures the speed from now on, so that a pause does not count."""
+        """Restarts the measurement of the speed after a pause; `done` is the number of units done so far."""
         self._started, self._started_at = time.monotonic(), done
 
     def say(self, text: str) -> None:
-        """Prints a separate line, above the bar if there is one."""
+        """Prints `text` on a separate line, above the bar if there is one."""
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _speed(self, done: int) -> float:

@@ -1,4 +1,4 @@
-"""The report at the end of a run: a table and a learning curve."""
+"""Reports the results at the end of a run: prints a table and draws a learning curve."""
 
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from floqzoo.training.trainer import TrainingResult
 
 @styled
 def plot_learning_curve(run_directory: str | Path, title: str, *, online_from: int | None = None) -> Path | None:
-    """Draws `learning_curve.png` from a run's `eval.csv`: the success rate against steps, or the episode return for a
-    task that does not report success, with a band of ± one standard error.
+    """Draws `learning_curve.png` from a run's `eval.csv`: the success rate over the steps of the run, or the episode
+    return if the task does not report success, with a band of ± one standard error.
 
-    The standard error is over episodes for one seed, and over seeds for several, whose curves are drawn as thin lines.
-    A horizontal line shows the score of the behaviour flow, if it was evaluated. Vertical lines show the start of
-    online training, and of each phase of the agents after the first. Returns the path of the figure, or None if the run
-    was never evaluated.
+    For a run with one seed, the standard error is computed over episodes. With several seeds it is computed over the
+    seeds, whose curves are drawn as thin lines. A horizontal line shows the score of the behaviour flow, if it was
+    evaluated. Vertical lines mark the start of online training, and the start of each phase of the agents after the
+    first. Returns the path of the figure, or None if the run was never evaluated.
 
-    - `online_from`: The first online step, if any.
+    - `run_directory`: The folder of the run, in which the figure is saved.
+    - `title`: The title of the figure.
+    - `online_from`: The step at which online training starts; None for a run without online training.
     """
     run_directory = Path(run_directory)
     if not (run_directory / "eval.csv").exists():
@@ -101,7 +103,7 @@ def _band(name: str, rate: Any, error: Any) -> tuple:
 
 
 def report(recipe: Recipe, config: RunConfig, result: TrainingResult, directory: Path, data_seconds: float) -> None:
-    """Prints the results of a run, and draws its learning curve if it was evaluated."""
+    """Prints the results of a run as a table, and draws the learning curve if the run was evaluated."""
     from rich.console import Console
     from rich.table import Table
 

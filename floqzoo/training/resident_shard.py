@@ -1,4 +1,4 @@
-"""The shard of a dataset that is on the devices."""
+"""Holds one shard of a sharded dataset on the devices, and reads the next one ahead."""
 
 from collections.abc import Callable
 
@@ -13,15 +13,15 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 class ResidentShard:
     r"""Holds the current shard on the devices, while another process reads the next one.
 
-    Update $i$, counted from 0, samples from shard $\lfloor i / n \rfloor \bmod S$ of $S$ shards, with $n$ the interval:
-    the files are used cyclically, in order. The order is the same for every seed, and the shard of a resumed run
-    follows from its step. The devices hold one shard: it is released before the next one is placed. The host holds at
-    most one more, which is read ahead.
+    The shards are used cyclically, in order: of $S$ shards, update $i$, counted from 0, samples from shard
+    $\lfloor i / n \rfloor \bmod S$, where $n$ is the interval. The order is the same for every seed. Since the shard
+    depends only on the step, a resumed run continues with the right one. The devices hold one shard, which is released
+    before the next one is placed there. The host holds at most one more shard, which is read ahead.
 
     - `dataset`: The sharded dataset.
     - `interval`: $n$, the number of consecutive updates that sample from the same shard.
-    - `updates`: The number of updates of the run; nothing is read ahead beyond it.
-    - `place`: Places arrays on the devices.
+    - `updates`: The number of updates of the run; no shard is read ahead that would be used after the last update.
+    - `place`: A function that places the arrays of a shard on the devices.
     """
 
     def __init__(self, dataset: ShardedDataset, interval: int, updates: int, place: Callable[[PyTree], PyTree]):
@@ -31,11 +31,11 @@ class ResidentShard:
         self._shard: Dataset | None = None
 
     def number(self, step: int) -> int:
-        """The index of the shard that update `step` samples from."""
+        """Returns the index of the shard that update `step` samples from."""
         return step // self._interval % self._shards
 
     def at(self, step: int) -> Dataset:
-        """The shard that update `step` samples from, on the devices; waits for it if it has not been read yet.
+        """Returns the shard that update `step` samples from, on the devices; waits until it has been read.
 
         **Raises** `ShardError` if the shard cannot be read.
         """
@@ -56,9 +56,9 @@ class ResidentShard:
 
 
 def require_replaceable(config: RunConfig, dataset: object) -> None:
-    """Checks that `dataset_replace_interval` is set only for a sharded dataset.
+    """Checks that `config.dataset_replace_interval` is set only for a sharded dataset.
 
-    **Raises** `ValueError` if `config.dataset_replace_interval` is set and the dataset is not sharded.
+    **Raises** `ValueError` if it is set although the dataset is not sharded.
     """
     if config.dataset_replace_interval is not None and not isinstance(dataset, ShardedDataset):
         raise ValueError(

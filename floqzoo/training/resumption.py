@@ -1,4 +1,4 @@
-"""Resuming a run that ended for any reason."""
+"""Resumes runs that ended for any reason, such as an interruption or an error."""
 
 import json
 import math
@@ -32,10 +32,10 @@ def resume(
 ) -> TrainingResult:
     """Resumes a run from its latest intact checkpoint, as if it had never been interrupted.
 
-    Rows of the logs after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
-    parameters are bitwise identical to those of an uninterrupted run. A run without a checkpoint starts from the
-    beginning. For a finished run the result contains the agents but no evaluations, and nothing is trained, evaluated
-    or written.
+    Log rows from after the checkpoint are removed and written again. On a CPU, the metrics (except times) and the
+    parameters are bitwise identical to those of an uninterrupted run. If the run has no checkpoint, it starts from the
+    beginning. If the run is finished, nothing is trained, evaluated or written; the result then contains the agents but
+    no evaluations.
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
@@ -53,7 +53,11 @@ def resume(
 
 
 def of_finished(directory: str | Path, task: str | None = None) -> str:
-    """The text that `floqzoo resume` prints for a finished run."""
+    """Returns the message that `floqzoo resume` prints for a finished run.
+
+    - `directory`: The folder of the run.
+    - `task`: The location of your own task, `FILE.py:NAME` or `MODULE:NAME`, if the run has one.
+    """
     named = "" if task is None else f" --task {task}"
     return (
         f"{directory} is finished. `floqzoo evaluate {directory}{named}` evaluates its policy again; to train "
@@ -86,11 +90,12 @@ def prepare_resumed(
     task: Task | str | None = None,
     allow_changes: bool = False,
 ) -> PreparedRun:
-    """Loads a run and its data, ready to resume; the arguments are those of `resume`.
+    """Loads a run and its data, so that the run is ready to resume; takes the same arguments as `resume`.
 
-    **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if settings or data
-    differ from those of its checkpoint without `allow_changes`, if a setting that can never change differs, such as the
-    seeds (the message lists each difference), or if the agents are larger than the memory of this machine.
+    **Raises** `FileNotFoundError` or `ValueError` if the run or its data do not exist; `ValueError` if the settings or
+    the data differ from those of the checkpoint and `allow_changes` is False, if a setting that must never change, such
+    as the seeds, differs (in both cases the message lists each difference), or if the agents are larger than the memory
+    of this machine.
     """
     run = StoredRun(directory)
     recipe = find_recipe(run.recipe_name) if recipe is None else recipe
@@ -152,19 +157,20 @@ IMMATERIAL = (
     "tensorboard",
     "wandb",
 )
-"""Settings that may change without affecting results. They include those that select the data, since the
-descriptions of the data are compared instead."""
+"""Settings that can be changed before a run is resumed without affecting its results. They include the settings that
+select the data, because the descriptions of the data are compared instead."""
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()
 ) -> list[str]:
-    """Describes the differences between two records, one string for each name whose value differs.
+    """Describes the differences between two records, with one string for each name whose value differs.
 
-    Nested names are joined by dots.
+    The records may be nested; names are then joined by dots.
 
+    - `before`, `now`: The earlier record and the present one.
     - `only`: The names to compare; by default all.
-    - `but`: Names to leave out.
+    - `but`: The names to leave out.
     """
     flat_before, flat_now = flat(before), flat(now)
     names = [

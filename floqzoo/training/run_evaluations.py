@@ -1,4 +1,4 @@
-"""The evaluations of a run: in the training process, or in worker processes during training."""
+"""Evaluates the agents of a run, in the training process or in worker processes during training."""
 
 import threading
 import time
@@ -27,19 +27,22 @@ from floqzoo.update_rules import copied
 
 
 TRANSITIONS = 256
-"""The number of transitions in a diagnosis."""
+"""The number of transitions on which a critic is diagnosed."""
 
 
 def diagnosis(
     parts: ActorCritic, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
 ) -> dict[str, float]:
-    """Computes the diagnostics of a critic, with names `diagnostics/NAME`; empty if the critic is not `Diagnosable`.
+    """Computes the diagnostics of a critic, by their names `diagnostics/NAME`; empty if it is not `Diagnosable`.
 
-    All diagnoses of a seed use the same transitions and noise samples, so that only the critic changes between them.
+    All diagnoses of a seed use the same transitions and noise samples, so their results differ only because of the
+    critic.
 
+    - `parts`: The critic and its normaliser; the policy is not used.
     - `dataset`: The dataset that `batches` samples from.
-    - `batches`: The batch source of the updates; the critic is diagnosed on the kind of batch it is trained on, such as
-      chunks.
+    - `seed`: The seed of the agent, which determines the transitions and the noise samples.
+    - `batches`: The batch source of the updates, so that the critic is diagnosed on the kind of batch on which it is
+      trained, such as action chunks.
     """
     if not isinstance(parts.critic, Diagnosable):
         return {}
@@ -56,14 +59,14 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """The parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if the policy has none."""
+    """Returns the parts with the policy replaced by its behaviour policy (see `HasBehaviour`), or None without one."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
 
 
 def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource | Any) -> list[str]:
-    """The names of the diagnostics of a critic, `diagnostics/NAME`, found without computing them.
+    """Returns the names of a critic's diagnostics, `diagnostics/NAME`, without computing the diagnostics.
 
     - `parts`: The critic and its normaliser; arrays may be `jax.ShapeDtypeStruct`s.
     """
@@ -75,9 +78,12 @@ def diagnostic_names(parts: ActorCritic, dataset: PyTree, batches: BatchSource |
 
 
 def require_environment(config: RunConfig, make_environment: Callable[[], Any] | None) -> None:
-    """Checks that a task has an environment for the evaluations of a run, and that worker processes can create it.
+    """Checks that the task of a run has an environment for evaluations, and that worker processes can create it.
 
-    **Raises** `ValueError` if evaluations are enabled and `make_environment` is None, or must be pickled but cannot be.
+    Does nothing for a run without evaluations.
+
+    **Raises** `ValueError` if `make_environment` is None, or if it cannot be pickled although `config.eval_workers`
+    requires it.
     """
     if not config.eval_episodes:
         return
@@ -94,17 +100,17 @@ def _no_environment() -> Any:
 
 
 class StepEvaluation:
-    """Plays the policies of all seeds, and diagnoses their critics.
+    """The evaluation of all seeds at one step of a run: plays their policies, and diagnoses their critics.
 
     - `step`: The step of the run.
-    - `parts`: Critics and policies of all seeds, with the seeds as the first axis of every array.
+    - `parts`: The critics and policies of all seeds, with the seeds as the first axis of every array.
     - `seeds`: The seed numbers, which also seed the episodes.
     - `episodes`: The number of episodes per policy.
     - `dataset`, `batches`: The source of the batches on which the critics are diagnosed.
-    - `last`: Whether this is the final evaluation, in which behaviour flows are also played.
+    - `last`: Whether this is the final evaluation of the run, in which the behaviour flows are also played.
 
-    Attributes, filled seed by seed: `evaluations`; `baselines`, the evaluations of the behaviour flows; `rows`, the
-    metrics; `played`, the number of finished episodes; `seconds`, the total time.
+    Attributes, which are filled seed by seed: `evaluations`, the results of the policies; `baselines`, the results of
+    the behaviour flows; `rows`, the metrics; `played`, the number of finished episodes; `seconds`, the total time.
     """
 
     def __init__(
@@ -127,19 +133,21 @@ class StepEvaluation:
 
     @property
     def note(self) -> str:
-        """The progress, for display."""
+        """The progress of the evaluation as text for the progress bar."""
         flows = 2 if self.last and behaviour_of(self.parts) else 1
         return f"evaluating {self.played}/{flows * len(self.seeds) * self.episodes}"
 
     def keep(self) -> None:
-        """Copies the arrays, so that training can continue and overwrite its own."""
+        """Copies the arrays of the agents, so that training can continue and overwrite the originals."""
         arrays, rest = split_arrays(self.parts)
         self.parts = eqx.combine(copied(arrays), rest)
 
     def play(self, evaluator: Evaluator, progress: Callable[[], None] | None = None) -> None:
-        """Plays the episodes and diagnoses the critics. The start-up time of the environments is not counted in
-        `seconds`.
+        """Plays the episodes and diagnoses the critics.
 
+        The time that the environments need to start is not counted in `seconds`.
+
+        - `evaluator`: The environments to play in.
         - `progress`: Called after each episode.
         """
         evaluator.prepare(self.episodes)
@@ -170,12 +178,12 @@ class StepEvaluation:
 
 
 class BackgroundEvaluation:
-    """Plays the evaluation of one step in a background thread, on copies of the agents.
+    """Runs the evaluation of one step in a background thread, with copies of the agents.
 
-    The thread only computes the results; the caller of `result` writes them.
+    The thread only computes the results; the caller gets them from `result` and writes them.
 
-    - `evaluation`: The evaluation to play.
-    - `evaluator`: The environments, which must not be used elsewhere in the meantime.
+    - `evaluation`: The evaluation to run.
+    - `evaluator`: The environments, which must not be used elsewhere while the evaluation is running.
     """
 
     def __init__(self, evaluation: StepEvaluation, evaluator: Evaluator):
@@ -187,7 +195,7 @@ class BackgroundEvaluation:
         threading.Thread(target=self._play, name="evaluation", daemon=True).start()
 
     def over(self, within: float = 0.0) -> bool:
-        """Whether the evaluation has finished or failed; waits up to `within` seconds for its end."""
+        """Returns whether the evaluation has finished or failed, after waiting up to `within` seconds for its end."""
         return self._done.wait(within)
 
     def result(self) -> StepEvaluation:
@@ -215,23 +223,23 @@ class BackgroundEvaluation:
 
 
 class RunEvaluations:
-    """Evaluates the agents of a run on request, and logs the results under the step of the evaluated agents.
+    """Runs the evaluations of a run on request, and logs the results under the step of the evaluated agents.
 
-    With worker processes, evaluations run in the background during training, one at a time, on copies of the agents;
-    `look` and `finish` write their results, in the calling thread.
+    With worker processes, evaluations run in the background during training, one at a time, with copies of the agents.
+    Their results are written by `look` and `finish`, in the thread that calls these methods.
 
-    - `make_environment`: Creates an environment of the task; None if the task has none.
+    - `make_environment`: A function that creates an environment of the task; None if the task has no environment.
     - `config`: The settings of the run.
     - `store`: The store that receives the rows.
     - `progress`: Shows the progress and the results of an evaluation.
-    - `seconds`: Measures the time of the evaluations, and the time that training waited for them.
-    - `clock`: Returns the total time of the run in seconds.
+    - `seconds`: Measures the time of the evaluations, and the time that training spends waiting for them.
+    - `clock`: A function that returns the total time of the run in seconds.
     - `batches`: The batch source of the updates.
     - `check_stop`: Called at least once a second while training waits for a background evaluation, and after each
-      episode if the evaluation runs in the training process. It raises an exception to stop the run; a suitable
-      function is the one yielded by [`stoppable`][floqzoo.training.interruption.stoppable].
-    - `reference_returns`: The returns that map to 0 and 1 in `evaluation/episode.return_normalised`; without them it is
-      not logged.
+      episode if the evaluation runs in the training process. It raises an exception to stop the run, as the function
+      that [`stoppable`][floqzoo.training.interruption.stoppable] yields does.
+    - `reference_returns`: The returns that correspond to 0 and 1 in the metric `evaluation/episode.return_normalised`;
+      if None, the metric is not logged.
 
     Attributes: `evaluations` and `baselines`, the latest evaluation of each seed's policy and of its behaviour flow.
 
@@ -267,7 +275,7 @@ class RunEvaluations:
         return self._pending.evaluation.note if self._pending else None
 
     def awaited(self, step: int) -> AwaitedEvaluation | None:
-        """The running evaluation if it belongs to an earlier step than `step`, else None."""
+        """Returns the running evaluation if it belongs to a step before `step`, or else None."""
         if self._pending is None or self._pending.evaluation.step == step:
             return None
         evaluation = self._pending.evaluation
@@ -278,11 +286,11 @@ class RunEvaluations:
         background and returns.
 
         - `step`: The step of the agents.
-        - `parts`: Critics and policies of all seeds.
+        - `parts`: The critics and policies of all seeds.
         - `dataset`: The dataset on which the critics are diagnosed.
 
-        **Raises** what `finish` and an environment raise; in a background evaluation, `look` or `finish` later raises
-        an environment's error.
+        **Raises** what `finish` raises, and what an environment raises. An error of an environment in a background
+        evaluation is raised later, by `look` or `finish`.
         """
         self.finish(step)
         evaluation = StepEvaluation(
@@ -302,7 +310,7 @@ class RunEvaluations:
             self._play_here(evaluation)
 
     def look(self, step: int) -> None:
-        """Writes the results if an evaluation has finished; `step` is the current step of training.
+        """Writes the results of the running evaluation if it has finished; `step` is the current step of training.
 
         **Raises** the error of the evaluation, if any.
         """
@@ -310,7 +318,7 @@ class RunEvaluations:
             self.finish(step)
 
     def finish(self, step: int) -> None:
-        """Waits for the running evaluation, if any, and writes the results.
+        """Waits for the running evaluation, if any, and writes its results; `step` is the current step of training.
 
         **Raises** the error of the evaluation, if any, and what `check_stop` raises.
         """
@@ -328,7 +336,7 @@ class RunEvaluations:
             self.progress.restart_clock(step)
 
     def close(self) -> None:
-        """Cancels the running evaluation, if any, with a message, and closes the environments."""
+        """Cancels the running evaluation, if any, which is reported in a message, and closes the environments."""
         if self._pending is not None:
             self._pending.give_up()
             step = self._pending.evaluation.step

@@ -1,4 +1,4 @@
-"""The training loop, from the start of a run or its latest checkpoint to its end."""
+"""The training loop, which starts or resumes a run and trains until its end."""
 
 import math
 import time
@@ -41,12 +41,13 @@ class TrainingResult:
 
     - `seeds`: The seeds.
     - `agents`: The agents after the last update, every array with the seeds as its first axis.
-    - `steps`: The number of steps so far: offline updates, then environment steps.
+    - `steps`: The number of steps so far, which are offline updates followed by environment steps.
     - `updates`: The number of updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
-    - `baselines`: The final evaluations of the policies' behaviour flows, if they have any.
-    - `updates_per_second`: The speed of the updates alone; one update of all seeds counts as one.
-    - `seconds`: The time spent, including the earlier time of a resumed run.
+    - `baselines`: The final evaluation of the behaviour flow of each seed's policy; empty if there was none.
+    - `updates_per_second`: The speed of the updates, without the time for anything else; an update of all seeds counts
+      as one update.
+    - `seconds`: The time spent on each part of the run, including the time before a run was resumed.
     - `stopped_by`: The signal that ended the run early: SIGINT for Ctrl-C, or SIGTERM; None otherwise.
     """
 
@@ -61,7 +62,7 @@ class TrainingResult:
     stopped_by: Signals | None
 
     def agent(self, seed: int) -> PyTree:
-        """The agent of one seed."""
+        """Returns the agent of one seed."""
         return agent_of(self.agents, self.seeds.index(seed))
 
 
@@ -69,17 +70,17 @@ TO_CONTINUE = "Fix the problem, then continue with `floqzoo resume`."
 
 
 class Trainer:
-    """The training loop of `train`; code that must not be interrupted by a signal runs inside `interrupt_held`.
+    """The training loop of `train`. Code that a signal must not interrupt runs inside `interrupt_held`.
 
     - `build`, `config`, `directory`, `resumed`, `begin_with`: As in `floqzoo.training.train`.
     - `task`: A task with `dataset` and `make_environment`.
-    - `progress`: Shows the progress.
+    - `progress`: Shows the progress of training.
     - `writers`: Metric writers that receive every logged metric.
-    - `to_task`: As in `floqzoo.training.train`.
-    - `check_stop`: Raises an exception after a signal.
+    - `batch_source`, `to_task`: As in `floqzoo.training.train`.
+    - `check_stop`: A function that raises an exception if the run has received a signal to stop.
 
-    Attributes: `step`, the current step; `seeds`; `seconds`, the time spent on each part; `evaluations`; `whole`,
-    whether agents, step and environments are consistent, which they always are except during a call.
+    Attributes: `step`, the current step; `seeds`; `seconds`, the time spent on each part of the run; `evaluations`;
+    `whole`, whether agents, step and environments are consistent, which they are except during a compiled call.
     """
 
     def __init__(
@@ -153,13 +154,13 @@ class Trainer:
 
     @property
     def agents(self) -> PyTree:
-        """The agents on one device, ready to act; with several processes, every process must access this property."""
+        """The agents on one device, ready to act. With several processes, all of them must access this property."""
         agents = self.update.agents(self.update.gathered(self.arrays))
         return agents if self.to_task is None else self.to_task(agents)
 
     @property
     def phase(self) -> OfflinePhase | OnlinePhase:
-        """The phase of the next step."""
+        """The phase to which the next step belongs."""
         return self.online if self.online and self.step >= self.config.offline_steps else self.offline
 
     @property
@@ -169,7 +170,7 @@ class Trainer:
 
     @property
     def ready(self) -> bool:
-        """Whether the environments of a resumed run have been restored; True if there are none to restore."""
+        """Whether the environments of a resumed run have been restored; True if it has no environments to restore."""
         return self.explored is None or self.explored is self.entered
 
     @property
@@ -179,12 +180,12 @@ class Trainer:
 
     @property
     def speed(self) -> float:
-        """The number of updates per second of time spent on updates in this process; NaN before the first one."""
+        """The number of updates of this process, divided by the seconds spent on them; NaN before the first update."""
         spent = self.seconds.updates - self.earlier
         return (self.updates - self.first_update) / spent if spent else math.nan
 
     def train(self) -> None:
-        """Trains until the end, unless `check_stop` raises."""
+        """Trains until the end of the run, unless `check_stop` raises an exception."""
         self.enter(self.phase)
         awaited, self.awaited = self.awaited, None
         if awaited is not None and self.config.eval_episodes:
@@ -199,7 +200,7 @@ class Trainer:
         self.evaluations.finish(self.step)
 
     def close(self) -> None:
-        """Cancels the running evaluation, and closes the environments and the reader of shards."""
+        """Cancels the running evaluation, if any, and closes the environments and the reader of shards."""
         self.evaluations.close()
         self.offline.close()
         if self.online:
@@ -207,9 +208,9 @@ class Trainer:
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Within the block, adds the location of the latest checkpoint and advice on how to continue to any error.
+        """Adds to any error in the block the location of the latest checkpoint and advice on how to continue.
 
-        If an environment or the reading of a shard failed, a checkpoint is saved first.
+        If the error comes from an environment or from the reading of a shard, a checkpoint is saved first.
         """
         try:
             yield
@@ -232,7 +233,7 @@ class Trainer:
             raise
 
     def save_despite(self, error: Exception) -> None:
-        """Saves a checkpoint after an error outside the updates, if the state is consistent."""
+        """Saves a checkpoint after an error outside the updates, provided that the state of the run is consistent."""
         if self.whole and self.ready and self.step and jax.process_count() == 1:
             try:
                 self.save()
@@ -240,10 +241,11 @@ class Trainer:
                 error.add_note(f"No checkpoint could be written: {other}")
 
     def look_up(self) -> None:
-        """Does everything that is due at this step: records finished evaluations, logs, saves and evaluates.
+        """Does everything that is due at this step: writes finished evaluations, logs metrics, saves and evaluates.
 
-        A checkpoint is saved before the evaluation of its step, and contains the agents of an earlier evaluation that
-        is still running, so a resumed run plays both evaluations again.
+        A checkpoint is saved before the evaluation of its step starts. If the evaluation of an earlier step is still
+        running, the checkpoint also contains the agents of that evaluation. A resumed run therefore repeats both
+        evaluations.
         """
         self.evaluations.look(self.step)
         for name, start in self.offline.starts.items():
@@ -257,13 +259,13 @@ class Trainer:
             self.evaluate()
 
     def due(self, interval: int) -> bool:
-        """Whether an event with this interval is due at this step; every event is due where a phase ends."""
+        """Returns whether an event with this interval is due at this step; every event is due at the end of a phase."""
         ends = (self.config.offline_steps, self.config.total_steps, *filter(None, self.offline.starts.values()))
         end = self.step in ends
         return end or (interval > 0 and self.step > 0 and self.step % interval == 0)
 
     def enter(self, phase: OfflinePhase | OnlinePhase) -> None:
-        """Starts or restores a phase, and compiles its functions."""
+        """Starts a phase, or restores it from the checkpoint of a resumed run, and compiles its functions."""
         self.show("compiling")
         phase.begin(self.store.restore_online(self.step) if self.explored else None)
         with self.seconds.measure("compilation"):
@@ -273,7 +275,7 @@ class Trainer:
         self.show("")
 
     def advance(self) -> None:
-        """Runs the next compiled call offline, or the next round online."""
+        """Runs the next compiled call of the offline phase, or the next round of the online phase."""
         first, count = self.updates, self.phase.update.updates
         with self.seconds.measure("reading"):
             self.phase.prepare(self.step)
@@ -290,7 +292,7 @@ class Trainer:
         self.show()
 
     def log(self) -> None:
-        """Writes the mean metrics since the last row; no row if there were no updates."""
+        """Writes a row with the mean of each metric since the last row; does nothing if there were no updates."""
         if not self.mean.updates:
             return
         with interrupt_held():
@@ -306,7 +308,7 @@ class Trainer:
             self.store.write_training(self.step, rows)
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """The diagnostics of each seed's critic; empty for a run with evaluations, which log them."""
+        """Computes the diagnostics of each seed's critic; empty for a run with evaluations, because these log them."""
         if self.config.eval_episodes:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)
@@ -341,16 +343,18 @@ class Trainer:
             self.evaluations.begin(self.step, agents.parts, local(self.dataset))
 
     def show(self, note: str | None = None) -> None:
-        """Updates the progress bar; by default, the note is the progress of the running evaluation."""
+        """Updates the progress bar; `note` is by default the progress of the running evaluation."""
         self.progress.update(self.step, self.config.total_steps, self.evaluations.note if note is None else note)
 
     def total_seconds(self) -> float:
-        """The total time of the run in seconds, without the pauses before it was resumed."""
+        """Returns the total time of the run in seconds, not counting the time between interruption and resumption."""
         return time.monotonic() - self.started
 
     def stop_early(self) -> None:
-        """After a stop signal, saves a checkpoint, logs the final row of metrics and closes the evaluations; only
-        closes them if `ready` is false."""
+        """Ends a run after a stop signal: saves a checkpoint, logs a last row of metrics, and closes the evaluations.
+
+        If `ready` is False, it only closes the evaluations.
+        """
         if self.ready:
             # In this order: the row of an incomplete interval is not part of the run that resumes from the checkpoint.
             self.save()
@@ -358,14 +362,17 @@ class Trainer:
         self.evaluations.close()
 
     def require_finite_parameters(self, tree: PyTree) -> None:
-        """**Raises** `NonFiniteError` if a parameter is NaN or infinite."""
+        """Checks that all parameters in a tree are finite.
+
+        **Raises** `NonFiniteError` if a parameter is NaN or infinite.
+        """
         # On the host and not on the device: a program for each shape takes a second to compile.
         for name, leaf in jax.device_get(named_leaves(partition_trainable(tree)[0])).items():
             if not np.isfinite(leaf).all():
                 raise NonFiniteError(f"the parameter {name} became NaN or infinite within {self.updates:,} updates.")
 
     def checkpoint_message(self) -> str:
-        """A message about the latest checkpoint."""
+        """Returns a message that says where the latest checkpoint is, or that there is none."""
         steps = self.store.checkpoint_steps
         if not steps:
             return "The run has stopped. There is no checkpoint yet."
@@ -383,33 +390,34 @@ def train(
     batch_source: Callable[[RunConfig, bool], BatchSource] = standard_batches,
     to_task: Callable[[PyTree], PyTree] | None = None,
 ) -> TrainingResult:
-    """Trains the agents of all seeds of a run on a task; writes metrics and checkpoints to `run_directory`.
+    """Trains the agents of all seeds of a run on a task, and writes metrics and checkpoints to `run_directory`.
 
-    Each seed has the same parameters, batches, noise and episodes as when it is trained alone. Ctrl-C and SIGTERM end
-    the run after the current updates; metrics and a checkpoint are saved, as at the regular end.
+    Each seed gets the same parameters, batches, noise and episodes as if it were trained alone. Ctrl-C and SIGTERM end
+    the run after the current updates; metrics and a checkpoint are then saved, as at the regular end.
 
     - `build`: Builds an untrained agent, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent], from a key.
-    - `task`: A [`Task`][floqzoo.protocols.Task], or any object with its `dataset` and `make_environment`. With
-      `config.eval_workers` or `config.online_processes`, `make_environment` is pickled.
+    - `task`: A [`Task`][floqzoo.protocols.Task], or any object with a `dataset` and `make_environment` as in `Task`.
+      With `config.eval_workers` or `config.online_processes`, `make_environment` is pickled.
     - `config`: The settings of the run; `config.agent.batch_size` is the batch size. If
       `config.normalize_observations` is set, the agents get a normaliser that is fitted to the task's dataset, unless
-      they have one.
+      they already have one.
+    - `run_directory`: The folder of the run, which is created if it does not exist.
     - `resumed`: Whether to resume the run in the folder from its latest intact checkpoint, or from the beginning if it
-      has none. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
+      has no checkpoint. On a CPU the metrics (except times) and the parameters are bitwise identical to those of an
       uninterrupted run.
-    - `begin_with`: Maps the `RunState` of a new run, its untrained agents and update keys, to the one that the run
-      starts with, for example with the agents of a finished run.
-    - `batch_source`: Returns the batch source of the updates, given the settings and whether it is for the online
-      phase; for a recipe, `recipe.batch_source`.
-    - `to_task`: Maps the agent of one seed to one that is ready to act on the task, for evaluations, checkpoints and
-      the result; training continues with the original agent.
+    - `begin_with`: A function that receives the `RunState` of a new run, i.e. its untrained agents and update keys, and
+      returns the `RunState` that the run starts with, for example with the agents of a finished run.
+    - `batch_source`: A function that returns the batch source of the updates, given the settings and whether the batch
+      source is for the online phase. For a recipe, pass `recipe.batch_source`.
+    - `to_task`: A function that prepares the agent of one seed to act on the task. The agents that it returns are used
+      in evaluations, in checkpoints and in the result; training continues with the original agents.
 
-    **Raises** `FileExistsError` if the folder already contains a run and `resumed` is false; `BlockingIOError` if
+    **Raises** `FileExistsError` if the folder already contains a run and `resumed` is False; `BlockingIOError` if
     another process is already training in it; `NonFiniteError` if a metric, an action or a parameter becomes NaN or
-    infinite (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if
-    something cannot be written (the run can be resumed); `ValueError` if the run to resume is damaged, or if the
-    settings do not fit the task, for example if `make_environment` must be pickled but cannot be; and what an
-    environment raises.
+    infinite (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if a
+    file cannot be written (in both cases the run can be resumed); `ValueError` if the run to resume is damaged, or if
+    the settings do not fit the task, for example because `make_environment` cannot be pickled although the settings
+    require it; and what an environment raises.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

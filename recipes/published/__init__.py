@@ -1,4 +1,4 @@
-"""Settings that the papers published for each environment, in one file for each recipe.
+"""The published settings for each environment, with one module per recipe.
 
-A field that a table omits has the default of the recipe.
+If a table omits a field, the recipe's default is used.
 """

@@ -1,4 +1,4 @@
-"""CODAC's settings in Value Flows' experiments: arXiv 2510.07650, official code. kappa is 0.95 everywhere."""
+"""CODAC's settings in Value Flows' experiments: arXiv 2510.07650, official code. kappa is 0.95 in all environments."""
 
 OFFLINE = {
     "cube-double": {"discount": 0.995, "alpha": 300.0},

@@ -1,5 +1,5 @@
-"""IFQL's settings in FQL's experiments: arXiv 2502.02538, table 6 (N = 32 everywhere), and table 7 for
-offline-to-online."""
+"""IFQL's settings in FQL's experiments: arXiv 2502.02538, table 6 (N = 32 in all environments), and table 7 for
+offline-to-online training."""
 
 OFFLINE = {
     "antmaze-large": {},

@@ -1,4 +1,4 @@
-"""IQL's settings in FQL's experiments: arXiv 2502.02538, table 6, and appendix E for the networks of manipulation
+"""IQL's settings in FQL's experiments: arXiv 2502.02538, table 6, and appendix E for the networks in manipulation
 tasks."""
 
 _SMALL = {"actor_hidden_dims": (256, 256, 256, 256), "value_hidden_dims": (256, 256, 256, 256)}

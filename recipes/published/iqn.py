@@ -1,7 +1,7 @@
 """IQN's settings in Value Flows' experiments: arXiv 2510.07650, official code.
 
-The discount of the two mazes in offline-to-online runs is not stated; that of FQL's experiments (arXiv 2502.02538) is
-used.
+For the two mazes in offline-to-online training, no discount is stated, so we use the discounts of FQL's experiments
+(arXiv 2502.02538).
 """
 
 OFFLINE = {

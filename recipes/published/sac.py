@@ -1,4 +1,4 @@
-"""RLPD's settings in FQL's experiments, offline-to-online: arXiv 2502.02538 and its official code."""
+"""RLPD's settings in FQL's offline-to-online experiments: arXiv 2502.02538 and its official code."""
 
 ONLINE = {
     "humanoidmaze-medium": {"discount": 0.995},

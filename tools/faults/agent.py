@@ -150,15 +150,15 @@ AGENT = (
     Fault(
         "a hyperparameter has a gradient",
         HYPERPARAMETER,
-        '"""The number, without a gradient."""\n        return jax.lax.stop_gradient(self.stored)',
-        '"""The number, without a gradient."""\n        return self.stored',
+        '"""The number; no gradient passes through it."""\n        return jax.lax.stop_gradient(self.stored)',
+        '"""The number; no gradient passes through it."""\n        return self.stored',
         (law("no_gradient_reaches_a_number_that_is_not_learnt", "GaussianPrior-1"),),
     ),
     Fault(
         "state has a gradient",
         HYPERPARAMETER,
-        '"""The array, without a gradient."""\n        return jax.lax.stop_gradient(self.stored)',
-        '"""The array, without a gradient."""\n        return self.stored',
+        '"""The array; no gradient passes through it."""\n        return jax.lax.stop_gradient(self.stored)',
+        '"""The array; no gradient passes through it."""\n        return self.stored',
         ("tests/test_users_own_parts.py::test_state_is_trained_by_no_gradient_and_decayed_by_no_optimiser",),
     ),
     Fault(

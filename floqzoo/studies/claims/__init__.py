@@ -11,12 +11,12 @@ from floqzoo.studies.study import Study
 
 
 def study_names() -> list[str]:
-    """The names of all studies."""
+    """Returns the names of all studies."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def study_named(name: str) -> Study:
-    """The study with the given name.
+    """Returns the study with the given name.
 
     **Raises** `ValueError` if no study has that name.
     """

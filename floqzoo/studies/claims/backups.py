@@ -1,4 +1,4 @@
-"""Expected and distributional backups: does modelling the distribution of returns help?"""
+"""Does modelling the distribution of returns help? Compares distributional backups with expected backups."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ BACKUPS = {"expected": ExpectedBackup(), "distributional": DistributionalBackup(
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with one backup on all seeds; returns its measurements."""
+    """Trains floq with one kind of backup and all seeds, and returns its measurements."""
     agents = train(flow_agents(settings, backup=BACKUPS[arm]), lab_data(settings), settings)
     where = checks()
 

@@ -1,4 +1,4 @@
-"""Larger monolithic critics: do they match floq if an update costs the same?"""
+"""Do larger monolithic critics match floq if an update costs the same?"""
 
 from functools import partial
 
@@ -35,14 +35,16 @@ BUILDERS = {
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one arm on all seeds; returns its scores and errors."""
+    """Trains one arm with all seeds, and returns its scores and errors."""
     agents = train(BUILDERS[arm](settings), lab_data(settings), settings)
     return measurements(arm, 0, score_and_error(agents))
 
 
 def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
-    """The values of a metric, one per seed, of the critic in `LARGER` with the best mean; `sign` is 1 if higher is
-    better, and -1 if lower is better."""
+    """Returns a metric for each seed of the critic in `LARGER` with the best mean.
+
+    - `sign`: 1 if higher values of the metric are better, -1 if lower values are better.
+    """
     return max((table.of(arm, 0, metric) for arm in LARGER), key=lambda values: sign * values.mean())
 
 

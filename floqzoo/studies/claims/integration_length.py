@@ -1,4 +1,4 @@
-"""The effect of more integration steps, in training and at test time."""
+"""Do more integration steps help, in training and at test time?"""
 
 from dataclasses import replace
 from functools import partial
@@ -25,8 +25,10 @@ TESTED = (1, 2, 4, 8, 16, 32)
 
 
 def trial(steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with `steps` Euler steps on all seeds, and evaluates it with each number of steps in `TESTED`;
-    returns its measurements."""
+    """Trains floq with `steps` Euler steps and all seeds, and evaluates it with each number of steps in `TESTED`.
+
+    Returns the measurements.
+    """
     settings = replace(settings, flow_steps=steps)
     agents = train(flow_agents(settings), lab_data(settings), settings)
     where, arm = checks(), f"K = {steps} in training"

@@ -1,4 +1,4 @@
-"""Little data: which critic needs fewer transitions?"""
+"""Which critic needs fewer transitions?"""
 
 from functools import partial
 
@@ -14,8 +14,8 @@ TRANSITIONS = (300, 1_000, 3_000, 10_000)
 
 
 def trial(arm: str, transitions: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on the first `transitions` transitions of each seed's dataset; returns its scores and
-    errors."""
+    """Trains one kind of critic on the first `transitions` transitions of each seed's dataset, and returns its scores
+    and errors."""
     data = lab_data(settings)
     data = eqx.tree_at(lambda data: data.count, data, jnp.full_like(data.count, transitions))
     agents = train(AGENTS[arm](settings), data, settings)
@@ -23,7 +23,7 @@ def trial(arm: str, transitions: int, settings: LabSettings) -> list[Measurement
 
 
 def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The mean of a metric over the dataset sizes below the full one."""
+    """Returns the mean of a metric over all dataset sizes except the largest."""
     return np.mean([table.of(arm, size, metric) for size in TRANSITIONS[:-1]], axis=0)
 
 

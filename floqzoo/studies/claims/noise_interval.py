@@ -1,4 +1,4 @@
-"""The width of the noise interval and the number K of Euler steps: when are paths curved, and when do steps matter?"""
+"""How does the width of the noise interval affect paths, and when does the number K of Euler steps matter?"""
 
 from dataclasses import replace
 from functools import partial
@@ -34,8 +34,9 @@ STEPS = (1, 2, 4, 8)
 
 
 def curvature(critic: FlowCritic, where: Checks) -> Scalar:
-    r"""The curvature $\int_0^1 \|\dot z_t - (z_1 - z_0)\|^2 dt$ of the paths $z_t$ from noise to value in 32 steps,
-    averaged over cells, corners, members and four noise samples.
+    r"""Computes the mean curvature $\int_0^1 \|\dot z_t - (z_1 - z_0)\|^2 dt$ of the paths $z_t$ from noise to value.
+
+    The paths have 32 steps, and the mean is over cells, corners, members and four noise samples.
     """
     fine = with_steps(critic, 32)
     noise = quantile_noise(critic.prior, 4)
@@ -53,12 +54,12 @@ def curvature(critic: FlowCritic, where: Checks) -> Scalar:
 
 
 def arm_of(coverage: float) -> str:
-    """The name of the arm with the given noise coverage."""
+    """Returns the name of the arm with the given noise coverage."""
     return f"κ = {coverage:g}"
 
 
 def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with one noise interval and one number of Euler steps on all seeds; returns its measurements."""
+    """Trains floq with one noise coverage and number of Euler steps, with all seeds, and returns its measurements."""
     settings = replace(settings, noise_coverage=coverage, flow_steps=steps)
     agents = train(flow_agents(settings), lab_data(settings), settings)
     where = checks()
@@ -71,12 +72,12 @@ def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measuremen
 
 
 def mean_over_steps(table: Table, coverage: float, metric: str) -> np.ndarray:
-    """The mean of a metric over all numbers of Euler steps in `STEPS`."""
+    """Returns the mean of a metric over all numbers of Euler steps in `STEPS`."""
     return np.mean([table.of(arm_of(coverage), steps, metric) for steps in STEPS], axis=0)
 
 
 def gain_of_steps(table: Table, coverage: float) -> np.ndarray:
-    """The error with one Euler step minus that with the largest number of steps in `STEPS`."""
+    """Returns the error with one Euler step minus the error with the largest number of steps in `STEPS`."""
     arm = arm_of(coverage)
     return table.of(arm, STEPS[0], "error") - table.of(arm, STEPS[-1], "error")
 

@@ -1,4 +1,4 @@
-"""Frozen features: can features learnt early fit the targets of later training?"""
+"""Can features that are learnt early, and then frozen, fit the targets of later training?"""
 
 import itertools
 from functools import partial
@@ -33,7 +33,7 @@ from floqzoo.studies.study import Measurement, Statement, Study, Table, measurem
 
 
 MOMENTS = (0.0, 0.1, 0.25, 0.5, 1.0)
-"""Fractions of the training after which features are frozen; 1 means never."""
+"""Fractions of the training after which the features are frozen; 1 means never."""
 FLOQ, MONOLITHIC, FIXED = "floq", "monolithic", "floq, fixed targets"
 
 
@@ -60,11 +60,11 @@ def features_frozen_after(frozen_after: int, optimiser: optax.GradientTransforma
 
 
 def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
-    """The effective rank of the last hidden layer's features, and the fraction of hidden units that are dormant.
+    """Computes the effective rank of the last hidden layer's features, and the fraction of dormant hidden units.
 
-    Both are averaged over the ensemble. A unit is dormant if its mean absolute activation is below 0.025 times that of
-    its layer (arXiv 2302.12902). The field of a flow is evaluated at random times on the paths from noise to the exact
-    value.
+    Both are averaged over the ensemble. A unit is dormant if its mean absolute activation is below 0.025 times the
+    average over its layer (arXiv 2302.12902). The field of a flow is evaluated at random times on the paths from noise
+    to the exact value.
     """
     observation, action, value = (array[:, 0].reshape(-1, *array.shape[3:]) for array in vars(where).values())
     condition = jnp.concatenate([observation, action], axis=1)
@@ -95,8 +95,8 @@ def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
 
 
 def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on all seeds, with features frozen after the fraction `moment` of the updates; returns
-    its measurements."""
+    """Trains one kind of critic with all seeds, freezes its features after a fraction `moment` of the updates, and
+    returns its measurements."""
     frozen = round(moment * settings.updates)
     optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))
     agents = (monolithic_agents if arm == MONOLITHIC else flow_agents)(settings, optimiser=optimiser)
@@ -113,8 +113,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
 
 
 def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
-    """A metric without freezing minus the metric with freezing, averaged over the freezing times after the start of
-    training."""
+    """Returns a metric without freezing minus the metric with freezing, averaged over all freezing times in `MOMENTS`
+    except 0."""
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Perturbed intermediate values: does the rest of the computation correct them?"""
+"""Does the rest of the computation correct intermediate values that are perturbed?"""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,16 +29,17 @@ from floqzoo.typing import Array, Scalar
 
 
 SIZES = (0.1, 0.3, 1.0)
-"""Sizes of the perturbation, as fractions of a standard deviation over states: that of Q for flows, and those of the
-pre-activations for monolithic networks."""
+"""Sizes of the perturbation, as fractions of a standard deviation over states: the standard deviation of Q for flows,
+and of each pre-activation for monolithic networks."""
 MOVING, FIXED = "moving targets", "fixed targets"
 
 
 def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, Scalar]:
-    r"""For each time $t$ of the solver, the RMS change of the output after a perturbation of the flow's state $z_t$,
-    divided by the size of the perturbation.
+    r"""Computes how much of a perturbation of the flow's state $z_t$ reaches the output, for each solver time $t$.
 
-    - `size`: The size, as a fraction of the standard deviation of the exact Q.
+    Each value is the RMS change of the output, divided by the size of the perturbation.
+
+    - `size`: The size of the perturbation, as a fraction of the standard deviation of the exact Q.
     """
     steps: Any = critic.solver
     count = steps.num_steps
@@ -70,13 +71,12 @@ def flow_errors(critic: FlowCritic, where: Checks, size: float) -> dict[float, S
 
 
 def monolithic_errors(critic: Any, where: Checks, size: float) -> dict[float, Scalar]:
-    """For each hidden layer, the RMS change of Q after a perturbation of the layer's pre-activations, divided by the
-    size of the perturbation.
+    """Computes how much of a perturbation of a hidden layer's pre-activations reaches Q, for each hidden layer.
 
-    The keys are the fractions of the computation before each perturbation.
+    Each value is the RMS change of Q in standard deviations of Q, divided by `size`. Each key is the fraction of the
+    computation that precedes the perturbation.
 
-    - `size`: The size, as a fraction of the standard deviation of each pre-activation; the change of Q is measured in
-      standard deviations of Q.
+    - `size`: The size of the perturbation, as a fraction of the standard deviation of each pre-activation.
     """
     x = jnp.concatenate([where.observation, where.action], axis=-1).reshape(-1, 4)
 
@@ -109,7 +109,7 @@ CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on all seeds, on moving or fixed targets; returns its errors after perturbations."""
+    """Trains one kind of critic on moving or fixed targets, with all seeds; returns its errors after perturbations."""
     build, errors = CRITICS[kind]
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
@@ -122,7 +122,7 @@ def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
 
 
 def mean_error(table: Table, arm: str) -> np.ndarray:
-    """The mean error of an arm over all perturbation sizes, in the middle half of the computation."""
+    """Returns the mean error of an arm, over all sizes of perturbations in the middle half of the computation."""
     errors = [
         table.of(arm, level, f"error_{size:g}")
         for size in SIZES

@@ -1,4 +1,4 @@
-"""Noise in the TD targets: which critic tolerates more of it?"""
+"""Which critic tolerates more noise in its TD targets?"""
 
 from dataclasses import replace
 from functools import partial
@@ -14,25 +14,25 @@ RATES = (1e-3, 3e-3)
 
 
 def arm_of(kind: str, rate: float) -> str:
-    """The name of the arm of one kind of critic at one learning rate."""
+    """Returns the name of the arm for one kind of critic and one learning rate."""
     return f"{kind}, learning rate {rate:g}"
 
 
 def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic with noisy targets on all seeds; returns its scores and errors."""
+    """Trains one kind of critic on noisy targets, with all seeds, and returns its scores and errors."""
     settings = replace(settings, lr=rate)
     agents = train(AGENTS[kind](settings), lab_data(settings, target_noise=noise), settings)
     return measurements(arm_of(kind, rate), noise, score_and_error(agents))
 
 
 def at_best_rate(table: Table, kind: str, noise: float, metric: str) -> np.ndarray:
-    """A metric at the learning rate with the smallest mean error of Q at this noise scale."""
+    """Returns a metric at the learning rate that has the smallest mean error of Q at this noise scale."""
     rate = min(RATES, key=lambda rate: table.of(arm_of(kind, rate), noise, "error").mean())
     return table.of(arm_of(kind, rate), noise, metric)
 
 
 def change_by_noise(table: Table, kind: str, metric: str) -> np.ndarray:
-    """The increase of a metric over its value without noise, averaged over the noise scales."""
+    """Returns the increase of a metric over its value without noise, averaged over the noise scales."""
     quiet = at_best_rate(table, kind, NOISES[0], metric)
     return np.mean([at_best_rate(table, kind, noise, metric) - quiet for noise in NOISES[1:]], axis=0)
 

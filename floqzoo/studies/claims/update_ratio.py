@@ -1,4 +1,4 @@
-"""Many updates for each new transition: which critic tolerates a high update-to-data ratio?"""
+"""Which critic tolerates a high update-to-data ratio, with many updates for each new transition?"""
 
 from dataclasses import replace
 from functools import partial
@@ -16,8 +16,10 @@ START = 200
 
 
 def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic while `settings.updates` transitions are added to its data, one every `ratio` updates;
-    returns its scores and errors."""
+    """Trains one kind of critic while its dataset grows, and returns its scores and errors.
+
+    One transition is added every `ratio` updates, and `settings.updates` transitions in total.
+    """
     settings = replace(settings, updates=settings.updates * ratio)
 
     def grown(data, step):
@@ -28,7 +30,7 @@ def trial(arm: str, ratio: int, settings: LabSettings) -> list[Measurement]:
 
 
 def high(table: Table, arm: str, metric: str) -> np.ndarray:
-    """The mean of a metric over the two highest ratios."""
+    """Returns the mean of a metric over the two highest ratios."""
     return np.mean([table.of(arm, ratio, metric) for ratio in RATIOS[-2:]], axis=0)
 
 

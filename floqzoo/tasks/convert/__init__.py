@@ -1,6 +1,6 @@
-"""Converts data of other projects to recorded episodes; inconsistent data are an error.
+"""Converts datasets of other projects to recorded episodes. Inconsistent data raise an error.
 
-Importing this package imports none of the libraries of these formats.
+Importing this package does not import the libraries that read these formats.
 """
 
 from floqzoo.tasks.convert.from_d4rl import episodes_from_d4rl as episodes_from_d4rl

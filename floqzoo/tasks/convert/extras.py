@@ -1,11 +1,11 @@
-"""Optional libraries that read other formats."""
+"""Imports the optional libraries that read other formats."""
 
 import importlib
 from typing import Any
 
 
 def library(name: str, extra: str) -> Any:
-    """Imports a library.
+    """Imports and returns a library, which the floqzoo extra named `extra` installs.
 
     **Raises** `ModuleNotFoundError` if it is not installed; the message contains the command that installs it.
     """

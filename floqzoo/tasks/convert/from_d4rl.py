@@ -1,4 +1,4 @@
-"""Reads D4RL's HDF5 files."""
+"""Reads recorded episodes from D4RL's HDF5 files."""
 
 from pathlib import Path
 
@@ -22,19 +22,19 @@ def episodes_from_d4rl(
     """Reads episodes from an HDF5 file of D4RL. Needs the extra `floqzoo[d4rl]`.
 
     The file contains `observations`, `actions`, `rewards`, `terminals`, `timeouts` and optionally `next_observations`,
-    with one row for each step. A row marked in `terminals` terminates its episode, and a row marked in `timeouts`
-    truncates it. Other arrays of the file, such as `infos`, are ignored.
+    with one row per step. A row marked in `terminals` terminates its episode, and a row marked in `timeouts` truncates
+    it. Other arrays in the file, such as `infos`, are ignored.
 
-    - `unordered`: Whether the rows are unordered, as in a replay buffer, so that each row is an episode of one step;
-      needs `next_observations`, and ignores `timeouts`.
+    - `unordered`: Whether the rows are unordered, as in a replay buffer. Each row is then an episode of one step, the
+      file must contain `next_observations`, and `timeouts` is ignored.
     - `drop_last`: For a file without `next_observations`, whether to drop the last transition of each truncated
-      episode, whose next observation is unknown; if not, truncated episodes are an error. Terminating transitions are
-      kept; their next observation, on which TD targets do not depend, is set to their own observation.
-    - `action_low`, `action_high`: The finite bounds of the environment's action space; a number, or one for each
-      coordinate.
+      episode, whose next observation is unknown. If False, truncated episodes raise an error. Terminating transitions
+      are kept: because TD targets do not depend on their next observation, it is set to their own observation.
+    - `action_low`, `action_high`: The finite bounds of the environment's action space, each either a single number or
+      one number per coordinate.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for invalid data (the message names the array,
-    the row and the requirement); `ModuleNotFoundError` without h5py.
+    the row and the requirement); `ModuleNotFoundError` if h5py is not installed.
     """
     path = Path(path).expanduser()
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Records rollouts in a Gymnasium environment."""
+"""Records episodes in a Gymnasium environment."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +19,15 @@ def record_episodes(
     """Plays episodes in a Gymnasium environment whose observations and actions are vectors, and records them.
 
     - `make_environment`: A function that creates the environment.
-    - `policy`: A function from an observation and a random generator to an action; None for uniformly random actions.
+    - `policy`: A function that takes an observation and a NumPy random generator, and returns an action; None for
+      uniformly random actions.
     - `episodes`: The number of episodes, at least 1.
     - `seed`: The seed of the environment and the policy, at least 0. The same seed gives the same episodes if the
       environment is deterministic given its seed.
     - `max_episode_steps`: The maximum number of steps in an episode; required if the environment has no step limit.
 
-    **Raises** `ValueError` for spaces that are not supported, for episodes that may never end, for a number that is not
-    finite, and for an argument or an action out of bounds.
+    **Raises** `ValueError` if the spaces of the environment are not supported, if episodes may never end, if a recorded
+    number is not finite, or if an argument or an action is out of bounds.
     """
     # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import action_bounds_of, with_step_limit

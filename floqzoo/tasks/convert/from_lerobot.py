@@ -1,4 +1,4 @@
-"""Reads LeRobot's datasets, without their images: Parquet files with metadata."""
+"""Reads LeRobot's datasets, which are Parquet files with metadata, without their images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,24 +26,24 @@ def episodes_from_lerobot(
 ) -> RecordedEpisodes:
     """Reads episodes from a LeRobot dataset, without its images. Needs the extra `floqzoo[lerobot]`.
 
-    Versions 2 and 3 of the format are supported. A frame is a step: its observation, `action`, and the `next.reward`
-    and `next.done` that follow the action. The observation after the last frame of an episode is not in the data; see
-    `drop_last`.
+    Versions 2 and 3 of the format are supported. Each frame is a step: an observation, the `action` taken there, and
+    the `next.reward` and `next.done` that result from the action. The data do not contain the observation after the
+    last frame of an episode; see `drop_last`.
 
     - `folder`: The folder that contains `meta/info.json` and `data/`.
-    - `observation_keys`: The numeric columns to concatenate as the observation.
+    - `observation_keys`: The numeric columns that are concatenated to form the observation.
     - `done`: What `next.done` means in data without `next.truncated`: a terminal state ("terminated") or a time limit
-      ("truncated"). None if the data have `next.truncated`, or no frame is done.
-    - `constant_reward`: The reward of each step of data without `next.reward`, such as demonstrations; None for data
-      that have it.
-    - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown; if
-      not, truncated episodes are an error. Terminating transitions are kept; their next observation, on which TD
-      targets do not depend, is set to their own observation.
-    - `action_low`, `action_high`: The bounds of actions, a number or one for each coordinate; None for the minimum and
-      the maximum of each coordinate in the data.
+      ("truncated"). Must be None if the data have `next.truncated`, and may be None if `next.done` is False everywhere.
+    - `constant_reward`: The reward of every step, for data without `next.reward`, such as demonstrations; None for data
+      with `next.reward`.
+    - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown. If
+      False, truncated episodes raise an error. Terminating transitions are kept: because TD targets do not depend on
+      their next observation, it is set to their own observation.
+    - `action_low`, `action_high`: The bounds of the actions, each either a single number or one number per coordinate;
+      None uses the minimum and the maximum of each coordinate in the data.
 
     **Raises** `FileNotFoundError` if `meta/info.json` is missing; `ValueError` for invalid data (the message names the
-    column, the frame and the requirement); `ModuleNotFoundError` without pyarrow.
+    column, the frame and the requirement); `ModuleNotFoundError` if pyarrow is not installed.
     """
     folder = Path(folder).expanduser()
     info = read_json(folder / "meta" / "info.json")

@@ -1,4 +1,4 @@
-"""Reads Minari's datasets."""
+"""Reads recorded episodes from Minari's datasets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,15 +23,15 @@ def episodes_from_minari(
     """Reads episodes from a Minari dataset on this machine. Needs the extra `floqzoo[minari]`.
 
     - `source`: The name of the dataset, such as "D4RL/pen/human-v2", or its folder.
-    - `observation_keys`: The entries to concatenate, if observations are dictionaries; must be empty if they are
-      vectors.
-    - `action_low`, `action_high`: The bounds of actions, a number or one for each coordinate; None for those of the
-      dataset's action space.
+    - `observation_keys`: If observations are dictionaries, the entries that are concatenated to form the observation.
+      Must be empty if observations are vectors.
+    - `action_low`, `action_high`: The bounds of the actions, each either a single number or one number per coordinate;
+      None uses the bounds of the dataset's action space.
 
-    An episode that neither terminated nor was truncated counts as truncated at the end of its recording.
+    An episode that was neither terminated nor truncated counts as truncated at the end of its recording.
 
     **Raises** `FileNotFoundError` if the dataset is not on this machine; `ValueError` for invalid data (the message
-    names the episode, the array and the requirement); `ModuleNotFoundError` without Minari.
+    names the episode, the array and the requirement); `ModuleNotFoundError` if Minari is not installed.
     """
     dataset = _opened(str(source))
     low, high = _bounds(dataset.spec.action_space, action_low, action_high)

@@ -1,4 +1,4 @@
-"""Reads OGBench's npz files."""
+"""Reads recorded episodes from OGBench's npz files."""
 
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from floqzoo.tasks.simulator import make
 def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> RecordedEpisodes:
     """Reads episodes from an OGBench npz file, which has one row for each state.
 
-    The array `terminals` marks the last row of each episode. OGBench's own files contain no rewards: set `env_name` to
-    compute those of a single task, as [`load`][floqzoo.tasks.load.load] does. The action at the last state of each
-    episode is kept.
+    The array `terminals` marks the last row of each episode. OGBench's own files contain no rewards; set `env_name` to
+    compute the rewards of a single task, as [`load`][floqzoo.tasks.load.load] does. The action at the last state of
+    each episode is kept.
 
-    - `env_name`: The single task whose rewards are computed, such as "cube-single-play-singletask-v0"; needs the extra
-      `floqzoo[ogbench]`. None for the file's own `rewards` and `masks`, which must be 0 and 1 in the last row of an
-      episode, as no transition starts there.
+    - `env_name`: The single task whose rewards are computed, such as "cube-single-play-singletask-v0"; this needs the
+      extra `floqzoo[ogbench]`. None uses the `rewards` and `masks` in the file. In the last row of an episode, where no
+      transition starts, the reward must then be 0 and the mask 1.
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` for an invalid task or invalid data (the
-    message names the array, the row and the requirement); `ModuleNotFoundError` for an `env_name` without OGBench.
+    message names the array, the row and the requirement); `ModuleNotFoundError` if `env_name` is set but OGBench is not
+    installed.
     """
     path = Path(path).expanduser()
     if env_name is None:

@@ -1,4 +1,4 @@
-"""Episodes from data that lack the observation after the last step of an episode."""
+"""Builds episodes from data that lack the observation after the last step of an episode."""
 
 import numpy as np
 
@@ -17,16 +17,16 @@ def episodes_from_rows(
     action_low: Numbers,
     action_high: Numbers,
 ) -> RecordedEpisodes:
-    """Builds episodes from one row for each step; a step's next observation is the observation of the next row.
+    """Builds episodes from arrays with one row per step; the next observation of a step is in the next row.
 
-    The last row of an episode has no next observation. If it terminated, its next observation, on which TD targets do
-    not depend, is set to its own observation. Otherwise its transition is incomplete, which is an error without
-    `drop_last`; with it, the transition is dropped, and its observation and action become the final ones of the
-    episode.
+    The last row of an episode has no next observation. If this row terminated the episode, TD targets do not depend on
+    its next observation, which is set to its own observation. Otherwise, the transition is incomplete. This is an error
+    without `drop_last`; with `drop_last`, the transition is dropped, and its observation and action become the final
+    observation and the final action of the episode.
 
     - `ends`: Whether each row is the last of its episode; True for the very last row.
 
-    **Raises** `ValueError` for an incomplete transition without `drop_last`, and if no transition is left.
+    **Raises** `ValueError` if a transition is incomplete and `drop_last` is False, or if no transition is complete.
     """
     cut = ends & ~terminated
     if cut.any() and not drop_last:
@@ -57,5 +57,5 @@ def episodes_from_rows(
 
 
 def column(array: np.ndarray) -> np.ndarray:
-    """Flattens a matrix with one column, since some files store vectors like this; any other array is unchanged."""
+    """Flattens a matrix with one column, which is how some files store vectors; returns any other array unchanged."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
