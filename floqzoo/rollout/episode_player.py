@@ -63,6 +63,7 @@ class EpisodePlayer:
         self.environment = environment
         # Stored, since some environments create a new space on each access.
         self.action_space = environment.action_space
+        self._shape = environment.observation_space.shape
         self._dtype = observation_dtype() if dtype is None else dtype
         self._observation = np.zeros(0)
         self._outcome: StepOutcome | None = None
@@ -83,7 +84,7 @@ class EpisodePlayer:
     def begin(self, episode: int, seed: int) -> None:
         """Resets the environment to the start of an episode.
 
-        **Raises** `ValueError` if the observation is not finite.
+        **Raises** `ValueError` if the observation is not finite, or has a different shape from the `observation_space`.
         """
         entropy = np.random.SeedSequence([seed, episode])
         reset_seed, space_seed = (int(word) for word in entropy.generate_state(2))
@@ -92,7 +93,7 @@ class EpisodePlayer:
         with self._own_randomness():
             observation, _ = self.environment.reset(seed=reset_seed)
         self._steps = 0
-        self._observation = self._numbers("observation", observation)
+        self._observation = self._observed(observation)
 
     def receive_start(self) -> Real[np.ndarray, " observation"]:
         """Returns the first observation of the episode."""
@@ -101,8 +102,8 @@ class EpisodePlayer:
     def step(self, action: Float[np.ndarray, " action"]) -> None:
         """Takes one step in the environment.
 
-        **Raises** `ValueError` if the environment does not report `info["success"]`, or if its observation or reward is
-        not finite.
+        **Raises** `ValueError` if the environment does not report `info["success"]`, if its observation or reward is
+        not finite, or if its observation has a different shape from the `observation_space`.
         """
         with self._own_randomness():
             observation, reward, terminated, truncated, info = self.environment.step(action)
@@ -113,7 +114,7 @@ class EpisodePlayer:
             )
         self._steps += 1
         self._outcome = StepOutcome(
-            self._numbers("observation", observation),
+            self._observed(observation),
             float(self._numbers("reward", reward)),
             bool(terminated),
             bool(truncated),
@@ -132,6 +133,15 @@ class EpisodePlayer:
     def close(self) -> None:
         """Closes the environment."""
         self.environment.close()
+
+    def _observed(self, value: Any) -> np.ndarray:
+        observation = self._numbers("observation", value)
+        if observation.shape != self._shape:
+            raise ValueError(
+                f"the observation of the environment {self._name} must have the shape {self._shape} of its "
+                f"`observation_space`; it has the shape {observation.shape} in step {self._steps}."
+            )
+        return observation
 
     def _numbers(self, what: str, value: Any) -> np.ndarray:
         if what == "observation" and getattr(value, "dtype", None) == np.uint8:

@@ -139,13 +139,19 @@ def read_phases(directory: Path) -> dict[str, int]:
 
 
 def discard(directory: Path) -> None:
-    """Removes the files of a run that could not start, and its folder if the folder is then empty."""
+    """Removes the files of a run that could not start; then its folder and the two folders above, if they are empty."""
     for name in ("flags.json", "data.json", "machine.json", "phases.json", LOCK):
         (directory / name).unlink(missing_ok=True)
     for name in ("wandb", "tensorboard"):
         shutil.rmtree(directory / name, ignore_errors=True)
+    remove_empty(directory, *directory.parents[:2])
+
+
+def remove_empty(*directories: Path) -> None:
+    """Removes folders as long as they are empty, the innermost first."""
     with suppress(OSError):
-        directory.rmdir()
+        for directory in directories:
+            directory.rmdir()
 
 
 def _version(package: str) -> str | None:
@@ -182,14 +188,16 @@ folder."""
 def run_locked(directory: Path) -> Iterator[None]:
     """Locks the folder of a run during the block, so that no other process trains in it.
 
-    Temporary files that killed processes have left in the folder are removed.
-
-    The operating system releases the lock when this process ends, even if it is killed.
+    The folder is created if it does not exist, and removed again if the block fails before it has written anything into
+    it. Temporary files that killed processes have left in it are removed. The operating system releases the lock when
+    this process ends, even if it is killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """
     import fcntl
 
+    is_new = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
@@ -200,5 +208,9 @@ def run_locked(directory: Path) -> Iterator[None]:
             ) from error
         remove_leftovers(directory)
         yield
+        is_new = False
     finally:
+        if is_new and [path.name for path in directory.iterdir()] == [LOCK]:
+            (directory / LOCK).unlink()
+            remove_empty(directory)
         os.close(descriptor)

@@ -46,8 +46,10 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object from a file.
 
-    **Raises** `ValueError` if the file does not contain a JSON object.
+    **Raises** `FileNotFoundError` if there is no such file; `ValueError` if it does not contain a JSON object.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}.")
     try:
         content = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,5 @@
 """Prepares runs: loads the data, builds the agents, creates the run's folder, and trains."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,12 +33,10 @@ from floqzoo.runs.run_store import SUCCESS_METRIC, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
 from floqzoo.tasks.datafile import MEMORY
-from floqzoo.tasks.dataset import Dataset
-from floqzoo.tasks.layouts import summarise
 from floqzoo.tasks.load import OGBenchTask, load
 from floqzoo.tasks.names import task_name
-from floqzoo.tasks.own_task import is_reference, own_task, task_label
-from floqzoo.tasks.sharded_dataset import ShardedDataset, excerpt_of
+from floqzoo.tasks.own_task import is_reference, own_task
+from floqzoo.tasks.sharded_dataset import excerpt_of
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
 from floqzoo.training.normalisation import normalising
@@ -344,18 +341,13 @@ def made_directory(recipe: Recipe, config: RunConfig) -> Path:
 
 
 def timed_task(config: RunConfig, task: Task | None = None) -> tuple[Task, float]:
-    """Loads the task of a run and prints a summary of its data; returns the task and the loading time in seconds.
+    """Loads the task of a run; returns the task and the loading time in seconds.
 
     - `task`: The task, if it has been loaded already.
     """
     start = time.monotonic()
     task = task or load_task(config)
-    seconds = time.monotonic() - start
-    if isinstance(task.dataset, ShardedDataset):
-        print(f"{task.dataset}, for {config.replace_interval:,} updates", file=sys.stderr)
-    elif isinstance(task.dataset, Dataset):
-        print(f"{task_label(config.env_name)}\n{summarise(task.dataset)}", file=sys.stderr)
-    return task, seconds
+    return task, time.monotonic() - start
 
 
 def run_and_report(run: PreparedRun) -> None:

@@ -26,7 +26,11 @@ from floqzoo.runs.metric_writers import open_writers
 from floqzoo.runs.recipe import standard_batches
 from floqzoo.runs.run_directory import record_phases, run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
+from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.layouts import summarise
+from floqzoo.tasks.own_task import task_label
 from floqzoo.tasks.read_ahead import ShardError
+from floqzoo.tasks.sharded_dataset import ShardedDataset
 from floqzoo.training.interruption import interrupt_held, signal_of, stoppable
 from floqzoo.training.normalisation import normalising
 from floqzoo.training.phases import OfflinePhase, OnlinePhase
@@ -392,8 +396,9 @@ def train(
 ) -> TrainingResult:
     """Trains the agents of all seeds of a run on a task, and writes metrics and checkpoints to `run_directory`.
 
-    Each seed gets the same parameters, batches, noise and episodes as if it were trained alone. Ctrl-C and SIGTERM end
-    the run after the current updates; metrics and a checkpoint are then saved, as at the regular end.
+    Training starts by printing a summary of the data to standard error. Each seed gets the same parameters, batches,
+    noise and episodes as if it were trained alone. Ctrl-C and SIGTERM end the run after the current updates; metrics and
+    a checkpoint are then saved, as at the regular end.
 
     - `build`: Builds an untrained agent, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent], from a key.
     - `task`: A [`Task`][floqzoo.protocols.Task], or any object with a `dataset` and `make_environment` as in `Task`.
@@ -422,9 +427,12 @@ def train(
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:
         if is_first():
-            run_directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(run_locked(run_directory))
         progress = stack.enter_context(ProgressReport("training", config.unit, quiet=not is_first()))
+        if isinstance(task.dataset, ShardedDataset):
+            progress.say(f"{task.dataset}, for {config.replace_interval:,} updates")
+        elif isinstance(task.dataset, Dataset):
+            progress.say(f"{task_label(config.env_name)}\n{summarise(task.dataset)}")
         check_stop = stack.enter_context(stoppable(agreed if jax.process_count() > 1 else None))
         writers = open_writers(
             run_directory,

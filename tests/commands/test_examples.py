@@ -1,4 +1,4 @@
-"""The examples of tasks of one's own, from raw rollouts to the comparison of a sweep, with fewer updates and seeds."""
+"""The examples of tasks of one's own, from raw rollouts to the comparison of a sweep, with fewer updates."""
 
 import shutil
 from pathlib import Path
@@ -21,11 +21,11 @@ def test_the_sweep_of_an_example_compares_both_methods(run, tmp_path, name, metr
     sweep = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     sweep["fields"] |= {"offline_steps": 40, "log_interval": 20, "eval_interval": 20, "save_interval": 20}
     sweep["fields"] |= {"eval_episodes": 2, "eval_workers": 0}
-    (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(sweep | {"name": name, "seeds": 1}))
+    (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(sweep | {"name": name}))
     status, out, _ = run("sweep", tmp_path / f"{name}.yaml", "--save_dir", tmp_path / "exp")
     assert status == 0, out
     folder = tmp_path / "exp" / "floqzoo" / name
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     comparison = compare_runs([folder])
     assert comparison.metric == f"evaluation/{metric}"
-    assert {(row.method, row.seeds) for row in comparison.of("mean")} == {("floq", 1), ("fql", 1)}
+    assert {(row.method, row.seeds) for row in comparison.of("mean")} == {("floq", 3), ("fql", 3)}

@@ -264,6 +264,21 @@ def test_an_observation_that_is_not_finite_is_blamed_on_the_environment():
         evaluate(always(0.0), broken.make_environment, episodes=1, seed=0)
 
 
+@pytest.mark.parametrize("step", [0, 3])
+def test_an_observation_of_another_width_is_blamed_on_the_environment(step):
+    class Wide(gymnasium.ObservationWrapper):
+        steps = -1
+
+        def observation(self, observation):
+            self.steps += 1
+            return np.append(observation, 1.0) if self.steps == step else observation
+
+    with pytest.raises(
+        ValueError, match=rf"the observation of the environment Push must have the shape .* in step {step}"
+    ):
+        evaluate(always(0.0), push(environment=lambda: Wide(Push())).make_environment, episodes=1, seed=0)
+
+
 def test_a_task_without_environment_has_none():
     task = push(environment=None)
     assert task.make_environment is None

@@ -92,6 +92,24 @@ def test_a_nan_names_its_seed(tmp_path):
         train(build, toy_task(), config, tmp_path)
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_run_whose_agent_cannot_be_built_leaves_no_folder(exists, tmp_path):
+    def build(key):
+        raise ValueError("no agent")
+
+    folder = tmp_path / "run"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(ValueError, match="no agent"):
+        train(build, toy_task(), toy_config(), folder)
+    assert folder.exists() == exists
+
+
+def test_training_tells_what_was_read(tmp_path, capfd):
+    train(toy_build, toy_task(), toy_config(offline_steps=1, eval_episodes=0), tmp_path)
+    assert f"{toy_task().dataset.size} transitions in" in capfd.readouterr().err
+
+
 def test_two_processes_never_write_to_one_run(tmp_path):
     with run_locked(tmp_path), pytest.raises(BlockingIOError, match="another process is training in"):
         train(toy_build, toy_task(), toy_config(), tmp_path)

@@ -93,7 +93,7 @@ def test_no_login_at_weights_and_biases(run, monkeypatch, tmp_path):
     assert line.startswith(
         "error: --wandb cannot be used: No API key configured. Log in with `wandb login`, or set WANDB_MODE"
     )
-    assert not files_below(tmp_path)
+    assert not files_below(tmp_path) and not (tmp_path / "exp" / "floqzoo").exists()
 
 
 def test_no_room_for_checkpoints(run, monkeypatch, tmp_path):
