@@ -22,7 +22,7 @@ class Agent(eqx.Module):
     r"""A critic and a policy with their target networks, trained by an update rule.
 
     An update computes `critic_loss` and `policy_loss`, both of which receive the whole agent as a constant, a
-    [`FrozenAgent`][floqzoo.records.FrozenAgent]. The update rule then takes optimiser steps along their gradients, and
+    [`FrozenAgent`][floqzoo.records.FrozenAgent]. The update rule then makes optimiser steps from their gradients, and
     `target_update` updates the target networks.
 
     - `critic`: Any [`Critic`][floqzoo.protocols.Critic].

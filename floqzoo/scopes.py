@@ -26,6 +26,6 @@ def steps_of(operation: str) -> tuple[str, ...]:
     The result is empty for an operation outside all steps. The derivative of an operation belongs to the same steps as
     the operation.
 
-    - `operation`: The JAX name of the operation, such as `op_name` in HLO text.
+    - `operation`: The JAX name of the operation, which is its `op_name` in HLO text.
     """
     return tuple(dict.fromkeys(_STEP.findall(operation)))

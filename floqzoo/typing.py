@@ -5,7 +5,7 @@ The shapes are for a single example; use `jax.vmap` for a batch.
 | name | shape | meaning |
 |---|---|---|
 | `Time` | `()` | a flow time in [0, 1]: 0 is noise, 1 is data |
-| `Point` | `(dim,)` | a point of the space in which a flow moves |
+| `Point` | `(dim,)` | a point of the space on which a flow acts |
 | `Condition` | `(_,)` | a part of the condition of a velocity field, such as an observation |
 | `Code` | `(...)` | an encoded condition, used only by its velocity field |
 | `Observation` | `(observation,)` | an observation of the environment; of dtype uint8 if it consists of pixels |

@@ -46,7 +46,7 @@ class JointUpdate(eqx.Module):
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
       parameters, are refused.
-    - `policy_every`: The policy loss is included in every `policy_every`-th update, counted from 1; at least 1. In the
+    - `policy_every`: At least 1. The policy loss is included in every `policy_every`-th update, counted from 1. In the
       other updates the gradient of the policy is 0, but an optimiser such as Adam still changes the policy's parameters
       because of its moments. Metrics of the policy are averaged over the updates that include its loss.
     - `critic_loss`, `policy_loss`: Loss functions, called as `loss(part, batch, agent, key)`; by default
@@ -325,7 +325,7 @@ class PolyakAveraging(eqx.Module):
     - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 by default, as in FQL and floq. If it is None, there is no
       target critic.
     - `policy`: $\tau$ of the target policy, in [0, 1]. If it is None, the default, there is no target policy.
-    - `every`: The targets are averaged in every `every`-th update, counted from 1; at least 1.
+    - `every`: At least 1. The targets are averaged in every `every`-th update, counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are the parameters before
       the step, as in the official code of FQL and floq.
     - `copy_after`: The number of updates after which the online parameters are copied to the targets once, as in InFOM

@@ -53,7 +53,7 @@ class EVORConfig(BestOfNConfig):
     return_temperature: float = 10.0
     """Temperature of the log-mean-exp of returns, above 0, in units of reward; affects only acting."""
     selection_temperature: float = 1.0
-    """Temperature of selecting among N actions, above 0, in units of reward; affects only acting."""
+    """Temperature of the selection among N actions, above 0, in units of reward; affects only acting."""
     num_score_samples: int = 8
     """Number of returns in each log-mean-exp; affects only acting."""
 

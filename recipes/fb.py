@@ -77,7 +77,7 @@ class FBConfig:
     reward_of: Literal["next", "current"] = "next"
     """The state to which a reward belongs: the next state in metamotivo, the current state in OGBench and InFOM."""
     reward_shift: float = 0.0
-    """Added to the rewards before the task is inferred (our choice); 1 turns OGBench's -1 and 0 into 0 and 1."""
+    """Shift of the rewards before the task is inferred (our choice); 1 turns OGBench's -1 and 0 into 0 and 1."""
 
     def __post_init__(self):
         require_choices(self)
@@ -165,8 +165,7 @@ def check(config: RunConfig) -> None:
 
 
 OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
-"""The settings for OGBench, where rewards are -1 or 0 and depend on the current state, and terminations depend on the
-task."""
+"""The settings for OGBench, where rewards of -1 and 0 depend on the current state, and terminations on the task."""
 
 
 def default(env_name: str | None) -> RunConfig:

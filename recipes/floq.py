@@ -48,7 +48,7 @@ class FloqConfig(DistilledPolicyConfig):
     noise_samples: int = 8
     """Number of noise samples for each transition."""
     distillation_samples: int | None = None
-    """Number of noise samples for the distilled critic; None for all, as in the paper. Fewer are faster."""
+    """Number of noise samples that train the distilled critic; None for all, as in the paper. Fewer are faster."""
     noise_coverage: float = 0.1
     """Width of the noise interval as a fraction of the range of returns; recommended: 0.1, 0.25."""
     reward_offset: float = 0.01
@@ -62,7 +62,7 @@ class FloqConfig(DistilledPolicyConfig):
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
     """The time embedding of the flow critics: cos(t) (the official code), 64 cosines (the paper), or t."""
     train_at_zero_only: bool = False
-    """Whether flow critics are trained only at t = 0, the one-step ablation with critic_flow_steps = 1."""
+    """Whether flow critics are trained only at t = 0: the one-step ablation, with critic_flow_steps = 1."""
 
 
 def floq(

@@ -42,7 +42,7 @@ class QuantileConfig(EnsembleConfig):
     kappa: float = 0.9
     """Half the width of the quadratic part of the quantile loss, above 0; must be tuned for each environment."""
     num_levels: int = 16
-    """Number of quantile levels of the critic in each update, and in the mean for its score."""
+    """Number of quantile levels of the critic in each update, and in the mean that gives its score."""
     num_target_levels: int = 16
     """Number of quantile levels of the target in each update."""
     num_cosines: int = 64

@@ -133,7 +133,7 @@ def with_futures(config: TD2Config) -> GeometricFuture:
 
 
 def make_policy(config: TD2Config, observation_dim: int, action_dim: int, key: Key) -> Policy:
-    """Loads the policy of the run `policy_run`, or builds an untrained clone of the data if `policy_run` is empty."""
+    """Loads the policy of the run `policy_run`; if that is empty, builds an untrained policy that clones the data."""
     if config.policy_run:
         return trained_policy(config.policy_run, observation_dim=observation_dim, action_dim=action_dim)
     network = partial(fz.MLP, hidden=config.hidden_dims)

@@ -23,9 +23,9 @@ def inspect(
 
     Writes figures and tables, and prints the main results. For a flow critic: value trajectories, the variance of Q
     over noise, the curvature of the trajectories, the norm and the effective rank of the last features, Q for different
-    numbers of solver steps, Q against the returns of played episodes, and a map of values for pointmaze. For a successor
-    measure: sampled futures next to the states of episodes, their distances from the initial state, and values next to
-    returns.
+    numbers of solver steps, Q against the returns of played episodes, and a map of values for pointmaze. For a
+    successor measure: sampled futures next to the states of episodes, their distances from the initial state, and
+    values next to returns.
 
     Args:
         run: The folder of the run.

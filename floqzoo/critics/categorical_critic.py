@@ -25,8 +25,8 @@ class CategoricalMetrics(eqx.Module):
     - `critic_loss`: The cross-entropy, averaged over members and batch.
     - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of the expected return over batch and members.
     - `return_std`: The standard deviation of the return, averaged over batch and members.
-    - `end_mass`: The total probability of the first and the last atom, averaged over batch and members. A
-      large value means that the support is too narrow.
+    - `end_mass`: The total probability of the first and the last atom, averaged over batch and members. A large
+      value means that the support is too narrow.
     """
 
     critic_loss: Scalar
@@ -72,7 +72,7 @@ class CategoricalCritic(eqx.Module):
         require("discount", self.discount, lambda value: (value >= 0) & (value < 1), "in [0, 1)")
 
     def score(self, observation: Observation, action: Action) -> Scalar:
-        """Returns the expected return of each member, aggregated over members."""
+        """Returns the expected return, aggregated over members."""
         probabilities = jax.nn.softmax(self.batch_logits(observation[None], action[None])[:, 0])
         return self.aggregation.aggregate(probabilities @ self.support.atoms)
 

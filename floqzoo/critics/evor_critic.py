@@ -27,8 +27,9 @@ class EVORCritic(ReturnFlowCritic):
     $\epsilon_j$. If transitions are deterministic, the log-mean-exp tends for $n \to \infty$ to the maximum over
     policies of $\mathbb E[\text{return}] - \tau_R \operatorname{KL}$, where $\operatorname{KL}$ is the KL divergence of
     the policy's trajectories from those of the behaviour policy. $Q^*$ lies between the mean of the returns ($\tau_R
-    \to \infty$) and their maximum ($\tau_R \to 0$). For a normally distributed return, $Q^*$ tends to mean + variance /
-    ($2 \tau_R$). If transitions are random, $Q^*$ is too high, as if the policy could choose their outcomes.
+    \to \infty$) and their maximum ($\tau_R \to 0$). For a normally distributed return, the limit for $n \to \infty$ is
+    mean + variance / ($2 \tau_R$). If transitions are random, $Q^*$ is too high, as if the policy could choose their
+    outcomes.
 
     The $\epsilon_j$ are fixed quantiles of the prior. Each of them passes through all $K$ solver steps, because a
     single step would yield only the mean of the return. Computing a score therefore takes $n K$ evaluations of each
@@ -39,8 +40,8 @@ class EVORCritic(ReturnFlowCritic):
 
     - `return_temperature`: $\tau_R$, above 0, in units of reward.
     - `num_score_samples`: $n$, at least 1.
-    - `next_action`: The source of the next action $a'$, which must be an action of the behaviour policy. By default, it
-      is taken from the data; `BestOfNNextAction(1)` draws it from the behaviour flow of the policy.
+    - `next_action`: The source of the next action $a'$, an action of the behaviour policy. By default, it is taken from
+      the data; `BestOfNNextAction(1)` draws it from the behaviour flow of the policy.
     - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` is applied to the
       members' values of $Q^*$.
 

@@ -65,8 +65,8 @@ class FlowStarts(eqx.Module):
 class FlowCritic(eqx.Module):
     r"""Computes Q(s, a) as the output of a flow: $z_0 \sim p_0$, $\dot z_t = v_\theta(t, z_t \mid s, a)$, $Q = z_1$.
 
-    Each of the $E$ velocity fields is trained to match the velocity of the path from noise to the TD target. The loss
-    on a batch of $B$ transitions is
+    Each of the $E$ velocity fields is trained to match the velocity of the path from noise to the TD target at every
+    time. The loss on a batch of $B$ transitions is
 
     $$\frac1{EB} \sum_{e,b} \sum_{j=1}^m \bigl( v_e(t_j, z_{t_j} \mid s, a) - \dot z_{t_j} \bigr)^2, \qquad
     z_t = (1 - t) z_0 + t y_j, \quad \dot z_t = y_j - z_0,$$
@@ -74,8 +74,8 @@ class FlowCritic(eqx.Module):
     where each of the $m$ noise samples has its own time, next action and next noise. The targets are computed by
     integrating the target fields. With the expected backup, they are $y_j = r + \gamma \, \text{discount} \, \frac1m
     \sum_i \operatorname{agg}_e \bar z_1^{e}(s', a'_i, z'_i)$. A distilled critic learns by regression to predict the
-    mean output of the online flows for the same noise samples. Its output is the score that policy improvement
-    maximises. No gradient passes through an integration.
+    mean output of the online flows for the same noise samples. Its output is the score for policy improvement. No
+    gradient passes through an integration.
 
     - `fields`: The ensemble of velocity fields $v_1, \dots, v_E$ over $\mathbb R$, conditioned on observation and
       action.

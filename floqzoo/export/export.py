@@ -92,7 +92,7 @@ def export_run(
     `episodes` must be 0, and actions are in [-1, 1], as in the dataset.
 
     - `directory`: The folder of the run.
-    - `out`: The folder to which the export is written; it must not exist yet, or be empty.
+    - `out`: The folder to which the export is written; it must be empty or not exist yet.
     - `seed`: The seed of the run whose policy is exported; by default the first seed.
     - `step`: The step of the checkpoint; by default the best one, as in `load_agent`, or the latest one if the run has
       no evaluations.
@@ -101,7 +101,8 @@ def export_run(
     - `hub_layout`: Whether the folder is laid out as a Hugging Face Hub repository, in which the README starts with the
       metadata of a model card.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's recipes.
-    - `task`: The task of the run, if it is your own, as an object or as `FILE.py:NAME`; the latter executes the file.
+    - `task`: The task of the run, if it is your own, as an object or as `FILE.py:NAME` or `MODULE:NAME`; the file
+      or the module is executed.
     - `progress`: A function that is called with the number of finished episodes and the total number of episodes.
 
     **Raises** `FileNotFoundError` if a file is missing; `ValueError` if an argument is invalid; `NotExportableError` if
@@ -165,7 +166,7 @@ def export_policy(
     Networks that compute in bfloat16 are exported in float32, the dtype in which they are also evaluated.
 
     - `actor`: An agent, or its `ActorCritic`.
-    - `out`: The folder to which the export is written; it must not exist yet, or be empty.
+    - `out`: The folder to which the export is written; it must be empty or not exist yet.
     - `observations`: At least two typical observations, in float32.
     - `action_bounds`: The lower and upper bounds of each coordinate of an action, in the environment's units; the
       policy's -1 and 1 are mapped to them. None leaves actions in [-1, 1].

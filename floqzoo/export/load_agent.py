@@ -24,7 +24,7 @@ def load_agent(
 
     - `directory`: The folder of the run or the export. It is not changed, and no code from it is executed. The folder
       of an export may be a copy from the Hugging Face Hub; it contains one agent, so `checkpoint` and `seed` must not
-      be given.
+      be given with it.
     - `checkpoint`: "best", "latest", or the step of a checkpoint. "best" is the checkpoint with the highest
       `best_metric` (by default the success rate, or the mean return if the task does not report success), or the latest
       checkpoint if none was evaluated.

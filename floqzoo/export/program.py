@@ -20,7 +20,7 @@ BATCH = "n"
 
 
 class NotExportableError(ValueError):
-    """Raised if a policy or critic cannot be exported, for example because a runtime lacks one of its operations."""
+    """Raised if a policy or critic cannot be exported, for example if it uses an operation that a runtime lacks."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def chosen_axis(step: Step) -> tuple[int, int]:
     """Returns the axis along which a `gather` selects one entry for each example, and the column of its index array
     that contains the index of the entry.
 
-    **Raises** `NotExportableError` if the `gather` does anything else.
+    **Raises** `NotExportableError` if the `gather` has any other form.
     """
     numbers, sizes, operand = step.params["dimension_numbers"], step.params["slice_sizes"], step.inputs[0].shape
     chosen = [

@@ -21,7 +21,7 @@ COMPATIBILITY = (
     "to three weeks older than the one that wrote it: docs.jax.dev/en/latest/export/export.html#compatibility-guarantees"
 )
 FACTS = ("method", "environment", "seed", "step", "chosen_by", "metrics", "control_rate_hz", "agent")
-"""The entries of `spec.json` that are passed by the caller, because they cannot be derived from the agent's arrays."""
+"""The entries of `spec.json` that the caller may pass, because they cannot be derived from the agent's arrays."""
 
 
 def spec_of(

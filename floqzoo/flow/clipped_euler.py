@@ -1,4 +1,4 @@
-"""Euler's method with clipping, for flows whose points must stay in a known range."""
+"""Euler's method with clipping, for flows whose points have a known range."""
 
 from typing import ClassVar
 

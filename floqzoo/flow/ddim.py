@@ -16,11 +16,11 @@ class DDIM(FixedStepSolver):
 
     Here $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from $x_t$ and the velocity there. A step is
     exact if these predictions are constant along the trajectory; for the linear path, it is an Euler step. The velocity
-    is not evaluated at the end of a step, where the velocity of a diffusion model may be singular. The method has
+    is not evaluated at the end of a solve, where the velocity of a diffusion model may be singular. The method has
     order 1 and evaluates the velocity once per step.
 
-    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its
-      diffusion models with 20 steps.
+    - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusion models
+      with 20 steps.
     - `path`: The probability path that the field was trained on.
 
     Source: DDIM (arXiv 2010.02502), $\eta = 0$, with time steps of equal length.

@@ -14,8 +14,8 @@ class DiffraxSolver(eqx.Module):
     """An ODE solver for flows that wraps a diffrax solver, step-size controller and adjoint.
 
     - `solver`: Any explicit or implicit ODE solver of diffrax.
-    - `num_steps`: The number of steps of a solver with a constant step size, at least 1. For an adaptive solver, this
-      is only the number of intervals between the states that `trajectory` returns.
+    - `num_steps`: The number of steps, at least 1. For an adaptive solver, this is only the number of intervals
+      between the states that `trajectory` returns.
     - `controller`: The step-size controller; constant steps by default. Use `diffrax.PIDController(rtol=1e-5,
       atol=1e-5)` for adaptive steps.
     - `adjoint`: The diffrax adjoint. It determines how a solve is differentiated with respect to the initial point and
@@ -48,7 +48,7 @@ class DiffraxSolver(eqx.Module):
 
     @property
     def is_adaptive(self) -> bool:
-        """Whether the controller adapts the step size."""
+        """Whether the controller chooses the step sizes."""
         return not isinstance(self.controller, diffrax.ConstantStepSize)
 
     @property

@@ -55,7 +55,7 @@ class Flow(eqx.Module):
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
     def encode(self, *condition: Condition) -> Code:
-        """Encodes the condition, so that it is encoded only once; most other methods take the result as `code`."""
+        """Encodes the condition, so that it is encoded only once; all other methods take the result as `code`."""
         return self.field.encode(*condition)
 
     def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:

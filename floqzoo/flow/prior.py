@@ -34,7 +34,7 @@ class UniformPrior(eqx.Module):
     def from_rewards(
         reward_range: tuple[float | int, float | int], discount: float | int, *, noise_coverage: float | int = 0.1
     ) -> "UniformPrior":
-        r"""Creates floq's prior over $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$, a part of the range of returns.
+        r"""Creates floq's prior, over $\kappa \, [r_{\min}, r_{\max}] / (1 - \gamma)$, a fraction of the return range.
 
         - `reward_range`: The minimum and the maximum reward of the dataset.
         - `discount`: $\gamma$ in [0, 1).

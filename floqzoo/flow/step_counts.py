@@ -41,5 +41,5 @@ def solve_in_steps(velocity: Velocity, x0: Point, steps: StepCount) -> Point:
 
 
 def draw_grid_times(key: Key, counts: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    r"""Draws a time for each step count $k$ in `counts`, uniformly from $\{0, \frac1k, \dots, \frac{k-1}k\}$."""
+    r"""Draws independent times, one for each $k$ in `counts`, uniformly from $\{0, \frac1k, \dots, \frac{k-1}k\}$."""
     return jnp.floor(jax.random.uniform(key, counts.shape, jnp.result_type(counts)) * counts) / counts

@@ -57,7 +57,7 @@ def use_compilation_cache(setting: str = AUTO) -> Path | None:
 def user_cache_folder() -> Path:
     """Returns the default cache folder, `$XDG_CACHE_HOME/floqzoo/compiled/MACHINE`.
 
-    If the environment variable is not set, `~/.cache` is used instead. `MACHINE` is the `machine_key`: each kind of
+    If `XDG_CACHE_HOME` is not set, `~/.cache` takes its place. `MACHINE` is the `machine_key`: each kind of
     processor has its own folder, because a home directory may be shared by machines with different processors. Machine
     code for one processor may fail or crash on another; XLA warns about this, but does not prevent it.
     """

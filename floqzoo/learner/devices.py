@@ -27,8 +27,8 @@ def mesh_for(seeds: int, batch_size: int) -> Mesh:
     """Returns a mesh that distributes seeds, and then the batch of each seed, evenly over as many devices as possible.
 
     Seeds are distributed first, because they need no communication. With 4 devices, for example, 8 seeds are placed two
-    per device. 2 seeds get two devices each, with half of the seed's batch on each device. A single seed has a quarter
-    of its batch on each device. The devices of all processes are used.
+    per device; 2 seeds get two devices each, with half of the seed's batch on each device; and a single seed has a
+    quarter of its batch on each device. The devices of all processes are used.
 
     **Raises** `ValueError` if a process would have no work.
     """

@@ -62,7 +62,7 @@ class ChunkMetrics(eqx.Module):
 
 
 class ScannedUpdate:
-    """A compiled function that performs several updates of the agents of all seeds in one call.
+    """A compiled function that performs `updates` updates of the agents of all seeds in one call.
 
     Sampling, losses, optimisers and target networks are all computed on the device. Seeds are the leading axis of the
     keys and of every array of the agents. The batch and the noise samples of update `step` of a seed, counted from 0,
@@ -74,7 +74,7 @@ class ScannedUpdate:
       `update(batch, key) -> (agent, metrics)`, which updates the agent of one seed. Only arrays are updated.
     - `batch_size`: The number of transitions per update of a seed.
     - `updates`: The number of updates in a call.
-    - `source`: The batch source, which samples from the dataset and, in online training, from the replay buffer of the
+    - `source`: The batch source, which samples from the dataset and, if it uses one, from the replay buffer of the
       seed.
     - `mesh`: The devices over which the seeds and the batch of each seed are distributed, by default only the first
       device; see `floqzoo.learner.devices`.

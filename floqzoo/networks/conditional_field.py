@@ -19,7 +19,7 @@ class ConditionalField(eqx.Module):
     \text{embed}(t))$.
 
     Because the first layer of the network is linear, the contribution of the condition $c$ to it can be computed
-    separately. `encode` does so once, instead of once for each of K solver steps and m noise samples.
+    separately. `encode` does so once, so that K solver steps for m noise samples do not repeat it K m times.
 
     - `dim`: The number of coordinates of a point.
     - `condition_features`: The total number of coordinates of the condition; 0 for a field without a condition.

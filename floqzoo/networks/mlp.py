@@ -37,8 +37,8 @@ class MLP(eqx.Module):
     - `layer_norm`: Whether activations are normalised. The papers normalise them in critics, but not in actors.
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `activation`: An element-wise function. The default is the tanh approximation of GELU, as in flax.
-    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for the dtype of the parameters. The
-      output has the dtype of the input.
+    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for no cast. The output has the dtype of
+      the input.
 
     Source: floq (arXiv 2509.06863) and FQL (arXiv 2502.02538), official code.
     """

@@ -50,8 +50,8 @@ class Normaliser(eqx.Module):
     ) -> "Normaliser":
         """Fits a normaliser to the mean and standard deviation of each coordinate of the observations.
 
-        Both are computed in float64. By default, a coordinate that is constant in the observations has a scale of 1, so
-        it is normalised to 0, and deviations from the constant keep their units.
+        Both are computed in float64. By default, a constant coordinate gets its value as the mean and a scale of 1: it
+        is normalised to 0, and deviations from the constant keep their units.
 
         - `least_scale`: The minimum scale, which replaces smaller standard deviations, including those of constant
           coordinates; None for no minimum.
@@ -103,7 +103,7 @@ class Normaliser(eqx.Module):
     def log_volume(self, dim: int) -> Scalar:
         r"""Returns $\sum_i \log \text{scale}_i$ over `dim` coordinates.
 
-        This is the difference between the log-density of $z$ and the log-density of $x$.
+        This is the log-density of $z$ minus the log-density of $x$.
         """
         return jnp.sum(jnp.log(jnp.broadcast_to(jnp.asarray(self.scale.value), (dim,))))
 

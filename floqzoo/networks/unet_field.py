@@ -52,8 +52,8 @@ class UNetField(eqx.Module):
     - `widths`: The widths $w_1, \dots, w_n$, of which there must be at least two.
     - `embedding`: The size of the hidden layer and of the output of both perceptrons.
     - `time_embedding`: The embedding of the time that the first perceptron takes, such as `SinusoidalTime()`.
-    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for the dtype of the parameters. The
-      velocity has the dtype of the point.
+    - `dtype`: The dtype of the matrix products, such as `jnp.bfloat16`; None for no cast. The velocity has the dtype of
+      the point.
 
     Source: TD-Flow (arXiv 2503.09817), appendix C, which describes this architecture. The widths, the number of levels
     and the embedding sizes of TD-Flow are not published; the defaults here are our choice.

@@ -61,7 +61,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """Returns the choice for a uniform random `level` in [0, 1], by inverting the cumulative distribution function."""
+    """Returns the index of the choice for a uniform `level` in [0, 1], by the inverse of the distribution function."""
     size = len(probabilities)
     # A cumulative sum, written with operations that every runtime of an exported policy supports.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)

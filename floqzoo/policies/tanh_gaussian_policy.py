@@ -70,9 +70,9 @@ class TanhGaussianPolicy(PolicyWithMode):
     - `network`: A network that maps an observation to $2d$ outputs: first $\mu$, then $\log \sigma$.
     - `log_temperature`: The logarithm $\log \beta$ of the temperature, which is trained; initially 0, i.e. $\beta = 1$.
     - `entropy_multiplier`: $m$ in the target entropy, finite; 0.5 in the official code of FQL, 1 in SAC's paper.
-    - `alpha_bc`: The weight $\alpha_\text{bc}$ of behaviour cloning, at least 0. The official codes of QC and QAM have
-      such a weight for RLPD, which is 0 in most environments. We did not find the exact form of the term, and chose
-      maximum likelihood.
+    - `alpha_bc`: The weight $\alpha_\text{bc}$ of behaviour cloning, at least 0. The official code of QC and that of
+      QAM have such a weight for RLPD, which is 0 in most environments. We did not find the exact form of the term, and
+      chose maximum likelihood.
     - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in FQL's official code.
 
     **Raises** `ValueError` if a number is out of its range.

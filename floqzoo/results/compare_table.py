@@ -13,7 +13,6 @@ from floqzoo.tasks.files import replacing
 def write_table(comparison: Comparison, format: str = "text", out: str | Path | None = None) -> None:
     """Writes a comparison to a file, or to standard output if `out` is None.
 
-    - `comparison`: The comparison.
     - `format`: "text", "markdown" or "csv". Text and Markdown end with the notes of the comparison.
     - `out`: The output file; its folder is created if it does not exist.
 

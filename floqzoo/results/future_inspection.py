@@ -1,4 +1,4 @@
-"""Inspects the successor measure of a stored run, by comparing its future states and values with episodes."""
+"""Inspects the successor measure of a stored run, by comparing its futures and values with those of episodes."""
 
 from pathlib import Path
 

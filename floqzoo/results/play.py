@@ -32,7 +32,7 @@ class PlayedStep:
 def play(player: EpisodePlayer, policy: BatchedPolicy, *, episode: int, seed: int) -> Iterator[PlayedStep]:
     """Plays an episode and yields each of its steps; the environment can be rendered between steps.
 
-    - `player`: Plays the episode in its environment.
+    - `player`: The player of the episode, with its environment.
     - `policy`: The policy that chooses the actions.
     - `episode`: The index of the episode in an evaluation, counted from 0.
     - `seed`: The seed of the evaluation.

@@ -19,8 +19,8 @@ class ReferenceScore:
     """A score of a method from another source.
 
     - `method`: The name of the method in the source.
-    - `environment`: The name of a task. For a mean over several tasks, the first part that their names have in common,
-      such as `cube-single-play`.
+    - `environment`: The name of a task. For a mean over several tasks, the first part of a name, such as
+      `cube-single-play`, which stands for all tasks whose names start with it.
     - `step`: The number of training steps before the evaluation.
     - `seed`: The seed; None for a mean over seeds.
     - `score`: The score, in the unit of the metric; success rates are in [0, 1].

@@ -81,7 +81,6 @@ def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str]
     Runs without the metric are left out, and a note names each of them. Further notes name the tasks on which runs were
     trained on different data.
 
-    - `runs`: The runs.
     - `metric`: A column of `eval.csv` or `train.csv`.
     - `distinguishing`: Run settings that distinguish methods, as in `method_names`.
 

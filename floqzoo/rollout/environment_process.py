@@ -170,7 +170,10 @@ class EnvironmentProcess:
         return _raised(self._answer())
 
     def kill(self) -> None:
-        """Kills the process immediately. It can be called from any thread, even while another waits for a reply."""
+        """Kills the process immediately.
+
+        This method can be called from any thread, even while another thread waits for a reply.
+        """
         self._process.kill()
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ class EnvironmentWorker:
 
     @property
     def process_number(self) -> int:
-        """The process ID of the current process."""
+        """The process ID of the environment's current process."""
         return self._process.number
 
     def begin(self, episode: int, seed: int) -> None:

@@ -74,7 +74,7 @@ class EpisodePlayer:
     def of(make_environment: Callable[[], Any], dtype: np.dtype | None = None) -> "EpisodePlayer":
         """Creates an environment by calling `make_environment`, and returns a player for it.
 
-        **Raises** `EnvironmentFailedError` if the environment raises an `OSError`, like `begin` and `step`.
+        **Raises** `EnvironmentFailedError` if the environment raises an `OSError`; so do `begin` and `step`.
         """
         try:
             return EpisodePlayer(make_environment(), dtype)

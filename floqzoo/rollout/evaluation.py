@@ -134,7 +134,7 @@ class Evaluator:
 
         - `actor`: An agent, or its `ActorCritic`.
         - `episodes`: The number of episodes, at least 1.
-        - `seed`: The seed of the episodes and the actions, at least 0.
+        - `seed`: The seed of the episodes and the actions, in [0, 2^32).
         - `progress`: A function that is called after each finished episode with the number of finished episodes.
 
         **Raises** `ValueError` if `episodes` or `seed` is out of range, if an action is NaN or outside the action

@@ -212,7 +212,7 @@ def restore_checkpoint(directory: str | Path, like: PyTree, step: int | None = N
 
 
 def require_form(directory: Path, form: Mapping[str, jax.ShapeDtypeStruct], step: int) -> None:
-    """Checks that arrays that have not been created yet have the same shapes and dtypes as in a checkpoint.
+    """Checks that arrays have the same shapes and dtypes as in a checkpoint, before the arrays are created.
 
     The function does not check whether the checkpoint is damaged.
 
@@ -383,7 +383,7 @@ def steps_to_keep(steps: Sequence[int], scores: Mapping[int, float], latest: int
 
 
 def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
-    """Returns the step with the highest score, or the latest of several; None if no step was evaluated."""
+    """Returns the step with the highest score, the latest one in a tie; None if no step was evaluated."""
     evaluated = [step for step in steps if not math.isnan(scores.get(step, math.nan))]
     return max(evaluated, key=lambda step: (scores[step], step), default=None)
 

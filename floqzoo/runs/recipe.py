@@ -96,10 +96,10 @@ def _steps(settings: Any) -> NStep | ActionChunks:
 
 
 def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
-    """Returns a function for the field `check` of a recipe, which rejects all settings that `build` rejects.
+    """Returns a function for the field `check` of a recipe, which rejects the settings that `build` rejects.
 
     The function only traces `build`, with small observation and action dimensions, so it uses no device. The settings
-    must be hashable, such as a frozen dataclass. The function raises what `build` raises, and adds to a `ValueError`
+    must be hashable, as a frozen dataclass is. The function raises what `build` raises, and adds to a `ValueError`
     the names of the settings that cause it.
     """
 
@@ -149,8 +149,8 @@ def agent_builder(
 def with_normaliser(build: Callable[[Array], PyTree], normaliser: Normaliser | None) -> Callable[[Array], PyTree]:
     """Wraps `build` so that its agents get the given normaliser; returns `build` itself if `normaliser` is None.
 
-    The returned function raises `ValueError` if the agents do not have a field `normaliser`, as an
-    [`Agent`][floqzoo.agent.Agent] does.
+    The returned function raises `ValueError` if the agents lack the field `normaliser`, which an
+    [`Agent`][floqzoo.agent.Agent] has.
     """
     if normaliser is None:
         return build

@@ -21,7 +21,7 @@ def naming_settings(check: Callable[[Any], Any], settings: Any, prefix: str = "a
     - `settings`: The settings, as a dataclass.
     - `prefix`: A prefix for the names of settings in the message, such as "agent." as on the command line.
 
-    **Raises** the `ValueError` of `check` with the extended message.
+    **Raises** `ValueError` with the extended message, or the error of `check` itself if no setting counts as a cause.
     """
     try:
         check(settings)

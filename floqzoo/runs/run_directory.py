@@ -127,7 +127,7 @@ def record_flags(directory: Path, recipe: str, config: RunConfig) -> None:
 
 
 def record_phases(directory: Path, starts: Mapping[str, int]) -> None:
-    """Writes `phases.json`, which contains the step at which each training phase starts; no-op without phases."""
+    """Writes `phases.json`, which contains the step at which each training phase starts, if there are phases."""
     if starts:
         write_json(directory / "phases.json", dict(starts))
 

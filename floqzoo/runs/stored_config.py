@@ -23,7 +23,7 @@ def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     - `flags`: The contents of `flags.json`.
 
     **Raises** `ValueError` if the run was made by another recipe, if a setting is unknown, of the wrong type or out of
-    range, or if a setting without a default is missing. Runs of other versions may have such settings.
+    range, or if a setting without a default is missing. This can happen with runs of other versions.
     """
     if flags.get("recipe") != recipe.name:
         raise ValueError(f"the run was made by the recipe {flags.get('recipe')!r}; got the recipe {recipe.name!r}.")

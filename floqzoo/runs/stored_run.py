@@ -135,7 +135,7 @@ class StoredRun:
         return in_precision(build, config.precision)
 
     def agent(self, recipe: Recipe, seed: int, step: int | None = None) -> PyTree:
-        """Returns the trained agent of one seed, from the checkpoint of `step` or else from the latest intact one.
+        """Returns the trained agent of one seed, from the checkpoint of `step`; by default from the latest intact one.
 
         **Raises** `ValueError` if the run does not have the seed, or if the checkpoint is damaged or belongs to another
         agent; `FileNotFoundError` if there is no such checkpoint; and what `builder` raises.
@@ -145,7 +145,7 @@ class StoredRun:
         return agent_of(self.restore(recipe, step).tree.agents, self.seeds.index(seed))
 
     def restore(self, recipe: Recipe, step: int | None = None) -> Checkpoint:
-        """Restores the agents of all seeds, from the checkpoint of `step` or else from the latest intact one.
+        """Restores the agents of all seeds, from the checkpoint of `step`; by default from the latest intact one.
 
         The `tree` of the returned checkpoint is a `RunState`.
 

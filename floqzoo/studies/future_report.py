@@ -81,8 +81,8 @@ class FutureReport:
     """Predicted futures and values, and those observed in episodes.
 
     - `title`: The title of the figure.
-    - `values`: The predicted values and the returns for two rewards: the critic's reward model, if it has been trained,
-      and the first coordinate of the observation.
+    - `values`: The predicted values and the returns for two rewards: the critic's reward model, if there is a trained
+      one, and the first coordinate of the observation.
     - `distances`: The distances of futures from each initial state.
     - `points`: The points of the figure.
     """
@@ -209,7 +209,7 @@ def future_report(
 def values_of(model: FutureModel, rollouts: Sequence[Rollout], key: jax.Array, *, count: int) -> list[ValueRow]:
     """Computes the predicted value and the return from each initial state and action, for two rewards.
 
-    The rewards are the critic's reward model, if it has been trained, and the first coordinate of the observation.
+    The rewards are the critic's reward model, if there is a trained one, and the first coordinate of the observation.
     """
     rewards = {"the first coordinate": (lambda x: x[0], lambda rollout: rollout.futures[:, 0])}
     if model.reward is not None:

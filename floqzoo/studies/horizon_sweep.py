@@ -68,7 +68,7 @@ class SweepConfig:
     samples: int = 1024
     """Number of samples per state for values."""
     compared: int = 256
-    """Number of samples, and of true futures, per state for the EMD and the MMD."""
+    """Number of these samples, and of true futures, per state that the EMD and the MMD compare."""
     squared_emd: bool = False
     """Whether the EMD's cost is the squared distance."""
     training: TrainingSettings = TrainingSettings()

@@ -39,7 +39,7 @@ METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd
 
 @dataclass(frozen=True)
 class Probe:
-    """The states, actions, true futures and exact Q-values with which models of a task are compared.
+    """States and actions at which models of a task are compared with true futures and exact Q-values.
 
     - `task`: A task with `starts`, `policy`, `discount`, `sample_futures` and `log_prob`, such as the analytic tasks.
     - `observations`, `actions`: The states, and the policy's actions in these states.

@@ -80,7 +80,7 @@ class DiscountRangeSuccessor(eqx.Module):
     def composed_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
     ) -> Float[Array, "count observation"]:
-        r"""Draws futures for the discount $\gamma$ in two stages, of which the first has a smaller discount $\beta$.
+        r"""Draws futures for the discount $\gamma$ in two stages, of which the first has a discount $\beta \le \gamma$.
 
         Each future starts from a state $x \sim m_\beta(\cdot \mid s, a)$. With probability $(1 - \gamma) / (1 -
         \beta)$, the future is $x$. Otherwise, it is a sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses

@@ -20,7 +20,7 @@ from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Sca
 
 
 class SuccessorMetrics(eqx.Module):
-    """The metrics of a `FlowSuccessor` on a batch.
+    """The metrics of a successor measure on a batch.
 
     - `successor_loss`: The sum of the two losses below, weighted by 1 minus the discount and by the discount.
     - `one_step_loss`: The velocity error on paths to the next state, or to the current state if `from_current` is True.

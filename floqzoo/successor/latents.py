@@ -66,7 +66,7 @@ def infer_task(
     observations: Float[Array | np.ndarray, "count observation"],
     rewards: Float[Array | np.ndarray, " rewards"],
 ) -> Any:
-    r"""Returns a copy of the agent that solves the task given by rewards, without any training.
+    r"""Returns a copy of the agent for the task that the given rewards define; no training is needed.
 
     The task is represented by the vector $w = \frac1n \sum_i r_i B(s_i)$. The policy acts with
     $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units of reward.

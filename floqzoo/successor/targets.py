@@ -76,7 +76,7 @@ class StraightTD2Target(eqx.Module):
     """Uses the velocity of the target field on the path to the sampled future instead of on the trajectory (SARSA²).
 
     If the trajectories of the target flow follow the path, this is TD²-CFM. Otherwise, as for a measure that is spread
-    out, the points are not distributed like the flow at time t, so the exact measure is not a fixed point.
+    out, the points are not distributed like the flow at time t, and the exact measure is not a fixed point.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

@@ -69,7 +69,7 @@ class LiveView:
         """Reads the progress from the trials' folders and shows it, unless it was read less than `LOOK_SECONDS` ago.
 
         - `left`: The trials that have not ended yet.
-        - `now`: Whether to show the progress even if it was read less than `LOOK_SECONDS` ago.
+        - `now`: Whether to read and show the progress in any case.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return

@@ -58,7 +58,7 @@ def official_file(name: TaskName, directory: Path) -> Path:
 
 
 def download_file(url: str, file: Path) -> None:
-    """Downloads a file, and shows a progress bar if the output goes to a terminal.
+    """Downloads a file, and shows a progress bar on terminals.
 
     OGBench's own function is not used, because it treats a lost connection as the end of the file.
 

@@ -8,7 +8,7 @@ from floqzoo.typing import Action, Condition, Observation, Point, Time
 
 
 class ExactField(eqx.Module):
-    """The exact velocity field of a chain's successor measure, which minimises the flow-matching loss.
+    """The exact velocity field of a chain's successor measure: the field that minimises the flow-matching loss.
 
     - `chain`: The linear-Gaussian chain.
     - `path`: The probability path from standard Gaussian noise to the successor measure.

@@ -109,7 +109,7 @@ def load(
     - `success_timing`: The state that determines the environment's reward and success: "pre" for $r(s)$, as in OGBench
       1.2 and later; "post" for $r(s')$, as in earlier versions and in the scores published with version 1.1.
     - `reward_timing`: The state that determines the rewards and masks of the data: "pre" labels a transition with
-      $r(s)$, as in all versions of OGBench; "post" labels it with $r(s')$, to match an environment that does the same.
+      $r(s)$, as in all versions of OGBench; "post" labels it with $r(s')$, to match an environment with this timing.
     - `action_limit`: The magnitude, in (0, 1], to which the coordinates of the data's actions are clipped, as in the
       code of FQL and floq. The reason is that some policies, such as those that end in a tanh, cannot output exactly -1
       or 1.

@@ -23,8 +23,8 @@ class MazeScript:
     - `episodes`, `steps`: The number of training episodes in the published dataset, and the number of steps per
       episode.
     - `stitch`: Whether to collect a "stitch" dataset, in which each episode has a single goal, four cells from the
-      start along the shortest path. In a "navigate" dataset, goals are cells that are not straight corridors, and a new
-      goal is drawn whenever the current one is reached.
+      start along the shortest path. If False, it is a "navigate" dataset, in which goals are cells that are not
+      straight corridors, and a new goal is drawn whenever the current one is reached.
     """
 
     name: str

@@ -29,11 +29,11 @@ class ExploredStep(eqx.Module):
 class ReplayBuffer(eqx.Module):
     r"""A ring buffer that stores the latest transitions of each seed, and which episodes they belong to.
 
-    Each write adds one round: one step in each of the `environments` environments of a seed. The transitions of a seed
-    are numbered from 0 in the order in which they are written. Transition $w$ is stored at position $w \bmod R$, where
-    $R$ is `slots` + `environments`, until transition $w + R$ replaces it. The next step in the same environment is
-    transition $w + \text{environments}$. The next action of a transition is the action taken in its environment in the
-    next round; at the end of an episode, it is the action that the policy would have taken.
+    Each write adds one round: one step in each of the `environments` environments of every seed. The transitions of a
+    seed are numbered from 0 in the order in which they are written. Transition $w$ is stored at position $w \bmod R$,
+    where $R$ is `slots` + `environments`, until transition $w + R$ replaces it. The next step in the same environment
+    is transition $w + \text{environments}$. The next action of a transition is the action taken in its environment in
+    the next round; at the end of an episode, it is the action that the policy would have taken.
 
     - `transitions`: The transitions, with the seed and the position as the first axes. Positions that have not been
       written to contain 0.

@@ -49,9 +49,10 @@ def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, sha
     """Downloads a large OGBench dataset to `directory/name`, and returns this folder, the `dataset_path` for `load`.
 
     Each shard consists of a training file and a validation file. Existing files are kept, so an interrupted download
-    resumes with the first missing file. Each downloaded file is verified: it must be complete, every entry of the
-    archive must have the checksum recorded in the archive, and if the folder's `SHA256SUMS` lists the file, its SHA-256
-    must match. A file that fails verification is discarded, and the next mirror is tried.
+    resumes with the first missing file. Each downloaded file is verified before it is moved to the folder: it must be
+    complete, every entry of the archive must have the checksum recorded in the archive, and if the folder's
+    `SHA256SUMS` lists the file, its SHA-256 must match. A file that fails verification is discarded, and the next
+    mirror is tried.
 
     - `name`: The name of the dataset, such as "cube-quadruple-play-100m-v0".
     - `directory`: The folder that contains the folders of the datasets.

@@ -256,12 +256,12 @@ def best_of_n(*, key: Key) -> BestOfNPolicy:
 
 
 def chunked_policy(*, key: Key) -> ChunkedPolicy:
-    """Builds a small policy that draws chunks of two one-dimensional actions, and executes the first of each chunk."""
+    """Builds a small policy that draws chunks of two one-dimensional actions, and executes only the first of each."""
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 
 def chunked_best_of_n(*, key: Key) -> ChunkedPolicy:
-    """Builds a policy that selects the best of three chunks of a small behaviour flow, and executes all of it."""
+    """Builds a policy that selects the best of three chunks of a small behaviour flow, and executes it entirely."""
     return ChunkedPolicy(best_of_n(key=key), sizes.action)
 
 

@@ -135,7 +135,7 @@ _OUTPUTS: dict[type, Callable[[Any, Any], Any]] = {
     protocols.BatchSource: lambda source, x: draw(source, x.dataset, x.replay, 0, x.key, 4),
 }
 OUTPUTS: Mapping[type, Callable[[Any, Any], Any]] = MappingProxyType(_OUTPUTS)
-"""For each kind of part, a function that computes the part's outputs from a `Numbers`.
+"""For each kind of part, a function that computes a part's outputs from the part and a `Numbers`.
 
 The gradients of these outputs with respect to numbers that are not learnt must be 0.
 """

@@ -43,7 +43,7 @@ def conditional_density_obeys_the_continuity_equation(path: ProbabilityPath, exa
     r"""$\frac{d}{dt} \log \left| \det \frac{\partial x_t}{\partial x_0} \right| = \nabla \cdot u_t(x_t | x_1)$.
 
     This is the continuity equation $\partial_t p_t + \nabla \cdot (p_t u_t) = 0$ for the density $p_t$ of $x_t$ given
-    $x_1$, evaluated along the path. It does not depend on the density of the noise.
+    $x_1$, evaluated along the path. It holds for any density of the noise.
     """
     expansion, growth = compiled(_expansion_and_growth, path, example.t, example.x0, example.x1)
     assert_close(expansion, growth)

@@ -168,7 +168,7 @@ def a_joint_update_is_one_step_of_optax(rule: JointUpdate, example: Example) -> 
 
 def alternating_steps_are_those_of_optax(rule: AlternatingUpdate, example: Example) -> None:
     """Four updates equal four steps of the critic's optimiser, each followed by the steps of the policy's optimiser if
-    the policy is updated."""
+    the policy is due for training."""
     parts, _, metrics = _updated(rule, example, steps=4)
     wanted = compiled(_alternating_by_hand, rule, _parameters(example_parts(example)), example.batch)
     _assert_trees_close(_parameters(parts), wanted)

@@ -102,8 +102,7 @@ class OfflinePhase:
     - `step`: The step at which the run starts or resumes.
     - `agents`: The agents, from `floqzoo.learner.build_agents`.
     - `dataset`: The dataset that the batch source samples from. If it is a
-      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], `begin` places its first shard on the devices, which hold one
-      shard at a time.
+      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], the devices hold one shard at a time, from `begin` on.
     - `batches`: The batch source.
     - `mesh`: The devices.
 

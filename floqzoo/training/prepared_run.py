@@ -332,8 +332,8 @@ def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[
 def made_directory(recipe: Recipe, config: RunConfig) -> Path:
     """Creates the folder of a new run, and returns its path.
 
-    With several processes, only the first one creates the folder. The others do not write any files; for them the
-    function returns `config.save_dir`.
+    With several processes, only the first one creates a folder. For the others, the function returns
+    `config.save_dir`, to which they do not write.
     """
     if not is_first():
         return Path(config.save_dir)

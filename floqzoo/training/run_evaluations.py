@@ -59,7 +59,7 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """Returns the parts with the policy replaced by its behaviour policy (see `HasBehaviour`), or None without one."""
+    """Returns the parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if it has none."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
@@ -336,7 +336,7 @@ class RunEvaluations:
             self.progress.restart_clock(step)
 
     def close(self) -> None:
-        """Cancels the running evaluation, if any, which is reported in a message, and closes the environments."""
+        """Cancels the running evaluation, if any, and reports this in a message; closes the environments."""
         if self._pending is not None:
             self._pending.give_up()
             step = self._pending.evaluation.step

@@ -84,7 +84,7 @@ class Trainer:
     - `check_stop`: A function that raises an exception if the run has received a signal to stop.
 
     Attributes: `step`, the current step; `seeds`; `seconds`, the time spent on each part of the run; `evaluations`;
-    `whole`, whether agents, step and environments are consistent, which they are except during a compiled call.
+    `whole`, whether agents, step and environments are consistent, which they are except while `advance` runs.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How does the width of the noise interval affect paths, and when does the number K of Euler steps matter?"""
+"""At which widths of the noise interval are paths curved, and when does the number K of Euler steps matter?"""
 
 from dataclasses import replace
 from functools import partial

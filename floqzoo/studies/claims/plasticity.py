@@ -113,8 +113,8 @@ def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
 
 
 def lost_by_freezing(table: Table, arm: str, metric: str) -> np.ndarray:
-    """Returns a metric without freezing minus the metric with freezing, averaged over all freezing times in `MOMENTS`
-    except 0."""
+    """Returns a metric without freezing minus the metric with freezing, averaged over the moments in `MOMENTS`
+    except 0 and 1."""
     return np.mean([table.of(arm, 1.0, metric) - table.of(arm, moment, metric) for moment in MOMENTS[1:-1]], axis=0)
 
 

@@ -29,7 +29,7 @@ def episodes_from_d4rl(
       file must contain `next_observations`, and `timeouts` is ignored.
     - `drop_last`: For a file without `next_observations`, whether to drop the last transition of each truncated
       episode, whose next observation is unknown. If False, truncated episodes raise an error. Terminating transitions
-      are kept: because TD targets do not depend on their next observation, it is set to their own observation.
+      are kept, with their own observation as the next observation, on which TD targets do not depend.
     - `action_low`, `action_high`: The finite bounds of the environment's action space, each either a single number or
       one number per coordinate.
 

@@ -37,8 +37,8 @@ def episodes_from_lerobot(
     - `constant_reward`: The reward of every step, for data without `next.reward`, such as demonstrations; None for data
       with `next.reward`.
     - `drop_last`: Whether to drop the last transition of each truncated episode, whose next observation is unknown. If
-      False, truncated episodes raise an error. Terminating transitions are kept: because TD targets do not depend on
-      their next observation, it is set to their own observation.
+      False, truncated episodes raise an error. Terminating transitions are kept, with their own observation as the next
+      observation, on which TD targets do not depend.
     - `action_low`, `action_high`: The bounds of the actions, each either a single number or one number per coordinate;
       None uses the minimum and the maximum of each coordinate in the data.
 
