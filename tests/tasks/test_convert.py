@@ -551,6 +551,11 @@ def test_lerobot(parquet, new, lengths, version, done, has_truncated):
         assert steps_in(found) == complete(episodes)
 
 
+def test_a_folder_that_is_not_of_lerobot_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere/meta/info.json\."):
+        episodes_from_lerobot(tmp_path / "nowhere")
+
+
 def test_lerobot_without_rewards_or_ends(parquet, tmp_path):
     """Demonstrations: nothing is done, one reward for every step, several columns, and the bounds of the data."""
     episodes = recorded([(4, False), (3, False)], width=1)
