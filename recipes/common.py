@@ -8,7 +8,7 @@ from typing import Any, Literal
 import floqzoo as fz
 from floqzoo.policies.chunked_policy import require_chunks
 from floqzoo.protocols import Network, Policy
-from floqzoo.runs import Preset, RunConfig, published_settings, require_choices, small_run
+from floqzoo.runs import Preset, RunConfig, convert_settings, published_settings, small_run
 from floqzoo.typing import Key
 
 
@@ -20,7 +20,7 @@ class EncoderConfig:
     """On pixel tasks, the encoder of each network; None for vector observations."""
 
     def __post_init__(self):
-        require_choices(self)
+        convert_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 import floqzoo as fz
-from floqzoo.runs import Recipe, RunConfig, buildable, require_choices
+from floqzoo.runs import Recipe, RunConfig, buildable, convert_settings
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import aggregation
@@ -80,7 +80,7 @@ class FBConfig:
     """Shift of the rewards before the task is inferred (our choice); 1 turns OGBench's -1 and 0 into 0 and 1."""
 
     def __post_init__(self):
-        require_choices(self)
+        convert_settings(self)
         for name in ("latent_dim", "inference_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")

@@ -38,7 +38,7 @@ import optax
 
 import floqzoo as fz
 from floqzoo.learner import NStep
-from floqzoo.runs import Recipe, RunConfig, buildable, require_choices, standard_batches
+from floqzoo.runs import Recipe, RunConfig, buildable, convert_settings, standard_batches
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import aggregation, published_run
@@ -89,7 +89,7 @@ class InFOMConfig:
     """Widths of the hidden layers of the policy's network."""
 
     def __post_init__(self):
-        require_choices(self)
+        convert_settings(self)
         if self.pretraining_steps < 0:
             raise ValueError(f"`pretraining_steps` must be at least 0; got {self.pretraining_steps}.")
 

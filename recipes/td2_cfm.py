@@ -13,7 +13,7 @@ import floqzoo as fz
 from floqzoo.learner import GeometricFuture
 from floqzoo.networks import Normaliser
 from floqzoo.protocols import Policy, RewardModel
-from floqzoo.runs import Recipe, RunConfig, require_choices, standard_batches, trained_policy
+from floqzoo.runs import Recipe, RunConfig, convert_settings, standard_batches, trained_policy
 from floqzoo.studies.successor_recipe import (
     parts_from_data,
     report_seed,
@@ -70,7 +70,7 @@ class TD2Config:
     """Number of sampled futures in the estimate of a value."""
 
     def __post_init__(self):
-        require_choices(self)
+        convert_settings(self)
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"`weight_decay` must be at least 0 and finite; got {self.weight_decay}.")
         if (self.measure_of in ("trained", "family")) != bool(self.policy_run):

@@ -15,7 +15,8 @@ from floqzoo.networks.normaliser import Normaliser
 from floqzoo.records import ActorCritic
 from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
-from floqzoo.runs.stored_config import config_from_flags, read_value
+from floqzoo.runs.setting_types import read_value
+from floqzoo.runs.stored_config import config_from_flags
 from floqzoo.tasks.files import read_json, sha256_of
 from floqzoo.tasks.own_task import task_label
 

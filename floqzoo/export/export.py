@@ -2,12 +2,13 @@
 
 import importlib.metadata
 import importlib.util
+import operator
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import equinox as eqx
 import jax
@@ -77,9 +78,9 @@ def export_run(
     directory: str | Path,
     out: str | Path,
     *,
-    seed: int | None = None,
-    step: int | None = None,
-    episodes: int = 20,
+    seed: SupportsIndex | None = None,
+    step: SupportsIndex | None = None,
+    episodes: SupportsIndex = 20,
     critic: bool = False,
     hub_layout: bool = False,
     recipe: Recipe | None = None,
@@ -109,6 +110,7 @@ def export_run(
     the policy uses operations that other runtimes do not have; `ParityError` if a runtime differs from JAX;
     `ModuleNotFoundError` if neither the extra `export` nor the extra `onnx` is installed.
     """
+    episodes = operator.index(episodes)
     if episodes < 0:
         raise ValueError(f"`episodes` must be at least 0; got {episodes}.")
     run = StoredRun(Path(directory))

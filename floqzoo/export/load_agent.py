@@ -1,6 +1,8 @@
 """Loads the trained agent of a run or of an export."""
 
+import operator
 from pathlib import Path
+from typing import SupportsIndex
 
 from jaxtyping import PyTree
 
@@ -14,8 +16,8 @@ from floqzoo.runs.stored_run import StoredRun
 def load_agent(
     directory: str | Path,
     *,
-    checkpoint: str | int = "best",
-    seed: int | None = None,
+    checkpoint: str | SupportsIndex = "best",
+    seed: SupportsIndex | None = None,
     recipe: Recipe | None = None,
 ) -> PyTree:
     """Loads the trained agent of a run, or of a folder that was written by `floqzoo export`.
@@ -39,8 +41,10 @@ def load_agent(
                 raise ValueError(f"`{name}` must not be given for {directory}, an export, which contains one agent.")
         return load_exported_agent(directory, recipe=recipe)
     run = StoredRun(directory)
-    step = checkpoint if isinstance(checkpoint, int) else _step_of(run, checkpoint)
-    return run.agent(recipe or find_recipe(run.recipe_name), run.seeds[0] if seed is None else seed, step)
+    step = _step_of(run, checkpoint) if isinstance(checkpoint, str) else operator.index(checkpoint)
+    return run.agent(
+        recipe or find_recipe(run.recipe_name), operator.index(run.seeds[0] if seed is None else seed), step
+    )
 
 
 def _step_of(run: StoredRun, checkpoint: str) -> int | None:

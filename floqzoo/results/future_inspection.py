@@ -1,6 +1,8 @@
 """Inspects the successor measure of a stored run, by comparing its futures and values with those of episodes."""
 
+import operator
 from pathlib import Path
+from typing import SupportsIndex
 
 import equinox as eqx
 import jax
@@ -31,9 +33,9 @@ def inspect_futures(
     directory: str | Path,
     out: str | Path,
     *,
-    seed: int | None = None,
-    step: int | None = None,
-    episodes: int = 10,
+    seed: SupportsIndex | None = None,
+    step: SupportsIndex | None = None,
+    episodes: SupportsIndex = 10,
     dataset_path: str | Path | None = None,
     recipe: Recipe | None = None,
     task: Task | str | None = None,
@@ -68,7 +70,7 @@ def inspect_futures(
         raise ValueError(f"there is no successor measure in {run.directory}, a run of {run.recipe_name}.")
     loaded = task_of(run, dataset_path, named_task(run, task))
     model = FutureModel.of(agent, np.asarray(excerpt_of(loaded.dataset).observations))
-    rollouts = rollouts_of(model, agent.parts, loaded, episodes, seed)
+    rollouts = rollouts_of(model, agent.parts, loaded, operator.index(episodes), seed)
     title = f"{run.recipe_name} on {task_label(run.env_name).removesuffix('-v0')}, seed {seed}, {step:,} updates"
     report = future_report(model, rollouts, seed_key(seed, SeedUse.FUTURES), title=title, coordinates=plane_of(loaded))
     return report, report.write(Path(out))

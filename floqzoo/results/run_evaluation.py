@@ -1,8 +1,10 @@
 """Evaluates the policies of stored runs."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -39,10 +41,10 @@ class EvaluatedSeed:
 def evaluate_run(
     directory: str | Path,
     *,
-    episodes: int = 50,
-    seed: int | None = None,
-    step: int | None = None,
-    episode_seed: int | None = None,
+    episodes: SupportsIndex = 50,
+    seed: SupportsIndex | None = None,
+    step: SupportsIndex | None = None,
+    episode_seed: SupportsIndex | None = None,
     recipe: Recipe | None = None,
     task: Task | str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -67,11 +69,13 @@ def evaluate_run(
     environment.
     """
     if episode_seed is not None:
+        episode_seed = operator.index(episode_seed)
         require_seed("episode_seed", episode_seed)
     run = StoredRun(Path(directory))
     step = checkpoint_step(run, step)
     actors = {each: actor_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}
     evaluator, results = Evaluator(environment_of(run, task)), []
+    episodes = operator.index(episodes)
     total = episodes * len(actors)
     try:
         for each, actor in actors.items():
@@ -91,23 +95,25 @@ def actor_of(run: StoredRun, seed: int, step: int, recipe: Recipe | None = None)
     return run.agent(recipe or find_recipe(run.recipe_name), seed, step).parts
 
 
-def chosen_seeds(run: StoredRun, seed: int | None) -> list[int]:
+def chosen_seeds(run: StoredRun, seed: SupportsIndex | None) -> list[int]:
     """Returns all seeds of a run if `seed` is None, or else only the given one.
 
     **Raises** `ValueError` if the run has no such seed.
     """
     if seed is None:
         return list(run.seeds)
+    seed = operator.index(seed)
     if seed not in run.seeds:
         raise ValueError(f"{run.directory} has no seed {seed}; it has {', '.join(map(str, run.seeds))}.")
     return [seed]
 
 
-def checkpoint_step(run: StoredRun, step: int | None) -> int:
+def checkpoint_step(run: StoredRun, step: SupportsIndex | None) -> int:
     """Returns the step of the run's last checkpoint if `step` is None, or else the given step.
 
     **Raises** `FileNotFoundError` if the run has no checkpoint, or no checkpoint at the given step.
     """
+    step = None if step is None else operator.index(step)
     steps = run.checkpoint_steps
     if not steps:
         raise FileNotFoundError(f"{run.directory} has no checkpoint: the run stopped before its first checkpoint.")

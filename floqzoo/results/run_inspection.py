@@ -1,9 +1,10 @@
 """Inspects the flow critic of a stored run, and writes diagnostics, tables and figures."""
 
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, SupportsIndex
 
 import equinox as eqx
 import jax
@@ -43,9 +44,9 @@ def inspect_run(
     directory: str | Path,
     out: str | Path,
     *,
-    seed: int | None = None,
-    step: int | None = None,
-    episodes: int = 10,
+    seed: SupportsIndex | None = None,
+    step: SupportsIndex | None = None,
+    episodes: SupportsIndex = 10,
     transitions: int = 512,
     solver_steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64),
     dataset_path: str | Path | None = None,
@@ -85,7 +86,7 @@ def inspect_run(
     batch = task_of(run, dataset_path, own).dataset.sample(batch_key, transitions)
     batch = batch.with_observations(jax.vmap(agent.parts.normalised))
     inside = critic_inside(agent.critic, batch, inside_key, steps=solver_steps, num_noise_samples=NUM_NOISE_SAMPLES)
-    played = _played(run, own, agent, episodes, seed)
+    played = _played(run, own, agent, operator.index(episodes), seed)
     noise = agent.critic.prior.sample(noise_key, (NUM_NOISE_SAMPLES, 1))
     states = jax.vmap(agent.parts.normalised)(jnp.asarray(played.observations))
     q = np.asarray(mean_values(agent.critic, states, jnp.asarray(played.actions), noise))

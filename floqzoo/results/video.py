@@ -1,8 +1,9 @@
 """Records videos of episodes."""
 
+import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -27,7 +28,7 @@ episodes, only every n-th step is recorded. Without a GPU, each frame takes abou
 
 
 def record_video(
-    actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: int, seed: int
+    actor: Any, make_environment: Callable[[], Any], path: str | Path, *, episodes: SupportsIndex, seed: SupportsIndex
 ) -> Path:
     """Records the first episodes of an evaluation as an `.mp4` file, which is written atomically; returns its path.
 
@@ -44,6 +45,7 @@ def record_video(
     path = Path(path)
     if path.suffix != ".mp4":
         raise ValueError(f"`video` must end in .mp4; got {path}.")
+    episodes, seed = operator.index(episodes), operator.index(seed)
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +61,10 @@ def film_run(
     directory: str | Path,
     path: str | Path,
     *,
-    episodes: int = 3,
-    seed: int | None = None,
-    step: int | None = None,
-    episode_seed: int | None = None,
+    episodes: SupportsIndex = 3,
+    seed: SupportsIndex | None = None,
+    step: SupportsIndex | None = None,
+    episode_seed: SupportsIndex | None = None,
     recipe: Recipe | None = None,
     task: Task | str | None = None,
 ) -> Path:
@@ -77,6 +79,7 @@ def film_run(
     **Raises** what `evaluate_run` and `record_video` raise, and `ValueError` if the run was trained on pixels.
     """
     if episode_seed is not None:
+        episode_seed = operator.index(episode_seed)
         require_seed("episode_seed", episode_seed)
     run = StoredRun(Path(directory))
     require_states(run, "a video")

@@ -1,9 +1,10 @@
 """Evaluates policies: measures returns, episode lengths and, if the environment reports it, success."""
 
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, SupportsIndex
 
 import equinox as eqx
 import numpy as np
@@ -106,7 +107,10 @@ class Evaluator:
     `make_environment` cannot be pickled.
     """
 
-    def __init__(self, make_environment: Callable[[], Any], *, environments: int = 4, workers: int = 0):
+    def __init__(
+        self, make_environment: Callable[[], Any], *, environments: SupportsIndex = 4, workers: SupportsIndex = 0
+    ):
+        environments, workers = operator.index(environments), operator.index(workers)
         for name, number, least in (("environments", environments, 1), ("workers", workers, 0)):
             if number < least:
                 raise ValueError(f"`{name}` must be at least {least}; got {number}.")
@@ -128,7 +132,7 @@ class Evaluator:
             _ = player.action_space
 
     def evaluate(
-        self, actor: Any, *, episodes: int, seed: int, progress: Callable[[int], None] | None = None
+        self, actor: Any, *, episodes: SupportsIndex, seed: SupportsIndex, progress: Callable[[int], None] | None = None
     ) -> Evaluation:
         """Plays episodes 0 to `episodes` - 1, and returns their results.
 
@@ -142,6 +146,7 @@ class Evaluator:
         critic; `WorkerCrashedError` if the process of an environment crashed three times in one episode;
         `EvaluationStoppedError` if `stop` is called.
         """
+        episodes, seed = operator.index(episodes), operator.index(seed)
         if episodes < 1:
             raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
         if seed < 0:
@@ -194,10 +199,10 @@ def evaluate(
     actor: Any,
     make_environment: Callable[[], Any],
     *,
-    episodes: int,
-    seed: int,
-    environments: int = 4,
-    workers: int = 0,
+    episodes: SupportsIndex,
+    seed: SupportsIndex,
+    environments: SupportsIndex = 4,
+    workers: SupportsIndex = 0,
 ) -> Evaluation:
     """Evaluates an agent in environments that are closed afterwards; for the arguments, see `Evaluator`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)

@@ -10,7 +10,6 @@ from floqzoo.runs.checkpoint import (
 from floqzoo.runs.configuration import (
     RunConfig as RunConfig,
     published_settings as published_settings,
-    require_choices as require_choices,
     small_run as small_run,
 )
 from floqzoo.runs.metric_log import MetricLog as MetricLog, read_metrics as read_metrics
@@ -24,6 +23,7 @@ from floqzoo.runs.recipe import (
 )
 from floqzoo.runs.run_directory import new_run_directory as new_run_directory
 from floqzoo.runs.run_store import RunState as RunState
+from floqzoo.runs.setting_types import convert_settings as convert_settings
 from floqzoo.runs.stored_run import (
     StoredRun as StoredRun,
     named_task as named_task,

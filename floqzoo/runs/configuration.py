@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar
 
 from floqzoo.learner.seeds import MOST_SEEDS, MOST_UPDATES, SEEDS
 from floqzoo.rollout.evaluation import NORMALISED, RETURN, SUCCESS
+from floqzoo.runs.setting_types import convert_settings, unhooked
 
 
 def usable_cores() -> int:
@@ -25,11 +25,13 @@ def usable_cores() -> int:
 AgentConfig = TypeVar("AgentConfig")
 
 
+@unhooked
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Generic[AgentConfig]):
     """All settings of a run; those that the official code of FQL also has are named as in that code.
 
-    **Raises** `ValueError` if a setting is out of range or incompatible with another one; the message names it.
+    **Raises** `ValueError` if a setting is of the wrong type, out of range or incompatible with another one; the message
+    names it.
     """
 
     agent: AgentConfig
@@ -116,6 +118,7 @@ class RunConfig(Generic[AgentConfig]):
     """Whether metrics are also logged to Weights & Biases."""
 
     def __post_init__(self):
+        convert_settings(self)
         least = {
             "seed": 0,
             "seeds": 1,
@@ -242,20 +245,6 @@ _ONLINE = (
     "balanced_sampling",
     "buffer_size",
 )
-
-
-def require_choices(settings: Any) -> None:
-    """Checks the value of every field of a dataclass that is annotated as a `Literal`.
-
-    **Raises** `ValueError` if a value is not one of the choices; the message names the field, its value and the
-    choices.
-    """
-    for name, kind in get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
-        if choices and value not in choices and not (value is None and NoneType in kinds):
-            raise ValueError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
 
 
 def small_run(env_name: str | None, agent: Any) -> RunConfig:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from floqzoo.runs.stored_config import read_value
+from floqzoo.runs.setting_types import read_value
 
 
 def field_kinds(settings: Any) -> dict[str, Any]:
@@ -37,12 +37,11 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
     """
     try:
         return read_value(name, kind, value)
-    except ValueError:
-        hint = ""
-        if "tuple" in str(kind):
-            hint = ". A list is read as alternatives to try, so write a single tuple as a nested list: [[512, 512]]"
-        needed = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        raise ValueError(f"`{name}` must be {needed}; got {value!r}{hint}.") from None
+    except ValueError as error:
+        if "tuple" not in str(kind) or isinstance(value, list):
+            raise
+        hint = "A list is read as alternatives to try, so write a single tuple as a nested list: [[512, 512]]."
+        raise ValueError(f"{error} {hint}") from None
 
 
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:

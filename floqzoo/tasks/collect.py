@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import json
+import operator
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from floqzoo.protocols import DatasetScript
 from floqzoo.tasks.episodes import join_episodes
@@ -27,9 +28,9 @@ Progress = Callable[[int, int, int], Any]
 def collect(
     name: str,
     *,
-    episodes: int | None = None,
-    seed: int = 0,
-    workers: int = 1,
+    episodes: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
+    workers: SupportsIndex = 1,
     directory: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -54,9 +55,9 @@ def collect(
     script = find_script(name)
     return collect_script(
         script,
-        episodes=script.episodes if episodes is None else episodes,
-        seed=seed,
-        workers=workers,
+        episodes=operator.index(script.episodes if episodes is None else episodes),
+        seed=operator.index(seed),
+        workers=operator.index(workers),
         directory=Path(DEFAULT_DIRECTORY if directory is None else directory),
         progress=progress,
     )

@@ -155,7 +155,7 @@ def test_seeds_are_packed_whole_once_and_in_a_row(seeds, at_once):
         ({"fields": "{offline_steps: 1e3}"}, "`offline_steps` must be int; got 1000.0"),
         ({"fields": "{offline_steps: '1000'}"}, "`offline_steps` must be int; got '1000'"),
         ({"fields": "{agent.lr: fast}"}, "`agent.lr` must be float; got 'fast'"),
-        ({"fields": "{agent.q_agg: max}"}, "`agent.q_agg` must be Literal\\['mean', 'min'\\]; got 'max'"),
+        ({"fields": "{agent.q_agg: max}"}, "`agent.q_agg` must be one of mean, min; got 'max'"),
         ({"fields": "{agent.layer_norm: 1}"}, "`agent.layer_norm` must be bool; got 1"),
         ({"fields": "{agent.actor_hidden_dims: [8, 8]}"}, "must be tuple.*; got 8. A list is read as alternatives"),
         ({"fields": "{agent.lr: []}"}, "`agent.lr` must not be an empty list"),

@@ -209,4 +209,20 @@ TRAINING = (
         "self._global.jumped()",
         (f"{EVALUATION}::test_an_episode_is_the_same_beside_any_other[2]",),
     ),
+    Fault(
+        "a boolean setting counts as a whole number",
+        "floqzoo/runs/setting_types.py",
+        "isinstance(value, int | kind) and not isinstance(value, bool)",
+        "isinstance(value, int | kind)",
+        (
+            "tests/recipes/test_setting_types.py::test_a_value_of_another_type_is_refused_in_one_sentence_by_the_name_of_the_setting[run-seed]",
+        ),
+    ),
+    Fault(
+        "a setting keeps the type that it was given in",
+        "floqzoo/runs/setting_types.py",
+        "object.__setattr__(settings, field.name, value)",
+        "pass",
+        ("tests/recipes/test_setting_types.py::test_another_form_of_a_default_is_that_default[run-seed]",),
+    ),
 )

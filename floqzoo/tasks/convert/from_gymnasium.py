@@ -1,7 +1,8 @@
 """Records episodes in a Gymnasium environment."""
 
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -12,9 +13,9 @@ def record_episodes(
     make_environment: Callable[[], Any],
     policy: Callable[[np.ndarray, np.random.Generator], Any] | None = None,
     *,
-    episodes: int,
-    seed: int = 0,
-    max_episode_steps: int | None = None,
+    episodes: SupportsIndex,
+    seed: SupportsIndex = 0,
+    max_episode_steps: SupportsIndex | None = None,
 ) -> RecordedEpisodes:
     """Plays episodes in a Gymnasium environment whose observations and actions are vectors, and records them.
 
@@ -32,6 +33,7 @@ def record_episodes(
     # Imported here, so that gymnasium is imported only when it is needed.
     from floqzoo.tasks.own_environment import action_bounds_of, with_step_limit
 
+    episodes, seed = operator.index(episodes), operator.index(seed)
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")
     if seed < 0:
@@ -39,7 +41,7 @@ def record_episodes(
     environment = make_environment()
     try:
         low, high = action_bounds_of(environment)
-        limited = with_step_limit(environment, max_episode_steps)
+        limited = with_step_limit(environment, None if max_episode_steps is None else operator.index(max_episode_steps))
         rng = np.random.default_rng(seed)
         chosen = policy if policy is not None else lambda _, rng: rng.uniform(low, high).astype(low.dtype)
         resets = np.random.SeedSequence(seed).generate_state(episodes)
