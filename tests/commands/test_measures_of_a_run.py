@@ -38,7 +38,7 @@ def learn(trained, tmp_path, monkeypatch):
     return learn
 
 
-@pytest.mark.parametrize("measure_of", ["behaviour", "clone", "trained"])
+@pytest.mark.parametrize("measure_of", ["clone", "trained"])
 def test_it_leaves_futures_and_values_beside_returns(measure_of, learn, trained, capsys):
     words = [f"--agent.policy_run={trained}"] if measure_of == "trained" else []
     folder = learn(f"--agent.measure_of={measure_of}", *words)

@@ -59,7 +59,7 @@ SLOW = {
 # The first member of a family stands for it in a quick run, with all examples of the profile.
 QUICK = 1
 # Every example is a program to compile.
-FEW, FEW_OF_SLOW = 4, 2
+FEW, FEW_OF_SLOW = 3, 2
 CASES = [
     pytest.param(
         law,

@@ -107,12 +107,18 @@ def test_every_method_takes_pixels_or_refuses_them():
     assert set(NAMES) == ENCODERS.keys() | WITHOUT.keys() | {"td2_cfm", "fb", "infom"}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "bc" else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
-)
-def test_an_update_trains_every_encoder(name):
+@pytest.mark.parametrize("name", ENCODERS)
+def test_each_network_has_an_encoder(name):
     agent = agent_of(name)
     assert (len(networks_in(agent.critic)), len(networks_in(agent.policy))) == ENCODERS[name]
+
+
+SLOW = ("c51", "floq", "fql", "ifql", "rebrac", "value_flows")  # every critic and every policy
+
+
+@pytest.mark.parametrize("name", ["bc", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_an_update_trains_every_encoder(name):
+    agent = agent_of(name)
     width = agent.policy.act(batch_of().observation[0], agent.critic, jax.random.key(1)).size
     updated, update = agent, eqx.filter_jit(type(agent).update)
     for step in range(2):  # ReBRAC trains its policy in every second update
