@@ -115,6 +115,24 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
         require("low", low, lambda value: np.isfinite(np.asarray(high.stored) - value), near)
 
 
+def require_range(low: Hyperparameter, high: Hyperparameter) -> None:
+    """Checks a range by whose width values are divided: `low` is below `high`, at a distance in [1e-20, 1e20].
+
+    Outside these limits, quotients and their gradients may not be finite in float32.
+
+    **Raises** `ValueError` if this is not the case.
+    """
+    require_ordered(low, high)
+    if isinstance(high.stored, Tracer):
+        return
+
+    def holds(value: np.ndarray) -> np.ndarray | np.bool_:
+        width = np.asarray(high.stored) - value
+        return (width >= 1e-20) & (width <= 1e20)
+
+    require("low", low, holds, f"between 1e-20 and 1e20 below `high`, which is {_text(high)}")
+
+
 def _text(number: Hyperparameter) -> str:
     """The number as text in its own precision: as a float64, the float32 -0.1 would be -0.10000000149011612."""
     return str(np.asarray(number.stored))

@@ -124,7 +124,7 @@ class Network(Protocol):
 
 @runtime_checkable
 class TimeEmbedding(Protocol):
-    """An embedding of the flow time as a vector of features."""
+    """An embedding of the flow time, a number in [0, 1], as a vector of features."""
 
     @property
     def time_features(self) -> int:

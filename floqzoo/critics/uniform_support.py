@@ -5,17 +5,17 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from floqzoo.flow.return_range import return_range
-from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_ordered
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require_range
 from floqzoo.typing import Array
 
 
 class UniformSupport(eqx.Module):
     r"""A support of $N$ equally spaced atoms $z_1 < \dots < z_N$, from `low` to `high`.
 
-    - `low`, `high`: The first and the last atom, in units of reward; low < high.
+    - `low`, `high`: The first and the last atom, in units of reward; their distance, high - low, is in [1e-20, 1e20].
     - `num_atoms`: The number $N$ of atoms, at least 2; C51 uses 51.
 
-    **Raises** `ValueError` if `low` is not below `high`, or `num_atoms` is below 2.
+    **Raises** `ValueError` if `low` is not below `high`, their distance is out of range, or `num_atoms` is below 2.
 
     Source: C51 (arXiv 1707.06887), section 4.
     """
@@ -25,7 +25,7 @@ class UniformSupport(eqx.Module):
     num_atoms: int = eqx.field(static=True, default=51)
 
     def __check_init__(self):
-        require_ordered(self.low, self.high)
+        require_range(self.low, self.high)
         if self.num_atoms < 2:
             raise ValueError(f"`num_atoms` must be at least 2; got {self.num_atoms}.")
 

@@ -42,10 +42,21 @@ def _inside(t: Time) -> Time:
     return jnp.clip(t, least, 1 - least)
 
 
+def _held(x: Point) -> Point:
+    """`x` clipped to the square root of the largest representable number, so that products are finite."""
+    x = jnp.asarray(x)
+    most = float(jnp.finfo(jnp.float64 if x.dtype == jnp.float64 else jnp.float32).max) ** 0.5
+    return jnp.clip(x, -most, most)
+
+
 class AffinePath(eqx.Module):
     r"""The base class of paths $x_t = \alpha_t x_1 + \beta_t x_0$, with velocity $\dot\alpha_t x_1 + \dot\beta_t x_0$.
 
     A subclass defines `coefficients`.
+
+    The coordinates of points and velocities are clipped to the square root of the largest representable number
+    ($1.8 \times 10^{19}$ in float32), so that results and their gradients are finite; larger coordinates have no
+    meaning in training.
     """
 
     @abc.abstractmethod
@@ -54,7 +65,7 @@ class AffinePath(eqx.Module):
 
     def at(self, t: Time, x0: Point, x1: Point) -> PathPoint:
         """Returns the point at time `t` on the path from noise `x0` to data `x1`, and the velocity at that point."""
-        c = self.coefficients(t)
+        c, x0, x1 = self.coefficients(t), _held(x0), _held(x1)
         return PathPoint(c.alpha * x1 + c.beta * x0, c.alpha_rate * x1 + c.beta_rate * x0)
 
     def conditional_velocity(self, t: Time, x: Point, x1: Point) -> Point:
@@ -64,7 +75,7 @@ class AffinePath(eqx.Module):
         where $\beta_t = 0$. For $t = 1$, the result is therefore the velocity at the largest floating-point
         number below 1, $t = 1 - 2^{-24}$ in float32.
         """
-        c = self.coefficients(_inside(t))
+        c, x, x1 = self.coefficients(_inside(t)), _held(x), _held(x1)
         return c.alpha_rate * x1 + c.beta_rate / c.beta * (x - c.alpha * x1)
 
     def velocity_of_noise(self, t: Time, x: Point, x0: Point) -> Point:
@@ -74,7 +85,7 @@ class AffinePath(eqx.Module):
         This converts the noise that a diffusion model predicts into a velocity. The velocity is singular where
         $\alpha_t = 0$. For $t = 0$, the result is therefore the velocity at $t = 2^{-24}$ (in float32).
         """
-        c = self.coefficients(_inside(t))
+        c, x, x0 = self.coefficients(_inside(t)), _held(x), _held(x0)
         return c.beta_rate * x0 + c.alpha_rate / c.alpha * (x - c.beta * x0)
 
     def ends_of(self, t: Time, x: Point, velocity: Point) -> PathEnds:
@@ -82,7 +93,7 @@ class AffinePath(eqx.Module):
 
         They solve $x = \alpha_t x_1 + \beta_t x_0$ and $v = \dot\alpha_t x_1 + \dot\beta_t x_0$.
         """
-        c = self.coefficients(t)
+        c, x, velocity = self.coefficients(t), _held(x), _held(velocity)
         determinant = c.alpha_rate * c.beta - c.alpha * c.beta_rate
         return PathEnds(
             x0=(c.alpha_rate * x - c.alpha * velocity) / determinant,
@@ -162,7 +173,10 @@ class VariancePreservingPath(AffinePath):
     $\alpha_0 = e^{-\frac12 B(1)}$ (0.0066 for the defaults). The velocity is singular at $t = 1$, where it grows like
     $(1 - t)^{-1/2}$. Times are therefore clipped to $[\epsilon, 1 - \epsilon]$, with $\epsilon = 2^{-24}$ in float32.
 
-    - `low`, `high`: The minimum and maximum noise rates $b_{\min}$ and $b_{\max}$; 0 < low < high.
+    - `low`, `high`: The minimum and maximum noise rates $b_{\min}$ and $b_{\max}$; 0.001 $\le$ low < high $\le$ 40.
+
+    **Raises** `ValueError` for other rates: with a rate above 40, $\alpha_0$ can be so small that gradients are not
+    representable in float32; with a minimum below 0.001, $\beta_t$ can be so small near $t = 1$.
 
     Source: score-based SDEs (arXiv 2011.13456), with the defaults of that paper; written as a path in arXiv 2210.02747,
     example I.
@@ -172,7 +186,8 @@ class VariancePreservingPath(AffinePath):
     high: Hyperparameter = eqx.field(converter=hyperparameter, default=20.0)
 
     def __check_init__(self):
-        require("low", self.low, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        require("low", self.low, lambda value: np.isfinite(value) & (value >= 1e-3), "at least 0.001 and finite")
+        require("high", self.high, lambda value: (value > 1e-3) & (value <= 40), "in (0.001, 40]")
         require_ordered(self.low, self.high)
 
     @property

@@ -11,7 +11,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Float
 
 from floqzoo.flow.return_range import return_range
-from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_range
 from floqzoo.typing import Array, Key, Point, Scalar
 
 
@@ -21,14 +21,16 @@ class UniformPrior(eqx.Module):
     With a narrow interval, trajectories are nearly straight, and a flow critic behaves like a monolithic critic. With a
     wide interval, trajectories are curved and need several solver steps.
 
-    - `low`, `high`: The interval, in units of return; low < high.
+    - `low`, `high`: The interval, in units of return; its width, high - low, is in [1e-20, 1e20].
+
+    **Raises** `ValueError` for any other interval.
     """
 
     low: Hyperparameter = eqx.field(converter=hyperparameter)
     high: Hyperparameter = eqx.field(converter=hyperparameter)
 
     def __check_init__(self):
-        require_ordered(self.low, self.high)
+        require_range(self.low, self.high)
 
     @staticmethod
     def from_rewards(
@@ -76,7 +78,10 @@ class GaussianPrior(eqx.Module):
     r"""A Gaussian noise prior, $x_0 \sim N(\text{mean}, \text{scale}^2)$ in each coordinate, as in FQL and TD-Flow.
 
     - `mean`: The mean, in the units of $x_0$.
-    - `scale`: The standard deviation, above 0.
+    - `scale`: The standard deviation, in [1e-20, 1e20].
+
+    **Raises** `ValueError` if `mean` is not finite, or for any other `scale`, with which the log-density or its
+    gradient might not be finite in float32.
     """
 
     mean: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)
@@ -84,7 +89,7 @@ class GaussianPrior(eqx.Module):
 
     def __check_init__(self):
         require("mean", self.mean, np.isfinite, "finite")
-        require("scale", self.scale, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
+        require("scale", self.scale, lambda value: (value >= 1e-20) & (value <= 1e20), "in [1e-20, 1e20]")
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Draws an array of the given shape, whose entries are independent samples."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Float
 
-from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_ordered
+from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require, require_range
 from floqzoo.typing import Array, Point
 
 
@@ -30,14 +30,16 @@ class NormalisedValue(eqx.Module):
     To avoid overflow, a value that is further outside the range than a million times its width is clipped to that
     distance.
 
-    - `low`, `high`: The range of values, in units of return; low < high.
+    - `low`, `high`: The range of values, in units of return; its width, high - low, is in [1e-20, 1e20].
+
+    **Raises** `ValueError` for any other range.
     """
 
     low: Hyperparameter = eqx.field(converter=hyperparameter)
     high: Hyperparameter = eqx.field(converter=hyperparameter)
 
     def __check_init__(self):
-        require_ordered(self.low, self.high)
+        require_range(self.low, self.high)
 
     def point_features(self, dim: int) -> int:
         """Returns the number of features, which is the number of coordinates."""
@@ -61,10 +63,13 @@ class HLGauss(eqx.Module):
     $4 \sigma$ outside the range, because further away the probabilities would be dominated by rounding errors, and
     finally become 0/0.
 
-    - `low`, `high`: The range of values, in units of return; low < high.
+    - `low`, `high`: The range of values, in units of return; its width, high - low, is in [1e-20, 1e20].
     - `edges`: The number $n$ of edges, at least 2; floq uses 51.
-    - `sigma`: $\sigma$ in units of the bin width, above 0 and at most 100 times the number of bins. Beyond this limit,
-      all probabilities are equal up to rounding. floq uses 16, with which every bin is active.
+    - `sigma`: $\sigma$ in units of the bin width, at least 0.001 and at most 100 times the number of bins. Beyond these
+      limits, up to rounding, all probabilities are 0 or 1, or all are equal. floq uses 16, with which every bin is
+      active.
+
+    **Raises** `ValueError` for any other range or `sigma`, or if `edges` is below 2.
 
     Source: the official code of floq (arXiv 2509.06863), `use_prob_embed`, which is based on HL-Gauss (arXiv
     2403.03950).
@@ -76,11 +81,11 @@ class HLGauss(eqx.Module):
     sigma: Hyperparameter = eqx.field(converter=hyperparameter, default=16.0)
 
     def __check_init__(self):
-        require_ordered(self.low, self.high)
+        require_range(self.low, self.high)
         if self.edges < 2:
             raise ValueError(f"`edges` must be at least 2; got {self.edges}.")
         most = 100 * (self.edges - 1)
-        require("sigma", self.sigma, lambda value: (value > 0) & (value <= most), f"in (0, {most}]")
+        require("sigma", self.sigma, lambda value: (value >= 1e-3) & (value <= most), f"in [0.001, {most}]")
 
     def point_features(self, dim: int) -> int:
         """Returns the number of features: the number of bins times the number of coordinates."""
@@ -100,4 +105,8 @@ class HLGauss(eqx.Module):
 def _held(x: Point, low: Any, high: Any, margin: Any) -> Point:
     """Clips values to a range plus a margin."""
     x = jnp.asarray(x)  # in JAX's default dtype, even for a NumPy array
-    return jnp.clip(x, jnp.asarray(low - margin, x.dtype), jnp.asarray(high + margin, x.dtype))
+    # Rounding must not widen the margin: at 1e6, a number just above a bound is 0.06 away from it.
+    below, above = low - margin, high + margin
+    below = jnp.where(low - below > 1.25 * margin, low, below)
+    above = jnp.where(above - high > 1.25 * margin, high, above)
+    return jnp.clip(x, jnp.asarray(below, x.dtype), jnp.asarray(above, x.dtype))

@@ -1,4 +1,4 @@
-"""The sinusoidal time embedding of diffusion models."""
+"""The sinusoidal time embedding of diffusion models. The time is in [0, 1]."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Embeddings of the flow time, as inputs of a velocity field."""
+"""Embeddings of the flow time, as inputs of a velocity field. The time is in [0, 1]."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +134,12 @@ def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
 
     numbers = st.tuples(*[sixteenths(-2, 2)] * count)
     return st.builds(example, st.integers(1, 31), st.integers(1, 30), numbers, st.integers(0, 9999))
+
+
+def magnitudes(dtype: Any) -> tuple[float, ...]:
+    """Numbers of every order of magnitude: 0, the smallest normal number of the dtype, and so on up to the largest."""
+    limits = jnp.finfo(dtype)
+    return 0.0, float(limits.tiny), 1e-20, 1e-10, 1.0, 30.0, 1e3, 1e6, 1e10, 1e19, 1e30, float(limits.max)
 
 
 def floating(numbers: float | np.ndarray) -> Float[Array, "..."]:

@@ -7,8 +7,8 @@ from jax.scipy.stats import norm
 
 from floqzoo.flow.path import AffinePath
 from floqzoo.protocols import ProbabilityPath
-from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled
-from floqzoo.testing.examples import Example
+from floqzoo.testing.closeness import assert_close, assert_rows_are_mapped, compiled, mapped
+from floqzoo.testing.examples import Example, magnitudes
 from floqzoo.typing import Point
 
 
@@ -53,8 +53,9 @@ def distant_ends_stay_finite(path: ProbabilityPath, example: Example) -> None:
     r"""For endpoints of up to $1 / 128$ of the largest representable number, the point, the velocity and their
     gradients with respect to the endpoints are finite.
 
-    In float32, this limit is $2.6 \times 10^{36}$. For larger endpoints, the velocity itself may overflow: the velocity
-    $x_1 - x_0$ of a straight path can be twice as large as its endpoints, and other paths have larger coefficients.
+    In float32, this limit is $2.6 \times 10^{36}$. For larger endpoints, a path that does not clip them may overflow: the
+    velocity $x_1 - x_0$ of a straight path can be twice as large as its endpoints, and other paths have larger
+    coefficients. An `AffinePath` clips its endpoints, and stays finite for all of them, as another law requires.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
@@ -84,28 +85,31 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$, the point, the velocity, $u_t(x | x_1)$ and their gradients are finite for endpoints
-    $x_0$ and $x_1$ of magnitude up to $10^{30}$.
+    r"""At $t = 0$ and $t = 1$, the results of all methods, and their derivatives by the time and by both points, are
+    finite for every finite pair of points, up to the largest representable numbers.
 
-    Near a singularity, values may be large, such as $(x_1 - x) / (1 - t)$ just below $t = 1$, but must be finite.
+    The methods are `at`, `conditional_velocity`, `velocity_of_noise`, `ends_of` and `noise_error_weight`. Near a
+    singularity, values may be large, such as $(x_1 - x) / (1 - t)$ just below $t = 1$, but must be finite.
     """
-    for size in (0.0, 1.0, 1e10, 1e30):
-        ends = size * example.x0, size * example.x1
-        for time in (0.0, 1.0):
-            found = compiled(_all_and_gradients, path, jnp.full_like(example.t, time), *ends)
-            assert all(np.isfinite(leaf).all() for leaf in found), f"{found} at time {time} between {ends}"
+    _assert_finite(path, 0.0, example)
+    _assert_finite(path, 1.0, example)
 
 
-def nothing_overflows_before_the_path_does(path: AffinePath, example: Example) -> None:
-    r"""The point and the velocity are finite if each of the terms that they add, such as $\alpha_t x_1$, is below half
-    of the largest representable number.
+def nothing_overflows_between_the_ends(path: AffinePath, example: Example) -> None:
+    """For $0 < t < 1$ too, all results and their derivatives are finite for every finite pair of points."""
+    _assert_finite(path, float(example.t), example)
+
+
+def a_path_scales_with_its_points(path: AffinePath, example: Example) -> None:
+    r"""If both points are multiplied by a number, so are the results of `at`, `conditional_velocity`,
+    `velocity_of_noise` and `ends_of`.
+
+    The number is $2^{60}$, about $10^{18}$. Points must not be clipped below this size.
     """
-    largest = max(1.0, *(abs(float(number)) for number in compiled(_coefficients, path, example.t)))
-    far = float(jnp.finfo(example.x0.dtype).max) / (2.001 * largest)
-    for x0, x1 in ((far, -far), (-far, 0.0), (0.0, far), (far, far)):
-        ends = jnp.full_like(example.x0, x0), jnp.full_like(example.x1, x1)
-        point = compiled(_both, path, example.t, *ends)
-        assert np.isfinite(point).all(), f"{point} between {x0} and {x1}"
+    far = 2.0**60
+    found = compiled(_of_all_methods, path, example.t, far * example.x0, far * example.x1)
+    expected = compiled(_of_all_methods, path, example.t, example.x0, example.x1)
+    assert_close(found / far, expected, scale=_conditioning(path, example))
 
 
 def noise_shrinks_as_data_grow(path: AffinePath, example: Example) -> None:
@@ -146,6 +150,18 @@ def _assert_reaches(path: ProbabilityPath, example: Example, time: float, end: P
     x = compiled(_place, path, jnp.full_like(example.t, time), example.x0, example.x1)
     distance = np.abs(x - end).max()
     assert distance <= error * _size(example), f"distance {distance} from the end at time {time}"
+
+
+def _assert_finite(path: AffinePath, time: float, example: Example) -> None:
+    """Checks all methods and their derivatives, at one time, for pairs of points of all magnitudes and signs."""
+    dtype = example.x0.dtype
+    numbers = [sign * size for size in magnitudes(dtype) for sign in (1, -1)]
+    pairs = np.asarray([(x, y) for x in numbers for y in numbers], dtype)
+    x0, x1 = (jnp.asarray(np.repeat(column[:, None], example.x0.size, 1)) for column in pairs.T)
+    found = mapped(_all_and_gradients, (jnp.full(len(pairs), time, example.t.dtype), x0, x1), path)
+    for leaf in map(np.asarray, found):
+        wrong = ~np.isfinite(leaf).reshape(len(pairs), -1).all(1)
+        assert not wrong.any(), f"{leaf[wrong][0]} at time {time} for the points {pairs[wrong][0]}"
 
 
 def _size(example: Example) -> float:
@@ -215,12 +231,18 @@ def _continuity_of_gaussian_data(path: AffinePath, t, x, mean, number):
     return jnp.stack([change, velocity(x) * slope, jax.grad(velocity)(x)])
 
 
-def _all_and_gradients(path: AffinePath, t, x0, x1):
-    def all_of(t, x, x0, x1):
-        return jnp.concatenate([_both(path, t, x0, x1), path.conditional_velocity(t, x, x1)])
+def _of_all_methods(path: AffinePath, t, x, y):
+    ends = path.ends_of(t, x, y)
+    velocities = path.conditional_velocity(t, x, y), path.velocity_of_noise(t, x, y)
+    return jnp.concatenate([_both(path, t, x, y), *velocities, ends.x0, ends.x1])
+
+
+def _all_and_gradients(row, path: AffinePath):
+    def all_of(t, x, y):
+        return jnp.append(_of_all_methods(path, t, x, y), path.noise_error_weight(t))
 
     # Gradients of a sum would add what is finite to infinity.
-    return all_of(t, x0, x0, x1), *jax.jacrev(all_of, (1, 2, 3))(t, x0, x0, x1)
+    return all_of(*row), *jax.jacrev(all_of, (0, 1, 2))(*row)
 
 
 def _coefficients(path: AffinePath, t):
@@ -256,7 +278,8 @@ path_laws = (
 
 affine_path_laws = (
     the_ends_of_time_are_finite,
-    nothing_overflows_before_the_path_does,
+    nothing_overflows_between_the_ends,
+    a_path_scales_with_its_points,
     marginal_density_obeys_the_continuity_equation,
     noise_shrinks_as_data_grow,
     the_end_error_is_what_is_left_of_the_other_end,

@@ -120,9 +120,10 @@ def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
     r"""For $\dot x = c - x$, the solution and its gradient are finite for initial points of up to $1 / 128$ of the
     largest representable number.
 
-    In float32, this limit is $2.6 \times 10^{36}$. For larger initial points, the solution itself may overflow, because
-    it grows by up to a factor of $e$ backwards in time. A stage of the solver may also overflow, because stages have
-    weights of up to about 12.
+    In float32, this limit is $2.6 \times 10^{36}$. In general, a result is finite if the velocities at all stages, the
+    stages and the solution are below this limit. It does not extend to all finite points, because the field is the
+    user's, and the solution itself may overflow: here, it grows by up to a factor of $e$ backwards in time. A stage
+    adds velocities with weights of up to about 12.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):

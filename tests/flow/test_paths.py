@@ -7,6 +7,8 @@ import pytest
 from scipy.integrate import quad
 
 import floqzoo as fz
+from floqzoo.testing import Example
+from floqzoo.testing.path_laws import nothing_overflows_between_the_ends, the_ends_of_time_are_finite
 
 
 TIMES = np.linspace(0.02, 0.98, 25)
@@ -72,10 +74,36 @@ def test_optimal_transport_refuses_what_is_no_share(sigma):
         fz.OptimalTransportPath(sigma)
 
 
-@pytest.mark.parametrize(("low", "high", "name"), [(0.0, 1.0, "low"), (2.0, 1.0, "low"), (0.1, float("inf"), "high")])
+@pytest.mark.parametrize(
+    ("low", "high", "name"),
+    [(0.0, 1.0, "low"), (2.0, 1.0, "low"), (0.1, float("inf"), "high"), (0.1, 41.0, "high")],
+)
 def test_noise_rates_must_be_positive_and_ordered(low, high, name):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         fz.VariancePreservingPath(low, high)
+
+
+EXTREME = [
+    *(fz.OptimalTransportPath(sigma) for sigma in (1e-38, 1e-7, 1 - 2**-24)),
+    *(fz.VariancePreservingPath(*rates) for rates in ((0.001, 0.0011), (0.001, 40.0), (39.9, 40.0))),
+]
+
+
+@pytest.mark.parametrize("path", EXTREME, ids=repr)
+@pytest.mark.parametrize("time", [2**-24, 0.01, 0.375, 0.99, 1 - 2**-24])
+def test_paths_with_extreme_numbers_are_finite(path, time):
+    x = jnp.ones(1)
+    example = Example(jnp.asarray(time), jnp.asarray(0.5), x, x, (), x, x, x, seed=0)
+    the_ends_of_time_are_finite(path, example)
+    nothing_overflows_between_the_ends(path, example)
+
+
+def test_points_are_clipped_at_the_root_of_the_largest_number():
+    most = np.sqrt(np.finfo(np.float32).max)
+    points = fz.LinearPath().at(jnp.asarray(0.5), jnp.array([1e19, 1e30]), jnp.array([-1e19, np.inf]))
+    np.testing.assert_array_equal(points.velocity, [-2 * np.float32(1e19), 0.0])
+    np.testing.assert_allclose(points.x, [0.0, most], rtol=1e-6)
+    assert jnp.isnan(fz.LinearPath().at(0.5, jnp.array([jnp.nan]), jnp.ones(1)).x).all()
 
 
 def test_a_sweep_of_noise_rates_is_one_map():

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 import floqzoo as fz
-from floqzoo.testing.examples import sixteenths
+from floqzoo.testing.examples import magnitudes, sixteenths
 
 
 @given(sixteenths(-3, 3), sixteenths(1, 3), st.floats(0, 0.999), st.floats(0.01, 1))
@@ -54,7 +54,10 @@ def test_a_sweep_of_intervals_is_one_map(getkey):
     [
         (lambda: fz.UniformPrior(1.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.UniformPrior(0.0, float("inf")), "`high` must be finite"),
-        (lambda: fz.GaussianPrior(scale=0.0), "`scale` must be above 0"),
+        (lambda: fz.UniformPrior(-1e38, 1e38), "`low` must be between 1e-20 and 1e20 below `high`"),
+        (lambda: fz.UniformPrior(0.0, 1e-38), "`low` must be between 1e-20 and 1e20 below `high`"),
+        (lambda: fz.GaussianPrior(scale=0.0), r"`scale` must be in \[1e-20, 1e20\]; got 0"),
+        (lambda: fz.GaussianPrior(0.0, 1e-30), r"`scale` must be in \[1e-20, 1e20\]; got 1e-30"),
         (lambda: fz.GaussianPrior(mean=float("nan")), "`mean` must be finite"),
         (lambda: fz.UniformPrior.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have a minimum below"),
         (lambda: fz.UniformPrior.from_rewards((-1.0, 0.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
@@ -67,6 +70,24 @@ def test_a_sweep_of_intervals_is_one_map(getkey):
 def test_what_is_no_distribution_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+EXTREME = [
+    *(fz.GaussianPrior(mean, scale) for mean in (0.0, -1e10, 3e38) for scale in (1e-20, 1e20)),
+    *(fz.UniformPrior(low, high) for low, high in ((0.0, 1e-20), (-1e20, 0.0), (-5e19, 5e19), (1e6, 1e6 + 1))),
+]
+
+
+@pytest.mark.parametrize("prior", EXTREME, ids=repr)
+def test_gradients_are_finite_at_every_number(prior):
+    """Of the widest and the narrowest priors too, nearby and far away."""
+    mean, width = float(prior.quantile(0.5)), float(prior.quantile(0.75) - prior.quantile(0.25))
+    near = [mean + share * width for share in (-1e15, -1e10, -1.0, 0.0, 0.3, 1.0, 1e10, 1e15)]
+    x = jnp.asarray([sign * size for size in magnitudes(jnp.float32) for sign in (1, -1)] + near)
+    density, gradient = jax.vmap(jax.value_and_grad(lambda x: prior.log_prob(x[None])))(x)
+    share, slope = jax.vmap(jax.value_and_grad(lambda x: prior.cdf(x[None])[0]))(x)
+    assert jnp.all(density < jnp.inf) and jnp.isfinite(density).any()
+    assert all(jnp.isfinite(numbers).all() for numbers in (gradient, share, slope))
 
 
 def test_uniform_times_are_uniform_and_others_are_what_they_say(getkey):

@@ -67,9 +67,10 @@ PATHS = {
     },
     "a_batch_of_paths_is_its_rows": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, unmapped(x0), x1)},
     "the_ends_of_time_are_finite": {"conditional_velocity": lambda self, t, x, x1: (x1 - x) / (1 - t)},
-    "nothing_overflows_before_the_path_does": {
-        "at": lambda self, t, x0, x1: jax.tree.map(lambda x: x / 4, fz.LinearPath().at(t, 4 * x0, 4 * x1))
+    "nothing_overflows_between_the_ends": {
+        "at": lambda self, t, x0, x1: PathPoint(t * x1 + (1 - t) * x0, x1 - x0),
     },
+    "a_path_scales_with_its_points": {"at": lambda self, t, x0, x1: fz.LinearPath().at(t, jnp.clip(x0, -1e6, 1e6), x1)},
     "marginal_density_obeys_the_continuity_equation": {"conditional_velocity": lambda self, t, x, x1: x1 - x},
     "noise_shrinks_as_data_grow": {"coefficients": lambda self, t: PathCoefficients(1 - t, t, -1.0, 1.0)},
     "the_end_error_is_what_is_left_of_the_other_end": {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import floqzoo as fz
-from floqzoo.testing.examples import sixteenths
+from floqzoo.testing.examples import magnitudes, sixteenths
 
 
 FLOQ = fz.HLGauss(-101.0, 1.0)
@@ -77,6 +77,27 @@ def test_a_value_far_outside_has_the_masses_of_four_widths(embedding):
         assert np.abs(inside - nearest).max() > 1e-2
 
 
+RANGES = [(0.0, 1e-20), (-5e-20, 5e-20), (-1e20, 0.0), (-5e19, 5e19), (1e6, 1e6 + 1), (1.0, 1 + 2**-23), (-101.0, 1.0)]
+EXTREME = [
+    *(fz.NormalisedValue(low, high) for low, high in RANGES),
+    *(
+        fz.HLGauss(low, high, edges, sigma)
+        for low, high in RANGES
+        for edges, sigma in ((51, 16.0), (51, 8.0), (51, 0.001), (2, 100.0), (301, 0.001))
+    ),
+]
+
+
+@pytest.mark.parametrize("embedding", EXTREME, ids=repr)
+def test_features_and_gradients_are_finite_at_every_number(embedding):
+    """Of the widest and the narrowest ranges too, at numbers of all sizes and near the range."""
+    low, high = float(embedding.low.value), float(embedding.high.value)
+    near = [low + share * (high - low) for share in (-1e7, -10.0, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, 1e3, 1e7)]
+    x = jnp.asarray([sign * size for size in magnitudes(jnp.float32) for sign in (1, -1)] + near)[:, None]
+    assert jnp.isfinite(jax.vmap(embedding.embed_point)(x)).all()
+    assert jnp.isfinite(jax.vmap(jax.jacrev(embedding.embed_point))(x)).all()
+
+
 def test_coordinates_are_embedded_one_after_another():
     point = jnp.array([-1.0, 2.0])
     both = fz.HLGauss(-3.0, 3.0, 5).embed_point(point)
@@ -117,7 +138,10 @@ def test_time_features_are_what_they_are_said_to_be():
     [
         (lambda: fz.HLGauss(1.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.HLGauss(0.0, 1.0, edges=1), "`edges` must be at least 2; got 1"),
-        (lambda: fz.HLGauss(0.0, 1.0, sigma=0.0), r"`sigma` must be in \(0, 5000\]; got 0"),
+        (lambda: fz.HLGauss(0.0, 1.0, sigma=0.0), r"`sigma` must be in \[0.001, 5000\]; got 0"),
+        (lambda: fz.HLGauss(-1e38, 1e38), "`low` must be between 1e-20 and 1e20 below `high`, which is .*; got -1e.38"),
+        (lambda: fz.HLGauss(0.0, 1e-38), "`low` must be between 1e-20 and 1e20 below `high`, which is .*; got 0"),
+        (lambda: fz.NormalisedValue(-1e38, 1e38), "`low` must be between 1e-20 and 1e20 below `high`"),
         (lambda: fz.NormalisedValue(2.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.FourierTime(0), "`time_features` must be at least 1; got 0"),
         (lambda: fz.networks.SinusoidalTime(5), "`time_features` must be even and at least 4; got 5"),

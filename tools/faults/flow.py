@@ -73,6 +73,27 @@ FLOW = (
         (law("constant_fields_are_solved_exactly", "DDIM-3"),),
     ),
     Fault(
+        "points of a path are not clipped",
+        "floqzoo/flow/path.py",
+        "return jnp.clip(x, -most, most)",
+        "return x",
+        (law("the_ends_of_time_are_finite", "LinearPath-0"),),
+    ),
+    Fault(
+        "points of a path are clipped too early",
+        "floqzoo/flow/path.py",
+        "else jnp.float32).max) ** 0.5",
+        "else jnp.float32).max) ** 0.25",
+        (law("a_path_scales_with_its_points", "LinearPath-0"),),
+    ),
+    Fault(
+        "a Gaussian prior may be too narrow for its gradient",
+        "floqzoo/flow/prior.py",
+        "(value >= 1e-20) & (value <= 1e20)",
+        "(value > 0) & (value <= 1e20)",
+        ("tests/flow/test_priors.py::test_what_is_no_distribution_is_refused",),
+    ),
+    Fault(
         "the velocity of a path points from data to noise",
         "floqzoo/flow/path.py",
         "c.alpha_rate * x1 + c.beta_rate * x0)",

@@ -31,6 +31,20 @@ NETWORKS = (
         (FIELD,),
     ),
     Fault(
+        "a range may be of any width",
+        "floqzoo/hyperparameter.py",
+        "return (width >= 1e-20) & (width <= 1e20)",
+        "return width > 0",
+        (f"{EMBEDDINGS}::test_embeddings_that_cannot_be_are_refused",),
+    ),
+    Fault(
+        "rounding widens the margin of a range",
+        "floqzoo/networks/point_embedding.py",
+        "above = jnp.where(above - high > 1.25 * margin, high, above)",
+        "above = jnp.asarray(above)",
+        (f"{EMBEDDINGS}::test_features_and_gradients_are_finite_at_every_number",),
+    ),
+    Fault(
         "time and point change places",
         "floqzoo/networks/conditional_field.py",
         "[self.point_embedding.embed_point(x), self.time_embedding.embed_time(t)]",
