@@ -43,7 +43,7 @@ def plot_runs(
     - `reference`: Scores from other sources, as returned by `read_reference_scores`. They are drawn in grey, with a
       line for each method, source and protocol, in the panels of the tasks to which the scores refer.
 
-    **Raises** `ValueError` if `out` does not end in `.png`, if `confidence` is out of its range, if no run has the
+    **Raises** `ValueError` if `out` does not end in `.png`, if `confidence` is out of range, if no run has the
     metric, or if the runs must not be mixed in one figure (the message contains the reason); `FileNotFoundError` if a
     folder does not exist or contains no run; `ModuleNotFoundError` if matplotlib is not installed.
     """
@@ -75,7 +75,7 @@ def draw(gathered: Gathered, metric: str, confidence: float = 0.95, references: 
         here = [(number, group) for number, group in enumerate(references, 1) if group.concerns(task)]
         for index, (number, group) in enumerate(here):
             _draw_reference(axes, group, number, metric, index)
-        _finish(axes, task, metric, 56 // columns)
+        _finish(axes, task, metric, gathered.unit, 56 // columns)
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
     legend_below(figure, 2)
@@ -104,9 +104,9 @@ def _draw_reference(axes: Any, group: ReferenceGroup, number: int, metric: str, 
     axes.plot(steps, values, label=label, color=grey, linestyle=":", marker=MARKERS[index % len(MARKERS)], markersize=5)
 
 
-def _finish(axes: Any, task: str, metric: str, title_width: int) -> None:
+def _finish(axes: Any, task: str, metric: str, unit: str, title_width: int) -> None:
     axes.set_title(fill(task.removesuffix("-v0"), title_width))
-    axes.set(xlabel="steps", ylabel=LABELS.get(metric, metric))
+    axes.set(xlabel=unit, ylabel=LABELS.get(metric, metric))
     if metric == SUCCESS_METRIC:
         axes.set_ylim(-3, 103)
     axes.set_xlim(left=0)

@@ -50,10 +50,16 @@ class Series:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The series that were collected from several runs, and notes for the reader, such as which runs were left out."""
+    """The series that were collected from several runs.
+
+    - `series`: The series, one for each method and task.
+    - `notes`: Notes for the reader, such as which runs were left out.
+    - `unit`: What the steps of the runs are called: "steps" if any run has online steps, otherwise "updates".
+    """
 
     series: tuple[Series, ...]
     notes: tuple[str, ...]
+    unit: str = "updates"
 
     @property
     def tasks(self) -> list[str]:
@@ -110,7 +116,8 @@ def gather(runs: Sequence[StoredRun], metric: str, distinguishing: Sequence[str]
         Series(method, task, dict(sorted(seeds.items())), _common_phases(owners, method, task, seeds))
         for (method, task), seeds in cases.items()
     )
-    return Gathered(series, (*notes, *_notes_on_data(used)))
+    unit = "steps" if any(run.flags.get("online_steps") for run in used) else "updates"
+    return Gathered(series, (*notes, *_notes_on_data(used)), unit)
 
 
 def _common_phases(

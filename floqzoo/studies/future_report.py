@@ -99,7 +99,7 @@ class FutureReport:
         medians = [np.median([getattr(row, name) for row in self.distances]) for name in names]
         print_table(
             f"{len(self.distances)} initial states: distances of futures from them, medians over initial states",
-            ["futures", "half are further away than", "a tenth are further away than"],
+            ["futures", "median distance", "90th percentile"],
             [
                 ["sampled from the measure", number(medians[0]), number(medians[2])],
                 ["in one episode", number(medians[1]), number(medians[3])],

@@ -21,7 +21,7 @@ from floqzoo.training.phases import OfflinePhase
 from floqzoo.training.prepared_run import load_task, require_agents_fit
 
 
-OUTSIDE = "without a step"
+OUTSIDE = "unnamed"
 """The label for kernels that belong to no step, including kernels that the compiler adds without a name, such as
 copies."""
 
@@ -74,10 +74,11 @@ def profile_run(
     - `updates`: The number of updates to trace, rounded up to complete calls of the compiled program. A warm-up call
       precedes the trace.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
-    - `task`: Your own task, if the run has one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is executed.
+    - `task`: Your own task, if the run uses one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
 
-    **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and what
-    loading the run raises.
+    **Raises** `ValueError` if `updates` is below 1 or the agents are larger than the memory of this machine, and any
+    error that loading the run raises.
     """
     if updates < 1:
         raise ValueError(f"`updates` must be at least 1; got {updates}.")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from floqzoo.results.plot import draw, plot_runs
 from floqzoo.results.reference_scores import reference_groups
 from floqzoo.results.series import gather
 from floqzoo.runs.run_store import RETURN_METRIC, SUCCESS_METRIC
+from floqzoo.runs.stored_run import StoredRun
 
 
 COLUMNS = ("method", "environment", "step", "seed", "score", "spread", "source", "protocol")
@@ -146,3 +148,12 @@ def test_the_published_scores_concern_the_tasks_of_ogbench():
     assert all(0 <= s.score <= 1 and s.seed is None for s in scores)
     floq = [g.curve for g in reference_groups(scores, [TASK], SUCCESS_METRIC) if g.method == "floq"]
     assert floq == [[(2_000_000, 0.98)]]
+
+
+@pytest.mark.parametrize(("online_steps", "unit"), [(None, "updates"), (0, "updates"), (5, "steps")])
+def test_a_figure_counts_updates_unless_a_run_has_online_steps(tmp_path, online_steps, unit):
+    run = write_run(tmp_path / "run", success={0: [0.5, 0.6]})
+    if online_steps is not None:
+        flags = json.loads((run / "flags.json").read_text())
+        (run / "flags.json").write_text(json.dumps(flags | {"online_steps": online_steps}))
+    assert draw(gather([StoredRun(run)], SUCCESS_METRIC), SUCCESS_METRIC).axes[0].get_xlabel() == unit
