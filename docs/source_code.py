@@ -1,6 +1,6 @@
 """Includes the source of a function in a page: `{{ source: floqzoo.flow.flow.Flow.matching_loss }}` becomes its code.
 
-A name that does not exist is an error.
+The caption is the file and, on the site, the line at which the function starts. A name that does not exist is an error.
 """
 
 import ast
@@ -15,12 +15,16 @@ MARK = re.compile(r"^\{\{ source: ([\w.]+) \}\}$", re.MULTILINE)
 
 def on_page_markdown(markdown: str, **_) -> str:
     """Called by MkDocs for each page."""
-    return expand(markdown)
+    return expand(markdown, lines=True)
 
 
-def expand(markdown: str) -> str:
-    """The page with the source of every function that it includes."""
-    return MARK.sub(lambda mark: _fence(mark[1]), markdown)
+def expand(markdown: str, *, lines: bool = False) -> str:
+    """The page with the source of every function that it includes.
+
+    - `lines`: Whether captions contain line numbers. The notebooks omit them, because every change above a function
+      would make the stored notebook out of date.
+    """
+    return MARK.sub(lambda mark: _fence(mark[1], lines), markdown)
 
 
 def source_of(name: str) -> str:
@@ -28,18 +32,23 @@ def source_of(name: str) -> str:
 
     **Raises** `LookupError` if there is none of that name.
     """
-    path, inner = _file_of(name)
-    text = path.read_text()
-    node: ast.AST = ast.parse(text)
-    for part in inner:
-        node = next((child for child in getattr(node, "body", []) if getattr(child, "name", None) == part), None)
-        if node is None:
-            raise LookupError(f"{path.relative_to(ROOT)} has no {name}.")
-    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    path, node = _definition(name)
+    lines = path.read_text().splitlines()[node.lineno - 1 : node.end_lineno]
     first = node.body[0]
     if ast.get_docstring(node) is not None and len(node.body) > 1:
         del lines[first.lineno - node.lineno : first.end_lineno - node.lineno + 1]
     return textwrap.dedent("\n".join(lines))
+
+
+def _definition(name: str) -> tuple[Path, ast.AST]:
+    """The file and the syntax tree of a function, a method or a class."""
+    path, inner = _file_of(name)
+    node: ast.AST = ast.parse(path.read_text())
+    for part in inner:
+        node = next((child for child in getattr(node, "body", []) if getattr(child, "name", None) == part), None)
+        if node is None:
+            raise LookupError(f"{path.relative_to(ROOT)} has no {name}.")
+    return path, node
 
 
 def _file_of(name: str) -> tuple[Path, list[str]]:
@@ -52,6 +61,7 @@ def _file_of(name: str) -> tuple[Path, list[str]]:
     raise LookupError(f"no module contains {name}.")
 
 
-def _fence(name: str) -> str:
-    path, _ = _file_of(name)
-    return f'```py title="{path.relative_to(ROOT)}"\n{source_of(name)}\n```'
+def _fence(name: str, lines: bool) -> str:
+    path, node = _definition(name)
+    place = f", line {node.lineno}" if lines else ""
+    return f'```py title="{path.relative_to(ROOT)}{place}"\n{source_of(name)}\n```'

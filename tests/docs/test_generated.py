@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from generate import generated
-from source_code import expand, source_of
+from source_code import expand, on_page_markdown, source_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +70,17 @@ def test_a_page_shows_the_source_as_it_stands():
     assert all(line.strip() in lines for line in shown.splitlines())
     assert shown.startswith("def matching_loss(self") and '"""' not in shown
     assert expand("a\n{{ source: floqzoo.flow.flow.Flow.matching_loss }}\nb").splitlines()[2:-2] == shown.splitlines()
+
+
+def test_the_caption_of_a_source_is_its_file_and_on_the_site_also_its_line():
+    mark = "{{ source: floqzoo.flow.flow.Flow.matching_loss }}"
+    (line,) = (
+        number
+        for number, text in enumerate((ROOT / "floqzoo" / "flow" / "flow.py").read_text().splitlines(), 1)
+        if text.startswith("    def matching_loss(")
+    )
+    assert on_page_markdown(mark).startswith(f'```py title="floqzoo/flow/flow.py, line {line}"\n')
+    assert expand(mark).startswith('```py title="floqzoo/flow/flow.py"\n')
 
 
 @pytest.mark.parametrize("name", ["floqzoo.flow.flow.Flow.gone", "floqzoo.flow.nowhere.Flow", "nothing.at.all"])
