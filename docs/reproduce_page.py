@@ -38,7 +38,7 @@ CONDITIONS = """## Before you compare
   shows results after 1M. See [the cost of an update](../performance.md), and first try a command with
   `--offline_steps 1e4 --eval_interval 0`.
 - **Episodes.** Each evaluation plays 50 episodes, which is the default.
-- **Data.** The official dataset is downloaded at its first use. For `cube`, `scene` and `puzzle`, you can instead [collect a
+- **Data.** The official dataset is downloaded on first use. For `cube`, `scene` and `puzzle`, you can instead [collect a
   dataset on your machine](data.md); with `--collect_episodes 1000`, it has the size of the official one. `antmaze`,
   `humanoidmaze` and `antsoccer` need the official dataset.
 
@@ -146,7 +146,7 @@ def _status(measured: list[dict[str, str]]) -> str:
 def _published_table() -> str:
     rows = [
         "## Published\n",
-        "Success rate in %: the mean over the five tasks, with ± as in the table of floq's paper.\n",
+        "Success rate in %: the mean over the five tasks. The numbers after ± are copied unchanged from the table of floq's paper.\n",
         f"| environment | {' | '.join(METHODS)} |",
         "|---" * (len(METHODS) + 1) + "|",
     ]

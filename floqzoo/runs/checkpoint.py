@@ -132,7 +132,7 @@ def save_checkpoint(
     beside: Mapping[str, Any] | None = None,
     awaited: PyTree = None,
 ) -> Path:
-    """Writes the checkpoint `directory/step_<step>` atomically, and returns its path.
+    """Writes the checkpoint of a step atomically, and returns its path, such as `directory/step_000000500`.
 
     An existing checkpoint of the same step is left unchanged. Only the arrays of the tree are stored, because the
     recipe can rebuild everything else.
