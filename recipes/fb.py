@@ -71,7 +71,7 @@ class FBConfig:
     alpha: float = 0.0
     """Weight of behaviour cloning in the policy's loss: 0 in metamotivo; must be tuned for narrow data."""
     terminations: bool = True
-    """Whether the future ends at a termination; False ignores terminations, which in OGBench depend on the task."""
+    """Whether a termination ends the future; False ignores terminations, which in OGBench depend on the task."""
     inference_samples: int = 50_000
     """Number of transitions from which the task is inferred."""
     reward_of: Literal["next", "current"] = "next"

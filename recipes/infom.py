@@ -1,4 +1,4 @@
-r"""InFOM: successor measures of the data's intentions, pre-trained without rewards (arXiv 2506.08902).
+r"""InFOM: intention-conditioned successor measures, pre-trained without rewards (arXiv 2506.08902).
 
 Pre-training uses no rewards, and has the losses
 

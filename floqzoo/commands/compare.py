@@ -1,4 +1,4 @@
-"""`floqzoo compare`."""
+"""The `floqzoo compare` command."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""`floqzoo convert`."""
+"""The `floqzoo convert` command."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`floqzoo doctor`."""
+"""The `floqzoo doctor` command."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`floqzoo evaluate`."""
+"""The `floqzoo evaluate` command."""
 
 from pathlib import Path
 from typing import Annotated

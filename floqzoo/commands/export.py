@@ -1,4 +1,4 @@
-"""`floqzoo export`."""
+"""The `floqzoo export` command."""
 
 from pathlib import Path
 from typing import Annotated

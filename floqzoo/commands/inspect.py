@@ -1,4 +1,4 @@
-"""`floqzoo inspect`."""
+"""The `floqzoo inspect` command."""
 
 from pathlib import Path
 from typing import Annotated

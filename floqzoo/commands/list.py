@@ -1,4 +1,4 @@
-"""`floqzoo list`."""
+"""The `floqzoo list` command."""
 
 from pathlib import Path
 from typing import Annotated

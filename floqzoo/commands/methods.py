@@ -1,4 +1,4 @@
-"""`floqzoo methods`."""
+"""The `floqzoo methods` command."""
 
 
 def methods() -> None:

@@ -1,4 +1,4 @@
-"""`floqzoo plot`."""
+"""The `floqzoo plot` command."""
 
 from pathlib import Path
 from typing import Annotated

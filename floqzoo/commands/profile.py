@@ -1,4 +1,4 @@
-"""`floqzoo profile`."""
+"""The `floqzoo profile` command."""
 
 from pathlib import Path
 from typing import Annotated

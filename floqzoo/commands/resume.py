@@ -1,4 +1,4 @@
-"""`floqzoo resume`."""
+"""The `floqzoo resume` command."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`floqzoo study`."""
+"""The `floqzoo study` command."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`floqzoo sweep`."""
+"""The `floqzoo sweep` command."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""`floqzoo train`."""
+"""The `floqzoo train` command."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`floqzoo watch`."""
+"""The `floqzoo watch` command."""
 
 from pathlib import Path
 from typing import Annotated

@@ -48,7 +48,7 @@ class ConservativeCritic(eqx.Module):
     - `weight`: The weight $\lambda$ of the conservative term, at least 0.
     - `num_actions`: The number $n$ of uniform actions, and of actions from the policy, at least 1.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: CODAC (arXiv 2107.06106), equation 4, as in the official code of Value Flows (arXiv 2510.07650).
     """

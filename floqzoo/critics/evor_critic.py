@@ -45,7 +45,7 @@ class EVORCritic(ReturnFlowCritic):
     - Further fields: as in [`ReturnFlowCritic`][floqzoo.critics.ReturnFlowCritic]. `aggregation` is applied to the
       members' values of $Q^*$.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: EVOR (arXiv 2510.08218), which learns the distribution of returns by flow matching with distributional
     backups, and takes the log-mean-exp. We could not read the official code. The form of the loss, which is that of

@@ -84,7 +84,7 @@ class FlowCritic(eqx.Module):
     - `path`, `solver`: The probability path and the ODE solver. The defaults are those of floq: a linear path and 8
       Euler steps.
     - `discount`: $\gamma$ in [0, 1). In the equations, $\text{discount}$ is the transition's own discount, which is 0
-      at a termination.
+      for a terminal transition.
     - `num_noise_samples`: The number $m$ of noise samples for each transition, at least 1. The loss is summed over
       them.
     - `num_distillation_samples`: The number of noise samples for which the online flows are integrated to train the

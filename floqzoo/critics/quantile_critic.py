@@ -55,7 +55,7 @@ class QuantileCritic(eqx.Module):
     - `aggregation`: How the quantiles of the members are aggregated in the target, for each level.
     - `levels`: The distribution of the levels $\tau_i$ and $\tau'_j$.
 
-    **Raises** `ValueError` if `discount` or a number of levels is out of its range.
+    **Raises** `ValueError` if `discount` or a number of levels is out of range.
 
     Source: IQN (arXiv 1806.06923), section 3, with the same sums and means as in the official code of Value Flows
     (arXiv 2510.07650).

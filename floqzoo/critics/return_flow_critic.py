@@ -92,8 +92,8 @@ class ReturnFlowCritic(eqx.Module):
     derivative is $\prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k))$ along the trajectory of the solver. Clipping
     changes this trajectory, but is ignored in the derivative.
 
-    At a termination there is no next distribution, so only BCFM is trained. As in the paper, the DCFM target has no
-    factor $\gamma$, although the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
+    A terminal transition has no next distribution, so only BCFM is trained on it. As in the paper, the DCFM target has
+    no factor $\gamma$, although the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
     $Q$ is computed in one solver step from noise to $t = 1$, because $v(0, \epsilon \mid s, a)$ is the mean of
     $R - \epsilon$. `value` takes this step from noise that it draws with a key. `score` takes no key: it averages over
@@ -115,7 +115,7 @@ class ReturnFlowCritic(eqx.Module):
     - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: Value Flows (arXiv 2510.07650), section 4, and its official code, with the same sums and means in the
     losses.

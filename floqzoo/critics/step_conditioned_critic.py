@@ -33,7 +33,7 @@ class StepConditionedCritic(eqx.Module):
       should be the number of steps that the policy takes when it acts.
     - `max_steps`: $k_{\max}$, a power of two.
 
-    **Raises** `TypeError` if `critic` is not a critic, and `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `critic` is not a critic, and `ValueError` if a number is out of range.
 
     Source: SORL (arXiv 2505.22866), official code, where $k_{\max} = 8$.
     """

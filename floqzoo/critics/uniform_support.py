@@ -37,7 +37,7 @@ class UniformSupport(eqx.Module):
         - `discount`: $\gamma$ in [0, 1).
         - `num_atoms`: The number $N$ of atoms, at least 2.
 
-        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of range.
 
         Source: the official code of Value Flows (arXiv 2510.07650).
         """

@@ -41,7 +41,7 @@ class ClippedEuler(FixedStepSolver):
         - `discount`: $\gamma$ in [0, 1).
         - `num_steps`: The number K of steps, at least 1.
 
-        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of range.
         """
         low, high = return_range(reward_range, discount, "Give the range itself, `ClippedEuler(num_steps, low, high)`")
         return ClippedEuler(num_steps, low=low, high=high)

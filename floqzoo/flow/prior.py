@@ -42,7 +42,7 @@ class UniformPrior(eqx.Module):
         - `discount`: $\gamma$ in [0, 1).
         - `noise_coverage`: $\kappa$, above 0. floq uses 0.1; its best settings for puzzle-4x4 use 0.25.
 
-        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of its range.
+        **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of range.
 
         Source: floq (arXiv 2509.06863), official code.
         """

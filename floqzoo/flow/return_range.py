@@ -10,7 +10,7 @@ def return_range(
     - `discount`: $\gamma$ in [0, 1).
     - `otherwise`: What the error message advises the user to do if the rewards are constant.
 
-    **Raises** `ValueError` if the minimum reward is not below the maximum, or `discount` is out of its range.
+    **Raises** `ValueError` if the minimum reward is not below the maximum, or `discount` is out of range.
     """
     low, high = reward_range
     if not low < high:

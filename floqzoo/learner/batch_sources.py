@@ -41,7 +41,7 @@ class NStep(eqx.Module):
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
     - `next_action`: Whether to read the data's action at $s_{t+m}$.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: Sutton and Barto, Reinforcement Learning, chapter 7.
     """
@@ -97,7 +97,7 @@ class ActionChunks(eqx.Module):
     - `length`: The number $h$ of actions in a chunk, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: QC (arXiv 2507.07969). QC's code also sums the rewards after a termination, up to $h$ steps, and pads with
     actions of the next episode. Here, rewards after a termination are ignored, and nothing is read from other episodes.

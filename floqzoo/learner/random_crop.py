@@ -28,7 +28,7 @@ class RandomCrop(eqx.Module):
     - `frame`: The height, width and number of channels of a frame.
     - `padding`: The largest shift in pixels, at least 0.
 
-    **Raises** `TypeError` if `source` is not a batch source, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `source` is not a batch source, `ValueError` if a number is out of range.
 
     Source: DrQ (arXiv 2004.13649), with one random choice per batch as in the official code of FQL (arXiv 2502.02538),
     `--p_aug`.

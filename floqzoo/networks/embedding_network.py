@@ -43,7 +43,7 @@ class EmbeddingNetwork(eqx.Module):
     - `output_scale`: The `scale` of the last layer's initial weight, as in [`Dense`][floqzoo.networks.dense.Dense].
     - `dtype`: As in [`MLP`][floqzoo.networks.mlp.MLP].
 
-    **Raises** `ValueError` if `groups` is empty, or a number is out of its range.
+    **Raises** `ValueError` if `groups` is empty, or a number is out of range.
 
     Source: metamotivo, the code of the group that proposed FB. That code uses an orthogonal initialisation; this
     network is initialised as in `Dense`.

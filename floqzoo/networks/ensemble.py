@@ -59,7 +59,7 @@ class Ensemble(eqx.Module, Generic[Member]):
     def each_with(self, function: Callable[[Member, Any], Any], extra: PyTree) -> Any:
         """Applies `function` to every member and its slice of `extra`, and stacks the results along a new first axis.
 
-        The first axis of each array in `extra` is that of the members.
+        The first axis of each array in `extra` indexes the members.
         """
         return eqx.filter_vmap(function, in_axes=(self._axes, eqx.if_array(0)))(self.members, extra)
 

@@ -22,7 +22,7 @@ class ChunkedPolicy(eqx.Module):
     - `chunk_length`: The number $h$ of actions in a chunk, at least 1.
     - `execution_horizon`: The number of actions of a chunk that are executed, from 1 to $h$; None for all $h$.
 
-    **Raises** `TypeError` if `policy` is not a policy, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `policy` is not a policy, `ValueError` if a number is out of range.
 
     Source: QC (arXiv 2507.07969), which executes complete chunks.
     """
@@ -78,7 +78,7 @@ class ChunkedPolicy(eqx.Module):
 def require_chunks(chunk_length: int, execution_horizon: int | None) -> int:
     """Validates both lengths, and returns the execution horizon (`chunk_length` if `execution_horizon` is None).
 
-    **Raises** `ValueError` if either length is out of its range.
+    **Raises** `ValueError` if either length is out of range.
     """
     if chunk_length < 1:
         raise ValueError(f"`chunk_length` must be at least 1; got {chunk_length}.")

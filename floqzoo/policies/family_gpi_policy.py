@@ -33,7 +33,7 @@ class FamilyGPIPolicy(eqx.Module):
     - `cosine`: $c$ in [0, 1], which determines how close the random vectors are to $z_r$: with 0 they are uniform on
       the whole sphere, with 1 they equal $z_r$.
 
-    **Raises** `ValueError` if a number is out of its range, or the policy of `family` is not an `ActsForLatent`.
+    **Raises** `ValueError` if a number is out of range, or the policy of `family` is not an `ActsForLatent`.
 
     Source: TD-Flow (arXiv 2503.09817), section 5, which draws from the whole sphere or around $z_r$. The distribution
     around $z_r$ and the shared noise samples are our choice.

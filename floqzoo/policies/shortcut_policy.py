@@ -91,7 +91,7 @@ class ShortcutPolicy(eqx.Module):
     - `flow_weight`, `consistency_weight`, `q_weight`: The weights $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0.
       `q_weight` must be tuned for each environment, from 10 to 500.
 
-    **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of range.
 
     Source: SORL (arXiv 2505.22866), official code; shortcut models (arXiv 2410.12557).
     """

@@ -26,7 +26,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
     - `num_samples`: $N$, at least 1.
     - `temperature`: $\tau$, above 0, in units of reward.
 
-    **Raises** `TypeError` if `behaviour` is not such a policy, `ValueError` if a number is out of its range.
+    **Raises** `TypeError` if `behaviour` is not such a policy, `ValueError` if a number is out of range.
 
     Source: EVOR (arXiv 2510.08218), which selects an action with a temperature; we know from reviews of the paper that
     it uses a softmax over the scores. The method of sampling the candidate is our choice.

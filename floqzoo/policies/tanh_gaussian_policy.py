@@ -75,7 +75,7 @@ class TanhGaussianPolicy(PolicyWithMode):
       chose maximum likelihood.
     - `log_std_low`, `log_std_high`: The limits to which $\log \sigma$ is clipped; -5 and 2 in FQL's official code.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: SAC (arXiv 1812.05905), equations 7 and 18 and appendix C, and the official code of FQL (arXiv 2502.02538).
     """

@@ -94,7 +94,7 @@ def compare_runs(
     - `reference`: Scores from other sources, as returned by `read_reference_scores`, to list below the scores of the
       runs.
 
-    **Raises** `ValueError` if `confidence` is out of its range, or if the runs cannot be compared (the message contains
+    **Raises** `ValueError` if `confidence` is out of range, or if the runs cannot be compared (the message contains
     the reason); `FileNotFoundError` if a folder does not exist or contains no run.
     """
     opened = open_runs([Path(run) for run in runs])

@@ -14,12 +14,12 @@ from floqzoo.tasks.simulator import make, make_pixels
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
     """Returns a function that creates the environment in which a run is evaluated, with the run's success timing.
 
-    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+    - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
     - `settings`: Additional settings of OGBench's environment, such as `width`; ignored for your own task.
 
-    **Raises** `ValueError` if OGBench has no such task, if the run has its own task but `task` is None, if `task` is
-    given although the run has a task of OGBench, or if your own task has no environment.
+    **Raises** `ValueError` if OGBench has no such task, if the run uses your own task but `task` is None, if `task` is
+    given although the run uses a task of OGBench, or if your own task has no environment.
     """
     own = named_task(run, task)
     if own is not None:

@@ -24,7 +24,7 @@ from floqzoo.tasks.sharded_dataset import excerpt_of
 def has_successor_measure(run: StoredRun, recipe: Recipe) -> bool:
     """Returns whether the critic of a run's agent is based on a successor measure.
 
-    **Raises** what `StoredRun.builder` raises.
+    **Raises** the same errors as `StoredRun.builder`.
     """
     return predicts_futures(eqx.filter_eval_shape(run.builder(recipe), jax.random.key(0)).critic)
 
@@ -53,13 +53,15 @@ def inspect_futures(
       exceed the number of episodes in the data.
     - `dataset_path`: The location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+    - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
-    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
-    the critic of the run is not based on a successor measure, if the run was trained on pixels, if the run has your own
-    task but `task` is None or has no environment to play in, if `episodes` is out of its range, or if an episode is too
-    short.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist;
+    `ValueError` in these cases:
+
+    - The critic of the run is not based on a successor measure, or the run was trained on pixels.
+    - The run uses your own task, but `task` is None or has no environment to play in.
+    - `episodes` is out of range, or an episode is too short.
     """
     run = StoredRun(Path(directory))
     require_states(run, "an inspection")

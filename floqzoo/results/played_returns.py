@@ -55,7 +55,7 @@ def played_returns(
     - `pays_next_state`: Whether the environment computes the reward of a step from the next state, although the critic
       was trained with rewards of the current state. If True, the rewards are shifted by one step.
 
-    **Raises** `ValueError` if `episodes` is below 1 or `discount` is out of its range.
+    **Raises** `ValueError` if `episodes` is below 1 or `discount` is out of range.
     """
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1; got {episodes}.")

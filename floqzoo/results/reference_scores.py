@@ -85,7 +85,7 @@ def chosen_references(choice: str | None) -> tuple[ReferenceScore, ...]:
 
     - `choice`: "published" for the scores in `PUBLISHED_SCORES`, None for no scores, or else the path of a CSV file.
 
-    **Raises** what `read_reference_scores` raises.
+    **Raises** the same errors as `read_reference_scores`.
     """
     if choice is None:
         return ()

@@ -12,11 +12,11 @@ def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
 
     - `dataset_path`: The new location of the run's data, if they were moved: a file, or a folder of shards. Ignored for
       your own task.
-    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+    - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
     **Raises** `FileNotFoundError` if the data do not exist; `ValueError` if they differ from the data of the run, if
-    the run has your own task but `task` is None, or if `task` is given although the run has a task of OGBench.
+    the run uses your own task but `task` is None, or if `task` is given although the run uses a task of OGBench.
     """
     own = named_task(run, task)
     if own is not None:

@@ -60,12 +60,12 @@ def evaluate_run(
     - `step`: The step of the checkpoint; by default the last one.
     - `episode_seed`: The seed of the episodes. By default, each policy is evaluated with the seed of that policy.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+    - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
     - `progress`: A function that is called with the number of finished episodes and the total number of episodes.
 
     **Raises** `ValueError` or `FileNotFoundError` if the run, its recipe, the seed or the checkpoint does not exist;
-    `ValueError` if a number is out of its range, or if the run has your own task but `task` is None or has no
+    `ValueError` if a number is out of range, or if the run uses your own task but `task` is None or has no
     environment.
     """
     if episode_seed is not None:

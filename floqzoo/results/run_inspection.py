@@ -67,12 +67,15 @@ def inspect_run(
     - `solver_steps`: The numbers of solver steps to compare, at least two, in ascending order.
     - `dataset_path`: The new location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
-    - `task`: Your own task, if the run has one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
+    - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
 
-    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist, if
-    the run has no flow critic, has a flow critic over action chunks, or was trained on pixels, if the run has your own
-    task but `task` is None or has no environment, or if a number is out of its range.
+    **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist;
+    `ValueError` in these cases:
+
+    - The run has no flow critic, has a flow critic over action chunks, or was trained on pixels.
+    - The run uses your own task, but `task` is None or has no environment.
+    - A number is out of range.
     """
     _check(transitions, solver_steps)
     run = StoredRun(Path(directory))

@@ -99,8 +99,8 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
     """Returns a function for the field `check` of a recipe, which rejects the settings that `build` rejects.
 
     The function only traces `build`, with small observation and action dimensions, so it uses no device. The settings
-    must be hashable, as a frozen dataclass is. The function raises what `build` raises, and adds to a `ValueError`
-    the names of the settings that cause it.
+    must be hashable, as a frozen dataclass is. The function raises the same errors as `build`, and adds to a
+    `ValueError` the names of the settings that cause it.
     """
 
     @cache

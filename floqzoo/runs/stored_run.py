@@ -116,7 +116,7 @@ class StoredRun:
     def builder(self, recipe: Recipe) -> Callable[[Array], PyTree]:
         """Returns a function that maps a key to an untrained agent of the run; its normaliser, if any, is not fitted.
 
-        **Raises** what `config` raises, and `ValueError` if `data.json` lacks a value that the agent needs.
+        **Raises** the same errors as `config`, and `ValueError` if `data.json` lacks a value that the agent needs.
         """
         rewards = self._datum("reward_range", list)
         if [type(bound) for bound in rewards] != [float, float]:
@@ -138,7 +138,7 @@ class StoredRun:
         """Returns the trained agent of one seed, from the checkpoint of `step`; by default from the latest intact one.
 
         **Raises** `ValueError` if the run does not have the seed, or if the checkpoint is damaged or belongs to another
-        agent; `FileNotFoundError` if there is no such checkpoint; and what `builder` raises.
+        agent; `FileNotFoundError` if there is no such checkpoint; and the same errors as `builder`.
         """
         if seed not in self.seeds:
             raise ValueError(f"`seed` must be one of {', '.join(map(str, self.seeds))}, as in the run; got {seed}.")
@@ -150,7 +150,7 @@ class StoredRun:
         The `tree` of the returned checkpoint is a `RunState`.
 
         **Raises** `ValueError` if the checkpoint is damaged or belongs to another agent; `FileNotFoundError` if there
-        is no such checkpoint; and what `builder` raises.
+        is no such checkpoint; and the same errors as `builder`.
         """
         self.require_form(recipe, step)
         like = RunState(build_agents(self.builder(recipe), self.seeds), update_keys(self.seeds))
@@ -188,8 +188,8 @@ def named_task(run: StoredRun, task: Task | str | None) -> Task | None:
     - `run`: The run.
     - `task`: Your own task, or its location as `FILE.py:NAME` or `MODULE:NAME`; None for a task of OGBench.
 
-    **Raises** `ValueError` if the run has its own task but `task` is None, or if `task` is given although the run has a
-    task of OGBench; and what `floqzoo.tasks.own_task` raises.
+    **Raises** `ValueError` if the run uses the user's own task but `task` is None, or if `task` is given although the
+    run uses a task of OGBench; and the same errors as `floqzoo.tasks.own_task`.
     """
     if not is_reference(run.env_name):
         if task is not None:

@@ -82,7 +82,7 @@ def bootstrap_interval(
     - `confidence`: The confidence level, in (0, 1).
     - `resamples`: The number of resamples, at least 1.
 
-    **Raises** `ValueError` if `confidence` or `resamples` is out of its range, and any error that `statistic` raises.
+    **Raises** `ValueError` if `confidence` or `resamples` is out of range, and any error that `statistic` raises.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1); got {confidence}.")

@@ -67,8 +67,8 @@ class FlowSuccessor(eqx.Module):
     The flow may take further conditions, such as an intention. Every method takes these conditions after its other
     arguments; `successor_loss` takes one row of each condition for every transition.
 
-    **Raises** `ValueError` if the discount is out of its range, if normaliser and flow have different dimensions,
-    or if `from_current` is used with a `MonteCarloTarget`, whose futures start at the next state.
+    **Raises** `ValueError` if the discount is out of range, if normaliser and flow have different dimensions, or if
+    `from_current` is used with a `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. Drawing separate noise for the two terms is our
     interpretation, under which the paper's theorem on variances holds unchanged.
@@ -115,10 +115,7 @@ class FlowSuccessor(eqx.Module):
         solver: ODESolver | None = None,
         key: Key | None = None,
     ) -> Scalar:
-        """Returns the log-density of a future observation, in the units of the observation; see `Flow.log_prob`.
-
-        Reports show the log-density divided by the number of coordinates.
-        """
+        """Returns the log-density of a future observation, in the units of the observation; see `Flow.log_prob`."""
         log_density = self.flow.log_prob(
             self.normaliser.normalise(future),
             self.encode(observation, action, *conditions),

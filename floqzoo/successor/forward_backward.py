@@ -82,7 +82,7 @@ class ForwardBackward(eqx.Module):
 
     The agent's policy must [act for any z][floqzoo.protocols.ActsForLatent], as a `LatentPolicy` does.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: Touati and Ollivier (arXiv 2103.07945); losses and constants as in the official code, metamotivo.
     """

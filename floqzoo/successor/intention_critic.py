@@ -78,7 +78,7 @@ class IntentionCritic(eqx.Module):
     - `num_futures`: The number N of futures for each target, at least 1.
     - `aggregation`: How the members are aggregated in `score`.
 
-    **Raises** `ValueError` if a number is out of its range, and `TypeError` if `aggregation` is not an `Aggregation`.
+    **Raises** `ValueError` if a number is out of range, and `TypeError` if `aggregation` is not an `Aggregation`.
 
     Source: InFOM (arXiv 2506.08902) and its official code.
     """

@@ -56,7 +56,7 @@ class LatentPolicy(PolicyWithMode):
 
     The agent's critic must [score any z][floqzoo.protocols.ScoresForLatent], as a `ForwardBackward` does.
 
-    **Raises** `ValueError` if a number is out of its range.
+    **Raises** `ValueError` if a number is out of range.
 
     Source: the official code of metamotivo, which has no second term (alpha is 0, in which case the division does not
     affect the steps of Adam). The second term is taken from InFOM's FB, and the division from TD3+BC (arXiv

@@ -123,9 +123,9 @@ def _bound(name: str, value: Numbers, actions: np.ndarray) -> np.ndarray:
 
 
 def require_zeros_and_ones(name: str, array: np.ndarray) -> None:
-    """Checks that every number of a vector is 0 or 1.
+    """Checks that every element of a vector is 0 or 1.
 
-    **Raises** `ValueError` otherwise; the message contains the first invalid number and its row.
+    **Raises** `ValueError` otherwise; the message contains the first invalid element and its row.
     """
     valid = np.isin(array, (0, 1))
     if not valid.all():

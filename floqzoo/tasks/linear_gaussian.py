@@ -118,9 +118,9 @@ class LinearGaussian(eqx.Module):
         r"""Creates a chain in the plane, whose states circle the origin once in 25 steps and come 2 % closer per step.
 
         The noise has a standard deviation of 0.1 per step. As a result, the stationary standard deviation of each
-        coordinate is about 0.5. The behaviour policy's states have a standard deviation of 1.5. For a long horizon, the
-        successor measure has the shape of a spiral with a dense centre. An action moves the state by a tenth of the
-        action's size.
+        coordinate is about 0.5 under the policy. The transitions for training start from states drawn more widely, with
+        a standard deviation of 1.5. For a long horizon, the successor measure has the shape of a spiral with a dense
+        centre. An action moves the state by a tenth of the action's size.
 
         - `discount`: $\gamma$ in [0, 1).
         - `tolerance`: The maximum weight $\gamma^{\text{terms}}$ of the omitted terms. If the discount is traced, as

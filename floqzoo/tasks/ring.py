@@ -93,7 +93,7 @@ class Ring(eqx.Module):
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """Returns, for each cell, the fraction of the observations whose nearest centre is that of the cell."""
+        """Returns, for each cell, the fraction of the observations that are nearest to the centre of this cell."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:

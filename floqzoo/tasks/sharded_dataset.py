@@ -171,7 +171,7 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """Returns a dataset of the first episodes, as few as contain at least `transitions` transitions in total.
+    """Returns the first episodes as a dataset: the smallest number that contains at least `transitions` transitions.
 
     If the dataset has fewer transitions, all of its episodes are returned.
     """

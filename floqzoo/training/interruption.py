@@ -49,8 +49,9 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 def interrupt_held() -> Iterator[None]:
     """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect immediately.
 
-    Use it while the state of a run may be partly donated or partly written, so that an interrupt would lose it. No
-    signals arrive outside the main thread. Signals that the process ignores, as a background process may, stay ignored.
+    Use it around code that leaves the state of a run partly donated or partly written, where an interrupt would lose
+    the state. No signals arrive outside the main thread. Signals that the process ignores, as a
+    background process may, stay ignored.
     """
     held: list[int] = []
 

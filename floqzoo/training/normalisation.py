@@ -18,7 +18,7 @@ def normalising(build: Callable[[Array], PyTree], config: RunConfig, task: Any) 
 
     Returns `build` itself if `config.normalize_observations` is False, or if the agents already have a normaliser.
 
-    **Raises** what `fitted_normaliser` raises.
+    **Raises** the same errors as `fitted_normaliser`.
     """
     if not config.normalize_observations:
         return build

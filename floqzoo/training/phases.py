@@ -168,7 +168,8 @@ class OfflinePhase:
 
 
 class OnlinePhase:
-    r"""The online phase of a run, in which each step is a step in one environment, with `config.utd_ratio` updates.
+    r"""The online phase of a run. Steps are counted over all environments of a seed, and each step comes with
+    `config.utd_ratio` updates.
 
     The phase proceeds in rounds of one step in every environment. While the environments execute the actions of a
     round, the agents learn from the transitions of all earlier rounds; the updated agents choose the actions of the
@@ -185,7 +186,7 @@ class OnlinePhase:
     Attributes: `steps`, the number of steps in a round, counted over all environments of a seed; `update`, the scanned
     update. After `begin` there are also `exploration`, the environments, and `replay`, the replay buffers.
 
-    **Raises** what `require_online` raises.
+    **Raises** the same errors as `require_online`.
     """
 
     def __init__(self, config: RunConfig, state: RunState, task: Any, dataset: Any, batches: BatchSource, mesh: Mesh):
@@ -248,7 +249,7 @@ class OnlinePhase:
     def advance(self, arrays: PyTree, keys: Key[Array, " seeds"], step: int) -> tuple[PyTree, list[ChunkMetrics]]:
         """Runs the next round, which starts at step `step` of the run; returns the new arrays and the metrics.
 
-        **Raises** `NonFiniteError` if an action is NaN or infinite, and what `Exploration.step` raises.
+        **Raises** `NonFiniteError` if an action is NaN or infinite, and the same errors as `Exploration.step`.
         """
         number = (step - self.config.offline_steps) // self.steps
         actions = self._actions(arrays, 2 * number)

@@ -217,7 +217,7 @@ class PreparedRun:
     def train(self) -> TrainingResult:
         """Trains the agents with `floqzoo.training.train`, and returns its result.
 
-        **Raises** what `floqzoo.training.train` raises.
+        **Raises** the same errors as `floqzoo.training.train`.
         """
         to_task = self.recipe.to_task
         return train(
@@ -322,7 +322,7 @@ def builder(recipe: Recipe, config: RunConfig, task: Task) -> Callable[[Array], 
 def starting_run(recipe: Recipe, config: RunConfig, task: Task, build: Callable[[Array], PyTree]) -> StartingRun | None:
     """Returns the earlier run that `config.start_from` names; None if `start_from` is empty.
 
-    **Raises** what `StartingRun` raises.
+    **Raises** the same errors as `StartingRun`.
     """
     if not config.start_from:
         return None

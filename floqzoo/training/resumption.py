@@ -39,11 +39,12 @@ def resume(
 
     - `directory`: The folder of the run.
     - `recipe`: The recipe of the run; by default the one in the package `recipes` that `flags.json` names.
-    - `task`: Your own task, if the run has one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is executed.
+    - `task`: Your own task, if the run uses one: the object, or `FILE.py:NAME` or `MODULE:NAME`, whose code is
+      executed.
     - `allow_changes`: Whether to resume even if settings in `flags.json` or the data differ from those of the
       checkpoint, for example to train for longer.
 
-    **Raises** what `prepare_resumed` and `train` raise.
+    **Raises** the same errors as `prepare_resumed` and `train`.
     """
     result = _finished(StoredRun(directory), recipe)
     if result is not None:
@@ -56,7 +57,7 @@ def of_finished(directory: str | Path, task: str | None = None) -> str:
     """Returns the message that `floqzoo resume` prints for a finished run.
 
     - `directory`: The folder of the run.
-    - `task`: The location of your own task, `FILE.py:NAME` or `MODULE:NAME`, if the run has one.
+    - `task`: The location of your own task, `FILE.py:NAME` or `MODULE:NAME`, if the run uses one.
     """
     named = "" if task is None else f" --task {task}"
     return (

@@ -243,7 +243,7 @@ class RunEvaluations:
 
     Attributes: `evaluations` and `baselines`, the latest evaluation of each seed's policy and of its behaviour flow.
 
-    **Raises** what `require_environment` raises.
+    **Raises** the same errors as `require_environment`.
     """
 
     def __init__(
@@ -289,8 +289,8 @@ class RunEvaluations:
         - `parts`: The critics and policies of all seeds.
         - `dataset`: The dataset on which the critics are diagnosed.
 
-        **Raises** what `finish` raises, and what an environment raises. An error of an environment in a background
-        evaluation is raised later, by `look` or `finish`.
+        **Raises** the same errors as `finish`, and any error that an environment raises. An error of an environment in
+        a background evaluation is raised later, by `look` or `finish`.
         """
         self.finish(step)
         evaluation = StepEvaluation(
@@ -320,7 +320,7 @@ class RunEvaluations:
     def finish(self, step: int) -> None:
         """Waits for the running evaluation, if any, and writes its results; `step` is the current step of training.
 
-        **Raises** the error of the evaluation, if any, and what `check_stop` raises.
+        **Raises** the error of the evaluation, if any, and any error that `check_stop` raises.
         """
         if self._pending is None:
             return

@@ -422,7 +422,7 @@ def train(
     infinite (earlier checkpoints are kept); `ShardError` if a shard of the dataset cannot be read, or `OSError` if a
     file cannot be written (in both cases the run can be resumed); `ValueError` if the run to resume is damaged, or if
     the settings do not fit the task, for example because `make_environment` cannot be pickled although the settings
-    require it; and what an environment raises.
+    require it; and any error that an environment raises.
     """
     stopped_by, run_directory = None, Path(run_directory)
     with ExitStack() as stack:

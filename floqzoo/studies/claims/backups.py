@@ -26,7 +26,7 @@ BACKUPS = {"expected": ExpectedBackup(), "distributional": DistributionalBackup(
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with one kind of backup and all seeds, and returns its measurements."""
+    """Trains floq on all seeds with one kind of backup, and returns its measurements."""
     agents = train(flow_agents(settings, backup=BACKUPS[arm]), lab_data(settings), settings)
     where = checks()
 

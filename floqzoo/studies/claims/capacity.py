@@ -35,7 +35,7 @@ BUILDERS = {
 
 
 def trial(arm: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one arm with all seeds, and returns its scores and errors."""
+    """Trains one arm on all seeds, and returns its scores and errors."""
     agents = train(BUILDERS[arm](settings), lab_data(settings), settings)
     return measurements(arm, 0, score_and_error(agents))
 

@@ -25,7 +25,7 @@ TESTED = (1, 2, 4, 8, 16, 32)
 
 
 def trial(steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq with `steps` Euler steps and all seeds, and evaluates it with each number of steps in `TESTED`.
+    """Trains floq on all seeds with `steps` Euler steps, and evaluates it with each number of steps in `TESTED`.
 
     Returns the measurements.
     """

@@ -95,7 +95,7 @@ def inside(critic: Any, where: Checks) -> tuple[Any, Any]:
 
 
 def trial(arm: str, moment: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic with all seeds, freezes its features after a fraction `moment` of the updates, and
+    """Trains one kind of critic on all seeds, freezes its features after a fraction `moment` of the updates, and
     returns its measurements."""
     frozen = round(moment * settings.updates)
     optimiser = features_frozen_after(frozen, optax.adam(settings.lr), len(settings.hidden))

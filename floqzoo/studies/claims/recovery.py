@@ -109,7 +109,7 @@ CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on moving or fixed targets, with all seeds; returns its errors after perturbations."""
+    """Trains one kind of critic on moving or fixed targets, for all seeds; returns its errors after perturbations."""
     build, errors = CRITICS[kind]
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)

@@ -19,7 +19,7 @@ def arm_of(kind: str, rate: float) -> str:
 
 
 def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on noisy targets, with all seeds, and returns its scores and errors."""
+    """Trains one kind of critic on noisy targets, for all seeds, and returns its scores and errors."""
     settings = replace(settings, lr=rate)
     agents = train(AGENTS[kind](settings), lab_data(settings, target_noise=noise), settings)
     return measurements(arm_of(kind, rate), noise, score_and_error(agents))
