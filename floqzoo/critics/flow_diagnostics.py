@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from floqzoo.flow.curvature import path_curvature
-from floqzoo.protocols import FlowValued, HasFeatures
+from floqzoo.protocols import FlowValued, HasFeatures, ODESolver
 from floqzoo.records import Transition
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
@@ -23,7 +23,8 @@ class FlowDiagnostics(eqx.Module):
       perfectly.
     - `path_curvature`: The mean squared deviation of the velocity from a constant velocity,
       $\int_0^1 (\dot z_t - (z_1 - z_0))^2 dt$, in squared units of reward. If it is 0, one Euler step is exact.
-    - `q_one_step`: `q` computed with one solver step instead of the critic's own number of steps.
+    - `q_one_step`: `q` computed with one solver step instead of the critic's own number of steps; None if the solver's
+      number of steps cannot be changed (see `can_change_steps`).
     - `feature_norm`: The Euclidean norm of the features, which are the input of the last linear layer; None if the
       fields cannot return them (see `has_features`).
     - `effective_rank`: The effective rank of the features over the batch, at most the number of features; see the
@@ -33,7 +34,7 @@ class FlowDiagnostics(eqx.Module):
     q: Scalar
     q_noise_variance: Scalar
     path_curvature: Scalar
-    q_one_step: Scalar
+    q_one_step: Scalar | None
     feature_norm: Scalar | None
     effective_rank: Scalar | None
 
@@ -48,7 +49,7 @@ def flow_diagnostics(
     - `critic`: A critic whose values are the outputs of flows, such as a `FlowCritic` or a `ReturnFlowCritic`.
     - `num_noise_samples`: The number of noise samples for each transition, at least 2.
 
-    **Raises** `ValueError` if `num_noise_samples` is below 2, or the critic's solver has no fixed number of steps.
+    **Raises** `ValueError` if `num_noise_samples` is below 2.
     """
     if num_noise_samples < 2:
         raise ValueError(f"`num_noise_samples` must be at least 2; got {num_noise_samples}.")
@@ -61,7 +62,9 @@ def flow_diagnostics(
         q=jnp.mean(ends),
         q_noise_variance=jnp.mean(jnp.var(ends, axis=2)),
         path_curvature=jnp.mean(batch_curvature(critic, batch, noise)),
-        q_one_step=jnp.mean(with_steps(critic, 1).batch_returns(batch, noise)),
+        q_one_step=jnp.mean(with_steps(critic, 1).batch_returns(batch, noise))
+        if can_change_steps(critic.solver)
+        else None,
         feature_norm=None if features is None else jnp.mean(jnp.linalg.norm(features, axis=2)),
         effective_rank=None
         if features is None
@@ -149,7 +152,7 @@ def q_by_steps(
 
     $Q$ is averaged over members and noise samples.
 
-    **Raises** `ValueError` if the critic's solver has no fixed number of steps.
+    **Raises** `ValueError` if the number of steps of the critic's solver cannot be changed (see `can_change_steps`).
     """
     return jnp.stack([jnp.mean(with_steps(critic, count).batch_returns(batch, noise), axis=(0, 2)) for count in steps])
 
@@ -157,14 +160,24 @@ def q_by_steps(
 def with_steps(critic: Any, steps: int) -> Any:
     """Returns a copy of the critic whose solver takes `steps` steps.
 
-    **Raises** `ValueError` if the critic's solver has no fixed number of steps.
+    **Raises** `ValueError` if the number of steps of the critic's solver cannot be changed (see `can_change_steps`).
     """
     solver: Any = critic.solver
-    if not hasattr(solver, "num_steps") or getattr(solver, "is_adaptive", False):
+    if not can_change_steps(solver):
         raise ValueError(
-            f"`critic.solver` must be a fixed-step solver, whose number of steps can be changed; got {solver}."
+            "`critic.solver` must be a fixed-step solver whose number of steps can be changed, a dataclass with the field "
+            f"`num_steps`; got {solver}."
         )
     return dataclasses.replace(critic, solver=dataclasses.replace(solver, num_steps=steps))
+
+
+def can_change_steps(solver: ODESolver | Any) -> bool:
+    """Returns whether the number of steps of a solver can be changed.
+
+    The solver must then be a dataclass, such as an `eqx.Module`, with the field `num_steps`, and must not be adaptive.
+    """
+    fields = dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ()
+    return "num_steps" in {field.name for field in fields} and not getattr(solver, "is_adaptive", False)
 
 
 def _paths(critic: FlowValued | Any, observation: Observation, action: Action, noise: Float[Array, "samples 1"]):

@@ -1,6 +1,7 @@
 """Inspects the flow critic of a stored run, and writes diagnostics, tables and figures."""
 
 import operator
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.critics.flow_diagnostics import value_paths
+from floqzoo.critics.flow_diagnostics import has_features, value_paths
 from floqzoo.figures import save_figure
 from floqzoo.protocols import ActsInChunks, FlowValued, Task
 from floqzoo.results.critic_figures import (
@@ -56,7 +57,8 @@ def inspect_run(
     """Inspects the flow critic of a run; returns its diagnostics and the paths of the files written to `out`.
 
     The files are `diagnostics.csv`, `value_and_return.csv`, and the figures `value_paths.png`, `q_by_steps.png`,
-    `value_and_return.png`, `inside.png` and, for a pointmaze task, `value_map.png`.
+    `value_and_return.png`, `inside.png` and, for a pointmaze task, `value_map.png`. If the number of steps of the
+    critic's solver cannot be changed, `q_by_steps.png` is left out, with a warning.
 
     - `directory`: The folder of the run.
     - `out`: The folder for the files.
@@ -73,7 +75,7 @@ def inspect_run(
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist;
     `ValueError` in these cases:
 
-    - The run has no flow critic, has a flow critic over action chunks, or was trained on pixels.
+    - The run has no flow critic, has one over action chunks or without features, or was trained on pixels.
     - The run uses your own task, but `task` is None or has no environment.
     - A number is out of range.
     """
@@ -101,7 +103,7 @@ def inspect_run(
     title = f"{run.recipe_name} on {task_label(run.env_name).removesuffix('-v0')}, seed {seed}, {step:,} updates"
     for name, figure in (
         ("value_paths", _draw_paths(agent, played, noise)),
-        ("q_by_steps", draw_q_by_steps(solver_steps, inside.q_by_steps, agent.critic.solver.num_steps)),
+        *_steps_figure(agent.critic.solver, solver_steps, inside.q_by_steps),
         ("value_and_return", draw_value_and_return(q, played)),
         ("inside", _draw_inside(inside)),
         *_maze_figure(run, agent, played, seed),
@@ -126,6 +128,11 @@ def _require_flow_critic(run: StoredRun, recipe: Recipe) -> None:
     if not isinstance(critic, FlowValued):
         raise ValueError(
             f"there is no flow critic in {run.directory}: {run.recipe_name} has a {type(critic).__name__}."
+        )
+    if not has_features(critic):
+        raise ValueError(
+            f"the velocity fields of the critic of {run.directory} must have the method `last_features`, and their network "
+            f"the method `features`; they are of the class {type(critic.fields.members).__name__}."
         )
     if isinstance(agent.policy, ActsInChunks):
         raise ValueError(
@@ -160,6 +167,16 @@ def _draw_paths(agent: Any, played: PlayedReturns, noise: Float[Array, "noise 1"
         [float(critic.score(*state)) for state in states],
         [float(played.returns[row]) if played.known()[row] else float("nan") for row in rows],
     )
+
+
+def _steps_figure(
+    solver: Any, steps: tuple[int, ...], q: Float[np.ndarray, "choices batch"] | None
+) -> Iterator[tuple[str, Any]]:
+    if q is None:
+        message = f"q_by_steps.png is left out, since the number of steps of {type(solver).__name__} cannot be changed."
+        warnings.warn(message, stacklevel=3)
+    else:
+        yield "q_by_steps", draw_q_by_steps(steps, q, solver.num_steps)
 
 
 def _draw_inside(inside: CriticInside) -> Any:

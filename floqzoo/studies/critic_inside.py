@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from floqzoo.critics.flow_diagnostics import batch_curvature, batch_features, effective_rank, q_by_steps
+from floqzoo.critics.flow_diagnostics import (
+    batch_curvature,
+    batch_features,
+    can_change_steps,
+    effective_rank,
+    q_by_steps,
+)
 from floqzoo.protocols import FlowValued
 from floqzoo.records import Transition
 from floqzoo.typing import Array, Key
@@ -22,14 +28,15 @@ class CriticInside(eqx.Module):
     - `curvature`: The curvature of each trajectory.
     - `features`: The input of each member's last linear layer, at one flow time for each transition.
     - `ranks`: The effective rank of each member's features.
-    - `q_by_steps`: Q of each transition for each number of solver steps.
+    - `q_by_steps`: Q of each transition for each number of solver steps; None if the solver's number of steps cannot be
+      changed.
     """
 
     ends: Float[np.ndarray, "members batch noise"]
     curvature: Float[np.ndarray, "batch members noise"]
     features: Float[np.ndarray, "members batch width"]
     ranks: Int[np.ndarray, " members"]
-    q_by_steps: Float[np.ndarray, "choices batch"]
+    q_by_steps: Float[np.ndarray, "choices batch"] | None
 
 
 def critic_inside(
@@ -46,10 +53,10 @@ def critic_inside(
     - `num_noise_samples`: The number of noise samples per transition.
 
     **Raises** `AttributeError` if the critic's velocity fields have no method `last_features`, or their network no
-    method `features`; `ValueError` if the solver is adaptive.
+    method `features`.
     """
     arrays = _compiled(critic, batch, key, tuple(steps), num_noise_samples)
-    return CriticInside(*(np.asarray(array) for array in arrays))
+    return CriticInside(*(None if array is None else np.asarray(array) for array in arrays))
 
 
 @eqx.filter_jit
@@ -81,5 +88,5 @@ def _compiled(
         batch_curvature(critic, batch, noise),
         features,
         jax.vmap(effective_rank)(features),
-        q_by_steps(critic, batch, noise, steps),
+        q_by_steps(critic, batch, noise, steps) if can_change_steps(critic.solver) else None,
     )

@@ -28,6 +28,13 @@ STILL = f"{RETURNS}::test_the_losses_of_a_field_that_stands_still_are_the_square
 
 CRITICS = (
     Fault(
+        "a solver that is no dataclass is taken for one that can take a single step",
+        "floqzoo/critics/flow_diagnostics.py",
+        "        if can_change_steps(critic.solver)\n",
+        '        if hasattr(critic.solver, "num_steps")\n',
+        ("tests/critics/test_solver_steps.py::test_only_the_value_in_one_step_is_left_out[plain]",),
+    ),
+    Fault(
         "the discount of the transition is missing from a monolithic target",
         MONOLITHIC,
         "target.discount.value * batch.discount * next_q",
