@@ -37,7 +37,7 @@ def resume(
     join_processes()
     if StoredRun(run).is_finished:
         remove_leftovers(run.expanduser())
-        print(of_finished(run, task))
+        print(of_finished(run, recipe=recipe, task=task))
         return
     own = None if recipe is None else load_recipe(recipe)
     use_compilation_cache(StoredRun(run).flags.get("compilation_cache", AUTO))

@@ -56,7 +56,7 @@ def critic_inside(
     method `features`.
     """
     arrays = _compiled(critic, batch, key, tuple(steps), num_noise_samples)
-    return CriticInside(*(None if array is None else np.asarray(array) for array in arrays))
+    return CriticInside(*jax.tree.map(np.asarray, arrays))
 
 
 @eqx.filter_jit

@@ -58,6 +58,11 @@ def own_module(source: str) -> ModuleType:
         raise
 
 
+def own_modules() -> list[ModuleType]:
+    """Returns the modules of the user's files that this process has executed, the latest first; then the program."""
+    return [sys.modules[name] for name in (*reversed(_files), "__main__")]
+
+
 def named_in_own_code(reference: str, what: str) -> Any:
     """Imports the object that a reference `FILE.py:NAME` or `MODULE:NAME` names, which executes the file or module.
 

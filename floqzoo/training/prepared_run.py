@@ -21,6 +21,7 @@ from floqzoo.runs.checkpoint import DamagedError
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import require_writers
 from floqzoo.runs.recipe import Recipe, agent_builder
+from floqzoo.runs.run_command import run_command
 from floqzoo.runs.run_directory import (
     CannotStartError,
     discard,
@@ -46,7 +47,7 @@ from floqzoo.training.progress import ProgressReport
 from floqzoo.training.report import report
 from floqzoo.training.resident_shard import require_replaceable
 from floqzoo.training.run_evaluations import diagnostic_names, require_environment
-from floqzoo.training.trainer import TrainingResult, train
+from floqzoo.training.trainer import TrainingResult, checkpoint_message, train
 from floqzoo.typing import Array
 
 
@@ -370,8 +371,8 @@ def run_and_report(run: PreparedRun) -> None:
         leave(f"error: {error}", FAILED)
     except KeyboardInterrupt as interrupt:
         leave(
-            f"Stopped at once, during an update; {run.directory} has its latest checkpoint. "
-            f"To resume: floqzoo resume {run.directory}",
+            f"The run was stopped at once, during an update. {checkpoint_message(run.directory)} "
+            f"To resume: {run_command('resume', run.directory)}",
             status_of(signal_of(interrupt)),
         )
     if not is_first():
@@ -382,7 +383,7 @@ def run_and_report(run: PreparedRun) -> None:
     if result.stopped_by is not None:
         leave(
             f"Interrupted after {result.steps:,} {run.config.unit}; metrics and a checkpoint are in {run.directory}. "
-            f"To resume: floqzoo resume {run.directory}",
+            f"To resume: {run_command('resume', run.directory)}",
             status_of(result.stopped_by),
         )
     if run.recipe.report is not None:

@@ -14,6 +14,7 @@ from floqzoo.learner.devices import first_alone, is_first
 from floqzoo.protocols import Task
 from floqzoo.runs.checkpoint import checkpoint_folder, latest_intact
 from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.run_command import run_command
 from floqzoo.runs.run_directory import describe_data, describe_machine, record_resumption
 from floqzoo.runs.run_store import read_progress
 from floqzoo.runs.stored_run import StoredRun, named_task
@@ -53,15 +54,14 @@ def resume(
     return prepare_resumed(directory, recipe=recipe, task=task, allow_changes=allow_changes).train()
 
 
-def of_finished(directory: str | Path, task: str | None = None) -> str:
+def of_finished(directory: str | Path, *, recipe: str | Path | None = None, task: str | None = None) -> str:
     """Returns the message that `floqzoo resume` prints for a finished run.
 
     - `directory`: The folder of the run.
-    - `task`: The location of your own task, `FILE.py:NAME` or `MODULE:NAME`, if the run uses one.
+    - `recipe`, `task`: As in `run_command`.
     """
-    named = "" if task is None else f" --task {task}"
     return (
-        f"{directory} is finished. `floqzoo evaluate {directory}{named}` evaluates its policy again; to train "
+        f"{directory} is finished. `{run_command('evaluate', directory, recipe=recipe, task=task)}` evaluates its policy again; to train "
         f"for longer, raise offline_steps or online_steps in {Path(directory) / 'flags.json'} and add --allow_changes."
     )
 

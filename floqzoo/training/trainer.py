@@ -21,9 +21,11 @@ from floqzoo.learner.pytree_utils import named_leaves
 from floqzoo.learner.seeds import agent_of, build_agents, in_precision, update_keys
 from floqzoo.protocols import BatchSource, MetricWriter, TrainableAgent, require_protocol
 from floqzoo.rollout.evaluation import Evaluation
+from floqzoo.runs.checkpoint import checkpoint_steps
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_writers import open_writers
 from floqzoo.runs.recipe import standard_batches
+from floqzoo.runs.run_command import run_command
 from floqzoo.runs.run_directory import record_phases, run_locked
 from floqzoo.runs.run_store import AwaitedEvaluation, ReadOnlyStore, RunState, RunStore, Stopwatch
 from floqzoo.tasks.dataset import Dataset
@@ -70,7 +72,12 @@ class TrainingResult:
         return agent_of(self.agents, self.seeds.index(seed))
 
 
-TO_CONTINUE = "Fix the problem, then continue with `floqzoo resume`."
+def checkpoint_message(directory: Path) -> str:
+    """Returns a sentence that says where the latest checkpoint of a run is, or that there is none."""
+    steps = checkpoint_steps(directory / "checkpoints")
+    if not steps:
+        return "There is no checkpoint yet."
+    return f"Its latest checkpoint, of step {steps[-1]:,}, is in {directory / 'checkpoints'}."
 
 
 class Trainer:
@@ -109,7 +116,7 @@ class Trainer:
             if first
             else ReadOnlyStore(directory)
         )
-        self.config, self.progress, self.seeds = config, progress, config.seed_numbers
+        self.config, self.directory, self.progress, self.seeds = config, directory, progress, config.seed_numbers
         self.step, self.mean, self.seconds = 0, MetricMean(), Stopwatch()
         build = in_precision(normalising(build, config, task), config.precision)
         state = RunState(build_agents(build, self.seeds), update_keys(self.seeds))
@@ -224,16 +231,16 @@ class Trainer:
             advice = "Try a smaller learning rate first."
             if error.update is not None and error.update <= 2:  # a gradient of the first shows in the second
                 advice = f"The first updates were not finite. {cause_in_data(local(self.dataset))}"
-            raise NonFiniteError(f"{error} {self.checkpoint_message()} {advice}", error.update) from None
+            raise NonFiniteError(f"{error} {self.stopped_message()} {advice}", error.update) from None
         except ShardError as error:
             self.save_despite(error)
-            raise ShardError(f"{str(error).rstrip('.')}. {self.checkpoint_message()} {TO_CONTINUE}") from error
+            raise ShardError(f"{str(error).rstrip('.')}. {self.stopped_message()} {self.to_continue()}") from error
         except OSError as error:
-            raise OSError(f"{str(error).rstrip('.')}. {self.checkpoint_message()} {TO_CONTINUE}") from error
+            raise OSError(f"{str(error).rstrip('.')}. {self.stopped_message()} {self.to_continue()}") from error
         except Exception as error:
             # An environment may raise any error, and the updates so far are complete.
             self.save_despite(error)
-            error.add_note(f"{self.checkpoint_message()} {TO_CONTINUE}")
+            error.add_note(f"{self.stopped_message()} {self.to_continue()}")
             raise
 
     def save_despite(self, error: Exception) -> None:
@@ -375,12 +382,13 @@ class Trainer:
             if not np.isfinite(leaf).all():
                 raise NonFiniteError(f"the parameter {name} became NaN or infinite within {self.updates:,} updates.")
 
-    def checkpoint_message(self) -> str:
-        """Returns a message that says where the latest checkpoint is, or that there is none."""
-        steps = self.store.checkpoint_steps
-        if not steps:
-            return "The run has stopped. There is no checkpoint yet."
-        return f"The run has stopped. Its latest checkpoint, of step {steps[-1]:,}, is in {self.store.checkpoints}."
+    def stopped_message(self) -> str:
+        """Returns a message that says that the run has stopped, and where its latest checkpoint is."""
+        return f"The run has stopped. {checkpoint_message(self.directory)}"
+
+    def to_continue(self) -> str:
+        """Returns the advice on how to continue after an error whose cause can be removed."""
+        return f"Fix the problem, then continue with `{run_command('resume', self.directory)}`."
 
 
 def train(

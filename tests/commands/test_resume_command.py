@@ -1,5 +1,6 @@
 """`floqzoo resume`, run in this process as a program would."""
 
+import shlex
 import shutil
 import signal
 import sys
@@ -10,10 +11,12 @@ import pytest
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from toy_run import new_run, toy_task
+from toy_run import change_flags, new_run, toy_task
 
 from floqzoo import command_line
-from floqzoo.runs import StoredRun, read_metrics
+from floqzoo.runs import StoredRun, load_recipe, read_metrics
+from floqzoo.runs.run_command import run_command
+from floqzoo.tasks import own_code
 from floqzoo.training import prepared_run
 
 
@@ -24,9 +27,13 @@ from toy_run import TOY_RECIPE as RECIPE
 """
 
 
+TASK = RECIPE.replace("TOY_RECIPE as RECIPE", "toy_task as line")
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     (tmp_path / "mine.py").write_text(RECIPE)
+    (tmp_path / "world.py").write_text(TASK)
     monkeypatch.setattr(prepared_run, "load_task", lambda config: toy_task())
 
     def run(*words):
@@ -83,6 +90,57 @@ def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monk
     assert f"Interrupted after 10 updates; metrics and a checkpoint are in {directory}." in errors
     assert f"To resume: floqzoo resume {directory}" in errors
     assert (directory / "checkpoints" / "step_000000010").is_dir()
+
+
+def test_the_printed_command_resumes_a_run_of_ones_own_recipe_and_task(run, capsys, tmp_path):
+    directory = new_run(tmp_path / "a run", env_name=f"{tmp_path}/world.py:line")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("floqzoo.training.trainer.MetricMean.add", lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert run("{}/a run", "--recipe={}/mine.py", "--task={}/world.py:line") == 143
+    command = shlex.split(capsys.readouterr().err.rpartition("To resume: ")[2])
+    own = ["--recipe", f"{tmp_path}/mine.py", "--task", f"{tmp_path}/world.py:line"]
+    assert command == ["floqzoo", "resume", str(directory), *own]
+    assert run(*command[2:]) == 0
+    assert StoredRun(directory).is_finished
+    capsys.readouterr()
+    assert run(*command[2:]) == 0
+    assert f"`{shlex.join(['floqzoo', 'evaluate', str(directory), *own])}` evaluates" in capsys.readouterr().out
+
+
+def test_a_command_names_recipe_and_task_only_where_they_are_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_code, "_files", {})
+    run = new_run(tmp_path / "run")
+    assert run_command("resume", run) == f"floqzoo resume {run} --recipe FILE.py"
+    (tmp_path / "mine.py").write_text(RECIPE)
+    load_recipe(tmp_path / "mine.py")
+    assert run_command("resume", run) == f"floqzoo resume {run} --recipe {tmp_path}/mine.py"
+    monkeypatch.chdir(tmp_path)
+    assert run_command("resume", "run") == "floqzoo resume run --recipe mine.py"
+    change_flags(run, recipe="floq", env_name="mine:world")
+    assert run_command("evaluate", run) == f"floqzoo evaluate {run} --task mine:world"
+    assert run_command("evaluate", run, task="b.py:c") == f"floqzoo evaluate {run} --task b.py:c"
+    change_flags(run, env_name="line")
+    assert run_command("resume", run) == f"floqzoo resume {run}"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.filterwarnings("ignore:the resumed run differs:UserWarning")
+def test_a_run_stopped_at_once_says_whether_there_is_a_checkpoint(run, capsys, tmp_path, monkeypatch, saved):
+    directory = new_run(tmp_path / "run")
+    if saved:
+        assert run("{}/run", "--recipe={}/mine.py") == 0
+        change_flags(directory, offline_steps=30)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepared_run, "train", stop)
+    assert run("{}/run", "--recipe={}/mine.py", "--allow_changes") == 130
+    where = (
+        f"Its latest checkpoint, of step 20, is in {directory}/checkpoints" if saved else "There is no checkpoint yet"
+    )
+    said = f"The run was stopped at once, during an update. {where}. To resume: floqzoo resume {directory} --recipe"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,9 @@ def test_what_cannot_be_written_ends_with_1_and_can_be_resumed(run, capsys, tmp_
     monkeypatch.setattr("floqzoo.runs.metric_log._as_text", full)
     assert run("--preset=quickstart") == 1
     errors = capsys.readouterr().err
-    for part in ("No space left on device", "The run has stopped.", "continue with `floqzoo resume`"):
+    (folder,) = (tmp_path / "floqzoo" / "debug").iterdir()
+    resumed = f"continue with `floqzoo resume {folder} --recipe "
+    for part in ("No space left on device", "The run has stopped.", resumed):
         assert part in errors
     assert "Traceback" not in errors
 

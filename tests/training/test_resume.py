@@ -204,7 +204,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(whole, smal
     monkeypatch.setattr(prepared_run, "load_task", lambda config: hungry)
     with pytest.raises(
         OSError,
-        match=r"[Nn]o space .*The run has stopped\. Its latest checkpoint, of step 12, is in .*`floqzoo resume`",
+        match=r"[Nn]o space .*The run has stopped\. Its latest checkpoint, of step 12, is in .*`floqzoo resume .*/run --recipe ",
     ):
         resume(directory, recipe=TOY_RECIPE)
     assert not caplog.records
