@@ -41,7 +41,7 @@ class UniformSupport(eqx.Module):
 
         Source: the official code of Value Flows (arXiv 2510.07650).
         """
-        low, high = return_range(reward_range, discount, "Give the ends themselves, `UniformSupport(low, high)`")
+        low, high = return_range(reward_range, discount, "give the ends themselves, `UniformSupport(low, high)`")
         return UniformSupport(low, high, num_atoms)
 
     @property

@@ -43,7 +43,7 @@ class ClippedEuler(FixedStepSolver):
 
         **Raises** `ValueError` if the minimum reward is not below the maximum, or an argument is out of range.
         """
-        low, high = return_range(reward_range, discount, "Give the range itself, `ClippedEuler(num_steps, low, high)`")
+        low, high = return_range(reward_range, discount, "give the range itself, `ClippedEuler(num_steps, low, high)`")
         return ClippedEuler(num_steps, low=low, high=high)
 
     def step(self, velocity: Velocity, t: Time, dt: Time, x: Point) -> Point:

@@ -15,8 +15,9 @@ def return_range(
     low, high = reward_range
     if not low < high:
         raise ValueError(
-            f"`reward_range` must have a minimum below its maximum; got {reward_range}. "
-            f"For constant rewards: {otherwise}."
+            f"`reward_range` must have a minimum below its maximum; got {reward_range}. If all rewards of a dataset are "
+            f"equal, for example because no episode reaches the goal, use more episodes (`--collect_episodes`); for a task "
+            f"with constant rewards, {otherwise}."
         )
     if not 0 <= discount < 1:
         raise ValueError(f"`discount` must lie in [0, 1); got {discount}.")

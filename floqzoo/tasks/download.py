@@ -87,7 +87,10 @@ def _is_lasting(error: Exception) -> bool:
 def _advice(name: TaskName, directory: Path, error: Exception) -> str:
     failure = f"{name.dataset} is not in {directory}, and its download failed ({error})."
     if name.dataset in {script.name for script in SCRIPTS}:
-        return f"{failure} Collect it with `floqzoo collect {name.dataset}`, and pass the file as `dataset_path`."
+        return (
+            f"{failure} Collect episodes on this machine with the recipe's flag `--collect_episodes=150`, or the whole "
+            f"dataset with `floqzoo collect {name.dataset}`, and pass its file as `dataset_path`."
+        )
     return (
         f"{failure} `floqzoo collect` has no script for this dataset. Try again with a network connection, or download "
         "OGBench's file elsewhere and pass it as `dataset_path`."

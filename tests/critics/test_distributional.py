@@ -83,7 +83,10 @@ def test_the_support_is_the_range_of_discounted_returns():
         (lambda: fz.UniformSupport(1.0, 1.0), "`low` must be below `high`"),
         (lambda: fz.UniformSupport(0.0, 1e-38), "`low` must be between 1e-20 and 1e20 below `high`"),
         (lambda: fz.UniformSupport(0.0, 1.0, 1), "`num_atoms` must be at least 2; got 1"),
-        (lambda: fz.UniformSupport.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have a minimum below"),
+        (
+            lambda: fz.UniformSupport.from_rewards((-2.0, -2.0), 0.9),
+            r"maximum; got \(-2.*no episode reaches the goal, use more",
+        ),
         (lambda: fz.UniformSupport.from_rewards((0.0, 1.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
         (lambda: fz.HuberQuantileLoss(0.0), "`kappa` must be above 0 and finite; got 0"),
         (lambda: fz.LevelConcatenation(0), "`condition_features` must be at least 1; got 0"),

@@ -206,7 +206,10 @@ def test_the_range_of_a_clipped_solver_is_that_of_discounted_returns():
     [
         (lambda: fz.ClippedEuler(0, -1.0, 1.0), "`num_steps` must be at least 1; got 0"),
         (lambda: fz.ClippedEuler(3, 1.0, 1.0), "`low` must be below `high`"),
-        (lambda: fz.ClippedEuler.from_rewards((0.0, 0.0), 0.9), "`reward_range` must have a minimum below"),
+        (
+            lambda: fz.ClippedEuler.from_rewards((-2.0, -2.0), 0.9),
+            r"maximum; got \(-2.*no episode reaches the goal, use more",
+        ),
         (lambda: fz.ClippedEuler.from_rewards((0.0, 1.0), 1.0), r"`discount` must lie in \[0, 1\); got 1.0"),
     ],
 )
