@@ -108,7 +108,10 @@ def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -
         return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
     registered = environment.spec.max_episode_steps if environment.spec is not None else None
     if own is None and registered is None:
-        raise ValueError(f"episodes of {_name_of(environment)} may never end; set `max_episode_steps` of the task.")
+        raise ValueError(
+            f"`max_episode_steps` must be set for {_name_of(environment)}, which is neither registered with a step limit nor "
+            "wrapped in gymnasium.wrappers.TimeLimit (even if its `step` truncates episodes)."
+        )
     return environment
 
 

@@ -684,7 +684,7 @@ def test_what_is_recorded_is_what_happened(episodes, seed, own_policy):
 
 
 def test_recordings_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="episodes of Push may never end"):
+    with pytest.raises(ValueError, match="`max_episode_steps` must be set for Push, which is neither"):
         record_episodes(Push, episodes=1)
     with pytest.raises(ValueError, match="`episodes` must be at least 1; got 0"):
         record_episodes(Push, episodes=0, max_episode_steps=3)

@@ -220,7 +220,7 @@ def recorded_of_push():
             r"`validation` must .* 1 in an action, between \[0.0\] and \[3.0\], as `dataset` has; got 2 numbers",
         ),
         ({"environment": Wider}, "`dataset` must have actions of 2 numbers, as the environment has; got 1"),
-        ({"max_episode_steps": None}, "episodes of Push may never end; set `max_episode_steps`"),
+        ({"max_episode_steps": None}, "`max_episode_steps` must be set for Push, which is neither"),
         ({"max_episode_steps": 0}, "`max_episode_steps` must be at least 1; got 0"),
         ({"success_at": "first"}, "`success_at` must be 'last' or 'any'; got 'first'"),
         ({"reference_returns": (0.0, -1.0)}, r"`reference_returns` must be ascending; got \(0.0, -1.0\)"),
