@@ -10,7 +10,7 @@ def evaluate(
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
     /,
     *,
-    episodes: int = 50,
+    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     step: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     episode_seed: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
@@ -21,12 +21,12 @@ def evaluate(
 ) -> None:
     """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    Without episode_seed, and with as many episodes as in the run's own evaluations, the same episodes are played, so
-    the two rates agree.
+    Without episodes and episode_seed, the episodes are those of the run's own evaluation, so the two rates agree.
 
     Args:
         run: The folder of the run.
-        episodes: The number of episodes to play.
+        episodes: The number of episodes to play; by default as many as in the run's own evaluations, or 50 if it had
+            none.
         seed: A seed of the run; by default all seeds.
         step: The step of the checkpoint; by default the last one.
         episode_seed: The seed of the episodes, to play episodes that the run has not evaluated; by default each policy

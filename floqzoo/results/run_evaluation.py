@@ -41,7 +41,7 @@ class EvaluatedSeed:
 def evaluate_run(
     directory: str | Path,
     *,
-    episodes: SupportsIndex = 50,
+    episodes: SupportsIndex | None = None,
     seed: SupportsIndex | None = None,
     step: SupportsIndex | None = None,
     episode_seed: SupportsIndex | None = None,
@@ -51,11 +51,10 @@ def evaluate_run(
 ) -> list[EvaluatedSeed]:
     """Evaluates the policies in a checkpoint of a run, and returns the results of each seed.
 
-    If `episodes` is the run's own number of evaluation episodes and `episode_seed` is None, the episodes are the same
-    as in the run, and so is the success rate.
+    By default, the episodes are the same as in the run's own evaluation, and so is the success rate.
 
     - `directory`: The folder of the run.
-    - `episodes`: The number of episodes, at least 1.
+    - `episodes`: The number of episodes, at least 1; by default `eval_episodes` of the run, or 50 if that is 0.
     - `seed`: A seed of the run; by default all seeds.
     - `step`: The step of the checkpoint; by default the last one.
     - `episode_seed`: The seed of the episodes. By default, each policy is evaluated with the seed of that policy.
@@ -75,7 +74,7 @@ def evaluate_run(
     step = checkpoint_step(run, step)
     actors = {each: actor_of(run, each, step, recipe) for each in chosen_seeds(run, seed)}
     evaluator, results = Evaluator(environment_of(run, task)), []
-    episodes = operator.index(episodes)
+    episodes = operator.index(run.flags.get("eval_episodes") or 50 if episodes is None else episodes)
     total = episodes * len(actors)
     try:
         for each, actor in actors.items():

@@ -41,14 +41,14 @@ def test_list_shows_the_run_and_how_it_ended(run, trained):
 
 
 def test_evaluate_plays_the_episodes_of_the_run_again(run, trained):
-    results = evaluate_run(trained, episodes=1)
+    results = evaluate_run(trained)  # as many episodes as in the run
     assert [(result.seed, result.step) for result in results] == [(0, 4), (1, 4)]
     columns = read_metrics(trained / "eval.csv")
     for result in results:
         own = columns["seed"] == result.seed
         assert result.logged == result.evaluation.success_rate == columns["evaluation/success"][own]
         assert result.evaluation.episode_return == columns["evaluation/episode.return"][own]
-    status, out, _ = run("evaluate", trained, "--episodes=1", "--seed=1")
+    status, out, _ = run("evaluate", trained, "--seed=1")
     assert status == 0
     assert re.search(r"│ 1 +│ 1 +│ \d+ ± 0 % │ \d+ ± 0 % │", out)
 
