@@ -3,6 +3,7 @@
 from floqzoo.export.export import Exported
 from floqzoo.export.readme import NAMES, checkpoint, reached
 from floqzoo.results.text_table import text_table
+from floqzoo.tasks.layouts import counted
 
 
 COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
@@ -25,4 +26,7 @@ def parity_text(exported: Exported) -> str:
     if played is None:
         return text
     onnx, jax = (reached(played, name) for name in ("onnx", "jax"))
-    return text + f"{NAMES[played['metric']]} in {played['episodes']} episodes: {onnx} in ONNX Runtime, {jax} in JAX\n"
+    return (
+        text
+        + f"{NAMES[played['metric']]} in {counted(played['episodes'], 'episode')}: {onnx} in ONNX Runtime, {jax} in JAX\n"
+    )

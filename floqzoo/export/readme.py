@@ -8,6 +8,7 @@ import numpy as np
 
 from floqzoo.export.runtimes import TOLERANCE, Parity
 from floqzoo.rollout.evaluation import RETURN, SUCCESS
+from floqzoo.tasks.layouts import counted
 
 
 ONNX = """import numpy as np, onnxruntime
@@ -155,7 +156,7 @@ def _parity(spec: Mapping[str, Any], parity: Sequence[Parity]) -> str:
         name = NAMES[played["metric"]].capitalize()
         error = f" (standard error {reached(played, 'standard_error')})" if played["standard_error"] is not None else ""
         text += (
-            f"\n{name} in {played['episodes']} episodes with the same seeds: ONNX {reached(played, 'onnx')}, "
+            f"\n{name} in {counted(played['episodes'], 'episode')} with the same seeds: ONNX {reached(played, 'onnx')}, "
             f"JAX {reached(played, 'jax')}{error}.\n"
         )
     return text

@@ -58,9 +58,9 @@ class DatasetSummary:
         """Formats the summary as three lines, plus one each for `ending_rewards` and unknown next actions if there are
         any."""
         lines = [
-            f"{self.transitions:,} transitions in {self.episodes:,} episodes: {self.terminations:,} terminations, "
-            f"{self.truncations:,} truncated episodes",
-            f"observations of {self.observation_dim} numbers, actions of {self.action_dim}",
+            f"{counted(self.transitions, 'transition')} in {counted(self.episodes, 'episode')}: "
+            f"{counted(self.terminations, 'termination')}, {counted(self.truncations, 'truncated episode')}",
+            f"observations of {counted(self.observation_dim, 'number')}, actions of {self.action_dim}",
             f"rewards {_text(self.reward_range)}; returns {_text(self.return_range)}, mean {self.mean_return:g}",
         ]
         if self.ending_rewards is not None:
@@ -68,8 +68,14 @@ class DatasetSummary:
             which = "the transitions that terminate" if self.terminations else "the last transitions of episodes"
             lines.append(f"rewards of {which} {_text(self.ending_rewards)}{others}")
         if self.without_next_action:
-            lines.append(f"{self.without_next_action:,} transitions have no known next action")
+            have = "has" if self.without_next_action == 1 else "have"
+            lines.append(f"{counted(self.without_next_action, 'transition')} {have} no known next action")
         return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """Formats a number with its noun, such as "1 episode" or "1,000 episodes"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _text(limits: tuple[float, float]) -> str:

@@ -20,6 +20,7 @@ from floqzoo.rollout.environment_worker import require_picklable
 from floqzoo.rollout.evaluation import NORMALISED, Evaluation, Evaluator
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.run_store import RETURN_METRIC, AwaitedEvaluation, ReadOnlyStore, RunStore, Stopwatch
+from floqzoo.tasks.layouts import counted
 from floqzoo.training.interruption import interrupt_held
 from floqzoo.training.progress import ProgressReport
 from floqzoo.typing import Key
@@ -379,9 +380,8 @@ class RunEvaluations:
             for seed, result in results.items():
                 whose = name if len(evaluation.seeds) == 1 else f"{name} of seed {seed}"
                 did = f"succeeds in {result} of" if result.reports_success else f"has a return of {result}, mean of"
-                self.progress.say(
-                    f"after {evaluation.step:,} {self.config.unit} the {whose} {did} {evaluation.episodes} episodes"
-                )
+                played = counted(evaluation.episodes, "episode")
+                self.progress.say(f"after {evaluation.step:,} {self.config.unit} the {whose} {did} {played}")
 
     def _wait(self, evaluation: StepEvaluation, step: int) -> None:
         self._show(step, evaluation.note)

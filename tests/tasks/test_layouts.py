@@ -111,7 +111,10 @@ def test_a_summary_counts_what_was_recorded(lengths):
         for reward in episode.rewards[: len(episode.rewards) - bool(ends_here)]
     ]
     assert summary.other_rewards == ((min(others), max(others)) if others else None)
-    assert f"{len(rewards):,} transitions in {len(lengths)} episodes" in str(summary)
+    transitions = "1 transition" if len(rewards) == 1 else f"{len(rewards):,} transitions"
+    assert str(summary).startswith(
+        f"{transitions} in {'1 episode' if len(lengths) == 1 else f'{len(lengths)} episodes'}: "
+    )
     which = "the transitions that terminate" if cut < len(lengths) else "the last transitions of episodes"
     assert f"rewards of {which} from" in str(summary)
 
