@@ -8,6 +8,7 @@ from typing import Any
 from floqzoo.results.find_runs import setting
 from floqzoo.runs.recipe import find_recipe
 from floqzoo.runs.stored_run import StoredRun
+from floqzoo.tasks.own_task import task_label
 
 
 def method_names(runs: Sequence[StoredRun], distinguishing: Sequence[str] = ()) -> list[str]:
@@ -46,7 +47,7 @@ def _differs(key: str, recipe: str, runs: Sequence[StoredRun], distinguishing: S
     seen: dict[str, set[str]] = {}
     for run in runs:
         if run.recipe_name == recipe:
-            seen.setdefault(run.env_name, set()).add(repr(_settings(run, distinguishing).get(key)))
+            seen.setdefault(task_label(run.env_name), set()).add(repr(_settings(run, distinguishing).get(key)))
     return any(len(values) > 1 for values in seen.values())
 
 

@@ -36,7 +36,7 @@ from floqzoo.tasks.collect import collect
 from floqzoo.tasks.datafile import MEMORY
 from floqzoo.tasks.load import OGBenchTask, load
 from floqzoo.tasks.names import task_name
-from floqzoo.tasks.own_task import is_reference, own_task
+from floqzoo.tasks.own_task import is_reference, own_task, task_label
 from floqzoo.tasks.sharded_dataset import excerpt_of
 from floqzoo.training.cli_errors import FAILED, USER_ERROR, leave, status_of
 from floqzoo.training.interruption import signal_of
@@ -122,7 +122,7 @@ class StartingRun:
         self.run, self.recipe, self.seeds = StoredRun(directory), recipe, config.seed_numbers
         facts = {
             "recipe": (self.run.recipe_name, recipe.name),
-            "task": (self.run.env_name, config.env_name),
+            "task": (task_label(self.run.env_name), task_label(config.env_name)),
             "fingerprint of the data": (self.run.data.get("fingerprint"), fingerprint),
             "`normalize_observations`": (
                 self.run.flags.get("normalize_observations", False),

@@ -94,6 +94,13 @@ def test_a_setting_that_differs_on_one_task_makes_two_methods_of_which_the_publi
     assert [row.method for row in found.of(MEAN)] == ["floq", "floq alpha=10.0"]
 
 
+def test_a_setting_makes_two_methods_however_the_path_of_the_task_is_written(tmp_path):
+    write_run(tmp_path / "a", task="cart.py:corridor", agent={"alpha": 0.03}, success={0: [0.2]})
+    write_run(tmp_path / "b", task=f"{tmp_path}/cart.py:corridor", agent={"alpha": 1.0}, success={0: [0.4]})
+    found = {(row.task, row.method): row.value for row in compare_runs([tmp_path]).of(MEAN)}
+    assert found == {("cart.py:corridor", "floq alpha=0.03"): 0.2, ("cart.py:corridor", "floq alpha=1.0"): 0.4}
+
+
 @pytest.mark.parametrize("earlier", [False, None])
 def test_runs_with_and_without_normalised_observations_are_two_methods(tmp_path, earlier):
     write_run(tmp_path / "a", success={0: [0.2]}, normalised=earlier)

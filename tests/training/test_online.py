@@ -33,6 +33,7 @@ from floqzoo.rollout import Exploration
 from floqzoo.rollout.exploration import FIRST_EPISODE, first_episodes
 from floqzoo.runs import DamagedError, checkpoint_steps, read_metrics, restore_checkpoint
 from floqzoo.runs.checkpoint import restore_beside
+from floqzoo.tasks.files import read_json, write_json
 from floqzoo.training import prepared_run, resume, train
 
 
@@ -279,6 +280,15 @@ def test_a_start_that_does_not_fit_is_refused(changes, message, whole, tmp_path)
     with pytest.raises(ValueError, match=f"`start_from` must .*{message}"):
         prepared_run.prepare(TOY_RECIPE, config)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_starts_from_one_whose_task_has_another_path(whole, tmp_path):
+    earlier = shutil.copytree(whole, tmp_path / "earlier")
+    flags = read_json(earlier / "flags.json")
+    write_json(earlier / "flags.json", flags | {"env_name": f"{tmp_path}/cart.py:corridor"})
+    config = toy_config(env_name="cart.py:corridor", seed=5, start_from=str(earlier), save_dir=str(tmp_path))
+    start = prepared_run.prepare(TOY_RECIPE, config).start
+    assert start is not None and start.places == [0]
 
 
 def test_a_task_that_cannot_be_stepped_is_refused(tmp_path):

@@ -225,4 +225,11 @@ TRAINING = (
         "pass",
         ("tests/recipes/test_setting_types.py::test_another_form_of_a_default_is_that_default[run-seed]",),
     ),
+    Fault(
+        "the path of a task decides which settings are compared",
+        "floqzoo/results/method_names.py",
+        "seen.setdefault(task_label(run.env_name), set())",
+        "seen.setdefault(run.env_name, set())",
+        ("tests/results/test_compare.py::test_a_setting_makes_two_methods_however_the_path_of_the_task_is_written",),
+    ),
 )
