@@ -34,7 +34,7 @@ def _recipe_file(name: str) -> str | None:
     """The file of your own recipe, or FILE.py if this process has not executed it; None for a recipe of floqzoo."""
     recipes = importlib.import_module("recipes")
     for module in own_modules():
-        recipe, file = getattr(module, "RECIPE", None), Path(module.__file__ or "")
+        recipe, file = getattr(module, "RECIPE", None), Path(getattr(module, "__file__", None) or "")
         if isinstance(recipe, Recipe) and recipe.name == name and file.parent != Path(recipes.__file__ or "").parent:
             return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
     return None if name in recipes.NAMES else "FILE.py"

@@ -667,7 +667,7 @@ def test_the_one_step_ablation_trains_at_the_start_alone():
         ({"critic_flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"flow_steps": 0}, "`num_steps` must be at least 1; got 0"),
         ({"num_bins": 1}, "`edges` must be at least 2; got 1"),
-        ({"sigma": 0.0}, r"`sigma` must be in \(0, 5000\]; got 0.0"),
+        ({"sigma": 0.0}, r"`sigma` must be in \[0.001, 5000\]; got 0.0"),
         ({"alpha": -1.0}, "`alpha` must be at least 0 and finite; got -1.0"),
         ({"tau": 1.5}, r"`critic` must be in \[0, 1\]; got 1.5"),
         ({"block_depth": 0}, r"`hidden` must contain the size of at least one layer; got \(\)"),

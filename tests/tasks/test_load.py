@@ -163,7 +163,10 @@ def test_an_official_file_is_taken_where_it_is(files, tmp_path):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        (MAZE, "`floqzoo collect pointmaze-medium-navigate-v0`, and pass the file as `dataset_path`"),
+        (
+            MAZE,
+            "flag `--collect_episodes=150`, or the whole dataset with `floqzoo collect pointmaze-medium-navigate-v0`, and pass its file",
+        ),
         ("antmaze-large-navigate-singletask-v0", "`floqzoo collect` has no script for this dataset"),
     ],
 )
