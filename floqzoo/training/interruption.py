@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+COMPILER = "jax._src.compiler"
+"""The module of JAX in which Python waits for a compilation."""
+
+
 class Terminated(KeyboardInterrupt):
     """Raised on SIGTERM, when the process must end, for example because its machine is about to be preempted."""
 
@@ -22,8 +26,9 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
     """Makes Ctrl-C raise `KeyboardInterrupt` and SIGTERM raise `Terminated` within the block.
 
     Yields a function that raises the exception again if a signal has arrived. A loop should call this function in each
-    iteration, because an exception that is raised inside a destructor or a callback is lost. Outside the main thread,
-    and for signals that the process ignores, nothing changes.
+    iteration, because an exception that is raised inside a destructor or a callback is lost, and because a signal that
+    arrives while JAX compiles raises nothing. Outside the main thread, and for signals that the process ignores,
+    nothing changes.
 
     - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that the
       processes pass to it. A signal to any process then raises the exception in all of them, but only when they call
@@ -34,7 +39,7 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if agreed is None or len(received) > 1:
-            raise _error_of(number)
+            _interrupt(number, frame)
 
     def check() -> None:
         number = received[0] if received else 0
@@ -47,7 +52,7 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
 @contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect immediately.
+    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect immediately, unless JAX compiles.
 
     Use it around code that leaves the state of a run partly donated or partly written, where an interrupt would lose
     the state. No signals arrive outside the main thread. Signals that the process ignores, as a
@@ -57,7 +62,8 @@ def interrupt_held() -> Iterator[None]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         if held:
-            raise _error_of(number)
+            _interrupt(number, frame)
+            return
         held.append(number)
         # Not `print`, which is not reentrant: a signal may arrive inside it.
         os.write(2, b"\nStopping at the next safe point; press Ctrl-C again to stop at once.\n")
@@ -66,6 +72,17 @@ def interrupt_held() -> Iterator[None]:
         yield
     if held:
         signal.raise_signal(held[0])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises the exception of a signal that has interrupted `frame`, unless JAX is compiling.
+
+    The exception would abandon the compilation without ending it. If Python then exits while a thread of XLA still
+    compiles, that thread uses a client that no longer exists, and the process may end in a segmentation fault.
+    """
+    if frame is None or frame.f_globals.get("__name__") != COMPILER:
+        raise _error_of(number)
+    os.write(2, b"\nStopping after the compilation.\n")
 
 
 def _error_of(number: int) -> KeyboardInterrupt:

@@ -197,6 +197,7 @@ class Trainer:
 
     def train(self) -> None:
         """Trains until the end of the run, unless `check_stop` raises an exception."""
+        self.check_stop()
         self.enter(self.phase)
         awaited, self.awaited = self.awaited, None
         if awaited is not None and self.config.eval_episodes:

@@ -1,8 +1,11 @@
 import contextlib
+import functools
 import os
 import signal
 import threading
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from floqzoo.training.interruption import Terminated, interrupt_held, signal_of, stoppable
@@ -88,6 +91,24 @@ def test_a_signal_that_was_swallowed_is_not_lost(number):
         with pytest.raises(KeyboardInterrupt) as interrupted:
             check()
     assert signal_of(interrupted.value) == number
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", [False, True])
+def test_a_compilation_is_not_abandoned(held, capfd):
+    """A thread of XLA would continue it, and crash the process if Python exits meanwhile."""
+    lowered = jax.jit(lambda x: functools.reduce(lambda x, n: jnp.sin(x @ x + n), range(400), x)).lower(jnp.eye(8))
+    done = []
+    with pytest.raises(Terminated), stoppable() as check:  # noqa: PT012 (as above)
+        with interrupt_held() if held else contextlib.nullcontext():
+            if held:
+                interrupt(signal.SIGTERM)
+            threading.Timer(0.2, interrupt, [signal.SIGTERM]).start()
+            lowered.compile()
+            done.append(True)
+        check()
+    assert done
+    assert "Stopping after the compilation" in capfd.readouterr().err
 
 
 def test_sigterm_is_as_before_after_the_block():
