@@ -1,5 +1,6 @@
 """The console entry, run in this process as a program would."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,27 @@ with errors_explained():
         process.stdin.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "handled"), [("SIGTERM", 143, "stoppable()"), ("SIGINT", 130, "nullcontext(int)")]
+)
+def test_a_signal_during_a_compilation_is_no_crash(number, status, handled):
+    """A thread of XLA that compiles while Python exits ends the process with status 139."""
+    program = f"""
+import functools, os, signal, threading
+from contextlib import nullcontext
+import jax, jax.numpy as jnp
+from floqzoo.training.cli_errors import errors_explained
+from floqzoo.training.interruption import stoppable
+signal.signal(signal.SIGINT, signal.default_int_handler)
+lowered = jax.jit(lambda x: functools.reduce(lambda x, n: jnp.sin(x @ x + n), range(400), x)).lower(jnp.eye(8))
+with errors_explained(), {handled} as check:
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.{number}]).start()
+    lowered.compile()
+    check()
+"""
+    compiles_as_usual = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    ended = subprocess.run([sys.executable, "-c", program], env=compiles_as_usual, check=False)
+    assert ended.returncode == status

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from floqzoo.learner.devices import why_no_device
-from floqzoo.training.interruption import signal_of
+from floqzoo.training.interruption import has_abandoned_compilation, signal_of
 
 
 FAILED, USER_ERROR = 1, 2
@@ -25,7 +25,8 @@ def errors_explained() -> Iterator[None]:
     """Ends the program with a one-line message and status 2 on an input error in the block, or if there is no device.
 
     Input errors are `ValueError`, `OSError` and `ModuleNotFoundError`. Ctrl-C ends the program with status 130, SIGTERM
-    within `stoppable` with 143, and a broken output pipe with 141. Warnings are also printed on one line each.
+    within `stoppable` with 143, and a broken output pipe with 141. If Ctrl-C abandons a compilation, the process ends
+    without Python's cleanup at exit. Warnings are also printed on one line each.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -45,7 +46,13 @@ def errors_explained() -> Iterator[None]:
             raise
         leave(f"error: {reason}", USER_ERROR)
     except KeyboardInterrupt as interrupt:
-        leave("Interrupted.", status_of(signal_of(interrupt)))
+        status = status_of(signal_of(interrupt))
+        if has_abandoned_compilation(interrupt):
+            # A thread of XLA still compiles, and would crash during a regular exit of Python.
+            print("Interrupted.", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(status)
+        leave("Interrupted.", status)
     finally:
         warnings.formatwarning = before
 

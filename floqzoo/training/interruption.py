@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -80,9 +81,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     The exception would abandon the compilation without ending it. If Python then exits while a thread of XLA still
     compiles, that thread uses a client that no longer exists, and the process may end in a segmentation fault.
     """
-    if frame is None or frame.f_globals.get("__name__") != COMPILER:
+    if not _is_compiling(frame):
         raise _error_of(number)
     os.write(2, b"\nStopping after the compilation.\n")
+
+
+def has_abandoned_compilation(interrupt: KeyboardInterrupt) -> bool:
+    """Returns whether an interrupt was raised while JAX was compiling, so that a thread of XLA may still compile."""
+    frames = [frame for frame, _ in traceback.walk_tb(interrupt.__traceback__)]
+    return _is_compiling(frames[-1])
+
+
+def _is_compiling(frame: FrameType | None) -> bool:
+    return frame is not None and frame.f_globals.get("__name__") == COMPILER
 
 
 def _error_of(number: int) -> KeyboardInterrupt:
