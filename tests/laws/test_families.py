@@ -59,12 +59,12 @@ SLOW = {
 # The first member of a family stands for it in a quick run, with all examples of the profile.
 QUICK = 1
 # Every example is a program to compile.
-FEW, FEW_OF_SLOW = 3, 2
+FEW = 2
 CASES = [
     pytest.param(
         law,
         member,
-        FEW_OF_SLOW if law in SLOW else FEW if index >= QUICK else None,
+        FEW if law in SLOW or index >= QUICK else None,
         id=f"{law.__name__}-{name_of(member)}-{index}",
         marks=[pytest.mark.slow] * (law in SLOW or index >= QUICK),
     )

@@ -72,8 +72,8 @@ WHOLE = [case for case in SETTINGS_OF_METHODS if type(case.values[2][0]) is int]
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "name", "values"), WHOLE)
 def test_an_answer_to_a_whole_number_names_settings_alone(recipe, name, values):
-    """Also where the number would be one, and other settings forbid it."""
-    for value in (*values, 1, 3, 99):
+    """Where the setting could have the number, and other settings forbid it."""
+    for value in (1, 3, 99):
         message = refusal(recipe, {name: value})
         if message is not None:
             # An argument of a part may follow a setting with its value, from which it was computed.

@@ -16,7 +16,7 @@ ray = pytest.importorskip("ray")
 # Ray forks to start its programs, which do not use what JAX has in this process.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")]
 SLOW = {
-    "fields": "agent.batch_size: [4, 8], offline_steps: 60, save_interval: 10, eval_interval: 20, eval_workers: 0",
+    "fields": "agent.batch_size: [4, 8], offline_steps: 30, save_interval: 10, eval_interval: 15, eval_workers: 0",
     "recipe": "slow_recipe.py",
 }
 

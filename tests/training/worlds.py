@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 from toy_run import Line
 
@@ -69,6 +70,8 @@ class Failing(Line):
 
 class Observing(Line):
     """Observes the process that it is in."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64)
 
     def step(self, action):
         _, *rest = super().step(action)
