@@ -1,4 +1,4 @@
-"""A modular library of flow-matching reinforcement learning in JAX and Equinox.
+"""A modular library for flow-matching reinforcement learning in JAX and Equinox.
 
 Shapes and types are checked in every call while JAX traces it, so the checks do not slow down compiled code. The
 environment variable `JAXTYPING_DISABLE=1` disables them. The names in this package are imported lazily.

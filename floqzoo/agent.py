@@ -86,7 +86,7 @@ class Agent(eqx.Module):
         return FrozenAgent(critic, policy, target, self.step)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action from the policy, each coordinate in [-1, 1]."""
+        """Draws an action from the policy; each coordinate of the action is in [-1, 1]."""
         return self.parts.act(observation, key)
 
     def normalised(self, observation: Observation) -> Observation:

@@ -35,10 +35,10 @@ uses this critic."""
 
 
 def method_colours(names: Sequence[str]) -> dict[str, str]:
-    """Chooses a colour for each method in a figure: its fixed colour, or else the next unused one of the palette.
+    """Chooses a colour for each method in a figure: its fixed colour, or the next unused colour of the palette.
 
-    - `names`: The names of the methods, such as "floq" or "floq alpha=10.0". Of several variants of a method, the first
-      gets the method's fixed colour.
+    - `names`: The names of the methods, such as "floq" or "floq alpha=10.0". If a method has several variants, the
+      first one gets the method's fixed colour.
     """
     chosen: dict[str, str] = {}
     for name in names:

@@ -30,7 +30,7 @@ class Hyperparameter(eqx.Module):
 
 
 class State(eqx.Module):
-    """An array that a loss updates instead of an optimiser, such as running statistics or a counter.
+    """An array that is updated by a loss rather than by an optimiser, such as running statistics or a counter.
 
     The loss returns a [`Stateful`][floqzoo.records.Stateful] record, which contains the part with its new state.
 
@@ -116,7 +116,7 @@ def require_ordered(low: Hyperparameter, high: Hyperparameter) -> None:
 
 
 def require_range(low: Hyperparameter, high: Hyperparameter) -> None:
-    """Checks a range by whose width values are divided: `low` is below `high`, at a distance in [1e-20, 1e20].
+    """Checks a range whose width is a divisor: `low` must be below `high`, and the width in [1e-20, 1e20].
 
     Outside these limits, quotients and their gradients may not be finite in float32.
 

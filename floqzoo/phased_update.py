@@ -43,8 +43,8 @@ class PhasedUpdate(eqx.Module):
         )
 
     Each phase continues with the optimiser state of the previous phase. All rules must therefore have optimiser states
-    of the same structure: use rules of one class with the same kind of optimiser. The phase follows from the number of
-    updates that the agent has made. Checkpoints store this number, so a run resumes in the phase where it stopped. At
+    of the same structure: use rules of one class with the same kind of optimiser. The number of updates so far
+    determines the current phase. Checkpoints store this number, so a run resumes in the phase where it stopped. At
     the end of each phase, the trainer writes a row of metrics, saves a checkpoint and evaluates the agent.
 
     Metrics keep the names that the rules give them; a metric that occurs only in some phases is averaged over the
@@ -97,7 +97,7 @@ class PhasedUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """Performs one update by the rule of the current phase; returns the new parts, the new optimiser states, and
+        """Performs one update with the rule of the current phase; returns the new parts, the new optimiser states, and
         the metrics."""
         arrays, rest = eqx.partition((parts, optimisers), eqx.is_array)
 

@@ -66,7 +66,7 @@ class ODESolver(Protocol):
 
     @property
     def evaluations(self) -> int:
-        """The number of velocity evaluations per solve (NFE), in which reports measure compute."""
+        """The number of velocity evaluations per solve (NFE), the unit in which floqzoo reports compute."""
         ...
 
     def solve(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Point:
@@ -96,7 +96,7 @@ class LinearLayer(Protocol):
     """An affine map that can be applied to one slice of its input at a time."""
 
     def part(self, x: Float[Array, " part"], start: int) -> Float[Array, " out"]:
-        """Returns what `x`, the slice of the input that starts at index `start`, adds to the output before the bias."""
+        """Returns the contribution of `x`, the input slice starting at index `start`, to the output before the bias."""
         ...
 
     def with_bias(self, product: Float[Array, " out"]) -> Float[Array, " out"]:
@@ -195,7 +195,7 @@ class Policy(Protocol):
     """A policy, which draws actions and defines its own training loss."""
 
     def act(self, observation: Observation, critic: "Critic", key: Key) -> Action:
-        """Draws an action, each coordinate in [-1, 1]. The policy may use the critic, as in best-of-N sampling."""
+        """Draws an action with each coordinate in [-1, 1]. The policy may use the critic, as in best-of-N sampling."""
         ...
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
@@ -297,7 +297,7 @@ class Exploring(Protocol):
 
 @runtime_checkable
 class ActsInChunks(Protocol):
-    """Optional capability of a policy: it acts in chunks, which are the actions of several steps in one flat vector."""
+    """Optional capability of a policy: it acts in chunks, each a flat vector of the actions of several steps."""
 
     @property
     def chunk_length(self) -> int:
@@ -337,7 +337,7 @@ class ActsFromNoise(Protocol):
         ...
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "*noise"]) -> Action:
-        """Returns the action for the given noise, each coordinate in [-1, 1]; deterministic."""
+        """Returns the action for the given noise, deterministically. Each coordinate of the action is in [-1, 1]."""
         ...
 
 
@@ -374,8 +374,8 @@ class ActsForLatent(Protocol):
     """Optional capability of a policy: a family of deterministic policies, one for each task vector z."""
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """Returns the action for the task vector `latent`, each coordinate in [-1, 1]; deterministic and
-        differentiable."""
+        """Returns the action for the task vector `latent`. The action is deterministic and differentiable, and each of
+        its coordinates is in [-1, 1]."""
         ...
 
 
@@ -384,8 +384,8 @@ class ScoresForLatent(Protocol):
     """Optional capability of a critic: scores for each task vector z."""
 
     def score_for(self, observation: Observation, action: Action, latent: Float[Array, " latent"]) -> Scalar:
-        """Returns Q of the action on the task `latent`, under the policy for this task; deterministic and
-        differentiable."""
+        """Returns the Q-value of an action on the task with the vector `latent`, under the policy for this task. The
+        value is deterministic and differentiable."""
         ...
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
@@ -498,10 +498,10 @@ class SuccessorTarget(Protocol):
 
 @runtime_checkable
 class NextAction(Protocol):
-    """A choice of the next actions, which determines the policy whose return or successor measure is learnt."""
+    """A rule that chooses next actions, and so determines the policy whose return or successor measure is learnt."""
 
     def next_actions(self, batch: Transition, agent: FrozenAgent, key: Key) -> Float[Array, "batch action"]:
-        """Returns an action for each next observation, each coordinate in [-1, 1] as in `batch.action`."""
+        """Returns an action for each next observation. As in `batch.action`, each coordinate is in [-1, 1]."""
         ...
 
 
@@ -510,7 +510,8 @@ class RewardModel(Protocol):
     """A model of the reward as a function of the state."""
 
     def reward_of(self, observation: Observation) -> Scalar:
-        """Returns the reward of a state; differentiable if a policy is trained to maximise it."""
+        """Returns the reward of a state. This method must be differentiable if a policy is trained to maximise the
+        reward."""
         ...
 
     def reward_loss(self, batch: Transition) -> Scalar:
@@ -530,7 +531,8 @@ class EpisodeStore(Protocol):
         ...
 
     def later(self, at: Int[Array, "*batch"], steps: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """Returns the addresses `steps` transitions later in the same episodes; `steps` is at most `steps_left(at)`."""
+        """For each address, returns the address `steps` transitions later in the same episode; `steps` is at most
+        `steps_left(at)`."""
         ...
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
@@ -540,7 +542,7 @@ class EpisodeStore(Protocol):
 
 @runtime_checkable
 class TransitionReader(Protocol):
-    """Defines what a batch contains for each sampled transition: a single step, an n-step return, a future state."""
+    """Defines what a batch contains for each sampled transition: a single step, an n-step return or a future state."""
 
     @property
     def reads_next_action(self) -> bool:

@@ -34,7 +34,7 @@ class FlowDraw(eqx.Module):
 
 
 class ActionDraw(eqx.Module):
-    """An action drawn from a policy, each coordinate in [-1, 1], and the log-density of the draw before clipping."""
+    """An action from a policy, with each coordinate in [-1, 1], and the log-density of the draw before clipping."""
 
     action: Float[Array, "*batch action"]
     log_prob: Float[Array, "*batch"]
@@ -52,7 +52,7 @@ class StepCount(eqx.Module):
 
     @staticmethod
     def known(value: int) -> "StepCount":
-        """Returns the `StepCount` of a fixed number of steps, which is not drawn at random."""
+        """Returns the `StepCount` for a number of steps that is fixed rather than drawn at random."""
         return StepCount(value, value)
 
 
@@ -62,7 +62,7 @@ class Transition(eqx.Module):
     - `action`: $a$; for an action chunk of $h$ steps, the flat vector $(a_0, \dots, a_{h-1})$.
     - `reward`: $r$, in units of reward; for an n-step return, $\sum_{k<n} \gamma^k r_k$.
     - `discount`: In [0, 1]: 0 if the episode terminated, else $\gamma^{n-1}$, which is 1 for a single step. A critic
-      multiplies by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
+      multiplies it by its own $\gamma$ once: $y = r + \gamma \cdot \text{discount} \cdot Q(s', a')$.
     - `next_observation`: $s'$; for an n-step return, the observation after its last step.
     - `next_action`: The recorded action at $s'$, if the batch source provides it.
     - `future`: A sample of the successor measure of $(s', a')$, if the batch source provides it.
@@ -127,7 +127,7 @@ class ActorCritic(eqx.Module):
         return observation if self.normaliser is None else self.normaliser.normalise(observation)
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action from the policy, each coordinate in [-1, 1]."""
+        """Draws an action from the policy; each coordinate of the action is in [-1, 1]."""
         return self.policy.act(self.normalised(observation), self.critic, key)
 
     def explore(self, observation: Observation, key: Key) -> Action:
@@ -150,7 +150,7 @@ class FrozenAgent(eqx.Module):
     step: Int[Array, ""]
 
     def act(self, observation: Observation, key: Key) -> Action:
-        """Draws an action from the policy, each coordinate in [-1, 1]; `observation` must already be normalised."""
+        """Draws an action with each coordinate in [-1, 1] from the policy; `observation` must already be normalised."""
         return self.policy.act(observation, self.critic, key)
 
     def with_policies(self, change: Callable[[Any], Any]) -> "FrozenAgent":

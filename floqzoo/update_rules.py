@@ -1,4 +1,4 @@
-"""Update rules, which perform the optimiser steps of an update, and updates of the target networks."""
+"""Update rules, which perform the optimiser steps of an update, and rules that update the target networks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +45,7 @@ class JointUpdate(eqx.Module):
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
-      parameters, are refused.
+      parameters, are not supported.
     - `policy_every`: At least 1. The policy loss is included in every `policy_every`-th update, counted from 1. In the
       other updates the gradient of the policy is 0, but an optimiser such as Adam still changes the policy's parameters
       because of its moments. Metrics of the policy are averaged over the updates that include its loss.
@@ -75,7 +75,7 @@ class JointUpdate(eqx.Module):
     def update_parts(
         self, parts: ActorCritic, optimisers: PyTree, agent: FrozenAgent, batch: Transition, key: Key
     ) -> tuple[ActorCritic, PyTree, UpdateMetrics]:
-        """Takes the step; returns the new parts, the new optimiser state, and the metrics of both losses before it."""
+        """Takes one step; returns the new parts and optimiser state, and the metrics of both losses before the step."""
         critic_key, policy_key = jax.random.split(key)
 
         def loss(parts):
@@ -123,7 +123,7 @@ class AlternatingUpdate(eqx.Module):
     = 2 the policy is trained in updates 2, 4, 6, ... Metrics of the policy are averaged over these updates only.
 
     - `critic_optimiser`, `policy_optimiser`: optax transformations; Adam with a learning rate of 3e-4 by default.
-    - `policy_every`: The number of updates from one that trains the policy to the next, at least 1.
+    - `policy_every`: At least 1. The policy is trained in every `policy_every`-th update.
     - `policy_steps`: The number of policy steps in each update that trains the policy, at least 1; each step uses a
       separate key.
 
@@ -206,7 +206,7 @@ def optimiser_per_field(**optimisers: optax.GradientTransformation) -> optax.Gra
         fz.AlternatingUpdate(fz.optimiser_per_field(forward=optax.adam(1e-4), backward=optax.adam(1e-6)))
 
     - `optimisers`: An optimiser for each field with trainable parameters, by the field's name. If one is missing, an
-      error is raised at the first use.
+      error is raised on first use.
     """
 
     def field_of(path: Any, leaf: Any) -> str:
@@ -227,7 +227,7 @@ class SequentialUpdate(eqx.Module):
 
     - `optimiser`: An optax transformation, Adam with a learning rate of 3e-4 by default. A transformation that takes
       the loss as `value`, such as `reduce_on_plateau`, receives it; line searches, which evaluate the loss at other
-      parameters, are refused.
+      parameters, are not supported.
 
     Source: the official code of SORL (arXiv 2505.22866).
     """
@@ -328,8 +328,8 @@ class PolyakAveraging(eqx.Module):
     - `every`: At least 1. The targets are averaged in every `every`-th update, counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are the parameters before
       the step, as in the official code of FQL and floq.
-    - `copy_after`: The number of updates after which the online parameters are copied to the targets once, as in InFOM
-      between its phases; None, the default, means never.
+    - `copy_after`: If set, the online parameters are copied to the targets a single time, after this many updates, as
+      InFOM does between its phases. None, the default, means that they are never copied.
 
     **Raises** `ValueError` if `critic` or `policy` is outside [0, 1], or `every` or `copy_after` is below 1.
     """
@@ -415,7 +415,7 @@ def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
 
 
 def copied(tree: PyTree) -> PyTree:
-    """Copies a tree, so that it shares no array buffers with the original.
+    """Returns a copy of a tree that shares no array buffers with the original.
 
     This is needed because the compiled update donates its arrays, and a buffer cannot be donated twice.
     """

@@ -4,13 +4,14 @@ $$\begin{aligned}
 \text{critic:} \quad & -\textstyle\sum_i m_i \log p_{e,i}(s, a), \quad
 m = \Pi \bigl( r + \gamma z, \tfrac1E \sum_e \bar p_e(s', a') \bigr) \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & \operatorname{arg\,max}_{a_k} \operatorname{agg}_e \textstyle\sum_i z_i \, p_{e,i}(s, a_k), \quad
+\text{policy:} \quad & \operatorname{arg\,max}_{a_k} \operatorname{agg}_e \textstyle\sum_i z_i \, p_{e,i}(s, a_k), \quad
 a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
 \end{aligned}$$
 
-where $\Pi$ projects onto the atoms $z$, and $a'$ is selected in the same way as when acting. Both losses are averaged
-over the batch, and the critic loss also over the two critics. One Adam optimiser minimises their sum. The method is a
-baseline in the paper of Value Flows (arXiv 2510.07650).
+where $p_{e,i}$ is the probability of atom $z_i$ according to critic $e$, $\Pi$ projects onto the atoms, and $a'$ is
+selected in the same way as when acting. Both losses are averaged over the batch, and the critic loss also over the two
+critics. One Adam optimiser minimises their sum. The method is a baseline in the paper of Value Flows
+(arXiv 2510.07650).
 """
 
 from dataclasses import dataclass

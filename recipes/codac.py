@@ -10,9 +10,10 @@ $$\begin{aligned}
 \end{aligned}$$
 
 where $\rho$ and $Q$ are defined as in the recipe `iqn`, and $\tau$ is one random level for each transition. Half of the
-actions $a_k$ are drawn uniformly, and half from the behaviour flow. All losses are averaged over the batch, and the
-critic loss also over the two critics. One Adam optimiser minimises their sum. The method is a baseline in the paper of
-Value Flows (arXiv 2510.07650).
+actions $a_k$ are drawn uniformly, and half from the behaviour flow; $q(a_k \mid s)$ is the density of the
+distribution from which $a_k$ was drawn. All losses are averaged over the batch, and the critic loss also over the two
+critics. One Adam optimiser minimises their sum. The method is a baseline in the paper of Value Flows
+(arXiv 2510.07650).
 """
 
 from dataclasses import dataclass

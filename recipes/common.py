@@ -291,7 +291,7 @@ def published_presets(
         )
 
     def small(env_name: str | None) -> RunConfig:
-        """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
+        """Trains small networks with a shorter horizon in minutes on two cores. Collects data if none are found."""
         return small_run(env_name, quickstart)
 
     return {"default": default, "online": offline_to_online, "quickstart": small}

@@ -1,14 +1,14 @@
-r"""EVOR: a flow over the behaviour policy's returns, and actions drawn by KL-regularised values (arXiv 2510.08218).
+r"""EVOR: a flow over returns, and actions sampled from a softmax over KL-regularised values (arXiv 2510.08218).
 
 The flow of the velocity field $v_\theta(t, z \mid s, a)$ transforms noise $\epsilon \sim N(0, 1)$ into a return of the
-behaviour policy, which recorded the data. If $a'$ is an action of the behaviour policy, and $\bar z_1$ the output of
+behaviour policy, which collected the data. If $a'$ is an action of the behaviour policy, and $\bar z_1$ the output of
 the target flow for $\epsilon$ at $(s', a')$, the losses and the policy are
 
 $$\begin{aligned}
 \text{critic:} \quad & \bigl( v(t, (1 - t) \epsilon + t R \mid s, a) - (R - \epsilon) \bigr)^2,
 \quad R = r + \gamma \bar z_1 \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & a_i \text{ with probability} \propto \exp(Q^*(s, a_i) / \tau_Q),
+\text{policy:} \quad & a_i \text{ with probability} \propto \exp(Q^*(s, a_i) / \tau_Q),
 \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \\
 & Q^*(s, a) = \tau_R \log \tfrac1n \textstyle\sum_j \exp(z_1^j / \tau_R),
 \end{aligned}$$
@@ -96,7 +96,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
+    """Trains small networks with a shorter horizon in minutes on two cores. Collects data if none are found."""
     agent = EVORConfig(**QUICKSTART, flow_steps=5, num_samples=8, num_score_samples=4, return_temperature=3.0)
     return small_run(env_name, agent)
 

@@ -34,7 +34,7 @@ from recipes.common import aggregation
 
 @dataclass(frozen=True, kw_only=True)
 class FBConfig:
-    """FB's hyperparameters: metamotivo's values for the walker, except where marked as our choice."""
+    """FB's hyperparameters: values from the official code (metamotivo) for the walker, unless marked as our choice."""
 
     forward_lr: float = 1e-4
     """Adam's learning rate for F."""
@@ -165,7 +165,8 @@ def check(config: RunConfig) -> None:
 
 
 OGBENCH = {"terminations": False, "reward_of": "current", "reward_shift": 1.0}
-"""The settings for OGBench, where rewards of -1 and 0 depend on the current state, and terminations on the task."""
+"""The settings for OGBench, where rewards are -1 or 0 and depend on the current state, and terminations depend on the
+task."""
 
 
 def default(env_name: str | None) -> RunConfig:
@@ -179,7 +180,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks on a maze; collects data if none are on disk."""
+    """Trains small networks on a maze in minutes on two cores. Collects data if none are found."""
     config = FBConfig(
         forward_lr=1e-3,
         backward_lr=1e-3,

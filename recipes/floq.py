@@ -1,7 +1,8 @@
 r"""floq: Q-values as the outputs of a flow (arXiv 2509.06863).
 
 The flow of the velocity field $v_\theta(t, z \mid s, a)$ transforms noise $z_0 \sim U[\ell, u]$ into a value in K Euler
-steps. With TD targets $y = r + \gamma \, \frac1m \sum_i \bar z_1(s', a'_i, z'_i)$, the losses are
+steps. With $m$ noise samples per transition and TD targets
+$y = r + \gamma \, \frac1m \sum_i \bar z_1(s', a'_i, z'_i)$, the losses are
 
 $$\begin{aligned}
 \text{flow:} \quad & \sum_{j=1}^m \bigl( v_\theta(t_j, (1 - t_j) z_j + t_j y \mid s, a) - (y - z_j) \bigr)^2 \\
@@ -152,7 +153,7 @@ def chunked(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
+    """Trains small networks with a shorter horizon in minutes on two cores. Collects data if none are found."""
     small = FloqConfig(
         **QUICKSTART,
         alpha=100.0,

@@ -111,7 +111,7 @@ def qc(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
+    """Trains small networks with a shorter horizon in minutes on two cores. Collects data if none are found."""
     return small_run(env_name, FQLConfig(**QUICKSTART, alpha=100.0, flow_steps=5))
 
 

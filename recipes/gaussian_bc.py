@@ -20,8 +20,8 @@ from recipes.common import CloningConfig, actor_network
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianBCConfig(CloningConfig):
-    """The hyperparameters of the Gaussian policy. The network and the optimiser are from FQL's code, because its paper
-    does not name others."""
+    """The hyperparameters of the Gaussian policy. The network and the optimiser are those of FQL's code, because its
+    paper does not specify others for BC."""
 
 
 def gaussian_bc(
@@ -44,7 +44,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: a small network; collects data if none are on disk."""
+    """Trains a small network in minutes on two cores. Collects data if none are found."""
     return small_run(env_name, GaussianBCConfig(lr=1e-3, batch_size=192, actor_hidden_dims=(128, 128, 128)))
 
 

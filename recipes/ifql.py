@@ -4,7 +4,7 @@ $$\begin{aligned}
 \text{V:} \quad & \lvert \kappa - 1[u < 0] \rvert u^2, \quad u = \min_e \bar Q_e(s, a) - V(s) \\
 \text{Q:} \quad & \textstyle\sum_e \bigl( Q_e(s, a) - r - \gamma V(s') \bigr)^2 \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & \operatorname{arg\,max}_{a_i} \min_e Q_e(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
+\text{policy:} \quad & \operatorname{arg\,max}_{a_i} \min_e Q_e(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
 \end{aligned}$$
 
 All losses are averaged over the batch. One Adam optimiser minimises their sum.

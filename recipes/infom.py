@@ -215,7 +215,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks on a maze; collects data if none are on disk."""
+    """Trains small networks on a maze in minutes on two cores. Collects data if none are found."""
     small = (96, 96)
     config = InFOMConfig(
         pretraining_steps=15_000,

@@ -4,12 +4,14 @@ $$\begin{aligned}
 \text{critic:} \quad & \textstyle\sum_i \tfrac1{n'} \sum_j \rho_{\tau_i} \bigl( r + \gamma \operatorname{agg}_e
 \bar Z_e(s', a', \tau'_j) - Z_e(s, a, \tau_i) \bigr) \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
+\text{policy:} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s),
 \end{aligned}$$
 
-where $\rho$ is the Huber quantile loss, $Q$ is the mean of $Z$ over levels and critics, and $a'$ is selected in the
-same way as when acting. Both losses are averaged over the batch, and the critic loss also over the two critics. One
-Adam optimiser minimises their sum. The method is a baseline in the paper of Value Flows (arXiv 2510.07650).
+where $Z_e(s, a, \tau)$ is the quantile of the return at level $\tau$ according to critic $e$, $\rho$ is the Huber
+quantile loss, $Q$ is the mean of $Z$ over levels and critics, and $a'$ is selected in the same way as when acting. In
+each update, random levels $\tau_i$ and $n'$ random levels $\tau'_j$ are drawn for each transition. Both losses are
+averaged over the batch, and the critic loss also over the two critics. One Adam optimiser minimises their sum. The
+method is a baseline in the paper of Value Flows (arXiv 2510.07650).
 """
 
 from collections.abc import Callable

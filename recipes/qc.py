@@ -5,7 +5,7 @@ $$\begin{aligned}
 - \gamma^h \tfrac1E \sum_e \bar Q_e(s_{t+h}, a') \Bigr)^2 \\
 \text{flow BC:} \quad & \tfrac1{hd} \textstyle\sum_{k<h} m_k \lVert [v(u, (1 - u) x_0 + u \, a_{t:t+h} \mid s_t)
 - (a_{t:t+h} - x_0)]_k \rVert^2 \\
-\text{acts by} \quad & \operatorname{arg\,max}_{a_i} \tfrac1E \textstyle\sum_e Q_e(s, a_i),
+\text{policy:} \quad & \operatorname{arg\,max}_{a_i} \tfrac1E \textstyle\sum_e Q_e(s, a_i),
 \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s)
 \end{aligned}$$
 
@@ -74,7 +74,7 @@ def bfn(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """Runs in minutes on two cores: small networks and a shorter horizon; collects data if none are on disk."""
+    """Trains small networks with a shorter horizon in minutes on two cores. Collects data if none are found."""
     return small_run(env_name, QCConfig(**QUICKSTART, num_samples=8, flow_steps=5))
 
 

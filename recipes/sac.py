@@ -9,8 +9,9 @@ $$\begin{aligned}
 \quad \bar{\mathcal H} = -m d,
 \end{aligned}$$
 
-where all losses are averaged over the batch, and the critic loss also over the critics. One Adam optimiser minimises
-their sum. By default, the TD target has no entropy bonus, as in the official code of FQL. All presets train online from
+where $\beta$ is the temperature, $m$ the setting `target_entropy_multiplier`, and $d$ the number of action coordinates.
+All losses are averaged over the batch, and the critic loss also over the critics. One Adam optimiser minimises their
+sum. By default, the TD target has no entropy bonus, as in the official code of FQL. All presets train online from
 the first step, because in offline training only `bc_alpha` would keep the policy close to the data.
 """
 
@@ -94,7 +95,7 @@ def default(env_name: str | None) -> RunConfig:
 
 
 def quickstart(env_name: str | None) -> RunConfig:
-    """RLPD for 15,000 environment steps: small networks on cube-single; collects data if none are on disk."""
+    """RLPD with small networks: 15,000 environment steps on cube-single. Collects data if none are found."""
     return replace(
         small_run(env_name, SACConfig(**QUICKSTART)),
         offline_steps=0,

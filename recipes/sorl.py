@@ -1,4 +1,4 @@
-r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps and maximises Q through them (arXiv 2505.22866).
+r"""SORL: a flow policy that acts in 1, 2, 4 or 8 steps, trained by backpropagating Q through them (arXiv 2505.22866).
 
 The velocity field $v_\theta(t, x \mid s, k)$ transforms noise $x_0$ into an action $a_k$ in $k$ Euler steps. With
 $K = 8$ and target networks $\bar v$ and $\bar Q$, the losses are
@@ -53,7 +53,7 @@ class SORLConfig(EnsembleConfig):
     inference_steps: int = 8
     """Number of Euler steps per action in the environment; a power of two, which may be changed after training."""
     num_samples: int = 1
-    """N, the number of candidate actions in the environment; if above 1, the agent acts by best-of-N."""
+    """N, the number of candidate actions in the environment; if above 1, the agent uses best-of-N."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -55,7 +55,7 @@ class TD2Config:
     tau: float = 0.001
     """Polyak averaging coefficient of the target measure, in [0, 1]."""
     flow_steps: int = 10
-    """Midpoint steps of a flow, also if it is solved only to t < 1."""
+    """Midpoint steps per flow solve, including solves to t < 1."""
     diffusion_steps: int = 20
     """DDIM steps of a diffusion."""
     network: Literal["unet", "mlp"] = "unet"

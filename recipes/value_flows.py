@@ -12,14 +12,15 @@ $$\begin{aligned}
 (\lambda_B \, \text{BCFM} + \lambda_D \, \text{DCFM}),
 \quad \text{std} = \lvert \partial z_1(s, a) / \partial \epsilon \rvert \\
 \text{flow BC:} \quad & \tfrac1d \lVert v(t, (1 - t) x_0 + t a \mid s) - (a - x_0) \rVert^2 \\
-\text{acts by} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \quad
+\text{policy:} \quad & \operatorname{arg\,max}_{a_i} Q(s, a_i), \quad a_1, \dots, a_N \sim \pi_{\text{BC}}(s), \quad
 Q(s, a) = \epsilon + v(0, \epsilon \mid s, a),
 \end{aligned}$$
 
-where $\sigma$ is the sigmoid, $T$ the temperature of the confidence weight, and $a'$ always the best of N actions. All
-losses are averaged over the batch, and BCFM and DCFM are summed over the two critics. One Adam optimiser minimises the
-sum of the losses. In online training, a one-step policy acts instead. It is trained together with the behaviour flow,
-as in FQL, with the loss $\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
+where $\sigma$ is the sigmoid, $T$ is the temperature of the confidence weight, and $a'$ is always the best of N
+actions. All losses are averaged over the batch, and BCFM and DCFM are summed over the two critics. One Adam optimiser
+minimises the sum of the losses. In online training, the agent acts with a one-step policy, which is trained together
+with the behaviour flow, as in FQL, with the loss
+$\alpha \frac1d \lVert \mu(s, x_0) - \psi_1(x_0 \mid s) \rVert^2 - Q(s, \mu(s, x_0))$.
 """
 
 from dataclasses import dataclass

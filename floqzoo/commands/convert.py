@@ -119,7 +119,7 @@ def lerobot(
         out: The file to write.
         observation_keys: The numeric columns to concatenate.
         done: What next.done means in data without next.truncated: terminated or truncated.
-        constant_reward: The reward of each step of data without next.reward.
+        constant_reward: The reward for each step, for data without next.reward.
         drop_last: Whether to drop the last transition of each truncated episode, whose next observation is not in the
             data.
         action_low: The lower bound of actions: one number, or one for each coordinate; by default the minimum of each
@@ -187,10 +187,10 @@ _Format = Union[tuple(_subcommand(function) for function in (ogbench, d4rl, mina
 
 
 def convert(format: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[_Format]]) -> None:  # pyright: ignore
-    """Converts a dataset of another project to one npz file of recorded episodes, and prints a summary.
+    """Converts another project's dataset to one npz file of recorded episodes, and prints a summary.
 
-    No transition, reward or termination of the source is lost, and inconsistent data are rejected. In Python,
-    floqzoo.tasks.read_dataset reads the file for a task of your own.
+    No transition, reward or termination of the source is lost, except for the transitions that --drop_last drops.
+    Inconsistent data are rejected. In Python, floqzoo.tasks.read_dataset reads the file for a task of your own.
     """
 
 

@@ -43,8 +43,8 @@ class Finding:
 def doctor() -> None:
     """Checks whether this machine can train, and prints how to fix problems.
 
-    The exit status is 0 if everything that training needs works, and 1 otherwise. A warning is about something that
-    only some runs need.
+    The exit status is 0 if everything that training needs works, and 1 otherwise. A warning concerns something
+    that training does not require, such as a renderer.
     """
     states = []
     for check in CHECKS:
@@ -183,7 +183,7 @@ def check_mujoco() -> Finding:
 
 
 def simulate() -> None:
-    """Simulates one step of a falling ball in a separate process, since a broken library could crash this one.
+    """Simulates one step of a falling ball in a separate process, because a broken library could crash the caller.
 
     **Raises** `RuntimeError` if the process fails; the message is the last line of its error output.
     """
@@ -303,4 +303,4 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_cache,
     check_disk,
 )
-"""All checks, in printing order."""
+"""All checks, in the order in which their results are printed."""

@@ -21,7 +21,7 @@ def evaluate(
 ) -> None:
     """Evaluates the policy of a run's checkpoint, and prints its success rate next to the one that the run logged.
 
-    Without episodes and episode_seed, the episodes are those of the run's own evaluation, so the two rates agree.
+    If neither episodes nor episode_seed is given, the run's own evaluation episodes are repeated, so both rates agree.
 
     Args:
         run: The folder of the run.

@@ -21,8 +21,8 @@ def export(
 ) -> None:
     """Writes the policy of a run's checkpoint as ONNX, StableHLO and a PyTorch module, with a report of their parity.
 
-    Actions are in the units of the run's environment. Needs the extra floqzoo[export]. Without PyTorch, the extra
-    floqzoo[onnx] is enough, but the PyTorch module is then not compared with the policy.
+    Actions are in the units of the run's environment. Needs the extra floqzoo[export]. The extra floqzoo[onnx], which
+    does not install PyTorch, is enough if the PyTorch module need not be compared with the policy.
 
     Args:
         run: The folder of the run.

@@ -32,8 +32,8 @@ def inspect(
         out: The folder for figures and tables.
         seed: A seed of the run; by default the first one.
         step: The step of the checkpoint; by default the last one.
-        episodes: The number of episodes to play; for a successor measure of the data, the number of recorded episodes
-            to use instead.
+        episodes: The number of episodes to play. For a successor measure of the policy that collected the data, no
+            episodes are played, and this is the number of recorded episodes to use.
         transitions: For a flow critic, the number of transitions to draw from the run's data; by default 512.
         dataset_path: The new location of the run's data, if they were moved.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.

@@ -4,7 +4,7 @@
 def methods() -> None:
     """Lists the methods: the description, source, critic, policy and presets of each.
 
-    To train a method, run `python recipes/NAME.py`; --env_name selects the settings that the method's paper published.
+    To train a method, run `python recipes/NAME.py`; --env_name selects a task and the settings published for it.
     """
     import importlib
 

@@ -20,7 +20,7 @@ def profile(
     Args:
         run: The folder of the run, which is not changed.
         out: The folder for the trace, which XProf and Perfetto can open.
-        updates: The number of updates to trace, which is rounded up to complete calls of the compiled program.
+        updates: The number of updates to trace, rounded up to a whole number of calls of the compiled program.
         recipe: The file of your own recipe, which is executed; by default the floqzoo recipe of the run.
         task: Your own task, whose code is executed; by default the OGBench task of the run.
     """

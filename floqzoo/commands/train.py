@@ -13,7 +13,7 @@ def train(method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ME
     All flags after the name belong to the method: `floqzoo train floq --help` lists them.
 
     Args:
-        method: The name of the method, from `floqzoo methods`.
+        method: The name of the method, as listed by `floqzoo methods`.
     """
     train_with(method, ())
 

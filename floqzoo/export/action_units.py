@@ -19,7 +19,7 @@ class ActionUnits:
 
     Each action of a chunk is converted separately.
 
-    - `low`, `high`: The bounds $\ell < h$ of the environment's actions, finite.
+    - `low`, `high`: The finite bounds $\ell < h$ of the environment's actions.
     - `chunk_length`: The number of actions in a chunk; None for single actions.
     - `known`: Whether the bounds come from an environment; False for the default bounds -1 and 1.
 

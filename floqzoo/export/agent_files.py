@@ -58,7 +58,7 @@ def load_exported_agent(folder: str | Path, *, recipe: Recipe | None = None) -> 
 
     **Raises** `FileNotFoundError` if a file is missing; `DamagedError` if `agent.safetensors` was changed or does not
     match the settings; `ValueError` if the folder has a different export format or was written by `export_policy`, if
-    the recipe is the wrong one, or if this version does not know one of the settings.
+    the recipe is the wrong one, or if this version of floqzoo does not know one of the settings.
     """
     from safetensors.numpy import load_file
 

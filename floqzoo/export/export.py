@@ -57,7 +57,7 @@ from floqzoo.tasks.own_task import task_label
 
 
 GOLDEN, RANDOM = 16, 256
-"""The numbers of golden inputs, which are observations from episodes or from the dataset, and of random inputs."""
+"""The number of golden inputs (observations from episodes or from the dataset), and the number of random inputs."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def export_run(
     - `hub_layout`: Whether the folder is laid out as a Hugging Face Hub repository, in which the README starts with the
       metadata of a model card.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's recipes.
-    - `task`: The task of the run, if it is your own, as an object or as `FILE.py:NAME` or `MODULE:NAME`; the file
+    - `task`: Your custom task, if the run uses one, as an object or as `FILE.py:NAME` or `MODULE:NAME`; the file
       or the module is executed.
     - `progress`: A function that is called with the number of finished episodes and the total number of episodes.
 
@@ -173,8 +173,8 @@ def export_policy(
     - `action_bounds`: The lower and upper bounds of each coordinate of an action, in the environment's units; the
       policy's -1 and 1 are mapped to them. None leaves actions in [-1, 1].
     - `critic`, `hub_layout`: As in `export_run`.
-    - `facts`: Additional entries of `spec.json`, among: method, environment, seed, step, chosen_by, metrics,
-      control_rate_hz, agent.
+    - `facts`: Additional entries of `spec.json`. The allowed names are method, environment, seed, step, chosen_by,
+      metrics, control_rate_hz and agent.
     - `played`: A function that takes the path of the ONNX file, and returns the results of the ONNX policy and of the
       JAX policy in the environment, or None if no episodes were played.
 

@@ -54,7 +54,7 @@ def _step_of(run: StoredRun, checkpoint: str) -> int | None:
 
 
 def best_checkpoint(run: StoredRun) -> tuple[int | None, str]:
-    """Returns the step of the checkpoint with the highest score, and the name of the metric that is the score.
+    """Returns the step of the checkpoint with the highest score, and the name of the metric used as the score.
 
     The score of a checkpoint is a mean over seeds. If no checkpoint was evaluated, the results are None and "latest".
     """

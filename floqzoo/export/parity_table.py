@@ -12,8 +12,8 @@ COLUMNS = ["runtime", "golden inputs", "random inputs", "latency"]
 def parity_text(exported: Exported) -> str:
     """Formats the measurements of an export as text.
 
-    The text contains the latency of each runtime and its difference from JAX, and the results of the ONNX policy and
-    the JAX policy in the environment.
+    For each runtime, the text contains the latency and the largest difference of the outputs from those in JAX. If
+    episodes were played, it also contains the results of the ONNX policy and the JAX policy in the environment.
     """
     rows = [
         [row.runtime, f"{row.golden:.1e}", f"{row.random:.1e}", f"{row.latency_ms:.3f} ms"] for row in exported.parity

@@ -70,7 +70,7 @@ def policy_function(
     - `observation_dim`: The size of an observation.
     - `bounds`: The bounds of the environment's actions, in the environment's units; None for -1 and 1.
 
-    **Raises** `NotExportableError` if the policy does not act from noise, `ValueError` if the bounds do not fit the
+    **Raises** `NotExportableError` if the policy does not act from noise; `ValueError` if the bounds do not fit the
     actions.
     """
     noise_shape = noise_of(actor).shape

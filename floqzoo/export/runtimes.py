@@ -30,9 +30,9 @@ class Parity:
       absolute value of each coordinate, which is 1 for actions in [-1, 1]. For a critic, it is relative to the largest
       absolute score on these inputs, or to 1 if all scores are smaller.
     - `random`: The largest relative difference on the random inputs.
-    - `ties`: The number of rows in which a best-of-N policy chose a different candidate from JAX, because two scores
+    - `ties`: The number of rows in which a best-of-N policy chose a different candidate than in JAX, because two scores
       are equal up to rounding. These rows are excluded from the differences.
-    - `latency_ms`: The median time of a call with one observation, in milliseconds, on the CPU that made the export.
+    - `latency_ms`: The median time of a call with one observation, in milliseconds, on a CPU of the exporting machine.
     """
 
     runtime: str
@@ -128,7 +128,7 @@ def compare(
 
 
 def latency(runtime: Runtime, inputs: Iterable[np.ndarray]) -> float:
-    """Measures the median time of a call of `runtime` with these inputs, in milliseconds."""
+    """Measures the median time of a call to `runtime` with these inputs, in milliseconds."""
     inputs, times = list(inputs), []
     for _ in range(CALLS):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The compiled update: batch sources, seeds and devices."""
+"""The compiled update, and its batch sources, seeds and devices."""
 
 from floqzoo.learner.batch_sources import (
     ActionChunks as ActionChunks,

@@ -201,7 +201,7 @@ class SeededReplay(eqx.Module):
     transitions, starting with the transitions of the dataset. The dataset is not copied.
 
     - `capacity`: The maximum number of transitions, at least the size of the dataset. The argument `replay` of
-      `draw_batch` must be able to hold that many transitions, or all new transitions of the run.
+      `draw_batch` must be able to hold that many transitions, or all new transitions of the run if these are fewer.
     - `reader`: Determines what is read for each sampled transition.
 
     **Raises** `ValueError` if the capacity is below 1.

@@ -1,4 +1,4 @@
-"""Configuration of JAX's persistent compilation cache, by default in a folder of the user."""
+"""Configuration of JAX's persistent compilation cache, by default in the user's cache directory."""
 
 import hashlib
 import os

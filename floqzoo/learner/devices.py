@@ -127,7 +127,7 @@ def first_alone() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """Returns the maximum of a number over all processes. All processes must call this function; each waits for all."""
+    """Returns the maximum of a number over all processes. Waits until all processes have called this function."""
     if jax.process_count() == 1:
         return number
     from jax.experimental import multihost_utils

@@ -71,7 +71,7 @@ def require_finite(metrics: ChunkMetrics, seeds: Sequence[int], first_step: int,
     - `first_step`: The number of updates before the call.
     - `updates`: The number of updates in the call.
 
-    **Raises** `NonFiniteError` if they are not; the message names the first non-finite metric, its seed and its update.
+    **Raises** `NonFiniteError` if a metric is not finite; the message names the first one, its seed and its update.
     """
     firsts = {
         (name, seed): int(first)

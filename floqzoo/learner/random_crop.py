@@ -24,7 +24,7 @@ class RandomCrop(eqx.Module):
     `future`) are cropped at this position.
 
     - `source`: The batch source whose batches are cropped.
-    - `probability`: $p$ in [0, 1]; 0.5 in the papers.
+    - `probability`: $p$ in [0, 1]; 0.5 in FQL's experiments with pixels.
     - `frame`: The height, width and number of channels of a frame.
     - `padding`: The largest shift in pixels, at least 0.
 

@@ -33,7 +33,7 @@ OPTIONS = {
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """Returns options for `jax.jit` on the current kind of device, which make programs faster without changing results.
+    """Returns `jax.jit` options that make programs faster on the current kind of device without changing results.
 
     The dictionary is empty if XLA does not know one of the options.
     """
@@ -114,7 +114,7 @@ class ScannedUpdate:
         return placed(tree, self.by_seed)
 
     def everywhere(self, tree: PyTree) -> PyTree:
-        """Replicates arrays on every device, as is needed for the dataset before it is passed to a call."""
+        """Replicates arrays on every device. The dataset must be replicated before it is passed to a call."""
         return placed(tree, self._same)
 
     def gathered(self, tree: PyTree) -> PyTree:
@@ -142,7 +142,7 @@ class ScannedUpdate:
     ) -> tuple[PyTree, ChunkMetrics]:
         """Performs updates `first_step` to `first_step + updates - 1` of each seed, counted from 0.
 
-        - `replay`: The replay buffers, with the seeds as first axis.
+        - `replay`: The replay buffers; the first axis of each array indexes the seeds.
 
         Returns the updated arrays of the agents, and the metrics.
         """
@@ -150,7 +150,7 @@ class ScannedUpdate:
 
     @property
     def by_seed(self) -> NamedSharding:
-        """The sharding of arrays whose first axis is the seeds."""
+        """The sharding of arrays whose first axis indexes the seeds."""
         return NamedSharding(self._mesh, PartitionSpec(SEEDS))
 
     @property
@@ -226,7 +226,7 @@ def _itself(tree: PyTree) -> PyTree:
 
 
 def over_seeds(function: Callable) -> Callable:
-    """Maps a function over seeds: with `jax.vmap` on accelerators, a loop on CPUs, and a plain call for a single seed.
+    """Maps a function over seeds: by `jax.vmap` on accelerators, a loop on CPUs, or a plain call for a single seed.
 
     On a CPU, matrix products that are batched over seeds are slower than separate products: floq makes 2.8 seed-updates
     per second with four batched seeds, and 4.4 with one seed. For a single seed, even a batch axis of length 1 would

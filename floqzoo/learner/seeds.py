@@ -58,7 +58,7 @@ MOST_UPDATES = 2**30
 
 
 def build_agents(build: Callable[[Array], PyTree], seeds: Sequence[int]) -> PyTree:
-    """Builds the untrained agents of the given seeds as one tree, in which the first axis of every array is the seeds.
+    """Builds the untrained agents of the given seeds as one tree, whose arrays have the seeds as their first axis.
 
     All agents share one optimiser object. Agents that are built separately have different optimiser objects, so they
     cannot be stacked.

@@ -34,7 +34,9 @@ class AWRPolicy(UnitGaussianPolicy):
     The loss is the negative log-likelihood of the data's actions, weighted by their exponentiated advantages:
 
     $$-\mathbb E \, \min\bigl(e^{\alpha A(s, a)}, w_{\max}\bigr) \log \pi(a \mid s),
-    \qquad A = \min_e Q_e(s, a) - V(s)$$
+    \qquad A = \min_e Q_e(s, a) - V(s),$$
+
+    where the minimum is over the members $Q_e$ of the critic's ensemble.
 
     The policy acts with its mean and explores with samples; both are clipped to [-1, 1].
 

@@ -1,4 +1,4 @@
-"""Next actions by best-of-N sampling from the behaviour policy, independent of the acting policy."""
+"""Next actions chosen by best-of-N sampling from the behaviour policy, independently of how the agent acts."""
 
 import equinox as eqx
 from jaxtyping import Float

@@ -39,7 +39,7 @@ class BestOfNPolicy(eqx.Module):
         return self._best(observation, critic, self.candidates(observation, critic, key))
 
     def candidates(self, observation: Observation, critic: Critic, key: Key) -> Float[Array, "candidates action"]:
-        """Draws the candidates among which `act`, called with the same key, selects an action."""
+        """Draws the candidates from which `act`, when called with the same key, selects an action."""
         keys = jax.random.split(key, self._num_draws)[: self.num_samples]
         return jax.vmap(lambda key: self.behaviour.act(observation, critic, key))(keys)
 

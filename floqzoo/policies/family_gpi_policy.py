@@ -30,8 +30,8 @@ class FamilyGPIPolicy(eqx.Module):
       task's reward, such as a [`FamilyValue`][floqzoo.successor.FamilyValue].
     - `latent`: The task vector $z_r$, not 0.
     - `count`: The number of vectors in $Z$, at least 1; with 1, the policy is $\pi_{z_r}$. TD-Flow uses 256.
-    - `cosine`: $c$ in [0, 1], which determines how close the random vectors are to $z_r$: with 0 they are uniform on
-      the whole sphere, with 1 they equal $z_r$.
+    - `cosine`: $c$ in [0, 1], which determines how close the random vectors are to $z_r$: with 0, they are uniform on
+      the whole sphere; with 1, they equal $z_r$.
 
     **Raises** `ValueError` if a number is out of range, or the policy of `family` is not an `ActsForLatent`.
 
@@ -77,7 +77,7 @@ class FamilyGPIPolicy(eqx.Module):
         return latents, actions, values
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0 and None instead of metrics, because policies and values are trained elsewhere."""
+        """Returns a loss of 0, and None in place of metrics, because policies and values are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

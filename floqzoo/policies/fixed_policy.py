@@ -33,7 +33,7 @@ class FixedPolicy(eqx.Module):
 
     @property
     def parts(self) -> ActorCritic:
-        """The policy with its critic and its normaliser, each of which may be None."""
+        """The policy, its critic and its normaliser; the critic and the normaliser may be None."""
         values = jax.tree.map(
             lambda leaf: leaf.value, self.parameters, is_leaf=lambda node: isinstance(node, Hyperparameter)
         )
@@ -45,6 +45,6 @@ class FixedPolicy(eqx.Module):
         return own.policy.act(own.normalised(observation), critic if own.critic is None else own.critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0 and None instead of metrics."""
+        """Returns a loss of 0, and None in place of metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

@@ -27,6 +27,6 @@ class FunctionPolicy(eqx.Module):
         return self.function(observation)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0 and None instead of metrics."""
+        """Returns a loss of 0, and None in place of metrics."""
         del batch, agent, key
         return jnp.zeros(()), None

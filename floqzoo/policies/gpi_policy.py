@@ -52,12 +52,12 @@ class GPIPolicy(eqx.Module):
         return actions[jnp.argmax(self._values(observation, actions, value_key))]
 
     def values(self, observation: Observation, key: Key) -> Float[Array, " policies"]:
-        """Returns the values that `act`, called with the same key, compares: one for each policy's action."""
+        """Returns the value of each policy's action; `act` compares these values if it is called with the same key."""
         action_key, value_key = jax.random.split(key)
         return self._values(observation, self._actions(observation, action_key), value_key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, None]:
-        """Returns a loss of 0 and None instead of metrics, because policies and critics are trained elsewhere."""
+        """Returns a loss of 0, and None in place of metrics, because policies and critics are trained elsewhere."""
         del batch, agent, key
         return jnp.zeros(()), None
 

@@ -8,7 +8,7 @@ from floqzoo.typing import Array, Scalar
 
 
 LEAST_SIZE = 1e-8
-"""The lower bound of the divisor of Q; needed if all values are close to 0, as before a critic has seen any reward."""
+"""The lower bound of the divisor of Q; needed if all values are close to 0, e.g. before a critic has seen a reward."""
 
 
 def inverse_size(q: Float[Array, " batch"]) -> Scalar:

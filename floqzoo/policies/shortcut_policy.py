@@ -69,10 +69,10 @@ class ShortcutPolicy(eqx.Module):
 
     - The first term, the flow-matching loss, imitates the data. $t$ is uniform on
       $\{0, \frac1K, \dots, \frac{K-1}K\}$.
-    - The second term, the self-consistency loss, trains one step to equal two steps of half its length by the target
-      policy, whose velocity is $\bar v$. It therefore needs a `target_update` with a target policy. The batch is
-      divided evenly among $k = \frac K2, \dots, 2, 1$; remaining examples get $k = 1$. $t$ is uniform on
-      $\{0, \frac1k, \dots, \frac{k-1}k\}$.
+    - The second term, the self-consistency loss, trains one step to match two steps of half its length that are taken
+      by the target policy, whose velocity is $\bar v$. The agent's `target_update` must therefore maintain a target
+      policy. The batch is divided evenly among $k = \frac K2, \dots, 2, 1$; remaining examples get $k = 1$.
+      $t$ is uniform on $\{0, \frac1k, \dots, \frac{k-1}k\}$.
     - The third term maximises the score of $a_k$, the policy's action in $k$ steps. One random $k$ is drawn for the
       whole batch, and the gradient passes through all $k$ steps. $\overline{|Q|}$ is the mean absolute score of the
       batch, treated as a constant.
@@ -89,7 +89,7 @@ class ShortcutPolicy(eqx.Module):
     - `prior`, `path`: The noise prior, and the probability path on which the field is trained. The default path is a
       straight line that ends in a Gaussian with standard deviation 1e-5 around the data.
     - `flow_weight`, `consistency_weight`, `q_weight`: The weights $\lambda_F$, $\lambda_C$ and $\lambda_Q$, at least 0.
-      `q_weight` must be tuned for each environment, from 10 to 500.
+      `q_weight` must be tuned for each environment; SORL uses values from 10 to 500.
 
     **Raises** `TypeError` if a part does not satisfy its protocol, `ValueError` if a number is out of range.
 
@@ -201,7 +201,7 @@ class ShortcutPolicy(eqx.Module):
         return (first + self.field.velocity(t + half, x + half * first, code)) / 2
 
     def consistency_counts(self, size: int) -> Float[np.ndarray, " batch"]:
-        r"""Returns the $k$ of each example of a batch in the self-consistency loss, from $\frac K2$ down to 1.
+        r"""Returns the number of steps $k$ for each example in the self-consistency loss, from $\frac K2$ down to 1.
 
         - `size`: The batch size.
         """

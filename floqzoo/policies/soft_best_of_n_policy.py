@@ -47,7 +47,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """Computes a candidate from each row of the noise except the last, whose first number selects the candidate."""
+        """Computes a candidate from each row of the noise but the last, whose first element selects the candidate."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])
@@ -61,7 +61,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
 
 def choice_at(level: Scalar, probabilities: Float[Array, " choices"]) -> Int[Array, ""]:
-    """Returns the index of the choice for a uniform `level` in [0, 1], by the inverse of the distribution function."""
+    """Returns the index that a uniform `level` in [0, 1] selects, by inverting the cumulative distribution function."""
     size = len(probabilities)
     # A cumulative sum, written with operations that every runtime of an exported policy supports.
     up_to = jnp.asarray(np.tril(np.ones((size - 1, size))), probabilities.dtype)

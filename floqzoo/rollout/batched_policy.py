@@ -30,9 +30,10 @@ class BatchedPolicy:
     policy that draws chunks must be played from their first step. Policies that differ only in their arrays share one
     compiled program.
 
-    The policy runs on the CPU, unless JAX was started without the CPU backend, because eight rows are too few to use an
-    accelerator efficiently, and the accelerator is busy training. Networks that compute in bfloat16 act in float32, the
-    dtype of their parameters. This is faster on a CPU, and makes actions independent of the training device.
+    The policy runs on the CPU (unless JAX was started without the CPU backend), because eight rows are too few to use
+    an accelerator efficiently, and the accelerator is busy with training. Networks that compute in
+    bfloat16 act in float32, the dtype of their parameters. This is faster on a CPU, and makes actions independent of
+    the training device.
 
     - `actor`: An agent, or its `ActorCritic`.
     - `seed`: The seed from which the actions are drawn.

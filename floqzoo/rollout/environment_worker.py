@@ -1,4 +1,4 @@
-"""Environments that can recover from a crash of their process, or resume an episode, by replaying their actions."""
+"""Environments that recover from a crash of their process, or resume an episode, by replaying the episode's actions."""
 
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
@@ -12,7 +12,7 @@ from floqzoo.rollout.episode_player import EpisodePlayer, StepOutcome
 
 
 CRASHES = 3
-"""The number of crashes in one episode after which the process is not restarted, and an error is raised."""
+"""The number of crashes in one episode after which an error is raised and the process is not restarted."""
 
 
 class EnvironmentWorker:
@@ -25,8 +25,8 @@ class EnvironmentWorker:
         outcomes = [worker.receive_step() for worker in workers]
 
     An episode depends only on its index, its seed and its actions. If the process crashes, a new process is therefore
-    started and replays the episode with the same actions; the call that waits for the reply only takes longer. Errors
-    of the environment are raised by the receiving call, and the worker remains usable.
+    started and replays the episode with the same actions; the call that waits for the reply then simply takes
+    longer. Errors of the environment are raised by the receiving call, and the worker remains usable.
 
     The process is started by the constructor, and the first receiving call waits until it is ready. The process uses no
     accelerator, ignores Ctrl-C and SIGTERM, and ends when its parent process ends, even if the parent is killed. A
@@ -58,7 +58,7 @@ class EnvironmentWorker:
         return self._process.number
 
     def begin(self, episode: int, seed: int) -> None:
-        """Requests the start of an episode, without waiting for it."""
+        """Requests the start of an episode, without waiting for its first observation."""
         if self._crashes == CRASHES:  # in the previous, abandoned episode
             self._start_another()
         self._requests, self._crashes = [], 0

@@ -1,4 +1,4 @@
-"""Plays episodes in an environment, so that an episode does not depend on the episodes that were played before it."""
+"""Plays episodes in an environment such that each is independent of the episodes played before it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,12 +29,12 @@ class StepOutcome:
 
     @property
     def over(self) -> bool:
-        """Whether the episode is over."""
+        """Whether this step ended the episode."""
         return self.terminated or self.truncated
 
 
 class EnvironmentFailedError(RuntimeError):
-    """Raised in place of an `OSError` of an environment.
+    """Raised in place of an `OSError` that an environment raises.
 
     It is a separate type because the trainer attributes any `OSError` to the files of the run.
     """

@@ -18,7 +18,7 @@ from floqzoo.rollout.episode_player import EpisodePlayer, numpy_state_kept
 SUCCESS, RETURN = "success", "episode.return"
 """The main metric of an evaluation is `SUCCESS` if the environment reports success, and `RETURN` otherwise."""
 NORMALISED = f"{RETURN}_normalised"
-"""The metric for the return normalised by the task's reference returns, for tasks that have reference returns."""
+"""The metric for the normalised return, which is logged only for tasks that define reference returns."""
 
 
 class Evaluation(eqx.Module):
@@ -100,8 +100,8 @@ class Evaluator:
       `info["success"]` (NaN if the task does not report success), such as the `make_environment` of a
       [`GymnasiumTask`][floqzoo.tasks.GymnasiumTask].
     - `environments`: The number of environments in this process, at least 1.
-    - `workers`: If this is above 0, environments run in as many worker processes instead, at most one per episode; see
-      `EnvironmentWorker`.
+    - `workers`: If above 0, `environments` is ignored, and this many worker processes run one environment each (at most
+      one per episode); see `EnvironmentWorker`.
 
     **Raises** `ValueError` if `environments` or `workers` is out of range, or if `workers` is above 0 and
     `make_environment` cannot be pickled.
@@ -204,7 +204,7 @@ def evaluate(
     environments: SupportsIndex = 4,
     workers: SupportsIndex = 0,
 ) -> Evaluation:
-    """Evaluates an agent in environments that are closed afterwards; for the arguments, see `Evaluator`."""
+    """Evaluates an agent in new environments, which are then closed; see `Evaluator` and `Evaluator.evaluate`."""
     evaluator = Evaluator(make_environment, environments=environments, workers=workers)
     try:
         return evaluator.evaluate(actor, episodes=episodes, seed=seed)

@@ -101,7 +101,7 @@ class Exploration:
       `info["success"]`.
     - `seeds`: The seeds of the run.
     - `environments`: The number n of environments per seed, at least 1.
-    - `in_processes`: Whether each environment runs in its own process, so that the environments step in parallel.
+    - `in_processes`: Whether each environment runs in its own process, which lets the environments step in parallel.
     - `first`: For each seed, the index f of its first episode; None for `FIRST_EPISODE`.
 
     **Raises** `ValueError` if `environments` is below 1, or if `in_processes` is set and `make_environment` cannot be

@@ -12,9 +12,9 @@ from floqzoo.protocols import ActsInChunks
 class OpenLoop:
     """Executes the action chunks of a policy open loop, in several environments.
 
-    With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn in step t - t mod n
-    of the same episode. Each episode starts with a new chunk, and when the episode ends, the remaining actions of its
-    last chunk are dropped. If the policy does not act in chunks, it draws one action in each step.
+    With execution horizon n, step t of an episode takes action t mod n of the chunk that was drawn in step
+    t - (t mod n) of the same episode. Each episode starts with a new chunk, and when the episode ends, the remaining
+    actions of its last chunk are dropped. If the policy does not act in chunks, it draws one action in each step.
 
     - `policy`: The policy. It draws chunks if it satisfies `ActsInChunks`, and single actions otherwise.
     """

@@ -58,12 +58,12 @@ def ring_problem(discount: float) -> AnalyticProblem:
 ANALYTIC_TASKS: Mapping[str, Callable[[float], AnalyticProblem]] = MappingProxyType(
     {"linear-gaussian": chain_problem, "ring": ring_problem}
 )
-"""Functions that build the analytic tasks from a discount, by task name; `env_name` also accepts these names."""
+"""Functions that build the analytic tasks from a discount, by task name; `RunConfig.env_name` accepts these names."""
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """The errors of one method, or of true samples for comparison."""
+    """The errors of one method, or of true samples for comparison; `SuccessorErrors` defines them."""
 
     method: str
     emd: float

@@ -52,8 +52,8 @@ def critic_inside(
     - `steps`: The numbers of solver steps for `q_by_steps`.
     - `num_noise_samples`: The number of noise samples per transition.
 
-    **Raises** `AttributeError` if the critic's velocity fields have no method `last_features`, or their network no
-    method `features`.
+    **Raises** `AttributeError` if the critic's velocity fields lack the method `last_features`, or their network lacks
+    `features`.
     """
     arrays = _compiled(critic, batch, key, tuple(steps), num_noise_samples)
     return CriticInside(*jax.tree.map(np.asarray, arrays))

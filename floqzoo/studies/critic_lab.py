@@ -217,7 +217,7 @@ class Checks(eqx.Module):
 
 
 def checks(looks: int = 4) -> Checks:
-    """Returns the evaluation points of every critic, with `looks` observations in each cell."""
+    """Returns the evaluation points, with `looks` observations in each cell; they are the same for all critics."""
     cells = len(MAZE.places)
     keys = jax.random.split(jax.random.key(11), (cells, looks))
     observation = jax.vmap(jax.vmap(MAZE.observe, (None, 0)))(jnp.arange(cells), keys)
@@ -246,7 +246,7 @@ def q_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
 
 
 def scores_of(critic: Any, where: Checks) -> Float[Array, "cells looks corners"]:
-    """Computes the score of each observation-action pair, which the policy maximises."""
+    """Computes the critic's score, which the policy maximises, for each observation-action pair."""
     return jax.vmap(jax.vmap(jax.vmap(critic.score)))(where.observation, where.action)
 
 

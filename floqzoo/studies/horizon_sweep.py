@@ -68,7 +68,7 @@ class SweepConfig:
     samples: int = 1024
     """Number of samples per state for values."""
     compared: int = 256
-    """Number of these samples, and of true futures, per state that the EMD and the MMD compare."""
+    """Number of samples, and of true futures, per state that the EMD and the MMD compare."""
     squared_emd: bool = False
     """Whether the EMD's cost is the squared distance."""
     training: TrainingSettings = TrainingSettings()
@@ -88,7 +88,7 @@ class SweepConfig:
 class SweepRow:
     """The errors of one model.
 
-    A row with the method "truth" and the seed -1 contains the errors between two sets of true samples instead.
+    If the method is "truth" and the seed -1, the row contains the errors between two sets of true samples.
     """
 
     path: str

@@ -46,7 +46,8 @@ class Rollout:
 def recorded_rollouts(dataset: Dataset, count: int, *, from_current: bool = False) -> list[Rollout]:
     """Returns the first `count` episodes of a dataset, or all if it has fewer.
 
-    - `dataset`: A dataset whose rewards are functions of the current state ("pre" in `floqzoo.tasks.load`).
+    - `dataset`: A dataset whose rewards are functions of the current state, as with `reward_timing="pre"` in
+      `floqzoo.tasks.load`.
     - `from_current`: Whether futures and rewards start with $s_0$ instead of $s_1$.
 
     **Raises** `ValueError` if `count` is not positive or an episode is too short to have futures.

@@ -77,7 +77,7 @@ def bootstrap_interval(
     Each resample draws seeds with replacement within each task, so that the weight of a task does not change. With very
     few seeds, the interval is too narrow; see the guide on results for its coverage.
 
-    - `statistic`: A statistic of this module, or another function that takes the scores of each method as an argument.
+    - `statistic`: A statistic of this module, or another function that takes one argument for each method: its scores.
     - `methods`: The scores of each method.
     - `confidence`: The confidence level, in (0, 1).
     - `resamples`: The number of resamples, at least 1.

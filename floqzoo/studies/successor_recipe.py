@@ -96,8 +96,8 @@ _NOT_ANALYTIC = (
 def parts_from_data(task: Any, config: RunConfig) -> Mapping[str, PyTree]:
     """Returns keyword arguments for the recipe's `build` that depend on the data or on another run.
 
-    They are the measure's normaliser, unless `normalize_observations` is set, and the policy of the run `policy_run`,
-    if this is set.
+    These are the measure's normaliser, unless `normalize_observations` is True, and the policy of the run `policy_run`,
+    if `policy_run` is not empty.
 
     **Raises** the errors of `floqzoo.runs.trained_policy`.
     """

@@ -48,8 +48,8 @@ class ValueSettings:
 
 
 class PaidChain(eqx.Module):
-    """The linear-Gaussian chain, where each transition is rewarded with `REWARD` at its next state; with this reward,
-    `chain.value` is the exact Q-value."""
+    """The linear-Gaussian chain, where the reward of a transition is `REWARD` evaluated at the next state; for this
+    reward, `chain.value` returns the exact Q-value."""
 
     chain: LinearGaussian = LinearGaussian.spiral(0.9)
 

@@ -27,18 +27,18 @@ class DiscountRangeSuccessor(eqx.Module):
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, \gamma) - \hat u_t \rVert^2 \right],$$
 
     where the target flow at $(s', a')$ takes the same $\gamma$. Let $h = 1 / (1 - \gamma)$ be the effective horizon.
-    The discounts are drawn such that $\log h$ is uniform over its range, so that short and long horizons are trained
+    The discounts are drawn such that $\log h$ is uniform over its range, so short and long horizons are trained
     equally often.
 
-    - `measure`: A `FlowSuccessor` whose flow takes one further condition, the number $\log h$ scaled to [-1, 1]. The
+    - `measure`: A `FlowSuccessor` whose flow takes one further condition: $\log h$, scaled to [-1, 1]. The
       `discount` of the measure must be in the range. `sample_futures` and `log_prob` use this discount; `at` changes
       it.
     - `low`, `high`: The ends of the range, $0 \le$ `low` $<$ `high` $< 1$.
 
-    **Raises** `ValueError` if the range is invalid or does not contain the discount of the measure, or for a
-    `MonteCarloTarget`, because all futures in a batch have the same discount.
+    **Raises** `ValueError` if the range is invalid or does not contain the discount of the measure, or if the measure
+    uses a `MonteCarloTarget`, because all futures in a batch have the same discount.
 
-    Source: our own. TD-Flow (arXiv 2503.09817) trains one model for each discount.
+    Source: our own extension of TD-Flow (arXiv 2503.09817), which trains one model for each discount.
     """
 
     measure: FlowSuccessor
@@ -80,17 +80,17 @@ class DiscountRangeSuccessor(eqx.Module):
     def composed_futures(
         self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
     ) -> Float[Array, "count observation"]:
-        r"""Draws futures for the discount $\gamma$ in two stages, of which the first has a discount $\beta \le \gamma$.
+        r"""Draws futures for the discount $\gamma$ in two stages, the first with a discount $\beta \le \gamma$.
 
         Each future starts from a state $x \sim m_\beta(\cdot \mid s, a)$. With probability $(1 - \gamma) / (1 -
         \beta)$, the future is $x$. Otherwise, it is a sample of $m_\gamma(\cdot \mid x, a')$, where the actor chooses
         $a'$ at $x$. If the actor is the policy whose measure was learnt, these futures have the same distribution as
         those of `sample_futures`.
 
-        - `first`: The discount $\beta$ of the first stage, in the range and at most $\gamma$, which is `discount`.
-        - `actor`: An agent, or the `ActorCritic` of one.
+        - `first`: The discount $\beta$ of the first stage, in [`low`, $\gamma$], where $\gamma$ is `discount`.
+        - `actor`: An agent, or its `ActorCritic`.
 
-        **Raises** `ValueError` if `first` is outside the range or above $\gamma$.
+        **Raises** `ValueError` if `first` is below `low` or above $\gamma$.
 
         Source: geometric policy composition (arXiv 2206.08736); gamma-models (arXiv 2010.14496).
         """

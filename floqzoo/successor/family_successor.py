@@ -27,8 +27,8 @@ class FamilySuccessor(eqx.Module):
     $$\mathbb E_z \left[ (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a, z) - \hat u_t \rVert^2 \right],$$
 
-    where the target flow at $(s', \pi_z(s'))$ takes the same z. The z's are drawn from the distribution with which the
-    family was trained.
+    where the target flow at $(s', \pi_z(s'))$ takes the same z. Each z is drawn from the distribution that was used to
+    train the family.
 
     - `measure`: A `FlowSuccessor` whose flow takes one further condition, z. Its `next_action` is not used.
     - `family`: The trained policies: a [`FixedPolicy`][floqzoo.policies.FixedPolicy] whose policy
@@ -36,8 +36,9 @@ class FamilySuccessor(eqx.Module):
       such as the policy and the critic of a trained FB agent.
     - `latent`: The z that `sample_futures` and `log_prob` use; `at` changes it.
 
-    **Raises** `ValueError` if the policy of `family` is not an `ActsForLatent` or its critic is not a
-    `ScoresForLatent`, or for a `MonteCarloTarget`, because the futures in a batch are those of the behaviour policy.
+    **Raises** `ValueError` if the policy of `family` is not an `ActsForLatent`, if its critic is not a
+    `ScoresForLatent`, or if the measure uses a `MonteCarloTarget`, because the futures in a batch are those of the
+    behaviour policy.
 
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
@@ -111,7 +112,7 @@ class FamilyValue(eqx.Module):
         return self.critic.measure
 
     def __call__(self, observation: Observation, action: Action, latent: Float[Array, " latent"], key: Key) -> Scalar:
-        """The mean over `critic.num_samples` futures, in units of return."""
+        """Returns the estimated value, computed from `critic.num_samples` futures, in units of return."""
         return replace(self.critic, measure=self._measure().at(latent)).value(observation, action, key)
 
 

@@ -22,8 +22,9 @@ from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Sca
 class SuccessorMetrics(eqx.Module):
     """The metrics of a successor measure on a batch.
 
-    - `successor_loss`: The sum of the two losses below, weighted by 1 minus the discount and by the discount.
-    - `one_step_loss`: The velocity error on paths to the next state, or to the current state if `from_current` is True.
+    - `successor_loss`: (1 - discount) * `one_step_loss` + discount * `bootstrap_loss`.
+    - `one_step_loss`: The velocity error on paths to the next state, or to the current state if
+      `FlowSuccessor.from_current` is True.
     - `bootstrap_loss`: The velocity error on the targets that the target rule computes.
     """
 
@@ -61,14 +62,14 @@ class FlowSuccessor(eqx.Module):
     - `velocity_error`: The error measure of velocities: `VelocityError` or `NoiseError`.
     - `from_current`: Whether the measure starts at the *current* state, as in InFOM. If so, it is
       $(1 - \gamma) \sum_{k \ge 0} \gamma^k \Pr(s_k \in \cdot)$, and $x_t$ is a point on the path from noise to $s$.
-    - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to further conditions. By default,
-      only the one-step term has such a gradient, as in InFOM.
+    - `bootstrap_trains_conditions`: Whether both terms have a gradient with respect to the further conditions (see
+      below). By default, only the one-step term has such a gradient, as in InFOM.
 
     The flow may take further conditions, such as an intention. Every method takes these conditions after its other
-    arguments; `successor_loss` takes one row of each condition for every transition.
+    arguments. For `successor_loss` and `row_losses`, each condition is an array with one row per transition.
 
-    **Raises** `ValueError` if the discount is out of range, if normaliser and flow have different dimensions, or if
-    `from_current` is used with a `MonteCarloTarget`, whose futures start at the next state.
+    **Raises** `ValueError` if the discount is out of range, if the normaliser and the flow have different dimensions,
+    or if `from_current` is used with a `MonteCarloTarget`, whose futures start at the next state.
 
     Source: temporal difference flows (arXiv 2503.09817), algorithm 1. Drawing separate noise for the two terms is our
     interpretation, under which the paper's theorem on variances holds unchanged.

@@ -48,24 +48,25 @@ class ForwardBackward(eqx.Module):
     without further training: with $w = \mathbb E_\rho [r B]$, the expected discounted return from the next state on,
     under the policy for $z = \sqrt d \, w / \lVert w \rVert$, is $Q(s, a) = F(s, a, z)^\top w$.
 
-    For two transitions $i$ and $j$ of a batch, let $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of member $e$
-    is
+    $F$ is an ensemble with members $F_e$. For two transitions $i$ and $j$ of a batch, let
+    $M_{ij} = F_e(s_i, a_i, z_i)^\top B(s'_j)$. The loss of member $e$ is
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( M_{ij} - \gamma \, \text{discount}_i \bar M_{ij} \bigr)^2
     - \mathbb E_i M_{ii}, \qquad
     \bar M_{ij} = \operatorname{agg}_e \bar F_e(s'_i, a'_i, z_i)^\top \bar B(s'_j),$$
 
-    where $a'_i$ is the action $\pi_{z_i}(s'_i)$ plus smoothing noise, and bars denote the target network. The loss of
-    the measure is the sum over members. It requires no rewards, and its gradient is the gradient of the squared Bellman
-    error in the norm of $\rho$. The orthonormality loss
+    where $a'_i$ is the action $\pi_{z_i}(s'_i)$ plus smoothing noise, $\text{discount}_i$ is the `discount` of
+    transition $i$ (0 if the episode terminated), and bars denote the target network. The loss of the measure is
+    the sum over members. It requires no rewards, and its gradient is the gradient of the squared Bellman error in the
+    norm of $\rho$. The orthonormality loss
 
     $$\tfrac12 \, \mathbb E_{i \ne j} \bigl( B(s'_i)^\top B(s'_j) \bigr)^2 - \mathbb E_i \lVert B(s'_i) \rVert^2$$
 
     fixes the scales of $F$ and $B$, which their product does not determine. The values of $B$ lie on the sphere of
     radius $\sqrt d$.
 
-    - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps the two vectors $(s, z)$ and $(s, a)$,
-      each concatenated, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
+    - `forward`: An [`Ensemble`][floqzoo.networks.Ensemble]; each member maps two vectors, the concatenations
+      $(s, z)$ and $(s, a)$, to $\mathbb R^d$, as an [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
     - `backward`: Maps a state to $\mathbb R^d$; its output is projected onto the sphere.
     - `reward_vector`: The vector $w \in \mathbb R^d$ of the task whose Q-values `score` returns. It may be 0 until
       `infer_task` sets it.
@@ -134,17 +135,17 @@ class ForwardBackward(eqx.Module):
     def densities(
         self, observation: Observation, action: Action, states: Float[Array, "states observation"]
     ) -> Float[Array, " states"]:
-        r"""Returns the density, relative to $\rho$, of the measure of the policy for the task of `reward_vector`.
+        r"""Returns the density of the successor measure, relative to $\rho$, at each of the given states.
 
-        At each of the given states $s^+$, the density is $F(s, a, z)^\top B(s^+)$, averaged over members. It may be
-        negative, because it is learnt.
+        The measure is that of the policy for the task of `reward_vector`. At a state $s^+$, the density is
+        $F(s, a, z)^\top B(s^+)$, averaged over members. It may be negative, because it is learnt.
         """
         latent = on_sphere(jnp.asarray(self.reward_vector.value))
         forward = jnp.mean(self.forwards(observation[None], action[None], latent[None])[:, 0], axis=0)
         return jax.vmap(self.represent)(states) @ forward
 
     def sample_latents(self, observations: Float[Array, "batch observation"], key: Key) -> Float[Array, "batch latent"]:
-        """Draws one z from the training distribution for each row of the batch."""
+        """Draws one z for each row of the batch from `latents`, the distribution used in training."""
         goals = jax.vmap(self.represent)(observations)
         return self.latents.latents(goals, self.latents.draws(len(goals), goals.shape[1], key))
 

@@ -1,4 +1,4 @@
-"""InFOM's critic, which learns an upper expectile, over intentions, of values from a successor measure."""
+"""InFOM's critic, which learns an upper expectile of successor-measure values over intentions."""
 
 from typing import Any
 
@@ -55,9 +55,9 @@ class IntentionCritic(eqx.Module):
     r"""A critic that learns Q by implicit generalised policy improvement over the intentions in a dataset.
 
     For an intention z drawn from the prior, $\hat Q_z(s, a) = \frac{1}{1 - \gamma} \frac1N \sum_i \hat r(x_i)$
-    estimates the value of the policy with that intention from N futures $x_i \sim m(\cdot \mid s, a, z)$. Q is trained
-    to predict an upper expectile of $\hat Q_z$ over z. For an ensemble of $E$ Q-functions and a batch of $B$
-    transitions, the loss is
+    estimates the value of the policy with that intention from N futures $x_i \sim m(\cdot \mid s, a, z)$ and a reward
+    model $\hat r$. Q is trained to predict an upper expectile of $\hat Q_z$ over z. For an ensemble of $E$ Q-functions
+    and a batch of $B$ transitions, the loss is
 
     $$\frac1{EB} \sum_{e, b} \left| \kappa - 1[u < 0] \right| u^2, \quad u = \hat Q_z(s, a) - Q_e(s, a),
     \quad z \sim N(0, I),$$

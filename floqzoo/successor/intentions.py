@@ -1,4 +1,4 @@
-"""Successor measures of the policies in a dataset, which are distinguished by intentions inferred from transitions."""
+"""Successor measures of the policies that collected a dataset, each identified by an inferred intention."""
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ class Intention(eqx.Module):
     log_std: Float[Array, " latent"]
 
     def at(self, noise: Float[Array, " latent"]) -> Float[Array, " latent"]:
-        r"""Returns $\mu + \sigma \epsilon$, the intention for a noise sample $\epsilon$; differentiable."""
+        r"""Returns the intention $\mu + \sigma \epsilon$ for a noise sample $\epsilon$; gradients pass through it."""
         return self.mean + jnp.exp(self.log_std) * noise
 
     @property
@@ -78,10 +78,11 @@ class IntentionMetrics(eqx.Module):
 
 
 class IntentionSuccessor(eqx.Module):
-    r"""The successor measures $m(\cdot \mid s, a, z)$ of the policies in a dataset, each with an intention z.
+    r"""The successor measures $m(\cdot \mid s, a, z)$ of the policies that collected a dataset.
 
-    The encoder infers the intention of the policy behind a transition from the next state and action,
-    $z \sim q(z \mid s', a')$. Measure and encoder are trained to minimise the negative evidence lower bound
+    Each policy is identified by an intention z. The encoder infers the intention behind a transition from the next
+    state and action, $z \sim q(z \mid s', a')$. The measure and the encoder are trained to minimise
+    the negative evidence lower bound
 
     $$(1 - \gamma) \tfrac1d \lVert v(t, x_t \mid s, a, z) - \dot x_t \rVert^2
     + \gamma \tfrac1d \lVert v(t, \hat x_t \mid s, a, \text{sg}(z)) - \hat u_t \rVert^2

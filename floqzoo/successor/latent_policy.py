@@ -50,7 +50,7 @@ class LatentPolicy(PolicyWithMode):
 
     - `network`: Maps two vectors, the concatenation $(s, z)$ and the state $s$, to the action before tanh, as an
       [`EmbeddingNetwork`][floqzoo.networks.EmbeddingNetwork] does.
-    - `latent`: The z for which `act` acts, on the sphere of radius $\sqrt d$. It may be 0 until `infer_task` sets it.
+    - `latent`: The z that `act` uses, on the sphere of radius $\sqrt d$. It may be 0 until `infer_task` sets it.
     - `alpha`: The weight $\alpha$ of the squared distance from the actions in the data, at least 0.
     - `noise`: The smoothing noise in the loss, which is also the exploration noise.
 

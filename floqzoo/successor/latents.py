@@ -24,8 +24,8 @@ def on_sphere(x: Float[Array, " latent"]) -> Float[Array, " latent"]:
 
 
 class LatentDraws(eqx.Module):
-    """The random numbers that a `LatentMixture` needs for a batch: Gaussian directions, a permutation of the goals, and
-    for each row whether its z is a goal."""
+    """The random numbers that a `LatentMixture` needs for a batch: Gaussian directions, a permutation of the goals,
+    and, for each row, whether its z is a goal."""
 
     normal: Float[Array, "batch latent"]
     order: Int[Array, " batch"]
@@ -56,7 +56,7 @@ class LatentMixture(eqx.Module):
         )
 
     def latents(self, goals: Float[Array, "batch latent"], draws: LatentDraws) -> Float[Array, "batch latent"]:
-        """Returns one z per row of a batch, without a gradient; `goals` contains B(s) of every state in the batch."""
+        """Returns one z per row of a batch, without a gradient; `goals` contains B(s) for every state in the batch."""
         directions = jax.vmap(on_sphere)(draws.normal.astype(jnp.result_type(goals)))
         return jax.lax.stop_gradient(jnp.where(draws.is_goal[:, None], goals[draws.order], directions))
 
@@ -72,11 +72,11 @@ def infer_task(
     $z = \sqrt d \, w / \lVert w \rVert$, and the critic's score is $F(s, a, z)^\top w$, in units of reward.
 
     - `agent`: An agent with a `ForwardBackward` critic and a `LatentPolicy`, or the `parts` of such an agent.
-    - `observations`: Unnormalised states $s_i$ from the data on which the agent was pre-trained; $w$ is an expectation
-      over them.
+    - `observations`: Unnormalised states $s_i$ from the data on which the agent was pre-trained; $w$ estimates an
+      expectation over these data.
     - `rewards`: The reward $r_i$ of each state. It may be any function of the state, such as 1 near a goal and 0
-      elsewhere. The policy does not depend on the scale of the rewards. It does depend on a constant that is added to
-      all of them, so it is better to shift rewards of -1 and 0 to 0 and 1.
+      elsewhere. The policy does not depend on the scale of the rewards, but adding a constant to all of them changes
+      it, so it is better to shift rewards of -1 and 0 to 0 and 1.
 
     **Raises** `ValueError` if there are no states, if the numbers of states and rewards differ, if a number is not
     finite, or if $w$ is 0, for which no policy is defined (for example, if all rewards are 0). Inside a JAX trace, only

@@ -50,7 +50,7 @@ def diffusion_measure(
     """Builds a successor measure that is a diffusion model: a network learns to predict noise, and DDIM draws samples.
 
     TD-Flow uses 1000 discrete noise levels, of which DDIM visits 20. Here, time is continuous down to the lowest of
-    these levels, and DDIM takes `steps` equal steps over any interval. The probability flow is the same, so
+    these levels, and DDIM takes `steps` equal steps over any interval. The probability-flow ODE is the same, so
     log-densities are also available.
 
     - `field`: The network $\\epsilon_\\theta$, with the methods of a velocity field; its `velocity` returns the

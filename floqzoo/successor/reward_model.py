@@ -61,5 +61,5 @@ class LearntReward(eqx.Module):
 
 
 def reward_model(reward: Any) -> RewardModel:
-    """Wraps a function in a `KnownReward`; returns an argument that is already a reward model unchanged."""
+    """Wraps a function in a `KnownReward`; a reward model is returned unchanged."""
     return reward if isinstance(reward, RewardModel) else KnownReward(reward)

@@ -1,6 +1,7 @@
-r"""Target rules, on which successor measures are trained for the futures beyond the next state.
+r"""Target rules, which define the targets of successor measures for futures beyond the next state.
 
-Each rule returns a point $\hat x_t$ and the velocity to learn at this point:
+Each rule returns a point $\hat x_t$ and the velocity to learn at this point. In the table, $x_0$ is a noise sample, and
+$\bar\psi_t(x_0)$ is the result of integrating the target flow from $x_0$ up to time $t$.
 
 | target | $\hat x_t$ | velocity |
 |---|---|---|
@@ -25,7 +26,7 @@ from floqzoo.typing import Code, Key, Point, Time
 
 
 class MonteCarloTarget(eqx.Module):
-    """Uses true futures of the next state and action as targets (MC-CFM). The batch must contain them as `future`.
+    """Uses true futures of the next state and action as targets (MC-CFM). The batch must contain `future`.
 
     TD-Flow draws a single sample of the whole measure, which is the next state with probability $1 - \\gamma$. Here, as
     for the other targets, the loss of every transition contains both cases, weighted by their probabilities. This loss
@@ -73,10 +74,11 @@ class TD2Target(eqx.Module):
 
 
 class StraightTD2Target(eqx.Module):
-    """Uses the velocity of the target field on the path to the sampled future instead of on the trajectory (SARSA²).
+    """Evaluates the target field on the path from noise to a sampled future, not on the flow's trajectory (SARSA²).
 
-    If the trajectories of the target flow follow the path, this is TD²-CFM. Otherwise, as for a measure that is spread
-    out, the points are not distributed like the flow at time t, and the exact measure is not a fixed point.
+    If the trajectories of the target flow follow the path, this is the same as TD²-CFM. Otherwise, for example when the
+    measure is spread out, the points on the path do not have the flow's distribution at time t, so the true successor
+    measure is not a fixed point of the training.
     """
 
     def regression(self, flow: Flow, code: Code, step: Transition, t: Time, key: Key) -> PathPoint:

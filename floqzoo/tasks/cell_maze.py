@@ -93,7 +93,7 @@ class CellMaze(eqx.Module):
         return jnp.argmin(jnp.sum((self.centres - observation[None]) ** 2, axis=1))
 
     def transition_rows(self, cell: Int[Array, ""], action: Action) -> Float[Array, " cells"]:
-        """Returns the probability of each next cell; it has no meaning at the goal, where the episode ends."""
+        """Returns the probability of each next cell. The result is meaningless at the goal, where the episode ends."""
         share = 0.8 * jnp.abs(action)
         columns = self._onto([(-1, 0), (0, 0), (1, 0)])
         lines = self._onto([(0, -1), (0, 0), (0, 1)])
@@ -106,14 +106,14 @@ class CellMaze(eqx.Module):
         return moves(columns, action[0], share[0])[cell] @ moves(lines, action[1], share[1])
 
     def corner_transitions(self) -> Float[Array, "corners cells cells"]:
-        """Returns the transition matrix of each action in `CORNERS`."""
+        """Returns the transition matrix of each action in `CORNERS`: the four actions with coordinates -1 or 1."""
         cells = jnp.arange(len(self.places))
         return jax.vmap(lambda action: jax.vmap(lambda cell: self.transition_rows(cell, action))(cells))(
             jnp.asarray(CORNERS)
         )
 
     def optimal_values(self, sweeps: int = 2_000) -> Float[Array, " cells"]:
-        """Computes by value iteration the state values of the best policy that takes only the actions in `CORNERS`.
+        """Computes the state values of the best policy that takes only the actions in `CORNERS`, using value iteration.
 
         - `sweeps`: The number of iterations.
         """
@@ -137,7 +137,7 @@ class CellMaze(eqx.Module):
         return self._backed_up(self.transition_rows(cell, action) @ values, cell)
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions, whose initial cells and actions are drawn uniformly."""
+        """Samples transitions with uniformly drawn initial cells and actions."""
 
         def draw(key):
             cell_key, action_key, step_key, now_key, next_key = jax.random.split(key, 5)

@@ -37,8 +37,8 @@ def collect(
     """Generates one of OGBench's datasets with OGBench's scripted oracles, and returns the path of the training file.
 
     - `name`: The name of a dataset, such as "cube-single-play-v0".
-    - `episodes`: The number of training episodes; by default, as many as in the published dataset. In addition, a tenth
-      as many validation episodes are recorded, but at least one.
+    - `episodes`: The number of training episodes; by default, as many as in the published dataset. The number of
+      validation episodes is a tenth of this number, rounded down, but at least 1.
     - `seed`: The seed, at least 0. Each episode depends only on the seed, the dataset and its own index.
     - `workers`: The number of processes that record episodes in parallel. It does not affect the contents of the files.
     - `directory`: The output folder, by default "~/.floqzoo/collected". It must not be inside "~/.ogbench".
@@ -170,9 +170,11 @@ class Collection:
         return True
 
     def begin(self) -> None:
-        """Writes the settings and package versions to the folder `partial`, or checks those that are already there.
+        """Writes the settings and package versions to the folder `partial`.
 
-        **Raises** `ValueError` if those that are already there are different.
+        If the folder already contains settings and versions, they are not replaced, but compared with the current ones.
+
+        **Raises** `ValueError` if they differ.
         """
         manifest = self.partial / "manifest.json"
         wanted = {"settings": self.settings(), "versions": _versions()}

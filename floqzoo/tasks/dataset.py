@@ -76,7 +76,7 @@ class Dataset(eqx.Module):
         return self.actions.shape[1]
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions uniformly, with replacement; for use inside `jax.jit` and `jax.lax.scan`."""
+        """Samples transitions uniformly, with replacement. Can be called inside `jax.jit` and `jax.lax.scan`."""
         return self.transitions(jax.random.randint(key, (batch_size,), 0, self.size))
 
     def transitions(self, indices: Int[Array, "*batch"]) -> Transition:

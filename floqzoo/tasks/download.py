@@ -62,7 +62,8 @@ def download_file(url: str, file: Path) -> None:
 
     OGBench's own function is not used, because it treats a lost connection as the end of the file.
 
-    **Raises** one of `NETWORK_ERRORS` if the download fails or ends early, and `OSError` if the file cannot be written.
+    **Raises** one of `NETWORK_ERRORS`, such as `urllib.error.URLError`, if the download fails or ends early, and
+    `OSError` if the file cannot be written.
     """
     print(f"downloading {url}", file=sys.stderr)
     # `disable=None`: a bar on terminals only.

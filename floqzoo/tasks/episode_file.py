@@ -44,7 +44,7 @@ def read_episodes(path: str | Path) -> RecordedEpisodes:
 
     **Raises** `FileNotFoundError` if there is no such file; `ValueError` if the file is truncated or not an npz file,
     if an array is missing, unknown or invalid, contains Python objects, or contradicts another array, or if the arrays
-    are too large for the memory.
+    are too large for the available memory.
     """
     path = Path(path).expanduser()
     with opened_npz(path) as archive:

@@ -55,8 +55,7 @@ class DatasetSummary:
     without_next_action: int
 
     def __str__(self) -> str:
-        """Formats the summary as three lines, plus one each for `ending_rewards` and unknown next actions if there are
-        any."""
+        """Returns three lines of text, plus one for `ending_rewards` and one for unknown next actions, if any."""
         lines = [
             f"{counted(self.transitions, 'transition')} in {counted(self.episodes, 'episode')}: "
             f"{counted(self.terminations, 'termination')}, {counted(self.truncations, 'truncated episode')}",
@@ -155,7 +154,7 @@ def dataset_from_transitions(
 def dataset_from_episodes(
     episodes: Iterable[EpisodeArrays], *, action_low: Numbers = -1.0, action_high: Numbers = 1.0
 ) -> Dataset:
-    """Builds a dataset from complete episodes, each of which has one observation more than actions.
+    """Builds a dataset from complete episodes, each of which has one more observation than actions.
 
     - `action_low`, `action_high`: As in `dataset_from_transitions`.
 

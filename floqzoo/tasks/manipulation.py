@@ -49,7 +49,7 @@ class ManipulationScript:
 
 
 class ManipulationRecorder:
-    """Records the episodes of a `ManipulationScript` in its environment, acting with OGBench's scripted oracles."""
+    """Records the episodes of a `ManipulationScript` in its environment, using OGBench's oracles to choose actions."""
 
     def __init__(self, script: ManipulationScript):
         if script.renders:

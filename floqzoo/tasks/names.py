@@ -48,7 +48,10 @@ class TaskName:
 
     @property
     def labels(self) -> str:
-        """The name of the environment that computes the rewards of the data, which is the same task without pixels."""
+        """The name of the environment that computes the rewards of the data.
+
+        For a pixel task, this is the environment of the same task without pixels.
+        """
         return self.environment.removeprefix(PIXELS)
 
     @property

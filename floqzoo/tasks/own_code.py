@@ -59,12 +59,12 @@ def own_module(source: str) -> ModuleType:
 
 
 def own_modules() -> list[ModuleType]:
-    """Returns the modules of the user's files that this process has executed, the latest first; then the program."""
+    """Returns the modules of the user's files that this process has executed, latest first, followed by `__main__`."""
     return [sys.modules[name] for name in (*reversed(_files), "__main__")]
 
 
 def named_in_own_code(reference: str, what: str) -> Any:
-    """Imports the object that a reference `FILE.py:NAME` or `MODULE:NAME` names, which executes the file or module.
+    """Returns the object given by a reference `FILE.py:NAME` or `MODULE:NAME`. This executes the file or the module.
 
     - `what`: The name of the argument that contains the reference, for error messages.
 

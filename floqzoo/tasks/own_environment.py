@@ -93,7 +93,7 @@ def action_bounds_of(environment: gymnasium.Env) -> tuple[np.ndarray, np.ndarray
 
 
 def with_step_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """Limits the steps of an episode to `max_episode_steps`; if that is None, returns the environment unchanged.
+    """Limits each episode to `max_episode_steps` steps. If the limit is None, returns the environment unchanged.
 
     **Raises** `ValueError` if `max_episode_steps` is None and the environment has no step limit of its own, or if
     `max_episode_steps` exceeds the environment's own limit.

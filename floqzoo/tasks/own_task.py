@@ -172,7 +172,7 @@ def is_reference(env_name: str) -> bool:
 
 
 def task_label(env_name: str) -> str:
-    """Returns the name of a task for titles and tables; for a task in the user's code, without the file's folder."""
+    """Returns a task's name for titles and tables. For a task in the user's code, the file's folder is omitted."""
     return PurePath(env_name).name if is_reference(env_name) else env_name
 
 

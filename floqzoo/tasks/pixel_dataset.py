@@ -81,7 +81,7 @@ class PixelDataset(eqx.Module):
         return self.frames.reward_range
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions uniformly, with replacement; for use inside `jax.jit` and `jax.lax.scan`."""
+        """Samples transitions uniformly, with replacement. Can be called inside `jax.jit` and `jax.lax.scan`."""
         step = self.transition(self.starts[jax.random.randint(key, (batch_size,), 0, self.size)])
         return eqx.tree_at(lambda step: step.next_action, step, None)
 

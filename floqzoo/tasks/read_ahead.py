@@ -21,8 +21,8 @@ class ShardError(OSError):
 class ReadAhead:
     """Reads shards of a dataset in another process, at most one shard ahead.
 
-    The process starts with the first request. It does not use the accelerator, ignores Ctrl-C and SIGTERM, and ends
-    when this process ends, even if this process is killed.
+    The reading process starts on the first request. It does not use the accelerator, it ignores Ctrl-C and SIGTERM,
+    and it ends when its parent process ends, even if the parent is killed.
 
     - `dataset`: The sharded dataset.
     """

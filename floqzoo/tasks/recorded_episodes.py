@@ -257,7 +257,7 @@ def episodes_of_states(
 
     Rewards and terminations in the last row of an episode are ignored.
 
-    **Raises** `ValueError` if the very last row does not end an episode, or if no transition starts in any row.
+    **Raises** `ValueError` if the very last row does not end an episode, or if no row starts a transition.
     """
     if not ends[-1]:
         raise ValueError("`terminals` does not end with True; the last state must end its episode (a truncated file?).")

@@ -47,7 +47,7 @@ def record_all(
 
     The jobs run in this process if `workers` is 1, and in worker processes otherwise. A script that renders always runs
     in a single worker process. Because a renderer can hang, the worker process ends if an episode takes longer than
-    `LIMIT` seconds.
+    `floqzoo.tasks.renderer.LIMIT` seconds.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """

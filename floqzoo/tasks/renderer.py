@@ -20,7 +20,7 @@ def select_renderer() -> bool:
     """Selects an off-screen renderer: the one in `MUJOCO_GL` if it is set, else EGL, or OSMesa if EGL fails.
 
     Call this before MuJoCo is imported, because MuJoCo reads the environment variable `MUJOCO_GL` at import. Returns
-    whether a working renderer is selected.
+    whether a working renderer was selected.
     """
     asked = os.environ.get("MUJOCO_GL")
     working = [name for name in ([asked] if asked else ["egl", "osmesa"]) if can_render(name)]

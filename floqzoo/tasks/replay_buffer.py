@@ -27,7 +27,7 @@ class ExploredStep(eqx.Module):
 
 
 class ReplayBuffer(eqx.Module):
-    r"""A ring buffer that stores the latest transitions of each seed, and which episodes they belong to.
+    r"""A ring buffer that stores the latest transitions of each seed and the indices of their episodes.
 
     Each write adds one round: one step in each of the `environments` environments of every seed. The transitions of a
     seed are numbered from 0 in the order in which they are written. Transition $w$ is stored at position $w \bmod R$,
@@ -35,8 +35,8 @@ class ReplayBuffer(eqx.Module):
     is transition $w + \text{environments}$. The next action of a transition is the action taken in its environment in
     the next round; at the end of an episode, it is the action that the policy would have taken.
 
-    - `transitions`: The transitions, with the seed and the position as the first axes. Positions that have not been
-      written to contain 0.
+    - `transitions`: The transitions, with the seed and the position as the first axes. Unused positions contain
+      zeros.
     - `written`: The total number of transitions written for each seed.
     - `episodes`: For each transition, the index of its episode among the episodes of its environment.
     - `last`: For each environment, the index $w$ of the latest transition of each recent episode.
@@ -51,7 +51,7 @@ class ReplayBuffer(eqx.Module):
 
     @staticmethod
     def empty(like: Any, *, seeds: int, slots: int, environments: int) -> "ReplayBuffer":
-        """Creates an empty buffer, which lets at most the latest `slots` transitions of each seed be sampled.
+        """Creates an empty buffer, from which at most the latest `slots` transitions of each seed can be sampled.
 
         - `like`: A transition with its next action, or its shapes and dtypes as returned by `jax.eval_shape`.
 

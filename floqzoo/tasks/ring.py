@@ -17,8 +17,9 @@ class Ring(eqx.Module):
 
     An action $a$ moves the agent one cell forward with probability $(1 + a) / 2$, and one cell back otherwise. An
     observation is the centre of the cell plus uniform noise on a disc, which is small enough to identify the cell. The
-    policy always takes the action `drift`; the behaviour policy draws cells and actions uniformly. With the transition
-    matrices $P$ of the policy and $P_a$ of the first action, the successor measure over cells is
+    policy always takes the action `drift`. The behaviour policy takes uniformly random actions in uniformly random
+    cells. With the transition matrices $P$ of the policy and $P_a$ of the first action, the successor measure over the
+    cells is
 
     $$m(\cdot \mid s, a) = (1 - \gamma) P_a(s, \cdot) (I - \gamma P)^{-1}.$$
 
@@ -93,7 +94,7 @@ class Ring(eqx.Module):
         return (1 - gamma) * jnp.linalg.solve((jnp.eye(self.cells) - gamma * policy).T, first)
 
     def masses(self, observations: Float[Array, "count 2"]) -> Float[Array, " cells"]:
-        """Returns, for each cell, the fraction of the observations that are nearest to the centre of this cell."""
+        """Returns, for each cell, the fraction of the observations whose nearest centre is that of the cell."""
         return jnp.mean(jax.nn.one_hot(jax.vmap(self.cell_of)(observations), self.cells), axis=0)
 
     def starts(self, key: Key, count: int) -> Float[Array, "count 2"]:

@@ -17,8 +17,8 @@ MIRRORS = (
     "https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main",
 )
 """The URLs of the folders that contain the datasets, in the order in which they are tried. The first is OGBench's own
-server. The second is a third-party copy, which may lack the large datasets. If a mirror lacks a file, it counts as
-failed.
+server. The second is a third-party copy, which may lack the large datasets. A mirror that lacks a file
+counts as failed for this file.
 """
 
 SHARDS = {
@@ -46,7 +46,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def download_shards(name: str, directory: str | Path = "~/.ogbench/data", *, shards: int | None = None) -> Path:
-    """Downloads a large OGBench dataset to `directory/name`, and returns this folder, the `dataset_path` for `load`.
+    """Downloads a large OGBench dataset to `directory/name`; returns this path, to pass to `load` as `dataset_path`.
 
     Each shard consists of a training file and a validation file. Existing files are kept, so an interrupted download
     resumes with the first missing file. Each downloaded file is verified before it is moved to the folder: it must be

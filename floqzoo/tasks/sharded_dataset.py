@@ -119,9 +119,9 @@ class ShardedDataset:
 
     @property
     def observations(self) -> Float[Array, "states observation"]:
-        """The observations of the first shard, for computing statistics, as for a normaliser.
+        """The observations of the first shard, for computing statistics such as those of a normaliser.
 
-        The file is read at each access.
+        The file is read on each access.
         """
         return self.reader.read(self.paths[0]).observations
 
@@ -162,7 +162,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def form_of(dataset: Dataset) -> str:
-    """Describes the shapes and the dtype of a dataset in words."""
+    """Returns a description of the shapes and the dtype of a dataset, as text."""
     known = "" if dataset.next_starts is None else f" ({dataset.next_starts.shape[0]:,} with known next actions)"
     return (
         f"{dataset.observations.shape[0]:,} states and {dataset.size:,} transitions{known} with {dataset.observation_dim} "
@@ -171,7 +171,7 @@ def form_of(dataset: Dataset) -> str:
 
 
 def first_episodes(dataset: Dataset, transitions: int) -> Dataset:
-    """Returns the first episodes as a dataset: the smallest number that contains at least `transitions` transitions.
+    """Returns, as a dataset, the fewest leading episodes with at least `transitions` transitions in total.
 
     If the dataset has fewer transitions, all of its episodes are returned.
     """

@@ -27,8 +27,8 @@ def make(environment: str, **settings: Any) -> Any:
     """Creates an OGBench environment, without gymnasium's environment checker.
 
     This permanently disables two warnings. Gymnasium warns that the float64 action bounds of OGBench's robot arm lose
-    precision when they are cast to float32, and repeats this at every access to the action space. MuJoCo's viewer warns
-    about a missing display, but no display is needed.
+    precision when they are cast to float32, and repeats this warning on every access to the action space. MuJoCo's
+    viewer warns about a missing display, but no display is needed.
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")

@@ -1,4 +1,4 @@
-"""Property-based tests for every protocol: check your own part against its laws in one line.
+"""Property-based tests for every protocol: one line checks your own part against the laws of its protocols.
 
     from floqzoo.testing import assert_obeys
 

@@ -1,4 +1,4 @@
-"""Checks equality up to rounding errors, between two arrays, or between a batch and its rows."""
+"""Checks that two arrays, or the results for a batch and for its single rows, are equal up to rounding errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def assert_close(
 
 @eqx.filter_jit
 def compiled(function: Callable, *arguments: Any) -> Any:
-    """Returns `function(*arguments)`, compiled once for each function and each structure of its arguments."""
+    """Returns `function(*arguments)`; each function is compiled only once for each structure of its arguments."""
     return function(*arguments)
 
 

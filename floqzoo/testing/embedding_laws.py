@@ -12,7 +12,8 @@ from floqzoo.testing.examples import Example, magnitudes
 def time_features_are_counted(embedding: TimeEmbedding, example: Example) -> None:
     """`embed_time` returns `time_features` finite features, with finite derivatives, for every time in [0, 1].
 
-    A flow has no other times, so features need not be finite there: the cosine of a very large number is not.
+    Flows have no times outside [0, 1], so features at other times need not be finite. For example, the argument of a
+    cosine may overflow.
     """
     for t in (jnp.zeros_like(example.t), example.t, jnp.ones_like(example.t)):
         features, derivative = compiled(_embed_time, t, embedding), compiled(_derivative, t, embedding)

@@ -19,7 +19,7 @@ from floqzoo.typing import Action, Array, Key, Observation, Point, Scalar
 
 @dataclass(frozen=True)
 class Sizes:
-    """The input sizes of a part under test; most parts accept inputs of any size.
+    """The input sizes of a part under test; they matter only for parts with fixed input sizes, such as networks.
 
     - `point`: The number of coordinates of a point of a velocity field.
     - `condition`: The sizes of the arrays that form a velocity field's condition, in the order in which `encode` takes
@@ -111,8 +111,8 @@ def sixteenths(low: int, high: int) -> st.SearchStrategy[float]:
 def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
     """A Hypothesis strategy for examples of the given sizes.
 
-    Coordinates lie in [-2, 2], and those of actions in [-1, 1]. The condition, the inputs, and the observation and
-    action share the same drawn numbers.
+    Coordinates of actions lie in [-1, 1], and all other coordinates in [-2, 2]. The same drawn numbers are used for the
+    condition, for the inputs, and for the observation and action.
     """
     count = 2 * sizes.point + max(sum(sizes.condition), sizes.inputs, sizes.observation + sizes.action)
 
@@ -137,7 +137,7 @@ def examples(sizes: Sizes) -> st.SearchStrategy[Example]:
 
 
 def magnitudes(dtype: Any) -> tuple[float, ...]:
-    """Numbers of every order of magnitude: 0, the smallest normal number of the dtype, and so on up to the largest."""
+    """Returns numbers of widely different magnitudes: 0, and from the dtype's smallest normal number to its largest."""
     limits = jnp.finfo(dtype)
     return 0.0, float(limits.tiny), 1e-20, 1e-10, 1.0, 30.0, 1e3, 1e6, 1e10, 1e19, 1e30, float(limits.max)
 

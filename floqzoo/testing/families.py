@@ -1,4 +1,4 @@
-"""Hypothesis strategies for every family of parts, such as all critics. To test a new member, add one line here.
+"""Hypothesis strategies for every family of parts, such as all critics. To test a new member, add a line to this file.
 
 A family is a tuple with one strategy for each member. The strategy also draws the member's hyperparameters. To draw
 from a whole family, use `st.one_of`, as in `st.one_of(every_path)`. Members with fixed sizes are built for the default
@@ -240,7 +240,7 @@ def evor_critic(*, key: Key, **parts: Any) -> EVORCritic:
 
 
 def soft_best_of_n(*, key: Key) -> SoftBestOfNPolicy:
-    """Builds a policy that draws one of three actions of a small behaviour flow, by a softmax of their scores."""
+    """Builds a policy that samples one of three actions of a small behaviour flow from a softmax of their scores."""
     return SoftBestOfNPolicy(policy(key=key), 3, temperature=0.5)
 
 
@@ -256,7 +256,7 @@ def best_of_n(*, key: Key) -> BestOfNPolicy:
 
 
 def chunked_policy(*, key: Key) -> ChunkedPolicy:
-    """Builds a small policy that draws chunks of two one-dimensional actions, and executes only the first of each."""
+    """Builds a small policy that draws chunks of two one-dimensional actions, and executes the first action of each."""
     return ChunkedPolicy(actor(AWRPolicy, key=key), sizes.action, 1)
 
 

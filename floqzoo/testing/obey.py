@@ -60,7 +60,8 @@ def laws_of(part: object) -> tuple[Law, ...]:
     """Returns the laws of the protocols that a part satisfies, and any additional laws of its class.
 
     **Raises** `TypeError` if the part satisfies no protocol, or is a `Flow`. In the first case, the message names the
-    nearest protocol and the methods that the part lacks for it; in the second, the parts of the flow to check instead.
+    closest protocol and the methods of this protocol that the part lacks. In the second case, it names the parts of the
+    flow, which must be checked separately.
     """
     if isinstance(part, Flow):
         raise TypeError(

@@ -85,8 +85,8 @@ def marginal_density_obeys_the_continuity_equation(path: AffinePath, example: Ex
 
 
 def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
-    r"""At $t = 0$ and $t = 1$, the results of all methods, and their derivatives by the time and by both points, are
-    finite for every finite pair of points, up to the largest representable numbers.
+    r"""At $t = 0$ and $t = 1$, the results of all methods, and their derivatives with respect to the time and both
+    points, are finite for every finite pair of points, up to the largest representable numbers.
 
     The methods are `at`, `conditional_velocity`, `velocity_of_noise`, `ends_of` and `noise_error_weight`. Near a
     singularity, values may be large, such as $(x_1 - x) / (1 - t)$ just below $t = 1$, but must be finite.
@@ -96,7 +96,8 @@ def the_ends_of_time_are_finite(path: AffinePath, example: Example) -> None:
 
 
 def nothing_overflows_between_the_ends(path: AffinePath, example: Example) -> None:
-    """For $0 < t < 1$ too, all results and their derivatives are finite for every finite pair of points."""
+    """For $0 < t < 1$, the results of all methods and their derivatives are finite for every finite pair of points, as
+    they are at the ends."""
     _assert_finite(path, float(example.t), example)
 
 

@@ -38,7 +38,7 @@ class UniformPolicy(eqx.Module):
         return ActionDraw(action, jnp.full((), -self.dim * np.log(2), action.dtype))
 
     def act_for(self, observation: Observation, latent: Float[Array, " latent"]) -> Action:
-        """Returns the zero action for every z, which is the mean of the actions that `act` draws."""
+        """Returns the zero action for every z; this action is the mean of the actions that `act` draws."""
         del latent
         return jnp.zeros(self.dim, jnp.result_type(observation))
 
@@ -167,8 +167,8 @@ def _draw(policy: HasDensity, observation, key):
 
 
 def noise_decides_the_action(policy: ActsFromNoise, example: Example) -> None:
-    """`act` returns bitwise the same action for a key as `act_from_noise` for the noise that `draw_noise` draws from
-    the key."""
+    """For any key, `act` returns bitwise the same action as `act_from_noise` with the noise that `draw_noise` draws
+    from this key."""
     keys = jax.random.split(example.key, 8)
     drawn = mapped(_action, keys, policy, example.observation)
     np.testing.assert_array_equal(

@@ -64,8 +64,8 @@ def the_error_falls_with_the_order(solver: Any, example: Example) -> None:
     r"""For a solver with an attribute `order` and a dataclass field `num_steps`, doubling the number of steps
     multiplies the error by at most $2^{0.4 - p}$, where $p$ is the order.
 
-    The errors are those of 8 and of 16 steps on $\dot x = 2 \cos(x + 3t)$. Other solvers, such as adaptive ones and
-    classes that are not dataclasses, are skipped.
+    The errors with 8 and with 16 steps are compared on $\dot x = 2 \cos(x + 3t)$. Other solvers, such as adaptive ones
+    and classes that are not dataclasses, are skipped.
     """
     order = getattr(solver, "order", None)
     if order is None or not can_change_steps(solver):
@@ -122,9 +122,9 @@ def distant_starts_stay_finite(solver: ODESolver, example: Example) -> None:
     largest representable number.
 
     In float32, this limit is $2.6 \times 10^{36}$. In general, a result is finite if the velocities at all stages, the
-    stages and the solution are below this limit. It does not extend to all finite points, because the field is the
-    user's, and the solution itself may overflow: here, it grows by up to a factor of $e$ backwards in time. A stage
-    adds velocities with weights of up to about 12.
+    stages and the solution are below this limit. The law does not cover all finite points, because the solution itself
+    may overflow, depending on the field: here, it grows by a factor of up to $e$ when solved backwards in time. The
+    limit also leaves room for the stages, which add velocities with weights of up to about 12.
     """
     far = float(jnp.finfo(example.x0.dtype).max) / 128
     for x in (far, -far):

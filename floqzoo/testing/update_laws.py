@@ -88,7 +88,7 @@ class DrawingPolicy(eqx.Module):
         return self.policy.act(observation, critic, key)
 
     def policy_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Stateful]:
-        """Returns the sum of the action's coordinates times a random number, and a `Stateful` that stores it."""
+        """Returns a random number times the sum of the action's coordinates, and a `Stateful` that stores the number."""
         number = jax.random.normal(key)
         loss = number * jnp.sum(self.policy.action)
         return loss, Stateful(loss, eqx.tree_at(lambda policy: policy.drawn, self, State(number)))

@@ -1,5 +1,5 @@
-"""FQL's settings: from its paper (arXiv 2502.02538, tables 6 and 7), from floq's paper (arXiv 2509.06863), where FQL is
-a baseline, and for critics of the same size as floq's."""
+"""FQL's settings: those of its paper (arXiv 2502.02538, tables 6 and 7), those of floq's paper (arXiv 2509.06863),
+where FQL is a baseline, and our settings for critics of the same size as floq's."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Studies that test claims about flow matching in TD learning, one study per file.
 
 `floqzoo study` finds every file in this folder. Each file defines `STUDY`, a [`Study`][floqzoo.studies.study.Study].
-The claims come from floq (arXiv 2509.06863) and its analysis (arXiv 2603.04333).
+The claims come from floq (arXiv 2509.06863) and from an analysis of floq (arXiv 2603.04333).
 """
 
 import importlib

@@ -41,7 +41,7 @@ def trial(arm: str, settings: LabSettings) -> list[Measurement]:
 
 
 def best_of_larger(table: Table, metric: str, sign: int) -> np.ndarray:
-    """Returns a metric for each seed of the critic in `LARGER` with the best mean.
+    """Returns the values of a metric for all seeds, for the critic in `LARGER` whose mean value is best.
 
     - `sign`: 1 if higher values of the metric are better, -1 if lower values are better.
     """

@@ -59,7 +59,7 @@ def arm_of(coverage: float) -> str:
 
 
 def trial(coverage: float, steps: int, settings: LabSettings) -> list[Measurement]:
-    """Trains floq on all seeds with one noise coverage and number of Euler steps, and returns its measurements."""
+    """Trains floq on all seeds with one noise coverage and one number of Euler steps; returns its measurements."""
     settings = replace(settings, noise_coverage=coverage, flow_steps=steps)
     agents = train(flow_agents(settings), lab_data(settings), settings)
     where = checks()

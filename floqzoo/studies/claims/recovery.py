@@ -1,4 +1,4 @@
-"""Does the rest of the computation correct intermediate values that are perturbed?"""
+"""If intermediate values of a critic are perturbed, does the rest of the computation correct them?"""
 
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +109,7 @@ CRITICS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on moving or fixed targets, for all seeds; returns its errors after perturbations."""
+    """Trains one kind of critic on all seeds, with moving or fixed targets; returns its errors after perturbations."""
     build, errors = CRITICS[kind]
     data = lab_data(settings)
     agents = train(build(settings), with_fixed_targets(data) if targets == FIXED else data, settings)
@@ -122,7 +122,7 @@ def trial(kind: str, targets: str, settings: LabSettings) -> list[Measurement]:
 
 
 def mean_error(table: Table, arm: str) -> np.ndarray:
-    """Returns the mean error of an arm, over all sizes of perturbations in the middle half of the computation."""
+    """Returns the mean error of an arm over perturbations of all sizes in the middle half of the computation."""
     errors = [
         table.of(arm, level, f"error_{size:g}")
         for size in SIZES

@@ -19,14 +19,14 @@ def arm_of(kind: str, rate: float) -> str:
 
 
 def trial(kind: str, rate: float, noise: float, settings: LabSettings) -> list[Measurement]:
-    """Trains one kind of critic on noisy targets, for all seeds, and returns its scores and errors."""
+    """Trains one kind of critic on all seeds with noisy targets, and returns its scores and errors."""
     settings = replace(settings, lr=rate)
     agents = train(AGENTS[kind](settings), lab_data(settings, target_noise=noise), settings)
     return measurements(arm_of(kind, rate), noise, score_and_error(agents))
 
 
 def at_best_rate(table: Table, kind: str, noise: float, metric: str) -> np.ndarray:
-    """Returns a metric at the learning rate that has the smallest mean error of Q at this noise scale."""
+    """Returns a metric at one noise scale, with the learning rate that gives the smallest mean error of Q there."""
     rate = min(RATES, key=lambda rate: table.of(arm_of(kind, rate), noise, "error").mean())
     return table.of(arm_of(kind, rate), noise, metric)
 

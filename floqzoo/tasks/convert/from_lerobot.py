@@ -1,4 +1,4 @@
-"""Reads LeRobot's datasets, which are Parquet files with metadata, without their images."""
+"""Reads LeRobot's datasets, which are Parquet files with metadata. Images are not read."""
 
 from collections.abc import Sequence
 from pathlib import Path

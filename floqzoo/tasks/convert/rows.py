@@ -24,7 +24,7 @@ def episodes_from_rows(
     without `drop_last`; with `drop_last`, the transition is dropped, and its observation and action become the final
     observation and the final action of the episode.
 
-    - `ends`: Whether each row is the last of its episode; True for the very last row.
+    - `ends`: Whether each row is the last of its episode. Must be True for the very last row.
 
     **Raises** `ValueError` if a transition is incomplete and `drop_last` is False, or if no transition is complete.
     """
