@@ -54,8 +54,8 @@ class CategoricalCritic(eqx.Module):
     - `networks`: The ensemble $f_1, \dots, f_E$ of networks that map an observation and an action to
       `support.num_atoms` logits.
     - `support`: The atoms $z_1, \dots, z_N$.
-    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
-      a termination.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0
+      for a terminal transition.
     - `aggregation`: How the members' expected returns are combined into the score. The target distribution is always
       the mixture of the members' distributions.
 

@@ -37,7 +37,7 @@ class ConservativeCritic(eqx.Module):
     \exp \bigl( Z_e(s, a_k, \tau) - \log q(a_k \mid s) \bigr) - Z_e(s, a, \tau) \Bigr),$$
 
     where $Z_e$ is the quantile function of member $e$, and one level $\tau$ is drawn for each transition. Of the $2n$
-    actions $a_k$, $n$ are drawn uniformly from $[-1, 1]^d$, so that $\log q = -d \log 2$. The other $n$ are drawn from
+    actions $a_k$, $n$ are drawn uniformly from $[-1, 1]^d$, so $\log q = -d \log 2$. The other $n$ are drawn from
     a policy with a density, and $\log q$ is the log-density of the action before clipping.
 
     If the agent's policy [has a density][floqzoo.protocols.HasDensity], these actions are drawn from it. Otherwise,

@@ -55,7 +55,7 @@ class FlowCriticMetrics(eqx.Module):
 
 
 class FlowStarts(eqx.Module):
-    """The inputs of flows over returns: each observation has several noise samples, and an action for each of them."""
+    """The inputs of the flows: each observation has several noise samples, and one action for each noise sample."""
 
     observation: Real[Array, "*members batch observation"]
     action: Float[Array, "*members batch samples action"]
@@ -161,7 +161,7 @@ class FlowCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, FlowCriticMetrics]:
         """Returns the velocity error plus the error of the distilled critic on a batch, and the metrics.
 
-        Both errors are averaged over the batch; a padded action chunk enters the average as 0.
+        Both errors are averaged over the batch; those of a padded action chunk count as 0 in the average.
         """
         shape = (batch.reward.shape[0], self.num_noise_samples)
         action_key, noise_key, fresh_key, time_key = jax.random.split(key, 4)

@@ -174,7 +174,7 @@ def with_steps(critic: Any, steps: int) -> Any:
 def can_change_steps(solver: ODESolver | Any) -> bool:
     """Returns whether the number of steps of a solver can be changed.
 
-    The solver must then be a dataclass, such as an `eqx.Module`, with the field `num_steps`, and must not be adaptive.
+    This requires a solver that is a dataclass, such as an `eqx.Module`, has the field `num_steps`, and is not adaptive.
     """
     fields = dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ()
     return "num_steps" in {field.name for field in fields} and not getattr(solver, "is_adaptive", False)

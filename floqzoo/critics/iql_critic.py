@@ -46,8 +46,8 @@ class IQLCritic(eqx.Module):
 
     - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
     - `value_network`: $V$, a network that maps an observation to one number.
-    - `discount`: $\gamma$ in [0, 1). In the losses, $\text{discount}$ is the transition's own discount, which is 0 at a
-      termination.
+    - `discount`: $\gamma$ in [0, 1). In the losses, $\text{discount}$ is the transition's own discount, which is 0 for
+      a terminal transition.
     - `expectile`: $\kappa$ in (0, 1). With 0.5, V is the mean of Q over the actions in the data; as $\kappa$ tends to
       1, V tends to the maximum.
 

@@ -31,7 +31,7 @@ class HuberQuantileLoss(eqx.Module):
         require("kappa", self.kappa, lambda value: np.isfinite(value) & (value > 0), "above 0 and finite")
 
     def losses(self, errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Returns the loss of each error at its level in [0, 1]; errors and levels are broadcast."""
+        """Returns the loss of each error at its level in [0, 1]; errors and levels are broadcast against each other."""
         kappa, size = self.kappa.value, jnp.abs(errors)
         huber = jnp.where(size <= kappa, errors**2 / 2, kappa * (size - kappa / 2))
         return _side_weights(errors, levels) * huber / kappa
@@ -48,7 +48,7 @@ class ExpectileLoss(eqx.Module):
     """
 
     def losses(self, errors: Float[Array, "..."], levels: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Returns the loss of each error at its level in [0, 1]; errors and levels are broadcast."""
+        """Returns the loss of each error at its level in [0, 1]; errors and levels are broadcast against each other."""
         return _side_weights(errors, levels) * errors**2
 
 

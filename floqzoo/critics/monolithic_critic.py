@@ -35,8 +35,8 @@ class MonolithicCritic(eqx.Module):
     y = r + \gamma \, \text{discount} \cdot \operatorname{agg}_e \bar Q_e(s', a'), \quad a' \sim \pi(s')$$
 
     - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
-      a termination.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0
+      for a terminal transition.
     - `aggregation`: How the values of the members are aggregated in the target; the score is always their mean.
 
     Source: the critic of FQL (arXiv 2502.02538), official code.
@@ -57,7 +57,7 @@ class MonolithicCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
         """Returns the squared TD error, averaged over batch and members, and the metrics.
 
-        A padded action chunk enters the average as 0.
+        The loss of a padded action chunk counts as 0 in the average.
         """
         td_target = jax.lax.stop_gradient(self.targets_of(batch, agent, key))
         return squared_td_error(self.networks, batch, td_target)
@@ -74,9 +74,9 @@ class MonolithicCritic(eqx.Module):
 def squared_td_error(
     networks: QEnsemble, batch: Transition, td_target: Float[Array, " batch"]
 ) -> tuple[Scalar, MonolithicMetrics]:
-    """Returns the squared TD error at the actions of the data, averaged over batch and members, and the metrics.
+    """Returns the squared TD error at the actions in the data, averaged over batch and members, and the metrics.
 
-    A padded action chunk enters the average as 0.
+    The loss of a padded action chunk counts as 0 in the average.
     """
     q = networks.batch_values(batch.observation, batch.action)
     loss = jnp.mean(batch.counted((q - td_target[None, :]) ** 2))

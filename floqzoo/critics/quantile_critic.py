@@ -47,8 +47,8 @@ class QuantileCritic(eqx.Module):
     the mean of the quantiles over the members and the $n$ fixed levels $(i - \frac12) / n$.
 
     - `networks`: The ensemble of quantile functions $Z_1, \dots, Z_E$.
-    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
-      a termination.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0
+      for a terminal transition.
     - `loss`: The loss $\rho$, a `HuberQuantileLoss` (IQN) or an `ExpectileLoss` (floq's FQL-IQN).
     - `num_levels`: The number $n$ of levels at which the critic is trained, at least 1.
     - `num_target_levels`: The number $n'$ of levels in the target, at least 1.

@@ -44,7 +44,7 @@ class LevelProduct(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """The number of features of a condition and a level."""
+        """The size of the vector that `features` returns."""
         return self.condition.bias.shape[-1]
 
     def features(self, condition: Float[Array, " condition"], level: Scalar) -> Float[Array, " features"]:
@@ -73,7 +73,7 @@ class LevelConcatenation(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """The number of features of a condition and a level."""
+        """The size of the vector that `features` returns."""
         return self.condition_features + self.embedding.time_features
 
     def features(self, condition: Float[Array, " condition"], level: Scalar) -> Float[Array, " features"]:
@@ -82,7 +82,7 @@ class LevelConcatenation(eqx.Module):
 
 
 class QuantileEnsemble(eqx.Module):
-    r"""An ensemble $Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$ of quantiles of the return at level $\tau$.
+    r"""An ensemble of quantile functions of the return, $Z_1, \dots, Z_E : (s, a, \tau) \mapsto \mathbb R$.
 
     - `level_features`: Combines condition and level: a `LevelProduct` or a `LevelConcatenation`, shared by all members.
     - `size`: The number $E$ of members, at least 1; 2 in Value Flows' and floq's experiments.

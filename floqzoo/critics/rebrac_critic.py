@@ -51,8 +51,8 @@ class ReBRACCritic(eqx.Module):
     `next_action`.
 
     - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
-      a termination.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0
+      for a terminal transition.
     - `beta`: The weight $\beta$ of the penalty, at least 0; the paper tunes it for each environment.
     - `noise`: The smoothing noise $\epsilon$.
 

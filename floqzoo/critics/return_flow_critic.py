@@ -35,6 +35,8 @@ from floqzoo.typing import Action, Array, Key, Observation, Scalar
 class ReturnFlowMetrics(eqx.Module):
     """The metrics of a `ReturnFlowCritic` on a batch.
 
+    The two losses, BCFM and DCFM, are defined in `ReturnFlowCritic`.
+
     - `critic_loss`: Confidence weight * (bcfm_weight * BCFM + dcfm_weight * DCFM), averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members and averaged over
       the batch; `dcfm_loss` is None if DCFM is disabled.
@@ -88,7 +90,7 @@ class ReturnFlowCritic(eqx.Module):
 
     and are averaged over the batch. The confidence weight $w$ is treated as a constant. It increases with
     $\text{std} = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$,
-    which is computed with the target flows at the action of the data and with separate noise $\epsilon'$. The
+    which is computed with the target flows at the action in the data and with separate noise $\epsilon'$. The
     derivative is $\prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k))$ along the trajectory of the solver. Clipping
     changes this trajectory, but is ignored in the derivative.
 
@@ -187,7 +189,7 @@ class ReturnFlowCritic(eqx.Module):
         return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]
 
     def returns(self, observation: Observation, action: Action, noise: Float[Array, "1"]) -> Float[Array, " members"]:
-        """Returns one return from each member's distribution: the output of its flow for one noise sample."""
+        """Returns the output of each member's flow for one noise sample, which is a sample of the return."""
         return self.fields.each(lambda field: self._output(field, observation, action, noise))
 
     def batch_returns(
@@ -220,7 +222,7 @@ class ReturnFlowCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, ReturnFlowMetrics]:
         """Returns the weighted sum of both velocity errors, averaged over the batch, and the metrics.
 
-        A padded action chunk enters the average as 0.
+        The loss of a padded action chunk counts as 0 in the average.
         """
         action_key, noise_key, time_key, std_key = jax.random.split(key, 4)
         size, target = batch.reward.shape[0], agent.target.critic

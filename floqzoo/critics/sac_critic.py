@@ -30,8 +30,8 @@ class SACCritic(eqx.Module):
     otherwise.
 
     - `networks`: The ensemble of Q-functions $Q_1, \dots, Q_E$.
-    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0 at
-      a termination.
+    - `discount`: $\gamma$ in [0, 1). In the equation, $\text{discount}$ is the transition's own discount, which is 0
+      for a terminal transition.
     - `aggregation`: How the values of the members are aggregated in the target.
     - `score_aggregation`: How the values of the members are aggregated in the score, which the policy maximises. SAC's
       paper uses the minimum, and the official code of FQL uses the mean.
@@ -60,7 +60,7 @@ class SACCritic(eqx.Module):
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, MonolithicMetrics]:
         """Returns the squared TD error, averaged over batch and members, and the metrics.
 
-        A padded action chunk enters the average as 0.
+        The loss of a padded action chunk counts as 0 in the average.
 
         **Raises** `TypeError` if the policy does not satisfy `HasDensity`.
         """

@@ -63,7 +63,7 @@ class StepConditionedCritic(eqx.Module):
         return self.critic.score(with_steps(observation, steps), action)
 
     def critic_loss(self, batch: Transition, agent: FrozenAgent, key: Key) -> tuple[Scalar, Metrics | Stateful]:
-        """Returns the loss and metrics of the wrapped critic, for one random number of steps for the whole batch."""
+        """Returns the loss and metrics of the wrapped critic, with one random number of steps for the whole batch."""
         steps_key, loss_key = jax.random.split(key)
         steps = draw_step_count(steps_key, self.max_steps)
         conditioned = batch.with_observations(lambda observation: with_steps(observation, steps))

@@ -11,7 +11,7 @@ class MeanOverEnsemble(eqx.Module):
     """Takes the mean over the members of an ensemble, as floq and FQL do in most environments."""
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Returns the mean over the first axis, which contains the members."""
+        """Returns the mean over the first axis, which indexes the members."""
         return jnp.mean(values, axis=0)
 
 
@@ -24,7 +24,7 @@ class MinOverEnsemble(eqx.Module):
     """
 
     def aggregate(self, values: Float[Array, "members *rest"]) -> Float[Array, "*rest"]:
-        """Returns the minimum over the first axis, which contains the members."""
+        """Returns the minimum over the first axis, which indexes the members."""
         return jnp.min(values, axis=0)
 
 

@@ -18,7 +18,7 @@ class ClippedEuler(FixedStepSolver):
     1 and evaluates the velocity once per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler].
-    - `low`, `high`: The range of each coordinate, low < high.
+    - `low`, `high`: The range of each coordinate, with low < high.
 
     Source: the official code of Value Flows (arXiv 2510.07650), which clips returns in this way.
     """

@@ -14,10 +14,10 @@ class DDIM(FixedStepSolver):
     r"""The deterministic DDIM sampler, in which each step follows a conditional path: $x_{t + \Delta t} =
     \alpha_{t + \Delta t} \hat x_1 + \beta_{t + \Delta t} \hat x_0$.
 
-    Here $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from $x_t$ and the velocity there. A step is
-    exact if these predictions are constant along the trajectory; for the linear path, it is an Euler step. The velocity
-    is not evaluated at the end of a solve, where the velocity of a diffusion model may be singular. The method has
-    order 1 and evaluates the velocity once per step.
+    Here $\hat x_0$ and $\hat x_1$ are the noise and the data predicted from $x_t$ and the velocity at that point. A
+    step is exact if these predictions are constant along the trajectory; for the linear path, it is an Euler step. The
+    velocity is not evaluated at the end of a solve, where the velocity of a diffusion model may be singular. The method
+    has order 1 and evaluates the velocity once per step.
 
     - `num_steps`, `unroll`: As in [`Euler`][floqzoo.flow.fixed_step.Euler]. TD-Flow bootstraps its diffusion models
       with 20 steps.

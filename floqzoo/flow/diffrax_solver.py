@@ -76,7 +76,7 @@ class DiffraxSolver(eqx.Module):
         return _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(t1=True)))[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
+        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last state."""
         times = time_grid(t0, t1, self.num_steps, jnp.result_type(x0))
         return Trajectory(times, _states(self._solution(velocity, x0, t0, t1, diffrax.SaveAt(ts=times))))
 

@@ -42,7 +42,7 @@ class FixedStepSolver(eqx.Module):
         return self._states(velocity, x0, t0, t1, keep=False)[0]
 
     def trajectory(self, velocity: Velocity, x0: Point, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
-        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last one."""
+        """Returns the states of a solve at `num_steps + 1` equally spaced times; `solve` returns the last state."""
         _, states = self._states(velocity, x0, t0, t1, keep=True)
         return Trajectory(time_grid(t0, t1, self.num_steps, jnp.result_type(x0)), jnp.concatenate([x0[None], states]))
 

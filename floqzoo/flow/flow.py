@@ -55,11 +55,11 @@ class Flow(eqx.Module):
             raise ValueError(f"`dim` must be at least 1; got {self.dim}.")
 
     def encode(self, *condition: Condition) -> Code:
-        """Encodes the condition, so that it is encoded only once; all other methods take the result as `code`."""
+        """Encodes the condition. All other methods take the result as `code`, so the condition is encoded only once."""
         return self.field.encode(*condition)
 
     def push_forward(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Point:
-        r"""Integrates the field from `x0` at time `t0` to time `t1`; by default, the result is $\psi_1(x_0)$."""
+        r"""Integrates the field from `x0` at time `t0` to time `t1`; by default, returns the flow map $\psi_1(x_0)$."""
         return self.solver.solve(lambda t, x: self.field.velocity(t, x, code), x0, t0, t1)
 
     def trajectory(self, x0: Point, code: Code, t0: Time = 0.0, t1: Time = 1.0) -> Trajectory:
@@ -120,8 +120,8 @@ class Flow(eqx.Module):
         divergence is integrated along the way.
 
         - `divergence`: `ExactDivergence()`, or `HutchinsonDivergence()`, an unbiased estimate that requires a `key`.
-        - `solver`: The ODE solver; None for `accurate_solver()`. Pass the flow's own solver for the density of the
-          samples that the flow draws.
+        - `solver`: The ODE solver; None for `accurate_solver()`. Pass the flow's own solver to approximate the
+          density of samples drawn with that solver.
 
         Source: neural ODEs (arXiv 1806.07366), theorem 1.
         """

@@ -127,8 +127,8 @@ class LinearPath(AffinePath):
 class OptimalTransportPath(AffinePath):
     r"""The straight line $x_t = t x_1 + (1 - (1 - \sigma_{\min}) t) x_0$, which ends in a Gaussian around the data.
 
-    - `sigma_min`: The standard deviation $\sigma_{\min}$ that remains at $t = 1$ if the noise has unit variance, in
-      (0, 1).
+    - `sigma_min`: $\sigma_{\min}$ in (0, 1), the standard deviation that remains at $t = 1$ if the noise has unit
+      variance.
 
     Source: flow matching (arXiv 2210.02747), example II.
     """
@@ -175,8 +175,8 @@ class VariancePreservingPath(AffinePath):
 
     - `low`, `high`: The minimum and maximum noise rates $b_{\min}$ and $b_{\max}$; 0.001 $\le$ low < high $\le$ 40.
 
-    **Raises** `ValueError` for other rates: with a rate above 40, $\alpha_0$ can be so small that gradients are not
-    representable in float32; with a minimum below 0.001, $\beta_t$ can be so small near $t = 1$.
+    **Raises** `ValueError` for other rates, for which gradients may not be representable in float32: with a rate above
+    40, $\alpha_0$ may be too small; with a minimum rate below 0.001, $\beta_t$ may be too small near $t = 1$.
 
     Source: score-based SDEs (arXiv 2011.13456), with the defaults of that paper; written as a path in arXiv 2210.02747,
     example I.

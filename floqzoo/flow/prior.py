@@ -80,8 +80,8 @@ class GaussianPrior(eqx.Module):
     - `mean`: The mean, in the units of $x_0$.
     - `scale`: The standard deviation, in [1e-20, 1e20].
 
-    **Raises** `ValueError` if `mean` is not finite, or for any other `scale`, with which the log-density or its
-    gradient might not be finite in float32.
+    **Raises** `ValueError` if `mean` is not finite, or if `scale` is out of range, since the log-density or its
+    gradient might then not be finite in float32.
     """
 
     mean: Hyperparameter = eqx.field(converter=hyperparameter, default=0.0)

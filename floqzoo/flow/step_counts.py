@@ -10,9 +10,9 @@ from floqzoo.typing import Array, Key, Point, Time, Velocity
 
 
 def require_power_of_two(name: str, value: int, least: int = 1) -> None:
-    """Checks that the argument `name` has a value that is a power of two and at least `least`.
+    """Checks that `value` is a power of two and at least `least`.
 
-    **Raises** `ValueError` if it does not.
+    **Raises** `ValueError` if it is not; the message calls the argument `name`.
     """
     if value < least or value & (value - 1):
         raise ValueError(f"`{name}` must be a power of two, at least {least}; got {value}.")

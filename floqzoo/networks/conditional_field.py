@@ -15,11 +15,11 @@ from floqzoo.typing import Array, Condition, Key, Point, Time
 
 
 class ConditionalField(eqx.Module):
-    r"""A velocity field that one network computes: $v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x),
+    r"""A velocity field computed by one network: $v_\theta(t, x \mid c) = \text{network}(c, \text{embed}(x),
     \text{embed}(t))$.
 
-    Because the first layer of the network is linear, the contribution of the condition $c$ to it can be computed
-    separately. `encode` does so once, so that K solver steps for m noise samples do not repeat it K m times.
+    Because the first layer of the network is linear, the contribution of the condition $c$ to that layer's output can
+    be computed separately. `encode` computes it once for all solver steps and noise samples.
 
     - `dim`: The number of coordinates of a point.
     - `condition_features`: The total number of coordinates of the condition; 0 for a field without a condition.

@@ -12,12 +12,12 @@ class Dense(eqx.Module):
     r"""A linear layer, $x W + b$, initialised as in the official code of FQL and floq.
 
     $W_{ij} \sim U[-\ell, \ell]$ with $\ell = \sqrt{6 / (\text{in} + \text{out})}$, and $b = 0$. The weight has shape
-    (in, out), so that a batch of rows takes one matrix product without a transpose. With `eqx.nn.Linear`, the same
+    (in, out), so a batch of rows needs only one matrix product, without a transpose. With `eqx.nn.Linear`, the same
     networks train up to 1.7 times more slowly on a CPU.
 
     - `in_features`, `out_features`: The sizes of the input and the output, at least 1.
-    - `scale`: A factor by which the variance of the initial weight is multiplied, so that $\ell$ is multiplied by the
-      square root of `scale`. The last layer of a Gaussian or deterministic policy uses 0.01.
+    - `scale`: A factor by which the variance of the initial weight is multiplied; $\ell$ is multiplied by the square
+      root of `scale`. The last layer of a Gaussian or deterministic policy uses 0.01.
     - `dtype`: The dtype to which input and weight are cast for the matrix product, such as `jnp.bfloat16`; None for no
       cast. The stored parameters keep their dtype.
     """

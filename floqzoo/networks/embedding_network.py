@@ -1,4 +1,4 @@
-"""A network that embeds groups of inputs separately before it concatenates them."""
+"""A network that embeds groups of inputs separately and concatenates the embeddings."""
 
 import equinox as eqx
 import jax
@@ -32,8 +32,8 @@ class EmbeddingNetwork(eqx.Module):
     r"""A network that embeds each group of inputs separately, and applies a ReLU trunk $h$ and a linear layer $W$ to
     the concatenated embeddings: $W \, h([e_1(x_1), \dots, e_k(x_k)])$.
 
-    Each group $x_i$ is a concatenation of input vectors. For example, the forward map of FB embeds the groups $(s, z)$
-    and $(s, a)$.
+    Each group $x_i$ is a concatenation of input vectors. For example, the forward map of FB (the forward-backward
+    representation) embeds the groups $(s, z)$ and $(s, a)$.
 
     - `groups`: The size of each group $x_i$, at least 1.
     - `out_features`: The size of the output.

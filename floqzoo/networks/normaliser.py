@@ -57,7 +57,7 @@ class Normaliser(eqx.Module):
           coordinates; None for no minimum.
 
         **Raises** `ValueError` if there are no observations, if an observation is not finite, or if a coordinate is
-        constant and `least_scale` is not above 0.
+        constant and the given `least_scale` is not above 0.
         """
         table = np.asarray(observations)
         count, dim = table.shape

@@ -12,7 +12,7 @@ from floqzoo.typing import Array, Point
 
 
 class RawPoint(eqx.Module):
-    """Passes the coordinates of a point on unchanged, as FQL does for actions."""
+    """Passes on the coordinates of a point unchanged, as FQL does for actions."""
 
     def point_features(self, dim: int) -> int:
         """Returns the number of features, which is the number of coordinates."""
@@ -24,11 +24,11 @@ class RawPoint(eqx.Module):
 
 
 class NormalisedValue(eqx.Module):
-    r"""Normalises a value to a range, $(x - \text{low}) / (\text{high} - \text{low})$, as floq does without its
-    categorical embedding.
+    r"""Normalises a value by its range, $(x - \text{low}) / (\text{high} - \text{low})$, as floq does if its
+    categorical embedding is disabled.
 
-    To avoid overflow, a value that is further outside the range than a million times its width is clipped to that
-    distance.
+    To avoid overflow, a value that lies outside the range by more than a million times the width of the range is
+    clipped to that distance.
 
     - `low`, `high`: The range of values, in units of return; its width, high - low, is in [1e-20, 1e20].
 
@@ -59,9 +59,9 @@ class HLGauss(eqx.Module):
     {\operatorname{erf}\frac{e_n - x}{\sqrt 2 \sigma} - \operatorname{erf}\frac{e_1 - x}{\sqrt 2 \sigma}}$$
 
     The bins have $n$ equidistant edges, $e_1 = \text{low} < \dots < e_n = \text{high}$, so each coordinate has $n - 1$
-    features. $\sigma$ is the argument `sigma` times the bin width $(e_n - e_1) / (n - 1)$. Values are clipped to
-    $4 \sigma$ outside the range, because further away the probabilities would be dominated by rounding errors, and
-    finally become 0/0.
+    features. $\sigma$ is the argument `sigma` times the bin width $(e_n - e_1) / (n - 1)$. Values more than
+    $4 \sigma$ outside the range are clipped to that distance, because further away the probabilities would be
+    dominated by rounding errors, and finally become 0/0.
 
     - `low`, `high`: The range of values, in units of return; its width, high - low, is in [1e-20, 1e20].
     - `edges`: The number $n$ of edges, at least 2; floq uses 51.

@@ -10,8 +10,9 @@ from floqzoo.typing import Array, Time
 class SinusoidalTime(eqx.Module):
     r"""Embeds the time as sinusoidal features $(\sin \omega_i t, \cos \omega_i t)$.
 
-    The frequencies are spaced geometrically from 1000 to 0.1. They are those of the transformer, $10^{-4 i / (n / 2 -
-    1)}$, for a time in thousandths as in DDPM, so $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$.
+    The frequencies are spaced geometrically from 1000 to 0.1: $\omega_i = 1000 \cdot 10^{-4 i / (n / 2 - 1)}$ for $i =
+    0, \dots, n / 2 - 1$. They are those of the transformer, multiplied by 1000 because DDPM divides time into 1000
+    steps.
 
     - `time_features`: The number $n$ of features, even and at least 4. The number that TD-Flow uses is not published;
       the default of 256 is taken from a public reproduction.

@@ -45,7 +45,8 @@ class UNetField(eqx.Module):
     \dots \to w_1$. The decoder block of width $w_i$ also takes the output of the encoder block of that width (a skip
     connection). A final linear layer computes the velocity. Each block consists of a dense layer, layer norm with FiLM,
     and Mish. One two-layer perceptron encodes the embedded time, and another encodes the condition. Their outputs
-    determine the scale and shift in every block. `encode` computes the contribution of the condition once.
+    determine the scale and shift in every block. `encode` computes the contribution of the condition once for
+    all solver steps.
 
     - `dim`: The number of coordinates of a point.
     - `condition_features`: The total number of coordinates of the condition.

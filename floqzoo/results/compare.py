@@ -90,7 +90,7 @@ def compare_runs(
     - `step`: The step at which the runs are compared. By default this is the last step, which must then be the same for
       all runs on a task.
     - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
-    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `distinguishing`: Run settings, such as "precision", that distinguish methods in addition to the agent's settings.
     - `reference`: Scores from other sources, as returned by `read_reference_scores`, to list below the scores of the
       runs.
 

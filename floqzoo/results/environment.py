@@ -35,7 +35,7 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
 def require_states(run: StoredRun, what: str) -> None:
     """Checks that a run was trained on state vectors and not on pixels.
 
-    - `what`: The feature that requires such a run, such as "a video", for the error message.
+    - `what`: What requires state vectors, for example "a video"; the error message names it.
 
     **Raises** `ValueError` if the run has a pixel encoder.
     """

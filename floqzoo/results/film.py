@@ -10,7 +10,7 @@ from floqzoo.tasks.files import replacing
 
 
 def write_film(pictures: Iterable[np.ndarray], path: Path, *, frames_per_second: int) -> Path:
-    """Writes frames to an H.264 `.mp4` file, atomically, with the ffmpeg of imageio-ffmpeg; returns its path.
+    """Atomically writes frames to an H.264 `.mp4` file, with ffmpeg from imageio-ffmpeg; returns the path of the file.
 
     - `pictures`: The frames: RGB images with values from 0 to 255, which all have the same size. Height and width must
       be even.

@@ -33,8 +33,8 @@ def find_runs(directory: Path) -> list[Path]:
 def open_runs(paths: Sequence[Path]) -> list[StoredRun]:
     """Opens all runs in the given folders, which may themselves be runs; each run is opened only once.
 
-    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and what `find_runs` and `StoredRun`
-    raise.
+    **Raises** `FileNotFoundError` if a folder does not exist or contains no run, and the same errors
+    as `find_runs` and `StoredRun`.
     """
     folders = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Inspects the successor measure of a stored run, by comparing its futures and values with those of episodes."""
+"""Inspects the successor measure of a stored run: compares its sampled futures and values with those of episodes."""
 
 import operator
 from pathlib import Path
@@ -51,7 +51,7 @@ def inspect_futures(
     - `step`: The step of the checkpoint; by default the last.
     - `episodes`: The number of episodes, at least 1. For a measure of the policy that collected the data, it must not
       exceed the number of episodes in the data.
-    - `dataset_path`: The location of the run's data, if they were moved.
+    - `dataset_path`: The new location of the run's data, if they were moved.
     - `recipe`: The recipe of the run, if it is not one of floqzoo's.
     - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.

@@ -1,4 +1,4 @@
-"""The diagnostics that the inspection of a flow critic computes."""
+"""Diagnostics of a flow critic, computed for `inspect_run`."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ class Inspection:
     - `success`: The fraction of played episodes that reached the goal; NaN in a task that reports no success.
     - `return_correlation`: The correlation between Q and the return, over all played steps whose return is known; NaN
       if undefined.
-    - `return_bias`: The mean of Q minus the return over the same steps; NaN if there are none.
+    - `return_bias`: The mean difference between Q and the return (Q minus return) over the same steps; NaN if there are
+      none.
     """
 
     seed: int

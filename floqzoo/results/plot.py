@@ -39,7 +39,7 @@ def plot_runs(
     - `metric`: A column of `eval.csv` or `train.csv`; None for the success rate, or for the mean return if no run has a
       success rate.
     - `confidence`: The confidence level of the bootstrap intervals, in (0, 1).
-    - `distinguishing`: Run settings that distinguish methods, in addition to those of the agent, such as "precision".
+    - `distinguishing`: Run settings, such as "precision", that distinguish methods in addition to the agent's settings.
     - `reference`: Scores from other sources, as returned by `read_reference_scores`. They are drawn in grey, with a
       line for each method, source and protocol, in the panels of the tasks to which the scores refer.
 

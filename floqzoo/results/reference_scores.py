@@ -127,7 +127,7 @@ def reference_groups(scores: Iterable[ReferenceScore], tasks: Sequence[str], met
     ignored.
 
     **Raises** `ValueError` if the metric is the success rate and a score is outside [0, 1], or if a group has two
-    scores of the same seed at one step, or a mean over seeds in addition to another score at that step.
+    scores of the same seed at one step, or a mean over seeds in addition to another score at the same step.
     """
     found: dict[tuple[str, str, str, str], dict[int, list[ReferenceScore]]] = {}
     for score in scores:

@@ -75,7 +75,7 @@ def inspect_run(
     **Raises** `ValueError` or `FileNotFoundError` if the run, its data, the seed or the checkpoint does not exist;
     `ValueError` in these cases:
 
-    - The run has no flow critic, has one over action chunks or without features, or was trained on pixels.
+    - The run has no flow critic, its critic has no features or is over action chunks, or it was trained on pixels.
     - The run uses your own task, but `task` is None or has no environment.
     - A number is out of range.
     """

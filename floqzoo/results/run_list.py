@@ -100,7 +100,7 @@ def _ends_finite(columns: Mapping[str, Float[np.ndarray, " rows"]]) -> bool:
 
 
 def last_score(columns: Mapping[str, Float[np.ndarray, " rows"]], metric: str) -> tuple[float, float]:
-    """Returns a metric of the last evaluation, averaged over seeds, and its standard error; both NaN if there is none.
+    """Returns the mean over seeds of a metric in the last evaluation, and its standard error; both NaN if it is missing.
 
     - `columns`: The columns of `eval.csv` by name.
     - `metric`: The name of the metric.

@@ -76,7 +76,7 @@ def film_run(
     - `seed`: A seed of the run; by default the first.
     - `directory`, `step`, `episode_seed`, `recipe`, `task`: As in `evaluate_run`.
 
-    **Raises** what `evaluate_run` and `record_video` raise, and `ValueError` if the run was trained on pixels.
+    **Raises** the same errors as `evaluate_run` and `record_video`, and `ValueError` if the run was trained on pixels.
     """
     if episode_seed is not None:
         episode_seed = operator.index(episode_seed)

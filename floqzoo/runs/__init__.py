@@ -1,4 +1,4 @@
-"""The configuration of runs, recipes, and the files of a run: checkpoints and logs."""
+"""Run configuration, recipes, and run files (checkpoints and logs)."""
 
 from floqzoo.runs.checkpoint import (
     Checkpoint as Checkpoint,

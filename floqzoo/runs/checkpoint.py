@@ -145,7 +145,7 @@ def save_checkpoint(
     - `beside`: Additional arrays of any shape, by name; `restore_beside` reads them.
     - `awaited`: An additional tree; `restore_awaited` reads it.
 
-    **Raises** `ValueError` if `step` is negative, `OSError` if the checkpoint cannot be written.
+    **Raises** `ValueError` if `step` is negative; `OSError` if the checkpoint cannot be written.
     """
     import orbax.checkpoint as ocp
 
@@ -389,7 +389,7 @@ def best_step(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def remove_others(directory: Path, keep: set[int]) -> None:
-    """Removes each checkpoint whose step is not in `keep`, atomically.
+    """Atomically removes each checkpoint whose step is not in `keep`.
 
     Files that interrupted writes and removals have left behind are removed as well.
     """

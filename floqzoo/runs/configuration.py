@@ -28,7 +28,7 @@ AgentConfig = TypeVar("AgentConfig")
 @unhooked
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Generic[AgentConfig]):
-    """All settings of a run; those that the official code of FQL also has are named as in that code.
+    """All settings of a run; those that also exist in FQL's official code have the same names there.
 
     **Raises** `ValueError` if a setting is of the wrong type, out of range or incompatible with another one; the message
     names it.
@@ -250,7 +250,7 @@ _ONLINE = (
 def small_run(env_name: str | None, agent: Any) -> RunConfig:
     """Returns the settings of a short run, with 45,000 updates.
 
-    If the official dataset is not on this machine, data are collected instead of downloaded.
+    If the official dataset is not on this machine, data are collected rather than downloaded.
 
     - `env_name`: The environment; None for a task of cube-single.
     - `agent`: The settings of the method.
@@ -274,8 +274,8 @@ def published_settings(env_name: str, table: Mapping[str, Mapping[str, Any]], de
     """Returns the settings that a paper published for an environment, which apply to all its datasets and tasks.
 
     - `env_name`: An environment name, such as "cube-double-play-singletask-task1-v0".
-    - `table`: For each environment, such as "cube-double", the published values of fields. A field that is left out has
-      its default.
+    - `table`: For each environment, such as "cube-double", the published values of fields. A field that is left out
+      keeps its default.
     - `defaults`: The default settings of the method. For an environment that is not in the table, they are returned
       with a warning.
     """

@@ -20,8 +20,8 @@ class MetricLog:
     """A log of metrics: a CSV file whose first columns are `step` and `seed`, to which rows can be appended.
 
     A metric that first appears in a later row gets a new column, which is empty in all earlier rows. `write` returns
-    once its rows are on disk. The file is valid at any time, except that its last row may be incomplete after the disk
-    was full or the process was killed.
+    once its rows are on disk. The file is valid at any time, except that its last row may be incomplete if the disk was
+    full or the process was killed.
 
     - `path`: The file; if it exists, rows are appended to it.
     """

@@ -1,4 +1,4 @@
-"""Recipes, which combine a function that builds an agent with presets, and functions that find and load them."""
+"""Defines, finds and loads recipes. A recipe combines a function that builds an agent with presets of its settings."""
 
 import difflib
 import importlib
@@ -45,8 +45,8 @@ class Recipe:
       the policy of another run, given the loaded task and the settings of the run. `build` must also work without these
       arguments, and then return an agent of the same structure, so that a checkpoint can be read into it.
     - `to_task`: A function that prepares the agent of one seed to act on the task of the run, for example by inferring
-      FB's task from rewards, given the agent, the task and the settings of the run. It is applied before an agent is
-      evaluated, stored or returned. Its changes must not affect training.
+      the task vector of FB from rewards, given the agent, the task and the settings of the run. It is applied before an
+      agent is evaluated, stored or returned. Its changes must not affect training.
     - `report`: A function that prints additional results for a trained agent, given the agent, the task, the settings
       of the run, the seed and the folder of the run.
 
@@ -118,7 +118,7 @@ def buildable(build: Callable[..., PyTree]) -> Callable[[RunConfig], Any]:
 
 
 def small_observation_dim(settings: Any) -> int:
-    """Returns an observation size for tracing a method with these settings: 3, or one frame for a pixel encoder."""
+    """Returns an observation size for tracing a method with these settings: 3, or a frame's size for a pixel encoder."""
     return math.prod(FRAME) if getattr(settings, "encoder", None) else 3
 
 

@@ -1,4 +1,4 @@
-"""Commands on a run, as messages print them."""
+"""Formats the command lines that messages suggest for a run."""
 
 import importlib
 import shlex

@@ -148,7 +148,7 @@ def discard(directory: Path) -> None:
 
 
 def remove_empty(*directories: Path) -> None:
-    """Removes folders as long as they are empty, the innermost first."""
+    """Removes the folders in the given order, innermost first, and stops at the first that is not empty."""
     with suppress(OSError):
         for directory in directories:
             directory.rmdir()

@@ -324,8 +324,8 @@ class RunStore:
 def chosen_metric(columns: Collection[str], best_metric: str | None = None) -> str:
     """Returns the name of the metric that selects the best checkpoint.
 
-    This is `best_metric`. If `best_metric` is None, it is the success rate, or the mean return if there is no success
-    rate among the columns.
+    This is `best_metric` unless it is None. In that case it is the success rate, or the mean return if the columns
+    contain no success rate.
 
     **Raises** `ValueError` if `best_metric` is not among the columns.
     """

@@ -18,8 +18,8 @@ def convert_settings(settings: Any) -> None:
     """Converts the fields of a dataclass to the types of their annotations; to be called in its `__post_init__`.
 
     NumPy scalars and arrays without axes become Python numbers, lists and one-dimensional arrays become tuples, a
-    `Path` becomes a string, and an integer becomes a float where the annotation says float. Only fields of bool, int,
-    float, str, None, `Literal`, and of tuples and unions of these are converted and checked.
+    `Path` becomes a string, and an integer becomes a float where the annotation says float. Only fields of type
+    bool, int, float, str, None or `Literal`, and tuples and unions of these, are converted and checked.
 
     **Raises** `ValueError` for a value of another type, or one that is not among the choices of a `Literal`; the
     message starts with the name of the field.
@@ -32,8 +32,11 @@ def convert_settings(settings: Any) -> None:
 
 
 def unhooked(kind: Class) -> Class:
-    """A decorator for a dataclass of floqzoo that calls `convert_settings`. The import hook would check the arguments of
-    the constructor before they are converted; it ignores a constructor without annotations."""
+    """Exempts the constructor of a dataclass that calls `convert_settings` from run-time type checks; a decorator.
+
+    The import hook of jaxtyping would check the arguments before they are converted. The decorator removes the
+    annotations of the constructor, because the hook ignores a constructor without annotations.
+    """
     kind.__signature__ = inspect.signature(kind)  # still with annotations, for `help`
     kind.__init__.__annotations__ = {}
     return kind
@@ -93,7 +96,7 @@ def _required(kind: Any) -> str:
 def read_settings(
     kind: type[Settings], values: Mapping[str, Any], prefix: str = "", hints: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Builds a dataclass from JSON values. A setting that was added to floqzoo after the run takes its default, which
+    """Builds a dataclass from JSON values. A setting that was added to floqzoo after the run was made takes its default, which
     reproduces the old behaviour.
 
     - `prefix`: A prefix of the names in error messages, such as "agent.".

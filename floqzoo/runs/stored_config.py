@@ -17,7 +17,7 @@ def config_from_flags(recipe: Recipe, flags: Mapping[str, Any]) -> RunConfig:
     - `recipe`: The recipe of the run.
     - `flags`: The contents of `flags.json`.
 
-    **Raises** `ValueError` if the run was made by another recipe, if a setting is unknown, of the wrong type or out of
+    **Raises** `ValueError` if the run was made with another recipe, if a setting is unknown, of the wrong type or out of
     range, or if a setting without a default is missing. This can happen with runs of other versions.
     """
     if flags.get("recipe") != recipe.name:

@@ -91,7 +91,7 @@ class StoredRun:
     def train(self) -> Table:
         """The columns of `train.csv` by name. The columns `step` and `seed` identify a row, and empty cells are NaN.
 
-        **Raises** `FileNotFoundError` if there is no such file, `ValueError` if it is not a metric log.
+        **Raises** `FileNotFoundError` if there is no such file; `ValueError` if it is not a metric log.
         """
         return read_metrics(self.directory / "train.csv")
 
@@ -105,7 +105,7 @@ class StoredRun:
 
         - `recipe`: The recipe of the run, such as `floqzoo.runs.find_recipe(run.recipe_name)`, or your own recipe.
 
-        **Raises** `ValueError` if the run was made by another recipe, if a setting is unknown, of the wrong type or out
+        **Raises** `ValueError` if the run was made with another recipe, if a setting is unknown, of the wrong type or out
         of range, or if a setting without a default is missing.
         """
         try:

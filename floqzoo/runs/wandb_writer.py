@@ -12,9 +12,9 @@ class WandbWriter:
     """A metric writer for Weights & Biases, with one run per seed in the project "floqzoo", grouped by `run_group`.
 
     If the environment variable `WANDB_MODE` is set to `offline`, everything stays in the folder of the run until you
-    call `wandb sync`. A resumed run continues with the same IDs.
+    call `wandb sync`. A resumed run continues the same runs of Weights & Biases.
 
-    - `directory`: The folder of the run, whose name is the prefix of the IDs.
+    - `directory`: The folder of the run, whose name is the prefix of the run IDs.
     - `seeds`: The seeds of the run.
     - `settings`: The settings of the run by name, which are stored with each run.
     """

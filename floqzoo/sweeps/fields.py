@@ -45,8 +45,7 @@ def read_field(name: str, kind: Any, value: Any) -> Any:
 
 
 def with_fields(settings: Any, values: Mapping[str, Any]) -> Any:
-    """Returns a copy of the settings in which all given values are replaced together, so that they are also validated
-    together.
+    """Returns a copy of the settings with all given values set at once, so that they are validated together.
 
     **Raises** `ValueError` if a dataclass rejects the values.
     """

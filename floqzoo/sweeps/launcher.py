@@ -15,7 +15,7 @@ from floqzoo.training.interruption import stoppable
 def unfinished_trials(sweep: Sweep) -> list[Trial]:
     """Returns the trials that still have to be started or resumed.
 
-    **Raises** `ValueError` if a run is damaged, or was written in a different run format from this version's.
+    **Raises** `ValueError` if a run is damaged, or is not in the run format of this version.
     """
     for trial in sweep.trials:
         require_readable(trial.directory)

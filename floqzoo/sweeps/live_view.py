@@ -1,4 +1,4 @@
-"""Shows the progress of a sweep: a table with a row for each method on a terminal, occasional plain lines elsewhere."""
+"""Shows the progress of a sweep: on a terminal as a table with a row for each method, elsewhere as plain lines."""
 
 import sys
 import time
@@ -69,7 +69,7 @@ class LiveView:
         """Reads the progress from the trials' folders and shows it, unless it was read less than `LOOK_SECONDS` ago.
 
         - `left`: The trials that have not ended yet.
-        - `now`: Whether to read and show the progress in any case.
+        - `now`: Whether to do this regardless of when the progress was last read.
         """
         if not now and time.monotonic() - self._last_look < LOOK_SECONDS:
             return

@@ -9,7 +9,8 @@ def require_known(problem: str, name: object, known: Iterable[str]) -> None:
 
     - `problem`: The beginning of the error message, such as "floq has no preset".
 
-    **Raises** `ValueError` otherwise; the message suggests similar names, or lists all known names if none is similar.
+    **Raises** `ValueError` for an unknown name; the message suggests similar names, or lists all known names if none is
+    similar.
     """
     known = list(known)
     if name in known:

@@ -35,7 +35,8 @@ from floqzoo.training.resumption import IMMATERIAL, differences, prepare_resumed
 
 
 PATIENCE_SECONDS = 60.0
-"""The time in seconds that a trial waits until another process, such as one on a lost machine, releases its folder."""
+"""The maximum time in seconds that a trial waits for another process, such as one on a lost machine, to release its
+folder."""
 
 
 def main(words: Sequence[str]) -> None:

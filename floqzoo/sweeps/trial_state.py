@@ -25,14 +25,14 @@ def is_finished(directory: Path) -> bool:
 
 
 def mark_finished(directory: Path) -> None:
-    """Marks a run as finished, because its tables do not show whether its report was completed."""
+    """Marks a run as finished; without the mark, its tables would not show whether its report was completed."""
     write_json(directory / _FINISHED, {"finished": datetime.now().astimezone().isoformat(timespec="seconds")})
 
 
 def require_readable(directory: Path) -> None:
     """Checks that an existing run can be resumed or compared.
 
-    **Raises** `ValueError` if the run is damaged, or was written in a different run format from this version's.
+    **Raises** `ValueError` if the run is damaged, or is not in the run format of this version.
     """
     if has_begun(directory):
         StoredRun(directory)
@@ -51,7 +51,7 @@ def logged_progress(directory: Path) -> tuple[int, float]:
 
 
 def last_lines(directory: Path, count: int = 5) -> list[str]:
-    """Returns the last `count` non-blank lines of a trial's output, or fewer if there are fewer."""
+    """Returns the last `count` non-blank lines of a trial's output, or all of them if there are fewer."""
     try:
         text = (directory / LOG).read_text(errors="replace")
     except OSError:

@@ -26,8 +26,8 @@ def parse_arguments(recipe: Recipe, arguments: Sequence[str]) -> RunConfig:
     True, and an integer may be written as 1e6. `--help` prints the common flags, and `--help-all` prints every flag.
 
     **Raises** `ValueError` for an unknown preset, or for a flag that lacks the prefix `agent.` or should not have it,
-    and what the preset and the recipe's `check` raise. Exits with status 2 for an unknown flag or a value of the wrong
-    type, and with status 0 after printing help.
+    and any error that the preset or the recipe's `check` raises. Exits with status 2 for an unknown flag or a value of
+    the wrong type, and with status 0 after printing help.
     """
     import tyro
 

@@ -28,7 +28,7 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
     Yields a function that raises the exception again if a signal has arrived. A loop should call this function in each
     iteration, because an exception that is raised inside a destructor or a callback is lost, and because a signal that
-    arrives while JAX compiles raises nothing. Outside the main thread, and for signals that the process ignores,
+    arrives while JAX is compiling raises nothing. Outside the main thread, and for signals that the process ignores,
     nothing changes.
 
     - `agreed`: For several processes that work in lockstep, a function that returns the maximum of the numbers that the
@@ -53,11 +53,10 @@ def stoppable(agreed: Callable[[int], int] | None = None) -> Iterator[Callable[[
 
 @contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Delays Ctrl-C and SIGTERM until the end of the block; a second signal takes effect immediately, unless JAX compiles.
+    """Delays Ctrl-C and SIGTERM until the end of the block. A second signal takes effect at once unless JAX compiles.
 
     Use it around code that leaves the state of a run partly donated or partly written, where an interrupt would lose
-    the state. No signals arrive outside the main thread. Signals that the process ignores, as a
-    background process may, stay ignored.
+    the state. No signals arrive outside the main thread. Signals that the process already ignores stay ignored.
     """
     held: list[int] = []
 
@@ -87,7 +86,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def has_abandoned_compilation(interrupt: KeyboardInterrupt) -> bool:
-    """Returns whether an interrupt was raised while JAX was compiling, so that a thread of XLA may still compile."""
+    """Returns whether an interrupt was raised while JAX was compiling; XLA may then still be compiling in a thread."""
     frames = [frame for frame, _ in traceback.walk_tb(interrupt.__traceback__)]
     return _is_compiling(frames[-1])
 

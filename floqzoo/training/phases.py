@@ -76,7 +76,7 @@ def updates_in_a_call(
     - `step`: The step at which the run starts or resumes. It need not be a multiple of the intervals, because these may
       be changed before a run is resumed.
     - `at_most`: The limit; by default `call_limit()`.
-    - `sharded`: Whether the dataset is sharded, so that the replacement of a shard is also an event.
+    - `sharded`: Whether the dataset is sharded. If True, the replacement of a shard is also an event.
     - `starts`: The steps at which phases of the agents start.
     """
     replacement = config.replace_interval if sharded else 0
@@ -102,7 +102,7 @@ class OfflinePhase:
     - `step`: The step at which the run starts or resumes.
     - `agents`: The agents, from `floqzoo.learner.build_agents`.
     - `dataset`: The dataset that the batch source samples from. If it is a
-      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], the devices hold one shard at a time, from `begin` on.
+      [`ShardedDataset`][floqzoo.tasks.ShardedDataset], the devices hold one shard at a time after `begin`.
     - `batches`: The batch source.
     - `mesh`: The devices.
 
@@ -184,7 +184,7 @@ class OnlinePhase:
     - `mesh`: The devices.
 
     Attributes: `steps`, the number of steps in a round, counted over all environments of a seed; `update`, the scanned
-    update. After `begin` there are also `exploration`, the environments, and `replay`, the replay buffers.
+    update. The method `begin` adds `exploration`, the environments, and `replay`, the replay buffers.
 
     **Raises** the same errors as `require_online`.
     """
@@ -225,7 +225,7 @@ class OnlinePhase:
     def begin(self, state: Mapping[str, Any] | None) -> None:
         """Starts the first episodes, or restores the replay buffers and the environments from `state`.
 
-        - `state`: The result of the method `state`; None for a phase that starts.
+        - `state`: The result of the method `state`; None to start the phase from the beginning.
 
         **Raises** `ValueError` if `state` does not fit the settings of the run.
         """
@@ -382,7 +382,7 @@ def require_online(config: RunConfig, task: Any) -> None:
 
     **Raises** `ValueError` if the task has no environment; if its `make_environment` cannot be pickled, although
     `config.online_processes` requires it; if the dataset has no method `empty_replay`; if the replay buffer is to be
-    initialised with the dataset but is smaller; or if the run trains with several processes.
+    initialised with the dataset but is smaller than the dataset; or if the run trains with several processes.
     """
     if not config.online_steps:
         return

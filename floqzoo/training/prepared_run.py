@@ -55,10 +55,10 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
     """Loads the task of a run with its data.
 
     If `collect_episodes` is above 0, `dataset_path` is None, and OGBench's own file is not in `dataset_dir`, the data
-    are collected on this machine instead of downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
+    are collected on this machine rather than downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
     `MODULE:NAME`, the code of the task is executed.
 
-    **Raises** what `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task` raise.
+    **Raises** the same errors as `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`.
     """
     if is_reference(config.env_name):
         return own_task(config.env_name)
@@ -94,7 +94,7 @@ def collect_visibly(
 class StartingRun:
     """An earlier run whose latest checkpoint provides the initial agents of a new run.
 
-    The agents are taken over with their parameters, target networks and optimiser states.
+    The new agents start with the parameters, target networks and optimiser states of the earlier ones.
 
     - `directory`: The folder of the earlier run.
     - `recipe`, `config`: The recipe and the settings of the new run.
@@ -238,8 +238,9 @@ def prepare(recipe: Recipe, config: RunConfig, directory: Path | None = None) ->
 
     - `directory`: An existing folder that contains no run; by default a new folder below `config.save_dir`.
 
-    **Raises** what `load_task` and `starting_run` raise, `ValueError` if the settings do not fit the task, `OSError` if
-    the folder cannot be created, and `ModuleNotFoundError` if a library that the settings require is not installed.
+    **Raises** the same errors as `load_task` and `starting_run`; `ValueError` if the settings do not fit the task;
+    `OSError` if the folder cannot be created; `ModuleNotFoundError` if a library that the settings require is not
+    installed.
     """
     require_writers(tensorboard=config.tensorboard, wandb=config.wandb)
     if config.start_from:

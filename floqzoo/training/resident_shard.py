@@ -1,4 +1,4 @@
-"""Holds one shard of a sharded dataset on the devices, and reads the next one ahead."""
+"""Holds one shard of a sharded dataset on the devices, and reads the next one in advance."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ from floqzoo.tasks.sharded_dataset import ShardedDataset
 class ResidentShard:
     r"""Holds the current shard on the devices, while another process reads the next one.
 
-    The shards are used cyclically, in order: of $S$ shards, update $i$, counted from 0, samples from shard
+    The shards are used in order, cyclically. With $S$ shards, update $i$ (counted from 0) samples from shard
     $\lfloor i / n \rfloor \bmod S$, where $n$ is the interval. The order is the same for every seed. Since the shard
     depends only on the step, a resumed run continues with the right one. The devices hold one shard, which is released
-    before the next one is placed there. The host holds at most one more shard, which is read ahead.
+    before the next one is placed there. The host holds at most one more shard, which is read in advance.
 
     - `dataset`: The sharded dataset.
     - `interval`: $n$, the number of consecutive updates that sample from the same shard.
-    - `updates`: The number of updates of the run; no shard is read ahead that would be used after the last update.
+    - `updates`: The number of updates of the run; a shard that would be used after the last one is not read.
     - `place`: A function that places the arrays of a shard on the devices.
     """
 

@@ -158,8 +158,8 @@ IMMATERIAL = (
     "tensorboard",
     "wandb",
 )
-"""Settings that can be changed before a run is resumed without affecting its results. They include the settings that
-select the data, because the descriptions of the data are compared instead."""
+"""Settings that do not affect the results of a run, so they can be changed before it is resumed. They include the
+settings that select the data, because the descriptions of the data are compared instead."""
 
 
 def differences(

@@ -34,7 +34,7 @@ TRANSITIONS = 256
 def diagnosis(
     parts: ActorCritic, dataset: PyTree, seed: int, batches: BatchSource | Any = UniformBatches()
 ) -> dict[str, float]:
-    """Computes the diagnostics of a critic, by their names `diagnostics/NAME`; empty if it is not `Diagnosable`.
+    """Computes the diagnostics of a critic, by name (`diagnostics/NAME`); empty if the critic is not `Diagnosable`.
 
     All diagnoses of a seed use the same transitions and noise samples, so their results differ only because of the
     critic.
@@ -42,8 +42,8 @@ def diagnosis(
     - `parts`: The critic and its normaliser; the policy is not used.
     - `dataset`: The dataset that `batches` samples from.
     - `seed`: The seed of the agent, which determines the transitions and the noise samples.
-    - `batches`: The batch source of the updates, so that the critic is diagnosed on the kind of batch on which it is
-      trained, such as action chunks.
+    - `batches`: The batch source of the updates, so that the critic is diagnosed on batches of the same kind as in
+      training, such as batches of action chunks.
     """
     if not isinstance(parts.critic, Diagnosable):
         return {}
@@ -60,7 +60,7 @@ def _diagnose(parts: ActorCritic, dataset: PyTree, batches: BatchSource, key: Ke
 
 
 def behaviour_of(parts: ActorCritic) -> ActorCritic | None:
-    """Returns the parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if it has none."""
+    """Returns the parts with the policy replaced by its behaviour policy (see `HasBehaviour`); None if it is missing."""
     # Not by `isinstance`: a wrapper policy finds out only on access, and then raises `AttributeError`.
     behaviour = getattr(parts.policy, "behaviour", None)
     return None if behaviour is None else ActorCritic(parts.critic, behaviour, parts.normaliser)
@@ -237,8 +237,8 @@ class RunEvaluations:
     - `clock`: A function that returns the total time of the run in seconds.
     - `batches`: The batch source of the updates.
     - `check_stop`: Called at least once a second while training waits for a background evaluation, and after each
-      episode if the evaluation runs in the training process. It raises an exception to stop the run, as the function
-      that [`stoppable`][floqzoo.training.interruption.stoppable] yields does.
+      episode if the evaluation runs in the training process. It raises an exception to stop the run, like the
+      function that [`stoppable`][floqzoo.training.interruption.stoppable] yields.
     - `reference_returns`: The returns that correspond to 0 and 1 in the metric `evaluation/episode.return_normalised`;
       if None, the metric is not logged.
 
@@ -311,7 +311,7 @@ class RunEvaluations:
             self._play_here(evaluation)
 
     def look(self, step: int) -> None:
-        """Writes the results of the running evaluation if it has finished; `step` is the current step of training.
+        """Writes the results of the background evaluation if it has finished; `step` is the current step of training.
 
         **Raises** the error of the evaluation, if any.
         """

@@ -51,8 +51,8 @@ class TrainingResult:
     - `updates`: The number of updates of each seed.
     - `evaluations`: The last evaluation of each seed's policy; empty if there was none.
     - `baselines`: The final evaluation of the behaviour flow of each seed's policy; empty if there was none.
-    - `updates_per_second`: The speed of the updates, without the time for anything else; an update of all seeds counts
-      as one update.
+    - `updates_per_second`: The number of updates divided by the seconds spent on them; an update of all seeds counts as
+      one update.
     - `seconds`: The time spent on each part of the run, including the time before a run was resumed.
     - `stopped_by`: The signal that ended the run early: SIGINT for Ctrl-C, or SIGTERM; None otherwise.
     """
@@ -222,7 +222,7 @@ class Trainer:
     def errors_explained(self) -> Iterator[None]:
         """Adds to any error in the block the location of the latest checkpoint and advice on how to continue.
 
-        If the error comes from an environment or from the reading of a shard, a checkpoint is saved first.
+        If the error comes from an environment or from reading a shard, a checkpoint is saved first.
         """
         try:
             yield
@@ -320,7 +320,7 @@ class Trainer:
             self.store.write_training(self.step, rows)
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """Computes the diagnostics of each seed's critic; empty for a run with evaluations, because these log them."""
+        """Computes the diagnostics of each seed's critic; empty if the run has evaluations, which log them."""
         if self.config.eval_episodes:
             return [{} for _ in self.seeds]
         parts, dataset = self.agents.parts, local(self.dataset)
@@ -363,9 +363,9 @@ class Trainer:
         return time.monotonic() - self.started
 
     def stop_early(self) -> None:
-        """Ends a run after a stop signal: saves a checkpoint, logs a last row of metrics, and closes the evaluations.
+        """Ends a run after a stop signal: saves a checkpoint, logs a last row of metrics, and closes evaluations.
 
-        If `ready` is False, it only closes the evaluations.
+        If `ready` is False, nothing is saved or logged, and only the evaluations are closed.
         """
         if self.ready:
             # In this order: the row of an incomplete interval is not part of the run that resumes from the checkpoint.
@@ -388,7 +388,7 @@ class Trainer:
         return f"The run has stopped. {checkpoint_message(self.directory)}"
 
     def to_continue(self) -> str:
-        """Returns the advice on how to continue after an error whose cause can be removed."""
+        """Returns advice on how to continue after an error whose cause can be removed."""
         return f"Fix the problem, then continue with `{run_command('resume', self.directory)}`."
 
 
@@ -407,7 +407,7 @@ def train(
 
     Training starts by printing a summary of the data to standard error. Each seed gets the same parameters, batches,
     noise and episodes as if it were trained alone. Ctrl-C and SIGTERM end the run after the current updates; metrics and
-    a checkpoint are then saved, as at the regular end.
+    a checkpoint are then saved, as at the normal end of a run.
 
     - `build`: Builds an untrained agent, a [`TrainableAgent`][floqzoo.protocols.TrainableAgent], from a key.
     - `task`: A [`Task`][floqzoo.protocols.Task], or any object with a `dataset` and `make_environment` as in `Task`.
