@@ -28,8 +28,8 @@ class SoftBestOfNPolicy(BestOfNPolicy):
 
     **Raises** `TypeError` if `behaviour` is not such a policy, `ValueError` if a number is out of range.
 
-    Source: EVOR (arXiv 2510.08218), which selects an action with a temperature; we know from reviews of the paper that
-    it uses a softmax over the scores. The method of sampling the candidate is our choice.
+    Source: EVOR (arXiv 2510.08218). The paper mentions a temperature for the selection of actions; its public reviews
+    say that this is a softmax over the scores. The method of sampling the candidate is our choice.
     """
 
     temperature: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
@@ -47,7 +47,7 @@ class SoftBestOfNPolicy(BestOfNPolicy):
         return self.act_from_noise(observation, critic, self.draw_noise(key))
 
     def act_from_noise(self, observation: Observation, critic: Critic, noise: Float[Array, "draws *noise"]) -> Action:
-        """Computes a candidate from each row of the noise but the last, whose first element selects the candidate."""
+        """Returns one of the candidates that the rows of the noise give; the first element of the last row selects it."""
         actions = jax.vmap(self._from_noise.act_from_noise, (None, None, 0))(observation, critic, noise[:-1])
         scores = jax.vmap(critic.score, (None, 0))(observation, actions)
         level = self._from_noise.noise_prior.cdf(noise[-1].reshape(-1)[0])

@@ -12,7 +12,7 @@ from floqzoo.runs.run_directory import CannotStartError
 def open_writers(
     directory: Path, *, seeds: Sequence[int], settings: Mapping[str, Any], tensorboard: bool, wandb: bool
 ) -> list[MetricWriter]:
-    """Opens the metric writers that the settings of a run request; returns an empty list if they request none.
+    """Opens the metric writers requested by a run's settings; returns an empty list if none are requested.
 
     - `directory`: The folder of the run. A resumed run uses the same folder, so its curves are continued.
     - `seeds`: The seeds of the run.

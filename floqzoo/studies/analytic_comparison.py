@@ -73,13 +73,13 @@ class ComparisonRow:
 
 
 def compare_methods(recipe: Recipe, config: RunConfig) -> list[ComparisonRow]:
-    """Trains every method on an analytic task, and compares their errors with the errors of true samples.
+    """Trains every method on an analytic task, and compares its errors with those between two sets of true samples.
 
     The errors are printed, stored in a new run directory, and returned.
 
     - `recipe`: A recipe whose agent is trained by the method `config.agent.method`.
-    - `config`: The settings. Each method is trained for `offline_steps` updates, a multiple of `log_interval`, starting
-      with the method `config.agent.method`.
+    - `config`: The settings. Each method is trained for `offline_steps` updates, which must be a multiple of
+      `log_interval`. The method `config.agent.method` is trained first.
     """
     problem = ANALYTIC_TASKS[config.env_name](config.agent.discount)
     checks = probe(

@@ -45,9 +45,9 @@ def record_all(
 ) -> None:
     """Runs all jobs, and calls `finished_one` after each job.
 
-    The jobs run in this process if `workers` is 1, and in worker processes otherwise. A script that renders always runs
-    in a single worker process. Because a renderer can hang, the worker process ends if an episode takes longer than
-    `floqzoo.tasks.renderer.LIMIT` seconds.
+    The jobs run in this process if `workers` is 1, and in worker processes otherwise. If the script renders images, they
+    run in exactly one worker process, whatever `workers` is. Because a renderer can hang, the worker process ends if an
+    episode takes longer than `floqzoo.tasks.renderer.LIMIT` seconds.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """

@@ -220,7 +220,7 @@ class Trainer:
 
     @contextmanager
     def errors_explained(self) -> Iterator[None]:
-        """Adds to any error in the block the location of the latest checkpoint and advice on how to continue.
+        """A context manager that adds the location of the latest checkpoint and advice on how to continue to any error.
 
         If the error comes from an environment or from reading a shard, a checkpoint is saved first.
         """
