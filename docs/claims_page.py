@@ -31,10 +31,11 @@ not the best value for every metric: without noise in the targets, a learning ra
 Q, but gives floq's policy a lower score ([target noise](#target-noise)). Unless stated otherwise, floq uses K = 4, two noise
 samples and κ = 0.1.
 
-**What was changed after first trials.** Each statement was written down before it was tested, but the task and the sizes were
-chosen after some trials. In a larger maze with the same number of updates, and with a discount of 0.98, floq did not learn, so
-the maze was made smaller. In the first version of the study of target noise, each critic had its own learning rate, which
-turned out to be unfair when the targets were noisy. Now each critic uses the better of two learning rates at each noise scale.
+**What we changed after the first trials.** Each statement was written down before it was tested, but the task and the sizes
+were chosen after some trials. In a larger maze with the same number of updates, and with a discount of 0.98, floq did not
+learn, so the maze was made smaller. In the first version of the study of target noise, each critic had its own learning rate,
+which turned out to be unfair when the targets were noisy. Now each critic uses the better of two learning rates at each noise
+scale.
 
 **Statistics.** Each study compares several variants, called arms, which are paired by seed. An effect is the interquartile mean
 over seeds of the difference that a statement is about, with its 95 % bootstrap interval. *Reproduced* means that the interval

@@ -31,15 +31,15 @@ On cube-single, the five methods with the highest means all choose among several
 EVOR, IQN). floq's mean is above FQL's, but their intervals overlap, as most intervals on this page do. On pointmaze-medium, QC
 succeeds in most episodes, and the other methods succeed in few or none. QC is the only method in this comparison that learns
 and acts in chunks of five actions, so its TD targets look five steps ahead. Such targets alone do not explain the difference:
-FQL with five-step returns (`--agent.n_step=5`) and otherwise the same settings also has 0 % there, in each of five seeds
-({date}). We did not test whether the difference comes from learning in chunks or from acting in chunks.
+FQL with five-step returns (`--agent.n_step=5`) and otherwise the same settings also has a success rate of 0 % there, on each of
+five seeds ({date}). We did not test whether the difference comes from learning in chunks or from acting in chunks.
 """
 CONDITIONS = """## Conditions
 
 - **Budget.** Every method is trained for {updates} updates with each of five seeds. The updates of some methods cost more than
-  those of others, and such methods benefit when every method makes the same number of updates. The last column of the table
-  shows the cost: the FLOPs of all matrix products in one update of one seed, including those of the policy, counted from its
-  trace on cube-single.
+  those of others, and an equal number of updates favours the more expensive methods. The last column of the table shows the
+  cost: the FLOPs of all matrix products in one update of one seed, including those of the policy, counted from its trace on
+  cube-single.
 - **Settings.** The networks are those of the preset `quickstart`: policies have three layers of 128 units, and monolithic
   critics have two layers of 96. The batch size is 192, Adam's learning rate is 0.001, and the discount is 0.97. These values
   were [chosen with floq on cube-single](quickstart.md#how-its-settings-were-found), and nothing was changed for
