@@ -27,7 +27,7 @@ actions (except where data are scarce on purpose). None of the studies therefore
 
 **Fairness.** Unless stated otherwise, floq's critic and the monolithic critic are trained on the same data for each seed, with
 the same number of updates, hidden layers, batch size, target update rate and learning rate. The learning rate is 3e-3, which is
-not the best value for every metric: without noise in the targets, a learning rate of 1e-3 gives both critics a smaller error of
+not the best value for every metric: without noise in the targets, a learning rate of 1e-3 gives both critics a smaller error in
 Q, but gives floq's policy a lower score ([target noise](#target-noise)). Unless stated otherwise, floq uses K = 4, two noise
 samples and κ = 0.1.
 

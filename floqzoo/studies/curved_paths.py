@@ -33,7 +33,7 @@ def curved_paths(config: CurvedPathsConfig) -> list[SweepRow]:
 
 
 def difference(rows: Sequence[SweepRow], metric: str, method: str) -> Mean:
-    """Returns by how much a metric of a method is higher on the curved path than on the straight path.
+    """Returns how much higher a method's metric is on the curved path than on the straight path.
 
     The difference is averaged over pairs of models with the same horizon and seed.
 

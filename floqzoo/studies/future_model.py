@@ -92,7 +92,7 @@ class FutureModel(eqx.Module):
     ) -> Float[np.ndarray, "count observation"]:
         """Draws `count` futures.
 
-        **Raises** `ValueError` if the density of a `ForwardBackward` critic is not positive at any of `states`.
+        **Raises** `ValueError` if a `ForwardBackward` critic's density is zero or negative at all of `states`.
         """
         state, action = jnp.asarray(observation), jnp.asarray(action)
         if not isinstance(self.critic, ForwardBackward):

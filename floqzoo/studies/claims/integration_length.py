@@ -54,7 +54,7 @@ STUDY = Study(
     panels={"error": ERROR, "score": SCORE.replace("policy", "policy, K as in training")},
     statements=[
         Statement(
-            "A flow trained and tested with K = 8 has a smaller error of Q than a flow trained and tested with K = 1.",
+            "A flow trained and tested with K = 8 has a smaller error in Q than a flow trained and tested with K = 1.",
             lambda table: table.of("K = 1 in training", 1, "error") - table.of("K = 8 in training", 8, "error"),
             "units of return",
         ),
