@@ -1,11 +1,10 @@
-"""The solvers that pages show or offer train a critic: with diagnostics, through an interruption, up to its inspection."""
+"""The solver that a page shows trains a critic: with diagnostics, through an interruption, up to its inspection."""
 
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import diffrax
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -33,12 +32,6 @@ def ralston():
     found = {"jax": jax, "jnp": jnp, "Trajectory": Trajectory}
     exec(re.search(r"^class Ralston:\n(?:(?:    .*)?\n)+", page, re.MULTILINE)[0], found)
     return found["Ralston"](num_steps=2)
-
-
-SOLVERS = {
-    "Ralston": ralston,
-    "adaptive": lambda: fz.DiffraxSolver(diffrax.Tsit5(), controller=diffrax.PIDController(rtol=1e-2, atol=1e-2)),
-}
 
 
 class Walk(gymnasium.Env):
@@ -73,10 +66,9 @@ def walk():
     return GymnasiumTask(name="walk", dataset=data, environment=Walk, max_episode_steps=4)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-def test_a_run_is_diagnosed_resumed_and_inspected(name, tmp_path, monkeypatch):
+def test_a_run_is_diagnosed_resumed_and_inspected(tmp_path, monkeypatch):
     monkeypatch.setattr(prepared_run, "load_task", lambda config: walk())
-    solver = SOLVERS[name]()
+    solver = ralston()
 
     def build(**arguments):
         agent = floq.floq(**arguments)

@@ -13,7 +13,6 @@ import numpy as np
 from toy_run import toy_task
 
 from floqzoo.learner import (
-    GeometricFuture,
     NStep,
     ScannedUpdate,
     UniformBatches,
@@ -24,7 +23,6 @@ from floqzoo.learner import (
 from floqzoo.learner.devices import mesh_for
 from recipes.floq import FloqConfig, floq
 from recipes.fql import FQLConfig, fql
-from recipes.td2_cfm import TD2Config, td2_cfm
 
 
 BATCH, UPDATES = 32, 3
@@ -32,7 +30,6 @@ TINY = {"actor_hidden_dims": (32, 32), "value_hidden_dims": (32, 32), "batch_siz
 METHODS = {
     "floq": (floq, FloqConfig(**TINY, noise_samples=2, critic_flow_steps=2, block_width=32, block_depth=2)),
     "fql": (fql, FQLConfig(**TINY)),
-    "td2": (td2_cfm, TD2Config(network="mlp", hidden_dims=(32, 32), flow_steps=2, batch_size=BATCH, count=4)),
 }
 
 
@@ -53,7 +50,7 @@ def difference(one, other):
 
 def compare(method, seeds, at_once):
     build, config = METHODS[method]
-    source = UniformBatches(GeometricFuture(0.9) if method == "td2" else NStep(2, 0.9))
+    source = UniformBatches(NStep(2, 0.9))
     make = partial(build, observation_dim=2, action_dim=1, reward_range=(-1.0, 0.0), config=config)
     agents, mesh = build_agents(lambda key: make(key=key), range(seeds)), mesh_for(seeds, BATCH)
     # On an accelerator the seeds of a device are trained at once.
@@ -71,5 +68,5 @@ def compare(method, seeds, at_once):
 
 
 if __name__ == "__main__":
-    cases = [("floq", 1, False), ("td2", 1, False), ("fql", 2, False), ("fql", 5, True)]
+    cases = [("floq", 1, False), ("fql", 2, False), ("fql", 5, True)]
     print(json.dumps([compare(*case) for case in cases]))

@@ -66,7 +66,6 @@ def test_devices_that_share_a_batch_do_what_one_does():
     cases = json.loads(on_four_devices("shared_batch.py", JAX_ENABLE_X64="1"))
     assert [(case["method"], case["mesh"]) for case in cases] == [
         ("floq", [1, 4]),
-        ("td2", [1, 4]),
         ("fql", [2, 2]),
         ("fql", [1, 4]),
     ]

@@ -44,9 +44,12 @@ def assert_same_tables(one: Path, other: Path) -> None:
                 np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+def command(directory: Path, seconds: float) -> list[str]:
+    return [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(directory), str(seconds)]
+
+
 def live(directory: Path, seconds: float) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(directory), str(seconds)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command(directory, seconds), capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_resume import LIVELY, assert_same_run, assert_same_tables, change_flags, live
+from test_resume import LIVELY, assert_same_run, assert_same_tables, change_flags, command, live
 from toy_run import TOY_RECIPE, Line, ToyTask, new_run, toy_agents, toy_build, toy_config, toy_state, toy_task
 from worlds import Failing, Gated
 
@@ -46,14 +47,13 @@ def test_it_is_the_same_run(whole, tmp_path, capsys):
 
 
 def test_killed_it_is_the_same_run(whole, tmp_path):
-    """Real processes, killed by SIGKILL; their workers end with them."""
-    uninterrupted = live(new_run(tmp_path / "timed", **LIVELY, **BESIDE), 10_000)
-    assert uninterrupted.returncode == 0, uninterrupted.stderr
-    seconds = float(uninterrupted.stdout.split()[-1])
-    assert_same_run(whole, tmp_path / "timed")
+    """Real processes, of which the first is killed by SIGKILL after its second evaluation began; its workers end with it."""
     directory = new_run(tmp_path / "killed", **LIVELY, **BESIDE)
-    process = live(directory, 0.85 * seconds)
-    assert process.returncode in (0, -signal.SIGKILL), process.stderr
+    with subprocess.Popen(command(directory, 10_000), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        while killed.poll() is None and checkpoint_steps(directory / "checkpoints")[-1:] < [30]:
+            time.sleep(0.001)
+        killed.kill()
+    assert killed.returncode in (0, -signal.SIGKILL)
     process = live(directory, 10_000)
     assert process.returncode == 0, process.stderr
     assert_same_run(whole, directory)
