@@ -17,7 +17,8 @@ def resume(
     """Resumes a run that was stopped or killed, from its latest intact checkpoint, as if it had not been interrupted.
 
     Log rows after the checkpoint are removed and written again. A run without a checkpoint starts from the beginning,
-    and a finished run is left unchanged. The exit status is the same as if the recipe had been run directly.
+    and a finished run is left unchanged. The exit status is the same as if the recipe had been run directly. Compiled
+    programs are read from your own cache, never from a folder that the run names.
 
     Args:
         run: The folder of the run.
@@ -26,7 +27,7 @@ def resume(
         allow_changes: Whether to resume even if settings in the run's flags.json, or the data, differ from those of the
             checkpoint. To train for longer, increase offline_steps in flags.json, or online_steps for an online run.
     """
-    from floqzoo.learner.compilation_cache import AUTO, use_compilation_cache
+    from floqzoo.learner.compilation_cache import AUTO, OFF, use_compilation_cache
     from floqzoo.learner.devices import join_processes
     from floqzoo.runs.recipe import load_recipe
     from floqzoo.runs.stored_run import StoredRun
@@ -40,5 +41,6 @@ def resume(
         print(of_finished(run, recipe=recipe, task=task))
         return
     own = None if recipe is None else load_recipe(recipe)
-    use_compilation_cache(StoredRun(run).flags.get("compilation_cache", AUTO))
+    # A run may come from a stranger. Compiled programs are code, so no folder that a run names is read.
+    use_compilation_cache(OFF if StoredRun(run).flags.get("compilation_cache") == OFF else AUTO)
     run_and_report(prepare_resumed(run, recipe=own, task=task, allow_changes=allow_changes))

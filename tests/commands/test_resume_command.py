@@ -67,6 +67,16 @@ def test_of_a_finished_run_nothing_is_left_to_do(run, capsys, tmp_path, monkeypa
     assert left == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(("named", "used"), [("auto", "auto"), ("off", "off"), ("/a/strangers/folder", "auto")])
+def test_no_folder_of_compiled_programs_that_a_run_names_is_used(run, tmp_path, monkeypatch, named, used):
+    asked = []
+    monkeypatch.setattr("floqzoo.learner.compilation_cache.use_compilation_cache", asked.append)
+    monkeypatch.setattr(prepared_run, "load_task", lambda config: (_ for _ in ()).throw(ValueError("enough")))
+    new_run(tmp_path / "run", compilation_cache=named)
+    assert run("{}/run", "--recipe={}/mine.py") == 2
+    assert asked == [used]
+
+
 @pytest.mark.parametrize("lost", ["evaluation", "checkpoint"])
 def test_a_run_that_lacks_its_last_evaluation_or_checkpoint_is_not_finished(run, tmp_path, lost):
     directory = new_run(tmp_path / "run")
