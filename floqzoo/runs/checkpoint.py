@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
+from floqzoo.tasks.datafile import available_memory
 from floqzoo.tasks.files import read_json, sha256_of, write_json
 
 
@@ -246,7 +247,8 @@ def restore_awaited(directory: Path, step: int, like: PyTree) -> PyTree:
 def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
     """Reads the additional arrays of an intact checkpoint, by name; empty arrays are omitted.
 
-    **Raises** `ValueError` if the checkpoint has no additional arrays, or if they cannot be read.
+    **Raises** `ValueError` if the checkpoint has no additional arrays, or if they cannot be read or exceed the
+    available memory.
     """
     import orbax.checkpoint as ocp
 
@@ -256,6 +258,9 @@ def restore_beside(directory: Path, step: int) -> dict[str, np.ndarray]:
     with _quiet(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         try:
             stored = dict(checkpointer.metadata(path).item_metadata.items())
+            size = sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in stored.values())
+            if size > (limit := available_memory()):
+                raise MemoryError(f"they take {size:,} bytes, and {limit:,} bytes of memory are available.")
             return checkpointer.restore(path, {n: np.empty(array.shape, array.dtype) for n, array in stored.items()})
         except Exception as error:
             raise ValueError(f"{path} contains arrays that cannot be read: {_first_line(error)}") from error

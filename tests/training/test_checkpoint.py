@@ -9,7 +9,7 @@ import pytest
 from toy_run import toy_agent
 
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
-from floqzoo.runs import checkpoint_steps, restore_checkpoint, save_checkpoint
+from floqzoo.runs import checkpoint, checkpoint_steps, restore_checkpoint, save_checkpoint
 from floqzoo.runs.checkpoint import restore_beside, written_atomically
 
 
@@ -154,3 +154,12 @@ def test_further_arrays_come_back_in_the_dtype_that_they_had(array, tmp_path):
     restored = restore_beside(tmp_path, 3)["sums"]
     assert restored.dtype == array.dtype
     np.testing.assert_array_equal(restored, array)
+
+
+def test_further_arrays_that_claim_more_than_the_available_memory_are_refused(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, everything(1), 3, beside={"sums": np.zeros(100)})
+    monkeypatch.setattr(checkpoint, "available_memory", lambda: 800)
+    assert restore_beside(tmp_path, 3).keys() == {"sums"}
+    monkeypatch.setattr(checkpoint, "available_memory", lambda: 799)
+    with pytest.raises(ValueError, match="cannot be read: MemoryError: they take 800 bytes, and 799 bytes of memory"):
+        restore_beside(tmp_path, 3)
