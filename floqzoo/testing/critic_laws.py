@@ -90,9 +90,10 @@ def critic_loss_is_a_number_with_a_gradient(critic: Critic, example: Example) ->
 
 
 def critic_loss_draws_for_each_row(critic: Critic, example: Example) -> None:
-    """The random draws of `critic_loss` are independent across the rows of the batch.
+    """The random draws of `critic_loss` are independent across the rows of the batch, and no two use one key.
 
-    The variance over keys of the loss and of its gradient is inversely proportional to the number of rows.
+    The variance over keys of the loss and of its gradient is inversely proportional to the number of rows. JAX's check
+    for reused keys passes.
     """
     assert_rows_draw_independently(_loss_and_gradient, critic, example)
 

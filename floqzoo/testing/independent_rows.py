@@ -22,7 +22,8 @@ def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, examp
     they share a draw. The check therefore compares the variance for a batch with the variance for 16 copies of the
     batch, concatenated. Whole batches are compared because a loss may couple its rows, for example by a sum over all
     pairs: this scales both variances by the same factor. Both variances are estimated from the same total number of
-    rows.
+    rows. Draws of different kinds, such as times and noise samples, are correlated if they use the same key, so JAX's
+    check for reused keys is turned on.
 
     - `loss_and_gradient`: A function that takes a key, `part`, a batch and `rest`, and returns the loss and its
       gradient.
@@ -30,14 +31,16 @@ def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, examp
       its batch share one draw.
 
     **Raises** `AssertionError` if the variance with 16 copies is more than 4 / 16 of the variance for the single batch.
-    This is checked for the loss, and for the sum of the variances of all entries of its gradient.
+    This is checked for the loss, and for the sum of the variances of all entries of its gradient. `KeyReuseError` of
+    JAX if a key is used twice.
     """
     if getattr(part, "draws_once_per_batch", False):
         return
     few_key, many_key = jax.random.split(example.key)
     many = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * COPIES), example.batch)
-    few_found = mapped(loss_and_gradient, jax.random.split(few_key, COPIES * KEYS), part, example.batch, *rest)
-    many_found = mapped(loss_and_gradient, jax.random.split(many_key, KEYS), part, many, *rest)
+    with jax.debug_key_reuse(True):
+        few_found = mapped(loss_and_gradient, jax.random.split(few_key, COPIES * KEYS), part, example.batch, *rest)
+        many_found = mapped(loss_and_gradient, jax.random.split(many_key, KEYS), part, many, *rest)
     for name, few, more in zip(("loss", "gradient"), _where_finite(few_found), _where_finite(many_found), strict=True):
         (of_few, size), (of_many, _) = _variance(few), _variance(more)
         rounding = (64 * float(jnp.finfo(example.action.dtype).eps)) ** 2 * size

@@ -190,13 +190,13 @@ def test_a_prior_uses_each_of_its_arguments(fault):
 
 
 class BehaviourWithSharedDraws(fz.BehaviourFlow):
-    """A behaviour flow whose loss draws the time, the noise or both once for all rows."""
+    """A behaviour flow whose loss draws the time, the noise or both once for all rows, or both with one key."""
 
     shared: tuple = eqx.field(static=True, default=())
 
     def policy_loss(self, batch, agent, key):
         rows = batch.action.shape[0]
-        times_key, noise_key = jax.random.split(key)
+        times_key, noise_key = (key, key) if "key" in self.shared else jax.random.split(key)
         times = jax.random.uniform(times_key, (1 if "time" in self.shared else rows,))
         noise = self.flow.prior.sample(noise_key, (1 if "noise" in self.shared else rows, batch.action.shape[1]))
         times, noise = jnp.broadcast_to(times, (rows,)), jnp.broadcast_to(noise, batch.action.shape)
@@ -238,6 +238,7 @@ BEHAVIOUR = policy(key=jax.random.key(1))
 SHARED_DRAWS = {
     "one time": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time",)), "policy"),
     "one noise sample": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("noise",)), "policy"),
+    "one key for time and noise": (exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("key",)), "policy"),
     "one time and one noise sample": (
         exchanged(BehaviourWithSharedDraws, BEHAVIOUR, shared=("time", "noise")),
         "policy",
@@ -257,5 +258,9 @@ def test_a_loss_with_draws_of_its_own_for_each_row_obeys():
 @pytest.mark.parametrize("fault", SHARED_DRAWS)
 def test_a_draw_that_rows_share_breaks_a_law(fault):
     part, loss = SHARED_DRAWS[fault]
-    with pytest.raises(AssertionError, match=f"breaks the law {loss}_loss_draws_for_each_row"):
+    # A user's JAX does not check keys; the law does.
+    with (
+        jax.debug_key_reuse(False),
+        pytest.raises(AssertionError, match=f"breaks the law {loss}_loss_draws_for_each_row"),
+    ):
         assert_obeys(part)
