@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 from email.message import Message
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,40 @@ def test_a_trial_that_is_stopped_in_a_long_evaluation_ends_by_itself(toy_sweep):
     killer.cancel()
     assert attempt._process.returncode == 128 + signal.SIGTERM
     assert checkpoint_steps(trial.directory / "checkpoints") == [20]
+
+
+LEAVES_A_PROCESS = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen(["sleep", "1000"])
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+if sys.argv[2] == "wait":
+    time.sleep(1000)
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("ending", ["0", "1", "wait"])
+def test_no_process_outlives_its_trial_however_it_ends(tmp_path, monkeypatch, ending):
+    """A trial that is finished, fails or is interrupted, and has started a process that does not end by itself."""
+    (tmp_path / "leaves_a_process.py").write_text(LEAVES_A_PROCESS)
+    monkeypatch.setattr("floqzoo.sweeps.attempt.PROGRAM", "leaves_a_process")
+    number = tmp_path / "pid"
+    attempt = Attempt(tmp_path / "run", [str(number), ending], {}, str(tmp_path))
+    if ending == "wait":
+        threading.Thread(target=interrupt_once, args=(lambda: number.exists() and number.read_text(),)).start()
+        with pytest.raises(KeyboardInterrupt):
+            attempt.run("a place")
+    else:
+        assert attempt.run("a place") == int(ending)
+    wait_until(lambda: is_gone(int(number.read_text())), 10)
+
+
+def is_gone(number):
+    """Whether a process has ended; an orphan whose end nobody has noticed yet is a zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def interrupt_once(is_true):
