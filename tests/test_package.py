@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tomllib
 import typing
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,38 @@ def test_the_version_is_written_once():
 
 def test_the_package_is_marked_as_typed():
     assert (Path(floqzoo.__file__).parent / "py.typed").is_file()
+
+
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """All nodes of the sources, with their files."""
+    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in SOURCES]
+    return [(path, node) for path, tree in trees for node in ast.walk(tree)]
+
+
+def test_records_cannot_be_changed():
+    classes = [node for _, node in nodes() if isinstance(node, ast.ClassDef)]
+    decorated = [(node.name, ast.unparse(decorator)) for node in classes for decorator in node.decorator_list]
+    records = [(name, text) for name, text in decorated if text.startswith("dataclass")]
+    assert len(records) > 100
+    assert [name for name, text in records if "frozen=True" not in text] == ["Stopwatch"]
+
+
+# Where sequences that are joined may differ in length.
+OF_DIFFERENT_LENGTHS = {
+    "floqzoo/results/critic_figures.py": 3,
+    "floqzoo/results/plot.py": 1,
+    "floqzoo/results/series.py": 1,
+    "floqzoo/rollout/evaluation.py": 1,
+    "floqzoo/studies/study.py": 1,
+}
+
+
+def test_sequences_that_are_joined_have_one_length():
+    calls = [(path, node) for path, node in nodes() if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    zips = [(path, ast.unparse(node)) for path, node in calls if node.func.id == "zip"]
+    assert len(zips) > 50
+    assert Counter(path for path, text in zips if "strict=True" not in text) == OF_DIFFERENT_LENGTHS
 
 
 def run_python(code: str) -> str:
