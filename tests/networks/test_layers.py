@@ -1,5 +1,7 @@
 """Dense layers and layer norm against their formulas, and how they are initialised."""
 
+from unittest import mock
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -47,15 +49,32 @@ def normalised(x, epsilon):
     return centred / np.sqrt(np.mean(centred**2) + epsilon)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @given(arrays(np.float64, 6, elements=numbers), st.sampled_from((1e-6, 1e-3)), st.sampled_from((1.0, 1e-3)))
-def test_layer_norm_is_the_formula_of_the_textbook(x, epsilon, size):
-    """Also where the variance is of the size of epsilon, and under any scale and shift."""
+def test_layer_norm_is_the_formula_of_the_textbook(backend, x, epsilon, size):
+    """In the form of each backend; also where the variance is of the size of epsilon, and under any scale and shift."""
     scale, shift = np.linspace(-1, 2, 6), np.linspace(0, 1, 6)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), mock.patch.object(jax, "default_backend", return_value=backend):
         norm = fz.LayerNorm(6, epsilon=epsilon)
         norm = eqx.tree_at(lambda norm: (norm.scale, norm.shift), norm, (jnp.asarray(scale), jnp.asarray(shift)))
         found = norm(jnp.asarray(size * x))
     np.testing.assert_allclose(found, scale * normalised(size * x, epsilon) + shift, atol=1e-6)
+
+
+def test_both_forms_of_layer_norm_have_the_same_values_and_gradients(getkey, monkeypatch):
+    """Up to rounding, which is larger in one pass if the mean is far from 0: there, the squares are larger."""
+    rows, cotangent = 3.0 + jax.random.normal(getkey(), (8, 64)), jax.random.normal(getkey(), (8, 64))
+    norm = fz.LayerNorm(64)
+
+    def value_and_gradients(backend):
+        monkeypatch.setattr(jax, "default_backend", lambda: backend)
+        value, pull_back = jax.vjp(lambda norm, rows: jax.vmap(norm)(rows), norm, rows)
+        return jax.tree.leaves((value, pull_back(cotangent)))
+
+    on_cpu, on_gpu = value_and_gradients("cpu"), value_and_gradients("gpu")
+    assert not np.array_equal(on_cpu[0], on_gpu[0])
+    for one_pass, two_passes in zip(on_cpu, on_gpu, strict=True):
+        np.testing.assert_allclose(one_pass, two_passes, rtol=1e-4, atol=1e-5)
 
 
 def test_layer_norm_begins_as_flax_does():
