@@ -34,12 +34,18 @@ def in_parameter_dtype(tree: Tree) -> Tree:
 
 
 def with_cast_weights(tree: Tree) -> Tree:
-    """Returns a copy of a tree in which the weights of every `Dense` layer are cast to the dtype of its products.
+    """Returns a copy of a tree in which the parameters of every `Dense` layer are cast to the dtype of its products.
 
     Use it for parameters that are constant during an update, such as those of target networks, because XLA does not
-    move the cast out of the integration loop.
+    move the casts out of the integration loop.
     """
-    return _map_dense(lambda layer: layer if layer.dtype is None else _with(layer, weight=_cast(layer)), tree)
+
+    def cast(layer: Dense) -> Dense:
+        if layer.dtype is None:
+            return layer
+        return _with(layer, weight=_cast(layer.weight, layer.dtype), bias=_cast(layer.bias, layer.dtype))
+
+    return _map_dense(cast, tree)
 
 
 def _map_dense(function: Callable[[Dense], Dense], tree: Tree) -> Tree:
@@ -49,9 +55,9 @@ def _map_dense(function: Callable[[Dense], Dense], tree: Tree) -> Tree:
     return jax.tree.map(lambda node: function(node) if is_dense(node) else node, tree, is_leaf=is_dense)
 
 
-def _cast(layer: Dense) -> Any:
-    # In a tree of shapes, or a partitioned tree, the weights cannot be cast.
-    return layer.weight.astype(layer.dtype) if eqx.is_array(layer.weight) else layer.weight
+def _cast(parameter: Any, dtype: DTypeLike) -> Any:
+    # In a tree of shapes, or a partitioned tree, parameters cannot be cast.
+    return parameter.astype(dtype) if eqx.is_array(parameter) else parameter
 
 
 def _with(layer: Dense, **changes: Any) -> Dense:

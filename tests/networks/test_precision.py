@@ -7,6 +7,7 @@ import pytest
 
 import floqzoo as fz
 from floqzoo.networks import UNetField, with_compute_dtype
+from floqzoo.networks.precision import with_cast_weights
 
 
 BUILDS = [
@@ -31,6 +32,16 @@ def test_products_are_rounded_and_nothing_else(build, getkey):
     jaxpr = str(jax.make_jaxpr(rounded)(x))
     assert "bf16" in jaxpr
     assert "bf16" not in str(jax.make_jaxpr(with_compute_dtype(rounded, x.dtype))(x))
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_parameters_that_are_cast_once_give_the_same_bits(build, getkey):
+    """Those of layers; the norms stay as they are."""
+    network = jax.tree.map(lambda leaf: leaf + 0.1, with_compute_dtype(build(key=getkey()), jnp.bfloat16))
+    cast, x = with_cast_weights(network), jax.random.normal(getkey(), (3,))
+    np.testing.assert_array_equal(cast(x), network(x))
+    dtypes = {path[-1].name: leaf.dtype for path, leaf in jax.tree_util.tree_leaves_with_path(cast)}
+    assert dtypes == {"weight": jnp.bfloat16, "bias": jnp.bfloat16, "scale": jnp.float32, "shift": jnp.float32}
 
 
 def test_it_is_the_network_that_was_built_so(getkey):
