@@ -8,7 +8,9 @@ from floqzoo.tasks.maze import MazeScript
 from floqzoo.tasks.names import PIXELS
 
 
-def _cube(cubes: str, episodes: int, stacking: tuple[float, float]) -> list[ManipulationScript]:
+def _cube(
+    cubes: str, episodes: int, stacking: tuple[float, float], kinds: tuple[str, ...] = ("play", "noisy")
+) -> list[ManipulationScript]:
     return [
         ManipulationScript(
             name=f"cube-{cubes}-{kind}-v0",
@@ -21,7 +23,7 @@ def _cube(cubes: str, episodes: int, stacking: tuple[float, float]) -> list[Mani
             gripper_closed=False,
             cubes_in_view=False,
         )
-        for kind in ("play", "noisy")
+        for kind in kinds
     ]
 
 
@@ -72,6 +74,8 @@ STATE_SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
     *_cube("double", 1000, (0.0, 0.25)),
     *_cube("triple", 3000, (0.05, 0.35)),
     *_cube("quadruple", 5000, (0.1, 0.5)),
+    # One of the many files of the only published dataset, by the command of SHARSA's authors.
+    *_cube("octuple", 1000, (0.0, 0.35), kinds=("play",)),
     *_scene(),
     *_puzzle("3x3", 1000),
     *_puzzle("4x4", 1000),
@@ -87,6 +91,7 @@ SCRIPTS: tuple[ManipulationScript | MazeScript, ...] = (
     *(
         replace(script, name=f"{PIXELS}{script.name}", environment=f"{PIXELS}{script.environment}")
         for script in STATE_SCRIPTS
+        if "octuple" not in script.name  # OGBench has no cube-octuple with pixels
     ),
 )
 

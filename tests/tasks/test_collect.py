@@ -273,6 +273,7 @@ def test_every_dataset_of_the_published_commands_has_its_script():
     names = {f"{stem}-{kind}-v0" for stem in manipulation for kind in ("play", "noisy")}
     names |= {f"{stem}-{kind}-v0" for stem in mazes for kind in ("navigate", "stitch")}
     names |= {f"visual-{name}" for name in names}
+    names.add("cube-octuple-play-v0")
     assert {script.name for script in SCRIPTS} == names
     assert len(SCRIPTS) == len(names)
 
