@@ -63,18 +63,22 @@ class TaskName:
 _PATTERN = re.compile(
     r"(?P<stem>[a-z0-9-]+)-(?P<kind>[a-z]+)-singletask(?P<suffix>-task(?P<task>\d+))?-(?P<version>v\d+)"
 )
+_GOAL_CONDITIONED = re.compile(
+    r"(?P<stem>[a-z0-9-]+?)(-(play|noisy|navigate|stitch|explore))?(-oraclerep)?-(?P<version>v\d+)"
+)
 
 
 def task_name(name: str) -> TaskName:
     """Parses the name of a single-task problem; needs OGBench.
 
-    **Raises** `ValueError` for an unknown name; the message suggests similar names.
+    **Raises** `ValueError` for an unknown name, and for that of a goal-conditioned task or dataset, with or without
+    oracle representations of goals; the message suggests similar names.
     """
     match = _PATTERN.fullmatch(name)
     if match is None:
         raise ValueError(
             "`env_name` must be the name of a single task of OGBench, which contains '-singletask' and ends with a version, "
-            f"such as '-v0'; got {name!r}.{_suggestions(name)}"
+            f"such as '-v0'; got {name!r}{_kind_of(name)}.{_suggestions(name)}"
         )
     stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
     environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
@@ -100,8 +104,16 @@ def _family(stem: str) -> str:
     return stem.removeprefix(PIXELS).split("-")[0]
 
 
+def _kind_of(name: str) -> str:
+    goals = _GOAL_CONDITIONED.fullmatch(name)
+    if goals is None or f"{goals['stem']}-{goals['version']}" not in registered_environments():
+        return ""
+    return ", which is goal-conditioned, and the included methods learn a single goal"
+
+
 def _suggestions(name: str) -> str:
-    known, spellings = task_names(), (name, f"{name.removesuffix('-v0')}-singletask-v0")
+    stem = name.removesuffix("-v0").removesuffix("-oraclerep")
+    known, spellings = task_names(), (name, f"{stem}-singletask-v0")
     near = [match for spelling in spellings for match in difflib.get_close_matches(spelling, known, n=3, cutoff=0.7)]
     if not near:
         return " A valid name is 'cube-single-play-singletask-v0'."

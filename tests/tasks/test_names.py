@@ -38,6 +38,11 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
         ("cube-single-singletask-v0", "cube-single-play-singletask-v0"),
         ("visual-cube-single-navigate-singletask-v0", "visual-cube-single-noisy-singletask-v0"),
         ("HalfCheetah", "A valid name is"),
+        ("cube-single-play-v0", "which is goal-conditioned"),
+        ("visual-scene-v0", "which is goal-conditioned"),
+        ("puzzle-4x5-play-oraclerep-v0", "which is goal-conditioned.*puzzle-4x5-play-singletask-v0"),
+        ("humanoidmaze-giant-navigate-oraclerep-v0", "which is goal-conditioned"),
+        ("powderworld-easy-play-v0", "which is goal-conditioned"),
     ],
 )
 def test_unknown_names_are_refused_with_near_ones(name, message):
