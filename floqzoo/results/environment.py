@@ -12,7 +12,8 @@ from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
-    """Returns a function that creates the environment in which a run is evaluated, with the run's success timing.
+    """Returns a function that creates the environment in which a run is evaluated, with the run's success timing and
+    rewards.
 
     - `task`: Your own task, if the run uses one: the object, or a string `FILE.py:NAME` or `MODULE:NAME`, whose code is
       executed.
@@ -26,7 +27,12 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
         if own.make_environment is None:
             raise ValueError(f"{run.env_name} has no environment to play in; give the task an `environment`.")
         return own.make_environment
-    name, settings = task_name(run.env_name), {"success_timing": setting(run, "success_timing"), **settings}
+    name = task_name(run.env_name)
+    settings = {
+        "success_timing": setting(run, "success_timing"),
+        "sparse_rewards": run.flags.get("sparse_rewards", False),
+        **settings,
+    }
     if name.pixels:
         return partial(make_pixels, name.environment, setting(run, "frame_stack"), **settings)
     return partial(make, name.environment, **settings)

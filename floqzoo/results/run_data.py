@@ -34,6 +34,7 @@ def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         reward_timing=run.data["reward_timing"],
         action_limit=run.data["action_limit"],
         frame_stack=run.flags.get("frame_stack", 1),
+        sparse_rewards=run.data.get("sparse_rewards", False),
     )
     _require_same(loaded.dataset, run, str(path))
     return loaded

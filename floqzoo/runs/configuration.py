@@ -103,6 +103,9 @@ class RunConfig(Generic[AgentConfig]):
     success_timing: Literal["pre", "post"] = "pre"
     """Whether reward and success are computed from the state before a step ("pre", OGBench 1.2.0 and later) or after it
     ("post", earlier versions)."""
+    sparse_rewards: bool = False
+    """Whether OGBench's reward is -1 until all parts of the goal are met, as in QC on scene and puzzle-3x3; otherwise it is
+    minus the number of parts that are not met."""
     collect_episodes: int = 0
     """Episodes to collect if `dataset_path` is None and the official file is not in `dataset_dir`; later runs reuse
     them. If 0, a missing official file is downloaded."""

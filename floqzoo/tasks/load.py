@@ -17,7 +17,7 @@ from floqzoo.tasks.pixel_dataset import PixelDataset, flat_frames
 from floqzoo.tasks.renderer import select_renderer
 from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
-from floqzoo.tasks.simulator import make, make_pixels, ogbench_module
+from floqzoo.tasks.simulator import make, make_pixels, ogbench_module, sparse
 
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
@@ -37,6 +37,7 @@ class OGBenchTask:
       "file" for any other.
     - `path`: The training file, or the folder of shards.
     - `frame_stack`: The number of frames in a pixel observation.
+    - `sparse_rewards`: Whether rewards are sparse, in the data and in the environment.
     """
 
     name: TaskName
@@ -48,6 +49,7 @@ class OGBenchTask:
     provenance: str
     path: Path
     frame_stack: int = 1
+    sparse_rewards: bool = False
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -70,9 +72,10 @@ class OGBenchTask:
     @property
     def make_environment(self) -> Callable[[], Any]:
         """A function that creates a new environment of the task; it can be pickled, and does not contain the data."""
+        settings = {"success_timing": self.success_timing, "sparse_rewards": self.sparse_rewards}
         if self.name.pixels:
-            return partial(make_pixels, self.name.environment, self.frame_stack, success_timing=self.success_timing)
-        return partial(make, self.name.environment, success_timing=self.success_timing)
+            return partial(make_pixels, self.name.environment, self.frame_stack, **settings)
+        return partial(make, self.name.environment, **settings)
 
     def describe(self) -> dict[str, str | float]:
         """Returns JSON-serialisable values that identify the data, to store with the results."""
@@ -85,6 +88,7 @@ class OGBenchTask:
             "success_timing": self.success_timing,
             "reward_timing": self.reward_timing,
             "action_limit": self.action_limit,
+            "sparse_rewards": self.sparse_rewards,
         }
 
 
@@ -97,6 +101,7 @@ def load(
     reward_timing: str = "pre",
     action_limit: float = 1 - 1e-5,
     frame_stack: int = 1,
+    sparse_rewards: bool = False,
 ) -> OGBenchTask:
     r"""Loads a task with its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
@@ -114,6 +119,8 @@ def load(
       code of FQL and floq. The reason is that some policies, such as those that end in a tanh, cannot output exactly -1
       or 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
+    - `sparse_rewards`: Whether a reward is -1 unless all parts of the goal are met, in the data and in the environment.
+      By default, it is minus the number of parts that are not met.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message suggests other ways to get the data), `BlockingIOError` while
@@ -143,7 +150,7 @@ def load(
             f"`dataset_path` must be a file for a task with pixels, since frames cannot be stacked across shards; got the "
             f"folder {path}."
         )
-    reader = TaskReader(name, reward_timing, action_limit)
+    reader = TaskReader(name, reward_timing, action_limit, sparse_rewards)
     try:
         if name.pixels:
             train, validation = (PixelDataset.of(frames, frame_stack) for frames in _files(path, reader))
@@ -152,7 +159,16 @@ def load(
     finally:
         reader.close()
     return OGBenchTask(
-        name, train, validation, success_timing, reward_timing, action_limit, provenance, path, frame_stack
+        name,
+        train,
+        validation,
+        success_timing,
+        reward_timing,
+        action_limit,
+        provenance,
+        path,
+        frame_stack,
+        sparse_rewards,
     )
 
 
@@ -160,15 +176,15 @@ class TaskReader:
     """Reads files in OGBench's format as datasets of a task. Instances can be pickled.
 
     - `name`: The parsed name of the task.
-    - `reward_timing`, `action_limit`: As in `load`.
+    - `reward_timing`, `action_limit`, `sparse_rewards`: As in `load`.
     """
 
-    def __init__(self, name: TaskName, reward_timing: str, action_limit: float):
-        self._settings = self._name, self._timing, self._limit = name, reward_timing, action_limit
+    def __init__(self, name: TaskName, reward_timing: str, action_limit: float, sparse_rewards: bool = False):
+        self._name, self._timing, self._limit, self._sparse = name, reward_timing, action_limit, sparse_rewards
         self._environment: Any = None
 
     def __reduce__(self):
-        return TaskReader, self._settings
+        return TaskReader, (self._name, self._timing, self._limit, self._sparse)
 
     def __call__(self, path: Path) -> Dataset:
         """Reads a file as a dataset, with the rewards of the task, and places it on the device.
@@ -177,7 +193,7 @@ class TaskReader:
         environment.
         """
         arrays = labelled_arrays(path, self._name, self._open())
-        rewards, masks = arrays["rewards"], arrays["masks"]
+        rewards, masks = sparse(arrays["rewards"]) if self._sparse else arrays["rewards"], arrays["masks"]
         if self._timing == "post":
             rewards, masks = of_next_state(rewards), of_next_state(masks)
         try:
@@ -193,9 +209,10 @@ class TaskReader:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The minimum and the maximum reward that the task can give: minus the number of conditions for success, and 0.
+        """The minimum and the maximum reward that the task can give.
 
-        The minimum is computed as the reward that OGBench gives in a state that is far from all goals and in which all
+        The maximum is 0. The minimum is minus the number of parts of the goal, or -1 if rewards are sparse. The number of
+        parts is computed from the reward that OGBench gives in a state that is far from all goals and in which all
         buttons have an invalid value.
         """
         environment = self._open()
@@ -206,7 +223,8 @@ class TaskReader:
             "button_states": np.full((1, getattr(simulator, "_num_buttons", 0)), -1),
         }
         ogbench_module("ogbench.relabel_utils").relabel_dataset(self._name.labels, environment, nowhere)
-        return float(nowhere["rewards"][0]), 0.0
+        rewards = sparse(nowhere["rewards"]) if self._sparse else nowhere["rewards"]
+        return float(rewards[0]), 0.0
 
     def close(self) -> None:
         """Closes the environment that is used to label the data. Reading another file opens a new environment."""

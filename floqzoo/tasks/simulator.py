@@ -5,6 +5,8 @@ import importlib.util
 import warnings
 from typing import Any
 
+import numpy as np
+
 from floqzoo.tasks.renderer import rendering_limited, require_renderer
 
 
@@ -23,8 +25,12 @@ def registered_environments() -> list[str]:
     return [name for name, entry in registry.items() if str(entry.entry_point).startswith("ogbench.")]
 
 
-def make(environment: str, **settings: Any) -> Any:
+def make(environment: str, *, sparse_rewards: bool = False, **settings: Any) -> Any:
     """Creates an OGBench environment, without gymnasium's environment checker.
+
+    - `environment`: The name under which it is registered with gymnasium.
+    - `sparse_rewards`: Whether rewards are replaced by `sparse`.
+    - `settings`: Settings of OGBench's environment.
 
     This permanently disables two warnings. Gymnasium warns that the float64 action bounds of OGBench's robot arm lose
     precision when they are cast to float32, and repeats this warning on every access to the action space. MuJoCo's
@@ -35,7 +41,17 @@ def make(environment: str, **settings: Any) -> Any:
     made = ogbench_module("gymnasium").make(environment, disable_env_checker=True, **settings)
     if environment.startswith("visual-pointmaze-"):
         _cast_smaller_shadows(made.unwrapped)
-    return made
+    return ogbench_module("gymnasium.wrappers").TransformReward(made, sparse) if sparse_rewards else made
+
+
+def sparse(rewards: Any) -> Any:
+    """Returns the sparse form of OGBench's single-task rewards: 0 where all parts of the goal are met, and -1 elsewhere.
+
+    - `rewards`: Minus the number of parts of the goal that are not met, as a number or an array.
+
+    Source: the official code of QC (arXiv 2507.07969), `--sparse`.
+    """
+    return np.where(np.equal(rewards, 0), np.float32(0), np.float32(-1))[()]  # a number stays a number
 
 
 def _cast_smaller_shadows(maze: Any) -> None:

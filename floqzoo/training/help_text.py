@@ -24,6 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "dataset_replace_interval",
             "dataset_dir",
             "success_timing",
+            "sparse_rewards",
             "frame_stack",
             "p_aug",
         ),

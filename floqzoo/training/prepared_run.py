@@ -58,9 +58,14 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
     are collected on this machine rather than downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
     `MODULE:NAME`, the code of the task is executed.
 
-    **Raises** the same errors as `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`.
+    **Raises** the same errors as `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`, and
+    `ValueError` if `sparse_rewards` is set for your own task.
     """
     if is_reference(config.env_name):
+        if config.sparse_rewards:
+            raise ValueError(
+                "`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True."
+            )
         return own_task(config.env_name)
     path = config.dataset_path
     if path is None and config.collect_episodes > 0:
@@ -73,6 +78,7 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
         dataset_dir=config.dataset_dir,
         success_timing=config.success_timing,
         frame_stack=config.frame_stack,
+        sparse_rewards=config.sparse_rewards,
     )
 
 

@@ -9,13 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import floqzoo as fz
+from floqzoo.policies import FunctionPolicy
+from floqzoo.rollout import evaluate
 from floqzoo.tasks import load, task_name
 from floqzoo.tasks.collect import collect_script
 from floqzoo.tasks.load import TaskReader
 from floqzoo.tasks.scripts import find_script
+from floqzoo.tasks.simulator import make, sparse
 
 
 ogbench = pytest.importorskip("ogbench")
+gymnasium = pytest.importorskip("gymnasium")
 
 TASKS = {
     "pointmaze-medium-navigate-singletask-task1-v0": "pointmaze-medium-navigate-v0",
@@ -115,6 +120,70 @@ def test_post_is_pre_one_state_ahead(files, name):
         np.testing.assert_array_equal(getattr(post, key)[starts], getattr(pre, key)[starts + 1])
     np.testing.assert_array_equal(pre.observations, post.observations)
     assert (pre.fingerprint() == post.fingerprint()) == bool((pre.rewards[1:] == pre.rewards[:-1]).all())
+
+
+def recorded(name, path, steps=6):
+    """Writes random steps in the environment of a task to a file and its validation file; returns rewards and masks."""
+    environment, rows, row = make(task_name(name).environment), [], {}
+    environment.action_space.seed(0)
+    simulator = environment.unwrapped
+    observation, _ = environment.reset(seed=0)
+    for step in range(steps + 1):
+        row = {"observations": observation, "qpos": simulator.data.qpos.copy(), "terminals": step == steps}
+        if hasattr(simulator, "_cur_button_states"):
+            row["button_states"] = simulator._cur_button_states.copy()
+        row["actions"] = environment.action_space.sample()
+        observation, row["rewards"], row["masks"], *_ = environment.step(row["actions"])
+        rows.append(row)
+    environment.close()
+    arrays = {key: np.stack([row[key] for row in rows]) for key in row}
+    rewards, masks = arrays.pop("rewards")[:-1], 1.0 - arrays.pop("masks")[:-1]
+    dtypes = {"terminals": bool, "button_states": np.int64}
+    for file in (path, path.with_name(f"{path.stem}-val.npz")):
+        np.savez(file, **{key: array.astype(dtypes.get(key, np.float32)) for key, array in arrays.items()})
+    return rewards, masks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "antmaze-medium-navigate-singletask-task1-v0",
+        "humanoidmaze-medium-stitch-singletask-v0",
+        "antsoccer-arena-navigate-singletask-v0",
+        "cube-octuple-play-singletask-task2-v0",
+        "puzzle-4x6-noisy-singletask-task3-v0",
+    ],
+)
+def test_tasks_of_all_families_load_from_a_file_and_are_evaluated(name, tmp_path):
+    rewards, masks = recorded(name, tmp_path / "data.npz")
+    task = load(name, dataset_path=tmp_path / "data.npz")
+    steps = transitions(task.dataset)
+    np.testing.assert_array_equal(steps["rewards"], rewards)
+    np.testing.assert_array_equal(steps["masks"], masks)
+    lowest, _ = TaskReader(task.name, "pre", 1.0).reward_range
+    assert lowest <= min(rewards)
+
+    still = fz.ActorCritic(fz.NullCritic(), FunctionPolicy(lambda observation: jnp.zeros(task.action_dim)))
+    evaluation = evaluate(still, lambda: gymnasium.wrappers.TimeLimit(task.make_environment(), 3), episodes=1, seed=0)
+    assert (evaluation.success_rate, evaluation.length.tolist()) == (0.0, [3])
+    assert 3 * lowest <= evaluation.mean_return < 0
+
+
+@pytest.mark.slow
+def test_sparse_rewards_are_minus_one_until_all_parts_are_met_in_data_and_environment(files):
+    name = "scene-play-singletask-task1-v0"
+    dense, task = (load(name, dataset_path=files[name], sparse_rewards=wanted) for wanted in (False, True))
+    paid, wanted = transitions(task.dataset)["rewards"], -(transitions(dense.dataset)["rewards"] < 0).astype(np.float32)
+    np.testing.assert_array_equal(paid, wanted)
+    assert paid.dtype == np.float32
+    assert TaskReader(task.name, "pre", 1.0, sparse_rewards=True).reward_range == (-1.0, 0.0)
+    environment = task.make_environment()
+    environment.reset(seed=0)
+    assert environment.step(np.zeros(5))[1] == -1.0
+    assert (dense.describe()["sparse_rewards"], task.describe()["sparse_rewards"]) == (False, True)
+    np.testing.assert_array_equal(sparse(np.array([-5.0, -1.0, 0.0])), [-1.0, -1.0, 0.0])
+    environment.close()
 
 
 @pytest.mark.slow

@@ -34,11 +34,17 @@ def config(tmp_path, **changes):
 
 
 def test_data_are_collected_where_there_is_no_official_file(asked, tmp_path):
-    load_task(config(tmp_path, collect_episodes=5, collect_workers=2, success_timing="post"))
+    wanted = {"success_timing": "post", "sparse_rewards": True}
+    load_task(config(tmp_path, collect_episodes=5, collect_workers=2, **wanted))
     assert asked["collect"]["name"] == "cube-single-play-v0"
     assert (asked["collect"]["episodes"], asked["collect"]["workers"]) == (5, 2)
     assert asked["load"]["dataset_path"] == Path("collected.npz")
-    assert asked["load"]["success_timing"] == "post"
+    assert wanted.items() <= asked["load"].items()
+
+
+def test_rewards_of_ones_own_task_are_not_made_sparse():
+    with pytest.raises(ValueError, match=r"`sparse_rewards` must be False for your own task.*; got True"):
+        load_task(toy_config(env_name="task.py:task", sparse_rewards=True))
 
 
 @pytest.mark.parametrize("changes", [{}, {"dataset_path": "mine.npz", "collect_episodes": 5}])
