@@ -27,7 +27,7 @@ from floqzoo.runs import RunConfig
 from floqzoo.runs.recipe import agent_builder, standard_batches
 from floqzoo.studies.report import number, print_table, write_rows
 from floqzoo.tasks import Dataset, ShardedDataset, make_dataset
-from floqzoo.tasks.datafile import opened_npz, read_array
+from floqzoo.tasks.datafile import opened_npz, read_arrays
 from floqzoo.training.phases import OfflinePhase
 from recipes.fql import RECIPE, FQLConfig
 
@@ -90,7 +90,7 @@ def write_shard(path: Path, settings: Settings, seed: int) -> Path:
 def read_shard(path: Path) -> Dataset:
     """The transitions, with rewards that are computed from the positions."""
     with opened_npz(path) as archive:
-        arrays = {name: read_array(path, archive, name) for name in ARRAYS}
+        arrays = read_arrays(path, archive, ARRAYS)
     met = np.linalg.norm(arrays.pop("qpos")[:, :3], axis=1) < 1
     return make_dataset(**arrays, rewards=met.astype(np.float32) - 1, masks=1 - met.astype(np.float32))
 

@@ -1,11 +1,15 @@
 """The benchmark's yardstick does the same arithmetic as the modular update, and its count of FLOPs is right."""
 
+import importlib
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import benchmarks
 import floqzoo as fz
 from benchmarks import hand_batched_floq as hand, plain_floq as plain
 from benchmarks.compiled_kernels import kernels_of
@@ -13,6 +17,7 @@ from benchmarks.counted_flops import matrix_flops
 from benchmarks.deadline import Deadline
 from benchmarks.measured_update import random_dataset, update_cost
 from benchmarks.peak_memory import memory_row
+from benchmarks.pixel_demonstrations import Demonstrations
 from benchmarks.run_shares import share_rows
 from recipes.bc import BCConfig, bc
 from recipes.floq import FloqConfig, floq
@@ -139,3 +144,24 @@ def test_the_shares_of_a_run_are_those_of_its_intervals():
     assert {part: row.every_updates for part, row in rows.items()} == every
     for row in rows.values():
         assert row.seconds_each > 0 and row.share == row.seconds_each / row.every_updates / 2.0
+
+
+def test_a_demonstration_begins_and_ends_where_its_task_does():
+    pytest.importorskip("ogbench")
+    script = Demonstrations("without pixels", "pointmaze-medium-singletask-task3-v0", episodes=1)
+    recorder = script.recorder()
+    first, second, again = (recorder.record(np.random.SeedSequence(seed)) for seed in (0, 1, 0))
+    start, goal = np.array([8.0, 16.0]), np.array([4.0, 12.0])  # the cells (5, 3) and (4, 2)
+    for episode in (first, second):
+        away = np.linalg.norm(episode["qpos"] - goal, axis=1)
+        np.testing.assert_array_equal(away <= 1.0, episode["terminals"])
+        assert np.flatnonzero(episode["terminals"]).tolist() == [len(away) - 1]
+        assert np.linalg.norm(episode["qpos"][0] - start) < 2.0
+        assert 80 < len(away) < 300
+    np.testing.assert_array_equal(first["qpos"], again["qpos"])
+
+
+@pytest.mark.parametrize("program", sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("*.py")))
+def test_what_a_benchmark_imports_is_there(program):
+    if program not in ("__init__", "__main__"):
+        importlib.import_module(f"benchmarks.{program}")
