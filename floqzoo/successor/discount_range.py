@@ -11,10 +11,11 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from floqzoo.hyperparameter import Hyperparameter, Number, hyperparameter, require
+from floqzoo.protocols import NextAction
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
 from floqzoo.successor.targets import MonteCarloTarget
-from floqzoo.typing import Action, Array, Key, Observation, Scalar
+from floqzoo.typing import Action, Array, Condition, Key, Observation, Scalar
 
 
 class DiscountRangeSuccessor(eqx.Module):
@@ -34,6 +35,9 @@ class DiscountRangeSuccessor(eqx.Module):
       `discount` of the measure must be in the range. `sample_futures` and `log_prob` use this discount; `at` changes
       it.
     - `low`, `high`: The ends of the range, $0 \le$ `low` $<$ `high` $< 1$.
+
+    The flow may take further conditions, such as the z of a [`FamilySuccessor`][floqzoo.successor.FamilySuccessor],
+    which precede the condition on $\log h$. Every method takes them after its other positional arguments.
 
     **Raises** `ValueError` if the range is invalid or does not contain the discount of the measure, or if the measure
     uses a `MonteCarloTarget`, because all futures in a batch have the same discount.
@@ -59,6 +63,11 @@ class DiscountRangeSuccessor(eqx.Module):
         """The discount that `sample_futures` and `log_prob` use."""
         return self.measure.discount
 
+    @property
+    def next_action(self) -> NextAction:
+        """The source of next actions of the measure."""
+        return self.measure.next_action
+
     def at(self, discount: Number) -> "DiscountRangeSuccessor":
         """Returns a copy whose `sample_futures` and `log_prob` use this discount.
 
@@ -67,18 +76,28 @@ class DiscountRangeSuccessor(eqx.Module):
         return replace(self, measure=replace(self.measure, discount=discount))
 
     def sample_futures(
-        self, observation: Observation, action: Action, count: int, key: Key
+        self, observation: Observation, action: Action, count: int, key: Key, *conditions: Condition
     ) -> Float[Array, "count observation"]:
         """Draws `count` future observations, in the units of the observation."""
-        return self.measure.sample_futures(observation, action, count, key, self._condition(self.discount.value))
+        conditions = *conditions, self._condition(self.discount.value)
+        return self.measure.sample_futures(observation, action, count, key, *conditions)
 
-    def log_prob(self, future: Observation, observation: Observation, action: Action, **options: Any) -> Scalar:
+    def log_prob(
+        self, future: Observation, observation: Observation, action: Action, *conditions: Condition, **options: Any
+    ) -> Scalar:
         """Returns the log-density of a future observation; `options` are passed to `FlowSuccessor.log_prob`."""
-        condition = self._condition(self.discount.value)
-        return self.measure.log_prob(future, observation, action, condition, **options)
+        conditions = *conditions, self._condition(self.discount.value)
+        return self.measure.log_prob(future, observation, action, *conditions, **options)
 
     def composed_futures(
-        self, observation: Observation, action: Action, count: int, key: Key, *, first: Number, actor: Any
+        self,
+        observation: Observation,
+        action: Action,
+        count: int,
+        key: Key,
+        *conditions: Condition,
+        first: Number,
+        actor: Any,
     ) -> Float[Array, "count observation"]:
         r"""Draws futures for the discount $\gamma$ in two stages, the first with a discount $\beta \le \gamma$.
 
@@ -97,17 +116,22 @@ class DiscountRangeSuccessor(eqx.Module):
         short, gamma = self.at(first), self.discount
         _require_within("first", short.discount, self.low, gamma)
         first_key, choice_key, action_key, second_key = jax.random.split(key, 4)
-        states = short.sample_futures(observation, action, count, first_key)
+        states = short.sample_futures(observation, action, count, first_key, *conditions)
 
         def further(state: Observation, action_key: Key, key: Key) -> Observation:
-            return self.sample_futures(state, actor.act(state, action_key), 1, key)[0]
+            return self.sample_futures(state, actor.act(state, action_key), 1, key, *conditions)[0]
 
         later = jax.vmap(further)(states, jax.random.split(action_key, count), jax.random.split(second_key, count))
         stays = jax.random.uniform(choice_key, (count, 1)) < (1 - gamma.value) / (1 - short.discount.value)
         return jnp.where(stays, states, later)
 
     def successor_loss(
-        self, batch: Transition, target: "DiscountRangeSuccessor", agent: FrozenAgent, key: Key
+        self,
+        batch: Transition,
+        target: "DiscountRangeSuccessor",
+        agent: FrozenAgent,
+        key: Key,
+        *conditions: Float[Array, "batch _"],
     ) -> tuple[Scalar, SuccessorMetrics]:
         """Returns the loss, averaged over the batch, and the metrics.
 
@@ -119,8 +143,8 @@ class DiscountRangeSuccessor(eqx.Module):
         discount_key, loss_key = jax.random.split(key)
         shares = jax.random.uniform(discount_key, batch.reward.shape)
         discounts = 1 - (1 - self.low.value) ** (1 - shares) * (1 - self.high.value) ** shares
-        conditions = 2 * shares[:, None] - 1
-        one_step, bootstrap = self.measure.row_losses(batch, target.measure, agent, loss_key, conditions)
+        conditions = *conditions, 2 * shares[:, None] - 1
+        one_step, bootstrap = self.measure.row_losses(batch, target.measure, agent, loss_key, *conditions)
         loss = jnp.mean((1 - discounts) * one_step + discounts * bootstrap)
         return loss, SuccessorMetrics(loss, jnp.mean(one_step), jnp.mean(bootstrap))
 

@@ -12,6 +12,7 @@ from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsForLatent, ScoresForLatent
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.scopes import update_step
+from floqzoo.successor.discount_range import DiscountRangeSuccessor
 from floqzoo.successor.flow_successor import FlowSuccessor, SuccessorMetrics
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.successor.targets import MonteCarloTarget
@@ -30,7 +31,8 @@ class FamilySuccessor(eqx.Module):
     where the target flow at $(s', \pi_z(s'))$ takes the same z. Each z is drawn from the distribution that was used to
     train the family.
 
-    - `measure`: A `FlowSuccessor` whose flow takes one further condition, z. Its `next_action` is not used.
+    - `measure`: A `FlowSuccessor`, or a [`DiscountRangeSuccessor`][floqzoo.successor.DiscountRangeSuccessor], whose
+      flow takes one further condition, z. Its `next_action` is not used.
     - `family`: The trained policies: a [`FixedPolicy`][floqzoo.policies.FixedPolicy] whose policy
       [acts for any z][floqzoo.protocols.ActsForLatent] and whose critic [draws z's][floqzoo.protocols.ScoresForLatent],
       such as the policy and the critic of a trained FB agent.
@@ -43,12 +45,12 @@ class FamilySuccessor(eqx.Module):
     Source: TD-Flow (arXiv 2503.09817), section 5.
     """
 
-    measure: FlowSuccessor
+    measure: FlowSuccessor | DiscountRangeSuccessor
     family: FixedPolicy
     latent: Hyperparameter = eqx.field(converter=hyperparameter)
 
     def __check_init__(self):
-        if isinstance(self.measure.target_rule, MonteCarloTarget):
+        if isinstance(self.measure, FlowSuccessor) and isinstance(self.measure.target_rule, MonteCarloTarget):
             raise ValueError(
                 "`measure.target_rule` must not be a MonteCarloTarget, whose futures are those of the data."
             )
@@ -89,7 +91,7 @@ class FamilySuccessor(eqx.Module):
         own = self.family.parts
         with update_step("latents"):
             z = own.critic.sample_latents(jax.vmap(own.normalised)(batch.next_observation), latent_key)
-        measure = replace(self.measure, next_action=_ActionsFor(self.family, z))
+        measure = eqx.tree_at(lambda measure: measure.next_action, self.measure, _ActionsFor(self.family, z))
         return measure.successor_loss(batch, target.measure, agent, loss_key, z)
 
 

@@ -136,7 +136,7 @@ class FlowSuccessor(eqx.Module):
         target: "FlowSuccessor",
         agent: FrozenAgent,
         key: Key,
-        *conditions: Float[Array, "batch condition"],
+        *conditions: Float[Array, "batch _"],
     ) -> tuple[Scalar, SuccessorMetrics]:
         """Returns the weighted sum of both terms, averaged over the batch, and the metrics.
 
@@ -153,7 +153,7 @@ class FlowSuccessor(eqx.Module):
         target: "FlowSuccessor",
         agent: FrozenAgent,
         key: Key,
-        *conditions: Float[Array, "batch condition"],
+        *conditions: Float[Array, "batch _"],
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
         """Returns the unweighted one-step error and bootstrap error of each transition, at random times.
 

@@ -1,5 +1,7 @@
 """One measure for a family of policies: each row of a batch has its own z, and so have its next action and its target."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -95,6 +97,39 @@ def test_futures_densities_and_values_are_those_of_the_present_policy(getkey):
     np.testing.assert_allclose(density, both.measure.log_prob(futures[0], STATE, ACTION, z), rtol=1e-6)
     value = FamilyValue(SuccessorCritic(both, lambda x: x[0], num_samples=8))
     np.testing.assert_allclose(value(STATE, ACTION, z, clone(key)), futures[:, 0].mean() / 0.3, rtol=1e-5)
+
+
+def test_a_family_over_a_range_of_discounts_has_both_conditions(getkey):
+    """The loss of each row is that of its own z and its own discount, which are the last two conditions of the flow."""
+    both, other = (measure_of_range(small_field(getkey(), condition=7)) for _ in range(2))
+    batch, key = CHAIN.sample(getkey(), 5), getkey()
+    loss, _ = both.successor_loss(batch, other, frozen_agent(None, CHAIN.policy), jax.random.clone(key))
+    latent_key, range_key = jax.random.split(key)
+    z = Draws(jnp.ones(())).sample_latents(batch.next_observation, latent_key)
+    discount_key, loss_key = jax.random.split(range_key)
+    shares = jax.random.uniform(discount_key, (5,))
+    _, time_key, noise_key = jax.random.split(loss_key, 3)
+    flow, target = both.measure.measure, other.measure.measure
+    times, keys = flow.times.sample_times(time_key, (5,)), jax.random.split(noise_key, 5)
+    rows = []
+    for row in range(5):
+        one = jax.tree.map(lambda leaf, row=row: leaf[row], batch)
+        action, condition = action_at(one.next_observation) + z[row], 2 * shares[row : row + 1] - 1
+        first, rest = flow.transition_losses(target, one, action, times[row], keys[row], z[row], condition)
+        discount = 1 - 0.5 ** (1 - shares[row]) * 0.1 ** shares[row]
+        rows.append((1 - discount) * first + discount * rest)
+    np.testing.assert_allclose(loss, np.mean(np.asarray(rows, np.float64)), rtol=1e-5)
+    last = replace(both, measure=both.measure.at(0.9)).at(z[0])
+    futures = last.sample_futures(STATE, ACTION, 4, jax.random.clone(key))
+    expected = flow.sample_futures(STATE, ACTION, 4, jax.random.clone(key), z[0], jnp.ones(1))
+    np.testing.assert_allclose(futures, expected, rtol=1e-6)
+    density = flow.log_prob(futures[0], STATE, ACTION, z[0], jnp.ones(1))
+    np.testing.assert_allclose(last.log_prob(futures[0], STATE, ACTION), density, rtol=1e-6)
+
+
+def measure_of_range(field):
+    measure = FlowSuccessor(fz.Flow(field, 2, solver=fz.Midpoint(6)), fz.TD2Target(), discount=0.7)
+    return FamilySuccessor(fz.DiscountRangeSuccessor(measure, 0.5, 0.9), family(), jnp.ones(2))
 
 
 def test_no_gradient_reaches_the_family(getkey):
