@@ -129,6 +129,7 @@ from .successor import (
     FamilyValue as FamilyValue,
     FlowSuccessor as FlowSuccessor,
     ForwardBackward as ForwardBackward,
+    GeometricGPIPolicy as GeometricGPIPolicy,
     IntentionCritic as IntentionCritic,
     IntentionEncoder as IntentionEncoder,
     IntentionSuccessor as IntentionSuccessor,

@@ -333,6 +333,16 @@ SUCCESSOR_FEATURES = Reference(
     "Advances in Neural Information Processing Systems",
     "1606.05312",
 )
+GEOMETRIC_GPI = Reference(
+    "thakoor2022generalised",
+    "inproceedings",
+    "Generalised Policy Improvement with Geometric Policy Composition",
+    "Thakoor, Shantanu and Rowland, Mark and Borsa, Diana and Dabney, Will and Munos, R{\\'e}mi and "
+    "Barreto, Andr{\\'e}",
+    2022,
+    "International Conference on Machine Learning",
+    "2206.08736",
+)
 FB = Reference(
     "touati2021learning",
     "inproceedings",

@@ -85,6 +85,7 @@ SOURCES: Mapping[type, tuple[Reference, ...]] = MappingProxyType(
         successor.DiscountRangeSuccessor: (bib.TD_FLOW,),
         successor.FamilySuccessor: (bib.TD_FLOW,),
         successor.FamilyValue: (bib.TD_FLOW,),
+        successor.GeometricGPIPolicy: (bib.GEOMETRIC_GPI, bib.SUCCESSOR_FEATURES),
         successor.SuccessorCritic: (bib.TD_FLOW,),
         successor.MonteCarloTarget: (bib.TD_FLOW,),
         successor.TDTarget: (bib.TD_FLOW,),

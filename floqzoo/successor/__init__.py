@@ -8,6 +8,7 @@ from floqzoo.successor.forward_backward import (
     ForwardBackward as ForwardBackward,
     ForwardBackwardMetrics as ForwardBackwardMetrics,
 )
+from floqzoo.successor.geometric_gpi_policy import GeometricGPIPolicy as GeometricGPIPolicy
 from floqzoo.successor.intention_critic import (
     IntentionCritic as IntentionCritic,
     IntentionCriticMetrics as IntentionCriticMetrics,

@@ -6,6 +6,7 @@ from a whole family, use `st.one_of`, as in `st.one_of(every_path)`. Members wit
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
@@ -91,6 +92,7 @@ from floqzoo.successor.discount_range import DiscountRangeSuccessor
 from floqzoo.successor.family_successor import FamilySuccessor, FamilyValue
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.forward_backward import ForwardBackward
+from floqzoo.successor.geometric_gpi_policy import GeometricGPIPolicy
 from floqzoo.successor.intention_critic import IntentionCritic
 from floqzoo.successor.intentions import IntentionEncoder, IntentionSuccessor
 from floqzoo.successor.latent_policy import LatentPolicy
@@ -313,11 +315,29 @@ def family_successor(*, key: Key) -> FamilySuccessor:
     return FamilySuccessor(measure, family(key=family_key), jax.random.normal(latent_key, (sizes.inputs,)))
 
 
+def family_for_discounts(*, key: Key) -> FamilySuccessor:
+    """Builds a small successor measure of a family of policies, for a range of discounts."""
+    family_key, field_key, latent_key = jax.random.split(key, 3)
+    dim, condition = sizes.observation, sizes.observation + sizes.action + sizes.inputs + 1
+    measure = flow_measure(TD2Target(), field(dim, condition, key=field_key), dim, discount=0.9)
+    latent = jax.random.normal(latent_key, (sizes.inputs,))
+    return FamilySuccessor(DiscountRangeSuccessor(measure), family(key=family_key), latent)
+
+
 def family_gpi(*, key: Key) -> FamilyGPIPolicy:
     """Builds a policy that chooses among the policies of a small family by their values."""
     measure = family_successor(key=key)
     value = FamilyValue(SuccessorCritic(measure, jnp.sum, num_samples=2))
     return FamilyGPIPolicy(measure.family, value, measure.latent, count=3, cosine=0.5)
+
+
+def geometric_gpi(*, key: Key) -> GeometricGPIPolicy:
+    """Builds a policy that plans with two policies of a small family."""
+    measure_key, subgoal_key = jax.random.split(key)
+    measures = family_for_discounts(key=measure_key)
+    first = replace(measures, measure=measures.measure.at(0.75))
+    subgoals = jax.random.normal(subgoal_key, (2, sizes.inputs))
+    return GeometricGPIPolicy(first, measures, jnp.sum, subgoals, num_samples=2)
 
 
 def intention_critic(*, key: Key) -> IntentionCritic:
@@ -409,6 +429,7 @@ every_successor_measure = (
     seeded(partial(measure, TDTarget(), diffusion_measure, path=VariancePreservingPath(0.1, 4.0), steps=4)),
     seeded(discount_range),
     seeded(family_successor),
+    seeded(family_for_discounts),
 )
 every_critic = (
     st.builds(NullCritic),
@@ -448,6 +469,7 @@ every_policy = (
     seeded(fixed_policy),
     seeded(best_of_two),
     seeded(family_gpi),
+    seeded(geometric_gpi),
     seeded(best_of_n),
     seeded(soft_best_of_n),
     seeded(shortcut_policy),

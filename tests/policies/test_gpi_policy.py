@@ -1,5 +1,6 @@
 """Generalised policy improvement where every value is exact."""
 
+from dataclasses import replace
 from functools import partial
 
 import equinox as eqx
@@ -11,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 import floqzoo as fz
 from floqzoo.policies import FamilyGPIPolicy, GPIPolicy
+from floqzoo.successor import GeometricGPIPolicy
 from floqzoo.tasks import Ring
 
 
@@ -119,3 +121,87 @@ def test_what_cannot_be_improved_over_is_refused(changes, problem):
     }
     with pytest.raises(ValueError, match=problem):
         FamilyGPIPolicy(**(parts | changes))
+
+
+class ExpectedFutures(eqx.Module):
+    """The measures of the policies of `Drifts`, where an observation is a distribution over the cells of the ring.
+
+    The drift is the same in all cells, so the expected distribution after any steps depends on this distribution alone,
+    and futures that are expected distributions have exact means of any reward of the cells.
+    """
+
+    latent: fz.Hyperparameter
+    discount: fz.Hyperparameter
+
+    @property
+    def family(self):
+        return fz.FixedPolicy(Drifts(self.latent))
+
+    def at(self, latent):
+        return replace(self, latent=fz.Hyperparameter(latent))
+
+    def sample_futures(self, observation, action, count, key):
+        first = observation @ ring_of(self.latent.value).transition_matrix(action)
+        later = jnp.eye(CELLS) - self.discount.value * matrix_of(self.latent.value)
+        return jnp.broadcast_to((1 - self.discount.value) * jnp.linalg.solve(later.T, first), (count, CELLS))
+
+
+def matrix_of(latent):
+    return ring_of(latent).transition_matrix(jnp.tanh(latent[:1]))
+
+
+def planner(latents, pay, first, discount=0.9):
+    """Plans over z's, the first of which is that of the task, whose values are exact."""
+    measures = [ExpectedFutures(*map(fz.Hyperparameter, (latents[0], jnp.asarray(each)))) for each in (first, discount)]
+    return GeometricGPIPolicy(*measures, lambda shares: shares @ pay, latents[1:], num_samples=2)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**31 - 1), share=st.sampled_from((0.0, 0.3, 0.9, 1.0)))
+def test_a_plan_has_the_value_of_the_process_that_switches_and_the_best_plan_is_nowhere_worse(seed, share):
+    """The process has a state for each cell and each of the two policies; its values solve one linear system."""
+    pay_key, latent_key = jax.random.split(jax.random.key(seed))
+    pay, latents = jax.random.normal(pay_key, (CELLS,)), jax.random.normal(latent_key, (4, 1))
+    estimated, exact, improved = plan_values(latents, pay, jnp.asarray(0.9 * share))
+    np.testing.assert_allclose(estimated, exact, atol=1e-3)
+    assert jnp.all(improved >= jnp.max(exact, axis=1) - 1e-3)
+
+
+@jax.jit
+def plan_values(latents, pay, first):
+    """The values of plans in each cell, by samples and by the process that switches; the values of acting with the best."""
+    plans, stays = planner(latents, pay, first), first / 0.9
+    _, actions, estimated = jax.vmap(lambda cell: plans.candidates(cell, jax.random.key(0)))(jnp.eye(CELLS))
+    task, zero = matrix_of(latents[0]), jnp.zeros((CELLS, CELLS))
+
+    def switching(latent):
+        own = matrix_of(latent)
+        matrix = jnp.block([[stays * own, (1 - stays) * own], [zero, task]])
+        rewards = jnp.concatenate([own @ pay, task @ pay])
+        return jnp.linalg.solve(jnp.eye(2 * CELLS) - 0.9 * matrix, rewards)[:CELLS]
+
+    best = actions[jnp.arange(CELLS), jnp.argmax(estimated, axis=1)]
+    matrix = jax.vmap(ring_of(latents[0]).transition_matrix)(best)[jnp.arange(CELLS), jnp.arange(CELLS)]
+    improved = jnp.linalg.solve(jnp.eye(CELLS) - 0.9 * matrix, matrix @ pay)
+    return estimated, jax.vmap(switching)(latents).T, improved
+
+
+def test_the_first_action_of_the_best_plan_is_taken():
+    plans, cell = planner(jnp.array([[0.5], [-1.0], [2.0]]), jnp.arange(float(CELLS)), 0.5), jnp.eye(CELLS)[2]
+    latents, actions, values = plans.candidates(cell, jax.random.key(0))
+    np.testing.assert_allclose(actions, jnp.tanh(latents), rtol=1e-6)
+    np.testing.assert_allclose(plans.act(cell, None, jax.random.key(0)), actions[jnp.argmax(values)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"num_samples": 0}, "`num_samples` must be at least 1; got 0"),
+        ({"subgoals": jnp.zeros((3, 2))}, r"rows of size 1, that of z; got shape \(3, 2\)"),
+        ({"subgoals": jnp.full((3, 1), jnp.nan)}, "`subgoals` must be finite"),
+        ({"first": ExpectedFutures(fz.Hyperparameter(jnp.ones(1)), fz.Hyperparameter(jnp.asarray(0.95)))}, "at most"),
+    ],
+)
+def test_what_cannot_be_planned_with_is_refused(changes, problem):
+    with pytest.raises(ValueError, match=problem):
+        replace(planner(jnp.ones((4, 1)), jnp.ones(CELLS), 0.5), **changes)
