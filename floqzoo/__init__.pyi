@@ -64,6 +64,7 @@ from .learner import (
     GeometricFuture as GeometricFuture,
     NStep as NStep,
     RandomCrop as RandomCrop,
+    RewardNoise as RewardNoise,
     SeededReplay as SeededReplay,
     UniformBatches as UniformBatches,
 )

@@ -1,5 +1,6 @@
 """Settings and parts of agents that several recipes share."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,6 +135,15 @@ class DistilledPolicyConfig(EnsembleConfig, ChunkedConfig):
     """Layers in each block of a residual critic, or hidden layers of a plain flow critic."""
     num_transformations: int = 2
     """Number of residual blocks in a residual critic."""
+    target_noise_magnitude: float = 0.0
+    """Standard deviation of Gaussian noise in TD targets, in units of reward."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.target_noise_magnitude < math.inf:
+            raise ValueError(
+                f"`target_noise_magnitude` must be at least 0 and finite; got {self.target_noise_magnitude}."
+            )
 
     @property
     def residual_network(self) -> Callable[..., Network]:

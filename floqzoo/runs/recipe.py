@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from floqzoo.learner.batch_sources import ActionChunks, BalancedReplay, NStep, SeededReplay, UniformBatches
 from floqzoo.learner.random_crop import RandomCrop
+from floqzoo.learner.reward_noise import RewardNoise
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.runs.configuration import RunConfig
@@ -75,7 +76,8 @@ def standard_batches(
     In the offline phase, batches are sampled uniformly from the dataset. In the online phase, they are sampled from a
     replay buffer that is initialised with the dataset or, with `config.balanced_sampling`, half from the dataset and
     half from new transitions. If `config.p_aug` is above 0, the images of an offline batch are cropped at random with
-    this probability.
+    this probability. If `config.agent.target_noise_magnitude` is above 0, Gaussian noise of this standard deviation is
+    added to the rewards.
 
     - `config`: The settings of the run.
     - `online`: Whether the batch source is for the online phase.
@@ -84,6 +86,12 @@ def standard_batches(
       (1 step if there is no such setting).
     """
     read = _steps(config.agent) if reader is None else reader(config.agent)
+    noise = getattr(config.agent, "target_noise_magnitude", 0.0)
+    source = _source(config, online, read)
+    return RewardNoise(source, noise) if noise else source
+
+
+def _source(config: RunConfig, online: bool, read: TransitionReader) -> BatchSource:
     if not online:
         return RandomCrop(UniformBatches(read), config.p_aug) if config.p_aug else UniformBatches(read)
     return BalancedReplay(read) if config.balanced_sampling else SeededReplay(config.buffer_size, read)

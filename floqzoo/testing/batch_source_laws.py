@@ -51,7 +51,8 @@ def examples_come_from_the_data(source: BatchSource, example: Example) -> None:
     """Each example starts at a transition of the dataset or of the seed's own replay buffer, and ends in the same
     episode.
 
-    The reward of a one-step example is the reward of this transition.
+    The reward of a one-step example is the reward of this transition. A `RewardNoise` with a scale above 0 does not obey
+    this law.
     """
     dataset, replay = example_data(example)
     for place in range(SEEDS):

@@ -62,6 +62,7 @@ from floqzoo.learner.batch_sources import (
     UniformBatches,
 )
 from floqzoo.learner.random_crop import RandomCrop
+from floqzoo.learner.reward_noise import RewardNoise
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.dense import Dense
 from floqzoo.networks.embedding_network import EmbeddingNetwork
@@ -592,6 +593,7 @@ every_batch_source = (
     st.builds(BalancedReplay, st.just(GeometricFuture(0.5))),
     st.builds(SeededReplay, st.just(10), st.just(ActionChunks(3, 0.5))),
     st.builds(RandomCrop, st.just(UniformBatches()), st.just(0.5), st.just((1, 1, 1))),  # observations are one number
+    st.builds(RewardNoise, st.just(UniformBatches()), st.just(0.0)),  # a law is about the rewards of the data
 )
 every_module = (
     *every_prior,
