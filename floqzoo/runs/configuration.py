@@ -98,6 +98,8 @@ class RunConfig(Generic[AgentConfig]):
     dataset_replace_interval: int | None = None
     """Updates on each file of a dataset folder before the next file replaces it; None for 1000, or 4000 on
     humanoidmaze."""
+    dataset_episodes: int | None = None
+    """Number of episodes of the dataset to train on, from the first one; None for all."""
     dataset_dir: str = "~/.ogbench/data"
     """The folder of the official datasets; missing ones are downloaded to it."""
     success_timing: Literal["pre", "post"] = "pre"
@@ -148,6 +150,8 @@ class RunConfig(Generic[AgentConfig]):
             raise ValueError(f"`p_aug` must be in [0, 1]; got {self.p_aug}.")
         if self.dataset_replace_interval is not None and self.dataset_replace_interval < 1:
             raise ValueError(f"`dataset_replace_interval` must be at least 1; got {self.dataset_replace_interval}.")
+        if self.dataset_episodes is not None and self.dataset_episodes < 1:
+            raise ValueError(f"`dataset_episodes` must be at least 1, or None for all; got {self.dataset_episodes}.")
         batch_size = getattr(self.agent, "batch_size", 1)
         if batch_size < 1:
             raise ValueError(f"`agent.batch_size` must be at least 1; got {batch_size}.")

@@ -2,6 +2,7 @@ r"""Datasets that are held on the device and store each state once."""
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -59,6 +60,20 @@ class Dataset(eqx.Module):
                 "a dataset with longer episodes."
             )
         return replace(self, starts=self.next_starts, last=self.next_last, next_starts=None, next_last=None)
+
+    def first_episodes(self, count: int) -> "Dataset":
+        """Returns the dataset with the transitions of its first `count` episodes only.
+
+        **Raises** `ValueError` if the dataset has fewer than `count` episodes, or if `count` is below 1.
+        """
+        ends = np.unique(np.asarray(self.last)[np.asarray(self.starts)])
+        if not 1 <= count <= len(ends):
+            raise ValueError(f"`count` must be in [1, {len(ends)}], the number of episodes; got {count}.")
+
+        def kept(starts: Any) -> Any:
+            return None if starts is None else starts[np.asarray(starts) <= ends[count - 1]]
+
+        return replace(self, starts=kept(self.starts), next_starts=kept(self.next_starts))
 
     @property
     def size(self) -> int:

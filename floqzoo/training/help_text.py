@@ -22,6 +22,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "collect_workers",
             "dataset_path",
             "dataset_replace_interval",
+            "dataset_episodes",
             "dataset_dir",
             "success_timing",
             "sparse_rewards",

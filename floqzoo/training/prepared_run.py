@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -34,6 +34,7 @@ from floqzoo.runs.run_store import SUCCESS_METRIC, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
 from floqzoo.tasks.datafile import MEMORY
+from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.load import OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
@@ -58,15 +59,30 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
     are collected on this machine rather than downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
     `MODULE:NAME`, the code of the task is executed.
 
-    **Raises** the same errors as `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`, and
-    `ValueError` if `sparse_rewards` is set for your own task.
+    If `dataset_episodes` is not None, the training data are the first episodes of the dataset.
+
+    **Raises** `ValueError` if `sparse_rewards` is set for your own task, or if `dataset_episodes` exceeds the number of
+    episodes, or is given for your own task, for shards or for pixels, and the same errors as `floqzoo.tasks.load`,
+    `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`.
     """
-    if is_reference(config.env_name):
-        if config.sparse_rewards:
-            raise ValueError(
-                "`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True."
-            )
-        return own_task(config.env_name)
+    own = is_reference(config.env_name)
+    if own and config.sparse_rewards:
+        raise ValueError("`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True.")
+    task = own_task(config.env_name) if own else _ogbench_task(config)
+    if config.dataset_episodes is None:
+        return task
+    if not (isinstance(task, OGBenchTask) and isinstance(task.dataset, Dataset)):
+        raise ValueError(
+            f"`dataset_episodes` must be None for {task_label(config.env_name)}, since it applies only to a single file of "
+            f"OGBench without pixels; got {config.dataset_episodes}."
+        )
+    try:
+        return replace(task, dataset=task.dataset.first_episodes(config.dataset_episodes))
+    except ValueError as error:
+        raise ValueError(str(error).replace("`count`", "`dataset_episodes`")) from error
+
+
+def _ogbench_task(config: RunConfig) -> OGBenchTask:
     path = config.dataset_path
     if path is None and config.collect_episodes > 0:
         dataset = task_name(config.env_name).dataset

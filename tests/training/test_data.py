@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from toy_run import toy_config
+from toy_run import toy_config, toy_task
 
-from floqzoo.tasks import OGBenchTask
+from floqzoo.tasks import OGBenchTask, task_name
 from floqzoo.training import load_task, prepared_run as data
 
 
@@ -60,3 +62,25 @@ def test_the_official_file_goes_before_a_collection(asked, tmp_path):
     load_task(config(tmp_path, collect_episodes=5))
     assert "collect" not in asked
     assert asked["load"]["dataset_path"] is None
+
+
+def test_a_run_may_have_the_first_episodes_alone(tmp_path, monkeypatch):
+    steps = toy_task().dataset  # ten episodes of 19 transitions
+    name = task_name("cube-single-play-singletask-task2-v0")
+    task = OGBenchTask(name, steps, steps, "pre", "pre", 1.0, "file", tmp_path)
+    monkeypatch.setattr(data, "load", lambda *_, **__: task)
+    whole, few = (load_task(config(tmp_path, dataset_episodes=count)).dataset for count in (10, 3))
+    assert whole.fingerprint() == steps.fingerprint() != few.fingerprint()
+    np.testing.assert_array_equal(few.starts, steps.starts[: 3 * 19])
+    some = replace(steps, next_starts=steps.starts[::2]).first_episodes(3)
+    np.testing.assert_array_equal(some.next_starts, steps.starts[: 3 * 19 : 2])
+    with pytest.raises(ValueError, match=r"`dataset_episodes` must be in \[1, 10\], the number of episodes; got 11"):
+        load_task(config(tmp_path, dataset_episodes=11))
+    with pytest.raises(ValueError, match="`dataset_episodes` must be at least 1"):
+        config(tmp_path, dataset_episodes=0)
+
+
+def test_the_episodes_of_a_task_of_ones_own_are_not_counted(monkeypatch):
+    monkeypatch.setattr(data, "own_task", lambda name: toy_task())
+    with pytest.raises(ValueError, match=r"`dataset_episodes` must be None for mine\.py:line, since"):
+        load_task(toy_config(env_name="mine.py:line", dataset_episodes=3))
