@@ -62,6 +62,8 @@ class FloqConfig(DistilledPolicyConfig):
     """Width of HL-Gauss's Gaussian, in bins."""
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
     """The time embedding of the flow critics: cos(t) (the official code), 64 cosines (the paper), or t."""
+    backup: Literal["expected", "distributional"] = "expected"
+    """TD target of a noise sample: the mean over noise samples (floq), or a sample of its own."""
     train_at_zero_only: bool = False
     """Whether flow critics are trained only at t = 0: the one-step ablation, with critic_flow_steps = 1."""
 
@@ -91,6 +93,7 @@ def floq(
         num_noise_samples=config.noise_samples,
         num_distillation_samples=config.distillation_samples,
         aggregation=config.aggregation,
+        backup=BACKUPS[config.backup],
         times=fz.ZeroTime() if config.train_at_zero_only else fz.UniformTime(),
     )
     return fz.Agent(
@@ -101,6 +104,7 @@ def floq(
     )
 
 
+BACKUPS = {"expected": fz.ExpectedBackup(), "distributional": fz.DistributionalBackup()}
 TIME_EMBEDDINGS = {"cosine": fz.CosineTime(), "fourier": fz.FourierTime(64), "raw": fz.RawTime()}
 
 
@@ -140,6 +144,11 @@ def online(env_name: str | None) -> RunConfig:
     )
 
 
+def analysis(env_name: str | None) -> RunConfig:
+    """The settings of the experiments that explain floq (arXiv 2603.04333), with 2M updates."""
+    return published_run(env_name, published.ANALYSIS, FloqConfig(), offline_steps=2_000_000)
+
+
 def fast(env_name: str | None) -> RunConfig:
     """The published settings, with the distilled critic trained on one noise sample: 1.2 to 1.3 times as fast."""
     run = default(env_name)
@@ -173,6 +182,7 @@ RECIPE = Recipe(
         "default": default,
         "best": best,
         "online": online,
+        "analysis": analysis,
         "fast": fast,
         "chunked": chunked,
         "quickstart": quickstart,

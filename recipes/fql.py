@@ -88,6 +88,11 @@ def matched_flops(env_name: str | None) -> RunConfig:
     return published_run(env_name, published.SAME_FLOPS, FQLConfig(ensemble_size=53), offline_steps=2_000_000)
 
 
+def analysis(env_name: str | None) -> RunConfig:
+    """FQL in the experiments that explain floq (arXiv 2603.04333): 2M updates, floq's batch size."""
+    return published_run(env_name, published.WITH_FLOQS_BATCH, FQLConfig(), offline_steps=2_000_000)
+
+
 def residual(env_name: str | None) -> RunConfig:
     """The preset `2m` with residual critics."""
     return published_run(env_name, published.RESIDUAL, FQLConfig(use_resnets=True), offline_steps=2_000_000)
@@ -124,6 +129,7 @@ RECIPE = Recipe(
         "ensemble": ensemble,
         "matched_flops": matched_flops,
         "residual": residual,
+        "analysis": analysis,
         "online": online,
         "qc": qc,
         "visual": visual_preset(published.VISUAL, FQLConfig()),
