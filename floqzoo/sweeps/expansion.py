@@ -57,7 +57,8 @@ def expand(
         alternatives = _alternatives(method)
         for chosen in product(*alternatives.values()):
             values = dict(zip(alternatives, chosen, strict=True))
-            label = _label(method, {field: values[field] for field, many in alternatives.items() if len(many) > 1})
+            swept = [name for name, many in alternatives.items() if len(many) > 1 or _differs(name, method, methods)]
+            label = _label(method, {name: values[name] for name in swept})
             for task, (first, count) in product(tasks, seeds):
                 places = {"seed": first, "seeds": count, "run_group": name, "save_dir": str(save_dir)}
                 config = _config(method, label, task, {**values, **places})
@@ -71,6 +72,12 @@ def _alternatives(method: Method) -> dict[str, list[Any]]:
     """The values that each field of a method takes."""
     kinds = field_kinds(method.recipe.presets[method.preset](None))
     return {name: _values(method, name, kinds, given) for name, given in method.given.items()}
+
+
+def _differs(name: str, method: Method, methods: Sequence[Method]) -> bool:
+    """Whether another entry of the sweep file for the same recipe and preset gives a field another value."""
+    same = (other for other in methods if (other.source, other.preset) == (method.source, method.preset))
+    return any(other.given.get(name) != method.given[name] for other in same)
 
 
 def _values(method: Method, name: Any, kinds: Mapping[str, Any], given: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Reads sweep files, and validates each file completely before any trial starts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -66,18 +66,26 @@ def read_sweep(name: str | Path, *, save_dir: str | Path | None = None) -> Sweep
     of OGBench's.
     """
     path = find_sweep(name)
-    content = read_yaml(path)
+    content = {"name": path.stem, **read_yaml(path)}
     try:
-        return _sweep(path, content, save_dir)
+        return sweep_of(content, folder=path.parent, save_dir=save_dir)
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> Sweep:
-    content = {"name": path.stem, "save_dir": "exp", **content}
+def sweep_of(content: Mapping[str, Any], *, folder: Path = Path(), save_dir: str | Path | None = None) -> Sweep:
+    """Validates the contents of a sweep file, and returns the sweep.
+
+    - `content`: The contents; `name` is required.
+    - `folder`: The folder to which paths in the contents are relative.
+    - `save_dir`: As in `read_sweep`.
+
+    **Raises** the same errors as `read_sweep`, except those of reading the file.
+    """
+    content = {"save_dir": "exp", **content}
     for key in content:
         require_known("a sweep file has no key", key, _KEYS)
-    for key in ("recipes", "tasks"):
+    for key in ("name", "recipes", "tasks"):
         if key not in content:
             raise ValueError(f"`{key}` is required, but missing.")
     given = {key: _checked(key, value) for key, value in content.items()}
@@ -91,8 +99,8 @@ def _sweep(path: Path, content: dict[str, Any], save_dir: str | Path | None) -> 
         name=given["name"],
         folder=where / "floqzoo" / given["name"],
         trials=expand(
-            methods=[_method(entry, path.parent, common) for entry in given["recipes"]],
-            tasks=named_tasks(given["tasks"], path.parent),
+            methods=[_method(entry, folder, common) for entry in given["recipes"]],
+            tasks=named_tasks(given["tasks"], folder),
             seeds=_packed(_seeds(given.get("seeds", 1)), given.get("seeds_at_once")),
             name=given["name"],
             save_dir=where,

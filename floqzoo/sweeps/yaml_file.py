@@ -1,8 +1,11 @@
-"""Reads YAML files without executing code. Duplicate keys raise an error."""
+"""Reads YAML files without executing code, and writes them. Duplicate keys raise an error."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from floqzoo.tasks.files import replacing
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -11,9 +14,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` if the file is not valid YAML, has a duplicate
     key, or does not contain a mapping, and `ModuleNotFoundError` if PyYAML is not installed.
     """
-    loader = _strict_loader()
-    import yaml
-
+    yaml, loader = _import_yaml(), _strict_loader()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.")
     try:
@@ -27,14 +28,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _strict_loader() -> Any:
-    """PyYAML's safe loader, which only builds plain values, extended by an error for duplicate keys."""
+def write_yaml(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a mapping of plain values to a YAML file.
+
+    **Raises** `ModuleNotFoundError` if PyYAML is not installed.
+    """
+    yaml = _import_yaml()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False, width=120))
+
+
+def _import_yaml() -> Any:
     try:
         import yaml
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "sweep files need PyYAML, which is not installed: pip install 'floqzoo[sweep]'."
         ) from error
+    return yaml
+
+
+def _strict_loader() -> Any:
+    """PyYAML's safe loader, which only builds plain values, extended by an error for duplicate keys."""
+    yaml = _import_yaml()
 
     class StrictLoader(yaml.SafeLoader):
         def construct_mapping(self, node, deep=False):
