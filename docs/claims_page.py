@@ -4,8 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 from floqzoo.studies.claims import study_named, study_names
+from floqzoo.studies.critic_lab import LabSettings
 from floqzoo.studies.report import markdown_table, read_table
 from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, result_table, verdict_table
+from floqzoo.studies.study_runs import SCALES
 
 
 MEASURED = "2026-11-27 and 2026-11-28"
@@ -50,7 +52,66 @@ policy a score of 0. The returns of both are known exactly. The error of Q is me
 The measurements were made on {date}, on 2 cores with Python 3.11 and jax 0.10.2. `floqzoo study` lists the studies.
 `floqzoo study NAME` repeats a study, or resumes it if it was interrupted; a study takes 3 to 21 minutes on a machine shared
 with other work. `floqzoo study NAME --from docs/studies/NAME` redraws the figure of a study from the stored measurements.
+The same claims [can be tested on OGBench](#on-ogbench).
 """
+
+ON_OGBENCH = """## The claims on OGBench {{ #on-ogbench }}
+
+Most of the claims can also be tested on OGBench with the ordinary recipes. The metrics are then those of the evaluations: the
+success rate and, for floq, [diagnostics of its flows](metrics.md). **None of these experiments has been run yet**, so this
+page contains no results on OGBench.
+
+| `--scale` | tasks | seeds | preset of the recipes | budget |
+|---|---|---|---|---|
+| `small` | the maze of this page | {maze_seeds} | none | {maze_updates:,} updates |
+| `ogbench-small` | {tasks}, on {episodes} collected episodes | {seeds} | `{small}` | {updates:,} updates |
+| `paper` | those of each study, with the official data | {paper_seeds} | `{paper}` | 2M updates |
+
+All arms of a study have the same tasks, seeds and budget, and the same data except in [little data](#little-data). The budget of
+[update ratio](#update-ratio) is a number of environment steps instead.
+
+| study | arms and levels |
+|---|---|
+{designs}
+
+[Recovery](#recovery) and [plasticity](#plasticity) need to change or freeze parts of a critic, which no recipe does.
+
+Both scales on OGBench are [sweeps](sweeps.md), so they run on Ray, and an interrupted study resumes if the same command is run
+again. With `--dry_run`, the command writes a sweep file instead, which `floqzoo sweep` can submit to Slurm or run on a cluster.
+With `--from`, it reads the runs without training, and lists those that have no last evaluation yet:
+
+```bash
+floqzoo study backups --scale ogbench-small
+floqzoo study backups --scale paper --directory exp/backups --dry_run
+floqzoo sweep exp/backups/sweep.yaml --slurm
+floqzoo study backups --scale paper --from exp/backups
+```
+
+The table of results contains all evaluated runs. Verdicts and the figure only use the seeds of a task for which all arms have
+been evaluated. Effects are paired by task and seed, and their intervals are stratified by task.
+"""
+
+
+def on_ogbench() -> str:
+    """The section on the scales that were not measured."""
+    small, paper = SCALES["ogbench-small"], SCALES["paper"]
+    designs = [
+        f"| [{name.replace('_', ' ')}](#{name.replace('_', '-')}) | {study_named(name).runs.design} |"
+        for name in study_names()
+        if study_named(name).runs is not None
+    ]
+    return ON_OGBENCH.format(
+        tasks=" and ".join(f"`{task}`" for task in small.tasks),
+        episodes=small.fields["collect_episodes"],
+        updates=small.fields["offline_steps"],
+        seeds=small.seeds,
+        maze_seeds=LabSettings.seeds,
+        maze_updates=LabSettings.updates,
+        paper_seeds=paper.seeds,
+        small=small.preset,
+        paper=paper.preset,
+        designs="\n".join(designs),
+    )
 
 
 def tables(folder: Path) -> dict[str, Table]:
@@ -98,7 +159,7 @@ def claims_page(folder: Path) -> str:
         statements=sum(len(study.statements) for study in studies),
         date=MEASURED,
     )
-    return "\n".join([introduction, *(section(study, found[study.name]) for study in studies)])
+    return "\n".join([introduction, *(section(study, found[study.name]) for study in studies), on_ogbench()])
 
 
 def readme_with_claims(readme: Path, folder: Path) -> str:

@@ -1,7 +1,7 @@
 """Runs studies that test claims, and reports their measurements and verdicts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -20,12 +20,14 @@ from floqzoo.studies.statistics import Estimate, bootstrap_interval, interquarti
 class Measurement:
     """The value of one metric of one trained agent.
 
+    - `task`: The task on which the agent was trained.
     - `arm`: The compared variant: a kind of critic, or a setting.
     - `level`: The value of the varied quantity, such as the scale of the noise in the targets.
     - `seed`: The seed of the agent; agents with the same seed are compared across arms and levels.
     - `metric`, `value`: The metric and its value.
     """
 
+    task: str
     arm: str
     level: float
     seed: int
@@ -34,12 +36,12 @@ class Measurement:
 
 
 def measurements(arm: str, level: float | int, metrics: Mapping[str, Any]) -> list[Measurement]:
-    """Returns the measurements of all seeds of one arm at one level.
+    """Returns the measurements of all seeds of one arm at one level in the maze of `critic_lab`.
 
     - `metrics`: Maps the name of each metric to an array with one number per seed.
     """
     return [
-        Measurement(arm, float(level), seed, metric, float(value))
+        Measurement("CellMaze", arm, float(level), seed, metric, float(value))
         for metric, values in metrics.items()
         for seed, value in enumerate(np.asarray(values))
     ]
@@ -56,12 +58,25 @@ class Table:
         """The arms, in the order in which they were measured."""
         return list(dict.fromkeys(row.arm for row in self.rows))
 
+    @property
+    def by_task(self) -> dict[str, "Table"]:
+        """The measurements of each task, by its name."""
+        tasks = dict.fromkeys(row.task for row in self.rows)
+        return {task: Table(row for row in self.rows if row.task == task) for task in tasks}
+
+    def paired(self, cells: Collection[tuple[str, float]]) -> "Table":
+        """Returns the measurements of those tasks and seeds for which all given pairs of arm and level were measured."""
+        found: dict[tuple[str, int], set[tuple[str, float]]] = {}
+        for row in self.rows:
+            found.setdefault((row.task, row.seed), set()).add((row.arm, row.level))
+        return Table(row for row in self.rows if found[row.task, row.seed] >= set(cells))
+
     def levels(self, arm: str, metric: str) -> list[float]:
         """Returns the levels at which a metric of an arm was measured, in ascending order."""
         return sorted({row.level for row in self.rows if (row.arm, row.metric) == (arm, metric)})
 
     def of(self, arm: str, level: float | int, metric: str) -> Float[np.ndarray, " seeds"]:
-        """Returns the values of a metric for all seeds, in the order of the seeds.
+        """Returns the values of a metric for all seeds, in the order of the seeds, in a table of a single task.
 
         **Raises** `ValueError` if there is no such measurement.
         """
@@ -80,7 +95,8 @@ class Statement:
     """A testable statement that is part of a claim.
 
     - `text`: The statement, as a sentence that is true or false.
-    - `effect`: A function that computes the effect size for each seed from a `Table`; positive if the statement holds.
+    - `effect`: A function that computes the effect size for each seed from the `Table` of one task; positive if the
+      statement holds.
     - `unit`: The unit of the effect.
     """
 
@@ -93,7 +109,7 @@ class Statement:
 class Verdict:
     """The verdict on a statement, with the effect size.
 
-    - `effect`: The interquartile mean over seeds with its 95 % bootstrap interval.
+    - `effect`: The interquartile mean over tasks and seeds with its 95 % bootstrap interval, stratified by task.
     - `verdict`: "reproduced" if the interval lies above 0, "not reproduced" if it lies below 0, and
       "undecided" otherwise.
     """
@@ -108,38 +124,80 @@ class Verdict:
         return f"{number(effect.value)} [{number(effect.low)}, {number(effect.high)}] {self.statement.unit}"
 
 
-@dataclass(frozen=True)
-class Study:
-    """A claim, and the experiment that tests it.
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What an experiment measures, and how it is judged and drawn.
 
-    - `name`: The name in `floqzoo study NAME`.
-    - `claim`: The claim, in one or two sentences.
     - `design`: A description of the training and the measurements, in a few sentences.
-    - `settings`: The default settings, shared by all arms.
-    - `trials`: A function from settings to a mapping from names to trials. A trial is a function that returns its
-      measurements, and does not depend on other trials.
     - `level`: The axis label for the levels; None if there is only one level.
     - `panels`: The title of the panel for each metric; a unit in brackets at the end of a title labels the axis.
     - `statements`: The statements by which the claim is judged.
     - `log_level`: Whether the level axis is logarithmic.
     """
 
-    name: str
-    claim: str
     design: str
-    settings: LabSettings
-    trials: Callable[[LabSettings], Mapping[str, Callable[[], list[Measurement]]]]
     level: str | None
     panels: Mapping[str, str]
     statements: Sequence[Statement]
     log_level: bool = False
 
 
-def judge(study: Study, table: Table) -> list[Verdict]:
-    """Returns the verdict on each statement of a study."""
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One arm at one level, trained by a recipe.
+
+    - `arm`, `level`: As in `Measurement`.
+    - `recipe`: The name of the recipe.
+    - `fields`: The settings that the variant changes, by dotted name, as in a sweep file.
+    - `preset`: The preset of the recipe; None for the preset of the scale.
+    """
+
+    arm: str
+    recipe: str
+    level: float = 0.0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunExperiment(Experiment):
+    """An experiment whose agents are trained by recipes on OGBench; its metrics are columns of `eval.csv`.
+
+    - `variants`: A function from the name of a scale to the variants, which are all trained with the same seeds.
+    - `tasks`: The tasks at the scale `paper`.
+    - `fields`: Settings of all runs, by dotted name, which override those of the scale.
+    """
+
+    variants: Callable[[str], Sequence[Variant]]
+    tasks: Sequence[str]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Experiment):
+    """A claim, and the experiments that test it: in the maze of `critic_lab`, and on OGBench.
+
+    - `name`: The name in `floqzoo study NAME`.
+    - `claim`: The claim, in one or two sentences.
+    - `settings`: The default settings in the maze, shared by all arms.
+    - `trials`: A function from settings to a mapping from names to trials. A trial is a function that returns its
+      measurements, and does not depend on other trials.
+    - `runs`: The experiment on OGBench; None if recipes cannot make the measurements.
+    """
+
+    name: str
+    claim: str
+    settings: LabSettings
+    trials: Callable[[LabSettings], Mapping[str, Callable[[], list[Measurement]]]]
+    runs: RunExperiment | None = None
+
+
+def judge(experiment: Experiment, table: Table) -> list[Verdict]:
+    """Returns the verdict on each statement of an experiment, for the table of an experiment that is complete."""
     verdicts = []
-    for statement in study.statements:
-        effect = bootstrap_interval(interquartile_mean, [statement.effect(table)])
+    for statement in experiment.statements:
+        effects = [statement.effect(of_task) for of_task in table.by_task.values()]
+        effect = bootstrap_interval(interquartile_mean, effects)
         reproduced = "reproduced" if effect.low > 0 else "not reproduced" if effect.high < 0 else "undecided"
         verdicts.append(Verdict(statement, effect, reproduced))
     return verdicts
@@ -191,21 +249,25 @@ class _Setting:
 
 
 def estimate(table: Table, arm: str, level: float | int, metric: str) -> Estimate:
-    """Computes the interquartile mean of a metric over seeds, and its bootstrap interval."""
-    return bootstrap_interval(interquartile_mean, [table.of(arm, level, metric)])
+    """Computes the interquartile mean of a metric over tasks and seeds, and its stratified bootstrap interval."""
+    known = [of_task for of_task in table.by_task.values() if level in of_task.levels(arm, metric)]
+    return bootstrap_interval(interquartile_mean, [of_task.of(arm, level, metric) for of_task in known])
 
 
-def result_table(study: Study, table: Table) -> tuple[list[str], list[list[str]]]:
-    """Returns a table of interquartile means with intervals, with a row per arm and level and a column per metric."""
-    columns = ["arm", *([study.level] if study.level else []), *study.panels.values()]
+def result_table(experiment: Experiment, table: Table) -> tuple[list[str], list[list[str]]]:
+    """Returns a table of interquartile means with intervals, with a row per task, arm and level and a column per
+    metric."""
+    level, several = experiment.level, len(table.by_task) > 1
+    columns = [*(["task"] if several else []), "arm", *([level] if level else []), *experiment.panels.values()]
     lines = []
-    for arm in table.arms:
-        for level in sorted({row.level for row in table.rows if row.arm == arm}):
-            cells = []
-            for metric in study.panels:
-                known = level in table.levels(arm, metric)
-                cells.append(_with_interval(estimate(table, arm, level, metric)) if known else "")
-            lines.append([arm, *([number(level)] if study.level else []), *cells])
+    for task, of_task in table.by_task.items():
+        for arm in of_task.arms:
+            for at in sorted({row.level for row in of_task.rows if row.arm == arm}):
+                cells = []
+                for metric in experiment.panels:
+                    known = at in of_task.levels(arm, metric)
+                    cells.append(_with_interval(estimate(of_task, arm, at, metric)) if known else "")
+                lines.append([*([task] if several else []), arm, *([number(at)] if level else []), *cells])
     return columns, lines
 
 
@@ -216,9 +278,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[str
     ]
 
 
-def report_text(study: Study, table: Table) -> str:
+def report_text(experiment: Experiment, table: Table, verdicts: Sequence[Verdict]) -> str:
     """Returns the tables of verdicts and results, as Markdown."""
-    return f"{markdown_table(*verdict_table(judge(study, table)))}\n\n{markdown_table(*result_table(study, table))}\n"
+    return f"{markdown_table(*verdict_table(verdicts))}\n\n{markdown_table(*result_table(experiment, table))}\n"
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -226,14 +288,14 @@ def _with_interval(estimate: Estimate) -> str:
 
 
 @styled
-def draw_study(study: Study, table: Table, path: Path) -> Path:
+def draw_study(experiment: Experiment, table: Table, path: Path) -> Path:
     """Draws a panel for each metric, which shows the interquartile mean of each arm with its interval."""
-    columns = 3 if len(study.panels) == 3 else 2
-    rows = -(-len(study.panels) // columns)
-    figure = new_figure(WIDTH, (2.0 if study.level is None else 3.0) * rows + 0.6)
+    columns = 3 if len(experiment.panels) == 3 else min(len(experiment.panels), 2)
+    rows = -(-len(experiment.panels) // columns)
+    figure = new_figure(WIDTH, (2.0 if experiment.level is None else 3.0) * rows + 0.6)
     colours = method_colours(table.arms)
     every = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axes, (metric, label) in zip(every, study.panels.items(), strict=False):
+    for axes, (metric, label) in zip(every, experiment.panels.items(), strict=False):
         for index, arm in enumerate(table.arms):
             levels = table.levels(arm, metric)
             if not levels:
@@ -242,30 +304,30 @@ def draw_study(study: Study, table: Table, path: Path) -> Path:
             value = np.array([each.value for each in found])
             errors = np.abs([[each.value - each.low, each.high - each.value] for each in found]).T
             style: dict[str, Any] = {"color": colours[arm], "marker": "o"}
-            if study.level is None:
+            if experiment.level is None:
                 axes.errorbar(value, [-index], xerr=errors, **style)
             else:  # shifted, so that the intervals of several arms do not overlap
                 place, x = index - (len(table.arms) - 1) / 2, np.array(levels)
-                x = x * 1.04**place if study.log_level else x + 0.015 * max(levels) * place
+                x = x * 1.04**place if experiment.log_level else x + 0.015 * max(levels) * place
                 axes.errorbar(x, value, errors, label=arm.replace("monolithic", "monolithic (FQL's critic)"), **style)
         title, _, unit = label.partition(" (")
         axes.set_title(fill(title[0].upper() + title[1:], 22 if columns == 3 else 34))
         unit = unit.rstrip(")")
-        if study.level is None:
+        if experiment.level is None:
             axes.set_xlabel(unit)
             axes.set_yticks(range(0, -len(table.arms), -1), table.arms if axes is every[0] else [""] * len(table.arms))
             axes.margins(y=0.2)
         else:
             if axes is every[0] or unit != every[0].get_ylabel():
                 axes.set_ylabel(unit)
-            if study.log_level:
+            if experiment.log_level:
                 axes.set_xscale("log", base=2)
                 ticks_at(axes.xaxis, sorted({row.level for row in table.rows}))
-    for axes in every[len(study.panels) :]:
+    for axes in every[len(experiment.panels) :]:
         axes.set_visible(False)
-    if study.level is not None:
-        bottom = every[len(study.panels) - columns : len(study.panels)]
+    if experiment.level is not None:
+        bottom = every[len(experiment.panels) - columns : len(experiment.panels)]
         for axes in bottom[1:2] if columns == 3 else bottom:
-            axes.set_xlabel(study.level)
+            axes.set_xlabel(experiment.level)
         legend_below(figure, 2)
     return save_figure(figure, path)

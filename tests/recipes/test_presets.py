@@ -5,6 +5,7 @@ Sources: floq's README and code for floq and for the baselines in its repository
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -15,6 +16,8 @@ from blueprint import blueprint
 import floqzoo as fz
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.measured_update import random_dataset
+from floqzoo.studies.claims import capacity, study_named
+from floqzoo.studies.study_runs import study_sweep
 from recipes import (
     bc,
     c51,
@@ -242,6 +245,35 @@ def test_an_update_with_matched_flops_has_those_of_floqs(environment):
     name, sizes = ENVIRONMENTS[environment], SIZES[environment]
     found = flops_of_update(fql.RECIPE, fql.RECIPE.presets["matched_flops"](name), sizes)
     assert found == pytest.approx(flops_of_update(floq.RECIPE, floq.RECIPE.presets["default"](name), sizes), rel=0.03)
+
+
+@pytest.mark.slow
+def test_the_larger_critics_of_the_capacity_study_have_floqs_size():
+    """At the small scale on OGBench; at the scale of the paper they are the presets above."""
+    planned = study_sweep(study_named("capacity"), "ogbench-small", Path())
+    runs = {variant.arm: trial for trial, variant in zip(planned.sweep.trials, planned.variants, strict=True)}
+    sizes = (28, 5)  # of cube-single
+
+    def size(count, arm):
+        return count(runs[arm].recipe, runs[arm].config, sizes)
+
+    assert size(parameters_of_critic, "fql, same parameters") == pytest.approx(
+        size(parameters_of_critic, "floq"), rel=0.1
+    )
+    for arm in ("fql, same FLOPs", "fql, residual"):
+        assert size(flops_of_update, arm) == pytest.approx(size(flops_of_update, "floq"), rel=0.03), arm
+    assert {*capacity.SMALL} == {*capacity.PRESETS} < {*runs}
+
+
+@every_environment
+def test_the_analysis_has_floqs_best_settings_and_fql_has_floqs_batch(environment):
+    run, best, plain = (
+        floq.RECIPE.presets[name](ENVIRONMENTS[environment]) for name in ("analysis", "best", "default")
+    )
+    steps = {"humanoidmaze-large": 16}.get(environment, best.agent.critic_flow_steps)
+    assert (run.agent, run.offline_steps) == (replace(best.agent, critic_flow_steps=steps), 2_000_000)
+    run, baseline = (fql.RECIPE.presets[name](ENVIRONMENTS[environment]) for name in ("analysis", "2m"))
+    assert (run.agent, run.offline_steps) == (replace(baseline.agent, batch_size=plain.agent.batch_size), 2_000_000)
 
 
 @every_environment

@@ -127,7 +127,16 @@ def rows_of(values: dict[tuple[str, float], list[float]], metric: str = "m") -> 
 
 
 def study_of(trials, statements=()):
-    return Study("s", "A claim.", "", TINY, trials, "level", {"m": "m"}, statements)
+    return Study(
+        name="s",
+        claim="A claim.",
+        design="",
+        settings=TINY,
+        trials=trials,
+        level="level",
+        panels={"m": "m"},
+        statements=statements,
+    )
 
 
 class TestStudy:
@@ -177,7 +186,7 @@ class TestStudy:
         assert study.name == name
         rows = read_table(Measurement, MEASURED / name / "measurements.csv")
         assert {row.seed for row in rows} == set(range(study.settings.seeds))
-        text = report_text(study, Table(rows))
+        text = report_text(study, Table(rows), judge(study, Table(rows)))
         assert all(statement.text in text for statement in study.statements)
         assert draw_study(study, Table(rows), tmp_path / "figure.png").stat().st_size > 0
 

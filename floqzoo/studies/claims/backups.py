@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from floqzoo.critics.td_targets import DistributionalBackup, ExpectedBackup
+from floqzoo.runs.run_store import SUCCESS_METRIC
 from floqzoo.studies.critic_lab import (
     ERROR,
     SCORE,
@@ -19,7 +20,7 @@ from floqzoo.studies.critic_lab import (
     train,
     value_error,
 )
-from floqzoo.studies.study import Measurement, Statement, Study, measurements
+from floqzoo.studies.study import Measurement, RunExperiment, Statement, Study, Variant, measurements
 
 
 BACKUPS = {"expected": ExpectedBackup(), "distributional": DistributionalBackup()}
@@ -42,6 +43,36 @@ def trial(arm: str, settings: LabSettings) -> list[Measurement]:
     return measurements(arm, 0.0, of_each_seed(of_seed, agents))
 
 
+VARIANCE = "diagnostics/q_noise_variance"
+RUNS = RunExperiment(
+    design="floq with the expected and with the distributional backup. At the scale `paper`, the tasks are those of "
+    "table 1 of arXiv 2603.04333.",
+    level=None,
+    variants=lambda scale: [Variant(arm=arm, recipe="floq", fields={"agent.backup": arm}) for arm in BACKUPS],
+    tasks=(
+        "antmaze-giant-navigate-singletask-task1-v0",
+        "humanoidmaze-medium-navigate-singletask-task1-v0",
+        "humanoidmaze-large-navigate-singletask-task1-v0",
+        "cube-double-play-singletask-task2-v0",
+    ),
+    panels={
+        SUCCESS_METRIC: "success (rate)",
+        "diagnostics/q": "Q at the data (units of return)",
+        VARIANCE: "variance of Q over noise (squared return)",
+    },
+    statements=[
+        Statement(
+            "The success rate is higher with the expected backup.",
+            lambda table: table.of("expected", 0, SUCCESS_METRIC) - table.of("distributional", 0, SUCCESS_METRIC),
+            "of the success rate",
+        ),
+        Statement(
+            "The variance of Q over noise is lower with the expected backup.",
+            lambda table: table.of("distributional", 0, VARIANCE) - table.of("expected", 0, VARIANCE),
+            "squared units of return",
+        ),
+    ],
+)
 STUDY = Study(
     name="backups",
     claim="Expected-value backups perform at least as well as distributional backups, so modelling the distribution of "
@@ -51,6 +82,7 @@ STUDY = Study(
     "random.",
     settings=LabSettings(),
     trials=lambda settings: {arm: partial(trial, arm, settings) for arm in BACKUPS},
+    runs=RUNS,
     level=None,
     panels={
         "score": SCORE,

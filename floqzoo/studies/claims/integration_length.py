@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from floqzoo.critics.flow_diagnostics import with_steps
+from floqzoo.runs.run_store import SUCCESS_METRIC
 from floqzoo.studies.critic_lab import (
     ERROR,
     SCORE,
@@ -17,7 +18,7 @@ from floqzoo.studies.critic_lab import (
     train,
     value_error,
 )
-from floqzoo.studies.study import Measurement, Statement, Study, measurements
+from floqzoo.studies.study import Measurement, RunExperiment, Statement, Study, Variant, measurements
 
 
 TRAINED = (1, 2, 4, 8)
@@ -42,6 +43,25 @@ def trial(steps: int, settings: LabSettings) -> list[Measurement]:
     return rows
 
 
+RUNS = RunExperiment(
+    design="floq with K Euler steps in training. The policy acts according to the distilled critic, so K at test time has "
+    "no effect on its success.",
+    level="Euler steps K",
+    variants=lambda scale: [
+        Variant(arm="floq", recipe="floq", level=steps, fields={"agent.critic_flow_steps": steps})
+        for steps in (*TRAINED, *([16] if scale == "paper" else []))
+    ],
+    tasks=("antmaze-giant-navigate-singletask-task1-v0", "humanoidmaze-large-navigate-singletask-task1-v0"),
+    panels={SUCCESS_METRIC: "success (rate)", "diagnostics/path_curvature": "curvature of the paths (squared return)"},
+    statements=[
+        Statement(
+            "The success rate is higher with K = 8 than with K = 1.",
+            lambda table: table.of("floq", 8, SUCCESS_METRIC) - table.of("floq", 1, SUCCESS_METRIC),
+            "of the success rate",
+        ),
+    ],
+    log_level=True,
+)
 STUDY = Study(
     name="integration_length",
     claim="More integration steps during training help, but using more steps at test time than during training does not.",
@@ -50,6 +70,7 @@ STUDY = Study(
     "critic, so its score depends only on the value of K during training.",
     settings=LabSettings(noise_coverage=0.5),
     trials=lambda settings: {f"K-{steps}": partial(trial, steps, settings) for steps in TRAINED},
+    runs=RUNS,
     level="Euler steps K at test",
     panels={"error": ERROR, "score": SCORE.replace("policy", "policy, K as in training")},
     statements=[

@@ -6,8 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from floqzoo.runs.run_store import SUCCESS_METRIC
 from floqzoo.studies.critic_lab import AGENTS, ERROR, SCORE, LabSettings, lab_data, score_and_error, train
-from floqzoo.studies.study import Measurement, Statement, Study, Table, measurements
+from floqzoo.studies.study import Measurement, RunExperiment, Statement, Study, Table, Variant, measurements
 
 
 TRANSITIONS = (300, 1_000, 3_000, 10_000)
@@ -27,6 +28,34 @@ def with_few(table: Table, arm: str, metric: str) -> np.ndarray:
     return np.mean([table.of(arm, size, metric) for size in TRANSITIONS[:-1]], axis=0)
 
 
+EPISODES = {"ogbench-small": (10, 30, 100), "paper": (10, 100, 1_000)}
+
+
+def success_with_few(table: Table, arm: str) -> np.ndarray:
+    """Returns the mean success rate over all numbers of episodes except the largest."""
+    return np.mean([table.of(arm, level, SUCCESS_METRIC) for level in table.levels(arm, SUCCESS_METRIC)[:-1]], axis=0)
+
+
+RUNS = RunExperiment(
+    design="floq and FQL on the first episodes of the same dataset, with the same number of updates. We know of no "
+    "published protocol, so the tasks and the numbers of episodes are our choice.",
+    level="episodes",
+    variants=lambda scale: [
+        Variant(arm=arm, recipe=arm, level=episodes, fields={"dataset_episodes": episodes})
+        for arm in ("floq", "fql")
+        for episodes in EPISODES[scale]
+    ],
+    tasks=("antmaze-large-navigate-singletask-task1-v0", "cube-double-play-singletask-task2-v0"),
+    panels={SUCCESS_METRIC: "success (rate)"},
+    statements=[
+        Statement(
+            "With few episodes, floq has a higher success rate than FQL.",
+            lambda table: success_with_few(table, "floq") - success_with_few(table, "fql"),
+            "of the success rate",
+        ),
+    ],
+    log_level=True,
+)
 STUDY = Study(
     name="little_data",
     claim="Flow critics still work with little data, where monolithic critics fail.",
@@ -36,6 +65,7 @@ STUDY = Study(
     trials=lambda settings: {
         f"{arm}-{size}": partial(trial, arm, size, settings) for arm in AGENTS for size in TRANSITIONS
     },
+    runs=RUNS,
     level="transitions",
     panels={"score": SCORE, "error": ERROR},
     statements=[

@@ -1,0 +1,171 @@
+"""Trains the recipes of a study's experiment on OGBench as an ordinary sweep, and reads the evaluations of its runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from floqzoo.results.find_runs import evaluations
+from floqzoo.runs.stored_run import StoredRun
+from floqzoo.studies.report import read_table
+from floqzoo.studies.study import MEASUREMENTS, Measurement, RunExperiment, Study, Table, Variant
+from floqzoo.sweeps.sweep import Sweep
+from floqzoo.sweeps.sweep_file import sweep_of
+from floqzoo.sweeps.trial import Trial
+from floqzoo.sweeps.trial_state import has_begun
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunScale:
+    """The size of a study on OGBench.
+
+    - `preset`: The preset of every recipe.
+    - `tasks`: The tasks; None for those that the experiment names.
+    - `seeds`: The number of seeds per variant and task.
+    - `fields`: Settings of all runs, by dotted name.
+    - `machine`: The entries `resources` and `slurm` of the sweep file.
+    """
+
+    preset: str
+    tasks: tuple[str, ...] | None
+    seeds: int
+    fields: Mapping[str, Any]
+    machine: Mapping[str, Any]
+
+
+SCALES: Mapping[str, RunScale] = MappingProxyType(
+    {
+        "ogbench-small": RunScale(
+            preset="quickstart",
+            tasks=("cube-single-play-singletask-task1-v0", "cube-single-play-singletask-task2-v0"),
+            seeds=5,
+            fields={
+                "offline_steps": 20_000,
+                "log_interval": 1_000,
+                "eval_interval": 0,
+                "save_interval": 4_000,
+                "keep_checkpoints": 1,
+                "collect_episodes": 150,
+            },
+            machine={"resources": {"cpu": 1}},
+        ),
+        "paper": RunScale(
+            preset="analysis",
+            tasks=None,
+            seeds=3,
+            fields={"success_timing": "post", "save_interval": 100_000, "keep_checkpoints": 1, "eval_workers": 2},
+            machine={"resources": {"cpu": 3, "gpu": 0.25, "memory_gb": 16}, "slurm": {"timeout_min": 1440}},
+        ),
+    }
+)
+"""The scales of studies on OGBench, by name. The scale `small` of `floqzoo study` is the maze of `critic_lab`."""
+
+
+@dataclass(frozen=True)
+class StudySweep:
+    """A study at one scale on OGBench, as a sweep.
+
+    - `experiment`: The experiment.
+    - `content`: The contents of the sweep file.
+    - `sweep`: The sweep. Its trials are those of the first variant on all tasks, then those of the second one, and so
+      on.
+    - `variants`: The variant of each trial.
+    """
+
+    experiment: RunExperiment
+    content: Mapping[str, Any]
+    sweep: Sweep
+    variants: tuple[Variant, ...]
+
+    @property
+    def cells(self) -> set[tuple[str, float]]:
+        """The arm and the level of each variant."""
+        return {(variant.arm, variant.level) for variant in self.variants}
+
+
+def study_sweep(
+    study: Study, scale: str, directory: Path, *, seeds: int | None = None, updates: int | None = None
+) -> StudySweep:
+    """Returns a study at one of `SCALES` as a sweep, without starting or writing anything.
+
+    - `directory`: The output folder; the runs are in `<directory>/floqzoo/<name of the study>`.
+    - `seeds`, `updates`: The number of seeds, and the number of updates of each run; None for those of the scale.
+
+    **Raises** `ValueError` if the study has no experiment on OGBench, or if `updates` is given for an experiment that
+    sets the number of updates itself, and the errors of `sweep_of`.
+    """
+    experiment, size = study.runs, SCALES[scale]
+    if experiment is None:
+        raise ValueError(f"`scale` must be small for the study {study.name}, which no recipe can run; got {scale}.")
+    if updates is not None and "offline_steps" in experiment.fields:
+        raise ValueError(
+            f"`updates` must not be given for the study {study.name} at the scale {scale}, whose runs count environment "
+            f"steps; got {updates}."
+        )
+    variants = experiment.variants(scale)
+    given = {} if updates is None else {"offline_steps": updates}
+    content = {
+        "name": study.name,
+        "save_dir": str(directory.expanduser().absolute()),
+        "recipes": [
+            {"recipe": each.recipe, "preset": each.preset or size.preset, "fields": _plain(each.fields)}
+            for each in variants
+        ],
+        "tasks": list(size.tasks or experiment.tasks),
+        "seeds": size.seeds if seeds is None else seeds,
+        "fields": _plain({**size.fields, **experiment.fields, **given}),
+        **size.machine,
+    }
+    sweep = sweep_of(content)
+    each = len(sweep.trials) // len(variants)
+    return StudySweep(experiment, content, sweep, tuple(variant for variant in variants for _ in range(each)))
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as in a sweep file, where a list contains alternatives."""
+    return {name: [list(value)] if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def read_runs(study: StudySweep, directory: Path) -> tuple[Table, list[Trial]]:
+    """Returns the measurements of the runs that have their last evaluation, and the trials without one.
+
+    - `directory`: The output folder. If it contains no runs, the measurements are read from its `measurements.csv`.
+
+    **Raises** `ValueError` if a run or the table is damaged or was written by another version.
+    """
+    trials = list(zip(study.sweep.trials, study.variants, strict=True))
+    if any(has_begun(trial.directory) for trial, _ in trials):
+        rows = [row for trial, variant in trials for row in _measured(trial, variant, study.experiment)]
+    elif (directory / MEASUREMENTS).exists():
+        rows = read_table(Measurement, directory / MEASUREMENTS)
+    else:
+        rows = []
+    known = {(row.task, row.arm, row.level, row.seed) for row in rows}
+    missing = [
+        replace(trial, method=_name(variant, study.experiment))
+        for trial, variant in trials
+        if not all(
+            (trial.config.env_name, variant.arm, variant.level, seed) in known for seed in trial.config.seed_numbers
+        )
+    ]
+    return Table(rows), missing
+
+
+def _measured(trial: Trial, variant: Variant, experiment: RunExperiment) -> list[Measurement]:
+    """The metrics of each seed after the last step of a run; none before this step."""
+    columns = evaluations(StoredRun(trial.directory)) if has_begun(trial.directory) else {}
+    last = np.asarray(columns.get("step", ())) == trial.config.total_steps
+    return [
+        Measurement(trial.config.env_name, variant.arm, variant.level, int(seed), metric, float(value))
+        for metric in experiment.panels
+        if metric in columns
+        for seed, value in zip(columns["seed"][last], columns[metric][last], strict=True)
+        if np.isfinite(value)
+    ]
+
+
+def _name(variant: Variant, experiment: RunExperiment) -> str:
+    return variant.arm if experiment.level is None else f"{variant.arm}, {experiment.level} {variant.level:g}"

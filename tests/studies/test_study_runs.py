@@ -1,0 +1,166 @@
+"""Studies on OGBench: the sweep that each expands to, and how its stored runs become measurements and verdicts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from floqzoo.commands.study import study as study_command
+from floqzoo.runs.metric_log import MetricLog
+from floqzoo.runs.run_directory import FORMAT
+from floqzoo.runs.run_store import SUCCESS_METRIC
+from floqzoo.studies import claims
+from floqzoo.studies.claims import study_named, study_names
+from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
+from floqzoo.studies.study import Measurement, RunExperiment, Statement, Table, Variant, judge
+from floqzoo.studies.study_runs import SCALES, read_runs, study_sweep
+from floqzoo.sweeps import launcher, read_sweep, run_trial
+from floqzoo.training import prepared_run
+from floqzoo.training.command_line import parse_arguments
+
+
+pytest.importorskip("ogbench")
+ON_OGBENCH = [name for name in study_names() if study_named(name).runs is not None]
+VARIANCE = "diagnostics/q_noise_variance"
+
+
+@pytest.mark.filterwarnings("error")  # each task has published settings
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ON_OGBENCH)
+def test_a_study_is_a_sweep_whose_flags_the_recipes_take(name, scale, tmp_path):
+    planned = study_sweep(study_named(name), scale, tmp_path)
+    experiment, trials = planned.experiment, planned.sweep.trials
+    tasks = SCALES[scale].tasks or experiment.tasks
+    assert len(trials) == len(planned.variants) == len(planned.cells) * len(tasks)
+    assert len({trial.directory for trial in trials}) == len(trials)
+    for trial, variant in zip(trials, planned.variants, strict=True):
+        assert (trial.recipe.name, trial.config.seeds) == (variant.recipe, SCALES[scale].seeds)
+        words = [word for word in trial.words if not word.startswith(("--run_directory", "--recipe"))]
+        assert parse_arguments(trial.recipe, words) == trial.config
+    budgets = {(trial.config.offline_steps, trial.config.online_steps) for trial in trials}
+    assert len(budgets) == 1  # the same for all arms
+    assert len({trial.method for trial in trials}) == len(planned.cells)
+
+
+@pytest.mark.slow
+def test_the_sweep_file_has_the_same_trials(tmp_path, capsys):
+    pytest.importorskip("yaml")
+    for name in ON_OGBENCH:
+        study_command(name, scale="ogbench-small", directory=tmp_path / name, seeds=2, dry_run=True)
+        planned = study_sweep(study_named(name), "ogbench-small", tmp_path / name, seeds=2)
+        wanted = [trial.command for trial in planned.sweep.trials]
+        assert [trial.command for trial in read_sweep(tmp_path / name / "sweep.yaml").trials] == wanted
+    assert f"{len(wanted)} trials, {len(wanted)} to run" in capsys.readouterr().err
+
+
+def test_what_recipes_cannot_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`scale` must be small for the study recovery"):
+        study_sweep(study_named("recovery"), "paper", tmp_path)
+    with pytest.raises(ValueError, match="`updates` must not be given for the study update_ratio"):
+        study_sweep(study_named("update_ratio"), "paper", tmp_path, updates=3)
+    with pytest.raises(ValueError, match="`dry_run` must not be given with `from`"):
+        study_command("backups", read=tmp_path, dry_run=True)
+
+
+def backups(directory, updates=7):
+    return study_sweep(study_named("backups"), "ogbench-small", directory, seeds=3, updates=updates)
+
+
+def store(trial, metrics, step=None):
+    """The files of a run with one evaluation, with the metrics of each seed."""
+    trial.directory.mkdir(parents=True)
+    config = trial.config
+    flags = {"recipe": "floq", "env_name": config.env_name, "seed": config.seed, "seeds": config.seeds}
+    for name, content in {"flags": flags, "data": {}, "machine": {"format": FORMAT}}.items():
+        (trial.directory / f"{name}.json").write_text(json.dumps(content))
+    step = config.total_steps if step is None else step
+    MetricLog(trial.directory / "eval.csv").write(step, dict(enumerate(metrics)))
+
+
+def metrics_of(success, variance):
+    return [{SUCCESS_METRIC: each, VARIANCE: variance, "diagnostics/q": -1.0} for each in success]
+
+
+def test_runs_become_measurements_and_verdicts_of_the_seeds_that_all_arms_have(tmp_path, capsys):
+    planned = backups(tmp_path)
+    first, second, third, fourth = planned.sweep.trials  # expected on two tasks, then distributional
+    store(first, metrics_of([0.5, 0.75, 1.0], 0.25))
+    table, missing = read_runs(planned, tmp_path)
+    np.testing.assert_array_equal(table.of("expected", 0, SUCCESS_METRIC), [0.5, 0.75, 1.0])
+    assert [str(trial).split(" on ")[0] for trial in missing] == ["expected", "distributional", "distributional"]
+    assert not table.paired(planned.cells).rows
+
+    store(second, metrics_of([0.1, 0.2, 0.3], 0.5), step=3)  # still running
+    store(third, metrics_of([0.25, 0.5, 0.75], 1.0))
+    study_command("backups", scale="ogbench-small", seeds=3, updates=7, read=tmp_path, directory=tmp_path / "out")
+    found, said = (tmp_path / "out" / "report.md").read_text(), capsys.readouterr().err
+    assert "| The success rate is higher with the expected backup. | reproduced | 0.25 [0.25, 0.25] of the" in found
+    assert "0.75 [0.75, 0.75] squared units of return" in found
+    assert said.count("missing: ") == 2 and f"missing: expected on {second.config.env_name}, seeds 0-2" in said
+    assert (tmp_path / "out" / "backups.png").stat().st_size > 0
+
+    # The table is enough to do this again.
+    table, missing = read_runs(backups(tmp_path / "out"), tmp_path / "out")
+    assert len(missing) == 2 and set(table.rows) == set(read_runs(planned, tmp_path)[0].rows)
+    assert read_runs(backups(tmp_path / "none"), tmp_path / "none")[0].rows == ()
+    assert len(read_runs(backups(tmp_path, updates=8), tmp_path)[1]) == 4  # other settings are other runs
+    del fourth
+
+
+def test_verdicts_pair_seeds_within_tasks_and_resample_within_tasks():
+    random = np.random.default_rng(0)
+    values = {(task, arm): random.normal(size=5) for task in "uv" for arm in "ab"}
+    rows = [
+        Measurement(task, arm, 0.0, seed, "m", value)
+        for (task, arm), each in values.items()
+        for seed, value in enumerate(each)
+    ]
+    statement = Statement("a > b", lambda table: table.of("a", 0, "m") - table.of("b", 0, "m"), "")
+    experiment = RunExperiment(design="", level=None, panels={}, statements=[statement], variants=list, tasks=())
+    table = Table([*rows, Measurement("v", "a", 0.0, 5, "m", 9.0)])
+    found = judge(experiment, table.paired([("a", 0.0), ("b", 0.0)]))[0]
+    effects = [values[task, "a"] - values[task, "b"] for task in "uv"]
+    assert found.effect == bootstrap_interval(interquartile_mean, effects)
+
+
+@pytest.mark.slow
+def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch, capsys):
+    """With the toy recipe; the trials run in this process instead of on Ray."""
+    recipe = str(Path(__file__).parents[1] / "sweeps" / "toy_recipe.py")
+    monkeypatch.setattr(prepared_run, "load_task", prepared_run.load_task)  # the recipe replaces it
+    experiment = RunExperiment(
+        design="",
+        level="batch size",
+        variants=lambda scale: [
+            Variant(arm="toy", recipe=recipe, preset="default", level=size, fields={"agent.batch_size": size})
+            for size in (4, 8)
+        ],
+        tasks=(),
+        panels={SUCCESS_METRIC: "success (rate)"},
+        statements=[
+            Statement(
+                "More is better.",
+                lambda table: table.of("toy", 8, SUCCESS_METRIC) - table.of("toy", 4, SUCCESS_METRIC),
+                "of the success rate",
+            )
+        ],
+    )
+    toy = replace(study_named("backups"), runs=experiment)
+    monkeypatch.setattr(claims, "study_named", lambda name: toy)
+    ran, at_once = [], iter((3, 4))
+
+    def run_here(sweep):
+        for trial in launcher.unfinished_trials(sweep)[: next(at_once)]:
+            ran.append(trial.directory)
+            run_trial.main(trial.words)
+        return []
+
+    monkeypatch.setattr(launcher, "run_sweep", run_here)
+    given = {"scale": "ogbench-small", "seeds": 2, "updates": 20, "directory": tmp_path}
+    study_command("backups", **given)
+    assert len(ran) == 3 and "missing: toy, batch size 8 on cube-single" in capsys.readouterr().err
+    study_command("backups", **given)
+    assert len(ran) == len(set(ran)) == 4 and "missing" not in capsys.readouterr().err
+    assert "More is better." in (tmp_path / "report.md").read_text()
