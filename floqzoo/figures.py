@@ -29,6 +29,8 @@ METHOD_COLOURS = {
     "td-cfm": VERMILION,
     "td-cfm-c": GREEN,
     "mc-cfm": PURPLE,
+    "td-dd": ORANGE,
+    "td2-dd": SKY,
 }
 """The colours of methods that occur in several figures. FQL has the same colour as the monolithic critic, because FQL
 uses this critic."""
@@ -118,9 +120,12 @@ def ticks_at(axis: Any, values: Sequence[float | int]) -> None:
 def log_ticks(axis: Any) -> None:
     """Sets the ticks of a logarithmic axis at 1, 2 and 5 times each power of ten.
 
-    If the upper limit of the axis is at least 200 times the lower limit, there are ticks at the powers of ten only.
+    If the upper limit of the axis is at least 200 times the lower limit, there are ticks at the powers of ten only. If
+    it is at least 10⁹ times the lower limit, the ticks are those of matplotlib, with labels in scientific notation.
     """
     low, high = axis.get_view_interval()
+    if high >= 1e9 * low:
+        return
     digits = (1, 2, 5) if high < 200 * low else (1,)
     places = [digit * 10.0**power for power in range(-9, 10) for digit in digits]
     ticks_at(axis, [place for place in places if low <= place <= high])

@@ -84,7 +84,7 @@ class FutureReport:
     - `values`: The predicted values and the returns for two rewards: the critic's reward model, if there is a trained
       one, and the first coordinate of the observation.
     - `distances`: The distances of futures from each initial state.
-    - `points`: The points of the figure.
+    - `points`: The points of the figure, for up to four initial states.
     """
 
     title: str
@@ -202,7 +202,7 @@ def future_report(
         title,
         values,
         _distances(initial, futures, coordinates),
-        future_points(initial, futures, model.states, coordinates),
+        future_points(initial[:4], futures[:4], model.states, coordinates),
     )
 
 
@@ -236,7 +236,7 @@ def future_points(
     visited: Float[np.ndarray, "states observation"],
     coordinates: tuple[int, int] = (0, 1),
 ) -> list[FuturePoint]:
-    """Returns the points of the figure, for up to four initial states.
+    """Returns the points of a figure, with a panel for each initial state.
 
     - `futures`: For each initial state, the futures in one episode and those sampled from the measure.
     - `visited`: States of the data, which show the maze or the workspace.
@@ -244,7 +244,7 @@ def future_points(
     data, in_episode, sampled, start = KINDS
     chosen = np.random.default_rng(0).choice(len(visited), min(2000, len(visited)), replace=False)
     found = [(0, data, visited[chosen])]
-    for panel, (observation, (true, drawn)) in enumerate(zip(initial[:4], futures[:4], strict=True), 1):
+    for panel, (observation, (true, drawn)) in enumerate(zip(initial, futures, strict=True), 1):
         found += [(panel, in_episode, true), (panel, sampled, drawn), (panel, start, observation[None])]
     return [
         FuturePoint(panel, kind, round(float(x), 3), round(float(y), 3))

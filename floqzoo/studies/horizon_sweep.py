@@ -206,8 +206,11 @@ def table_of(
 
 
 @styled
-def draw(means: Sequence[MeanRow], path: Path) -> Path:
-    """Draws each metric against the horizon, ± one standard error."""
+def draw(means: Sequence[MeanRow], path: Path, *, log_scale: Sequence[str] = ("value_mse",)) -> Path:
+    """Draws each metric against the horizon, ± one standard error.
+
+    - `log_scale`: The metrics whose axis is logarithmic.
+    """
     figure = new_figure(WIDTH, 3.8)
     for axes, metric in zip(figure.subplots(1, len(TITLES)), TITLES, strict=True):
         for method in (name for name in LABELS if any(row.method == name for row in means)):
@@ -219,9 +222,9 @@ def draw(means: Sequence[MeanRow], path: Path) -> Path:
             axes.errorbar(
                 [row.horizon for row in mine], [row.mean for row in mine], errors, label=LABELS[method], **style
             )
-        axes.set(xscale="log", yscale="log" if metric == "value_mse" else "linear", title=TITLES[metric])
+        axes.set(xscale="log", yscale="log" if metric in log_scale else "linear", title=TITLES[metric])
         ticks_at(axes.xaxis, sorted({row.horizon for row in means}))
-        if metric == "value_mse":
+        if metric in log_scale:
             log_ticks(axes.yaxis)
     figure.axes[1].set_xlabel("effective horizon (steps)")
     legend_below(figure, 3)

@@ -216,19 +216,9 @@ def run_study(
     - `directory`: The output folder for a table of each trial, the complete table and the settings.
     - `progress`: Called with the number of finished trials, the total number, and the name of the next trial.
 
-    **Raises** `ValueError` if the folder contains another study, or this one with different settings.
+    **Raises** the errors of `record_settings`.
     """
-    wanted = [_Setting(name, str(value)) for name, value in {"study": study.name, **asdict(settings)}.items()]
-    known = directory / SETTINGS
-    if known.exists():
-        theirs = {row["name"]: row["value"] for row in read_rows(known)}
-        for row in wanted:
-            if theirs.get(row.name) != row.value:
-                raise ValueError(
-                    f"`directory` must be new, or contain this study with the same settings; in {directory} `{row.name}` is "
-                    f"{theirs.get(row.name)}, here it is {row.value}."
-                )
-    write_rows(wanted, known)
+    record_settings({"study": study.name, **asdict(settings)}, directory)
     trials, rows = study.trials(settings), []
     for index, (name, trial) in enumerate(trials.items()):
         path = directory / "trials" / f"{name}.csv"
@@ -240,6 +230,24 @@ def run_study(
     progress(len(trials), len(trials), "")
     write_rows(rows, directory / MEASUREMENTS)
     return Table(rows)
+
+
+def record_settings(settings: Mapping[str, Any], directory: Path) -> None:
+    """Writes the settings of a study to its folder, so that the study can be resumed with the same settings only.
+
+    **Raises** `ValueError` if the folder contains another study, or this one with different settings.
+    """
+    wanted = [_Setting(name, str(value)) for name, value in settings.items()]
+    known = directory / SETTINGS
+    if known.exists():
+        theirs = {row["name"]: row["value"] for row in read_rows(known)}
+        for row in wanted:
+            if theirs.get(row.name) != row.value:
+                raise ValueError(
+                    f"`directory` must be new, or contain this study with the same settings; in {directory} `{row.name}` is "
+                    f"{theirs.get(row.name)}, here it is {row.value}."
+                )
+    write_rows(wanted, known)
 
 
 @dataclass(frozen=True)

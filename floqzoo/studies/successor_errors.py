@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import diffrax
@@ -39,28 +40,39 @@ METRICS = {"emd": "EMD", "nll": "NLL per dimension", "value_mse": "MSE(V)", "mmd
 
 @dataclass(frozen=True)
 class Probe:
-    """States and actions at which models of a task are compared with true futures and exact Q-values.
+    """States and actions at which models of a task are compared with true futures and Q-values.
 
-    - `task`: A task with `starts`, `policy`, `discount`, `sample_futures` and `log_prob`, such as the analytic tasks.
+    - `discount`: The discount of the task.
+    - `truth`: An object whose `log_prob` returns the true log-density of a future, such as an analytic task; None if
+      the true density is unknown.
     - `observations`, `actions`: The states, and the policy's actions in these states.
     - `futures`: True futures of each state; the first half is the reference, the second half serves as a perfect model.
-    - `values`: The exact Q-values under `reward`.
+    - `values`: The true Q-values under `reward`.
     - `reward`: A function from an observation to its reward.
-    - `compared`: The number of samples per state for the EMD and the MMD. The NLL uses the same number of
-      true futures, but at most 64; values use all samples.
-    - `bandwidth`: The bandwidth of the MMD's kernel, the median distance between two futures.
+    - `compared`: The number of samples per state for the EMD and the MMD; values use all samples.
+    - `scored`: The number of true futures per state for the NLL.
     - `squared`: Whether the EMD's cost is the squared distance.
+    - `density_steps`: The number of Tsit5 steps with which densities of models are computed.
     """
 
-    task: Any
+    discount: float
+    truth: Any | None
     observations: Float[Array, "states observation"]
     actions: Float[Array, "states action"]
     futures: Float[Array, "states twice observation"]
     values: Float[Array, " states"]
     reward: Callable[[Any], Any]
     compared: int
-    bandwidth: float
-    squared: bool
+    scored: int
+    squared: bool = False
+    density_steps: int = 64
+
+    @cached_property
+    def bandwidth(self) -> float:
+        """The bandwidth of the MMD's kernel, the median distance between two futures."""
+        flat = np.asarray(self.futures).reshape(-1, self.futures.shape[-1])
+        pairs = np.random.default_rng(0).integers(0, len(flat), (2, 4096))
+        return float(np.median(np.linalg.norm(flat[pairs[0]] - flat[pairs[1]], axis=1)))
 
     @property
     def samples(self) -> int:
@@ -79,8 +91,10 @@ def probe(
     key: Key,
     squared: bool = False,
 ) -> Probe:
-    """Samples the states and true futures with which all models of a task are compared.
+    """Samples the states and true futures with which all models of an analytic task are compared.
 
+    - `task`: A task with `starts`, `policy`, `discount`, `sample_futures` and `log_prob`.
+    - `compared`: As in `Probe`; the NLL uses the same number of true futures, but at most 64.
     - `value`: A function from an observation and an action to their exact Q-value under `reward`.
 
     **Raises** `ValueError` if `states` is below 1, `compared` below 2, or `samples` below `compared`.
@@ -94,40 +108,53 @@ def probe(
         observations, jax.random.split(act_key, states)
     )
     futures = _futures(task, observations, actions, 2 * samples, future_key)
-    flat = np.asarray(futures).reshape(-1, futures.shape[-1])
-    pairs = np.random.default_rng(0).integers(0, len(flat), (2, 4096))
-    bandwidth = float(np.median(np.linalg.norm(flat[pairs[0]] - flat[pairs[1]], axis=1)))
-    values = jax.vmap(value)(observations, actions)
-    return Probe(task, observations, actions, futures, values, reward, compared, bandwidth, squared)
+    return Probe(
+        discount=float(task.discount.value),
+        truth=task,
+        observations=observations,
+        actions=actions,
+        futures=futures,
+        values=jax.vmap(value)(observations, actions),
+        reward=reward,
+        compared=compared,
+        scored=min(compared, 64),
+        squared=squared,
+    )
 
 
 def errors_of(measure: SuccessorMeasure, probe: Probe, key: Key) -> SuccessorErrors:
     """Computes the errors of a model.
 
-    Samples are drawn with the model's own solver; densities are computed with 64 steps of Tsit5.
+    Samples are drawn with the model's own solver; densities are computed with `probe.density_steps` steps of Tsit5 and
+    the exact divergence.
     """
     futures = _futures(measure, probe.observations, probe.actions, probe.samples, key)
-    return _compare(futures, _nll(_WithLogProb(measure), probe), float(measure.discount.value), probe)
+    return _compare(futures, _nll(_WithLogProb(measure, probe.density_steps), probe), probe)
 
 
 def errors_of_truth(probe: Probe) -> SuccessorErrors:
-    """Computes the errors of a perfect model: the same metrics between two sets of true samples."""
-    futures = probe.futures[:, probe.samples :]
-    return _compare(futures, _nll(probe.task, probe), float(probe.task.discount.value), probe)
+    """Computes the errors of a perfect model: the same metrics between two sets of true samples.
+
+    If the true density is unknown, the NLL is NaN.
+    """
+    nll = float("nan") if probe.truth is None else _nll(probe.truth, probe)
+    return _compare(probe.futures[:, probe.samples :], nll, probe)
 
 
 class _WithLogProb(eqx.Module):
     """A measure whose densities are computed in equal steps, so that one stiff point does not slow down all others."""
 
     measure: Any  # a SuccessorMeasure whose `log_prob` takes a solver
+    steps: int = eqx.field(static=True)
 
     def log_prob(self, future: Observation, observation: Observation, action: Action) -> Scalar:
-        return self.measure.log_prob(future, observation, action, solver=DiffraxSolver(diffrax.Tsit5(), num_steps=64))
+        solver = DiffraxSolver(diffrax.Tsit5(), num_steps=self.steps)
+        return self.measure.log_prob(future, observation, action, solver=solver)
 
 
-def _compare(futures: Float[Array, "states samples observation"], nll: float, discount: float, probe: Probe):
+def _compare(futures: Float[Array, "states samples observation"], nll: float, probe: Probe):
     rewards = jax.vmap(jax.vmap(probe.reward))(futures)
-    values = jnp.mean(rewards, axis=1) / (1 - discount)
+    values = jnp.mean(rewards, axis=1) / (1 - probe.discount)
     drawn, true = (np.asarray(samples[:, : probe.compared]) for samples in (futures, probe.futures))
     pairs = list(zip(drawn, true, strict=True))
     return SuccessorErrors(
@@ -147,7 +174,7 @@ def _futures(
 
 
 def _nll(measure: Any, probe: Probe) -> float:
-    futures = probe.futures[:, : min(probe.compared, 64)]
+    futures = probe.futures[:, : probe.scored]
     return float(_mean_nll(measure, futures, probe.observations, probe.actions))
 
 

@@ -1,4 +1,4 @@
-"""Trains successor measures of the analytic chain, with several discounts and seeds in parallel."""
+"""Trains successor measures with several discounts and seeds in parallel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.time_embedding import FourierTime
-from floqzoo.protocols import SuccessorMeasure
+from floqzoo.protocols import Policy, SuccessorMeasure
 from floqzoo.studies.members import train_members
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
-from floqzoo.typing import Array
+from floqzoo.typing import Array, Observation, Scalar
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
 
 
@@ -90,17 +90,43 @@ def chain_agent(
 ) -> Agent:
     """Builds an untrained agent whose critic is based on a successor measure of the chain's own policy."""
     chain = LinearGaussian.spiral(discount)
-    field = ConditionalField(
+    return measure_agent(
+        method,
+        settings,
         chain.observation_dim,
         chain.observation_dim + chain.action_dim + further_conditions,
-        build=partial(MLP, hidden=settings.hidden),
-        time_embedding=FourierTime(8),
-        key=key,
+        chain.policy,
+        REWARD,
+        key,
+        discount=discount,
+        normaliser=Normaliser(0.0, 1.0),
     )
-    measure = method(field, chain.observation_dim, discount=discount, normaliser=Normaliser(0.0, 1.0))
+
+
+def measure_agent(
+    method: Callable[..., SuccessorMeasure],
+    settings: TrainingSettings,
+    dim: int,
+    condition: int,
+    policy: Policy,
+    reward: Callable[[Observation], Scalar],
+    key: jax.Array,
+    **parts: Any,
+) -> Agent:
+    """Builds an untrained agent whose critic is based on a successor measure of the given policy.
+
+    - `method`: A function that builds a measure, as in `train_on_chain`.
+    - `dim`: The number of coordinates of a state.
+    - `condition`: The number of coordinates of the condition, that is of the state, the action and any further input.
+    - `reward`: A function from a state to its reward, which does not affect the measure.
+    - `parts`: Further arguments of `method`, such as the discount and the normaliser.
+    """
+    field = ConditionalField(
+        dim, condition, build=partial(MLP, hidden=settings.hidden), time_embedding=FourierTime(8), key=key
+    )
     return Agent(
-        critic=SuccessorCritic(measure, REWARD),
-        policy=chain.policy,
+        critic=SuccessorCritic(method(field, dim, **parts), reward),
+        policy=policy,
         update_rule=JointUpdate(optax.adamw(settings.lr, weight_decay=settings.weight_decay)),
         target_update=PolyakAveraging(critic=settings.tau),
     )

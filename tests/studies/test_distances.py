@@ -1,5 +1,7 @@
 """Distances whose values are known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,14 @@ def test_on_a_line_it_is_the_area_between_the_quantiles():
     x, y = random.normal(size=50), 2 * random.normal(size=50) + 1
     expected = np.mean(np.abs(np.sort(x) - np.sort(y)))
     assert earth_movers_distance(x[:, None], y[:, None]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_it_is_the_least_cost_of_all_permutations(squared):
+    x, y = np.random.default_rng(0).normal(size=(2, 6, 3))
+    costs = np.linalg.norm(x[:, None] - y[None], axis=2) ** (2 if squared else 1)
+    least = min(np.mean(costs[np.arange(6), order]) for order in map(list, itertools.permutations(range(6))))
+    assert earth_movers_distance(x, y, squared=squared) == pytest.approx(least)
 
 
 def test_sets_may_differ_in_size():
