@@ -14,7 +14,14 @@ from typing import Any
 from floqzoo.figures import BLACK, METHOD_COLOURS, WIDTH, new_figure, save_figure, styled
 from floqzoo.results import plot_runs, read_comparison
 from floqzoo.results.compare import MEAN, ComparedRow
-from floqzoo.studies import curved_paths, gradient_variance, horizon_sweep, integration_steps, value_paths
+from floqzoo.studies import (
+    curved_paths,
+    gradient_variance,
+    horizon_sweep,
+    integration_steps,
+    measure_evaluation,
+    value_paths,
+)
 from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.future_report import FuturePoint, draw_futures
 from floqzoo.studies.report import read_table
@@ -33,6 +40,11 @@ def draw_table(kind: type, draw: Callable[[list, Path], Path], source: Path, out
 def draw_measurements(source: Path, out: Path) -> None:
     """Draws the measurements of the study that has the name of the figure."""
     draw_study(study_named(source.name), Table(read_table(Measurement, source.parent / MEASUREMENTS)), out)
+
+
+def draw_measures(source: Path, out: Path) -> None:
+    """Draws the errors of the measures of a known policy."""
+    measure_evaluation.draw_errors(read_table(horizon_sweep.SweepRow, source.parent / measure_evaluation.MODELS), out)
 
 
 def draw_runs(name: str, source: Path, out: Path) -> None:
@@ -78,6 +90,8 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/value_paths": partial(draw_table, value_paths.PathPoint, value_paths.draw),
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
     **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
+    "studies/measures_pointmaze/errors": draw_measures,
+    "studies/measures_pointmaze/futures": partial(draw_table, FuturePoint, measure_evaluation.draw_maps),
 }
 """What draws each figure: a function of the figure's path without suffix, which locates its data, and of the file to write."""
 

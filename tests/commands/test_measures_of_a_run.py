@@ -4,10 +4,15 @@ import csv
 import json
 import sys
 
+import numpy as np
 import pytest
 
-from floqzoo.studies import future_report
+from floqzoo.studies import future_report, measure_evaluation
+from floqzoo.studies.horizon_sweep import TRUTH, SweepRow
+from floqzoo.studies.measure_evaluation import EvaluationConfig, main
+from floqzoo.studies.report import read_table
 from floqzoo.studies.successor_recipe import run_successor_recipe
+from floqzoo.studies.successor_training import TrainingSettings
 from recipes.td2_cfm import RECIPE
 
 
@@ -47,6 +52,40 @@ def test_it_leaves_futures_and_values_beside_returns(measure_of, learn, trained,
         rewards = {row["reward"] for row in csv.DictReader(file)}
     assert rewards == {"the task's reward", "the first coordinate"}
     assert "initial states: values from the measure, and Monte Carlo returns" in capsys.readouterr().out
+
+
+def test_the_methods_are_compared_on_the_measure_of_the_runs_policy(trained, tmp_path, monkeypatch, capsys):
+    """A second call trains nothing, other settings are refused, and the results can be read elsewhere."""
+    pytest.importorskip("ot")
+    settings = {
+        "methods": ("td2-cfm",),
+        "horizons": (2, 4),
+        "seeds": 2,
+        "states": 2,
+        "steps": 20,
+        "samples": 8,
+        "compared": 4,
+        "scored": 2,
+        "density_steps": 2,
+        "training": TrainingSettings(hidden=(8,), updates=2, batch_size=4),
+    }
+    main(EvaluationConfig(policy_run=trained, directory=tmp_path, **settings))
+    rows = read_table(SweepRow, tmp_path / "models.csv")
+    assert {(row.method, row.horizon, row.seed) for row in rows} == {
+        *((TRUTH, horizon, -1) for horizon in (2, 4)),
+        *(("td2-cfm", horizon, seed) for horizon in (2, 4) for seed in (0, 1)),
+    }
+    assert all(np.isfinite([row.emd, row.value_mse]).all() for row in rows)
+    assert all(np.isfinite(row.nll) == (row.method != TRUTH) for row in rows)
+    monkeypatch.setattr(measure_evaluation, "train_measures", None)
+    main(EvaluationConfig(policy_run=trained, directory=tmp_path, **settings))
+    assert read_table(SweepRow, tmp_path / "models.csv") == rows
+    with pytest.raises(ValueError, match=r"`states` is 2, here it is 1"):
+        main(EvaluationConfig(policy_run=trained, directory=tmp_path, **settings | {"states": 1}))
+    main(EvaluationConfig(read=tmp_path, directory=tmp_path / "again"))
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"report.md", "errors.png", "futures.png"}
+    assert (tmp_path / "again" / "report.md").read_text() == (tmp_path / "report.md").read_text()
+    assert "TD²-CFM" in capsys.readouterr().out
 
 
 def test_a_run_that_is_not_there_is_a_users_mistake(learn, tmp_path, capsys):
