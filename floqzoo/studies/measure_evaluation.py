@@ -315,7 +315,7 @@ def map_points(measured: MeasuredPolicy, measures: dict[int, SuccessorMeasure], 
     restore = jax.vmap(measured.normaliser.restore)
     futures = [
         (
-            np.asarray(restore(rollout.resampled(1 - 1 / horizon, count, random))),
+            np.asarray(restore(jnp.asarray(rollout.resampled(1 - 1 / horizon, count, random)))),
             np.asarray(restore(measure.sample_futures(state, action, count, jax.random.key(horizon)))),
         )
         for horizon, measure in measures.items()

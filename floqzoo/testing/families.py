@@ -336,6 +336,7 @@ def geometric_gpi(*, key: Key) -> GeometricGPIPolicy:
     """Builds a policy that plans with two policies of a small family."""
     measure_key, subgoal_key = jax.random.split(key)
     measures = family_for_discounts(key=measure_key)
+    assert isinstance(measures.measure, DiscountRangeSuccessor)
     first = replace(measures, measure=measures.measure.at(0.75))
     subgoals = jax.random.normal(subgoal_key, (2, sizes.inputs))
     return GeometricGPIPolicy(first, measures, jnp.sum, subgoals, num_samples=2)

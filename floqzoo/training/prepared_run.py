@@ -67,7 +67,9 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
     """
     own = is_reference(config.env_name)
     if own and config.sparse_rewards:
-        raise ValueError("`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True.")
+        raise ValueError(
+            "`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True."
+        )
     task = own_task(config.env_name) if own else _ogbench_task(config)
     if config.dataset_episodes is None:
         return task
