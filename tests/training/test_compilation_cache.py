@@ -41,6 +41,14 @@ def test_it_is_in_the_users_cache_and_for_the_user_alone(tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_folder_that_exists_is_used_again(tmp_path):
+    for setting in ("auto", str(tmp_path / "flag")):
+        jax.config.update("jax_compilation_cache_dir", None)
+        folder = use_compilation_cache(setting)
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert use_compilation_cache(setting) == folder is not None
+
+
 def test_what_jax_was_told_stays(tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
     before = jax.config.jax_persistent_cache_min_compile_time_secs
