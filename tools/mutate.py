@@ -3,7 +3,10 @@
 In a clone of the repository, because the files change while it runs:
 
     pip install -e ".[dev]" cosmic-ray
-    pytest -o addopts= -m "not slow" --cov=floqzoo --cov-context=test --junitxml=tests.xml   # or only some folders of tests
+    for part in tests/*/ tests/test_*.py; do   # or only some of them
+        pytest -o addopts= -m "not slow" --cov=floqzoo --cov-append --cov-context=test --cov-report= \\
+            --junitxml=tests-$(basename $part).xml $part
+    done
     cosmic-ray init tools/mutation.toml mutants.sqlite
     cr-filter-operators mutants.sqlite tools/mutation.toml
     python tools/mutate.py sample mutants.sqlite --per_package 30   # the same mutants for the same seed
@@ -11,16 +14,22 @@ In a clone of the repository, because the files change while it runs:
     python tools/mutate.py report mutants.sqlite
 
 cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. The
-second command records which test reaches which line, and how long each takes (in one process: with several, pytest-cov
-records no tests). A mutant is tested by the tests that reach its line, those of its package first, the cheapest file
-first, until one fails. Where no test is recorded, as for default values, they are those of the files that name its class.
-Packages take turns, so that a run that is interrupted is a fair sample of each. With a compilation cache
-(`JAX_COMPILATION_CACHE_DIR` and `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`) programs that a mutant does not change are
-compiled once.
+loop records which test reaches which line, and how long each takes (in one process: with several, pytest-cov records no
+tests). A mutant is tested by the tests that reach its line, until one fails or they have taken `--budget` seconds: first
+those of its package, of each function the cheapest first. Where no test is recorded, as for default values, they are those
+of the files that name its class. Packages take turns, so that a run that is interrupted is a fair sample of each. With a
+compilation cache (`JAX_ENABLE_COMPILATION_CACHE=true`, `JAX_COMPILATION_CACHE_DIR` and
+`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`, for the loop too) programs that a mutant does not change are compiled once.
 
-`python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, after new tests. Another test that
-calls a compiled function may not be counted as reaching it, so check a survivor against its whole folder.
-tools/mutation_results.md has the last results.
+Packages that the loop leaves out are tested with `--by_name PACKAGE ...`, once their tests are listed: a mutant then by the
+tests whose files name its class:
+
+    pytest -o addopts= -m "not slow" --collect-only -q tests/policies tests/laws > tests-listed.txt
+
+`python tools/mutate.py run mutants.sqlite --again` tests only the survivors once more, with a larger budget or after new
+tests have been recorded as above. Another test that calls a compiled function may not be counted as reaching it, so check a
+survivor against its whole folder. cosmic-ray writes each result to disk, so a session on a RAM disk, such as /dev/shm, is
+faster. tools/mutation_results.md has the last results.
 """
 
 import argparse
@@ -44,11 +53,11 @@ from typing import Any
 from plant_faults import PROCESSES, run_pytest
 
 
-# Seconds of tests for each mutant, as measured; and of waiting, after which a mutant counts as an endless loop.
-BUDGET, PATIENCE = 120.0, 900.0
 MEMORY = 8 * 2**30
 """Bytes that the tests of a mutant may use."""
 PACKAGES = {"update_rules": "agent", "hyperparameter": "agent", "studies": "results"}
+FOLDERS = {"agent": "tests/test_", "learner": "tests/training/", "runs": "tests/training/"}
+"""Where the tests of a package are, if not in the folder of its name."""
 
 
 def package(module: Path) -> str:
@@ -111,7 +120,10 @@ def in_turns(items: list, seed: int = 0) -> list:
 
 
 class Tests:
-    """Which tests reach which lines, and their seconds, as recorded in `.coverage` and `tests.xml`."""
+    """Which tests reach which lines, and their seconds, as recorded in `.coverage` and `tests*.xml`.
+
+    Tests that are only listed in a file `tests*.txt` count as 1 s.
+    """
 
     def __init__(self):
         from coverage import CoverageData
@@ -119,9 +131,13 @@ class Tests:
         self.data = CoverageData()
         self.data.read()
         self.seconds, self.texts = defaultdict(float), {}
-        for case in ElementTree.parse("tests.xml").iter("testcase"):
-            if not len(case):  # neither failed nor skipped
-                self.seconds[case.get("classname", ""), case.get("name", "")] += float(case.get("time", 0))
+        for path in Path.cwd().glob("tests*.xml"):
+            for case in ElementTree.parse(path).iter("testcase"):
+                if not len(case):  # neither failed nor skipped
+                    self.seconds[case.get("classname", ""), case.get("name", "")] = float(case.get("time", 0))
+        for path in Path.cwd().glob("tests*.txt"):
+            for file, name in re.findall(r"^(\S+)\.py::(.*)$", path.read_text(), re.MULTILINE):
+                self.seconds.setdefault((file.replace("/", "."), name), 1.0)
 
     def that_reach(self, file: Path, lines: range) -> set[str]:
         """The tests that execute the statement of these lines, or else its function or class, or else the file.
@@ -158,28 +174,33 @@ class Tests:
                 chosen.add(f"{test}::{name}")
         return chosen
 
-    def in_order(self, tests: set[str], folder: str = "") -> list[str]:
-        """Those that passed, the cheapest files first and in each the cheapest tests, as far as the budget goes."""
+    def in_order(self, tests: set[str], folder: str, budget: float) -> tuple[list[str], float]:
+        """Those that passed, as far as the budget of seconds goes, and their seconds.
+
+        The tests of a folder are first, of each function the cheapest first, and files are kept together.
+        """
         cost = {}
         for test in tests:
             file, _, name = test.partition("::")
             case = (file.removesuffix(".py").replace("/", "."), name)
             if case in self.seconds:
                 cost[test] = self.seconds[case]
-        of_file = defaultdict(float)
-        for test, seconds in cost.items():
-            of_file[test.partition("::")[0]] += seconds
-        ordered = sorted(
-            cost,
-            key=lambda test: (
-                folder not in test,
-                of_file[test.partition("::")[0]],
-                test.partition("::")[0],
-                cost[test],
-            ),
-        )
-        spent = itertools.accumulate(cost[test] for test in ordered)
-        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= BUDGET]
+        of_file, of_function = defaultdict(float), defaultdict(list)
+        for test in sorted(cost, key=lambda test: (cost[test], test)):
+            of_file[test.partition("::")[0]] += cost[test]
+            of_function[test.partition("[")[0]].append(test)
+        firsts = {tests[0] for tests in of_function.values()}
+
+        def place(test: str) -> tuple:
+            file = test.partition("::")[0]
+            return not test.startswith(folder), test not in firsts, of_file[file], file, cost[test], test
+
+        chosen, spent = [], 0.0
+        for test in sorted(cost, key=place):
+            if spent + cost[test] <= budget:
+                chosen.append(test)
+                spent += cost[test]
+        return chosen, spent
 
 
 @contextmanager
@@ -194,14 +215,14 @@ def written(file: Path, text: str) -> Iterator[None]:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def run_limited(tests: tuple[str, ...], folder: Path, report: Path) -> None:
+def run_limited(tests: tuple[str, ...], folder: Path, report: Path, patience: int) -> None:
     """Runs tests of a mutant, which may never end or use all memory, with limits that hold even if its parent ends."""
-    resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE), int(PATIENCE)))
+    resource.setrlimit(resource.RLIMIT_CPU, (patience, patience))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     run_pytest(tests, folder, report)
 
 
-def run(session: str, again: bool, seconds: float) -> None:
+def run(session: str, again: bool, budget: float, seconds: float, by_name: list[str]) -> None:
     """Tests the drawn mutants that have no result yet, or all survivors once more."""
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
@@ -218,20 +239,23 @@ def run(session: str, again: bool, seconds: float) -> None:
             (mutation,) = item.mutations
             file, began, report = mutation.module_path, time.monotonic(), Path(folder) / "report.txt"
             source, mutant = file.read_text(), mutated(mutation)
-            chosen = tests.in_order(
-                tests.that_reach(file, range(mutation.start_pos[0], mutation.end_pos[0] + 1)), f"/{package(file)}/"
-            )
+            name, lines = package(file), range(mutation.start_pos[0], mutation.end_pos[0] + 1)
+            reaching = tests.that_name(file, lines) if name in by_name else tests.that_reach(file, lines)
+            chosen, expected = tests.in_order(reaching, FOLDERS.get(name, f"tests/{name}/"), budget)
+            patience = int(20 + 3 * expected)  # beyond it, a mutant counts as an endless loop
             status, told = 0, ""
             if chosen:
                 with written(file, mutant):
-                    process = PROCESSES.Process(target=run_limited, args=(tuple(chosen), Path.cwd(), report))
+                    process = PROCESSES.Process(target=run_limited, args=(tuple(chosen), Path.cwd(), report, patience))
                     process.start()
-                    process.join(PATIENCE)
+                    process.join(2 * patience)
                     process.kill()
                     process.join()
                 status, told = process.exitcode, report.read_text()
             failed = re.findall(r"^(?:FAILED|ERROR) .*", told, re.MULTILINE)[:1]
-            output = f"{len(chosen)} tests, status {status}, {time.monotonic() - began:.1f} s {failed}"
+            output = (
+                f"{len(chosen)} of {len(reaching)} tests, status {status}, {time.monotonic() - began:.1f} s {failed}"
+            )
             outcome = TestOutcome.KILLED if status else TestOutcome.SURVIVED
             lines = difflib.unified_diff(source.split("\n"), mutant.split("\n"), str(file), "mutant", lineterm="")
             diff = "\n".join(lines)
@@ -270,13 +294,15 @@ def main() -> None:
     tested = steps.add_parser("run", help="test the drawn mutants")
     tested.add_argument("session")
     tested.add_argument("--again", action="store_true", help="only those that survived before")
+    tested.add_argument("--budget", type=float, default=120.0, help="seconds of tests for each mutant, as recorded")
+    tested.add_argument("--by_name", nargs="*", default=[], help="packages whose tests are those that name the class")
     tested.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after this time")
     steps.add_parser("report", help="print scores and survivors").add_argument("session")
     options = parser.parse_args()
     if options.step == "sample":
         sample(options.session, options.per_package, options.seed)
     elif options.step == "run":
-        run(options.session, options.again, options.seconds)
+        run(options.session, options.again, options.budget, options.seconds, options.by_name)
     else:
         report(options.session)
 

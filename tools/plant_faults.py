@@ -33,7 +33,19 @@ TABLE = ROOT / "tools" / "faults" / "table.md"
 COPIED = ("floqzoo", "recipes", "tests", "pyproject.toml")
 # Each fault runs in a separate process, forked from one that has imported the dependencies.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["diffrax", "hypothesis", "optax", "pytest", "scipy.stats"])
+PROCESSES.set_forkserver_preload(
+    [
+        "diffrax",
+        "equinox",
+        "hypothesis",
+        "matplotlib.pyplot",
+        "optax",
+        "orbax.checkpoint",
+        "pytest",
+        "scipy.stats",
+        "tyro",
+    ]
+)
 
 
 @contextmanager
