@@ -106,6 +106,15 @@ def test_kernels_of_a_loop_are_counted_as_often_as_it_runs():
     kernels = kernels_of(program.as_text())
     assert kernels.by_kind["dot"] == 7
     assert kernels.without_random == kernels.total >= 14
+    # A product moves three matrices and a tanh two; a CPU also writes zeros for each product, and copies arguments.
+    assert 7 * 5 <= kernels.moved / a.nbytes < 7 * 6 + 5
+    assert kernels.by_operation.total() == kernels.total
+
+
+def test_a_kernel_moves_what_it_reads_and_writes():
+    program = jax.jit(lambda x, y: x * y + 1).lower(jnp.ones(100), jnp.ones(100)).compile()
+    kernels = kernels_of(program.as_text())
+    assert (kernels.total, kernels.moved) == (1, 3 * 400)
 
 
 def test_a_deadline_says_how_many_cases_it_leaves_out():
