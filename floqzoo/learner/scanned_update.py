@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from floqzoo.learner.batch_sources import UniformBatches
 from floqzoo.learner.devices import BATCH, SEEDS, local, one_device, placed
@@ -128,11 +128,16 @@ class ScannedUpdate:
         return eqx.combine(arrays, self._rest)
 
     def compile(
-        self, arrays: PyTree, dataset: PyTree, keys: Key[Array, " seeds"], first_step: int, replay: PyTree = None
+        self,
+        arrays: PyTree,
+        dataset: PyTree,
+        keys: Key[Array, " seeds"] | jax.ShapeDtypeStruct,
+        first_step: int,
+        replay: PyTree = None,
     ) -> jax.stages.Compiled:
         """Compiles the function for arguments of these shapes, and returns the compiled program.
 
-        The first call is then as fast as later calls.
+        The first call is then as fast as later calls. In place of arrays, `jax.ShapeDtypeStruct`s can be passed.
         """
         self._compiled = self._jitted.lower(arrays, dataset, keys, first_step, replay).compile()
         return self._compiled
@@ -194,23 +199,49 @@ class ScannedUpdate:
             with update_step("sampling"):
                 batch = self._shared(self._source.draw_batch(dataset, replay, place, batch_key, self.batch_size))
             agent, metrics = self.agents(arrays).update(batch, update_key)
-            return split_arrays(agent)[0], named_metrics(metrics)
+            return split_arrays(agent)[0], MetricRow.of(named_metrics(metrics))
 
-        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, dict[str, NamedMetric]]:
+        def scan(arrays: PyTree, key: Key[Array, ""], place: Int[Array, ""]) -> tuple[PyTree, MetricRow]:
             if self.updates == 1:  # no loop: in one, gradients of convolutions take 14 times as long on a CPU
-                arrays, metrics = update(arrays, key, place, steps[0])
-                return arrays, jax.tree.map(lambda metric: metric[None], metrics)
+                arrays, row = update(arrays, key, place, steps[0])
+                return arrays, jax.tree.map(lambda metrics: metrics[None], row)
             return lax.scan(lambda arrays, step: update(arrays, key, place, step), arrays, steps)
 
         steps = first_step + jnp.arange(self.updates)
         # The replay of a seed is indexed by `place`: slicing it out would copy it in every call.
-        arrays, metrics = over_seeds(scan)(arrays, keys, jnp.arange(len(keys)))
+        arrays, rows = over_seeds(scan)(arrays, keys, jnp.arange(len(keys)))
+        metrics = rows.named()
         occasional = {name: happened for name, (_, happened) in metrics.items() if happened is not None}
         return arrays, ChunkMetrics(
             mean={name: _mean(*values) for name, values in metrics.items()},
             count={name: jnp.sum(happened, axis=1) for name, happened in occasional.items()},
             first_non_finite={name: _first_non_finite(values) for name, (values, _) in metrics.items()},
         )
+
+
+class MetricRow(eqx.Module):
+    """The metrics of one update in two arrays, because a loop needs one kernel for each array that it returns.
+
+    - `values`: The value of each metric, in the order of `names`.
+    - `happened`: For each `Occasional` metric, in the order of `occasional`, whether it occurred in the update.
+    """
+
+    values: Float[Array, "*axes metrics"]
+    happened: Bool[Array, "*axes occasional"]
+    names: tuple[str, ...] = eqx.field(static=True)
+    occasional: tuple[str, ...] = eqx.field(static=True)
+
+    @staticmethod
+    def of(metrics: dict[str, NamedMetric]) -> "MetricRow":
+        """Packs the metrics of one update."""
+        happened = {name: metric.happened for name, metric in metrics.items() if metric.happened is not None}
+        values = jnp.array([jnp.asarray(metric.value, float) for metric in metrics.values()])
+        return MetricRow(values, jnp.array(list(happened.values()), bool), tuple(metrics), tuple(happened))
+
+    def named(self) -> dict[str, NamedMetric]:
+        """Unpacks the metrics; any leading axes stay in front."""
+        happened = {name: self.happened[..., at] for at, name in enumerate(self.occasional)}
+        return {name: NamedMetric(self.values[..., at], happened.get(name)) for at, name in enumerate(self.names)}
 
 
 def _mean(values: Float[Array, "seeds updates"], happened: Array | None) -> Float[Array, " seeds"]:

@@ -8,6 +8,7 @@ from toy_run import toy_agents, toy_task
 from floqzoo.learner import ScannedUpdate, agent_of, scanned_update as compiler_options_file
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import compiler_options
+from floqzoo.records import Occasional
 
 
 def leaves(tree):
@@ -120,6 +121,25 @@ def test_one_nan_shows_in_the_mean_and_says_when(dataset):
     np.testing.assert_array_equal(metrics.mean["other"], 1.0)
     np.testing.assert_array_equal(metrics.first_non_finite["loss"], [5, 3, 1])
     np.testing.assert_array_equal(metrics.first_non_finite["other"], 5)
+
+
+def test_an_occasional_metric_is_averaged_over_the_updates_that_have_it(dataset):
+    """Beside one that every update has, and whatever its dtype."""
+
+    class Counting(eqx.Module):
+        count: jax.Array
+
+        def update(self, batch, key):
+            rest = Occasional({"square": self.count.astype(jnp.bfloat16) ** 2}, self.count % 3 == 0)
+            return Counting(self.count + 1), {"count": self.count, "thirds": rest}
+
+    agents = Counting(jnp.array([0, 1], jnp.int32))
+    scanned = ScannedUpdate(agents, 4, 5)
+    _, metrics = scanned(scanned.arrays(agents), dataset, keys(0, 1), 0)
+    np.testing.assert_array_equal(metrics.mean["count"], [2.0, 3.0])
+    np.testing.assert_array_equal(metrics.mean["thirds/square"], [4.5, 9.0])
+    assert metrics.count.keys() == {"thirds/square"}
+    np.testing.assert_array_equal(metrics.count["thirds/square"], [2, 1])
 
 
 @pytest.mark.parametrize(("batch_size", "updates", "name"), [(0, 1, "batch_size"), (1, 0, "updates")])
