@@ -216,13 +216,15 @@ def compiled_update(settings: Settings, depth: int) -> str:
         agents = build_agents(in_precision(build, settings.precision), range(settings.seeds))
         return agents, random_dataset(100_000), update_keys(range(settings.seeds))
 
-    place = {}
+    sharding = None
     if settings.target == "gpu":
         gpu = topologies.get_topology_desc(platform="cuda", target_config=H200, topology="1x1x1").devices[0]
-        place = {"sharding": jax.sharding.SingleDeviceSharding(gpu)}
+        sharding = jax.sharding.SingleDeviceSharding(gpu)
     with mock.patch.object(jax, "default_backend", return_value=settings.target):
         arrays, rest = eqx.partition(eqx.filter_eval_shape(inputs), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-        agents, dataset, keys = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, **place), arrays)
+        agents, dataset, keys = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arrays
+        )
         return ScannedUpdate(rest[0], config.batch_size, UPDATES).compile(agents, dataset, keys, 0).as_text() or ""
 
 
