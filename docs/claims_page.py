@@ -7,7 +7,7 @@ from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.critic_lab import LabSettings
 from floqzoo.studies.report import markdown_table, read_table
 from floqzoo.studies.study import Measurement, Study, Table, Verdict, judge, result_table, verdict_table
-from floqzoo.studies.study_runs import SCALES
+from floqzoo.sweeps.study_sweep import SCALES
 
 
 MEASURED = "2026-11-27 and 2026-11-28"

@@ -133,7 +133,7 @@ def best(env_name: str | None) -> RunConfig:
 
 
 def online(env_name: str | None) -> RunConfig:
-    """The settings published for offline-to-online: 1M updates, then 2M environment steps."""
+    """Published settings for 1M updates, then 2M environment steps."""
     return published_run(
         env_name,
         published.ONLINE,
@@ -145,7 +145,7 @@ def online(env_name: str | None) -> RunConfig:
 
 
 def analysis(env_name: str | None) -> RunConfig:
-    """The settings of the experiments that explain floq (arXiv 2603.04333), with 2M updates."""
+    """The settings of floq's analysis (arXiv 2603.04333); 2M updates."""
     return published_run(env_name, published.ANALYSIS, FloqConfig(), offline_steps=2_000_000)
 
 

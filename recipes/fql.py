@@ -89,7 +89,7 @@ def matched_flops(env_name: str | None) -> RunConfig:
 
 
 def analysis(env_name: str | None) -> RunConfig:
-    """FQL in the experiments that explain floq (arXiv 2603.04333): 2M updates, floq's batch size."""
+    """The preset `2m` with the batch size of floq's analysis."""
     return published_run(env_name, published.WITH_FLOQS_BATCH, FQLConfig(), offline_steps=2_000_000)
 
 
@@ -99,7 +99,7 @@ def residual(env_name: str | None) -> RunConfig:
 
 
 def online(env_name: str | None) -> RunConfig:
-    """The settings published for offline-to-online: 1M updates, then 1M environment steps."""
+    """Published settings for 1M updates, then 1M environment steps."""
     return published_run(
         env_name,
         published.ONLINE,

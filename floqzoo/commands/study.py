@@ -39,7 +39,7 @@ def study(
 
     **Raises** `ValueError` if `from` is given together with `seeds` or `updates` at the scale small, or with `dry_run`,
     and the errors of [`study_named`][floqzoo.studies.claims.study_named],
-    [`run_study`][floqzoo.studies.study.run_study] and [`study_sweep`][floqzoo.studies.study_runs.study_sweep].
+    [`run_study`][floqzoo.studies.study.run_study] and `floqzoo.sweeps.study_sweep`.
     """
     from floqzoo.studies.claims import study_named, study_names
 
@@ -96,9 +96,9 @@ def _study_on_ogbench(
     from floqzoo.studies.outcome import write_study
     from floqzoo.studies.report import write_rows
     from floqzoo.studies.study import MEASUREMENTS
-    from floqzoo.studies.study_runs import read_runs, study_sweep
     from floqzoo.sweeps.launcher import run_sweep, unfinished_trials
     from floqzoo.sweeps.outcome import failure_report
+    from floqzoo.sweeps.study_sweep import read_runs, study_sweep
     from floqzoo.sweeps.yaml_file import write_yaml
     from floqzoo.training.cli_errors import FAILED, leave
 

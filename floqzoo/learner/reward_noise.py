@@ -18,7 +18,7 @@ from floqzoo.typing import Array, Key
 class RewardNoise(eqx.Module):
     r"""A batch source that adds Gaussian noise to rewards, $r + \sigma \epsilon$, $\epsilon \sim N(0, 1)$.
 
-    The noise is drawn anew for each transition in each batch. It is also the noise in the TD target, which is the
+    The noise is independent for each transition in each batch. It is also the noise in the TD target, which is the
     reward plus a value; all noise samples of a flow critic for the same transition share it.
 
     - `source`: The batch source whose batches get the noise.

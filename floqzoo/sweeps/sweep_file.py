@@ -80,7 +80,8 @@ def sweep_of(content: Mapping[str, Any], *, folder: Path = Path(), save_dir: str
     - `folder`: The folder to which paths in the contents are relative.
     - `save_dir`: As in `read_sweep`.
 
-    **Raises** the same errors as `read_sweep`, except those of reading the file.
+    **Raises** `ValueError` if the contents are invalid, and the same errors as `read_sweep`, except those of reading the
+    file.
     """
     content = {"save_dir": "exp", **content}
     for key in content:

@@ -17,7 +17,7 @@ import floqzoo as fz
 from benchmarks.counted_flops import matrix_flops
 from benchmarks.measured_update import random_dataset
 from floqzoo.studies.claims import capacity, study_named
-from floqzoo.studies.study_runs import study_sweep
+from floqzoo.sweeps.study_sweep import study_sweep
 from recipes import (
     bc,
     c51,

@@ -48,7 +48,7 @@ def success_lost(table: Table, arm: str) -> np.ndarray:
 
 
 RUNS = RunExperiment(
-    design="floq and FQL with Gaussian noise in the TD targets, drawn anew for each transition in each batch. At the scale "
+    design="floq and FQL with Gaussian noise in the TD targets. It is independent for each transition in each batch. At the scale "
     "`paper`, the tasks and the magnitudes are the published ones; the published experiment does not say which "
     "distribution its noise has.",
     level="standard deviation of the noise",

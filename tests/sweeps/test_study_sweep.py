@@ -15,9 +15,8 @@ from floqzoo.studies import claims
 from floqzoo.studies.claims import study_named, study_names
 from floqzoo.studies.statistics import bootstrap_interval, interquartile_mean
 from floqzoo.studies.study import Measurement, RunExperiment, Statement, Table, Variant, judge
-from floqzoo.studies.study_runs import SCALES, read_runs, study_sweep
 from floqzoo.sweeps import launcher, read_sweep, run_trial
-from floqzoo.training import prepared_run
+from floqzoo.sweeps.study_sweep import SCALES, read_runs, study_sweep
 from floqzoo.training.command_line import parse_arguments
 
 
@@ -128,8 +127,7 @@ def test_verdicts_pair_seeds_within_tasks_and_resample_within_tasks():
 @pytest.mark.slow
 def test_a_study_trains_its_arms_resumes_and_is_read_again(tmp_path, monkeypatch, capsys):
     """With the toy recipe; the trials run in this process instead of on Ray."""
-    recipe = str(Path(__file__).parents[1] / "sweeps" / "toy_recipe.py")
-    monkeypatch.setattr(prepared_run, "load_task", prepared_run.load_task)  # the recipe replaces it
+    recipe = str(Path(__file__).with_name("toy_recipe.py"))
     experiment = RunExperiment(
         design="",
         level="batch size",
