@@ -77,9 +77,10 @@ def test_the_methods_are_compared_on_the_measure_of_the_runs_policy(trained, tmp
     }
     assert all(np.isfinite([row.emd, row.value_mse]).all() for row in rows)
     assert all(np.isfinite(row.nll) == (row.method != TRUTH) for row in rows)
+    table = (tmp_path / "models.csv").read_text()
     monkeypatch.setattr(measure_evaluation, "train_measures", None)
     main(EvaluationConfig(policy_run=trained, directory=tmp_path, **settings))
-    assert read_table(SweepRow, tmp_path / "models.csv") == rows
+    assert (tmp_path / "models.csv").read_text() == table
     with pytest.raises(ValueError, match=r"`states` is 2, here it is 1"):
         main(EvaluationConfig(policy_run=trained, directory=tmp_path, **settings | {"states": 1}))
     main(EvaluationConfig(read=tmp_path, directory=tmp_path / "again"))
