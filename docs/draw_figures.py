@@ -90,6 +90,7 @@ STORED: dict[str, Callable[[Path, Path], Any]] = {
     "figures/value_paths": partial(draw_table, value_paths.PathPoint, value_paths.draw),
     "figures/quickstart": partial(draw_run, "quickstart", "floq on cube-single-play-singletask-task1"),
     **{f"studies/{name}/{name}": draw_measurements for name in study_names()},
+    "studies/measures_cube/errors": draw_measures,
     "studies/measures_pointmaze/errors": draw_measures,
     "studies/measures_pointmaze/futures": partial(draw_table, FuturePoint, measure_evaluation.draw_maps),
 }

@@ -109,7 +109,7 @@ def test_either_a_run_or_results_are_given(given):
         EvaluationConfig(**given)
 
 
-@pytest.mark.parametrize("task", ["pointmaze"])
+@pytest.mark.parametrize("task", ["cube", "pointmaze"])
 def test_the_guide_shows_the_table_of_the_stored_results(task):
     rows = read_table(SweepRow, DOCS / "studies" / f"measures_{task}" / "models.csv")
     assert markdown_table(*table_of(rows)) in (DOCS / "guides" / "successor.md").read_text()
