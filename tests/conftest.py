@@ -76,7 +76,7 @@ def _limited_number_of_programs(request):
     """A compiled program takes memory, and memory maps, of which Linux gives a process 65,530; a slow test has more."""
     global _weight
     yield
-    _weight += 1 if request.node.get_closest_marker("slow") is None else 5
+    _weight += 1 if request.node.get_closest_marker("slow") is None else 3
     if _weight >= 400:
         _weight = 0
         jax.clear_caches()
