@@ -9,7 +9,6 @@ datasets: a unit step along the shortest path, plus noise. The command prints th
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
@@ -19,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from floqzoo.tasks.collect import collect_script
 from floqzoo.tasks.episodes import Episode, StepLog, seeded
+from floqzoo.tasks.maze import step_to_goal
 from floqzoo.tasks.names import PIXELS
 from floqzoo.tasks.renderer import require_renderer
 from floqzoo.tasks.simulator import make
@@ -66,7 +66,6 @@ class DemonstrationRecorder:
         if script.renders:
             require_renderer(f"collecting {script.name}")
         self._environment = make(script.environment)
-        self._maze: Any = self._environment.unwrapped
 
     def record(self, seeds: np.random.SeedSequence) -> Episode:
         """Records one episode, which depends only on the script and `seeds`."""
@@ -74,18 +73,12 @@ class DemonstrationRecorder:
         with seeded(self._environment, seeds) as random:
             observation, _ = self._environment.reset()
             while not done:
-                action = self._action(random)
+                action = step_to_goal(self._environment.unwrapped, random)
                 next_observation, _, terminated, truncated, info = self._environment.step(action)
                 done = bool(terminated or truncated)
                 log.add(observation, action, done, info)
                 observation = next_observation
         return log.arrays()
-
-    def _action(self, random: np.random.Generator) -> np.ndarray:
-        position = self._maze.get_xy()
-        waypoint, _ = self._maze.get_oracle_subgoal(position, self._maze.cur_goal_xy)
-        direction = (waypoint - position) / (np.linalg.norm(waypoint - position) + 1e-6)
-        return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
 
 
 def main(settings: Settings) -> None:

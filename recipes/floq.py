@@ -63,7 +63,7 @@ class FloqConfig(DistilledPolicyConfig):
     embed_time: Literal["cosine", "fourier", "raw"] = "cosine"
     """The time embedding of the flow critics: cos(t) (the official code), 64 cosines (the paper), or t."""
     backup: Literal["expected", "distributional"] = "expected"
-    """TD target of a noise sample: the mean over noise samples (floq), or a sample of its own."""
+    """TD target of a noise sample: the mean over noise samples (floq), or a single sample."""
     train_at_zero_only: bool = False
     """Whether flow critics are trained only at t = 0: the one-step ablation, with critic_flow_steps = 1."""
 

@@ -11,9 +11,9 @@ import numpy as np
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.protocols import Task
 from floqzoo.results.environment import require_states
-from floqzoo.results.run_data import task_of
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.run_data import task_of
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.studies.future_model import FutureModel, predicts_futures
 from floqzoo.studies.future_report import FutureReport, future_report, plane_of, rollouts_of

@@ -26,10 +26,10 @@ from floqzoo.results.critic_figures import (
 from floqzoo.results.environment import environment_of, require_states
 from floqzoo.results.inspection import Inspection, inspection_of, return_rows
 from floqzoo.results.played_returns import PlayedReturns, played_returns
-from floqzoo.results.run_data import task_of
 from floqzoo.results.run_evaluation import checkpoint_step, chosen_seeds
 from floqzoo.results.value_map import value_map
 from floqzoo.runs.recipe import Recipe, find_recipe
+from floqzoo.runs.run_data import task_of
 from floqzoo.runs.stored_run import StoredRun, named_task
 from floqzoo.studies.critic_inside import CriticInside, critic_inside, mean_values
 from floqzoo.studies.report import write_rows

@@ -25,6 +25,7 @@ from floqzoo.networks.normaliser import Normaliser
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import Policy, SuccessorMeasure
 from floqzoo.records import ActorCritic
+from floqzoo.runs.run_data import task_of
 from floqzoo.runs.stored_run import StoredRun, trained_policy
 from floqzoo.studies.future_report import KINDS, FuturePoint, future_points
 from floqzoo.studies.horizon_sweep import LABELS, TRUTH, SweepRow, draw, means_of, rows_of, summary
@@ -38,7 +39,7 @@ from floqzoo.successor.methods import METHODS
 from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.episodes import seeded
 from floqzoo.tasks.files import replacing
-from floqzoo.tasks.load import load
+from floqzoo.tasks.load import OGBenchTask
 from floqzoo.tasks.own_task import is_reference
 from floqzoo.tasks.simulator import make
 from floqzoo.training.cli_errors import errors_explained
@@ -155,18 +156,17 @@ def measured_policy(directory: Path, settings: EvaluationSettings) -> tuple[Meas
     Also returns the name of the run's folder, the task and the fingerprint of the data, to store with the results.
 
     **Raises** `ValueError` if the run is on a task of your own, or if its data are pixels or shards; and the errors of
-    `StoredRun`, `floqzoo.runs.trained_policy` and `floqzoo.tasks.load`.
+    `StoredRun`, `task_of` and `floqzoo.runs.trained_policy`.
     """
     run = StoredRun(directory)
     if is_reference(run.env_name):
         raise ValueError(f"`policy_run` must be a run on a task of OGBench; {directory} is a run on {run.env_name}.")
-    names = ("success_timing", "reward_timing", "action_limit")
-    task = load(run.env_name, dataset_path=run.data["path"], **{name: run.data[name] for name in names})
-    dataset = task.dataset
-    if not isinstance(dataset, Dataset) or task.name.pixels:
+    task = task_of(run)
+    if not (isinstance(task, OGBenchTask) and isinstance(task.dataset, Dataset)) or task.name.pixels:
         raise ValueError(
             f"`policy_run` must be a run whose data are one file of states; the data of {directory} are pixels or shards."
         )
+    dataset = task.dataset
     policy = trained_policy(directory, observation_dim=task.observation_dim, action_dim=task.action_dim)
     environment = make(task.name.environment, terminate_at_goal=False, max_episode_steps=settings.steps)
     try:

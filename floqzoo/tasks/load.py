@@ -102,6 +102,7 @@ def load(
     action_limit: float = 1 - 1e-5,
     frame_stack: int = 1,
     sparse_rewards: bool = False,
+    dataset_episodes: int | None = None,
 ) -> OGBenchTask:
     r"""Loads a task with its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
@@ -121,6 +122,8 @@ def load(
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
     - `sparse_rewards`: Whether a reward is -1 unless all parts of the goal are met, in the data and in the environment.
       By default, it is minus the number of parts that are not met.
+    - `dataset_episodes`: The number of training episodes to use, the first ones of the file; None for all. Only for a
+      single file without pixels.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message suggests other ways to get the data), `BlockingIOError` while
@@ -158,6 +161,16 @@ def load(
             train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
         reader.close()
+    if dataset_episodes is not None:
+        if not isinstance(train, Dataset):
+            raise ValueError(
+                f"`dataset_episodes` must be None for {env_name}, since it applies only to a single file of OGBench "
+                f"without pixels; got {dataset_episodes}."
+            )
+        try:
+            train = train.first_episodes(dataset_episodes)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`count`", "`dataset_episodes`")) from error
     return OGBenchTask(
         name,
         train,

@@ -65,7 +65,7 @@ class MazeRecorder:
             observation, _ = environment.reset(options={"task_info": {"init_ij": start, "goal_ij": goal}})
             done = False
             while not done:
-                action = self._action(random)
+                action = step_to_goal(maze, random)
                 next_observation, _, terminated, truncated, info = environment.step(action)
                 done = bool(terminated or truncated)
                 log.add(observation, action, done, info)
@@ -75,19 +75,20 @@ class MazeRecorder:
                     maze.set_goal(goal_xy=maze.add_noise(maze.ij_to_xy(goal)))
         return log.arrays()
 
-    def _action(self, random: np.random.Generator) -> np.ndarray:
-        """A unit step along the shortest path to the goal, plus noise, clipped to [-1, 1]."""
-        position = self._maze.get_xy()
-        waypoint, _ = self._maze.get_oracle_subgoal(position, self._maze.cur_goal_xy)
-        direction = (waypoint - position) / (np.linalg.norm(waypoint - position) + 1e-6)
-        return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
-
     def _goal_near(self, start: Cell, random: np.random.Generator) -> Cell:
         """A random cell at a path distance of exactly four cells, or the start if there is none."""
         centre = np.asarray(self._maze.ij_to_xy(start))
         _, distances = self._maze.get_oracle_subgoal(centre, centre)
         near = [cell for cell in self._cells if distances[cell] == 4]
         return pick(near, random) if near else start
+
+
+def step_to_goal(maze: Any, random: np.random.Generator) -> np.ndarray:
+    """Returns a unit step of OGBench's point mass along the shortest path to its goal, plus noise, clipped to [-1, 1]."""
+    position = maze.get_xy()
+    waypoint, _ = maze.get_oracle_subgoal(position, maze.cur_goal_xy)
+    direction = (waypoint - position) / (np.linalg.norm(waypoint - position) + 1e-6)
+    return np.clip(direction + random.normal(0.0, 0.5, size=2), -1.0, 1.0)
 
 
 def pick(cells: list[Cell], random: np.random.Generator) -> Cell:

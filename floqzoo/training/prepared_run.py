@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import equinox as eqx
@@ -34,7 +34,6 @@ from floqzoo.runs.run_store import SUCCESS_METRIC, RunState
 from floqzoo.runs.stored_run import StoredRun
 from floqzoo.tasks.collect import collect
 from floqzoo.tasks.datafile import MEMORY
-from floqzoo.tasks.dataset import Dataset
 from floqzoo.tasks.load import OGBenchTask, load
 from floqzoo.tasks.names import task_name
 from floqzoo.tasks.own_task import is_reference, own_task, task_label
@@ -59,32 +58,20 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
     are collected on this machine rather than downloaded. If `env_name` names your own task, as `FILE.py:NAME` or
     `MODULE:NAME`, the code of the task is executed.
 
-    If `dataset_episodes` is not None, the training data are the first episodes of the dataset.
-
-    **Raises** `ValueError` if `sparse_rewards` is set for your own task, or if `dataset_episodes` exceeds the number of
-    episodes, or is given for your own task, for shards or for pixels, and the same errors as `floqzoo.tasks.load`,
-    `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`.
+    **Raises** `ValueError` if `sparse_rewards` or `dataset_episodes` is set for your own task, and the same errors as
+    `floqzoo.tasks.load`, `floqzoo.tasks.collect` and `floqzoo.tasks.own_task`.
     """
-    own = is_reference(config.env_name)
-    if own and config.sparse_rewards:
-        raise ValueError(
-            "`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True."
-        )
-    task = own_task(config.env_name) if own else _ogbench_task(config)
-    if config.dataset_episodes is None:
-        return task
-    if not (isinstance(task, OGBenchTask) and isinstance(task.dataset, Dataset)):
-        raise ValueError(
-            f"`dataset_episodes` must be None for {task_label(config.env_name)}, since it applies only to a single file of "
-            f"OGBench without pixels; got {config.dataset_episodes}."
-        )
-    try:
-        return replace(task, dataset=task.dataset.first_episodes(config.dataset_episodes))
-    except ValueError as error:
-        raise ValueError(str(error).replace("`count`", "`dataset_episodes`")) from error
-
-
-def _ogbench_task(config: RunConfig) -> OGBenchTask:
+    if is_reference(config.env_name):
+        if config.sparse_rewards:
+            raise ValueError(
+                "`sparse_rewards` must be False for your own task, whose rewards you choose yourself; got True."
+            )
+        if config.dataset_episodes is not None:
+            raise ValueError(
+                f"`dataset_episodes` must be None for {task_label(config.env_name)}, since it applies only to a single "
+                f"file of OGBench without pixels; got {config.dataset_episodes}."
+            )
+        return own_task(config.env_name)
     path = config.dataset_path
     if path is None and config.collect_episodes > 0:
         dataset = task_name(config.env_name).dataset
@@ -97,6 +84,7 @@ def _ogbench_task(config: RunConfig) -> OGBenchTask:
         success_timing=config.success_timing,
         frame_stack=config.frame_stack,
         sparse_rewards=config.sparse_rewards,
+        dataset_episodes=config.dataset_episodes,
     )
 
 

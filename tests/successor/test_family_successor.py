@@ -100,7 +100,7 @@ def test_futures_densities_and_values_are_those_of_the_present_policy(getkey):
 
 
 def test_a_family_over_a_range_of_discounts_has_both_conditions(getkey):
-    """The loss of each row is that of its own z and its own discount, which are the last two conditions of the flow."""
+    """The loss of each row is that of the z and the discount of this row, which are the last two conditions of the flow."""
     both, other = (measure_of_range(small_field(getkey(), condition=7)) for _ in range(2))
     batch, key = CHAIN.sample(getkey(), 5), getkey()
     loss, _ = both.successor_loss(batch, other, frozen_agent(None, CHAIN.policy), jax.random.clone(key))

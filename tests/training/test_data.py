@@ -1,11 +1,16 @@
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from toy_run import toy_config, toy_task
 
-from floqzoo.tasks import OGBenchTask, task_name
+from floqzoo.runs import StoredRun
+from floqzoo.runs.run_data import task_of
+from floqzoo.runs.run_directory import record_data, record_flags, record_machine
+from floqzoo.tasks import OGBenchTask
 from floqzoo.training import load_task, prepared_run as data
 
 
@@ -66,18 +71,23 @@ def test_the_official_file_goes_before_a_collection(asked, tmp_path):
 
 def test_a_run_may_have_the_first_episodes_alone(tmp_path, monkeypatch):
     steps = toy_task().dataset  # ten episodes of 19 transitions
-    name = task_name("cube-single-play-singletask-task2-v0")
-    task = OGBenchTask(name, steps, steps, "pre", "pre", 1.0, "file", tmp_path)
-    monkeypatch.setattr(data, "load", lambda *_, **__: task)
-    whole, few = (load_task(config(tmp_path, dataset_episodes=count)).dataset for count in (10, 3))
-    assert whole.fingerprint() == steps.fingerprint() != few.fingerprint()
+    monkeypatch.setattr(sys.modules["floqzoo.tasks.load"], "_files", lambda path, reader: (steps, steps))
+    (tmp_path / "data.npz").touch()
+    small = partial(config, tmp_path, dataset_path=str(tmp_path / "data.npz"))
+    whole, task = (load_task(small(dataset_episodes=count)) for count in (10, 3))
+    few = task.dataset
+    assert whole.dataset.fingerprint() == steps.fingerprint() != few.fingerprint()
     np.testing.assert_array_equal(few.starts, steps.starts[: 3 * 19])
     some = replace(steps, next_starts=steps.starts[::2]).first_episodes(3)
     np.testing.assert_array_equal(some.next_starts, steps.starts[: 3 * 19 : 2])
     with pytest.raises(ValueError, match=r"`dataset_episodes` must be in \[1, 10\], the number of episodes; got 11"):
-        load_task(config(tmp_path, dataset_episodes=11))
+        load_task(small(dataset_episodes=11))
     with pytest.raises(ValueError, match="`dataset_episodes` must be at least 1"):
-        config(tmp_path, dataset_episodes=0)
+        small(dataset_episodes=0)
+    record_flags(tmp_path, "toy", small(dataset_episodes=3))
+    record_data(tmp_path, task)
+    record_machine(tmp_path)
+    assert task_of(StoredRun(tmp_path)).dataset.fingerprint() == few.fingerprint()
 
 
 def test_the_episodes_of_a_task_of_ones_own_are_not_counted(monkeypatch):

@@ -35,6 +35,7 @@ def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         action_limit=run.data["action_limit"],
         frame_stack=run.flags.get("frame_stack", 1),
         sparse_rewards=run.data.get("sparse_rewards", False),
+        dataset_episodes=run.flags.get("dataset_episodes"),
     )
     _require_same(loaded.dataset, run, str(path))
     return loaded
