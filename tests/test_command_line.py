@@ -168,6 +168,7 @@ from contextlib import nullcontext
 import jax, jax.numpy as jnp
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.training.interruption import stoppable
+jax.config.update("jax_enable_compilation_cache", False)  # a program that is read is not compiled
 signal.signal(signal.SIGINT, signal.default_int_handler)
 lowered = jax.jit(lambda x: functools.reduce(lambda x, n: jnp.sin(x @ x + n), range(400), x)).lower(jnp.eye(8))
 with errors_explained(), {handled} as check:
