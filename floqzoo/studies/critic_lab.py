@@ -29,6 +29,7 @@ from floqzoo.networks.time_embedding import CosineTime
 from floqzoo.protocols import Critic
 from floqzoo.records import FrozenAgent, Transition
 from floqzoo.studies.members import train_members
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.tasks.cell_maze import CORNERS, CellMaze
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
 from floqzoo.update_rules import JointUpdate, PolyakAveraging
@@ -61,6 +62,9 @@ class LabSettings:
     """floq: number K of Euler steps (8)."""
     noise_coverage: float = 0.1
     """floq: the width of the noise interval as a fraction of the range of returns (0.1)."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 class GreedyPolicy(eqx.Module):

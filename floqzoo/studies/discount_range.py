@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from floqzoo.studies.horizon_sweep import LABELS, TRUTH, SweepConfig, SweepRow, chain_probe, rows_of, table_of
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS, errors_of_truth
 from floqzoo.studies.successor_training import TrainingSettings, train_on_chain
@@ -38,6 +39,7 @@ class RangeConfig:
     """How each model is trained."""
 
     def __post_init__(self):
+        require_positive(self)
         if len(set(self.horizons)) < 2:
             raise ValueError(f"`horizons` must be at least two different numbers; got {self.horizons}.")
 

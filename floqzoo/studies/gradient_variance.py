@@ -31,6 +31,7 @@ from floqzoo.hyperparameter import partition_trainable
 from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.records import Transition
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import write_rows
 from floqzoo.successor.flow_successor import FlowSuccessor
 from floqzoo.successor.methods import METHODS, flow_measure
@@ -70,6 +71,9 @@ class GradientVarianceConfig:
     """Transitions whose gradients are compared."""
     seed: int = 0
     """Seeds the network and the transitions."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:

@@ -19,6 +19,7 @@ import tyro
 from floqzoo.figures import METHOD_COLOURS, WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.flow.path import LinearPath, TrigonometricPath
 from floqzoo.protocols import SuccessorMeasure
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.successor_errors import METRICS, Probe, SuccessorErrors, errors_of, errors_of_truth, probe
 from floqzoo.studies.successor_training import REWARD, TrainingSettings, train_on_chain
@@ -75,13 +76,12 @@ class SweepConfig:
     """How each model is trained."""
 
     def __post_init__(self):
+        require_positive(self)
         unknown = [name for name in self.methods if name not in METHODS]
         if unknown or not self.methods:
             raise ValueError(f"`methods` must be among {', '.join(METHODS)}; got {', '.join(unknown) or 'none'}.")
         if not self.horizons or min(self.horizons) <= 1:
             raise ValueError(f"`horizons` must be numbers above 1; got {self.horizons}.")
-        if self.seeds < 1:
-            raise ValueError(f"`seeds` must be at least 1; got {self.seeds}.")
 
 
 @dataclass(frozen=True)

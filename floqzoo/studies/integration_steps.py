@@ -15,6 +15,7 @@ import tyro
 
 from floqzoo.figures import WIDTH, legend_below, log_ticks, new_figure, save_figure, styled, ticks_at
 from floqzoo.learner.seeds import agent_of
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import Mean, mean_of, number, print_table, write_rows
 from floqzoo.studies.value_training import PaidChain, ValueSettings, ends_of, probe, train_critics
 from floqzoo.training.cli_errors import errors_explained
@@ -38,6 +39,9 @@ class IntegrationStepsConfig:
     """Number of states at which critics are compared with the exact values."""
     training: ValueSettings = ValueSettings()
     """Networks and optimiser."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from floqzoo.networks.conditional_field import ConditionalField
 from floqzoo.networks.mlp import MLP
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.records import Trajectory
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import print_table
 from floqzoo.training.cli_errors import errors_explained
 from floqzoo.typing import Array, Key
@@ -46,6 +47,9 @@ class MarginalPathsConfig:
     """Number of Euler steps of a drawn path."""
     seed: int = 0
     """Seed of the field, the pairs and the paths."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 class Paths(eqx.Module):

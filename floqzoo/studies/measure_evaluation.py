@@ -30,6 +30,7 @@ from floqzoo.runs.stored_run import StoredRun, trained_policy
 from floqzoo.studies.future_report import KINDS, FuturePoint, future_points
 from floqzoo.studies.horizon_sweep import LABELS, TRUTH, SweepRow, draw, means_of, rows_of, summary
 from floqzoo.studies.members import train_members
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import markdown_table, number, print_table, read_table, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts
 from floqzoo.studies.study import record_settings
@@ -81,6 +82,7 @@ class EvaluationSettings:
     """How each model is trained."""
 
     def __post_init__(self):
+        require_positive(self)
         known = [name for name in METHODS if name != "mc-cfm"]
         unknown = [name for name in self.methods if name not in known]
         if unknown or not self.methods:
@@ -90,9 +92,6 @@ class EvaluationSettings:
             )
         if not self.horizons or min(self.horizons) <= 1 or len({*self.horizons}) < len(self.horizons):
             raise ValueError(f"`horizons` must be different numbers above 1; got {self.horizons}.")
-        for name in ("seeds", "states", "steps", "samples", "compared", "scored", "density_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}.")
         if max(self.compared, self.scored) > self.samples:
             raise ValueError(f"`compared` and `scored` must be at most `samples`, {self.samples}.")
 

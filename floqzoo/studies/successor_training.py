@@ -20,6 +20,7 @@ from floqzoo.networks.normaliser import Normaliser
 from floqzoo.networks.time_embedding import FourierTime
 from floqzoo.protocols import Policy, SuccessorMeasure
 from floqzoo.studies.members import train_members
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.successor.successor_critic import SuccessorCritic
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.tasks.quadratic_reward import QuadraticReward
@@ -44,6 +45,9 @@ class TrainingSettings:
     tau: float = 0.05
     """Polyak averaging coefficient of the target network (0.001). The relevant quantity is tau * updates / H, the
     number of backups in units of the horizon H: 5 at a horizon of 100 (30)."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 REWARD = QuadraticReward(-np.eye(2), np.array([1.0, 0.0]))

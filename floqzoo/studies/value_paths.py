@@ -22,6 +22,7 @@ from floqzoo.flow.fixed_step import Euler
 from floqzoo.flow.prior import quantile_noise
 from floqzoo.learner.seeds import agent_of
 from floqzoo.records import Trajectory
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.report import mean_of, number, print_table, write_rows
 from floqzoo.studies.value_training import (
     PaidChain,
@@ -55,6 +56,9 @@ class ValuePathsConfig:
     """Number of trajectories per state."""
     training: ValueSettings = ValueSettings()
     """Networks and optimiser."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 @dataclass(frozen=True)

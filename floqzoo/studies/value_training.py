@@ -22,6 +22,7 @@ from floqzoo.networks.point_embedding import HLGauss
 from floqzoo.networks.time_embedding import CosineTime
 from floqzoo.records import Transition
 from floqzoo.studies.members import train_members
+from floqzoo.studies.positive_settings import require_positive
 from floqzoo.studies.successor_training import REWARD
 from floqzoo.tasks.linear_gaussian import LinearGaussian
 from floqzoo.typing import Array, Key
@@ -45,6 +46,9 @@ class ValueSettings:
     tau: float = 0.05
     """Polyak averaging coefficient of the target network (0.005). The chain's horizon is 10, not 100 or 200 as in
     floq."""
+
+    def __post_init__(self):
+        require_positive(self)
 
 
 class PaidChain(eqx.Module):

@@ -101,7 +101,7 @@ def test_means_have_errors_over_seeds():
         ({"methods": ("td3",)}, "`methods` must be among .*; got td3"),
         ({"methods": ()}, "got none"),
         ({"horizons": (1, 5)}, "`horizons` must be numbers above 1"),
-        ({"seeds": 0}, "`seeds` must be at least 1; got 0"),
+        ({"seeds": 0}, "`seeds` must be positive; got 0"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings, message):

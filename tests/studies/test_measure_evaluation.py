@@ -94,7 +94,7 @@ def test_the_nll_of_a_shifted_gaussian_is_known():
         ({"methods": ("mc-cfm",)}, "`methods` must be among td-cfm, .*, since .*; got mc-cfm"),
         ({"methods": ()}, "got none"),
         ({"horizons": (5, 5)}, "`horizons` must be different numbers above 1"),
-        ({"states": 0}, "`states` must be at least 1; got 0"),
+        ({"states": 0}, "`states` must be positive; got 0"),
         ({"samples": 8, "compared": 16}, "`compared` and `scored` must be at most `samples`, 8"),
     ],
 )
