@@ -187,7 +187,8 @@ class UniformBatches(eqx.Module):
         if not isinstance(dataset, EpisodeStore):
             if not (isinstance(self.reader, NStep) and self.reader.n == 1 and not self.reader.next_action):
                 raise ValueError(
-                    f"`reader` must be NStep(1) for a {type(dataset).__name__}, which has no episodes; got {self.reader}."
+                    f"`reader` must be NStep(1) for a {type(dataset).__name__}, which provides only single transitions; "
+                    f"got {self.reader}."
                 )
             return dataset.sample(key, batch_size)
         return _read_dataset(self.reader, dataset, key, batch_size)

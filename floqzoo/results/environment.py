@@ -1,14 +1,13 @@
 """Creates the environment of a stored run without loading its data."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from floqzoo.protocols import Task
 from floqzoo.results.find_runs import setting
 from floqzoo.runs.stored_run import StoredRun, named_task
+from floqzoo.tasks.load import environment_maker
 from floqzoo.tasks.names import task_name
-from floqzoo.tasks.simulator import make, make_pixels
 
 
 def environment_of(run: StoredRun, task: Task | str | None = None, **settings: Any) -> Callable[[], Any]:
@@ -27,15 +26,12 @@ def environment_of(run: StoredRun, task: Task | str | None = None, **settings: A
         if own.make_environment is None:
             raise ValueError(f"{run.env_name} has no environment to play in; give the task an `environment`.")
         return own.make_environment
-    name = task_name(run.env_name)
     settings = {
         "success_timing": setting(run, "success_timing"),
         "sparse_rewards": run.flags.get("sparse_rewards", False),
         **settings,
     }
-    if name.pixels:
-        return partial(make_pixels, name.environment, setting(run, "frame_stack"), **settings)
-    return partial(make, name.environment, **settings)
+    return environment_maker(task_name(run.env_name), run.flags.get("frame_stack", 1), **settings)
 
 
 def require_states(run: StoredRun, what: str) -> None:

@@ -17,9 +17,8 @@ from floqzoo.runs.configuration import RunConfig
 from floqzoo.studies.future_model import FutureModel
 from floqzoo.studies.report import mean_of, number, print_table, write_rows
 from floqzoo.studies.rollouts import Rollout, played_rollouts, recorded_rollouts
-from floqzoo.tasks.load import OGBenchTask
+from floqzoo.tasks.load import OGBenchTask, environment_maker
 from floqzoo.tasks.sharded_dataset import excerpt_of
-from floqzoo.tasks.simulator import make
 
 
 ROLLOUTS = 16
@@ -155,7 +154,8 @@ def rollouts_of(model: FutureModel, actor: Any, task: Any, count: int, seed: int
             "give the task an `environment`, or learn the measure of the data."
         )
     ogbench = isinstance(task, OGBenchTask)
-    environment = make(task.name.environment, terminate_at_goal=False) if ogbench else task.make_environment()
+    make = environment_maker(task.name, task.frame_stack, terminate_at_goal=False) if ogbench else task.make_environment
+    environment = make()
     try:
         return played_rollouts(actor, environment, count, seed, from_current=model.from_current)
     finally:

@@ -154,8 +154,8 @@ def measured_policy(directory: Path, settings: EvaluationSettings) -> tuple[Meas
 
     Also returns the name of the run's folder, the task and the fingerprint of the data, to store with the results.
 
-    **Raises** `ValueError` if the run is on a task of your own, or if its data are pixels or shards; and the errors of
-    `StoredRun`, `task_of` and `floqzoo.runs.trained_policy`.
+    **Raises** `ValueError` if the run is on a task of your own, or if its data are pixels or shards, or have goals; and
+    the errors of `StoredRun`, `task_of` and `floqzoo.runs.trained_policy`.
     """
     run = StoredRun(directory)
     if is_reference(run.env_name):
@@ -163,7 +163,7 @@ def measured_policy(directory: Path, settings: EvaluationSettings) -> tuple[Meas
     task = task_of(run)
     if not (isinstance(task, OGBenchTask) and isinstance(task.dataset, Dataset)) or task.name.pixels:
         raise ValueError(
-            f"`policy_run` must be a run whose data are one file of states; the data of {directory} are pixels or shards."
+            f"`policy_run` must be a run whose data are one file of states without goals; the data of {directory} are not."
         )
     dataset = task.dataset
     policy = trained_policy(directory, observation_dim=task.observation_dim, action_dim=task.action_dim)

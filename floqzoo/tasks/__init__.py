@@ -19,6 +19,7 @@ from floqzoo.tasks.episode_file import (
     write_episodes as write_episodes,
 )
 from floqzoo.tasks.exact_field import ExactField as ExactField
+from floqzoo.tasks.goal_dataset import GoalDataset as GoalDataset
 from floqzoo.tasks.layouts import (
     DatasetSummary as DatasetSummary,
     dataset_from_episodes as dataset_from_episodes,

@@ -12,12 +12,13 @@ from floqzoo.tasks.datafile import read_datafile, validation_path
 from floqzoo.tasks.dataset import Dataset, make_dataset
 from floqzoo.tasks.download import official_file
 from floqzoo.tasks.episodes import Episode
+from floqzoo.tasks.goal_dataset import GoalDataset
 from floqzoo.tasks.names import TaskName, task_name
 from floqzoo.tasks.pixel_dataset import PixelDataset, flat_frames
 from floqzoo.tasks.renderer import select_renderer
 from floqzoo.tasks.shard_download import SHARDS
 from floqzoo.tasks.sharded_dataset import ShardedDataset, shard_paths
-from floqzoo.tasks.simulator import make, make_pixels, ogbench_module, sparse
+from floqzoo.tasks.simulator import make, make_pixels, make_with_goals, ogbench_module, sparse
 
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
@@ -25,7 +26,7 @@ DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
 @dataclass(frozen=True)
 class OGBenchTask:
-    """A single-task problem of OGBench, with its data and their provenance.
+    """A task of OGBench, with its data and their provenance.
 
     - `name`: The parsed name of the task.
     - `dataset`, `validation`: The training data and the validation data.
@@ -41,8 +42,8 @@ class OGBenchTask:
     """
 
     name: TaskName
-    dataset: Dataset | PixelDataset | ShardedDataset
-    validation: Dataset | PixelDataset | ShardedDataset
+    dataset: Dataset | GoalDataset | PixelDataset | ShardedDataset
+    validation: Dataset | GoalDataset | PixelDataset | ShardedDataset
     success_timing: str
     reward_timing: str
     action_limit: float
@@ -73,9 +74,7 @@ class OGBenchTask:
     def make_environment(self) -> Callable[[], Any]:
         """A function that creates a new environment of the task; it can be pickled, and does not contain the data."""
         settings = {"success_timing": self.success_timing, "sparse_rewards": self.sparse_rewards}
-        if self.name.pixels:
-            return partial(make_pixels, self.name.environment, self.frame_stack, **settings)
-        return partial(make, self.name.environment, **settings)
+        return environment_maker(self.name, self.frame_stack, **settings)
 
     def describe(self) -> dict[str, str | float]:
         """Returns JSON-serialisable values that identify the data, to store with the results."""
@@ -92,6 +91,17 @@ class OGBenchTask:
         }
 
 
+def environment_maker(name: TaskName, frame_stack: int, **settings: Any) -> Callable[[], Any]:
+    """Returns a function that creates a new environment of a task; it can be pickled.
+
+    - `frame_stack`: The number of frames in a pixel observation.
+    - `settings`: The other arguments of [`make`][floqzoo.tasks.simulator.make].
+    """
+    if name.pixels:
+        return partial(make_pixels, name.environment, frame_stack, **settings)
+    return partial(make_with_goals if name.goal_conditioned else make, name.environment, **settings)
+
+
 def load(
     env_name: str,
     *,
@@ -106,22 +116,25 @@ def load(
 ) -> OGBenchTask:
     r"""Loads a task with its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
-    - `env_name`: The name of a single-task problem, such as "cube-single-play-singletask-v0" or
-      "scene-play-singletask-task1-v0".
+    - `env_name`: The name of a single task, such as "cube-single-play-singletask-v0" or
+      "scene-play-singletask-task1-v0", or of a goal-conditioned task with oracle representations of goals, such as
+      "cube-single-play-oraclerep-v0", whose data are a [`GoalDataset`][floqzoo.tasks.GoalDataset].
     - `dataset_path`: A training file, with its validation file ("-val.npz") in the same folder. Alternatively, a folder
       of several such pairs, which are the shards of a [`ShardedDataset`][floqzoo.tasks.ShardedDataset] and are used in
-      the order of their names.
+      the order of their names. A task with pixels or goals needs a single pair.
     - `dataset_dir`: The folder that contains OGBench's own files. Missing files are downloaded to this folder.
     - `success_timing`: The state that determines the environment's reward and success: "pre" for $r(s)$, as in OGBench
       1.2 and later; "post" for $r(s')$, as in earlier versions and in the scores published with version 1.1.
     - `reward_timing`: The state that determines the rewards and masks of the data: "pre" labels a transition with
       $r(s)$, as in all versions of OGBench; "post" labels it with $r(s')$, to match an environment with this timing.
+      Only "pre" for a goal-conditioned task.
     - `action_limit`: The magnitude, in (0, 1], to which the coordinates of the data's actions are clipped, as in the
       code of FQL and floq. The reason is that some policies, such as those that end in a tanh, cannot output exactly -1
       or 1.
     - `frame_stack`: For a pixel task, the number of frames in an observation; 3 in the papers.
     - `sparse_rewards`: Whether a reward is -1 unless all parts of the goal are met, in the data and in the environment.
-      By default, it is minus the number of parts that are not met.
+      By default, it is minus the number of parts that are not met. The rewards of a goal-conditioned task are always
+      sparse, so the argument must be False.
     - `dataset_episodes`: The number of training episodes to use, the first ones of the file; None for all. Only for a
       single file without pixels.
 
@@ -141,6 +154,11 @@ def load(
         raise ValueError(
             f"`frame_stack` must be 1 for {name.full}, whose observations are not frames; got {frame_stack}."
         )
+    if name.goal_conditioned and (reward_timing, sparse_rewards) != ("pre", False):
+        raise ValueError(
+            "`reward_timing` must be 'pre' and `sparse_rewards` must be False for "
+            f"{name.full}, whose rewards depend on sampled goals; got {reward_timing!r} and {sparse_rewards}."
+        )
     if dataset_path is None:
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
     else:
@@ -148,21 +166,25 @@ def load(
         if path.name in SHARDS and not path.exists():
             raise FileNotFoundError(f"there is no folder {path}; `floqzoo download {path.name}` downloads it.")
         provenance = "collected" if path.with_suffix(".json").exists() else "file"
-    if name.pixels and path.is_dir():
+    if (name.pixels or name.goal_conditioned) and path.is_dir():
         raise ValueError(
-            f"`dataset_path` must be a file for a task with pixels, since frames cannot be stacked across shards; got the "
-            f"folder {path}."
+            "`dataset_path` must be a file for a task with pixels or goals, since frames are not stacked, and goals not "
+            f"sampled, across shards; got the folder {path}."
         )
     reader = TaskReader(name, reward_timing, action_limit, sparse_rewards)
     try:
         if name.pixels:
             train, validation = (PixelDataset.of(frames, frame_stack) for frames in _files(path, reader))
+        elif name.goal_conditioned:
+            train, validation = (
+                GoalDataset(states, states.observation_dim - reader.state_dim) for states in _files(path, reader)
+            )
         else:
             train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
         reader.close()
     if dataset_episodes is not None:
-        if not isinstance(train, Dataset):
+        if not isinstance(train, Dataset | GoalDataset):
             raise ValueError(
                 f"`dataset_episodes` must be None for {env_name}, since it applies only to a single file of OGBench "
                 f"without pixels; got {dataset_episodes}."
@@ -221,6 +243,11 @@ class TaskReader:
             raise ValueError(f"{path}: {error}") from error
 
     @property
+    def state_dim(self) -> int:
+        """The number of coordinates of an observation, without those of a goal."""
+        return self._open().observation_space.shape[0]
+
+    @property
     def reward_range(self) -> tuple[float, float]:
         """The minimum and the maximum reward that the task can give.
 
@@ -267,13 +294,22 @@ def _shards(folder: Path, reader: TaskReader) -> tuple[ShardedDataset, ShardedDa
 def labelled_arrays(path: Path, name: TaskName, environment: Any) -> Episode:
     """Reads the arrays of a file in OGBench's format, one row per state, and adds the rewards and masks of a task.
 
+    For a goal-conditioned task, they are those of a goal that is not reached, and the oracle representation of each
+    state is appended to its observation.
+
     **Raises** `FileNotFoundError` if there is no such file, `ValueError` for invalid data or data from another
     environment.
     """
     arrays = read_datafile(path, needs_buttons=name.family in ("scene", "puzzle"), pixels=name.pixels)
     _check_widths(path, arrays, environment)
-    ogbench_module("ogbench.relabel_utils").relabel_dataset(name.labels, environment, arrays)
-    return arrays
+    relabel = ogbench_module("ogbench.relabel_utils")
+    if not name.goal_conditioned:
+        relabel.relabel_dataset(name.labels, environment, arrays)
+        return arrays
+    relabel.add_oracle_reps(name.labels, environment, arrays)
+    ones = np.ones(len(arrays["observations"]), np.float32)
+    observations = np.concatenate([arrays["observations"], arrays["oracle_reps"]], axis=1)
+    return arrays | {"observations": observations, "rewards": -ones, "masks": ones}
 
 
 def of_next_state(values: np.ndarray) -> np.ndarray:

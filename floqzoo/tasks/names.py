@@ -1,4 +1,4 @@
-"""The names of OGBench's single-task problems."""
+"""The names of OGBench's tasks: single tasks, and goal-conditioned tasks with oracle representations of goals."""
 
 import difflib
 import re
@@ -17,6 +17,8 @@ DATASET_KINDS: dict[str, tuple[str, ...]] = {
     "humanoidmaze": ("navigate", "stitch"),
     "antsoccer": ("navigate", "stitch"),
 }
+ORACLE = "oraclerep"
+"""The part of a name that stands for oracle representations of goals."""
 PIXELS = "visual-"
 """The prefix of the names of pixel tasks."""
 ARMS = ("cube", "scene", "puzzle")
@@ -25,13 +27,14 @@ ARMS = ("cube", "scene", "puzzle")
 
 @dataclass(frozen=True)
 class TaskName:
-    """The parsed name of a single-task problem.
+    """The parsed name of a task.
 
-    - `full`: The full name in OGBench's spelling, such as "cube-single-play-singletask-task2-v0".
+    - `full`: The full name in OGBench's spelling, such as "cube-single-play-singletask-task2-v0" or
+      "cube-single-play-oraclerep-v0".
     - `environment`: The name under which the environment is registered with gymnasium, such as
-      "cube-single-singletask-task2-v0".
+      "cube-single-singletask-task2-v0" or "cube-single-v0".
     - `dataset`: The name of the dataset's file without its extension, such as "cube-single-play-v0".
-    - `task`: The number of the task; None for OGBench's default task.
+    - `task`: The number of the task; None for OGBench's default task, and for a goal-conditioned task.
     - `family`: The family of tasks, such as "cube": the first word of the name, or the second for a pixel task.
     """
 
@@ -45,6 +48,11 @@ class TaskName:
     def pixels(self) -> bool:
         """Whether observations are pixels."""
         return self.full.startswith(PIXELS)
+
+    @property
+    def goal_conditioned(self) -> bool:
+        """Whether each episode has a goal of its own, whose oracle representation is part of the observation."""
+        return f"-{ORACLE}-" in self.full
 
     @property
     def labels(self) -> str:
@@ -61,42 +69,41 @@ class TaskName:
 
 
 _PATTERN = re.compile(
-    r"(?P<stem>[a-z0-9-]+)-(?P<kind>[a-z]+)-singletask(?P<suffix>-task(?P<task>\d+))?-(?P<version>v\d+)"
+    rf"(?P<stem>[a-z0-9-]+)-(?P<kind>[a-z]+)-({ORACLE}|(?P<single>singletask(-task(?P<task>\d+))?))-(?P<version>v\d+)"
 )
 _GOAL_CONDITIONED = re.compile(
-    r"(?P<stem>[a-z0-9-]+?)(-(play|noisy|navigate|stitch|explore))?(-oraclerep)?-(?P<version>v\d+)"
+    rf"(?P<stem>[a-z0-9-]+?)(-(play|noisy|navigate|stitch|explore))?(-{ORACLE})?-(?P<version>v\d+)"
 )
 
 
 def task_name(name: str) -> TaskName:
-    """Parses the name of a single-task problem; needs OGBench.
+    """Parses the name of a task; needs OGBench.
 
-    **Raises** `ValueError` for an unknown name, and for that of a goal-conditioned task or dataset, with or without
-    oracle representations of goals; the message suggests similar names.
+    **Raises** `ValueError` for an unknown name, and for that of a goal-conditioned task or dataset with pixels or
+    without oracle representations of goals; the message suggests similar names.
     """
     match = _PATTERN.fullmatch(name)
-    if match is None:
+    if match is None or name not in task_names():
         raise ValueError(
-            "`env_name` must be the name of a single task of OGBench, which contains '-singletask' and ends with a version, "
-            f"such as '-v0'; got {name!r}{_kind_of(name)}.{_suggestions(name)}"
+            "`env_name` must be the name of a single task of OGBench, which contains '-singletask', or of a goal-conditioned "
+            f"task without pixels, which contains '-{ORACLE}'; got {name!r}{_kind_of(name)}.{_suggestions(name)}"
         )
-    stem, kind, suffix, version = match["stem"], match["kind"], match["suffix"] or "", match["version"]
-    environment, dataset = f"{stem}-singletask{suffix}-{version}", f"{stem}-{kind}-{version}"
-    family, task = _family(stem), int(match["task"]) if match["task"] else None
-    if kind not in DATASET_KINDS.get(family, ()) or environment not in registered_environments():
-        raise ValueError(
-            f"`env_name` must be the name of a single task of OGBench, which has none named {name!r}.{_suggestions(name)}"
-        )
-    return TaskName(name, environment, dataset, task, family)
+    stem, kind, single, version = match["stem"], match["kind"], match["single"], match["version"]
+    environment = f"{stem}-{single}-{version}" if single else f"{stem}-{version}"
+    task = int(match["task"]) if match["task"] else None
+    return TaskName(name, environment, f"{stem}-{kind}-{version}", task, _family(stem))
 
 
 def task_names() -> list[str]:
-    """Returns the names of all single-task problems; needs OGBench."""
+    """Returns the names of all tasks that `load` accepts; needs OGBench."""
     names = []
     for environment in registered_environments():
-        stem, separator, ending = environment.partition("-singletask")
-        for kind in DATASET_KINDS.get(_family(stem), ()) if separator else ():
-            names.append(f"{stem}-{kind}-singletask{ending}")
+        stem, single, ending = environment.partition("-singletask")
+        if not single:
+            stem, _, ending = environment.rpartition("-")
+        if single or not environment.startswith(PIXELS):
+            kinds = DATASET_KINDS.get(_family(stem), ())
+            names += [f"{stem}-{kind}{single or f'-{ORACLE}-'}{ending}" for kind in kinds]
     return names
 
 
@@ -108,12 +115,12 @@ def _kind_of(name: str) -> str:
     goals = _GOAL_CONDITIONED.fullmatch(name)
     if goals is None or f"{goals['stem']}-{goals['version']}" not in registered_environments():
         return ""
-    return ", which is goal-conditioned, and the included methods learn a single goal"
+    return ", which is goal-conditioned"
 
 
 def _suggestions(name: str) -> str:
-    stem = name.removesuffix("-v0").removesuffix("-oraclerep")
-    known, spellings = task_names(), (name, f"{stem}-singletask-v0")
+    stem = name.removesuffix("-v0").removesuffix(f"-{ORACLE}")
+    known, spellings = task_names(), (name, f"{stem}-singletask-v0", f"{stem}-{ORACLE}-v0")
     near = [match for spelling in spellings for match in difflib.get_close_matches(spelling, known, n=3, cutoff=0.7)]
     if not near:
         return " A valid name is 'cube-single-play-singletask-v0'."

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from floqzoo.tasks.episodes import seeded
 from floqzoo.tasks.renderer import rendering_limited, require_renderer
 
 
@@ -59,6 +60,48 @@ def _cast_smaller_shadows(maze: Any) -> None:
     maze.model.vis.quality.shadowsize = 1024
     maze.custom_renderer.close()
     maze.initialize_renderer()
+
+
+def make_with_goals(environment: str, **settings: Any) -> Any:
+    """Creates a goal-conditioned OGBench environment whose observations end with the goal.
+
+    An observation contains the state, followed by the oracle representation of the episode's goal. Each reset draws one
+    of the tasks of the environment. The reward is 0 at the goal and -1 elsewhere, as in
+    [`GoalDataset`][floqzoo.tasks.GoalDataset]; OGBench's is 1 and 0.
+
+    - `environment`, `settings`: As in `make`.
+    """
+    gymnasium = ogbench_module("gymnasium")
+
+    class WithGoals(gymnasium.Wrapper):
+        def __init__(self, environment: Any):
+            super().__init__(environment)
+            _keep_action_space(environment.unwrapped)
+            with seeded(environment, np.random.SeedSequence(0)):
+                observation, _ = self.reset()
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, observation.shape, observation.dtype)
+
+        def reset(self, **arguments: Any) -> Any:
+            observation, info = self.env.reset(**arguments)
+            self._goal = info["goal"]
+            return np.concatenate([observation, self._goal]), info
+
+        def step(self, action: Any) -> Any:
+            observation, reward, *rest = self.env.step(action)
+            return np.concatenate([observation, self._goal]), reward - 1.0, *rest
+
+    return WithGoals(make(environment, use_oracle_rep=True, **settings))
+
+
+def _keep_action_space(simulator: Any) -> None:
+    """Makes a simulator return the same action space on each access, so that the space can be seeded.
+
+    During a reset, OGBench takes random steps before it observes the goal. The environments of the robot arm sample
+    these steps from a new, unseeded space.
+    """
+    simulator_type = type(simulator)
+    attributes = {"action_space": simulator.action_space}
+    simulator.__class__ = type(simulator_type.__name__, (simulator_type,), attributes)
 
 
 def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:

@@ -12,11 +12,12 @@ import pytest
 import floqzoo as fz
 from floqzoo.policies import FunctionPolicy
 from floqzoo.rollout import evaluate
+from floqzoo.rollout.episode_player import EpisodePlayer
 from floqzoo.tasks import load, task_name
 from floqzoo.tasks.collect import collect_script
 from floqzoo.tasks.load import TaskReader
 from floqzoo.tasks.scripts import find_script
-from floqzoo.tasks.simulator import make, sparse
+from floqzoo.tasks.simulator import make, make_with_goals, sparse
 
 
 ogbench = pytest.importorskip("ogbench")
@@ -168,6 +169,89 @@ def test_tasks_of_all_families_load_from_a_file_and_are_evaluated(name, tmp_path
     evaluation = evaluate(still, lambda: gymnasium.wrappers.TimeLimit(task.make_environment(), 3), episodes=1, seed=0)
     assert (evaluation.success_rate, evaluation.length.tolist()) == (0.0, [3])
     assert 3 * lowest <= evaluation.mean_return < 0
+
+
+def goals_name(name):
+    return f"{TASKS[name].removesuffix('-v0')}-oraclerep-v0"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Box")
+@pytest.mark.parametrize("name", TASKS)
+def test_oracle_representations_are_ogbenchs(files, name):
+    task = load(goals_name(name), dataset_path=files[name], action_limit=1.0)
+    environment, *splits = ogbench.make_env_and_datasets(goals_name(name), dataset_path=str(files[name]))
+    for dataset, expected in zip((task.dataset, task.validation), splits, strict=True):
+        found = transitions(dataset.states)
+        assert dataset.goal_dim == expected["oracle_reps"].shape[1]
+        np.testing.assert_array_equal(found["observations"][:, : -dataset.goal_dim], expected["observations"])
+        np.testing.assert_array_equal(found["observations"][:, -dataset.goal_dim :], expected["oracle_reps"])
+        np.testing.assert_array_equal(found["actions"], expected["actions"])
+        assert found["masks"].all() and found["observations"].dtype == jnp.float32
+    _, info = environment.reset(seed=0)
+    assert task.observation_dim == environment.observation_space.shape[0] + len(info["goal"])
+
+
+def test_rewards_and_shards_of_a_goal_conditioned_task_are_refused_before_a_file_is_read(tmp_path):
+    for settings in ({"sparse_rewards": True}, {"reward_timing": "post"}, {"dataset_path": tmp_path}):
+        with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be .* goals"):
+            load("pointmaze-medium-navigate-oraclerep-v0", **{"dataset_path": tmp_path / "none.npz", **settings})
+
+
+def observed(environment, seed, steps=3):
+    """The observations of the first steps of an episode, as a run plays it, the number of its task and its goal."""
+    player = EpisodePlayer(environment)
+    player.begin(0, seed)
+    found = [player.receive_start()]
+    for _ in range(steps):
+        player.step(np.zeros(environment.action_space.shape, np.float32))
+        found.append(player.receive_step().observation)
+    return np.stack(found), environment.unwrapped.cur_task_id
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pointmaze-medium",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("antsoccer-arena", "humanoidmaze-medium", "cube-double", "scene", "puzzle-3x3")
+        ),
+    ],
+)
+def test_an_observation_is_the_state_and_the_goal_of_its_episode_which_the_seed_decides(name):
+    environment, plain = make_with_goals(f"{name}-v0"), make(f"{name}-v0", use_oracle_rep=True)
+    (width,) = plain.observation_space.shape
+    tasks = set()
+    for seed in range(4):
+        found, task = observed(environment, seed)
+        wanted, same = observed(plain, seed)
+        again, _ = observed(environment, seed)
+        np.testing.assert_array_equal(found, again)
+        assert task == same
+        np.testing.assert_allclose(found[:, :width], wanted, atol=1e-6)  # OGBench's random steps of an arm are unseeded
+        assert np.all(found[:, width:] == found[0, width:])
+        tasks.add(task)
+    assert len(tasks) > 1
+    observation, info = environment.reset(seed=0)
+    np.testing.assert_array_equal(observation[width:], info["goal"])
+    for each in (environment, plain):
+        each.close()
+
+
+@pytest.mark.parametrize("timing", ["pre", "post"])
+def test_the_reward_is_0_at_the_goal_where_the_episode_ends(timing):
+    environment = make_with_goals("pointmaze-medium-v0", success_timing=timing)
+    observation, info = environment.reset(seed=0)
+    np.testing.assert_array_equal(observation[2:], info["goal"])
+    still = np.zeros(2)
+    _, reward, terminated, _, info = environment.step(still)
+    assert (reward, terminated, info["success"]) == (-1.0, False, 0.0)
+    environment.unwrapped.set_xy(observation[2:])
+    observation, reward, terminated, _, info = environment.step(still)
+    assert (reward, terminated, info["success"]) == (0.0, True, 1.0)
+    assert environment.observation_space.shape == observation.shape == (4,)
+    environment.close()
 
 
 @pytest.mark.slow

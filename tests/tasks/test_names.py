@@ -17,7 +17,7 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
     downloaded = []
     monkeypatch.setattr("ogbench.utils.download_datasets", lambda names, _: downloaded.extend(names) or 1 / 0)
     names = task_names()
-    assert len(names) > 200
+    assert len(names) > 200 and sum("oraclerep" in name for name in names) > 40
     for name in names:
         with pytest.raises(ZeroDivisionError):
             ogbench.make_env_and_datasets(name)
@@ -26,6 +26,7 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
         assert taken.environment == made[-1]
         assert taken.dataset == downloaded[-1]
         assert taken.task == (int(name[-4]) if "-task" in name else None)
+        assert taken.goal_conditioned == ("oraclerep" in name)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,10 @@ def test_every_name_means_what_it_means_to_ogbench(monkeypatch):
         ("cube-single-singletask-v0", "cube-single-play-singletask-v0"),
         ("visual-cube-single-navigate-singletask-v0", "visual-cube-single-noisy-singletask-v0"),
         ("HalfCheetah", "A valid name is"),
-        ("cube-single-play-v0", "which is goal-conditioned"),
+        ("cube-single-play-v0", "which is goal-conditioned.*cube-single-play-oraclerep-v0"),
         ("visual-scene-v0", "which is goal-conditioned"),
-        ("puzzle-4x5-play-oraclerep-v0", "which is goal-conditioned.*puzzle-4x5-play-singletask-v0"),
-        ("humanoidmaze-giant-navigate-oraclerep-v0", "which is goal-conditioned"),
+        ("visual-puzzle-4x5-play-oraclerep-v0", "which is goal-conditioned.*visual-puzzle-4x5-play-singletask-v0"),
+        ("puzzle-4x5-navigate-oraclerep-v0", "which is goal-conditioned.*puzzle-4x5-play-oraclerep-v0"),
         ("powderworld-easy-play-v0", "which is goal-conditioned"),
     ],
 )

@@ -37,9 +37,9 @@ def episodes_from_ogbench(path: str | Path, *, env_name: str | None = None) -> R
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     name = task_name(env_name)
-    if name.pixels:
+    if name.pixels or name.goal_conditioned:
         raise ValueError(
-            f"`env_name` must be a state-based task, since observations of pixels are not converted; got {env_name}."
+            f"`env_name` must be a single task without pixels, since neither frames nor goals are converted; got {env_name}."
         )
     environment = make(name.environment)
     try:
