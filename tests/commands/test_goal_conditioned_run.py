@@ -43,7 +43,7 @@ def train(run, data, tmp_path):
     return train
 
 
-@pytest.mark.parametrize("recipe", ["fql", "floq", "gaussian_bc", "fb"])
+@pytest.mark.parametrize("recipe", ["fql", "gaussian_bc"])
 def test_a_run_on_goals_trains_and_is_evaluated(recipe, train, tmp_path):
     status, said = train(recipe, "--dataset_episodes=1")
     assert status == 0, said
@@ -57,7 +57,8 @@ def test_a_run_on_goals_trains_and_is_evaluated(recipe, train, tmp_path):
 
 
 def test_a_run_on_goals_is_inspected(run, train, tmp_path):
-    train("floq")
+    status, said = train("floq")
+    assert status == 0, said
     (directory,) = find_runs(tmp_path / "exp")
     status, _, said = run("inspect", directory, f"--out={tmp_path}", "--transitions=8", "--episodes=1")
     assert status == 0, said
@@ -73,10 +74,10 @@ def test_a_run_on_goals_is_inspected(run, train, tmp_path):
         ("fql", "--sparse_rewards", "`sparse_rewards` must be False for pointmaze-medium-navigate-oraclerep-v0"),
         ("rebrac", "--seed=0", "`reader` must be NStep(1) for a GoalDataset"),
         ("td2_cfm", "--seed=0", "`reader` must be NStep(1) for a GoalDataset"),
-        ("infom", "--seed=0", "`reader` must be NStep(1) for a GoalDataset"),
+        ("infom", "--agent.pretraining_steps=2", "`reader` must be NStep(1) for a GoalDataset"),
     ],
 )
 def test_what_goals_do_not_support_is_refused_without_a_run(recipe, flag, message, train, tmp_path):
     status, said = train(recipe, flag)
     assert status == 2 and message in " ".join(said.split())
-    assert not list(find_runs(tmp_path / "exp"))
+    assert not (tmp_path / "exp").exists()
