@@ -694,3 +694,10 @@ def test_recordings_that_cannot_be_are_refused():
         record_episodes(Push, lambda *_: np.array([-1.0]), episodes=1, max_episode_steps=3)
     with pytest.raises(ValueError, match=r"the action space of .* must be a Box"):
         record_episodes(lambda: gymnasium.make("CartPole-v1"), episodes=1)
+
+
+@pytest.mark.parametrize("name", ["visual-cube-single-play-singletask-v0", "cube-single-play-oraclerep-v0"])
+def test_frames_and_goals_of_ogbench_are_not_converted(name, tmp_path):
+    pytest.importorskip("ogbench")
+    with pytest.raises(ValueError, match=f"neither frames nor goals are converted; got {name}"):
+        episodes_from_ogbench(tmp_path / "data.npz", env_name=name)

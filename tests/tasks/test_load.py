@@ -192,6 +192,26 @@ def test_oracle_representations_are_ogbenchs(files, name):
     assert task.observation_dim == environment.observation_space.shape[0] + len(info["goal"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "goal_dim"),
+    [
+        ("antmaze-medium-navigate", 2),
+        ("antsoccer-arena-navigate", 2),
+        ("humanoidmaze-medium-stitch", 2),
+        ("cube-octuple-play", 24),
+        ("puzzle-4x6-noisy", 24),
+    ],
+)
+def test_goal_conditioned_tasks_of_all_families_load_from_a_file_and_are_evaluated(name, goal_dim, tmp_path):
+    recorded(f"{name}-oraclerep-v0", tmp_path / "data.npz")
+    task = load(f"{name}-oraclerep-v0", dataset_path=tmp_path / "data.npz")
+    assert task.dataset.goal_dim == task.validation.goal_dim == goal_dim
+    still = fz.ActorCritic(fz.NullCritic(), FunctionPolicy(lambda observation: jnp.zeros(task.action_dim)))
+    evaluation = evaluate(still, lambda: gymnasium.wrappers.TimeLimit(task.make_environment(), 3), episodes=1, seed=0)
+    assert (evaluation.success_rate, evaluation.length.tolist(), evaluation.mean_return) == (0.0, [3], -3.0)
+
+
 def test_rewards_and_shards_of_a_goal_conditioned_task_are_refused_before_a_file_is_read(tmp_path):
     for settings in ({"sparse_rewards": True}, {"reward_timing": "post"}, {"dataset_path": tmp_path}):
         with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be .* goals"):
