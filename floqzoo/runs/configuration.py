@@ -37,8 +37,8 @@ class RunConfig(Generic[AgentConfig]):
     agent: AgentConfig
     """The settings of the method."""
     env_name: str
-    """A task of OGBench, such as cube-single-play-singletask-task2-v0 or cube-single-play-oraclerep-v0, or your own
-    task as FILE.py:NAME or MODULE:NAME. Alias: `--task`."""
+    """A task of OGBench, such as cube-single-play-singletask-task2-v0, or your own task as FILE.py:NAME or MODULE:NAME.
+    Alias: `--task`."""
     seed: int = 0
     """Seeds the parameters, the batches and the evaluation episodes."""
     seeds: int = 1
