@@ -1,7 +1,7 @@
 """The agent and its update, with parts from outside the zoo whose answers are known."""
 
-import functools
 import operator
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -253,6 +253,29 @@ def test_the_policy_steps_in_its_own_updates(period):
         agent = after
 
 
+class TellingPolicy(ThriftyPolicy):
+    """The same, with its size as a metric."""
+
+    def policy_loss(self, batch, agent, key):
+        size = jnp.sum(self.action**2)
+        return size, {"size": size}
+
+
+@pytest.mark.parametrize("period", [1, 2])
+@pytest.mark.parametrize("rule", [fz.JointUpdate, partial(fz.AlternatingUpdate, policy_steps=2)])
+def test_metrics_of_the_policy_are_from_before_its_first_step_and_tell_which_updates_have_them(rule, period):
+    agent = line_agent(policy=TellingPolicy(jnp.array([0.3, -0.4])), update_rule=rule(policy_every=period))
+    for number in range(1, 4):
+        before = agent.policy.action
+        agent, metrics = updated(agent, transitions(number), jax.random.key(number))
+        found = metrics.actor
+        if period > 1:
+            assert bool(found.happened) is (number % period == 0)
+            found = found.metrics
+        if number % period == 0:
+            assert_close(found["size"], jnp.sum(before**2))
+
+
 def test_the_policy_steps_against_the_new_critic():
     batch, agent = transitions(), alternating_agent(policy_steps=2)
     after, _ = updated(agent, batch, jax.random.key(0))
@@ -342,7 +365,7 @@ def test_a_tau_outside_its_range_is_refused(tau):
 # Compilation
 
 
-@pytest.mark.parametrize("make", [line_agent, functools.partial(alternating_agent, policy_every=2, policy_steps=2)])
+@pytest.mark.parametrize("make", [line_agent, partial(alternating_agent, policy_every=2, policy_steps=2)])
 def test_a_scan_of_updates_is_the_updates_one_by_one(make):
     agent, batch, key = make(), transitions(), jax.random.key(0)
     scanned, _ = trained(agent, batch, jax.random.clone(key), 5)

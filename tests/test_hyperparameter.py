@@ -1,11 +1,13 @@
 """Numbers that are not learnt: how they are wrapped, kept from optimisers, and checked."""
 
+from contextlib import nullcontext
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 import floqzoo as fz
 from floqzoo.hyperparameter import frozen, hyperparameter, partition_trainable, require, require_ordered
@@ -153,6 +155,16 @@ def test_within_a_trace_a_value_is_not_known_and_not_checked():
 )
 def test_an_interval_must_have_a_width(low, high, error):
     with pytest.raises(ValueError, match=error):
+        require_ordered(hyperparameter(low), hyperparameter(high))
+
+
+@given(low=st.floats(width=32), high=st.floats(width=32))
+@example(low=-1e30, high=1e30)
+def test_an_interval_is_two_numbers_in_order_with_a_finite_difference(low, high):
+    low, high = np.float32(low), np.float32(high)
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_one = low < high and np.isfinite(high - low)
+    with nullcontext() if is_one else pytest.raises(ValueError, match=r"^`(low|high)` must be"):
         require_ordered(hyperparameter(low), hyperparameter(high))
 
 

@@ -92,6 +92,27 @@ def test_records_cannot_be_changed():
     assert [name for name, text in records if "frozen=True" not in text] == ["Stopwatch"]
 
 
+# Builders whose options may also be given by position.
+BY_POSITION = {"ClippedEuler.from_rewards", "EpisodePlayer.of", "LinearGaussian.spiral", "UniformSupport.from_rewards"}
+
+
+def test_builders_are_static_and_take_options_by_name():
+    """A builder is a function of a class that takes neither an object nor the class."""
+    classes = [node for _, node in nodes() if isinstance(node, ast.ClassDef)]
+    builders = {
+        f"{node.name}.{each.name}": each
+        for node in classes
+        for each in node.body
+        if isinstance(each, ast.FunctionDef) and [one.arg for one in each.args.args[:1]] not in (["self"], ["cls"])
+    }
+    assert len(builders) > 15
+    assert {ast.unparse(decorator) for each in builders.values() for decorator in each.decorator_list} == {
+        "staticmethod"
+    }
+    assert all(each.decorator_list for each in builders.values())
+    assert {name for name, each in builders.items() if each.args.defaults} == BY_POSITION
+
+
 # Where sequences that are joined may differ in length.
 OF_DIFFERENT_LENGTHS = {
     "floqzoo/results/critic_figures.py": 3,

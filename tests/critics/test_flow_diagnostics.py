@@ -84,6 +84,16 @@ def test_the_variance_over_noise_is_that_of_the_spread():
     assert_close(found.path_curvature, jnp.zeros(()))
 
 
+def test_q_in_one_step_is_that_of_the_same_noise_in_one_step():
+    critic, batch, key = learnt(steps=4), transitions(), jax.random.key(0)
+    found = flow_diagnostics(critic, batch, key, num_noise_samples=8)
+    noise = critic.prior.sample(jax.random.split(jax.random.clone(key))[0], (4, 8, 1))
+    one, four = jnp.mean(q_by_steps(critic, batch, noise, (1, 4)), axis=1)
+    assert_close(found.q_one_step, one)
+    assert_close(found.q, four)
+    assert abs(one - four) > 1e-3
+
+
 def test_features_are_what_the_last_layer_reads():
     critic, batch, noise = learnt(), transitions(), noises(num_noise_samples=1)
     times = jnp.zeros(4)

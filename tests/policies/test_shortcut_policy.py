@@ -226,6 +226,13 @@ def test_one_number_of_steps_is_shared_by_both_sides_of_the_td_error_and_by_the_
     assert seen == {1, 2, 4}
 
 
+def test_a_policy_without_steps_acts_on_the_observation_alone():
+    conditioned, batch = fz.StepConditionedCritic(Reporter(), 2, 4), transitions(3, 6)
+    agent = frozen_agent(conditioned, fz.FunctionPolicy(lambda observation: observation[::-1][:ACTION]))
+    _, (_, _, actions) = conditioned.critic_loss(batch, agent, jax.random.key(0))
+    np.testing.assert_array_equal(actions, batch.next_observation[:, ::-1][:, :ACTION])
+
+
 @pytest.mark.parametrize("make", [flow_critic, quantile_critic, categorical_critic])
 def test_any_critic_can_be_one_of_the_number_of_steps(make):
     """Built for observations of one coordinate more."""

@@ -644,6 +644,15 @@ VISUAL = {  # alpha of FQL and IQL
 }
 
 
+@pytest.mark.parametrize(("recipe", "preset"), EVERY_PRESET, ids=lambda part: getattr(part, "name", part))
+def test_a_preset_ends_with_a_row_and_an_evaluation(recipe, preset):
+    """An interval that is longer than the run means only its end."""
+    run = recipe.presets[preset](None)
+    for steps in (run.offline_steps, run.online_steps):
+        for interval in (run.log_interval, run.eval_interval):
+            assert interval == 0 or steps < interval or steps % interval == 0
+
+
 @pytest.mark.parametrize("environment", VISUAL)
 def test_pixels_are_as_published(environment):
     for recipe, alpha in zip((fql, iql), VISUAL[environment], strict=True):

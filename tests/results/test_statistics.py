@@ -95,6 +95,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
         (lambda: mean_score([]), "at least one task"),
         (lambda: interquartile_mean([np.zeros(0)]), "at least one seed per task"),
         (lambda: probability_of_improvement([np.zeros(1)], []), "must have as many tasks as `tasks`, 1; got 0"),
+        (lambda: bootstrap_interval(mean_score, [np.zeros(2)], confidence=0.0), "`confidence`"),
         (lambda: bootstrap_interval(mean_score, [np.zeros(2)], confidence=1.0), "`confidence`"),
         (lambda: bootstrap_interval(mean_score, [np.zeros(2)], resamples=0), "`resamples`"),
     ],

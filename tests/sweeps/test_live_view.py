@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 
 import pytest
 
@@ -76,6 +77,16 @@ def test_a_table_on_a_terminal(under_way, monkeypatch):
     }
     assert "no [markup]" in text
     assert "3 min left" in text
+
+
+def test_the_table_changes_only_when_the_sweep_looks(under_way, monkeypatch):
+    """No thread redraws it in between."""
+    monkeypatch.setenv("TERM", "xterm")
+    trials, view = under_way(Terminal())
+    threads = threading.active_count()
+    with view:
+        view.look(trials[1:], now=True)
+        assert threading.active_count() == threads
 
 
 def test_a_trial_that_ended_early_has_failed(under_way):

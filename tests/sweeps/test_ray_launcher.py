@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +72,20 @@ def test_what_no_machine_has_is_told():
     assert _shortage(Resources(cpu=2, gpu=0.25), [small, big]) == ""
     said = _shortage(Resources(cpu=4, gpu=0.5), [small, big])  # Each is there, but not on one machine.
     assert "4 CPUs, 0.5 GPUs, and the machines have at most 8 CPUs, 1 GPUs" in said
+
+
+def test_ray_is_asked_for_what_a_trial_needs_of_the_machines_that_are_alive(monkeypatch):
+    asked = {}
+    task = SimpleNamespace(options=lambda **options: asked.update(options))
+    nodes = [
+        {"Alive": alive, "Resources": resources}
+        for alive, resources in ((True, {"CPU": 8.0, "memory": 64e9}), (True, {"GPU": 1.0}), (False, {"CPU": 4.0}))
+    ]
+    local = SimpleNamespace(init=lambda *_, **__: None, nodes=lambda: nodes, remote=lambda _: task)
+    monkeypatch.setattr("floqzoo.sweeps.ray_launcher._import_ray", lambda: local)
+    launcher = RayLauncher(Resources(cpu=2, memory_gb=16.0))
+    assert [asked[name] for name in ("num_cpus", "num_gpus", "memory")] == [2, 0, 16_000_000_000]
+    assert str(launcher) == "2 machines, 8 CPUs, 1 GPUs"
 
 
 def log(trial):

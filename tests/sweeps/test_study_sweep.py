@@ -38,6 +38,9 @@ def test_a_study_is_a_sweep_whose_flags_the_recipes_take(name, scale, tmp_path):
         assert (trial.recipe.name, trial.config.seeds) == (variant.recipe, SCALES[scale].seeds)
         words = [word for word in trial.words if not word.startswith(("--run_directory", "--recipe"))]
         assert parse_arguments(trial.recipe, words) == trial.config
+        for interval in (trial.config.eval_interval, trial.config.save_interval):
+            steps = trial.config.offline_steps + trial.config.online_steps
+            assert interval == 0 or steps < interval or steps % interval == 0
     budgets = {(trial.config.offline_steps, trial.config.online_steps) for trial in trials}
     assert len(budgets) == 1  # the same for all arms
     assert len({trial.method for trial in trials}) == len(planned.cells)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from floqzoo.tasks.input_arrays import flags, vector
+from floqzoo.tasks.input_arrays import action_bounds, flags, vector
 
 
 ROWS = 3
@@ -30,8 +30,9 @@ def test_flags_are_booleans_or_zeros_and_ones(numbers, dtype):
         found = flags("flags", array, ROWS)
         assert found.dtype == np.bool_ and found.tolist() == [number == 1 for number in array]
     else:
-        with pytest.raises(ValueError, match="`flags` must contain booleans, or 0 and 1"):
+        with pytest.raises(ValueError, match="`flags` must contain booleans, or 0 and 1") as error:
             flags("flags", array, ROWS)
+        assert ("with the value" in str(error.value)) is (array.dtype.kind in "fiu")
 
 
 @given(NUMBERS, TYPES)
@@ -42,6 +43,12 @@ def test_a_vector_is_finite_real_numbers(numbers, dtype):
     else:
         with pytest.raises(ValueError, match=r"`x` must be (an array of real numbers|finite)"):
             vector("x", array, ROWS)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint32, np.float32, np.float64])
+def test_bounds_are_the_numbers_that_were_given_whatever_the_type_of_the_actions(dtype):
+    low, high = action_bounds(np.zeros((ROWS, 2), dtype), -1, [0.5, 2.0])
+    assert low.tolist() == [-1.0, -1.0] and high.tolist() == [0.5, 2.0]
 
 
 @given(array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5).filter(lambda shape: shape != (ROWS,)))

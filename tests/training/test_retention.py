@@ -1,6 +1,7 @@
 import math
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -48,6 +49,21 @@ def test_the_best_is_that_of_the_named_metric(best_metric, table):
         assert again.scores == store.scores == pytest.approx(dict(enumerate(score)))
         kept = set(checkpoint_steps(store.checkpoints))
     assert kept == {len(table) - 1, max(range(len(table)), key=lambda step: (store.scores[step], step))}
+
+
+@given(keep=st.integers(1, 4), written=st.integers(0, 5), size=st.integers(1, 10**9))
+def test_a_run_needs_space_for_the_latest_the_best_and_the_checkpoint_being_written(keep, written, size):
+    """Those that are written already need no more."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        store = RunStore(Path(folder), keep=keep, resumed=False)
+        for step in range(written):
+            checkpoint_folder(store.checkpoints, step).mkdir(parents=True)
+        needed = (max(keep - written, 0) + 2) * size
+        patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=needed))
+        store.require_space(size)
+        patch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=needed - 1))
+        with pytest.raises(OSError, match="Free some space"):
+            store.require_space(size)
 
 
 def test_the_others_are_removed_and_what_a_kill_left(tmp_path):
