@@ -133,7 +133,6 @@ class RunConfig(Generic[AgentConfig]):
             "online_environments": 1,
             "online_start": 0,
             "utd_ratio": 1,
-            "buffer_size": 1,
             "log_interval": 1,
             "eval_interval": 0,
             "save_interval": 0,

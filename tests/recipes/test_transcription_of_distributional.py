@@ -151,8 +151,12 @@ def agent_of(name, seed):
 
 @eqx.filter_jit
 def update(agent, batch, key, record):
+    def uniform(key, shape, dtype, low, high):
+        """The recorded numbers lie between -1 and 1."""
+        return (low + high) / 2 + (high - low) / 2 * record.request(key, shape)
+
     with (
-        mock.patch.object(jax.random, "uniform", lambda key, shape, *limits: record.request(key, shape)),
+        mock.patch.object(jax.random, "uniform", uniform),
         mock.patch.object(jax.random, "rademacher", lambda key, shape, dtype: jnp.broadcast_to(SIGNS, shape)),
     ):
         return agent.update(batch, key)

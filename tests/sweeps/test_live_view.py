@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from floqzoo.runs import MetricLog
-from floqzoo.sweeps.live_view import LiveView, Progress, seconds_left
+from floqzoo.sweeps.live_view import LiveView, Progress, _duration, seconds_left
 
 
 class Terminal(io.StringIO):
@@ -104,3 +104,10 @@ def test_the_time_left_is_the_work_left_over_what_runs_at_once(toy_sweep):
     assert seconds_left(waiting) == (50 + 500 + 100 * (1 + 10) / 2) / 2
     assert seconds_left({other: Progress(0, 100, 0.0, "waiting")}) is None
     assert seconds_left({fast: Progress(100, 100, 5.0, "finished")}) == 0
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0, "0 min"), (89, "89 min"), (90, "2 h"), (71 * 60, "71 h"), (72 * 60, "3 days")]
+)
+def test_a_duration_has_the_unit_of_its_size(minutes, text):
+    assert _duration(60 * minutes) == text

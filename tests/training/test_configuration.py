@@ -10,10 +10,12 @@ from floqzoo.sweeps.sweep import Resources
 from recipes.floq import FloqConfig
 
 
+# The least size of a replay buffer depends on the batch size, and offline runs have no buffer.
 RUN = [
     field.name
     for field in dataclasses.fields(RunConfig)
-    if type(getattr(toy_config(), field.name)) in (int, float) or field.name == "dataset_replace_interval"
+    if field.name != "buffer_size"
+    and (type(getattr(toy_config(), field.name)) in (int, float) or field.name == "dataset_replace_interval")
 ]
 RESOURCES = [field.name for field in dataclasses.fields(Resources)]
 
