@@ -351,6 +351,15 @@ def test_both_targets_follow_with_their_own_tau_in_their_own_updates(period, of_
         agent = after
 
 
+@pytest.mark.parametrize("copy_after", [1, 2])
+def test_the_target_is_the_new_critic_after_the_update_that_copies_it(copy_after):
+    rule = fz.PolyakAveraging(critic=0.5, copy_after=copy_after)
+    agent = line_agent(optimiser=optax.sgd(0.1), target_update=rule)
+    for number in range(1, 4):
+        agent, _ = updated(agent, transitions(number), jax.random.key(number))
+        assert bool(eqx.tree_equal(agent.target.critic, agent.critic)) is (number == copy_after)
+
+
 def test_a_period_below_one_is_refused():
     with pytest.raises(ValueError, match="`every` must be at least 1; got 0"):
         fz.PolyakAveraging(every=0)

@@ -40,6 +40,8 @@ def test_what_is_cut_and_written_anew_is_as_if_it_never_was(tmp_path_factory, ro
     kept = data.draw(st.integers(0, len(rows)))
     with path.open("a") as file:
         file.write("99,0,1.2"[: data.draw(st.integers(0, 8))])
+    cut_metrics(path, len(rows))
+    assert path.read_text() == whole
     cut_metrics(path, kept)
     for step, row in enumerate(rows[kept:], start=kept):
         MetricLog(path).write(step, {0: row})
