@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from floqzoo.runs import MetricLog
+from floqzoo.sweeps import live_view
 from floqzoo.sweeps.live_view import LiveView, Progress, _duration, seconds_left
 
 
@@ -87,6 +88,17 @@ def test_the_table_changes_only_when_the_sweep_looks(under_way, monkeypatch):
     with view:
         view.look(trials[1:], now=True)
         assert threading.active_count() == threads
+
+
+def test_progress_is_read_when_asked_or_when_it_was_not_read_for_a_while(under_way, monkeypatch):
+    clock, reads = [0.0], []
+    monkeypatch.setattr(live_view.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live_view, "logged_progress", lambda directory: reads.append(clock[0]) or (0, 0.0))
+    trials, view = under_way(io.StringIO())
+    short, long = live_view.LOOK_SECONDS / 2, live_view.LOOK_SECONDS
+    for clock[0], now in [(0.0, False), (short, False), (short, True), (long, False), (short + long, False)]:
+        view.look(trials[1:], now=now)
+    assert reads == [time for time in (0.0, short, short + long) for _ in trials[1:]]
 
 
 def test_a_trial_that_ended_early_has_failed(under_way):

@@ -1,5 +1,7 @@
 """The dataset: uniform draws of valid transitions only, and nothing bad let in."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -47,6 +49,18 @@ def test_every_transition_is_there_once(lengths):
     observed = np.asarray(dataset.transitions(jnp.arange(dataset.size)).observation)
     expected = [(episode, step) for episode, length in enumerate(lengths) for step in range(length - 1)]
     np.testing.assert_array_equal(observed, expected)
+
+
+def test_the_fingerprint_tells_every_array():
+    content = numbered([3, 4])
+    dataset = make_dataset(**content)
+    starts = dataset.starts[:-1]
+    known = replace(dataset, next_starts=starts, next_last=dataset.last)
+    names = ("observations", "actions", "rewards", "masks", "starts")
+    others = [replace(dataset, **{name: getattr(dataset, name).at[0].add(1)}) for name in names]
+    others += [dataset, known, replace(known, next_starts=starts[1:])]
+    assert len({each.fingerprint() for each in others}) == len(others)
+    assert make_dataset(**content).fingerprint() == dataset.fingerprint()
 
 
 def test_draws_are_uniform():

@@ -4,6 +4,7 @@ import errno
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import jax
 import pytest
@@ -128,6 +129,35 @@ def test_no_first_process(monkeypatch):
         monkeypatch.setattr(devices, "PATIENCE_SECONDS", 0.0)
         with pytest.raises(ConnectionError, match=f"must be the HOST:PORT of the first process; got {address}"):
             devices.join_processes()
+
+
+@pytest.mark.parametrize("late", [0.0, devices.PATIENCE_SECONDS - 2, devices.PATIENCE_SECONDS + 2])
+def test_a_process_waits_for_the_first_one_for_a_while(late, monkeypatch):
+    """An address that is none is refused at once."""
+    clock, joined = [0.0], []
+
+    def connect(address, timeout):
+        if clock[0] < late:
+            raise ConnectionRefusedError
+        return nullcontext()
+
+    def sleep(seconds):
+        clock[0] += seconds
+        assert clock[0] <= devices.PATIENCE_SECONDS + 1
+
+    monkeypatch.setattr(devices.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(devices.time, "sleep", sleep)
+    monkeypatch.setattr(devices.socket, "create_connection", connect)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **settings: joined.append(settings["process_id"]))
+    for name, value in ((devices.ADDRESS, "first:none"), (devices.COUNT, "2"), (devices.NUMBER, "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConnectionError, match="must be the HOST:PORT of the first process; got first:none"):
+        devices.join_processes()
+    assert clock == [0.0]
+    monkeypatch.setenv(devices.ADDRESS, "first:5")
+    with nullcontext() if late < devices.PATIENCE_SECONDS else pytest.raises(ConnectionError):
+        devices.join_processes()
+    assert joined == ([1] if late < devices.PATIENCE_SECONDS else [])
 
 
 def test_no_such_metric_to_choose_the_best_checkpoint_by(run, tmp_path):
