@@ -1,11 +1,13 @@
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floqzoo as fz
+from floqzoo.learner.seeds import in_precision
 from floqzoo.networks import UNetField, with_compute_dtype
 from floqzoo.networks.precision import with_cast_weights
 
@@ -32,6 +34,12 @@ def test_products_are_rounded_and_nothing_else(build, getkey):
     jaxpr = str(jax.make_jaxpr(rounded)(x))
     assert "bf16" in jaxpr
     assert "bf16" not in str(jax.make_jaxpr(with_compute_dtype(rounded, x.dtype))(x))
+
+
+def test_the_precision_of_the_parameters_changes_nothing(getkey):
+    build = partial(fz.Dense, 3, 2)
+    key = getkey()
+    assert eqx.tree_equal(in_precision(lambda key: build(key=key), "float32")(key), build(key=jax.random.clone(key)))
 
 
 @pytest.mark.parametrize("build", BUILDS)

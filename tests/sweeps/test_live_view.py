@@ -9,6 +9,7 @@ import pytest
 from floqzoo.runs import MetricLog
 from floqzoo.sweeps import live_view
 from floqzoo.sweeps.live_view import LiveView, Progress, _duration, seconds_left
+from floqzoo.sweeps.trial_state import logged_progress
 
 
 class Terminal(io.StringIO):
@@ -99,6 +100,14 @@ def test_progress_is_read_when_asked_or_when_it_was_not_read_for_a_while(under_w
     for clock[0], now in [(0.0, False), (short, False), (short, True), (long, False), (short + long, False)]:
         view.look(trials[1:], now=now)
     assert reads == [time for time in (0.0, short, short + long) for _ in trials[1:]]
+
+
+def test_the_progress_of_a_trial_is_that_of_its_last_row(toy_sweep):
+    trial = toy_sweep().trials[0]
+    assert logged_progress(trial.directory) == (0, 0.0)
+    for step, seconds in ((20, 50.0), (30, 70.0), (60, 190.0)):
+        begin(trial, step, seconds)
+        assert logged_progress(trial.directory) == (step, seconds)
 
 
 def test_a_trial_that_ended_early_has_failed(under_way):

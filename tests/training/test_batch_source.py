@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,6 +200,15 @@ def test_one_step_is_the_transition_itself():
 def test_a_number_out_of_its_range_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NStep(*settings)
+
+
+def test_data_without_episodes_have_single_transitions_only():
+    """They have a method `sample` and nothing else."""
+    data, key = SimpleNamespace(sample=dataset_of(5).sample), jax.random.key(3)
+    assert UniformBatches().draw_batch(data, None, PLACE, key, 8).reward.shape == (8,)
+    for reader in (NStep(2), NStep(next_action=True)):
+        with pytest.raises(ValueError, match=r"`reader` must be NStep\(1\) for a SimpleNamespace"):
+            UniformBatches(reader).draw_batch(data, None, PLACE, jax.random.clone(key), 8)
 
 
 def test_an_odd_batch_has_no_two_halves():

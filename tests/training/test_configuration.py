@@ -20,6 +20,10 @@ RUN = [
 RESOURCES = [field.name for field in dataclasses.fields(Resources)]
 
 
+def batches_of(batch_size):
+    return toy_config(agent=ToyConfig(batch_size=batch_size))
+
+
 def refusal(build, name, value):
     """What is said of a value of a setting; None if it is accepted, or contradicts only another setting."""
     try:
@@ -27,7 +31,7 @@ def refusal(build, name, value):
     except ValueError as error:
         return (
             str(error)
-            if re.match(rf"`(resources\.)?{name}` must be (at least|at most|above|in \[|0,)", str(error))
+            if re.match(rf"`((resources|agent)\.)?{name}` must be (at least|at most|above|in \[|0,)", str(error))
             else None
         )
     return None
@@ -35,8 +39,8 @@ def refusal(build, name, value):
 
 @pytest.mark.parametrize(
     ("build", "name"),
-    [(toy_config, name) for name in RUN] + [(Resources, name) for name in RESOURCES],
-    ids=RUN + RESOURCES,
+    [(toy_config, name) for name in RUN] + [(Resources, name) for name in RESOURCES] + [(batches_of, "batch_size")],
+    ids=[*RUN, *RESOURCES, "batch_size"],
 )
 def test_a_setting_has_the_range_that_its_error_states(build, name):
     wrong = -1024.0 if name in ("p_aug", "gpu", "memory_gb") else -1024
@@ -55,6 +59,13 @@ def test_a_setting_has_the_range_that_its_error_states(build, name):
         accepted, refused = [0.0, 1e-6, 0.999, 1.0, 2.0], [-1e-6, 1.001, 1.5]
     assert [value for value in accepted if refusal(build, name, value) is not None] == []
     assert [value for value in refused if refusal(build, name, value) is None] == []
+
+
+def test_one_update_more_than_the_most_is_refused():
+    most = 2**30 - 1
+    assert toy_config(offline_steps=most).total_steps == most
+    with pytest.raises(ValueError, match=r"must be less than 2\^30; got 1073741824"):
+        toy_config(offline_steps=most + 1)
 
 
 @pytest.mark.parametrize("lr", [-1e-3, 0.0, math.inf, math.nan])

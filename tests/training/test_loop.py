@@ -14,6 +14,7 @@ from toy_run import Line, ToyTask, Walker, toy_build, toy_config, toy_state, toy
 
 import floqzoo as fz
 from floqzoo.learner import NonFiniteError, update_keys
+from floqzoo.learner.metric_mean import cause_in_data
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.seeds import SeedUse, seed_key
 from floqzoo.rollout import evaluate
@@ -212,6 +213,14 @@ def test_nan_in_the_data_stops_the_run_before_it_is_saved(tmp_path):
     with pytest.raises(NonFiniteError, match=r"became NaN or infinite in update .* There is no checkpoint yet"):
         train(toy_build, toy_task(bad_row=True), config, tmp_path)
     assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_of_more_than_ten_thousand_are_a_likely_cause(sign):
+    arrays = {"small": np.ones(3), "rewards": np.array([0.0, sign * 10_000.0])}
+    assert "moderate size" in cause_in_data(arrays)
+    arrays["rewards"][0] = sign * np.nextafter(10_000.0, np.inf)
+    assert "`rewards` of the dataset reach 1e+04" in cause_in_data(arrays)
 
 
 class Rooted(Walker):
