@@ -1,5 +1,6 @@
 """MLP and residual MLP against plain loops, their refusals, and their rounding in bfloat16."""
 
+import itertools
 from functools import partial
 
 import equinox as eqx
@@ -116,3 +117,15 @@ def test_networks_without_layers_are_refused(getkey):
     for name in ("blocks", "block_depth"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
             fz.ResidualMLP(3, 1, width=4, **{name: 0}, key=getkey())
+
+
+@pytest.mark.parametrize("groups", [(5,), (2, 3)])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_the_parts_of_an_embedding_network_have_sizes_of_their_own(groups, layers):
+    build = partial(fz.EmbeddingNetwork, groups, 3, width=7, embedding=4, trunk_layers=layers, key=jax.random.key(0))
+    network = eqx.filter_eval_shape(build)
+    inputs = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in groups]
+    assert eqx.filter_eval_shape(network, *inputs).shape == (3,)
+    hidden = [layer.weight.shape for layer in (*network.trunk, network.head)]
+    sizes = [len(groups) * 4, *layers * [7], 3]
+    assert hidden == list(itertools.pairwise(sizes))

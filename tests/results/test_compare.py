@@ -56,6 +56,16 @@ def test_improvement_is_within_tasks_and_then_averaged(runs):
     assert value(found, IMPROVEMENT, ALL_TASKS, "fql", "floq") == 0.25
 
 
+def test_a_row_counts_the_seeds_of_its_method(tmp_path):
+    counts = {(TASK, "floq"): 3, (TASK, "fql"): 2, (OTHER, "floq"): 1, (OTHER, "fql"): 4}
+    for number, ((task, recipe), count) in enumerate(counts.items()):
+        write_run(tmp_path / str(number), recipe=recipe, task=task, success={seed: [0.5] for seed in range(count)})
+    rows = compare_runs([tmp_path]).rows
+    totals = {(ALL_TASKS, method): sum(counts[task, method] for task in (TASK, OTHER)) for method in ("floq", "fql")}
+    assert {row.over for row in rows} == {"", "floq", "fql"}
+    assert all(row.seeds == (counts | totals)[row.task, row.method] for row in rows)
+
+
 def test_another_step_may_be_asked_for(runs):
     assert value(compare_runs([runs], step=10), MEAN, TASK, "fql") == pytest.approx(0.9)
     with pytest.raises(ValueError, match=r"after 15 updates; all of them have one after 10, 20"):
