@@ -276,6 +276,16 @@ def test_metrics_of_the_policy_are_from_before_its_first_step_and_tell_which_upd
             assert_close(found["size"], jnp.sum(before**2))
 
 
+@pytest.mark.parametrize("period", [1, 2, 3])
+def test_the_sum_of_the_losses_has_that_of_the_policy_in_its_own_updates(period):
+    rule = fz.JointUpdate(optax.sgd(0.1), policy_every=period)
+    agent = line_agent(policy=TellingPolicy(jnp.array([0.3, -0.4])), update_rule=rule)
+    for number in range(1, 5):
+        before = agent.policy.action
+        agent, _ = updated(agent, transitions(number), jax.random.key(number))
+        assert_close(agent.policy.action, before * (0.8 if number % period == 0 else 1.0))
+
+
 def test_the_policy_steps_against_the_new_critic():
     batch, agent = transitions(), alternating_agent(policy_steps=2)
     after, _ = updated(agent, batch, jax.random.key(0))

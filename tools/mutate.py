@@ -13,8 +13,8 @@ In a clone of the repository, because the files change while it runs:
     python tools/mutate.py run mutants.sqlite                       # can be interrupted and continued
     python tools/mutate.py report mutants.sqlite
 
-cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. The
-loop records which test reaches which line, and how long each takes (in one process: with several, pytest-cov records no
+cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. It
+draws none of a line that calls `os.kill` or `os.killpg`, which could end any process of the user. The loop records which test reaches which line, and how long each takes (in one process: with several, pytest-cov records no
 tests). A mutant is tested by the tests that reach its line, until one fails or they have taken `--budget` seconds: first
 those of its package, of each function the cheapest first. Where no test is recorded, as for default values, they are those
 of the files that name its class. Packages take turns, so that a run that is interrupted is a fair sample of each. With a
@@ -83,6 +83,12 @@ def compiles(mutation: Any) -> bool:
         return False
 
 
+def is_safe(mutation: Any) -> bool:
+    """Whether a mutant is not in a line that sends signals, which might then reach processes of others."""
+    lines = mutation.module_path.read_text().split("\n")[mutation.start_pos[0] - 1 : mutation.end_pos[0]]
+    return not any(re.search(r"\bos\.kill(pg)?\(", line) for line in lines)
+
+
 def sample(session: str, per_package: int, seed: int) -> None:
     """Keeps random mutants in each package, at most one of an expression, and skips the others."""
     from cosmic_ray.work_db import WorkDB, use_db
@@ -102,7 +108,7 @@ def sample(session: str, per_package: int, seed: int) -> None:
         for name in sorted(expressions):
             places = sorted(expressions[name])
             drawn = (rng.choice(sorted(expressions[name][place])) for place in rng.sample(places, len(places)))
-            sound = (job for operator, occurrence, job in drawn if compiles(mutants[job]))
+            sound = (job for _, _, job in drawn if compiles(mutants[job]) and is_safe(mutants[job]))
             kept |= set(itertools.islice(sound, per_package))
         skipped = [item.job_id for item in database.pending_work_items if item.job_id not in kept]
         database.set_multiple_results(skipped, WorkResult(WorkerOutcome.SKIPPED, "not drawn"))
