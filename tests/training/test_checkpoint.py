@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 
@@ -71,6 +72,19 @@ def test_the_latest_comes_back_unless_another_is_asked_for(tmp_path):
     for asked, step in ((None, 20), (10, 10)):
         restored = restore_checkpoint(tmp_path, everything(0), step=asked)
         assert (restored.step, int(restored.tree.count), restored.progress) == (step, step, {"number": step})
+
+
+def test_every_file_and_folder_is_flushed_and_then_its_name(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    with written_atomically(tmp_path / "new") as folder:
+        (folder / "deep").mkdir()
+        for name in ("one", "deep/two"):
+            (folder / name).write_text(name)
+    new = tmp_path / "new"
+    content = {path.stat().st_ino for path in (new, *new.rglob("*"))}
+    assert len(content) == 5
+    assert set(flushed[:-1]) == content and flushed[-1] == tmp_path.stat().st_ino
 
 
 def test_a_step_is_saved_once(tmp_path):
