@@ -103,11 +103,13 @@ def test_self_consistency_compares_with_the_target_policy():
         return fz.ShortcutPolicy(Constant(jnp.zeros(()), jnp.asarray(value)), ACTION)
 
     @eqx.filter_jit
-    def loss(policy, target):
-        return policy.consistency_loss(transitions(0, 8), frozen_agent(SumCritic(), target), jax.random.key(4))
+    def loss(policy, target, valid=None):
+        batch = replace(transitions(0, 8), valid=valid)
+        return policy.consistency_loss(batch, frozen_agent(SumCritic(), target), jax.random.key(4))
 
     assert loss(constant(0.5), constant(0.5)) == 0
     assert_close(loss(constant(0.5), constant(2.0)), 1.5**2)
+    assert_close(loss(constant(0.5), constant(2.0), jnp.tile(jnp.array([1.0, 0.0]), (8, 1))), 1.5**2 / 2)
 
 
 def test_a_missing_target_policy_is_an_error_that_names_it():
