@@ -4,6 +4,7 @@ import pytest
 
 from floqzoo.results import read_comparison
 from floqzoo.sweeps.outcome import failure_report, write_outcome
+from floqzoo.sweeps import run_trial
 from floqzoo.sweeps.run_trial import main
 from floqzoo.sweeps.scheduler import Failure
 
@@ -56,3 +57,10 @@ def test_a_failure_is_told_with_the_end_of_its_log(toy_sweep):
     lines = failure_report([Failure(trial, "ended with status 1")]).splitlines()
     assert lines[0].startswith(f"failed: {trial} ended with status 1; {trial.directory}")
     assert lines[1:] == ["    5", "    6", "    7", "    8", "    error: gain became NaN"]
+
+
+def test_only_whole_names_are_flags_of_a_trial():
+    """Others are the recipe's, whatever they begin with."""
+    words = ["--run_directory=there", "--recipe=floq"]
+    for short in ("--run=1", "--rec=fql", "--recip=fql"):
+        assert run_trial._arguments([*words, short])[2] == [short]
