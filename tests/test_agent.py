@@ -370,6 +370,11 @@ def test_the_target_is_the_new_critic_after_the_update_that_copies_it(copy_after
         assert bool(eqx.tree_equal(agent.target.critic, agent.critic)) is (number == copy_after)
 
 
+def test_a_target_that_is_missing_has_no_leaves():
+    agent = line_agent(target_update=fz.PolyakAveraging(critic=None, policy=None))
+    assert jax.tree.leaves(agent.target) == []
+
+
 def test_a_period_below_one_is_refused():
     with pytest.raises(ValueError, match="`every` must be at least 1; got 0"):
         fz.PolyakAveraging(every=0)
