@@ -14,12 +14,14 @@ In a clone of the repository, because the files change while it runs:
     python tools/mutate.py report mutants.sqlite
 
 cosmic-ray lists the mutants, makes them and keeps their results; this program draws some, and runs the tests of each. It
-draws none of a line that calls `os.kill` or `os.killpg`, which could end any process of the user. The loop records which test reaches which line, and how long each takes (in one process: with several, pytest-cov records no
-tests). A mutant is tested by the tests that reach its line, until one fails or they have taken `--budget` seconds: first
-those of its package, of each function the cheapest first. Where no test is recorded, as for default values, they are those
-of the files that name its class. Packages take turns, so that a run that is interrupted is a fair sample of each. With a
+draws none of a line that calls `os.kill` or `os.killpg`, which could end any process of the user. The loop records which
+test reaches which line, and how long each takes (in one process: with several, pytest-cov records no tests). A mutant is
+tested by the tests that reach its line, until one fails or they have taken `--budget` seconds: first those of its
+package, of each function the cheapest first. Where no test is recorded, as for default values, they are those of the
+files that name its class. Packages take turns, so that a run that is interrupted is a fair sample of each. With a
 compilation cache (`JAX_ENABLE_COMPILATION_CACHE=true`, `JAX_COMPILATION_CACHE_DIR` and
-`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`, for the loop too) programs that a mutant does not change are compiled once.
+`JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0`, for the loop too) programs that a mutant does not change are compiled
+once.
 
 Packages that the loop leaves out are tested with `--by_name PACKAGE ...`, once their tests are listed: a mutant then by the
 tests whose files name its class:

@@ -3,8 +3,8 @@
 import pytest
 
 from floqzoo.results import read_comparison
-from floqzoo.sweeps.outcome import failure_report, write_outcome
 from floqzoo.sweeps import run_trial
+from floqzoo.sweeps.outcome import failure_report, write_outcome
 from floqzoo.sweeps.run_trial import main
 from floqzoo.sweeps.scheduler import Failure
 
