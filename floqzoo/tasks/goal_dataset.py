@@ -93,7 +93,7 @@ class GoalDataset(eqx.Module):
         return -1.0, 0.0
 
     def sample(self, key: Key, batch_size: int) -> Transition:
-        """Samples transitions uniformly, with replacement, each with a goal of its own."""
+        """Samples transitions uniformly, with replacement, and a goal for each."""
         start_key, goal_key = jax.random.split(key)
         at = self._random_states(start_key, batch_size)
         return self.transition(at, self.goals(at, goal_key))

@@ -51,7 +51,7 @@ class TaskName:
 
     @property
     def goal_conditioned(self) -> bool:
-        """Whether each episode has a goal of its own, whose oracle representation is part of the observation."""
+        """Whether each episode has a goal, whose oracle representation is part of the observation."""
         return f"-{ORACLE}-" in self.full
 
     @property
