@@ -100,8 +100,9 @@ SMALL = ["--eval_episodes=2", "--eval_workers=0", "--agent.batch_size=8", "--age
 
 
 def start(tmp_path, name):
-    """Starts FQL as a program."""
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_COMPILATION_CACHE"}
+    """Starts FQL as a program, which has the cache that users have."""
+    told = ("JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in told}
     environment |= {"PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, str(ROOT / "recipes" / "fql.py"), *RUN, *SMALL, f"--save_dir={tmp_path / name}"]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

@@ -1,6 +1,7 @@
 import contextlib
 import functools
 import os
+import random
 import signal
 import threading
 
@@ -97,7 +98,9 @@ def test_a_signal_that_was_swallowed_is_not_lost(number):
 @pytest.mark.parametrize("held", [False, True])
 def test_a_compilation_is_not_abandoned(held, capfd):
     """A thread of XLA would continue it, and crash the process if Python exits meanwhile."""
-    lowered = jax.jit(lambda x: functools.reduce(lambda x, n: jnp.sin(x @ x + n), range(800), x)).lower(jnp.eye(8))
+    new = random.random()  # A constant that makes the program one that no compilation cache has.
+    program = jax.jit(lambda x: functools.reduce(lambda x, n: jnp.sin(x @ x + n), range(800), x + new))
+    lowered = program.lower(jnp.eye(8))
     done = []
     with pytest.raises(Terminated), stoppable() as check:  # noqa: PT012 (as above)
         with interrupt_held() if held else contextlib.nullcontext():
