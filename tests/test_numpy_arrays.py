@@ -80,13 +80,13 @@ def test_there_is_one_kind_of_array():
     assert not isinstance([0.0], array) and not isinstance(0.0, array)
 
 
-# The first member of a family stands for it in a quick run, except where it compiles much; the others take one precision.
+# The first member of a family stands for it in a quick run, except where it compiles much; the slow ones take one precision.
 MUCH = {protocols.SuccessorMeasure, protocols.BatchSource, protocols.HasDensity, protocols.ScoresForLatent}
 PARTS = [
     pytest.param(
         kind,
         part,
-        PRECISIONS[index > 0 :],
+        PRECISIONS[index > 0 or kind in MUCH :],
         id=f"{kind.__name__}-{type(part).__name__}",
         marks=[pytest.mark.slow] * (index > 0 or kind in MUCH),
     )

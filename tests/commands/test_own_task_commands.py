@@ -240,6 +240,7 @@ def test_the_futures_of_a_successor_measure_are_inspected(run, tmp_path, monkeyp
         assert {"values.csv", "distances.csv", "futures.csv", "futures.png"} <= {file.name for file in folder.iterdir()}
     else:
         words |= {"preset": "quickstart", "agent.pretraining_steps": 2}
+        words |= {"agent.actor_hidden_dims": 8, "agent.value_hidden_dims": 8}
         folder = started(run_recipe, INFOM, tmp_path / "exp", monkeypatch, **words)
     capsys.readouterr()
     look = ("inspect", folder, "--out", tmp_path / "look", "--task", f"{FILE}:push")
