@@ -418,11 +418,11 @@ def test_seeds_trained_together_are_the_seeds_trained_one_by_one():
 
 
 def test_a_part_that_uses_a_key_twice_is_found_out():
-    """The guard that all these tests run under does see into the parts."""
+    """JAX's check, which the tests of recipes run under, does see into the parts."""
 
     class Careless(SteadyPolicy):
         def policy_loss(self, batch, agent, key):
             return jax.random.normal(key) + jax.random.uniform(key), None
 
-    with pytest.raises(jax.errors.KeyReuseError):
+    with jax.debug_key_reuse(True), pytest.raises(jax.errors.KeyReuseError):
         updated(line_agent(policy=Careless()), transitions(), jax.random.key(0))
