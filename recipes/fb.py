@@ -157,8 +157,14 @@ def to_task(agent: fz.Agent, task: Any, config: RunConfig) -> fz.Agent:
 def check(config: RunConfig) -> None:
     """Checks the settings of a run.
 
-    **Raises** `ValueError` if the run trains online, and any error that `fb` raises for the settings.
+    **Raises** `ValueError` if the run trains online or has a goal-conditioned task, and any error that `fb` raises for the
+    settings.
     """
+    if "-oraclerep-" in config.env_name:
+        raise ValueError(
+            "`env_name` must be a single task for fb, which infers one task from its rewards and ignores sampled goals; "
+            f"got {config.env_name}."
+        )
     if config.online_steps:
         raise ValueError(f"`online_steps` must be 0 for fb, which trains without rewards; got {config.online_steps}.")
     buildable(fb)(config)

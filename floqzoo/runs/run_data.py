@@ -36,6 +36,7 @@ def task_of(run: StoredRun, dataset_path: str | Path | None = None, task: Task |
         frame_stack=run.flags.get("frame_stack", 1),
         sparse_rewards=run.data.get("sparse_rewards", False),
         dataset_episodes=run.flags.get("dataset_episodes"),
+        goal_discount=run.data.get("goal_discount"),
     )
     _require_same(loaded.dataset, run, str(path))
     return loaded

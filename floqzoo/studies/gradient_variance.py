@@ -74,6 +74,8 @@ class GradientVarianceConfig:
 
     def __post_init__(self):
         require_positive(self)
+        if min(self.horizons) <= 1:
+            raise ValueError(f"`horizons` must be numbers above 1; got {self.horizons}.")
 
 
 def gradient_variance(config: GradientVarianceConfig) -> list[GradientSpread]:

@@ -78,9 +78,9 @@ class SweepConfig:
     def __post_init__(self):
         require_positive(self)
         unknown = [name for name in self.methods if name not in METHODS]
-        if unknown or not self.methods:
-            raise ValueError(f"`methods` must be among {', '.join(METHODS)}; got {', '.join(unknown) or 'none'}.")
-        if not self.horizons or min(self.horizons) <= 1:
+        if unknown:
+            raise ValueError(f"`methods` must be among {', '.join(METHODS)}; got {', '.join(unknown)}.")
+        if min(self.horizons) <= 1:
             raise ValueError(f"`horizons` must be numbers above 1; got {self.horizons}.")
 
 

@@ -39,7 +39,8 @@ def _behind(name: str, folder: Path) -> list[str]:
 
 
 def _fitting(pattern: str) -> list[str]:
-    tasks = sorted(task for task in task_names() if fnmatchcase(task, pattern))
+    names = (task for task in task_names() if "-oraclerep-" not in task or "oraclerep" in pattern)
+    tasks = sorted(task for task in names if fnmatchcase(task, pattern))
     if not tasks:
         raise ValueError(
             f"no task of OGBench matches `{pattern}`; a valid pattern is 'cube-single-play-singletask-task?-v0'."

@@ -1,5 +1,6 @@
 r"""Datasets in which each transition gets a goal when it is sampled."""
 
+import hashlib
 import math
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ class GoalDataset(eqx.Module):
     where $T$ is the last state of the episode at which a transition starts, and $j$ is also such a state. The
     representation of $g$ replaces the last coordinates of the observation and of the next observation. If $g = i$, the
     reward is 0 and the discount is 0; otherwise the reward is -1 and the discount is that of the data. The policy and
-    the critic of any method with single-step batches are thus conditioned on the goal.
+    the critic of any method that learns from the rewards of single steps are thus conditioned on the goal.
 
     - `states`: The dataset. The last `goal_dim` coordinates of an observation must be the representation of the state
       itself. The rewards are not used.
@@ -54,7 +55,7 @@ class GoalDataset(eqx.Module):
             )
         if not 0 < self.discount < 1:
             raise ValueError(f"`discount` must be in (0, 1); got {self.discount}.")
-        if min(self.p_current, self.p_future) < 0 or self.p_current + self.p_future > 1:
+        if not (self.p_current >= 0 and self.p_future >= 0 and self.p_current + self.p_future <= 1):
             raise ValueError(
                 "`p_current` and `p_future` must be at least 0, and their sum at most 1; got "
                 f"{self.p_current} and {self.p_future}."
@@ -86,6 +87,11 @@ class GoalDataset(eqx.Module):
     def action_dim(self) -> int:
         """The number of coordinates of an action."""
         return self.states.action_dim
+
+    @property
+    def action_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """The action bounds with which `states` was made; see `Dataset.action_bounds`."""
+        return self.states.action_bounds
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -123,8 +129,9 @@ class GoalDataset(eqx.Module):
         )
 
     def fingerprint(self) -> str:
-        """Returns the fingerprint of `states`; see `Dataset.fingerprint`."""
-        return self.states.fingerprint()
+        """Returns a SHA-256 hash of the fingerprint of `states` and of the distribution of the goals."""
+        distribution = (self.goal_dim, float(self.discount), float(self.p_current), float(self.p_future))
+        return hashlib.sha256(f"{self.states.fingerprint()} {distribution}".encode()).hexdigest()
 
     def _random_states(self, key: Key, count: int) -> Int[Array, " batch"]:
         return self.states.starts[jax.random.randint(key, (count,), 0, self.size)]

@@ -76,7 +76,7 @@ class OGBenchTask:
         settings = {"success_timing": self.success_timing, "sparse_rewards": self.sparse_rewards}
         return environment_maker(self.name, self.frame_stack, **settings)
 
-    def describe(self) -> dict[str, str | float]:
+    def describe(self) -> dict[str, str | float | None]:
         """Returns JSON-serialisable values that identify the data, to store with the results."""
         return {
             "env_name": self.name.full,
@@ -88,6 +88,7 @@ class OGBenchTask:
             "reward_timing": self.reward_timing,
             "action_limit": self.action_limit,
             "sparse_rewards": self.sparse_rewards,
+            "goal_discount": self.dataset.discount if isinstance(self.dataset, GoalDataset) else None,
         }
 
 
@@ -113,6 +114,7 @@ def load(
     frame_stack: int = 1,
     sparse_rewards: bool = False,
     dataset_episodes: int | None = None,
+    goal_discount: float | None = None,
 ) -> OGBenchTask:
     r"""Loads a task with its data, from `dataset_path` or, if that is None, from OGBench's own file in `dataset_dir`.
 
@@ -137,6 +139,8 @@ def load(
       sparse, so the argument must be False.
     - `dataset_episodes`: The number of training episodes to use, the first ones of the file; None for all. Only for a
       single file without pixels.
+    - `goal_discount`: The `discount` of the [`GoalDataset`][floqzoo.tasks.GoalDataset] of a goal-conditioned task; a run
+      passes the discount of its method, as OGBench's reference implementations do. None for the default of the dataset.
 
     **Raises** `ValueError` for an invalid argument or invalid data, `FileNotFoundError` for a missing file,
     `ConnectionError` if the download fails (the message suggests other ways to get the data), `BlockingIOError` while
@@ -159,6 +163,8 @@ def load(
             "`reward_timing` must be 'pre' and `sparse_rewards` must be False for "
             f"{name.full}, whose rewards depend on sampled goals; got {reward_timing!r} and {sparse_rewards}."
         )
+    if goal_discount is not None and not name.goal_conditioned:
+        raise ValueError(f"`goal_discount` must be None for {name.full}, which samples no goals; got {goal_discount}.")
     if dataset_path is None:
         path, provenance = official_file(name, Path(dataset_dir).expanduser()), "official"
     else:
@@ -171,24 +177,27 @@ def load(
             "`dataset_path` must be a file for a task with pixels or goals, since frames are not stacked, and goals not "
             f"sampled, across shards; got the folder {path}."
         )
+    if dataset_episodes is not None and (name.pixels or path.is_dir()):
+        raise ValueError(
+            f"`dataset_episodes` must be None for {env_name}, since it applies only to a single file of OGBench "
+            f"without pixels; got {dataset_episodes}."
+        )
     reader = TaskReader(name, reward_timing, action_limit, sparse_rewards)
     try:
         if name.pixels:
             train, validation = (PixelDataset.of(frames, frame_stack) for frames in _files(path, reader))
         elif name.goal_conditioned:
+            settings = {} if goal_discount is None else {"discount": goal_discount}
             train, validation = (
-                GoalDataset(states, states.observation_dim - reader.state_dim) for states in _files(path, reader)
+                GoalDataset(states, states.observation_dim - reader.state_dim, **settings)
+                for states in _files(path, reader)
             )
         else:
             train, validation = _shards(path, reader) if path.is_dir() else _files(path, reader)
     finally:
         reader.close()
     if dataset_episodes is not None:
-        if not isinstance(train, Dataset | GoalDataset):
-            raise ValueError(
-                f"`dataset_episodes` must be None for {env_name}, since it applies only to a single file of OGBench "
-                f"without pixels; got {dataset_episodes}."
-            )
+        assert isinstance(train, Dataset | GoalDataset)  # a single file without pixels
         try:
             train = train.first_episodes(dataset_episodes)
         except ValueError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from floqzoo.tasks.dataset import Dataset
+from floqzoo.tasks.goal_dataset import GoalDataset
 from floqzoo.tasks.own_code import named_in_own_code
 from floqzoo.tasks.sharded_dataset import ShardedDataset
 
@@ -21,7 +22,8 @@ class GymnasiumTask:
     Without an environment, only losses and diagnostics are logged.
 
     - `name`: The name of the task, which is shown in titles and tables.
-    - `dataset`: The transitions to train on, such as the result of `dataset_from_transitions`, or a `ShardedDataset`.
+    - `dataset`: The transitions to train on, such as the result of `dataset_from_transitions`, a `GoalDataset` of such a
+      result, or a `ShardedDataset`.
     - `environment`: A function that creates a new Gymnasium environment whose observations and actions are vectors of
       numbers; None if the task has no environment. If environments run in separate processes, the function must be
       defined at the top level of a module.
@@ -44,9 +46,9 @@ class GymnasiumTask:
     """
 
     name: str
-    dataset: Dataset | ShardedDataset
+    dataset: Dataset | GoalDataset | ShardedDataset
     environment: Callable[[], Any] | None = None
-    validation: Dataset | ShardedDataset | None = None
+    validation: Dataset | GoalDataset | ShardedDataset | None = None
     success_key: str | None = None
     success_at: str = "last"
     max_episode_steps: int | np.integer | None = None
@@ -137,7 +139,7 @@ class GymnasiumTask:
         for name, (ours, theirs) in widths.items():
             if ours != theirs:
                 raise ValueError(f"`dataset` must have {name} of {theirs} numbers, as the environment has; got {ours}.")
-        numbers = self.dataset.observations.dtype if isinstance(self.dataset, Dataset) else None
+        numbers = self.dataset.observations.dtype if isinstance(self.dataset, Dataset | GoalDataset) else None
         if numbers is not None and (numbers == np.uint8) != (seen.dtype == np.uint8):
             raise ValueError(
                 "the observations of `dataset` and of the environment must both be uint8, or neither; got "

@@ -62,7 +62,7 @@ def _cast_smaller_shadows(maze: Any) -> None:
     maze.initialize_renderer()
 
 
-def make_with_goals(environment: str, **settings: Any) -> Any:
+def make_with_goals(environment: str, *, sparse_rewards: bool = False, **settings: Any) -> Any:
     """Creates a goal-conditioned OGBench environment whose observations end with the goal.
 
     An observation contains the state, followed by the oracle representation of the episode's goal. Each reset draws one
@@ -70,7 +70,14 @@ def make_with_goals(environment: str, **settings: Any) -> Any:
     [`GoalDataset`][floqzoo.tasks.GoalDataset]; OGBench's is 1 and 0.
 
     - `environment`, `settings`: As in `make`.
+    - `sparse_rewards`: Must be False, since these rewards are sparse already.
+
+    **Raises** `ValueError` if `sparse_rewards` is True.
     """
+    if sparse_rewards:
+        raise ValueError(
+            f"`sparse_rewards` must be False for {environment} with goals, whose rewards are sparse already."
+        )
     gymnasium = ogbench_module("gymnasium")
 
     class WithGoals(gymnasium.Wrapper):
@@ -79,6 +86,8 @@ def make_with_goals(environment: str, **settings: Any) -> Any:
             _keep_action_space(environment.unwrapped)
             with seeded(environment, np.random.SeedSequence(0)):
                 observation, _ = self.reset()
+            self.unwrapped.np_random = np.random.default_rng()
+            self.action_space.seed()
             self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, observation.shape, observation.dtype)
 
         def reset(self, **arguments: Any) -> Any:

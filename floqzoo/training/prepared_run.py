@@ -72,9 +72,9 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
                 f"file of OGBench without pixels; got {config.dataset_episodes}."
             )
         return own_task(config.env_name)
-    path = config.dataset_path
+    path, name = config.dataset_path, task_name(config.env_name)
     if path is None and config.collect_episodes > 0:
-        dataset = task_name(config.env_name).dataset
+        dataset = name.dataset
         if not (Path(config.dataset_dir).expanduser() / f"{dataset}.npz").exists():
             path = collect_visibly(dataset, episodes=config.collect_episodes, workers=config.collect_workers)
     return load(
@@ -85,6 +85,8 @@ def load_task(config: RunConfig) -> OGBenchTask | Task:
         frame_stack=config.frame_stack,
         sparse_rewards=config.sparse_rewards,
         dataset_episodes=config.dataset_episodes,
+        # Behaviour cloning has no discount.
+        goal_discount=getattr(config.agent, "discount", None) if name.goal_conditioned else None,
     )
 
 

@@ -45,10 +45,12 @@ def train(run, data, tmp_path):
 
 @pytest.mark.parametrize("recipe", ["fql", "gaussian_bc"])
 def test_a_run_on_goals_trains_and_is_evaluated(recipe, train, tmp_path):
-    status, said = train(recipe, "--dataset_episodes=1")
+    cloned = recipe == "gaussian_bc"  # which has no discount
+    status, said = train(recipe, "--dataset_episodes=1", *() if cloned else ("--agent.discount=0.9",))
     assert status == 0, said
     (directory,) = find_runs(tmp_path / "exp")
     described = json.loads((directory / "data.json").read_text())
+    assert described["goal_discount"] == (0.99 if cloned else 0.9)
     assert (described["env_name"], described["observation_dim"], described["reward_range"]) == (NAME, 4, [-1.0, 0.0])
     columns = read_metrics(directory / "eval.csv")
     (result,) = evaluate_run(directory)
@@ -72,6 +74,7 @@ def test_a_run_on_goals_is_inspected(run, train, tmp_path):
         ("fql", "--agent.chunk_length=2", "`reader` must be NStep(1) for a GoalDataset"),
         ("fql", "--online_steps=2", "`online_steps` must be 0 with a GoalDataset"),
         ("fql", "--sparse_rewards", "`sparse_rewards` must be False for pointmaze-medium-navigate-oraclerep-v0"),
+        ("fb", "--seed=0", "`env_name` must be a single task for fb"),
         ("rebrac", "--seed=0", "`reader` must be NStep(1) for a GoalDataset"),
         ("td2_cfm", "--seed=0", "`reader` must be NStep(1) for a GoalDataset"),
         ("infom", "--agent.pretraining_steps=2", "`reader` must be NStep(1) for a GoalDataset"),

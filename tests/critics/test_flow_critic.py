@@ -193,7 +193,8 @@ def test_shared_noise_is_the_regressions_own_and_independent_noise_is_not():
 
 def test_keys_decide_the_loss(getkey):
     part, batch = critic(), transitions()
-    same = [loss(part, batch, seed=1).flow_loss for _ in range(2)]
+    with jax.debug_key_reuse(True):
+        same = [loss(part, batch, seed=1).flow_loss for _ in range(2)]
     assert same[0] == same[1]
     assert loss(part, batch, seed=2).flow_loss != same[0]
 

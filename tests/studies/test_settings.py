@@ -33,7 +33,7 @@ def test_a_number_of_a_study_is_positive(kind, field):
     several = isinstance(field.default, tuple)
     number = type(field.default[0] if several else field.default)
     refused = {"seed": (-1, 2**32), "weight_decay": (-0.5,)}.get(field.name, (0, -1))
-    for value in [number(value) for value in refused] + [float("nan")] * (number is float):
+    for value in [number(value) for value in refused] + [float("nan"), float("inf")] * (number is float):
         value = (*field.default, value) if several else value
         with pytest.raises(ValueError, match=f"`{field.name}` must be"):
             kind(**{field.name: value})

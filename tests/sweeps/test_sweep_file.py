@@ -83,9 +83,13 @@ def test_a_list_in_a_list_is_one_value_that_is_a_list(read):
 
 
 def test_a_pattern_stands_for_tasks(read):
-    sweep = read(tasks="['cube-single-play-singletask-task?-v0']", recipes="[fql]", fields=None)
-    tasks = [trial.config.env_name for trial in sweep.trials]
-    assert tasks == [f"cube-single-play-singletask-task{number}-v0" for number in range(1, 6)]
+    def tasks(pattern):
+        return [trial.config.env_name for trial in read(tasks=[pattern], recipes="[fql]", fields=None).trials]
+
+    singles = [f"cube-single-play-singletask-task{number}-v0" for number in range(1, 6)]
+    assert tasks("cube-single-play-singletask-task?-v0") == singles
+    assert tasks("cube-single-play-*") == [*singles, "cube-single-play-singletask-v0"]
+    assert tasks("cube-single-play-oraclerep*") == ["cube-single-play-oraclerep-v0"]
 
 
 def test_the_order_of_a_file_says_nothing_about_who_a_trial_is(read):

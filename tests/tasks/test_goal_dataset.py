@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from floqzoo.learner import ActionChunks, GeometricFuture, NStep, UniformBatches
 from floqzoo.protocols import OfflineDataset
 from floqzoo.runs import RunConfig
-from floqzoo.tasks import GoalDataset, make_dataset
+from floqzoo.tasks import GoalDataset, GymnasiumTask, make_dataset
 from floqzoo.training.phases import require_online
 from recipes.gaussian_bc import GaussianBCConfig
 
@@ -127,12 +127,21 @@ def test_what_a_run_needs_of_a_dataset():
     assert isinstance(dataset, OfflineDataset)
     assert (dataset.size, dataset.observation_dim, dataset.action_dim) == (states.size, 3, 1)
     assert dataset.reward_range == (-1.0, 0.0)
-    assert dataset.fingerprint() == states.fingerprint()
+    assert dataset.action_bounds == states.action_bounds
+    assert GymnasiumTask(name="own", dataset=dataset, validation=dataset).observation_dim == 3
     np.testing.assert_array_equal(dataset.observations, states.observations)
     few = dataset.first_episodes(2)
-    assert few.fingerprint() == states.first_episodes(2).fingerprint()
+    assert few.fingerprint() == GoalDataset(states.first_episodes(2), 2).fingerprint()
     at = few.states.starts
     assert goals_of(replace(few, p_current=0.0, p_future=0.0), np.resize(at, 64)).max() == at[-1]
+
+
+def test_a_fingerprint_is_that_of_the_states_and_of_the_distribution():
+    settings = ({}, {"goal_dim": 1}, {"discount": 0.9}, {"p_current": 0.1}, {"p_future": 0.4})
+    others = [GoalDataset(STATES, **({"goal_dim": 2} | each)) for each in settings]
+    others.append(GoalDataset(states_of((5, 3, 3, 4)), 2))
+    assert len({each.fingerprint() for each in [STATES, *others]}) == 7
+    assert GoalDataset(STATES, 2, discount=0.99).fingerprint() == others[0].fingerprint()
 
 
 @pytest.mark.parametrize("reader", [NStep(2), NStep(next_action=True), ActionChunks(2, 0.9), GeometricFuture(0.9)])

@@ -216,6 +216,12 @@ def test_rewards_and_shards_of_a_goal_conditioned_task_are_refused_before_a_file
     for settings in ({"sparse_rewards": True}, {"reward_timing": "post"}, {"dataset_path": tmp_path}):
         with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be .* goals"):
             load("pointmaze-medium-navigate-oraclerep-v0", **{"dataset_path": tmp_path / "none.npz", **settings})
+    with pytest.raises(ValueError, match=r"`goal_discount` must be None for .*, which samples no goals; got 0\.9"):
+        load("pointmaze-medium-navigate-singletask-v0", dataset_path=tmp_path / "none.npz", goal_discount=0.9)
+    with pytest.raises(ValueError, match="`sparse_rewards` must be False for pointmaze-medium-v0 with goals"):
+        make_with_goals("pointmaze-medium-v0", sparse_rewards=True)
+    with pytest.raises(ValueError, match=r"`dataset_episodes` must be None .* single file"):
+        load("pointmaze-medium-navigate-singletask-v0", dataset_path=tmp_path, dataset_episodes=3)
 
 
 def observed(environment, seed, steps=3):
@@ -255,7 +261,10 @@ def test_an_observation_is_the_state_and_the_goal_of_its_episode_which_the_seed_
     assert len(tasks) > 1
     observation, info = environment.reset(seed=0)
     np.testing.assert_array_equal(observation[width:], info["goal"])
-    for each in (environment, plain):
+    new = [make_with_goals(f"{name}-v0") for _ in range(2)]
+    drawn = [(each.unwrapped.np_random.random(), *each.action_space.sample()) for each in new]
+    assert drawn[0][0] != drawn[1][0] and drawn[0][1:] != drawn[1][1:]
+    for each in (environment, plain, *new):
         each.close()
 
 
