@@ -1,6 +1,7 @@
 """One strict setting for every test: promotions, random keys, warnings and shapes are all checked."""
 
 import gc
+import importlib.util
 import itertools
 import os
 import signal
@@ -88,6 +89,27 @@ def _limited_number_of_programs(request):
     if _weight >= 400:
         _weight = 0
         jax.clear_caches()
+
+
+@contextmanager
+def short_episodes():
+    """Episodes of OGBench's point mazes end after 200 instead of 1,000 steps; enough for returns to be known."""
+    if importlib.util.find_spec("ogbench") is None:
+        yield
+        return
+    from floqzoo.tasks.simulator import ogbench_module
+
+    registry = ogbench_module("gymnasium").registry
+    with pytest.MonkeyPatch.context() as patch:
+        for entry in [entry for name, entry in registry.items() if name.startswith("pointmaze-")]:
+            patch.setattr(entry, "max_episode_steps", 200)
+        yield
+
+
+@pytest.fixture(scope="session", name="short_episodes")
+def _short_episodes():
+    """The context, for fixtures and tests."""
+    return short_episodes
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_training_floq_leaves_its_hyperparameters_alone_and_moves_every_paramete
 @pytest.mark.slow
 def test_training_goes_by_the_key_alone():
     batch, agent = transitions(), floq_agent()
-    first, again, other = (traced_update(agent, batch, jax.random.key(seed))[0] for seed in (0, 0, 1))
+    with jax.debug_key_reuse(True):
+        first, again, other = (traced_update(agent, batch, jax.random.key(seed))[0] for seed in (0, 0, 1))
     assert eqx.tree_equal(first, again)
     assert not eqx.tree_equal(first, other)

@@ -12,6 +12,12 @@ from floqzoo.training import run_recipe
 from recipes.floq import RECIPE
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _episodes_are_short(short_episodes):
+    with short_episodes():
+        yield
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs `floqzoo WORDS`; gives the exit status, what was printed, and what was said on standard error."""
@@ -29,7 +35,7 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, short_episodes) -> Path:
     """The folder of a real run of floq, of two seeds and four updates, on a maze."""
     pytest.importorskip("ogbench")
     folder = tmp_path_factory.mktemp("trained")
@@ -45,12 +51,14 @@ def trained(tmp_path_factory) -> Path:
         "eval_interval": 4,
         "save_interval": 2,
         "eval_episodes": 1,
+        "eval_workers": 0,
         "agent.batch_size": 8,
         "agent.block_width": 8,
     }
     before, sys.argv = sys.argv, ["floq.py", *(f"--{name}={value}" for name, value in settings.items())]
     try:
-        run_recipe(RECIPE)
+        with short_episodes():
+            run_recipe(RECIPE)
     finally:
         sys.argv = before
     (directory,) = find_runs(folder / "exp")

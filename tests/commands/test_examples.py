@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_sweep_command import Here
 
 from floqzoo.results import compare_runs
+from floqzoo.sweeps import launcher
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")]
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -17,8 +19,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize(
     ("name", "metric", "method"), [("pendulum", "episode.return", "fql"), ("point", "success", "floq")]
 )
-def test_the_sweep_of_an_example_compares_its_seeds(run, tmp_path, name, metric, method):
-    pytest.importorskip("ray")
+def test_the_sweep_of_an_example_compares_its_seeds(run, tmp_path, monkeypatch, name, metric, method):
+    monkeypatch.setattr(launcher, "RayLauncher", Here)
     shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
     sweep = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     sweep["recipes"] = [entry for entry in sweep["recipes"] if entry["recipe"] == method]  # one of the two is enough

@@ -35,6 +35,7 @@ def train(run, data, tmp_path):
             "eval_interval": 4,
             "save_interval": 4,
             "eval_episodes": 2,
+            "eval_workers": 0,
             "normalize_observations": True,
         }
         status, _, said = run("train", recipe, *(f"--{name}={value}" for name, value in settings.items()), *words)

@@ -43,10 +43,8 @@ def learn(trained, tmp_path, monkeypatch):
     return learn
 
 
-@pytest.mark.parametrize("measure_of", ["clone", "trained"])
-def test_it_leaves_futures_and_values_beside_returns(measure_of, learn, trained, capsys):
-    words = [f"--agent.policy_run={trained}"] if measure_of == "trained" else []
-    folder = learn(f"--agent.measure_of={measure_of}", *words)
+def test_it_leaves_futures_and_values_beside_returns(learn, trained, capsys):
+    folder = learn("--agent.measure_of=trained", f"--agent.policy_run={trained}")
     assert (folder / "futures.png").stat().st_size > 0
     with (folder / "values.csv").open() as file:
         rewards = {row["reward"] for row in csv.DictReader(file)}

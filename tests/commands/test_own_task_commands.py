@@ -244,7 +244,7 @@ def test_the_futures_of_a_successor_measure_are_inspected(run, tmp_path, monkeyp
         folder = started(run_recipe, INFOM, tmp_path / "exp", monkeypatch, **words)
     capsys.readouterr()
     look = ("inspect", folder, "--out", tmp_path / "look", "--task", f"{FILE}:push")
-    for step, rewards in ((2, {"the task's reward"} if name == "td2_cfm" else set()), (4, {"the task's reward"})):
+    for step, rewards in ((2, set()), (4, {"the task's reward"}))[name == "td2_cfm" :]:
         status, printed, errors = run(*look, "--episodes", 3, "--step", step)
         assert status == 0, errors
         assert "3 initial states: values from the measure, and Monte Carlo returns" in printed

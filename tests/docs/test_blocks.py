@@ -29,7 +29,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("page", CASES)
-def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch, fewer_examples):
+def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch, fewer_examples, short_episodes):
     if page.name == "export.md":
         for module in ("onnxruntime", "safetensors"):
             pytest.importorskip(module)
@@ -41,5 +41,5 @@ def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch, fewer_example
         if "import torch" in block[2] and importlib.util.find_spec("torch") is None:
             continue  # It is large, and no extra of the tests.
         lines_before = "\n" * text.count("\n", 0, block.start(2))  # so that a traceback shows the page's own line
-        with fewer_examples(2):  # of laws, which the parts of a page keep
+        with fewer_examples(2), short_episodes():  # of laws, which the parts of a page keep
             exec(compile(lines_before + textwrap.dedent(block[2]), page, "exec"), scope)

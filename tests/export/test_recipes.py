@@ -33,7 +33,6 @@ CASES = {
     **{name: (name, {}) for name in NAMES if name != "qc"},
     "qc": ("qc", {"chunk_length": 3, "execution_horizon": 2}),
     "fql, in chunks": ("fql", {"chunk_length": 2}),
-    "floq, in chunks": ("floq", {"chunk_length": 3, "execution_horizon": 1}),
     "value_flows, one step": ("value_flows", {"acting": "one-step"}),
 }
 

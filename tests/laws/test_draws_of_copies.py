@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import equinox as eqx
 import jax
@@ -16,8 +17,12 @@ from floqzoo.testing import FAMILIES, Sizes, examples
 from floqzoo.testing.hyperparameter_laws import OUTPUTS, Numbers
 
 
-EXAMPLE = example_of(examples(Sizes()))
-ROWS = len(EXAMPLE.batch.reward)
+# Parts are built when a test asks for them: every process of the tests imports this file.
+@cache
+def example():
+    return example_of(examples(Sizes()))
+
+
 # What one sample of one row draws: numbers, of which a state has 3 and an action 2. None: the samples are quantiles.
 DRAWS = {
     ("FlowCritic", "num_noise_samples"): 1 + 1 + 1 + 2,  # z, z', t and a'
@@ -42,12 +47,14 @@ def numbers_of_samples(part) -> Iterator[str]:
     yield from (name for name in names if name.startswith("num_") and name not in NO_SAMPLES)
 
 
-PARTS = {
-    (type(part).__name__, name): part
-    for kind in (protocols.Critic, protocols.Policy)
-    for part in map(example_of, reversed(FAMILIES[kind]))  # so that the first of a class is kept
-    for name in numbers_of_samples(part)
-}
+@cache
+def parts():
+    return {
+        (type(part).__name__, name): part
+        for kind in (protocols.Critic, protocols.Policy)
+        for part in map(example_of, reversed(FAMILIES[kind]))  # so that the first of a class is kept
+        for name in numbers_of_samples(part)
+    }
 
 
 def drawn(jaxpr) -> int:
@@ -65,7 +72,7 @@ def drawn(jaxpr) -> int:
 
 
 def drawn_by(part, output) -> int:
-    arrays, rest = eqx.partition(Numbers.of(EXAMPLE), eqx.is_array)
+    arrays, rest = eqx.partition(Numbers.of(example()), eqx.is_array)
     return drawn(jax.make_jaxpr(lambda arrays: output(part, eqx.combine(arrays, rest)))(arrays).jaxpr)
 
 
@@ -82,15 +89,15 @@ def act(policy, x):
 
 
 def test_every_number_of_samples_is_listed():
-    assert PARTS.keys() == DRAWS.keys()
+    assert parts().keys() == DRAWS.keys()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", PARTS, ids=".".join)
+@pytest.mark.parametrize("case", DRAWS, ids=".".join)
 def test_each_sample_of_each_row_has_its_own_draws(case):
-    part, (_, name) = PARTS[case], case
+    part, (_, name) = parts()[case], case
     uses = [
-        (protocols.Critic, critic_loss, ROWS),
+        (protocols.Critic, critic_loss, len(example().batch.reward)),
         (protocols.Critic, score, 1),
         (protocols.NoisyCritic, OUTPUTS[protocols.NoisyCritic], 1),
         (protocols.Policy, act, 1),

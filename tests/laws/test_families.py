@@ -59,12 +59,12 @@ SLOW = {
 # The first member of a family stands for it in a quick run, with all examples of the profile.
 QUICK = 1
 # Every example is a program to compile. Which numbers receive a gradient depends on the class, so one example shows it; so
-# does one for a class that is in the family before, with other settings.
+# does one for a builder that is in the family before, with other settings.
 FEW, ONE = 2, {no_gradient_reaches_a_number_that_is_not_learnt}
 
 
 def is_repeated(family, index) -> bool:
-    """Whether a member before has the same class."""
+    """Whether the same function builds a member before."""
     return name_of(family[index]) in map(name_of, family[:index])
 
 

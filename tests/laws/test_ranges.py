@@ -3,11 +3,11 @@
 import dataclasses
 import inspect
 import re
+from functools import cache
 from itertools import chain
 
 import equinox as eqx
 import numpy as np
-import pytest
 from test_families import example_of
 
 from floqzoo.hyperparameter import Hyperparameter
@@ -27,30 +27,25 @@ def parts_in(part):
         yield from chain.from_iterable(parts_in(getattr(part, name)) for name in names)
 
 
-PARTS = {
-    type(part): part
-    for member in FAMILIES[eqx.Module]
-    for part in parts_in(example_of(member))
-    if not isinstance(part, Hyperparameter)
-}
-FIELDS = [
-    (part, field.name, getattr(part, field.name))
-    for part in PARTS.values()
-    for field in dataclasses.fields(part)
-    if field.init
-]
-NUMBERS = [
-    pytest.param(part, name, id=f"{type(part).__name__}.{name}")
-    for part, name, value in FIELDS
-    if isinstance(value, Hyperparameter) and np.ndim(value.stored) == 0
-]
 # The size of an ensemble is that of its arrays; `Ensemble.build` checks it.
 DERIVED = {"Ensemble.size"}
-COUNTS = [
-    pytest.param(part, name, id=f"{type(part).__name__}.{name}")
-    for part, name, value in FIELDS
-    if type(value) is int and f"{type(part).__name__}.{name}" not in DERIVED
-]
+
+
+@cache
+def fields():
+    """The fields of all parts, one part of each class; built on demand, since every process of the tests imports this."""
+    parts = {
+        type(part): part
+        for member in FAMILIES[eqx.Module]
+        for part in parts_in(example_of(member))
+        if not isinstance(part, Hyperparameter)
+    }
+    return [
+        (part, field.name, getattr(part, field.name))
+        for part in parts.values()
+        for field in dataclasses.fields(part)
+        if field.init
+    ]
 
 
 def refusal(part, name, value):
@@ -65,7 +60,7 @@ def refusal(part, name, value):
 def stated_range(part, name, wrong):
     """The interval that the error for a wrong number states, and whether its ends are in it."""
     message = refusal(part, name, wrong)
-    assert message is not None, f"{wrong} is taken"
+    assert message is not None, f"{type(part).__name__}.{name} takes {wrong}"
     stated = re.match(rf"`{name}` must (?:be|lie) (.*)", message)[1]
     number = r"(-?[\d.]+(?:e-?\d+)?)"
     if found := re.match(rf"in ([\[(]){number}, {number}([\])])", stated):
@@ -78,22 +73,29 @@ def stated_range(part, name, wrong):
     return -np.inf, False, np.inf, False
 
 
-@pytest.mark.parametrize(("part", "name"), NUMBERS)
-def test_a_number_has_the_range_that_its_error_states(part, name):
+def test_a_number_has_the_range_that_its_error_states():
+    for part, name, value in fields():
+        if isinstance(value, Hyperparameter) and np.ndim(value.stored) == 0:
+            assert_number_has_its_range(part, name)
+
+
+def assert_number_has_its_range(part, name):
     low, low_included, high, high_included = stated_range(part, name, np.nan)
     for end, included, inwards in ((low, low_included, 1), (high, high_included, -1)):
-        end = np.float32(end)
-        assert (refusal(part, name, end) is None) is included, end
+        end, where = np.float32(end), f"{type(part).__name__}.{name} at {end}"
+        assert (refusal(part, name, end) is None) is included, where
         if np.isfinite(end):
             step = inwards * max(np.spacing(np.abs(end)), np.finfo(np.float32).tiny)
-            assert refusal(part, name, end - step) is not None, "just outside"
-            assert refusal(part, name, end + step) is None, "just inside"
+            assert refusal(part, name, end - step) is not None, f"just outside: {where}"
+            assert refusal(part, name, end + step) is None, f"just inside: {where}"
 
 
-@pytest.mark.parametrize(("part", "name"), COUNTS)
-def test_a_count_has_the_range_that_its_error_states(part, name):
-    low, _, high, _ = stated_range(part, name, -(2**10))
-    for end, outwards in ((low, -1), (high, 1)):
-        if np.isfinite(end):
-            assert refusal(part, name, int(end)) is None
-            assert refusal(part, name, int(end) + outwards) is not None
+def test_a_count_has_the_range_that_its_error_states():
+    for part, name, value in fields():
+        where = f"{type(part).__name__}.{name}"
+        if type(value) is int and where not in DERIVED:
+            low, _, high, _ = stated_range(part, name, -(2**10))
+            for end, outwards in ((low, -1), (high, 1)):
+                if np.isfinite(end):
+                    assert refusal(part, name, int(end)) is None, where
+                    assert refusal(part, name, int(end) + outwards) is not None, where
