@@ -5,6 +5,7 @@ from .chunks import CHUNKS
 from .critics import CRITICS
 from .fault import Fault as Fault
 from .flow import FLOW
+from .goals import GOALS
 from .networks import NETWORKS
 from .pixels import PIXELS
 from .policies import POLICIES
@@ -13,4 +14,4 @@ from .successor import SUCCESSOR
 from .training import TRAINING
 
 
-FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS + SHARDS + PIXELS
+FAULTS = FLOW + NETWORKS + CRITICS + POLICIES + SUCCESSOR + AGENT + TRAINING + CHUNKS + SHARDS + PIXELS + GOALS
