@@ -85,12 +85,12 @@ class EvaluationSettings:
         require_positive(self)
         known = [name for name in METHODS if name != "mc-cfm"]
         unknown = [name for name in self.methods if name not in known]
-        if unknown or not self.methods:
+        if unknown:
             raise ValueError(
                 f"`methods` must be among {', '.join(known)}, since the data contain no futures of the policy; got "
-                f"{', '.join(unknown) or 'none'}."
+                f"{', '.join(unknown)}."
             )
-        if not self.horizons or min(self.horizons) <= 1 or len({*self.horizons}) < len(self.horizons):
+        if min(self.horizons) <= 1 or len({*self.horizons}) < len(self.horizons):
             raise ValueError(f"`horizons` must be different numbers above 1; got {self.horizons}.")
         if max(self.compared, self.scored) > self.samples:
             raise ValueError(f"`compared` and `scored` must be at most `samples`, {self.samples}.")

@@ -99,9 +99,9 @@ def test_means_have_errors_over_seeds():
     ("settings", "message"),
     [
         ({"methods": ("td3",)}, "`methods` must be among .*; got td3"),
-        ({"methods": ()}, "got none"),
+        ({"methods": ()}, "`methods` must not be empty"),
         ({"horizons": (1, 5)}, "`horizons` must be numbers above 1"),
-        ({"seeds": 0}, "`seeds` must be positive; got 0"),
+        ({"seeds": 0}, "`seeds` must be positive and finite; got 0"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings, message):

@@ -92,9 +92,9 @@ def test_the_nll_of_a_shifted_gaussian_is_known():
     ("settings", "message"),
     [
         ({"methods": ("mc-cfm",)}, "`methods` must be among td-cfm, .*, since .*; got mc-cfm"),
-        ({"methods": ()}, "got none"),
+        ({"methods": ()}, "`methods` must not be empty"),
         ({"horizons": (5, 5)}, "`horizons` must be different numbers above 1"),
-        ({"states": 0}, "`states` must be positive; got 0"),
+        ({"states": 0}, "`states` must be positive and finite; got 0"),
         ({"samples": 8, "compared": 16}, "`compared` and `scored` must be at most `samples`, 8"),
     ],
 )
