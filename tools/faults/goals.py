@@ -17,10 +17,10 @@ GOALS = (
         (LOOP,),
     ),
     Fault(
-        "later goals take the share of random ones",
+        "later goals are less probable",
         GOALS_FILE,
         "kind < self.p_current + self.p_future,",
-        "kind < self.p_current + (1 - self.p_future),",
+        "kind < self.p_future,",
         (LOOP, f"{TESTS}::test_goals_have_the_stated_distribution"),
     ),
     Fault(
