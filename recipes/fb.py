@@ -27,6 +27,8 @@ import optax
 
 import floqzoo as fz
 from floqzoo.runs import Recipe, RunConfig, buildable, convert_settings
+from floqzoo.tasks import task_name
+from floqzoo.tasks.own_task import is_reference
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
 from recipes.common import aggregation
@@ -160,7 +162,7 @@ def check(config: RunConfig) -> None:
     **Raises** `ValueError` if the run trains online or has a goal-conditioned task, and any error that `fb` raises for the
     settings.
     """
-    if "-oraclerep-" in config.env_name:
+    if not is_reference(config.env_name) and task_name(config.env_name).goal_conditioned:
         raise ValueError(
             "`env_name` must be a single task for fb, which infers one task from its rewards and ignores sampled goals; "
             f"got {config.env_name}."

@@ -1,4 +1,4 @@
-"""One strict setting for every test: promotions, random keys, warnings and shapes are all checked."""
+"""One strict setting for every test: promotions, warnings and shapes are all checked, and random keys where updates are."""
 
 import gc
 import importlib.util
@@ -91,24 +91,21 @@ def _limited_number_of_programs(request):
         jax.clear_caches()
 
 
-@contextmanager
+@pytest.fixture(scope="session")
 def short_episodes():
-    """Episodes of OGBench's point mazes end after 200 instead of 1,000 steps; enough for returns to be known."""
-    if importlib.util.find_spec("ogbench") is None:
-        yield
-        return
-    from floqzoo.tasks.simulator import ogbench_module
+    """A context in which episodes of OGBench's point mazes end after 200 steps, enough for returns to be known."""
 
-    registry = ogbench_module("gymnasium").registry
-    with pytest.MonkeyPatch.context() as patch:
-        for entry in [entry for name, entry in registry.items() if name.startswith("pointmaze-")]:
-            patch.setattr(entry, "max_episode_steps", 200)
-        yield
+    @contextmanager
+    def short_episodes():
+        with pytest.MonkeyPatch.context() as patch:
+            if importlib.util.find_spec("ogbench") is not None:
+                from floqzoo.tasks.simulator import ogbench_module
 
+                for name, entry in ogbench_module("gymnasium").registry.items():
+                    if name.startswith("pointmaze-"):
+                        patch.setattr(entry, "max_episode_steps", 200)
+            yield
 
-@pytest.fixture(scope="session", name="short_episodes")
-def _short_episodes():
-    """The context, for fixtures and tests."""
     return short_episodes
 
 

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from floqzoo.tasks.names import task_name, task_names
+from floqzoo.tasks.names import ORACLE, task_name, task_names
 from floqzoo.tasks.own_task import is_reference
 
 
@@ -39,8 +39,8 @@ def _behind(name: str, folder: Path) -> list[str]:
 
 
 def _fitting(pattern: str) -> list[str]:
-    names = (task for task in task_names() if "-oraclerep-" not in task or "oraclerep" in pattern)
-    tasks = sorted(task for task in names if fnmatchcase(task, pattern))
+    fitting = sorted(task for task in task_names() if fnmatchcase(task, pattern))
+    tasks = [task for task in fitting if ORACLE in pattern or not task_name(task).goal_conditioned]
     if not tasks:
         raise ValueError(
             f"no task of OGBench matches `{pattern}`; a valid pattern is 'cube-single-play-singletask-task?-v0'."
