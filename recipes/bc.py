@@ -1,4 +1,8 @@
-"""Behaviour cloning by flow matching: FQL's behaviour flow, without a critic."""
+r"""Behaviour cloning by flow matching: FQL's behaviour flow, without a critic (arXiv 2502.02538, equation 5).
+
+$$\mathbb E_{t, x_0} \tfrac1d \lVert v_\theta(t, x_t \mid s) - (a - x_0) \rVert^2,
+\qquad x_t = (1 - t) x_0 + t a, \quad x_0 \sim N(0, I).$$
+"""
 
 from dataclasses import dataclass
 

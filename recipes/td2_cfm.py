@@ -1,4 +1,11 @@
-"""TD²-CFM: successor measures as flows, learnt by temporal differences (arXiv 2503.09817)."""
+r"""TD²-CFM: successor measures as flows, learnt by temporal differences (arXiv 2503.09817).
+
+$$\mathbb E \, (1 - \gamma) \tfrac1d \lVert v_\theta(t, x_t \mid s, a) - (s' - x_0) \rVert^2
++ \gamma \tfrac1d \lVert v_\theta(t, \hat x_t \mid s, a) - v_{\bar\theta}(t, \hat x_t \mid s', a') \rVert^2,$$
+
+where $x_t = (1 - t) x_0 + t s'$, and $\hat x_t$ is the point that the target flow of $(s', a')$ reaches at time $t$ from
+another noise sample. The other methods differ in the second term; see `floqzoo/successor/targets.py`.
+"""
 
 import math
 from dataclasses import dataclass
