@@ -8,7 +8,7 @@ import numpy as np
 
 from floqzoo.tasks.episodes import Episode, StepLog, first_accepted, seeded
 from floqzoo.tasks.names import PIXELS
-from floqzoo.tasks.renderer import require_renderer
+from floqzoo.tasks.renderer import rendering_limited, require_renderer
 from floqzoo.tasks.simulator import make, ogbench_module
 
 
@@ -85,7 +85,9 @@ class ManipulationRecorder:
                 next_observation, _, terminated, truncated, info = environment.step(action)
                 done = bool(terminated or truncated)
                 if oracle.done:
-                    oracle = self._oracle(*simulator.set_new_target(p_stack=stacking))
+                    with rendering_limited():  # this renders, but is not a step
+                        target = simulator.set_new_target(p_stack=stacking)
+                    oracle = self._oracle(*target)
                 log.add(observation, action, done, info)
                 observation = next_observation
         return log.arrays()

@@ -4,7 +4,6 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from floqzoo.protocols import DatasetScript, EpisodeRecorder
 from floqzoo.tasks.episodes import save_episode
-from floqzoo.tasks.renderer import LIMIT, rendering_limited
+from floqzoo.tasks.renderer import LIMIT
 from floqzoo.tasks.worker_process import follow_parent
 
 
@@ -46,8 +45,8 @@ def record_all(
     """Runs all jobs, and calls `finished_one` after each job.
 
     The jobs run in this process if `workers` is 1, and in worker processes otherwise. If the script renders images, they
-    run in exactly one worker process, whatever `workers` is. Because a renderer can hang, the worker process ends if an
-    episode takes longer than `floqzoo.tasks.renderer.LIMIT` seconds.
+    run in exactly one worker process, whatever `workers` is. Because a renderer can hang, the environments of pixel tasks
+    end the worker process if a step takes longer than `floqzoo.tasks.renderer.LIMIT` seconds; see `make`.
 
     **Raises** `RuntimeError` if a worker process dies. On any error, including Ctrl-C, finished episodes are kept.
     """
@@ -71,7 +70,7 @@ def record_all(
             future.result()
             finished_one()
     except BrokenProcessPool as error:
-        hung = f", a renderer that took more than {LIMIT:.0f} s for an episode" if renders else ""
+        hung = f", a renderer that took more than {LIMIT:.0f} s for a step" if renders else ""
         raise RuntimeError(
             f"a worker process that recorded {script.name!r} died. Possible causes: too little memory, a signal{hung}, or "
             'a script without `if __name__ == "__main__":`. Finished episodes are kept; call again to continue.'
@@ -81,19 +80,16 @@ def record_all(
 
 
 _recorder: EpisodeRecorder | None = None
-_renders = False
 
 
 def _start_worker(script: DatasetScript) -> None:
     """Initialises a worker process, which ignores Ctrl-C and ends when its parent ends."""
-    global _recorder, _renders
+    global _recorder
     follow_parent()
-    _renders = getattr(script, "renders", False)
     _recorder = script.recorder()
 
 
 def _run_in_worker(job: EpisodeJob) -> None:
     if _recorder is None:
         raise RuntimeError("the worker process has no recorder.")
-    with rendering_limited() if _renders else nullcontext():
-        job.run(_recorder)
+    job.run(_recorder)

@@ -13,7 +13,7 @@ from functools import cache
 _PROBE = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
 
 LIMIT = 600.0
-"""The maximum time in seconds for rendering an episode of a dataset, or a step of an evaluation."""
+"""The maximum time in seconds for the creation of an environment that renders, and for each of its steps and resets."""
 
 
 def select_renderer() -> bool:
@@ -61,7 +61,8 @@ def rendering_limited(seconds: float = LIMIT) -> Iterator[None]:
     """Terminates this process, with a traceback, if the block takes longer than `seconds`.
 
     There is no other way to interrupt the block, because a hanging renderer ignores signals. The limit applies only in
-    a process started by `multiprocessing`, whose parent process restarts it or reports that it has ended.
+    a process started by `multiprocessing`, whose parent process restarts it or reports that it has ended. Blocks must
+    not be nested, because the end of the inner block would also end the limit of the outer one.
     """
     if multiprocessing.parent_process() is None:
         yield

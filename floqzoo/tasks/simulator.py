@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ def registered_environments() -> list[str]:
 def make(environment: str, *, sparse_rewards: bool = False, **settings: Any) -> Any:
     """Creates an OGBench environment, without gymnasium's environment checker.
 
+    If observations are pixels, the creation of the environment, each step and each reset have a time limit, because a
+    renderer can hang; see `rendering_limited`.
+
     - `environment`: The name under which it is registered with gymnasium.
     - `sparse_rewards`: Whether rewards are replaced by `sparse`.
     - `settings`: Settings of OGBench's environment.
@@ -39,10 +43,14 @@ def make(environment: str, *, sparse_rewards: bool = False, **settings: Any) -> 
     """
     warnings.filterwarnings("ignore", message=".*Box (low|high)'s precision lowered by casting")
     warnings.filterwarnings("ignore", message=".*DISPLAY environment variable is missing")
-    made = ogbench_module("gymnasium").make(environment, disable_env_checker=True, **settings)
-    if environment.startswith("visual-pointmaze-"):
-        _cast_smaller_shadows(made.unwrapped)
-    return ogbench_module("gymnasium.wrappers").TransformReward(made, sparse) if sparse_rewards else made
+    pixels = environment.startswith("visual-")
+    with rendering_limited() if pixels else nullcontext():
+        made = ogbench_module("gymnasium").make(environment, disable_env_checker=True, **settings)
+        if environment.startswith("visual-pointmaze-"):
+            _cast_smaller_shadows(made.unwrapped)
+    if sparse_rewards:
+        made = ogbench_module("gymnasium.wrappers").TransformReward(made, sparse)
+    return limited(made) if pixels else made
 
 
 def sparse(rewards: Any) -> Any:
@@ -117,15 +125,14 @@ def make_pixels(environment: str, frame_stack: int, **settings: Any) -> Any:
     """Creates an OGBench environment with pixel observations, which have the same layout as in `PixelDataset`.
 
     An observation is a uint8 vector that contains the latest `frame_stack` frames, oldest first. After a reset, the
-    first frame is repeated. In a process started by `multiprocessing`, a step or a reset that takes more than ten
-    minutes terminates the process; see `rendering_limited`.
+    first frame is repeated. The time limits of `make` apply.
 
     **Raises** `OSError` if no renderer works.
     """
     require_renderer(f"{environment}, a task of pixels,")
+    made = make(environment, **settings)
     wrappers = ogbench_module("gymnasium.wrappers")
-    stacked = wrappers.FrameStackObservation(make(environment, **settings), frame_stack, padding_type="reset")
-    return limited(wrappers.FlattenObservation(stacked))
+    return wrappers.FlattenObservation(wrappers.FrameStackObservation(made, frame_stack, padding_type="reset"))
 
 
 def limited(environment: Any) -> Any:
