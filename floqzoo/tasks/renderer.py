@@ -12,6 +12,9 @@ from functools import cache
 
 _PROBE = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current(); context.free()"
 
+PROBE_LIMIT = 60.0
+"""The maximum time in seconds for the test of a renderer."""
+
 LIMIT = 600.0
 """The maximum time in seconds for the creation of an environment that renders, and for each of its steps and resets."""
 
@@ -50,9 +53,17 @@ def require_renderer(what: str) -> None:
 
 @cache
 def can_render(name: str) -> bool:
-    """Tests in a separate process whether MuJoCo can render with the renderer of this name, such as "egl"."""
+    """Tests in a separate process whether MuJoCo can render with the renderer of this name, such as "egl".
+
+    A renderer that takes more than `PROBE_LIMIT` seconds counts as one that does not work.
+    """
     environment = os.environ | {"MUJOCO_GL": name}
-    probe = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False)
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE], env=environment, capture_output=True, check=False, timeout=PROBE_LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return probe.returncode == 0 and name != "disabled"
 
 

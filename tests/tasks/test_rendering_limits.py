@@ -1,5 +1,8 @@
 """The time limits of renderers, with a clock and environments that only pretend to render."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
@@ -140,3 +143,21 @@ def test_each_frame_of_an_evaluation_has_a_limit_of_its_own(clock):
         environment.step(np.zeros(5, np.float32))
     assert clock.frames == ["creation"] * 2 + ["reset"] * 2 + ["step"] * 6
     assert clock.end is None
+
+
+def test_egl_that_hangs_counts_as_not_working_and_osmesa_is_selected(monkeypatch):
+    def run(command, *, env, timeout=None, **settings):
+        if env["MUJOCO_GL"] == "egl":
+            assert timeout == 60, "hangs"
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(renderer, "can_render", renderer.can_render.__wrapped__)  # without its cache
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.delitem(sys.modules, "mujoco", raising=False)
+    monkeypatch.delenv("MUJOCO_GL")
+    assert renderer.select_renderer()
+    assert os.environ["MUJOCO_GL"] == "osmesa"
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with pytest.raises(OSError, match="MUJOCO_GL=egl does not"):
+        renderer.require_renderer("a video")
