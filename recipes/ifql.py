@@ -19,7 +19,7 @@ import floqzoo as fz
 from floqzoo.runs import Recipe, buildable
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, best_of_n, published_presets
+from recipes.common import QUICKSTART, best_of_n, published_presets, visual_preset
 from recipes.iql import ExpectileConfig, iql_critic
 from recipes.published import ifql as published
 
@@ -53,7 +53,8 @@ RECIPE = Recipe(
     build=ifql,
     presets=published_presets(
         IFQLConfig(), published.OFFLINE, online=published.ONLINE, quickstart=IFQLConfig(**QUICKSTART, flow_steps=5)
-    ),
+    )
+    | {"visual": visual_preset(published.VISUAL, IFQLConfig())},
     check=buildable(ifql),
 )
 

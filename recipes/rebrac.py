@@ -22,7 +22,7 @@ from floqzoo.learner import NStep
 from floqzoo.runs import Recipe, buildable, standard_batches
 from floqzoo.training import run_recipe
 from floqzoo.typing import Key
-from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_presets, value_network
+from recipes.common import QUICKSTART, ActorCriticConfig, actor_network, published_presets, value_network, visual_preset
 from recipes.published import rebrac as published
 
 
@@ -75,7 +75,8 @@ RECIPE = Recipe(
         ReBRACConfig(),
         published.OFFLINE,
         quickstart=ReBRACConfig(**QUICKSTART, alpha_actor=1.0, alpha_critic=0.0),
-    ),
+    )
+    | {"visual": visual_preset(published.VISUAL, ReBRACConfig())},
     check=buildable(rebrac),
     batch_source=partial(standard_batches, reader=with_next_actions),
 )

@@ -1,4 +1,8 @@
-"""ReBRAC's settings in FQL's experiments: arXiv 2502.02538, table 6."""
+"""ReBRAC's settings in FQL's experiments: arXiv 2502.02538, table 6; pixel tasks reuse the values of tasks with
+states."""
+
+from recipes.published import with_pixels
+
 
 OFFLINE = {
     "antmaze-large": {"alpha_actor": 0.003, "alpha_critic": 0.01},
@@ -12,3 +16,4 @@ OFFLINE = {
     "puzzle-3x3": {"alpha_actor": 0.3, "alpha_critic": 0.01},
     "puzzle-4x4": {"alpha_actor": 0.3, "alpha_critic": 0.01},
 }
+VISUAL = with_pixels(OFFLINE)

@@ -635,12 +635,12 @@ def test_every_preset_builds_an_agent_and_has_an_environment_of_its_own(recipe, 
     assert isinstance(agent, fz.Agent)
 
 
-VISUAL = {  # alpha of FQL and IQL
-    "cube-single": (300, 1),
-    "cube-double": (100, 0.3),
-    "scene": (100, 10),
-    "puzzle-3x3": (300, 10),
-    "puzzle-4x4": (300, 3),
+VISUAL = {  # alpha of FQL and IQL, and the weights of ReBRAC's actor and critic
+    "cube-single": (300, 1, 1, 0),
+    "cube-double": (100, 0.3, 0.1, 0),
+    "scene": (100, 10, 0.1, 0.01),
+    "puzzle-3x3": (300, 10, 0.3, 0.01),
+    "puzzle-4x4": (300, 3, 0.3, 0.01),
 }
 
 
@@ -655,14 +655,19 @@ def test_a_preset_ends_with_a_row_and_an_evaluation(recipe, preset):
 
 @pytest.mark.parametrize("environment", VISUAL)
 def test_pixels_are_as_published(environment):
-    for recipe, alpha in zip((fql, iql), VISUAL[environment], strict=True):
+    agents = {}
+    for recipe in (fql, iql, rebrac, ifql):
         run = recipe.RECIPE.presets["visual"](f"visual-{environment}-play-singletask-task1-v0")
         assert (run.offline_steps, run.frame_stack, run.p_aug) == (500_000, 3, 0.5)
-        agent = blueprint(recipe.RECIPE.build, run.agent, observation_dim=3 * 64 * 64 * 3)
+        assert (run.agent.lr, run.agent.batch_size, run.agent.discount) == (3e-4, 256, 0.99)
+        agent = agents[recipe] = blueprint(recipe.RECIPE.build, run.agent, observation_dim=3 * 64 * 64 * 3)
         encoder = agent.critic.networks.networks.members.encoder.shared
         assert (encoder.frames, encoder.num_features, len(encoder.stages)) == (3, 512, 3)
-        assert agent.policy.alpha.stored == np.float32(alpha)
         assert hidden_widths(agent.critic.networks.networks.members.network) == (512,) * 4
+    of_rebrac = (agents[rebrac].policy.alpha.stored, agents[rebrac].critic.beta.stored)
+    found = (agents[fql].policy.alpha.stored, agents[iql].policy.alpha.stored, *of_rebrac)
+    assert found == tuple(map(np.float32, VISUAL[environment]))
+    assert agents[ifql].policy.num_samples == 32
 
 
 @pytest.mark.parametrize(
