@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from flags_table import MACHINE
 from part_lists import public_names
 
 from floqzoo.hyperparameter import Hyperparameter
@@ -44,8 +45,10 @@ def _defaults(function: Any) -> Iterator[str]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not parameter.empty:
             factory = fields[name].default_factory if name in fields else dataclasses.MISSING
-            value = parameter.default if factory is dataclasses.MISSING else factory()
-            yield f"{name}={_text(value)}"
+            if name in MACHINE:
+                yield f"{name}={MACHINE[name]}"
+            else:
+                yield f"{name}={_text(parameter.default if factory is dataclasses.MISSING else factory())}"
 
 
 def _text(value: Any) -> str:

@@ -111,7 +111,7 @@ class RunConfig(Generic[AgentConfig]):
     collect_episodes: int = 0
     """Episodes to collect if `dataset_path` is None and the official file is not in `dataset_dir`; later runs reuse
     them. If 0, a missing official file is downloaded."""
-    collect_workers: int = os.cpu_count() or 1
+    collect_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Number of processes that collect in parallel; the data do not depend on it."""
 
     compilation_cache: str = "auto"

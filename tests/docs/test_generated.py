@@ -1,6 +1,7 @@
 """The output of `docs/generate.py` is up to date, and the notebooks run from top to bottom."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,11 @@ def cells(notebook: Path, kind: str) -> list[str]:
     return [cell["source"] for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == kind]
 
 
-def test_every_generated_file_is_up_to_date():
+@pytest.mark.parametrize("cores", [3, 64])
+def test_every_generated_file_is_up_to_date_with_any_number_of_cores(cores, monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     stale = [str(path.relative_to(ROOT)) for path, text in generated().items() if path.read_text() != text]
     assert stale == [], "run `python docs/generate.py`"
 
