@@ -1,5 +1,6 @@
 """Reads and validates files in OGBench's format."""
 
+import io
 import math
 import os
 import zipfile
@@ -83,12 +84,15 @@ def require_arrays(path: Path, archive: zipfile.ZipFile, keys: Iterable[str], ot
         )
 
 
-# The errors that zipfile and NumPy raise for corrupt files.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+# The errors that zipfile and NumPy raise for corrupt files; NotImplementedError is a RuntimeError.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError, RuntimeError, ValueError)
 
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 """The total memory of this machine in bytes."""
+
+MOST_HEADER_BYTES = 10_000
+"""The maximum length of an array's header in bytes; NumPy writes about 120."""
 
 MOST_DEFLATED = 1032
 """The largest ratio of uncompressed to compressed bytes that Deflate can achieve. An array with a larger ratio is
@@ -120,11 +124,22 @@ def require_memory(size: int) -> None:
 def _header(entry: Any) -> tuple[tuple[int, ...], np.dtype]:
     """The shape and the dtype of an array, from the header of its entry.
 
-    Raises `ValueError` if it contains Python objects.
+    NumPy reads a header of any length before it checks the length, so the length is checked here first.
+
+    Raises `ValueError` if the header is too long, or if the array contains Python objects.
     """
     version = np.lib.format.read_magic(entry)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(entry)
+    read, width = (
+        (np.lib.format.read_array_header_1_0, 2) if version == (1, 0) else (np.lib.format.read_array_header_2_0, 4)
+    )
+    field = entry.read(width)
+    length = int.from_bytes(field, "little")
+    if length > MOST_HEADER_BYTES:
+        raise ValueError(
+            f"its header must have at most {MOST_HEADER_BYTES:,} bytes; it has {length:,}, so the file is damaged: download it "
+            "again"
+        )
+    shape, _, dtype = read(io.BytesIO(field + entry.read(length)))
     if dtype.hasobject:
         raise ValueError("it contains Python objects")
     return shape, dtype

@@ -1,6 +1,7 @@
 """What only looks like OGBench's file format is refused, whatever is wrong with it."""
 
 import io
+import tracemalloc
 import zipfile
 
 import hypothesis.strategies as st
@@ -135,6 +136,46 @@ def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_m
         ValueError, match=r"`actions` cannot be read as plain numbers: its header declares [\d,]+ bytes"
     ):
         read_datafile(path, needs_buttons=True)
+
+
+def with_header_of(path, source, version, length):
+    """A copy of a file in which the header of `actions` is padded to a length."""
+    magic = np.lib.format.magic(*version)
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "actions.npy":
+                start = 10 + int.from_bytes(content[8:10], "little")
+                header = content[10:start].rstrip().ljust(length - 1) + b"\n"
+                content = magic + length.to_bytes(2 if version == (1, 0) else 4, "little") + header + content[start:]
+            new.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(("version", "length"), [((1, 0), 10_001), ((2, 0), 10_001), ((2, 0), 10**7)])
+def test_a_header_above_the_limit_is_refused_unread(tmp_path, version, length):
+    source = written(tmp_path, good())
+    read_datafile(with_header_of(tmp_path / "long.npz", source, version, 10_000), needs_buttons=True)
+    path = with_header_of(tmp_path / "longer.npz", source, version, length)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError,
+            match=rf"`actions` .*: its header must have at most 10,000 bytes; it has {length:,}, so the file",
+        ):
+            read_datafile(path, needs_buttons=True)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise MemoryError("Unable to allocate 8 EiB")
+
+    monkeypatch.setattr(np.lib.format, "read_array", too_large)
+    with pytest.raises(ValueError, match=r"`observations` cannot be read .* Unable to allocate 8 EiB"):
+        read_datafile(written(tmp_path, good()), needs_buttons=True)
 
 
 def test_arrays_that_together_exceed_half_of_the_available_memory_are_refused_unread(tmp_path, monkeypatch):
