@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from floqzoo.results.find_runs import evaluations, find_runs, setting, training_metrics
+from floqzoo.results.find_runs import evaluations, find_runs, training_metrics
 from floqzoo.results.series import headline
 from floqzoo.runs.run_directory import LOCK
 from floqzoo.runs.run_store import SUCCESS_METRIC
@@ -67,12 +67,12 @@ def _summary(path: Path) -> RunSummary:
             task=task_label(run.env_name),
             seeds=tuple(run.seeds),
             steps=_last_step(run),
-            planned=setting(run, "offline_steps") + setting(run, "online_steps"),
+            planned=run.planned_steps,
             metric=metric,
             score=score,
             error=error,
             state=state_of(run),
-            date=next(iter(run.machine.get("earlier", [])), run.machine).get("started", ""),
+            date=run.started,
         )
     except (ValueError, OSError) as error:
         return RunSummary(directory=path, problem=str(error))
@@ -85,7 +85,7 @@ def state_of(run: StoredRun) -> str:
     """
     if _is_locked(run.directory):
         return "running"
-    if _last_step(run) >= setting(run, "offline_steps") + setting(run, "online_steps"):
+    if _last_step(run) >= run.planned_steps:
         return "finished"
     return "interrupted" if _ends_finite(training_metrics(run)) else "failed"
 

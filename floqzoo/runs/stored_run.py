@@ -37,7 +37,9 @@ class StoredRun:
     - `directory`: The folder of the run, `<save_dir>/floqzoo/<run_group>/<method>_sd<seeds>_<date>_<time>`.
 
     Attributes: `directory`; `flags`, `data` and `machine`, the contents of the JSON files with these names;
-    `recipe_name`; `seeds`, all seeds of the run in ascending order; `env_name`.
+    `recipe_name`; `seeds`, all seeds of the run in ascending order; `env_name`; `planned_steps`, the number of offline
+    updates plus the number of environment steps in the settings of the run; `started`, the date and time at which the
+    run was first started, in ISO 8601 format, or "" if unknown.
 
     **Raises** `FileNotFoundError` if there is no such folder; `ValueError` if it is not the folder of a run, or if the
     run is not in the run format of this version.
@@ -63,6 +65,8 @@ class StoredRun:
         if seeds > MOST_SEEDS:
             raise ValueError(f"{self.directory / 'flags.json'} must have at most {MOST_SEEDS} `seeds`; it has {seeds}.")
         self.seeds = tuple(range(first, first + seeds))
+        self.planned_steps = self._flag("offline_steps", int) + self._flag("online_steps", int)
+        self.started = self._first_start()
 
     @property
     def checkpoints(self) -> Path:
@@ -172,6 +176,13 @@ class StoredRun:
             arrays = eqx.filter(agents, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
             form = {f"agents.{name}": leaf for name, leaf in named_leaves(arrays).items() if leaf.size}
             require_form(self.checkpoints, form, step)
+
+    def _first_start(self) -> str:
+        path, earlier = self.directory / "machine.json", self.machine.get("earlier", [])
+        if not isinstance(earlier, list) or not all(isinstance(record, dict) for record in earlier):
+            raise ValueError(f"{path} must have `earlier`, a list of objects; it has {earlier!r}.")
+        first = [*earlier, self.machine][0]
+        return _checked(path, {"started": ""} | first, "started", str)
 
     def _flag(self, name: str, kind: type) -> Any:
         return _checked(self.directory / "flags.json", self.flags, name, kind)

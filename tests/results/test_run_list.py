@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from written_runs import TASK
+from written_runs import TASK, write_run
 
 import recipes
-from floqzoo.results.run_list import RunSummary, run_lines, seed_range
+from floqzoo.results.run_list import RunSummary, list_runs, run_lines, seed_range
 from floqzoo.tasks import task_names
+from floqzoo.tasks.files import read_json, write_json
 
 
 names = st.sampled_from(recipes.NAMES)
@@ -41,6 +42,26 @@ def test_the_problem_of_an_unreadable_run_is_wrapped_and_complete(tmp_path):
     path, *lines = run_lines(RunSummary(tmp_path, problem=problem), tmp_path)
     assert path == tmp_path.name and max(map(len, lines)) <= 80
     assert " ".join(" ".join(lines).split()) == f"unreadable: {problem.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        *(
+            ("flags.json", name, value)
+            for name in ("offline_steps", "online_steps")
+            for value in ("20", None, [1], 2.5)
+        ),
+        *(("machine.json", "earlier", value) for value in (3, [3], {"started": 3})),
+        *(("machine.json", "started", value) for value in (3, None)),
+    ],
+)
+def test_a_run_with_a_malformed_record_is_unreadable_and_the_others_are_listed(tmp_path, file, name, value):
+    good, bad = (write_run(tmp_path / run, success={0: [0.5]}) for run in ("good", "bad"))
+    write_json(bad / file, read_json(bad / file) | {name: value})
+    runs = {run.directory: run for run in list_runs(tmp_path)}
+    assert (runs[good].state, runs[good].problem, runs[bad].state) == ("finished", "", "unreadable")
+    assert f"{bad / file} must have `{name}`" in runs[bad].problem
 
 
 def test_a_path_is_never_broken(tmp_path):

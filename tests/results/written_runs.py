@@ -40,6 +40,7 @@ def write_run(
         "seed": seeds[0],
         "seeds": len(seeds),
         "offline_steps": count * interval if planned is None else planned,
+        "online_steps": 0,
         "success_timing": timing,
         "agent": dict(agent or {"alpha": 10.0}),
     }
