@@ -33,10 +33,10 @@ def resume(
     from floqzoo.runs.stored_run import StoredRun
     from floqzoo.tasks.files import remove_leftovers
     from floqzoo.training.prepared_run import run_and_report
-    from floqzoo.training.resumption import of_finished, prepare_resumed
+    from floqzoo.training.resumption import is_complete, of_finished, prepare_resumed
 
     join_processes()
-    if StoredRun(run).is_finished:
+    if is_complete(StoredRun(run)):
         remove_leftovers(run.expanduser())
         print(of_finished(run, recipe=recipe, task=task))
         return

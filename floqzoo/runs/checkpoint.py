@@ -74,6 +74,15 @@ def verify(folder: Path) -> None:
             raise DamagedError(f"{folder} is damaged: {name} was changed.")
 
 
+def is_intact(folder: Path) -> bool:
+    """Returns whether a folder exists and contains exactly what was written to it; see `verify`."""
+    try:
+        verify(folder)
+    except DamagedError:
+        return False
+    return True
+
+
 def _manifest_text(digests: dict[str, Any]) -> str:
     return json.dumps(digests, indent=1, sort_keys=True) + "\n"
 

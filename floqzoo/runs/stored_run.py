@@ -16,7 +16,14 @@ from floqzoo.learner.seeds import MOST_SEEDS, agent_of, build_agents, in_precisi
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.policies.fixed_policy import FixedPolicy
 from floqzoo.protocols import ActsInChunks, Task
-from floqzoo.runs.checkpoint import Checkpoint, checkpoint_steps, require_form, restore_checkpoint
+from floqzoo.runs.checkpoint import (
+    Checkpoint,
+    checkpoint_folder,
+    checkpoint_steps,
+    is_intact,
+    require_form,
+    restore_checkpoint,
+)
 from floqzoo.runs.configuration import RunConfig
 from floqzoo.runs.metric_log import read_metrics
 from floqzoo.runs.recipe import Recipe, agent_builder, find_recipe, with_normaliser
@@ -85,11 +92,13 @@ class StoredRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete: its last step has a checkpoint and, in a run with evaluations, an evaluation."""
-        last = self.flags.get("offline_steps", 0) + self.flags.get("online_steps", 0)
-        if last not in self.checkpoint_steps or not self.flags.get("eval_episodes"):
-            return last in self.checkpoint_steps
-        return (self.directory / "eval.csv").exists() and last in self.eval["step"]
+        """Whether the run is complete: its last step has an intact checkpoint and, in a run with evaluations, an
+        evaluation."""
+        if not is_intact(checkpoint_folder(self.checkpoints, self.planned_steps)):
+            return False
+        if not self.flags.get("eval_episodes"):
+            return True
+        return (self.directory / "eval.csv").exists() and self.planned_steps in self.eval["step"]
 
     @cached_property
     def train(self) -> Table:

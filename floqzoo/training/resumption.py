@@ -47,10 +47,10 @@ def resume(
 
     **Raises** the same errors as `prepare_resumed` and `train`.
     """
-    result = _finished(StoredRun(directory), recipe)
-    if result is not None:
+    run = StoredRun(directory)
+    if is_complete(run):
         print(of_finished(directory), file=sys.stderr)
-        return result
+        return _result_of(run, recipe)
     return prepare_resumed(directory, recipe=recipe, task=task, allow_changes=allow_changes).train()
 
 
@@ -66,18 +66,15 @@ def of_finished(directory: str | Path, *, recipe: str | Path | None = None, task
     )
 
 
-def _finished(run: StoredRun, recipe: Recipe | None) -> TrainingResult | None:
-    """The result of a run that is finished with its present settings and whose last checkpoint is intact, else None."""
-    if not run.is_finished:
-        return None
-    flags, _, _ = _as_of_checkpoint(run)
-    if differences(flags, run.flags, but=IMMATERIAL):
-        return None
-    recipe = find_recipe(run.recipe_name) if recipe is None else recipe
-    last = run.checkpoint_steps[-1]
-    if latest_intact(run.checkpoints) != last:
-        return None
-    checkpoint = run.restore(recipe, last)
+def is_complete(run: StoredRun) -> bool:
+    """Returns whether nothing is left to do if a run is resumed: it is finished with its present settings."""
+    return run.is_finished and not differences(_as_of_checkpoint(run)[0], run.flags, but=IMMATERIAL)
+
+
+def _result_of(run: StoredRun, recipe: Recipe | None) -> TrainingResult:
+    """The result of a run in which nothing is left to do."""
+    last = run.planned_steps
+    checkpoint = run.restore(find_recipe(run.recipe_name) if recipe is None else recipe, last)
     agents = checkpoint.tree.agents
     _, _, seconds = read_progress(checkpoint_folder(run.checkpoints, last), checkpoint.progress, len(run.seeds))
     updates = int(np.max(agents.step)) if run.flags.get("online_steps") else last

@@ -90,6 +90,27 @@ def test_a_run_that_lacks_its_last_evaluation_or_checkpoint_is_not_finished(run,
     assert not StoredRun(directory).is_finished
 
 
+def test_a_run_whose_last_checkpoint_is_damaged_resumes_from_the_one_before(run, capsys, tmp_path):
+    directory = new_run(tmp_path / "run")
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    (directory / "checkpoints" / "step_000000020" / "progress.json").write_text("{}")
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match="progress.json was changed. The previous checkpoint is used"):
+        assert run("{}/run", "--recipe={}/mine.py") == 0
+    assert "is finished" not in capsys.readouterr().out
+    assert (directory / "checkpoints" / "step_000000020.damaged").is_dir()
+    assert StoredRun(directory).is_finished
+
+
+def test_a_finished_run_with_another_setting_is_refused_rather_than_called_finished(run, capsys, tmp_path):
+    directory = new_run(tmp_path / "run")
+    assert run("{}/run", "--recipe={}/mine.py") == 0
+    change_flags(directory, log_interval=5)
+    capsys.readouterr()
+    assert run("{}/run", "--recipe={}/mine.py") == 2
+    assert "`log_interval` was 10 and is 5" in capsys.readouterr().err
+
+
 def test_sigterm_ends_with_143_and_says_how_to_go_on(run, capsys, tmp_path, monkeypatch):
     directory = new_run(tmp_path / "run")
     monkeypatch.setattr(
