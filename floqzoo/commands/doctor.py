@@ -116,10 +116,9 @@ def check_gpu() -> Finding:
     if not gpus:
         return Finding("GPU", OK, "not checked, since nvidia-smi is absent or finds no GPU")
     text = "; ".join(f"{name}, driver {driver}" for name, driver in gpus)
-    if "cuda" not in os.environ.get("JAX_PLATFORMS", "cuda"):
-        return Finding(
-            "GPU", WARNING, f"{text}; JAX_PLATFORMS={os.environ['JAX_PLATFORMS']} hides it", "Unset JAX_PLATFORMS."
-        )
+    platforms = os.environ.get("JAX_PLATFORMS", "")  # if empty, JAX chooses; "gpu" stands for "cuda" and "rocm"
+    if platforms and not {"cuda", "gpu"} & {*platforms.split(",")}:
+        return Finding("GPU", WARNING, f"{text}; JAX_PLATFORMS={platforms} hides it", "Unset JAX_PLATFORMS.")
     plugins = {cuda: found for cuda in OLDEST_DRIVER if (found := installed(f"jax-cuda{cuda}-plugin"))}
     driver = int(gpus[0][1].split(".")[0])
     fitting = [cuda for cuda, oldest in OLDEST_DRIVER.items() if driver >= oldest]

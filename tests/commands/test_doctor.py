@@ -89,10 +89,23 @@ def test_cuda_wheels_fit_the_driver_and_are_used(monkeypatch, versions, driver, 
     assert (found.state, words in found.advice) == (state, True)
 
 
-def test_a_gpu_that_is_hidden_is_a_warning(monkeypatch):
+@pytest.mark.parametrize(
+    ("platforms", "hidden"),
+    [
+        ("", False),
+        ("cuda", False),
+        ("gpu", False),
+        ("cpu,gpu", False),
+        ("cuda,cpu", False),
+        ("cpu", True),
+        ("tpu,cpu", True),
+    ],
+)
+def test_a_gpu_that_is_hidden_is_a_warning_and_any_other_is_checked(monkeypatch, versions, platforms, hidden):
     monkeypatch.setattr(doctor, "nvidia_gpus", lambda: [("NVIDIA H200", "580.1")])
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert doctor.check_gpu().state == WARNING
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    found = doctor.check_gpu()
+    assert (found.state, "hides it" in found.text) == ((WARNING, True) if hidden else (FAILED, False))
 
 
 @pytest.mark.parametrize(("found", "state"), [("1.2.2", OK), ("1.10.0", OK), ("1.1.5", FAILED), (None, FAILED)])
