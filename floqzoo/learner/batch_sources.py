@@ -35,7 +35,7 @@ class NStep(eqx.Module):
     discount is $\gamma^{m-1} d_{<m}$. Here, $d_{<k}$ is the product of the discounts of the first $k$ steps, which is 0
     after a termination, and $m$ is $n$, or the number of remaining steps if the episode ends sooner. At a truncation,
     or at the latest transition of an episode that is still being collected, the return bootstraps from the value of the
-    last known state.
+    last known state. If next actions are read, it is the last state whose action is known.
 
     - `n`: The number of steps, at least 1.
     - `discount`: $\gamma$ in [0, 1), the discount of the critic.
@@ -223,14 +223,14 @@ class SeededReplay(eqx.Module):
         """Samples a batch from the dataset and the replay buffer, as if both were a single buffer."""
         age_key, old_key, new_key = jax.random.split(key, 3)
         dataset = _readable(dataset, self.reader)
-        known = replay.known(self.reader.reads_next_action)[place]
+        next_actions = self.reader.reads_next_action
+        known = replay.known(next_actions)[place]
         age = jax.random.randint(
             age_key, (batch_size,), 0, jnp.minimum(dataset.size + known, self.capacity), known.dtype
         )
         is_new = age < known
-        of_seed = replay.of_seed(place)
-        new_at = of_seed.of_age(jnp.where(is_new, age, 0), self.reader.reads_next_action)
-        new = self.reader.read(of_seed, new_at, new_key)
+        of_seed = replay.of_seed(place, next_actions)
+        new = self.reader.read(of_seed, of_seed.of_age(jnp.where(is_new, age, 0)), new_key)
         old_at = dataset.starts[jnp.where(is_new, 0, dataset.size - 1 - (age - known))]
         old = self.reader.read(dataset, old_at, old_key)
         return jax.tree.map(lambda new, old: _choose(is_new, new, old), new, old)
@@ -260,9 +260,9 @@ class BalancedReplay(eqx.Module):
         dataset_key, age_key, new_key = jax.random.split(key, 3)
         half, next_actions = batch_size // 2, self.reader.reads_next_action
         age = jax.random.randint(age_key, (half,), 0, replay.size(next_actions)[place], replay.written.dtype)
-        of_seed = replay.of_seed(place)
+        of_seed = replay.of_seed(place, next_actions)
         old = _read_dataset(self.reader, dataset, dataset_key, half)
-        new = self.reader.read(of_seed, of_seed.of_age(age, next_actions), new_key)
+        new = self.reader.read(of_seed, of_seed.of_age(age), new_key)
         return jax.tree.map(lambda old, new: jnp.concatenate([old, new]), old, new)
 
 

@@ -120,9 +120,12 @@ class ReplayBuffer(eqx.Module):
             self.current + new.over.astype(self.current.dtype),
         )
 
-    def of_seed(self, place: Int[Array, ""]) -> "SeedReplay":
-        """Returns the transitions of the seed at index `place`."""
-        return SeedReplay(self, place)
+    def of_seed(self, place: Int[Array, ""], next_actions: bool) -> "SeedReplay":
+        """Returns the transitions of the seed at index `place`.
+
+        With `next_actions`, only transitions whose next action is known are part of the result.
+        """
+        return SeedReplay(self, place, next_actions)
 
 
 class SeedReplay(eqx.Module):
@@ -133,17 +136,19 @@ class SeedReplay(eqx.Module):
     - `replay`: The replay buffer of all seeds. It is not sliced, because a slice for one seed would be copied in every
       update.
     - `place`: The index of the seed on the first axis of `replay`.
+    - `next_actions`: Whether the latest round is left out, because its next actions are not known yet.
     """
 
     replay: ReplayBuffer
     place: Int[Array, ""]
+    next_actions: bool = eqx.field(static=True)
 
-    def of_age(self, age: Int[Array, " batch"], next_actions: bool) -> Int[Array, " batch"]:
+    def of_age(self, age: Int[Array, " batch"]) -> Int[Array, " batch"]:
         """Returns the indices of the transitions of the given ages, which must be below `ReplayBuffer.size`.
 
-        Age 0 is the latest transition or, with `next_actions`, the latest transition whose next action is known.
+        Age 0 is the latest transition or, with `next_actions`, the latest transition of the round before.
         """
-        held_back = self.replay.environments if next_actions else 0
+        held_back = self.replay.environments if self.next_actions else 0
         return self.replay.written[self.place] - held_back - 1 - age
 
     def transition(self, at: Int[Array, "*batch"]) -> Transition:
@@ -156,11 +161,17 @@ class SeedReplay(eqx.Module):
         return at + steps * self.replay.environments
 
     def steps_left(self, at: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-        """Returns, for each transition, the number of later transitions in its episode."""
-        slot = at % self.replay.transitions.reward.shape[1]
-        episode = self.replay.episodes[self.place, slot] % self.replay.last.shape[2]
-        last = self.replay.last[self.place, at % self.replay.environments, episode]
-        return (last - at) // self.replay.environments
+        """Returns, for each transition, the number of later transitions in its episode.
+
+        With `next_actions`, the latest transition of an episode that has not ended is not counted.
+        """
+        environment, slot = at % self.replay.environments, at % self.replay.transitions.reward.shape[1]
+        episode = self.replay.episodes[self.place, slot]
+        last = self.replay.last[self.place, environment, episode % self.replay.last.shape[2]]
+        left = (last - at) // self.replay.environments
+        if not self.next_actions:
+            return left
+        return jnp.where(episode == self.replay.current[self.place, environment], left - 1, left)
 
 
 def _put(ring: Array, slots: Int[Array, "seeds rows"], rows: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from floqzoo.protocols import BatchSource, TransitionReader
 from floqzoo.records import Transition
 from floqzoo.tasks import Dataset, make_dataset
-from floqzoo.tasks.replay_buffer import ExploredStep
+from floqzoo.tasks.replay_buffer import ExploredStep, SeedReplay
 from floqzoo.testing.closeness import assert_rows_are_mapped, compiled
 from floqzoo.testing.examples import Example, floating
 
@@ -79,7 +79,7 @@ def a_reader_stays_in_the_episode(reader: TransitionReader, example: Example) ->
     dataset, replay = example_data(example)
     for store, at in (
         (dataset, dataset.starts),
-        (replay.of_seed(jnp.asarray(0)), jnp.arange(int(replay.known(reader.reads_next_action)[0]))),
+        _store_of_seed(replay, 0, reader),
     ):
         asked, batch = store.transition(at), compiled(read, reader, store, at, example.key)
         np.testing.assert_array_equal(batch.observation, asked.observation)
@@ -99,7 +99,7 @@ def a_chunk_holds_the_actions_of_one_episode(reader: TransitionReader, example: 
     dataset, replay = example_data(example)
     for store, at in (
         (dataset, dataset.starts),
-        (replay.of_seed(jnp.asarray(1)), jnp.arange(int(replay.known(reader.reads_next_action)[1]))),
+        _store_of_seed(replay, 1, reader),
     ):
         batch, left = compiled(read, reader, store, at, example.key), np.asarray(store.steps_left(at))
         steps = batch.action.shape[1] // store.transition(at).action.shape[1]
@@ -131,12 +131,18 @@ def draw(source: BatchSource, dataset: Dataset, replay: Any, place: Any, key: An
     return source.draw_batch(dataset, replay, jnp.asarray(place), key, size)
 
 
+def _store_of_seed(replay: Any, place: int, reader: TransitionReader) -> tuple[SeedReplay, Any]:
+    """The transitions of a seed that the reader can read, and their addresses."""
+    next_actions = reader.reads_next_action
+    return replay.of_seed(jnp.asarray(place), next_actions), jnp.arange(int(replay.known(next_actions)[place]))
+
+
 def _shown(dataset: Dataset, replay: Any, place: int) -> dict[tuple, tuple]:
     """The transitions that a seed can sample: the later states of the episode and the reward, by state and action."""
     shown = {}
     for store, count in (
         (dataset, dataset.size),
-        (replay.of_seed(jnp.asarray(place)), int(replay.known(False)[place])),
+        (replay.of_seed(jnp.asarray(place), next_actions=False), int(replay.known(False)[place])),
     ):
         at = dataset.starts if store is dataset else jnp.arange(count)
         steps = jax.tree.map(np.asarray, store.transition(at))

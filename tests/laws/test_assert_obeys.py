@@ -84,9 +84,9 @@ class LatestOnly:
 
     def draw_batch(self, dataset, replay, place, key, batch_size):
         newest = jnp.minimum(replay.size(next_actions=False)[place], 3)
-        of_seed = replay.of_seed(place)
+        of_seed = replay.of_seed(place, next_actions=False)
         age = jax.random.randint(key, (batch_size,), 0, newest)
-        return of_seed.transition(of_seed.of_age(age, next_actions=False))
+        return of_seed.transition(of_seed.of_age(age))
 
 
 class OneTooMany(LatestOnly):

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +11,12 @@ from explored import explored, one_step
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from floqzoo.learner import GeometricFuture
+from floqzoo.learner import GeometricFuture, NStep
 from floqzoo.tasks import ReplayBuffer
 
 
 write = jax.jit(lambda replay, new: replay.write(new))
+read = eqx.filter_jit(lambda reader, store, at: reader.read(store, jnp.asarray(at), jax.random.key(0)))
 
 
 def play(slots, environments, ends):
@@ -36,8 +38,8 @@ def every_draw(replay, key=0):
 
 
 def drawn_at(replay, ages, key):
-    of_seed = replay.of_seed(jnp.asarray(0))
-    return GeometricFuture(0.7).read(of_seed, of_seed.of_age(ages, next_actions=True), key)
+    of_seed = replay.of_seed(jnp.asarray(0), next_actions=True)
+    return GeometricFuture(0.7).read(of_seed, of_seed.of_age(ages), key)
 
 
 @pytest.mark.slow
@@ -54,9 +56,31 @@ def test_next_actions_and_futures_are_those_of_the_list(data):
     for row, number in enumerate(drawable):
         episode, index = place[number]
         over = episode[index][1]
-        after = [later for later, _ in episode[index + 1 :]]
-        assert float(drawn.next_action[row, 0]) == (number + 0.75 if over else after[0] + 0.25)
+        assert float(drawn.next_action[row, 0]) == (number + 0.75 if over else episode[index + 1][0] + 0.25)
+        after = [later for later, _ in known(episode)[index + 1 :]]
         assert float(drawn.future[row, 0]) - 0.5 in (after or [number])
+
+
+def known(episode):
+    """The transitions of an episode whose next action is known."""
+    return episode if episode[-1][1] else episode[:-1]
+
+
+@given(rounds=st.lists(st.tuples(*[st.booleans()] * 3), min_size=7, max_size=7), n=st.sampled_from([2, 5]))
+def test_the_next_action_of_an_n_step_return_is_that_of_the_step_after_it(rounds, n):
+    """Or, after the end of an episode, the policy's. Only steps whose next action is known are used."""
+    replay, episodes = play(12, 3, rounds)
+    at = np.arange(17, 5, -1)  # The buffer holds the latest 12 of the first six rounds.
+    of_seed = replay.of_seed(jnp.asarray(0), next_actions=True)
+    np.testing.assert_array_equal(of_seed.of_age(jnp.arange(12)), at)
+    batch = read(NStep(n, 0.9, next_action=True), of_seed, at)
+    place = {number: (episode, index) for episode in episodes for index, (number, _) in enumerate(episode)}
+    for row, number in enumerate(at):
+        episode, index = place[number]
+        last = min(index + n, len(known(episode))) - 1
+        used, over = episode[last]
+        assert float(batch.next_observation[row, 0]) == used + 0.5
+        assert float(batch.next_action[row, 0]) == (used + 0.75 if over else episode[last + 1][0] + 0.25)
 
 
 def test_the_future_is_geometric_given_that_it_comes_before_the_end():

@@ -27,8 +27,8 @@ def test_the_ring_holds_the_latest_transitions_as_a_list_would(slots, rounds, da
     np.testing.assert_array_equal(replay.size(next_actions=False), [len(model)] * 2)
     np.testing.assert_array_equal(replay.written, [rounds * width] * 2)
     for place, first in ((0, 0), (1, 1000)):
-        of_seed = replay.of_seed(jnp.asarray(place))
-        drawn = of_seed.transition(of_seed.of_age(jnp.arange(len(model)), next_actions=False))
+        of_seed = replay.of_seed(jnp.asarray(place), next_actions=False)
+        drawn = of_seed.transition(of_seed.of_age(jnp.arange(len(model))))
         expected = first + np.array(model[::-1], np.float32)
         np.testing.assert_array_equal(drawn.reward, expected)
         np.testing.assert_array_equal(drawn.observation[:, 0], expected)
@@ -43,8 +43,8 @@ def test_a_write_is_compiled_once_whatever_was_written_before():
     for number in range(7):
         replay = counting(replay, explored([number]))
     assert len(traced) == 1
-    of_seed = replay.of_seed(jnp.asarray(0))
-    latest = of_seed.transition(of_seed.of_age(jnp.arange(3), next_actions=False))
+    of_seed = replay.of_seed(jnp.asarray(0), next_actions=False)
+    latest = of_seed.transition(of_seed.of_age(jnp.arange(3)))
     np.testing.assert_array_equal(latest.reward, [6, 5, 4])
 
 

@@ -70,8 +70,8 @@ def test_chunks_of_a_replay_are_those_of_a_plain_loop(rounds, length):
         replay = write(replay, ExploredStep(step, jnp.asarray(over)[None], next_action=point))
         for column, name in enumerate(numbers):
             history[column].append(((-name / 128, np.cos(name), discount[column], name + 0.5), over[column]))
-    of_seed = replay.of_seed(PLACE)
-    at = np.asarray(of_seed.of_age(jnp.arange(int(replay.size(False)[0])), False))
+    of_seed = replay.of_seed(PLACE, next_actions=False)
+    at = np.asarray(of_seed.of_age(jnp.arange(int(replay.size(False)[0]))))
     batch = arrays_of(ActionChunks(length, GAMMA), of_seed, at)
     rest = []
     for number in at:

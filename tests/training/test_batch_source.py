@@ -174,9 +174,9 @@ def test_n_step_returns_of_a_replay_are_those_of_a_plain_loop(rounds, n):
         replay = write(replay, ExploredStep(step, jnp.asarray(over)[None], next_action=point))
         for column in range(2):
             history[column].append((numbers[column], np.cos(numbers[column]), discount[column], over[column]))
-    of_seed = replay.of_seed(PLACE)
+    of_seed = replay.of_seed(PLACE, next_actions=False)
     size = int(replay.size(False)[0])
-    at = of_seed.of_age(jnp.arange(size), False)
+    at = of_seed.of_age(jnp.arange(size))
     batch = jax.tree.map(np.asarray, NStep(n, GAMMA).read(of_seed, at, jax.random.key(0)))
     for row, number in enumerate(np.asarray(at)):
         rest = history[number % 2][number // 2 :]
