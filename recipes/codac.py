@@ -53,7 +53,7 @@ def codac(
     network = config.residual_network if config.use_resnets else value_network(config)
     return fz.Agent(
         critic=fz.ConservativeCritic(
-            quantile_critic(config, observation_dim, action_dim, network=network, key=critic_key),
+            quantile_critic(config, observation_dim, config.chunk_length * action_dim, network=network, key=critic_key),
             weight=config.conservative_weight,
             num_actions=config.conservative_actions,
         ),

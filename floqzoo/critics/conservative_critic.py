@@ -42,7 +42,7 @@ class ConservativeCritic(eqx.Module):
 
     If the agent's policy [has a density][floqzoo.protocols.HasDensity], these actions are drawn from it. Otherwise,
     they are drawn from its `behaviour`. For example, the one-step network of a `DistilledFlowPolicy` has no density, so
-    the behaviour flow of that policy is used.
+    the behaviour flow of that policy is used. In a `ChunkedPolicy`, the wrapped policy is used in the same way.
 
     - `critic`: The wrapped quantile critic.
     - `weight`: The weight $\lambda$ of the conservative term, at least 0.
@@ -101,9 +101,8 @@ class ConservativeCritic(eqx.Module):
         self, batch: Transition, agent: FrozenAgent, key: Key
     ) -> tuple[Float[Array, "batch proposals action"], Float[Array, "batch proposals"]]:
         """Uniform actions, then those of the policy, and the log-density of each."""
-        policy = (
-            agent.policy if isinstance(agent.policy, HasDensity) else getattr(agent.policy, "behaviour", agent.policy)
-        )
+        inner = getattr(agent.policy, "policy", agent.policy)  # a `ChunkedPolicy` wraps the policy over its chunks
+        policy = inner if isinstance(inner, HasDensity) else getattr(inner, "behaviour", inner)
         require_protocol("agent.policy", policy, HasDensity)
         uniform_key, policy_key = jax.random.split(key)
         (size, dim), count = batch.action.shape, self.num_actions

@@ -19,9 +19,10 @@ from transcription_of_qc import Data, Draws, Settings, State
 import floqzoo as fz
 from floqzoo.hyperparameter import partition_trainable
 from floqzoo.learner import ActionChunks, NStep
+from floqzoo.runs import find_recipe
 from floqzoo.tasks import make_dataset
 from floqzoo.testing import assert_close
-from recipes import floq, fql, qc
+from recipes import NAMES, floq, fql, qc
 from recipes.qc import QCConfig
 
 
@@ -294,6 +295,24 @@ def test_every_network_and_the_policy_have_the_size_of_a_chunk(recipe, length, h
     assert policy.behaviour.flow.dim == length * ACTION
     q = agent.critic.distilled if isinstance(agent.critic, fz.FlowCritic) else agent.critic.networks
     assert q.networks.members.stem.weight.shape[-2] == OBSERVATION + length * ACTION
+
+
+def default_settings(name):
+    return find_recipe(name).presets["default"](None).agent
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(default_settings(name), "chunk_length")])
+def test_every_recipe_with_the_setting_learns_from_chunks_and_acts_in_them(name):
+    """Only shapes are computed."""
+    config, batch = replace(default_settings(name), chunk_length=3), transitions(3, 4, OBSERVATION, 3 * ACTION)
+    sizes = {"observation_dim": OBSERVATION, "action_dim": ACTION, "reward_range": (-1.0, 0.0)}
+
+    def action(keys):
+        agent = find_recipe(name).build(**sizes, config=config, key=keys[0])
+        agent, _ = agent.update(replace(batch, valid=jnp.ones((4, 3))), keys[1])
+        return agent.act(batch.observation[0], keys[2])
+
+    assert jax.eval_shape(action, jax.random.split(jax.random.key(0), 3)).shape == (3 * ACTION,)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ METHODS = [
     ("sac", {"n_step": 2, "backup_entropy": True, "bc_alpha": 0.1}, False),
     ("sorl", {"n_step": 2, "num_samples": 2}, True),
     ("iqn", {"n_step": 2}, False),
-    ("codac", {}, True),
+    ("codac", {"chunk_length": 2}, True),
     ("value_flows", {"acting": "one-step", "chunk_length": 2}, True),
     ("evor", {"next_action": "behaviour"}, True),
     ("td2_cfm", {"measure_of": "clone"}, True),
