@@ -68,7 +68,12 @@ GROUPS = {
         protocols.NextAction,
         protocols.RewardModel,
     ),
-    "Batches": (protocols.BatchSource, protocols.TransitionReader, protocols.EpisodeStore),
+    "Batches": (
+        protocols.BatchSource,
+        protocols.TransitionReader,
+        protocols.EpisodeStore,
+        protocols.EpisodeDataset,
+    ),
     "Tasks": (
         protocols.Task,
         protocols.OfflineDataset,

@@ -541,6 +541,25 @@ class EpisodeStore(Protocol):
 
 
 @runtime_checkable
+class EpisodeDataset(EpisodeStore, Protocol):
+    """A dataset that batch sources read as an `EpisodeStore`, so that batches may contain more than single steps."""
+
+    @property
+    def size(self) -> int:
+        """The number of transitions."""
+        ...
+
+    @property
+    def starts(self) -> Int[Array, " transitions"]:
+        """The addresses of all transitions."""
+        ...
+
+    def with_next_actions(self) -> "EpisodeDataset":
+        """Returns the dataset without the transitions whose next action is unknown."""
+        ...
+
+
+@runtime_checkable
 class TransitionReader(Protocol):
     """Defines what a batch contains for each sampled transition: a single step, an n-step return or a future state."""
 

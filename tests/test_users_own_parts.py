@@ -1,5 +1,5 @@
 """Parts that a user writes without touching the package, each a short class: a critic with state, three taus, a second
-optimiser, and a batch source."""
+optimiser, a batch source, and a dataset."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from doubles import ACTION, OBSERVATION, RandomPolicy, transitions
 from training.toy_run import toy_build, toy_config, toy_task
 
 import floqzoo as fz
-from floqzoo.learner import ScannedUpdate, build_agents, update_keys
+from floqzoo.learner import ScannedUpdate, UniformBatches, build_agents, update_keys
 from floqzoo.training import train
 
 
@@ -185,6 +185,39 @@ def test_a_critic_may_have_a_second_optimiser():
     found = eqx.filter(after.critic.value_network, eqx.is_array)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+class OwnSteps:
+    """The methods that an `OfflineDataset` and an `EpisodeStore` must have, each that of a floqzoo dataset."""
+
+    names = ("sample", "fingerprint", "size", "reward_range", "transition", "later", "steps_left")
+
+    def __init__(self, data):
+        for name in self.names:
+            setattr(self, name, getattr(data, name))
+
+
+class OwnEpisodes(OwnSteps):
+    """With those of an `EpisodeDataset`."""
+
+    names = (*OwnSteps.names, "starts", "with_next_actions")
+
+
+@pytest.mark.parametrize("reader", [fz.NStep(), fz.NStep(3, 0.5, next_action=True)], ids=["one step", "three steps"])
+def test_a_dataset_of_ones_own_is_read_as_far_as_its_methods_allow(reader):
+    data = toy_task().dataset
+
+    def drawn(dataset):
+        return UniformBatches(reader).draw_batch(dataset, None, jnp.asarray(0), jax.random.key(0), 16)
+
+    assert eqx.tree_equal(drawn(OwnEpisodes(data)), drawn(data))
+    if reader.n == 1:
+        assert eqx.tree_equal(drawn(OwnSteps(data)), drawn(data))
+    else:
+        with pytest.raises(
+            ValueError, match=r"for a OwnSteps, which .* because it is not an EpisodeDataset; got NStep"
+        ):
+            drawn(OwnSteps(data))
 
 
 class RecentBatches(eqx.Module):

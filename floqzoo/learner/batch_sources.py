@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
-from floqzoo.protocols import EpisodeStore, TransitionReader
+from floqzoo.protocols import EpisodeDataset, EpisodeStore, TransitionReader
 from floqzoo.records import Transition
 from floqzoo.tasks.replay_buffer import ReplayBuffer
 from floqzoo.typing import Array, Key
@@ -179,16 +179,17 @@ class UniformBatches(eqx.Module):
     def draw_batch(self, dataset: Any, replay: Any, place: Int[Array, ""], key: Key, batch_size: int) -> Transition:
         """Samples a batch from the dataset; the replay buffer is not used.
 
-        If the dataset is not an `EpisodeStore`, single transitions are drawn with its method `sample`.
+        If the dataset is not an [`EpisodeDataset`][floqzoo.protocols.EpisodeDataset], single transitions are drawn with
+        its method `sample`.
 
-        **Raises** `ValueError` if the dataset is not an `EpisodeStore` and the reader is not `NStep(1)`.
+        **Raises** `ValueError` if the dataset is not an `EpisodeDataset` and the reader is not `NStep(1)`.
         """
         del replay, place
-        if not isinstance(dataset, EpisodeStore):
+        if not isinstance(dataset, EpisodeDataset):
             if not (isinstance(self.reader, NStep) and self.reader.n == 1 and not self.reader.next_action):
                 raise ValueError(
-                    f"`reader` must be NStep(1) for a {type(dataset).__name__}, which provides only single transitions; "
-                    f"got {self.reader}."
+                    f"`reader` must be NStep(1) for a {type(dataset).__name__}, which provides only single transitions "
+                    f"because it is not an EpisodeDataset; got {self.reader}."
                 )
             return dataset.sample(key, batch_size)
         return _read_dataset(self.reader, dataset, key, batch_size)
@@ -266,13 +267,13 @@ class BalancedReplay(eqx.Module):
         return jax.tree.map(lambda old, new: jnp.concatenate([old, new]), old, new)
 
 
-def _read_dataset(reader: TransitionReader, dataset: Any, key: Key, count: int) -> Transition:
+def _read_dataset(reader: TransitionReader, dataset: EpisodeDataset, key: Key, count: int) -> Transition:
     read_key, dataset = jax.random.fold_in(key, 0), _readable(dataset, reader)
     at = dataset.starts[jax.random.randint(key, (count,), 0, dataset.size)]
     return reader.read(dataset, at, read_key)
 
 
-def _readable(dataset: Any, reader: TransitionReader) -> Any:
+def _readable(dataset: EpisodeDataset, reader: TransitionReader) -> EpisodeDataset:
     """The dataset, without transitions that lack the next action if the reader needs it."""
     return dataset.with_next_actions() if reader.reads_next_action else dataset
 

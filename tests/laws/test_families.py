@@ -123,6 +123,7 @@ WITHOUT_LAWS = {
     "ActsInSteps": "numbers of steps of one policy: tests/policies/test_shortcut_policy.py",
     "DatasetScript": "builds a recorder: tests/tasks/test_collect.py",
     "EpisodeRecorder": "an episode of a simulator, seconds long: tests/tasks/test_recorders.py",
+    "EpisodeDataset": "data in episodes: tests/tasks/test_dataset.py, and users' own, tests/test_users_own_parts.py",
     "EpisodeStore": "what readers read: tests/tasks/test_dataset.py, test_replay_buffer.py, test_future_replay.py",
     "FlowValued": "the inside of a flow critic: tests/critics/test_flow_diagnostics.py",
     "HasBehaviour": "a policy of its own: tests/training/test_loop.py",

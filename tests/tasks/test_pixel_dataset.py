@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from floqzoo.learner import ActionChunks, NStep, UniformBatches
-from floqzoo.protocols import EpisodeStore, OfflineDataset
+from floqzoo.protocols import EpisodeDataset, OfflineDataset
 from floqzoo.tasks import PixelDataset, make_dataset
 
 
@@ -88,7 +88,7 @@ def test_readers_read_stacks_where_they_read_frames(reader):
 def test_it_is_a_dataset_of_the_same_content():
     frames = frames_of([5, 3])
     dataset = PixelDataset.of(frames, 3)
-    assert isinstance(dataset, EpisodeStore)
+    assert isinstance(dataset, EpisodeDataset)
     assert isinstance(dataset, OfflineDataset)
     assert (dataset.size, dataset.action_dim) == (frames.size, 2)
     assert dataset.reward_range == frames.reward_range
