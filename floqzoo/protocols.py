@@ -453,6 +453,11 @@ class TrainableAgent(Protocol):
         """The critic and the policy, which are all that is needed to act."""
         ...
 
+    @property
+    def step(self) -> Int[Array, "*seeds"]:
+        """The number of updates so far."""
+        ...
+
     def update(self, batch: Transition, key: Key) -> tuple["TrainableAgent", UpdateMetrics]:
         """Performs one update; returns the new agent and the metrics of the batch. This is a pure function."""
         ...

@@ -16,7 +16,7 @@ from floqzoo.learner.metric_mean import NonFiniteError
 from floqzoo.learner.pytree_utils import named_leaves, split_arrays
 from floqzoo.learner.scanned_update import ChunkMetrics, ScannedUpdate
 from floqzoo.learner.seeds import exploration_keys
-from floqzoo.protocols import BatchSource, HasPhases
+from floqzoo.protocols import BatchSource, HasPhases, TrainableAgent
 from floqzoo.records import Transition
 from floqzoo.rollout.environment_worker import require_picklable
 from floqzoo.rollout.exploration import Exploration, Round, first_episodes
@@ -40,7 +40,7 @@ def call_limit() -> int:
     return CPU_CALL if jax.default_backend() == "cpu" else ACCELERATOR_CALL
 
 
-def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int]:
+def phase_starts(agents: TrainableAgent, step: int, offline_steps: int) -> dict[str, int]:
     """Returns the offline step at which each phase of the agents starts, by phase name.
 
     Phases that do not occur in the run are omitted; the result is empty for agents without phases.
@@ -51,7 +51,7 @@ def phase_starts(agents: PyTree, step: int, offline_steps: int) -> dict[str, int
     """
     if not isinstance(agents, HasPhases) or not agents.phase_starts:
         return {}
-    earlier = int(np.max(agents.step)) - step  # pyright: ignore[reportAttributeAccessIssue]
+    earlier = int(np.max(agents.step)) - step
     ends = [*list(agents.phase_starts.values())[1:], math.inf]
     return {
         name: max(0, start - earlier)

@@ -72,6 +72,7 @@ def test_a_nan_names_its_seed(tmp_path):
         weight: jax.Array
         critic: None = None
         policy: None = None
+        step = 0
 
         @property
         def parts(self):
@@ -187,6 +188,7 @@ def test_a_nan_stops_the_run_and_is_named(tmp_path):
         weight: jax.Array
         critic: None = None
         policy: None = None
+        step = 0
 
         @property
         def parts(self):
@@ -260,6 +262,7 @@ def test_nan_in_a_parameter_is_never_saved(tmp_path):
         weight: jax.Array
         critic: None = None
         policy: None = None
+        step = 0
 
         @property
         def parts(self):

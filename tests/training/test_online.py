@@ -175,6 +175,7 @@ class Watcher(eqx.Module):
 
     policy: Walker
     critic: fz.NullCritic
+    step = 0
 
     @property
     def parts(self):
@@ -373,15 +374,15 @@ class Spoiling(eqx.Module):
 
     policy: Walker
     critic: fz.NullCritic
-    count: jax.Array
+    step: jax.Array
 
     @property
     def parts(self):
         return fz.ActorCritic(self.critic, self.policy)
 
     def update(self, batch, key):
-        gain = jnp.where(self.count == 2, jnp.nan, self.policy.gain)
-        return Spoiling(Walker(gain), self.critic, self.count + 1), {"loss": jnp.mean(batch.reward)}
+        gain = jnp.where(self.step == 2, jnp.nan, self.policy.gain)
+        return Spoiling(Walker(gain), self.critic, self.step + 1), {"loss": jnp.mean(batch.reward)}
 
 
 def test_a_policy_that_is_lost_is_named(tmp_path):
