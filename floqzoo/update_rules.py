@@ -320,7 +320,7 @@ class PolyakAveraging(eqx.Module):
     r"""Updates the target networks by Polyak averaging: $\bar\theta \leftarrow (1 - \tau) \bar\theta + \tau \theta$.
 
     Here $\theta$ are the parameters of the online network, and $\bar\theta$ those of its target network. Each `State`
-    is copied from the online network; the `Hyperparameter`s of the target network are not changed.
+    is copied from the online network in the same updates; the `Hyperparameter`s of the target network are not changed.
 
     - `critic`: $\tau$ of the target critic, in [0, 1]; 0.005 by default, as in FQL and floq. If it is None, there is no
       target critic.
@@ -328,7 +328,7 @@ class PolyakAveraging(eqx.Module):
     - `every`: At least 1. The targets are averaged in every `every`-th update, counted from 1.
     - `of_new`: Whether $\theta$ are the parameters after the optimiser step. By default they are the parameters before
       the step, as in the official code of FQL and floq.
-    - `copy_after`: If set, the online parameters are copied to the targets a single time, after this many updates, as
+    - `copy_after`: If set, the new online parameters are copied to the targets a single time, after this many updates, as
       InFOM does between its phases. None, the default, means that they are never copied.
 
     **Raises** `ValueError` if `critic` or `policy` is outside [0, 1], or `every` or `copy_after` is below 1.
@@ -367,12 +367,13 @@ class PolyakAveraging(eqx.Module):
         def averaged(target: Any, online: Any, new: Any, tau: Hyperparameter | None) -> Any:
             if tau is None:
                 return target
-            mean = polyak_step(target, online, tau.value if self.every == 1 else jnp.where(happens, tau.value, 0.0))
-            if self.copy_after is None:
-                return mean
-            parameters, rest = partition_trainable(mean)
-            copies = step + 1 == self.copy_after
-            return eqx.combine(jax.tree.map(partial(jnp.where, copies), partition_trainable(new)[0], parameters), rest)
+            moved = polyak_step(target, online, tau.value)
+            if self.every > 1:
+                moved = _where(happens, moved, target)
+            if self.copy_after is not None:
+                copies = step + 1 == self.copy_after
+                moved = _where(copies, _followed(target, new, lambda old, new: new), moved)
+            return moved
 
         return ActorCritic(
             averaged(target.critic, online.critic, after.critic, self.critic),
@@ -400,18 +401,26 @@ def polyak_step(target: PyTree, online: PyTree, tau: Number) -> PyTree:
     Its trainable parameters become $(1 - \tau) \bar\theta + \tau \theta$, where $\bar\theta$ are the parameters of
     `target` and $\theta$ those of `online`. Each `State` is copied from `online`.
     """
+    step = jnp.asarray(tau)
+    return _followed(target, online, lambda old, new: old + step.astype(old.dtype) * (new - old))
+
+
+def _followed(target: PyTree, online: PyTree, parameter: Callable[[Array, Array], Array]) -> PyTree:
+    """The target with `parameter(old, new)` as each trainable parameter, and each `State` of `online`."""
     target_parameters, rest = partition_trainable(target)
     online_parameters, online_rest = partition_trainable(online)
-    step = jnp.asarray(tau)
-
-    def average(old, new):
-        return old + step.astype(old.dtype) * (new - old)
 
     def is_state(node: Any) -> bool:
         return isinstance(node, State)
 
     rest = jax.tree.map(lambda old, new: new if is_state(new) else old, rest, online_rest, is_leaf=is_state)
-    return eqx.combine(jax.tree.map(average, target_parameters, online_parameters), rest)
+    return eqx.combine(jax.tree.map(parameter, target_parameters, online_parameters), rest)
+
+
+def _where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    """The arrays of `new` if the condition holds, and otherwise those of `old`."""
+    new_arrays, rest = eqx.partition(new, eqx.is_array)
+    return eqx.combine(jax.tree.map(partial(jnp.where, condition), new_arrays, eqx.filter(old, eqx.is_array)), rest)
 
 
 def copied(tree: PyTree) -> PyTree:

@@ -239,7 +239,7 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
 
     $\theta$ are the online parameters before the optimiser step, or after it if `of_new` is set. In update number
     `copy_after`, the target's parameters are set to the online parameters after the optimiser step. Each `State` is
-    copied from the online part, and the target's `Hyperparameter`s do not change.
+    copied from the online part in the same updates, and the target's `Hyperparameter`s do not change.
     """
     before = example_parts(example)
     after = jax.tree.map(lambda leaf: leaf + 1, before)
@@ -247,7 +247,8 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
     target = update.init_targets(jax.tree.map(lambda leaf: leaf - 2, before))
     for step in range(max(2 * update.every, update.copy_after or 0)):
         followed = compiled(moved, update, target, before, after, jnp.asarray(step, jnp.int32))
-        happens = (step + 1) % update.every == 0
+        happens, copies = (step + 1) % update.every == 0, step + 1 == update.copy_after
+        source = after if copies else online if happens else target
         for name in ("critic", "policy"):
             tau, old = getattr(update, name), getattr(target, name)
             if tau is None:
@@ -255,13 +256,13 @@ def targets_move_by_their_tau(update: PolyakAveraging, example: Example) -> None
                 continue
             share = float(tau.value) if happens else 0.0
             theta = _parameters(getattr(online, name))
-            if step + 1 == update.copy_after:
+            if copies:
                 share, theta = 1.0, _parameters(getattr(after, name))
             wanted = jax.tree.map(
                 lambda bar, new, share=share: (1 - share) * bar + share * new, _parameters(old), theta
             )
             _assert_trees_close(_parameters(getattr(followed, name)), wanted)
-        assert followed.critic.losses.value == online.critic.losses.value, f"state {followed.critic.losses}"
+        assert followed.critic.losses.value == source.critic.losses.value, f"state {followed.critic.losses}"
         assert followed.critic.fixed.value == target.critic.fixed.value, f"hyperparameter {followed.critic.fixed}"
         target = followed
 

@@ -33,8 +33,8 @@ AGENT = (
     Fault(
         "targets move in every update",
         RULES,
-        "jnp.where(happens, tau.value, 0.0)",
-        "tau.value",
+        "_where(happens, moved, target)",
+        "moved",
         (law("targets_move_by_their_tau", "PolyakAveraging-1"),),
     ),
     Fault(
