@@ -23,6 +23,7 @@ from floqzoo.protocols import (
     Aggregation,
     NextAction,
     NoisePrior,
+    ODESolver,
     ProbabilityPath,
     TimeDistribution,
     VelocityField,
@@ -40,7 +41,7 @@ class ReturnFlowMetrics(eqx.Module):
     - `critic_loss`: Confidence weight * (bcfm_weight * BCFM + dcfm_weight * DCFM), averaged over the batch.
     - `bcfm_loss`, `dcfm_loss`: The two squared velocity errors without weights, summed over members and averaged over
       the batch; `dcfm_loss` is None if DCFM is disabled.
-    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over the batch, computed with one solver step.
+    - `q_mean`, `q_max`, `q_min`: Mean, maximum and minimum of Q over the batch, computed with one Euler step.
     - `return_std`: The absolute derivative of the return with respect to the noise, aggregated over members and
       averaged over the batch; None if the confidence weight is disabled.
     - `confidence`: The confidence weight, averaged over the batch, in [0.5, 1]; None if the weight is disabled.
@@ -92,18 +93,19 @@ class ReturnFlowCritic(eqx.Module):
     $\text{std} = \operatorname{agg}_e \lvert \partial \bar\psi^e_1(\epsilon' \mid s, a) / \partial \epsilon' \rvert$,
     which is computed with the target flows at the action in the data and with separate noise $\epsilon'$. The
     derivative is $\prod_k (1 + \Delta t \, \partial_z \bar v_e(t_k, z_k))$ along the trajectory of the solver. Clipping
-    changes this trajectory, but is ignored in the derivative.
+    changes this trajectory, but is ignored in the derivative. For a solver other than Euler's method, the product is an
+    approximation.
 
     A terminal transition has no next distribution, so only BCFM is trained on it. As in the paper, the DCFM target has
     no factor $\gamma$, although the push-forward of a flow by $z \mapsto r + \gamma z$ would have velocity $\gamma v$.
 
-    $Q$ is computed in one solver step from noise to $t = 1$, because $v(0, \epsilon \mid s, a)$ is the mean of
+    $Q$ is computed in one Euler step from noise to $t = 1$, whatever the solver, because $v(0, \epsilon \mid s, a)$ is the mean of
     $R - \epsilon$. `value` takes this step from noise that it draws with a key. `score` takes no key: it averages over
     $n$ fixed noise samples, the quantiles $\epsilon_j$ of the prior at the levels $(j - \frac12) / n$. Both methods
     aggregate the members for each noise sample.
 
     - `fields`: The ensemble of velocity fields over $\mathbb R$, conditioned on observation and action.
-    - `solver`: The ODE solver. A `ClippedEuler` clips returns to their range after every step.
+    - `solver`: The ODE solver. A `ClippedEuler` clips returns to their range after every step, also in $Q$.
     - `discount`: $\gamma$ in [0, 1).
     - `bcfm_weight`, `dcfm_weight`: $\lambda_B$ and $\lambda_D$, at least 0. If `dcfm_weight` is None, DCFM
       is not computed.
@@ -117,14 +119,14 @@ class ReturnFlowCritic(eqx.Module):
     - `path`: The probability path from noise to $R$.
     - `times`: The distribution of $t$.
 
-    **Raises** `ValueError` if a number is out of range.
+    **Raises** `ValueError` if a number is out of range, `TypeError` if a part does not satisfy its protocol.
 
     Source: Value Flows (arXiv 2510.07650), section 4, and its official code, with the same sums and means in the
     losses.
     """
 
     fields: Ensemble[VelocityField]
-    solver: ClippedEuler | Euler = Euler(10)
+    solver: ODESolver | Any = Euler(10)
     discount: Hyperparameter = eqx.field(converter=hyperparameter, default=0.99)
     bcfm_weight: Hyperparameter = eqx.field(converter=hyperparameter, default=1.0)
     dcfm_weight: Hyperparameter | None = eqx.field(converter=optional_hyperparameter, default=1.0)
@@ -138,6 +140,7 @@ class ReturnFlowCritic(eqx.Module):
     times: TimeDistribution | Any = UniformTime()
 
     def __check_init__(self):
+        require_protocol("solver", self.solver, ODESolver)
         require_protocol("aggregation", self.aggregation, Aggregation)
         require_protocol("return_aggregation", self.return_aggregation, Aggregation)
         require_protocol("next_action", self.next_action, NextAction)
@@ -162,7 +165,7 @@ class ReturnFlowCritic(eqx.Module):
         return self.mean_return(observation, action)
 
     def mean_return(self, observation: Observation, action: Action) -> Scalar:
-        """Returns the mean output of one solver step over fixed noise samples, in units of reward.
+        """Returns the mean output of one Euler step over fixed noise samples, in units of reward.
 
         The outputs are aggregated over members for each noise sample.
         """
@@ -173,18 +176,19 @@ class ReturnFlowCritic(eqx.Module):
         return quantile_noise(self.prior, self.num_score_samples)
 
     def value(self, observation: Observation, action: Action, key: Key) -> Scalar:
-        """Returns the output of one solver step from one noise sample, aggregated over members, in units of reward."""
+        """Returns the output of one Euler step from one noise sample, aggregated over members, in units of reward."""
         return self._one_step(observation, action, self.prior.sample(key, (1, 1)))[0]
 
     def _one_step(
         self, observation: Observation, action: Action, noise: Float[Array, "samples 1"]
     ) -> Float[Array, " samples"]:
-        """The aggregated outputs of one solver step from each noise sample."""
+        """The aggregated outputs of one Euler step from each noise sample."""
+        solver = self.solver if isinstance(self.solver, ClippedEuler) else Euler(1)
 
         def of_member(field):
             code = field.encode(observation, action)
             zero, one = jnp.zeros((), jnp.result_type(noise)), jnp.ones((), jnp.result_type(noise))
-            return jax.vmap(lambda z: self.solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z))(noise)
+            return jax.vmap(lambda z: solver.step(lambda t, x: field.velocity(t, x, code), zero, one, z))(noise)
 
         return self.aggregation.aggregate(self.fields.each(of_member))[:, 0]
 

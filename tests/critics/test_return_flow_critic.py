@@ -90,11 +90,12 @@ def test_the_score_is_the_mean_over_quantiles_of_the_aggregated_members(aggregat
     assert_close(score(critic), np.mean(reduce(members, axis=0)), scale=20.0)
 
 
-def test_q_is_one_step_from_the_noise_and_not_the_output_of_the_flow():
+@pytest.mark.parametrize(("solver", "end"), [(fz.ClippedEuler(4, *WIDE), 3), (fz.Euler(4), 3), (fz.Heun(4), 4)])
+def test_q_is_one_euler_step_from_the_noise_and_not_the_output_of_the_flow(solver, end):
     """A field that stands still at the start: Q is the mean of the noise, and the flow goes elsewhere."""
-    critic = fz.ReturnFlowCritic(fz.Ensemble(Clock(jnp.full(2, 8.0)), 2), fz.ClippedEuler(4, *WIDE))
+    critic = fz.ReturnFlowCritic(fz.Ensemble(Clock(jnp.full(2, 8.0)), 2), solver)
     assert_close(score(critic), 0.0, scale=1.0)
-    assert_close(returns(critic, 0.5), np.full(2, 0.5 + 8 * 3 / 8))
+    assert_close(returns(critic, 0.5), np.full(2, 0.5 + end))
 
 
 def test_a_value_draws_its_noise_from_the_key(getkey):
@@ -276,7 +277,9 @@ def test_what_is_out_of_range_is_refused(changes, problem):
         fz.ReturnFlowCritic(FIELDS, **changes)
 
 
-@pytest.mark.parametrize("part", ["aggregation", "return_aggregation", "next_action", "prior", "path", "times"])
+@pytest.mark.parametrize(
+    "part", ["solver", "aggregation", "return_aggregation", "next_action", "prior", "path", "times"]
+)
 def test_a_part_of_another_kind_is_refused(part):
     with pytest.raises(TypeError, match=f"`{part}`"):
         fz.ReturnFlowCritic(FIELDS, **{part: object()})
