@@ -139,7 +139,8 @@ class ActorCritic(eqx.Module):
 class FrozenAgent(eqx.Module):
     """The agent in the form in which the losses receive it: a constant, through which no gradient passes.
 
-    - `critic`, `policy`: The parts at the start of the optimiser step.
+    - `critic`, `policy`: The parts before the update, except that the policy loss of an
+      [`AlternatingUpdate`][floqzoo.update_rules.AlternatingUpdate] receives the critic from after its step.
     - `target`: The target networks of the critic and the policy.
     - `step`: The number of updates before the current one.
     """
