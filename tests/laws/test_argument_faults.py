@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
+from test_broken_parts import EXAMPLE
 
 import floqzoo as fz
 from floqzoo.flow.fixed_step import FixedStepSolver
@@ -18,6 +19,7 @@ from floqzoo.records import PathPoint
 from floqzoo.successor import FlowSuccessor, TD2Target
 from floqzoo.testing import assert_obeys
 from floqzoo.testing.families import critic, measure, policy
+from floqzoo.testing.solver_laws import the_error_falls_with_the_order
 
 
 pytestmark = pytest.mark.slow
@@ -136,6 +138,26 @@ def test_the_classical_method_obeys(fewer_examples):
 def test_a_wrong_tableau_breaks_a_law(fault):
     with pytest.raises(AssertionError):
         assert_obeys(RungeKutta(3, **TABLEAUX[fault]))
+
+
+class PlainRungeKutta:
+    """The classical method as a user's class, which states its order and is no dataclass."""
+
+    order = 4
+
+    def __init__(self, num_steps, stated, **tableau):
+        method = RungeKutta(num_steps, **tableau)
+        if stated:
+            self.num_steps = num_steps
+        self.evaluations, self.solve, self.trajectory = method.evaluations, method.solve, method.trajectory
+
+
+@pytest.mark.parametrize(("num_steps", "stated"), [(1, False), (3, False), (3, True), (8, True)])
+def test_the_order_of_a_plain_class_is_measured(num_steps, stated):
+    the_error_falls_with_the_order(PlainRungeKutta(num_steps, stated), EXAMPLE)
+    for tableau in TABLEAUX.values():
+        with pytest.raises(AssertionError, match="not of order 4"):
+            the_error_falls_with_the_order(PlainRungeKutta(num_steps, stated, **tableau), EXAMPLE)
 
 
 def at(change):
