@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floqzoo.testing.closeness import mapped
+from floqzoo.testing.closeness import compiled, mapped
 from floqzoo.testing.examples import Example
 
 
@@ -27,14 +27,16 @@ def assert_rows_draw_independently(loss_and_gradient: Callable, part: Any, examp
 
     - `loss_and_gradient`: A function that takes a key, `part`, a batch and `rest`, and returns the loss and its
       gradient.
-    - `part`: The part whose loss is checked. A part with `draws_once_per_batch = True` is skipped, because all rows of
-      its batch share one draw.
+    - `part`: The part whose loss is checked. For a part with `draws_once_per_batch = True`, only reused keys are
+      checked, because all rows of its batch share one draw.
 
     **Raises** `AssertionError` if the variance with 16 copies is more than 4 / 16 of the variance for the single batch.
     This is checked for the loss, and for the sum of the variances of all entries of its gradient. `KeyReuseError` of
     JAX if a key is used twice.
     """
     if getattr(part, "draws_once_per_batch", False):
+        with jax.debug_key_reuse(True):
+            compiled(loss_and_gradient, example.key, part, example.batch, *rest)
         return
     few_key, many_key = jax.random.split(example.key)
     many = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * COPIES), example.batch)

@@ -7,12 +7,14 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from test_broken_parts import EXAMPLE
 
 import floqzoo as fz
 from floqzoo.records import PathPoint
 from floqzoo.successor import TD2Target
 from floqzoo.testing import Sizes, assert_obeys, laws_of
 from floqzoo.testing.families import flow_critic, narrow
+from floqzoo.testing.independent_rows import assert_rows_draw_independently
 
 
 class Quadratic:
@@ -144,3 +146,26 @@ def test_a_flow_critic_is_held_to_the_laws_of_critics_and_of_modules_alone(getke
         "critic_laws",
         "hyperparameter_laws",
     }
+
+
+class DrawnOncePerBatch:
+    """The draws of its loss are those of the whole batch, with two keys or with one for both of them."""
+
+    draws_once_per_batch = True
+
+    def __init__(self, keys):
+        self.keys = keys
+
+    def loss(self, batch, key):
+        first, second = self.keys(key)
+        return (jax.random.normal(first) + jax.random.uniform(second)) * jnp.mean(batch.reward)
+
+
+def test_a_loss_that_draws_once_per_batch_may_not_use_a_key_twice():
+    def loss_and_gradient(key, part, batch):
+        return part.loss(batch, key), ()
+
+    with jax.debug_key_reuse(False):  # as in a user's JAX
+        assert_rows_draw_independently(loss_and_gradient, DrawnOncePerBatch(jax.random.split), EXAMPLE)
+        with pytest.raises(jax.errors.KeyReuseError):
+            assert_rows_draw_independently(loss_and_gradient, DrawnOncePerBatch(lambda key: (key, key)), EXAMPLE)
