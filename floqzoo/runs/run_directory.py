@@ -189,8 +189,9 @@ def run_locked(directory: Path) -> Iterator[None]:
     """Locks the folder of a run during the block, so that no other process trains in it.
 
     The folder is created if it does not exist, and removed again if the block fails before it has written anything into
-    it. Temporary files that killed processes have left in it are removed. The operating system releases the lock when
-    this process ends, even if it is killed.
+    it. Temporary files that killed processes have left in it are removed before and after the block, as soon as they
+    are old enough (see `remove_leftovers`). The operating system releases the lock when this process ends, even if it
+    is killed.
 
     **Raises** `BlockingIOError` if another process holds the lock.
     """
@@ -208,6 +209,7 @@ def run_locked(directory: Path) -> Iterator[None]:
             ) from error
         remove_leftovers(directory)
         yield
+        remove_leftovers(directory)  # those that were too young before
         is_new = False
     finally:
         if is_new and [path.name for path in directory.iterdir()] == [LOCK]:

@@ -30,7 +30,11 @@ PATIENCE_SECONDS = 60.0
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of `replacing` that killed processes left behind in a folder."""
+    """Removes the temporary files of `replacing` that killed processes left behind in a folder.
+
+    Younger files than `PATIENCE_SECONDS` are kept, because another process may be writing them. The lock of a run does
+    not exclude this: figures and records, such as `machine.json` when a run resumes, are written without it.
+    """
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process may have removed it, or the folder is read-only
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > PATIENCE_SECONDS:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from floqzoo.runs.run_directory import run_locked
 from floqzoo.tasks.files import read_json, remove_leftovers, replacing, write_json
 
 
@@ -59,3 +60,12 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     os.utime(left, (0, 0))
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".notes.tmp", "curve.1.tmp"}
+
+
+def test_a_leftover_that_is_young_when_a_run_resumes_is_removed_at_its_end(tmp_path):
+    left = tmp_path / ".train.csv.1.tmp"
+    left.touch()
+    with run_locked(tmp_path):
+        assert left.exists()
+        os.utime(left, (0, 0))
+    assert not left.exists()
