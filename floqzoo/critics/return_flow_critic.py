@@ -30,6 +30,7 @@ from floqzoo.protocols import (
     require_protocol,
 )
 from floqzoo.records import FrozenAgent, Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Action, Array, Key, Observation, Scalar
 
 
@@ -230,11 +231,14 @@ class ReturnFlowCritic(eqx.Module):
         """
         action_key, noise_key, time_key, std_key = jax.random.split(key, 4)
         size, target = batch.reward.shape[0], agent.target.critic
-        next_action = self.next_action.next_actions(batch, agent, action_key)
+        with update_step("next_actions"):
+            next_action = self.next_action.next_actions(batch, agent, action_key)
         noise = self.prior.sample(noise_key, (size, 1))
         times = self.times.sample_times(time_key, (size,))
-        targets = jax.lax.stop_gradient(target.targets_of(batch, next_action, noise, times))
+        with update_step("target_integration"):
+            targets = jax.lax.stop_gradient(target.targets_of(batch, next_action, noise, times))
 
+        @update_step("flow_matching")
         def losses_of(field):
             flow = self.flow(field)
 
@@ -255,8 +259,9 @@ class ReturnFlowCritic(eqx.Module):
             losses = losses + self.dcfm_weight.value * dcfm
         stds = confidence = None
         if self.temperature is not None:
-            stds = target.return_stds(batch, self.prior.sample(std_key, (size, 1)))
-            confidence = jax.lax.stop_gradient(jax.nn.sigmoid(-target.temperature.value / stds) + 0.5)
+            with update_step("confidence"):
+                stds = target.return_stds(batch, self.prior.sample(std_key, (size, 1)))
+                confidence = jax.lax.stop_gradient(jax.nn.sigmoid(-target.temperature.value / stds) + 0.5)
             losses = confidence * losses
         loss = jnp.mean(batch.counted(losses))
         q = jax.vmap(self.mean_return)(batch.observation, batch.action)

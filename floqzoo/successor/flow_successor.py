@@ -14,6 +14,7 @@ from floqzoo.hyperparameter import Hyperparameter, hyperparameter, require
 from floqzoo.networks.normaliser import Normaliser
 from floqzoo.protocols import NextAction, ODESolver, SuccessorTarget, TimeDistribution
 from floqzoo.records import FrozenAgent, PathPoint, Transition
+from floqzoo.scopes import update_step
 from floqzoo.successor.targets import MonteCarloTarget, TD2Target, noise_of
 from floqzoo.successor.velocity_error import NoiseError, VelocityError
 from floqzoo.typing import Action, Array, Code, Condition, Key, Observation, Scalar, Time
@@ -162,7 +163,8 @@ class FlowSuccessor(eqx.Module):
         """
         size = batch.reward.shape[0]
         action_key, time_key, noise_key = jax.random.split(key, 3)
-        next_action = self.next_action.next_actions(batch, agent, action_key)
+        with update_step("next_actions"):
+            next_action = self.next_action.next_actions(batch, agent, action_key)
         times = self.times.sample_times(time_key, (size,))
         keys = jax.random.split(noise_key, size)
         rows = (batch, next_action, times, keys, *conditions)
@@ -180,16 +182,18 @@ class FlowSuccessor(eqx.Module):
         """Returns the unweighted one-step error and bootstrap error of one transition at time `t`."""
         noise_key, bootstrap_key = jax.random.split(key)
         step = transition.with_observations(self.normaliser.normalise)
-        code = self.flow.encode(step.observation, step.action, *conditions)
-        first = step.observation if self.from_current else step.next_observation
-        one_step = self.flow.path.at(t, noise_of(self.flow, noise_key), first)
         fixed = jax.lax.stop_gradient(conditions)
-        next_code = target.flow.encode(step.next_observation, next_action, *fixed)
-        bootstrap = self.target_rule.regression(target.flow, next_code, step, t, bootstrap_key)
-        bootstrap_code = code
-        if conditions and not self.bootstrap_trains_conditions:
-            bootstrap_code = self.flow.encode(step.observation, step.action, *fixed)
-        return self._error(t, one_step, code), self._error(t, bootstrap, bootstrap_code)
+        with update_step("targets"):
+            next_code = target.flow.encode(step.next_observation, next_action, *fixed)
+            bootstrap = self.target_rule.regression(target.flow, next_code, step, t, bootstrap_key)
+        with update_step("flow_matching"):
+            code = self.flow.encode(step.observation, step.action, *conditions)
+            first = step.observation if self.from_current else step.next_observation
+            one_step = self.flow.path.at(t, noise_of(self.flow, noise_key), first)
+            bootstrap_code = code
+            if conditions and not self.bootstrap_trains_conditions:
+                bootstrap_code = self.flow.encode(step.observation, step.action, *fixed)
+            return self._error(t, one_step, code), self._error(t, bootstrap, bootstrap_code)
 
     def _error(self, t: Time, point: PathPoint, code: Code) -> Scalar:
         velocity = self.flow.field.velocity(t, point.x, code)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from floqzoo.protocols import Network, RewardModel
 from floqzoo.records import Transition
+from floqzoo.scopes import update_step
 from floqzoo.typing import Observation, Scalar
 
 
@@ -54,6 +55,7 @@ class LearntReward(eqx.Module):
         """Returns the estimated reward of an observation."""
         return self.network(observation)[0]
 
+    @update_step("reward")
     def reward_loss(self, batch: Transition) -> Scalar:
         """Returns the mean squared error on a batch."""
         states = batch.next_observation if self.of_next else batch.observation

@@ -14,23 +14,31 @@ from benchmarks.measured_update import random_dataset
 from floqzoo.learner import ScannedUpdate, build_agents, update_keys
 from floqzoo.scopes import steps_of, update_step
 from floqzoo.training.profile import OUTSIDE, kernel_events, module_of, operation_names, profile_run, step_times
+from recipes.evor import EVORConfig, evor
 from recipes.floq import FloqConfig, floq
 from recipes.rebrac import ReBRACConfig, rebrac
+from recipes.td2_cfm import TD2Config, td2_cfm
+from recipes.value_flows import ValueFlowsConfig, value_flows
 
 
 SHAPE = {"observation_dim": 4, "action_dim": 2, "reward_range": (-1.0, 0.0)}
 SMALL_FLOQ = FloqConfig(
     alpha=3.0, block_width=8, block_depth=1, actor_hidden_dims=(8,), value_hidden_dims=(8,), noise_samples=2
 )
-GENERAL = {("sampling",), ("critic",), ("policy",), ("optimiser",), ("target_update",)}
+GENERAL = {("sampling",), ("critic",), ("optimiser",), ("target_update",)}
 OF_FLOQ = {
+    ("policy",),
     *(
         ("critic", part)
         for part in ("next_actions", "target_integration", "online_integration", "flow_matching", "distillation")
     ),
     *(("policy", part) for part in ("flow_matching", "behaviour_integration", "distillation", "q")),
 }
-OF_REBRAC = {("critic", "targets"), ("policy", "q")}
+OF_REBRAC = {("policy",), ("critic", "targets"), ("policy", "q")}
+SMALL = {"actor_hidden_dims": (8,), "value_hidden_dims": (8,)}
+OF_RETURNS = {("critic", "target_integration"), ("critic", "flow_matching"), ("policy", "flow_matching")}
+OF_VALUE_FLOWS = OF_RETURNS | {("critic", "next_actions"), ("critic", "confidence")}
+OF_TD2 = {*(("critic", part) for part in ("targets", "flow_matching", "reward")), ("policy", "flow_matching")}
 
 
 def compiled(build, config):
@@ -45,7 +53,10 @@ def compiled(build, config):
     ("build", "config", "steps"),
     [
         (floq, SMALL_FLOQ, OF_FLOQ),
-        (rebrac, ReBRACConfig(actor_hidden_dims=(8,), value_hidden_dims=(8,)), OF_REBRAC),
+        (rebrac, ReBRACConfig(**SMALL), OF_REBRAC),
+        (value_flows, ValueFlowsConfig(**SMALL, num_samples=2), OF_VALUE_FLOWS),
+        (evor, EVORConfig(**SMALL, num_samples=2), OF_RETURNS),
+        (td2_cfm, TD2Config(network="mlp", hidden_dims=(8,)), OF_TD2),
     ],
 )
 def test_every_step_of_an_update_has_its_name_and_there_are_no_others(build, config, steps):
